@@ -1,0 +1,1 @@
+"""The Kubernetes operator: reconciles Pillion's custom resources into pods, Services and their companions."""
