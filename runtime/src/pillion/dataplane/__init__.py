@@ -1,0 +1,1 @@
+"""The one call path from any transport to a model: admission, deadline, queue, executor, metrics."""

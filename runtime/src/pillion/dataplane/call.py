@@ -1,0 +1,173 @@
+"""The values that cross the seam between transports and the data plane.
+
+Transports decode what they received into :class:`InferRequest` plus :class:`Call`, await
+:meth:`InferencePlane.infer`, and encode the :class:`InferResponse` or translate the
+:class:`~pillion.errors.PillionError`. They know nothing about queues, executors or backends, and the data plane knows
+nothing about HTTP or gRPC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pillion.tensors import Tensor, TensorSpec
+
+__all__ = [
+    "Call",
+    "InferRequest",
+    "InferResponse",
+    "InferencePlane",
+    "ModelMetadata",
+    "ModelState",
+    "ModelStatus",
+    "Parameters",
+    "WireProtocol",
+]
+
+Parameters = dict[str, bool | int | float | str]
+"""Protocol parameters: flat, scalar values."""
+
+
+@unique
+class WireProtocol(StrEnum):
+    """How the request came in; the ``protocol`` label of metrics."""
+
+    REST = "rest"
+    GRPC = "grpc"
+    V1 = "v1"
+    INTERNAL = "internal"
+
+
+@dataclass(slots=True)
+class Call:
+    """The circumstances of one request.
+
+    ``deadline`` is a time on the monotonic clock of the data plane (seconds, ``time.monotonic`` by default); None
+    means the model's default applies. ``request_id`` is taken from the caller or made by the transport, echoed and
+    logged.
+    """
+
+    protocol: WireProtocol
+    request_id: str
+    deadline: float | None = None
+
+
+@dataclass(slots=True)
+class InferRequest:
+    """One inference request: which model, the input tensors, and which outputs are wanted (empty: all default ones)."""
+
+    model: str
+    inputs: list[Tensor]
+    version: str | None = None
+    id: str | None = None
+    outputs: tuple[str, ...] = ()
+    parameters: Parameters = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class InferResponse:
+    """The answer: the model and version that computed it, and the output tensors in the order asked for."""
+
+    model: str
+    version: str
+    outputs: list[Tensor]
+    id: str | None = None
+    parameters: Parameters = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """What a loaded model says of itself, read from the artifact: never guessed from requests."""
+
+    platform: str
+    """Framework and format in the protocol's style, for example ``sklearn_skops`` or ``onnx_onnxruntime``."""
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@unique
+class ModelState(StrEnum):
+    """Life of one model version. The names are those of the repository extension's index where it has one."""
+
+    LOADING = "LOADING"
+    READY = "READY"
+    UNLOADING = "UNLOADING"
+    UNAVAILABLE = "UNAVAILABLE"
+    """Failed to load, or unloaded; ``reason`` says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """One model version as the repository sees it now."""
+
+    name: str
+    version: str
+    state: ModelState
+    reason: str = ""
+    """Why it is not ready, in one sentence with the remedy; empty when READY."""
+    metadata: ModelMetadata | None = None
+    """None until it has been loaded once."""
+    format: str = ""
+    uri: str = ""
+    digest: str = ""
+    changed_at: float = 0.0
+    """Unix time of the last change of state, seconds."""
+
+
+class InferencePlane(Protocol):
+    """What every transport may ask of the data plane."""
+
+    async def infer(self, request: InferRequest, call: Call) -> InferResponse:
+        """Run one request through admission, queue and executor.
+
+        Cancelling the awaiting task cancels the request: it leaves the queue, and its slot is free at once.
+
+        Raises:
+            PillionError: with the code that says why (see :class:`~pillion.errors.ErrorCode`).
+        """
+        ...
+
+    def ready(self) -> bool:
+        """Whether every desired model is loaded and the server is not draining: never true with no model."""
+        ...
+
+    def statuses(self) -> Sequence[ModelStatus]:
+        """Every known model version, by name and version."""
+        ...
+
+    def status(self, name: str, version: str | None = None) -> ModelStatus:
+        """One model version; without ``version`` the one that answers requests.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL``; the text starts "Request for unknown model".
+        """
+        ...
+
+    def versions(self, name: str) -> tuple[str, ...]:
+        """The versions of a model that are ready, oldest first.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL``.
+        """
+        ...
+
+    async def load(self, name: str) -> None:
+        """Load (again) a model that is declared. Management only; the transport checks that it is enabled.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL`` when it is not declared, ``NOT_READY`` with the reason when loading failed.
+        """
+        ...
+
+    async def unload(self, name: str) -> None:
+        """Unload a model after its requests in flight have ended. Management only.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL``.
+        """
+        ...

@@ -1,0 +1,81 @@
+"""What can go wrong, in one vocabulary.
+
+Every layer raises :class:`PillionError` with one :class:`ErrorCode`. Each transport owns one exhaustive table from
+these codes to its own (HTTP status, gRPC status); nothing else in the code base translates errors. No web framework
+is imported here.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum, unique
+
+__all__ = ["ErrorCode", "PillionError"]
+
+
+@unique
+class ErrorCode(StrEnum):
+    """The domain's error codes. The value is the stable text used as the ``code`` label of metrics and in logs."""
+
+    INVALID_ARGUMENT = "invalid_argument"
+    """The request is wrong in a way the caller can mend: shape, datatype, name, JSON, parameter."""
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    UNAUTHENTICATED = "unauthenticated"
+    PERMISSION_DENIED = "permission_denied"
+    """The call is understood and switched off or not allowed; the message names the setting."""
+    NOT_FOUND = "not_found"
+    """No such route."""
+    UNKNOWN_MODEL = "unknown_model"
+    """No such model, or no such version of it."""
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    REQUEST_TIMEOUT = "request_timeout"
+    """The client did not send its headers or body in time."""
+    CONFLICT = "conflict"
+    PAYLOAD_TOO_LARGE = "payload_too_large"
+    URI_TOO_LONG = "uri_too_long"
+    HEADERS_TOO_LARGE = "headers_too_large"
+    QUEUE_FULL = "queue_full"
+    """The model's queue is at its limit; retry after ``retry_after`` seconds."""
+    CANCELLED = "cancelled"
+    """The caller went away. Seen in logs and metrics only: there is nobody to answer."""
+    MODEL_FAILED = "model_failed"
+    """The model's own code raised."""
+    INTERNAL = "internal"
+    UNIMPLEMENTED = "unimplemented"
+    NOT_READY = "not_ready"
+    """The model is known and not loaded yet, or failed to load; the message says which."""
+    DRAINING = "draining"
+    """The server is stopping and takes no new work."""
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+
+
+class PillionError(Exception):
+    """An error with a code, the place it is about and the way out.
+
+    Args:
+        code: what kind of failure it is; decides the status on every transport.
+        message: what is wrong, in one sentence a user can act on. Never holds a secret.
+        field: where: path of the offending field (``inputs[0].shape``), header or setting.
+        remedy: what to do about it, where the message alone does not say it.
+        retry_after: seconds after which trying again makes sense; only for ``QUEUE_FULL``, ``NOT_READY`` and
+            ``DRAINING``.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        field: str | None = None,
+        remedy: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.field = field
+        self.remedy = remedy
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        """Message and remedy as one line, as every transport shows it."""
+        return f"{self.message} ({self.remedy})" if self.remedy else self.message

@@ -1,0 +1,1 @@
+"""Executors: where a model's code runs."""

@@ -1,0 +1,1 @@
+"""The serving process: settings, life cycle, TLS, the admin port."""
