@@ -2,7 +2,7 @@
 
 Each group is a Go module of its own under `e2e/cluster/gotools/`, which pins what it builds by
 `go.mod` and `go.sum`. Binaries lie in the user's cache, in a folder named after the version and a
-digest of both files, so that a changed pin is a new folder and an old checkout keeps its own.
+digest of what it is built from, so that a change is a new folder and an old checkout keeps its own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Group:
     """Programs that one Go module pins and builds together."""
 
     name: str
-    #: The module whose version names the build.
+    #: The module whose version names the build; empty where the program is our own.
     module: str
     #: Program name to the import path of its main package.
     programs: Mapping[str, str]
@@ -70,6 +70,38 @@ GROUPS: Mapping[str, Group] = {
             },
         ),
         Group("etcd", "go.etcd.io/etcd/server/v3", {"etcd": "go.etcd.io/etcd/server/v3"}),
+        Group("coredns", "github.com/coredns/coredns", {"coredns": "github.com/coredns/coredns"}),
+        Group(
+            "metrics-server",
+            "sigs.k8s.io/metrics-server",
+            {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"},
+        ),
+        Group(
+            "helm",
+            "helm.sh/helm/v3",
+            {"helm": "helm.sh/helm/v3/cmd/helm"},
+            {
+                "helm.sh/helm/v3/internal/version.version": "{version}",
+                # Charts read the Kubernetes version from here where there is no cluster.
+                "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor": "1",
+                "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor": "34",
+                "helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor": "1",
+                "helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor": "34",
+            },
+        ),
+        Group(
+            "kubeconform",
+            "github.com/yannh/kubeconform",
+            {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},
+        ),
+        Group("ghz", "github.com/bojand/ghz", {"ghz": "github.com/bojand/ghz/cmd/ghz"}),
+        Group(
+            "grpcurl",
+            "github.com/fullstorydev/grpcurl",
+            {"grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl"},
+        ),
+        Group("rclone", "github.com/rclone/rclone", {"rclone": "."}),
+        Group("pause", "", {"pause": "."}),
     )
 }
 
@@ -86,15 +118,15 @@ def module_version(go_mod: str, module: str) -> str:
 
 
 def version(group: Group) -> str:
-    """Return the version of the group's module, such as `v1.34.4`."""
-    return module_version((group.source / "go.mod").read_text(), group.module)
+    """Return the version of the group's module, such as `v1.34.4`; `v0.0.0` for our own programs."""
+    return module_version((group.source / "go.mod").read_text(), group.module) if group.module else "v0.0.0"
 
 
 def folder(group: Group) -> Path:
     """Return where the group's binaries lie once built; the name changes with every pin."""
-    digest = hashlib.sha256()
-    for name in ("go.mod", "go.sum"):
-        digest.update((group.source / name).read_bytes())
+    digest = hashlib.sha256(link_flags(group).encode())
+    for path in sorted(group.source.iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return paths.binaries_home() / f"{group.name}-{version(group)}-{digest.hexdigest()[:8]}"
 
 
@@ -144,7 +176,7 @@ def _build(group: Group, name: str) -> None:
     if shutil.which("go") is None:
         raise ClusterError(
             f"{name} {version(group)} is built from source and there is no `go` on PATH; "
-            "install Go 1.24 or newer (https://go.dev/dl)"
+            "install Go 1.26 or newer (https://go.dev/dl)"
         )
     target = folder(group)
     target.mkdir(parents=True, exist_ok=True)

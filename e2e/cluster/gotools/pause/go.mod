@@ -1,0 +1,3 @@
+module pillion.dev/e2e/gotools/pause
+
+go 1.24.0
