@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Makes the lock files again from the ranges in pyproject.toml: hashed, for every supported Python, without index addresses.
+# `scripts/lock.sh --upgrade` takes newer versions where the ranges allow; without it versions stay unless a range moved.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+uv=${UV:-.venv/bin/uv}
+lock() { # name extras...
+  local name=$1; shift
+  local extras=()
+  for extra in "$@"; do extras+=(--extra "$extra"); done
+  "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-emit-find-links \
+    --no-annotate ${UPGRADE:+--upgrade} "${extras[@]}" --output-file "requirements/$name.lock" pyproject.toml
+  echo "requirements/$name.lock: $(grep -c '==' "requirements/$name.lock") packages"
+}
+[ "${1:-}" = "--upgrade" ] && UPGRADE=1
+lock runtime serve storage sklearn onnx
+lock operator operator
+lock dev dev
+printf 'uv>=0.8,<1\n' | "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+  --no-annotate ${UPGRADE:+--upgrade} --output-file requirements/uv.lock -
