@@ -1,0 +1,94 @@
+"""The custom resources of Pillion: one schema, from which CRDs, validation and the reference pages come.
+
+Neither kopf, nor a cluster client, nor anything of the serving stack is imported here.
+"""
+
+from pillion.resources.base import API_VERSION, GROUP, VERSION, JsonObject, ResourceModel
+from pillion.resources.component import (
+    FORMAT_SHORTHANDS,
+    SERVING_CONTAINERS,
+    CanarySpec,
+    ComponentSpec,
+    ExplainerSpec,
+    PredictorSpec,
+    TransformerSpec,
+    WorkerSpec,
+)
+from pillion.resources.inferenceservice import NAME_LIMIT, InferenceService, InferenceServiceSpec
+from pillion.resources.metadata import ObjectMeta
+from pillion.resources.model import FormatSpec, ModelFormat, ModelSpec, ModelStorageSpec
+from pillion.resources.rollout import ArtifactStorage, ArtifactVolume, DrainSpec, RolloutSpec
+from pillion.resources.servingruntime import (
+    ClusterServingRuntime,
+    ServingRuntime,
+    ServingRuntimeSpec,
+    ServingRuntimeStatus,
+    SupportedModelFormat,
+)
+from pillion.resources.status import (
+    Address,
+    CanaryState,
+    ComponentStatus,
+    Condition,
+    FailureInfo,
+    InferenceServiceStatus,
+    Libraries,
+    ModelCopies,
+    ModelStates,
+    ModelStatus,
+    ReplicasStatus,
+    RuntimeChoice,
+    TrafficTarget,
+)
+from pillion.resources.traffic import HttpSpec, MetricsSpec, NetworkingSpec, NetworkPolicySpec, TlsSpec
+
+__all__ = [
+    "API_VERSION",
+    "FORMAT_SHORTHANDS",
+    "GROUP",
+    "NAME_LIMIT",
+    "SERVING_CONTAINERS",
+    "VERSION",
+    "Address",
+    "ArtifactStorage",
+    "ArtifactVolume",
+    "CanarySpec",
+    "CanaryState",
+    "ClusterServingRuntime",
+    "ComponentSpec",
+    "ComponentStatus",
+    "Condition",
+    "DrainSpec",
+    "ExplainerSpec",
+    "FailureInfo",
+    "FormatSpec",
+    "HttpSpec",
+    "InferenceService",
+    "InferenceServiceSpec",
+    "InferenceServiceStatus",
+    "JsonObject",
+    "Libraries",
+    "MetricsSpec",
+    "ModelCopies",
+    "ModelFormat",
+    "ModelSpec",
+    "ModelStates",
+    "ModelStatus",
+    "ModelStorageSpec",
+    "NetworkPolicySpec",
+    "NetworkingSpec",
+    "ObjectMeta",
+    "PredictorSpec",
+    "ReplicasStatus",
+    "ResourceModel",
+    "RolloutSpec",
+    "RuntimeChoice",
+    "ServingRuntime",
+    "ServingRuntimeSpec",
+    "ServingRuntimeStatus",
+    "SupportedModelFormat",
+    "TlsSpec",
+    "TrafficTarget",
+    "TransformerSpec",
+    "WorkerSpec",
+]

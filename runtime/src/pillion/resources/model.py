@@ -1,0 +1,159 @@
+"""What a predictor serves: a model of a format, where its files are, and the process that serves it."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from annotated_types import MaxLen, MinLen
+from pydantic import Field
+
+from pillion.resources.annotations import AtomicOf, Name, Open, Text, TextMap
+from pillion.resources.base import ResourceModel
+from pillion.resources.core import ContainerFields, ProcessFields
+from pillion.resources.rules import TextRule
+
+#: Schemes of storage URIs. Those after `configmap` are accepted because KServe's manifests and MLflow's use them;
+#: the operator says in a condition where one is not honoured yet.
+STORAGE_SCHEMES = (
+    "file", "pvc", "s3", "gs", "az", "http", "https", "configmap",
+    "hf", "oci", "oci+native", "oci+fetch", "hdfs", "webhdfs",
+)  # fmt: skip
+MLFLOW_SCHEMES = ("models", "runs")
+
+_SCHEMES = "|".join(scheme.replace("+", "[+]") for scheme in STORAGE_SCHEMES)
+
+StorageUri: TypeAlias = Annotated[
+    str,
+    MaxLen(2048),
+    TextRule(
+        pattern=f"^(({_SCHEMES})://[^ ]+|({'|'.join(MLFLOW_SCHEMES)}):/[^ ]+|/[^ ]*)$",
+        message="a storage URI begins with file://, pvc://, s3://, gs://, az://, http(s)://, configmap://, hf://, "
+        "oci://, models:/ or runs:/; for a file of yours run 'pillion push' and use the URI it prints",
+    ),
+]
+
+Digest: TypeAlias = Annotated[
+    str,
+    MaxLen(71),
+    TextRule(pattern="^sha256:[0-9a-f]{64}$", message="a digest is 'sha256:' and 64 hexadecimal digits in lower case"),
+]
+
+ProtocolVersion: TypeAlias = Literal["v1", "v2", "grpc-v1", "grpc-v2"]
+
+
+class ModelStorageSpec(ResourceModel):
+    """An object in a store whose address and credentials are in the Secret `storage-config`."""
+
+    key: Text | None = None
+    """The key of the Secret `storage-config` that describes the store; default: by the type, then `default`."""
+
+    path: Text | None = None
+    """The path of the model in the store's bucket."""
+
+    parameters: TextMap | None = None
+    """Settings that override those of the Secret, such as `type`, `bucket`, `region`, `endpoint_url`."""
+
+    schema_path: Text | None = None
+    """The path of a schema file of the model's inputs and outputs."""
+
+
+class ConfidentialSpec(ResourceModel):
+    """Encrypted model files, as in KServe."""
+
+    enabled: bool
+    """Whether the model's files are encrypted."""
+
+    resource_id: Text | None = None
+    """The key's identifier at the key broker, `kbs:///repository/type/tag`."""
+
+
+class ModelFormat(ResourceModel):
+    """The format of a model's files."""
+
+    name: Annotated[str, MinLen(1), MaxLen(63)]
+    """The format's name, such as `sklearn` or `onnx`; a serving runtime that supports it is chosen."""
+
+    version: Annotated[str, MaxLen(63)] | None = None
+    """The format's version: major, major.minor or major.minor.patch. An exact match is preferred over none."""
+
+
+class ModelSource(ResourceModel):
+    """Where a model is and which runtime serves it."""
+
+    storage_uri: StorageUri | None = None
+    """Where the model's files are. They are verified and placed at `/mnt/models`."""
+
+    digest: Digest | None = None
+    """The sha256 digest that the files must have, as `pillion push` prints it."""
+
+    storage: ModelStorageSpec | None = None
+    """The model as an object in a store known by the Secret `storage-config`."""
+
+    runtime: Name | None = None
+    """The ServingRuntime or ClusterServingRuntime to use; default: chosen by format, version and priority."""
+
+    runtime_version: Annotated[str, MaxLen(128)] | None = None
+    """The tag of the runtime's image; default: as the runtime names it."""
+
+    protocol_version: ProtocolVersion | None = None
+    """The protocol that the runtime must speak."""
+
+    allow_pickle: bool | None = None
+    """Whether formats that run code while loading (pickle, joblib) may be loaded. Default: false."""
+
+    confidential: ConfidentialSpec | None = None
+    """Encrypted model files."""
+
+
+class FormatSpec(ModelSource, ProcessFields):
+    """A model whose format is the field's name; its other fields are those of the container that serves it."""
+
+    name: Annotated[str, MaxLen(63)] | None = None
+    liveness_probe: Open | None = None
+    readiness_probe: Open | None = None
+    startup_probe: Open | None = None
+
+
+class ModelSpec(ModelSource, ContainerFields):
+    """A model of any format; its other fields are those of the container that serves it."""
+
+    model_format: ModelFormat
+    """The format of the model's files."""
+
+    name: Annotated[str, MaxLen(63)] | None = None
+
+
+class StorageUriSpec(ResourceModel):
+    """One of several places that files come from."""
+
+    uri: StorageUri
+    """Where the files are."""
+
+    mount_path: Annotated[str, MaxLen(255), Field(pattern="^/.*")] | None = None
+    """Where they are placed in the container. Default: `/mnt/models`."""
+
+
+StorageUris: TypeAlias = Annotated[AtomicOf[StorageUriSpec], MinLen(1)]
+
+
+class NamedModel(ResourceModel):
+    """One of several models that one runtime serves."""
+
+    name: Annotated[str, MinLen(1), MaxLen(63)]
+    """The name of the model in requests."""
+
+    model_format: ModelFormat
+    """The format of the model's files."""
+
+    storage_uri: StorageUri | None = None
+    """Where the model's files are."""
+
+    digest: Digest | None = None
+    """The sha256 digest that the files must have."""
+
+    storage: ModelStorageSpec | None = None
+    """The model as an object in a store known by the Secret `storage-config`."""
+
+    version: Annotated[str, MaxLen(63)] | None = None
+    """The version under which the model answers."""
+
+    allow_pickle: bool | None = None
+    """Whether formats that run code while loading may be loaded. Default: false."""

@@ -1,0 +1,253 @@
+"""What surrounds predictions: batching, payload logs, HTTP settings, applications, certificates, the way in."""
+
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from annotated_types import MaxLen, MinLen
+from pydantic import Field
+
+from pillion.resources.annotations import AtomicOf, Count, Name, NamedList, Open, Positive, Text, TextMap, Texts
+from pillion.resources.base import ResourceModel
+from pillion.resources.model import ModelStorageSpec
+from pillion.resources.rules import Rule, TextRule
+
+Seconds: TypeAlias = Positive
+Host: TypeAlias = Annotated[str, MinLen(1), MaxLen(253)]
+Duration: TypeAlias = Annotated[
+    str,
+    MaxLen(32),
+    TextRule(
+        pattern="^([0-9]+([.][0-9]+)?(ms|s|m|h))+$",
+        message="a duration is numbers with units, such as 500ms, 30s, 1h30m",
+    ),
+]
+
+
+class LoggerStorageSpec(ModelStorageSpec):
+    """Where payload logs are written."""
+
+    service_account_name: Name | None = None
+    """The ServiceAccount whose credentials are used."""
+
+
+class LoggerSpec(ResourceModel):
+    """Sends requests and responses as CloudEvents to a sink."""
+
+    url: Text | None = None
+    """The sink."""
+
+    mode: Literal["all", "request", "response"] | None = None
+    """What is sent. Default: all."""
+
+    metadata_headers: Texts | None = None
+    """Request headers that are copied into the events."""
+
+    metadata_annotations: Texts | None = None
+    """Annotations of this object that are copied into the events."""
+
+    storage: LoggerStorageSpec | None = None
+    """A store to write the events to instead of a sink."""
+
+    marshaller_url: Text | None = None
+    """A service that turns the events into another form before they are stored."""
+
+    batch_size: Positive | None = None
+    """How many events are written at a time. Default: 1."""
+
+    batch_interval: Text | None = None
+    """The longest time that an event waits for its batch to fill."""
+
+
+class BatcherSpec(ResourceModel):
+    """Gathers single requests into batches for the model."""
+
+    max_batch_size: Positive | None = None
+    """The number of instances that closes a batch."""
+
+    max_latency: Count | None = None
+    """The milliseconds after which a batch is closed, full or not."""
+
+    timeout: Positive | None = None
+    """The seconds after which a request in a batch is given up."""
+
+
+class TlsSpec(ResourceModel):
+    """Serves HTTPS and gRPC over TLS with the certificate of a Secret; a renewed certificate is taken up in place."""
+
+    secret_name: Name | None = None
+    """A Secret of type kubernetes.io/tls in the same namespace, with `tls.crt` and `tls.key`."""
+
+    client_ca_secret_name: Annotated[Name | None, Field(alias="clientCASecretName")] = None
+    """A Secret whose `ca.crt` signs the certificates that clients must show."""
+
+    mode: Literal["server", "mutual"] | None = None
+    """Whether clients must show a certificate. Default: mutual where `clientCASecretName` is set, else server."""
+
+    self_signed: bool | None = None
+    """Whether the operator makes a certificate of its own instead of reading one from a Secret."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.secretName) || (has(self.selfSigned) && self.selfSigned)",
+            message="name the Secret with the certificate in secretName, or set selfSigned: true",
+            field="secretName",
+            holds=lambda tls: tls.secret_name is not None or tls.self_signed is True,
+        ),
+        Rule(
+            cel="!has(self.mode) || self.mode != 'mutual' || has(self.clientCASecretName)",
+            message="mode mutual needs clientCASecretName: the Secret whose ca.crt signs the clients' certificates",
+            field="clientCASecretName",
+            holds=lambda tls: tls.mode != "mutual" or tls.client_ca_secret_name is not None,
+        ),
+        Rule(
+            cel="!has(self.mode) || self.mode != 'server' || !has(self.clientCASecretName)",
+            message="clientCASecretName asks for client certificates; set mode: mutual, or leave one of the two out",
+            field="mode",
+            holds=lambda tls: tls.mode != "server" or tls.client_ca_secret_name is None,
+        ),
+    )
+
+
+class GatewayReference(ResourceModel):
+    """Names a Gateway of the Gateway API."""
+
+    name: Name
+    """The Gateway's name."""
+
+    namespace: Name | None = None
+    """The Gateway's namespace. Default: this object's."""
+
+    section_name: Name | None = None
+    """The listener to use. Default: every listener that accepts the route."""
+
+
+class NetworkingSpec(ResourceModel):
+    """The way in from outside the cluster."""
+
+    class_name: Name | None = None
+    """What makes the way in: `gateway` for routes of the Gateway API, or the name of an IngressClass."""
+
+    hosts: Annotated[AtomicOf[Host], MinLen(1)] | None = None
+    """The host names to answer to."""
+
+    gateway: GatewayReference | None = None
+    """The Gateway that routes are attached to."""
+
+
+class HttpSpec(ResourceModel):
+    """Settings of the HTTP server."""
+
+    keep_alive_timeout_seconds: Seconds | None = None
+    """How long an idle connection is kept. Default: 90."""
+
+    request_timeout_seconds: Seconds | None = None
+    """The longest a request may take; a request's own header can only shorten it. Default: none."""
+
+    root_path: Annotated[str, MaxLen(255), TextRule(pattern="^/", message="rootPath begins with /")] | None = None
+    """The path below which a proxy publishes the service."""
+
+
+class ApplicationSpec(ResourceModel):
+    """A Python application that answers requests below a path of its own."""
+
+    name: Annotated[str, MinLen(1), MaxLen(63)]
+    """The application's name."""
+
+    import_path: Annotated[
+        str,
+        MaxLen(512),
+        TextRule(
+            pattern=r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$",
+            message="importPath is module:attribute, such as shop.service:app",
+        ),
+    ]
+    """Where the application is, as `module:attribute`."""
+
+    route_prefix: Annotated[str, MaxLen(255), TextRule(pattern="^/", message="routePrefix begins with /")] | None = None
+    """The path below which it answers. Default: `/`."""
+
+    args: Open | None = None
+    """Arguments for its constructor."""
+
+    max_ongoing_requests: Positive | None = None
+    """How many requests it works on at a time."""
+
+    max_queued_requests: Count | None = None
+    """How many further requests wait before new ones are answered 429."""
+
+    request_timeout_seconds: Seconds | None = None
+    """The longest a request may take. Default: that of `http`."""
+
+
+Applications: TypeAlias = Annotated[NamedList[ApplicationSpec], MaxLen(32)]
+
+
+class SecretKeyReference(ResourceModel):
+    """Names one key of a Secret."""
+
+    name: Name
+    """The Secret's name."""
+
+    key: Annotated[str, MinLen(1), MaxLen(253)]
+    """The key in the Secret."""
+
+
+class ManagementSpec(ResourceModel):
+    """Whether models may be loaded, unloaded and uploaded through the data ports."""
+
+    enabled: bool | None = None
+    """Whether management answers on the data ports. Default: false."""
+
+    token: SecretKeyReference | None = None
+    """The bearer token that management requests must carry."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.enabled) || !self.enabled || has(self.token)",
+            message="management over the data ports needs token: the Secret and key that hold the bearer token",
+            field="token",
+            holds=lambda management: management.enabled is not True or management.token is not None,
+        ),
+    )
+
+
+class JobsSpec(ResourceModel):
+    """Training and prediction jobs started through the runtime's API."""
+
+    enabled: bool | None = None
+    """Whether the runtime may create and read jobs in its namespace. Default: false."""
+
+
+class NetworkPolicySpec(ResourceModel):
+    """Which pods may connect."""
+
+    from_: Annotated[AtomicOf[Open] | None, Field(alias="from")] = None
+    """Peers that may reach the data ports, as in a NetworkPolicy. Default: every pod of the namespace."""
+
+    admin_from: AtomicOf[Open] | None = None
+    """Peers that may read the admin port. Default: every pod, so that Prometheus can scrape."""
+
+
+class MonitorSpec(ResourceModel):
+    """An object of the Prometheus operator."""
+
+    kind: Literal["ServiceMonitor", "PodMonitor"]
+    """The kind of object."""
+
+    interval: Duration | None = None
+    """How often to scrape. Default: Prometheus' own."""
+
+    labels: TextMap | None = None
+    """Labels by which Prometheus selects the object."""
+
+
+class MetricsSpec(ResourceModel):
+    """Metrics for Prometheus."""
+
+    enabled: bool | None = None
+    """Whether pods carry the annotations by which Prometheus finds them. Default: true."""
+
+    on_data_port: bool | None = None
+    """Whether `/metrics` answers on the data port too. Default: false."""
+
+    monitor: MonitorSpec | None = None
+    """An object of the Prometheus operator to create."""
