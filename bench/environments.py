@@ -1,0 +1,35 @@
+"""Environments of the peers: one virtual environment per hashed lock file, kept in the user's cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+__all__ = ["cache_folder", "python_of"]
+
+PEERS = Path(__file__).parent / "peers"
+
+
+def cache_folder() -> Path:
+    """The project's folder in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pillion"
+
+
+def python_of(peer: str) -> Path:
+    """The interpreter of a peer's environment, made from its lock file on first use."""
+    lock = PEERS / peer / "requirements.lock"
+    digest = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    home = cache_folder() / "envs" / f"bench-{peer}-{digest}"
+    python = home / "bin" / "python"
+    if (home / ".ready").exists():
+        return python
+    shutil.rmtree(home, ignore_errors=True)
+    uv = Path(sys.executable).with_name("uv")
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, home], check=True)
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock], check=True)
+    (home / ".ready").touch()
+    return python
