@@ -18,3 +18,6 @@ lock operator operator
 lock dev dev
 printf 'uv>=0.8,<1\n' | "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
   --no-annotate ${UPGRADE:+--upgrade} --output-file requirements/uv.lock -
+# What builds the wheel inside the images: the build system that pyproject.toml names.
+sed -n 's/^requires = \["\(.*\)"\]$/\1/p' pyproject.toml | "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-header --no-annotate ${UPGRADE:+--upgrade} --output-file requirements/build.lock -
