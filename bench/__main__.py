@@ -38,9 +38,8 @@ def _rest(scratch: Path, *, quick: bool) -> Comparison:
 
 
 def _grpc(scratch: Path, *, quick: bool) -> Comparison:
-    from e2e.cluster.node.gotools import ensure
-
     from bench.grpc_client import request_bytes
+    from e2e.cluster.node.gotools import ensure
 
     ghz = ensure(["ghz"])["ghz"]
     request = scratch / "request.bin"

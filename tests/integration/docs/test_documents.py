@@ -1,0 +1,31 @@
+"""Documents are followed word for word."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.docs.console import Reader, matches, steps
+
+ROOT = Path(__file__).parents[3]
+DOCUMENTS = ["docs/tutorial/first-model.md"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_reader_who_types_every_command_of_the_document_sees_what_it_shows(document: str, tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    commands = list(steps((ROOT / document).read_text()))
+    assert commands, f"{document} has no console block"
+    with Reader(tmp_path, {"PATH": path, "PILLION_REPOSITORY": str(ROOT), "NO_COLOR": "1", "COLUMNS": "120"}) as reader:
+        for step in commands:
+            printed = reader.follow(step)
+            assert matches(step.output, printed), f"{document}:{step.line}: shown:\n{step.output}\nprinted:\n{printed}"
+
+
+def test_shown_output_matches_with_gaps_and_only_with_gaps() -> None:
+    assert matches("ready in ... s", "ready in 0.6 s\n")
+    assert not matches("ready in ... s", "failed in 0.6 s\n")
+    assert not matches("a", "a\nb")
