@@ -43,7 +43,7 @@ generated: setup
 	@$(BIN)/python scripts/generate.py --check
 
 docs-check: setup
-	@$(BIN)/mkdocs build --strict --quiet --site-dir $(or $(TMPDIR),/tmp)/pillion-docs-check
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir $(or $(TMPDIR),/tmp)/pillion-docs-check
 
 test: check docs-check ## Lint, types, layers, docs, then unit, integration (real etcd + kube-apiserver) and conformance tests
 	@$(CLUSTER) build kubernetes
@@ -80,7 +80,7 @@ lock: setup ## Make requirements/*.lock again (UPGRADE=1 takes newer versions)
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)
 
 docs: docs-check ## Build the documentation site into site/
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: setup ## The whole table of measurements, written to bench/results
 	@$(BIN)/python -m bench run
