@@ -62,7 +62,7 @@ class AtomicList:
 
 @dataclass(frozen=True, slots=True)
 class OpenObject:
-    """A Kubernetes type kept open: only the texts named `required` are checked, the rest when the Deployment is applied."""
+    """A Kubernetes type kept open: only the texts named `required` are checked, the rest where it is used."""
 
     required: tuple[str, ...] = ()
 
@@ -103,11 +103,8 @@ class IntegerOrText:
         return value
 
     def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Return the one `anyOf` that structural schemas allow."""
-        schema: JsonSchemaValue = {
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "x-kubernetes-int-or-string": True,
-        }
+        """Return Kubernetes' own extension; the `anyOf` that often stands beside it says nothing more."""
+        schema: JsonSchemaValue = {"x-kubernetes-int-or-string": True}
         return schema | ({"pattern": self.pattern} if self.pattern else {})
 
 
@@ -120,29 +117,40 @@ class AtomicMap:
         return handler(schema) | {"x-kubernetes-map-type": "atomic"}
 
 
-#: The pattern of `k8s.io/apimachinery`'s resource.Quantity in its text form.
-QUANTITY_PATTERN = (
-    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
-)
+@dataclass(frozen=True, slots=True)
+class Shallow:
+    """A model that the CRD describes two levels deep only, to stay small; Python still checks all of it.
+
+    Rules below the model's own are left to the operator and the CLI, and unknown fields below it are kept by the API
+    server instead of refused.
+    """
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Leave a mark that the schema generator acts on when references are inlined."""
+        return handler(schema) | {SHALLOW: True}
+
+
+#: The mark of `Shallow` in a schema under construction.
+SHALLOW = "x-pillion-shallow"
+
+#: `k8s.io/apimachinery`'s resource.Quantity in its text form.
+QUANTITY_PATTERN = "^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
 
 Quantity: TypeAlias = Annotated[int | str, IntegerOrText(QUANTITY_PATTERN)]
 IntOrString: TypeAlias = Annotated[int | str, IntegerOrText()]
 Open: TypeAlias = Annotated[JsonObject, OpenObject()]
 NamedOpen: TypeAlias = Annotated[JsonObject, OpenObject(("name",))]
 
-Int32: TypeAlias = Annotated[int, Ge(-(2**31)), Le(2**31 - 1)]
-Count: TypeAlias = Annotated[int, Ge(0), Le(2**31 - 1)]
-Positive: TypeAlias = Annotated[int, Ge(1), Le(2**31 - 1)]
+Count: TypeAlias = Annotated[int, Ge(0)]
+Positive: TypeAlias = Annotated[int, Ge(1)]
 Percent: TypeAlias = Annotated[int, Ge(0), Le(100)]
 PortNumber: TypeAlias = Annotated[int, Ge(1), Le(65535)]
 
-#: Upper bounds stand on every text that a CEL rule may read: without them the API server refuses the rule's cost.
-ShortText: TypeAlias = Annotated[str, MaxLen(63)]
+#: Texts have upper bounds where a CEL rule reads them: without, the API server refuses the rule for its cost.
 Name: TypeAlias = Annotated[str, MinLen(1), MaxLen(253)]
-Text: TypeAlias = Annotated[str, MaxLen(1024)]
 
 #: Lists of named things: containers, volumes, environment variables.
-NamedList: TypeAlias = Annotated[list[T], MaxLen(100), ListMap(("name",))]
-AtomicOf: TypeAlias = Annotated[list[T], MaxLen(100), AtomicList()]
-Texts: TypeAlias = Annotated[list[str], MaxLen(1000), AtomicList()]
-TextMap: TypeAlias = Annotated[dict[str, str], MaxLen(500)]
+NamedList: TypeAlias = Annotated[list[T], ListMap(("name",))]
+AtomicOf: TypeAlias = Annotated[list[T], AtomicList()]
+Texts: TypeAlias = Annotated[list[str], AtomicList()]
+TextMap: TypeAlias = dict[str, str]

@@ -4,9 +4,9 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import MaxLen
 
-from pillion.resources.annotations import Count, Name, NamedList, NamedOpen, Percent, Positive, TextMap
+from pillion.resources.annotations import Count, Name, NamedList, NamedOpen, Percent, Positive, Shallow, TextMap
 from pillion.resources.base import ResourceModel
-from pillion.resources.core import ContainerFields, DeploymentStrategy
+from pillion.resources.core import DeploymentStrategy, SmallContainerFields
 from pillion.resources.model import FormatSpec, ModelSpec, ModelStorageSpec, NamedModel, StorageUri, StorageUris
 from pillion.resources.pod import PodFields, PodFieldsWithoutContainers
 from pillion.resources.rollout import ArtifactStorage, DrainSpec, RolloutSpec
@@ -202,10 +202,10 @@ class PredictorSpec(ComponentSpec):
     model: ModelSpec | None = None
     """A model of any format."""
 
-    models: NamedList[NamedModel] | None = None
+    models: Annotated[NamedList[NamedModel], MaxLen(64)] | None = None
     """Several models that one runtime serves, each under its own name."""
 
-    worker_spec: WorkerSpec | None = None
+    worker_spec: Annotated[WorkerSpec, Shallow()] | None = None
     """The further pods of a model that is spread over several nodes."""
 
     jobs: JobsSpec | None = None
@@ -264,7 +264,7 @@ class TransformerSpec(ComponentSpec):
     )
 
 
-class ArtExplainerSpec(ContainerFields):
+class ArtExplainerSpec(SmallContainerFields):
     """An explainer of the Adversarial Robustness Toolbox, as in KServe."""
 
     type: Literal["SquareAttack"]
@@ -305,7 +305,7 @@ class ExplainerSpec(ComponentSpec):
 class CanarySpec(ResourceModel):
     """A second predictor that gets a share of the requests."""
 
-    predictor: PredictorSpec
+    predictor: Annotated[PredictorSpec, Shallow()]
     """The predictor; its `name` tells it from the others."""
 
     traffic_percent: Percent

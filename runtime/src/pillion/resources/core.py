@@ -13,19 +13,18 @@ from pydantic import Field
 from pillion.resources.annotations import (
     AtomicMap,
     AtomicOf,
-    Count,
     IntOrString,
     ListMap,
     Name,
     NamedList,
     NamedOpen,
     Open,
+    OpenObject,
     PortNumber,
-    Positive,
     Quantity,
     Texts,
 )
-from pillion.resources.base import ResourceModel
+from pillion.resources.base import JsonObject, ResourceModel
 
 #: A container's or volume's name: an RFC 1123 label.
 LabelName: TypeAlias = Annotated[str, MinLen(1), MaxLen(63)]
@@ -155,12 +154,12 @@ class Probe(ResourceModel):
     http_get: HttpGetAction | None = None
     grpc: GrpcAction | None = None
     tcp_socket: TcpSocketAction | None = None
-    initial_delay_seconds: Count | None = None
-    timeout_seconds: Positive | None = None
-    period_seconds: Positive | None = None
-    success_threshold: Positive | None = None
-    failure_threshold: Positive | None = None
-    termination_grace_period_seconds: Count | None = None
+    initial_delay_seconds: int | None = None
+    timeout_seconds: int | None = None
+    period_seconds: int | None = None
+    success_threshold: int | None = None
+    failure_threshold: int | None = None
+    termination_grace_period_seconds: int | None = None
 
 
 class VolumeMount(ResourceModel):
@@ -175,23 +174,20 @@ class VolumeMount(ResourceModel):
     mount_propagation: str | None = None
 
 
-VolumeMounts: TypeAlias = Annotated[list[VolumeMount], MaxLen(100), ListMap(("mountPath",))]
+VolumeMounts: TypeAlias = Annotated[list[VolumeMount], ListMap(("mountPath",))]
+OpenVolumeMount: TypeAlias = Annotated[JsonObject, OpenObject(("name", "mountPath"))]
 PullPolicy: TypeAlias = Literal["Always", "IfNotPresent", "Never"]
 
 
 class ProcessFields(ResourceModel):
-    """The fields of a container that describe its process, shared by everything that becomes one container."""
+    """The plain fields of a container, shared by everything that becomes one container."""
 
     image: str | None = None
     image_pull_policy: PullPolicy | None = None
     command: Texts | None = None
     args: Texts | None = None
     working_dir: str | None = None
-    env: NamedList[EnvVar] | None = None
-    env_from: AtomicOf[EnvFromSource] | None = None
     resources: ResourceRequirements | None = None
-    ports: AtomicOf[ContainerPort] | None = None
-    volume_mounts: VolumeMounts | None = None
     lifecycle: Open | None = None
     security_context: Open | None = None
 
@@ -199,6 +195,10 @@ class ProcessFields(ResourceModel):
 class ContainerFields(ProcessFields):
     """All fields of a container but its name."""
 
+    env: NamedList[EnvVar] | None = None
+    env_from: AtomicOf[EnvFromSource] | None = None
+    ports: AtomicOf[ContainerPort] | None = None
+    volume_mounts: VolumeMounts | None = None
     liveness_probe: Probe | None = None
     readiness_probe: Probe | None = None
     startup_probe: Probe | None = None
@@ -213,10 +213,48 @@ class ContainerFields(ProcessFields):
     termination_message_policy: Literal["File", "FallbackToLogsOnError"] | None = None
 
 
+class OpenEnvVar(ResourceModel):
+    """One environment variable whose source is left open."""
+
+    name: Annotated[str, MinLen(1)]
+    value: str | None = None
+    value_from: Open | None = None
+
+
+class SmallContainerFields(ProcessFields):
+    """The fields of a container that people set, the deeper ones open.
+
+    Eleven format shorthands stand beside each other; in full they alone would fill the CRD.
+    """
+
+    env: NamedList[OpenEnvVar] | None = None
+    env_from: AtomicOf[Open] | None = None
+    ports: AtomicOf[Open] | None = None
+    volume_mounts: Annotated[list[OpenVolumeMount], ListMap(("mountPath",))] | None = None
+    liveness_probe: Open | None = None
+    readiness_probe: Open | None = None
+    startup_probe: Open | None = None
+
+
 class Container(ContainerFields):
     """A container of the pod."""
 
     name: LabelName
+
+
+class InitContainer(SmallContainerFields):
+    """A container that runs before the others, or beside them as a native sidecar."""
+
+    name: LabelName
+    restart_policy: str | None = None
+    volume_devices: AtomicOf[Open] | None = None
+    resize_policy: AtomicOf[Open] | None = None
+    restart_policy_rules: AtomicOf[Open] | None = None
+    stdin: bool | None = None
+    stdin_once: bool | None = None
+    tty: bool | None = None
+    termination_message_path: str | None = None
+    termination_message_policy: str | None = None
 
 
 class Toleration(ResourceModel):

@@ -5,9 +5,9 @@ from typing import Annotated, Literal, TypeAlias
 from annotated_types import MaxLen, MinLen
 from pydantic import Field
 
-from pillion.resources.annotations import AtomicOf, Name, Open, Text, TextMap
+from pillion.resources.annotations import AtomicOf, Name, Shallow, TextMap
 from pillion.resources.base import ResourceModel
-from pillion.resources.core import ContainerFields, ProcessFields
+from pillion.resources.core import ContainerFields, SmallContainerFields
 from pillion.resources.rules import TextRule
 
 #: Schemes of storage URIs. Those after `configmap` are accepted because KServe's manifests and MLflow's use them;
@@ -25,8 +25,8 @@ StorageUri: TypeAlias = Annotated[
     MaxLen(2048),
     TextRule(
         pattern=f"^(({_SCHEMES})://[^ ]+|({'|'.join(MLFLOW_SCHEMES)}):/[^ ]+|/[^ ]*)$",
-        message="a storage URI begins with file://, pvc://, s3://, gs://, az://, http(s)://, configmap://, hf://, "
-        "oci://, models:/ or runs:/; for a file of yours run 'pillion push' and use the URI it prints",
+        message="begin with file:// pvc:// s3:// gs:// az:// https:// configmap:// hf:// oci:// models:/ or runs:/; "
+        "for a file of yours use the URI that 'pillion push' prints",
     ),
 ]
 
@@ -42,16 +42,16 @@ ProtocolVersion: TypeAlias = Literal["v1", "v2", "grpc-v1", "grpc-v2"]
 class ModelStorageSpec(ResourceModel):
     """An object in a store whose address and credentials are in the Secret `storage-config`."""
 
-    key: Text | None = None
+    key: str | None = None
     """The key of the Secret `storage-config` that describes the store; default: by the type, then `default`."""
 
-    path: Text | None = None
+    path: str | None = None
     """The path of the model in the store's bucket."""
 
     parameters: TextMap | None = None
     """Settings that override those of the Secret, such as `type`, `bucket`, `region`, `endpoint_url`."""
 
-    schema_path: Text | None = None
+    schema_path: str | None = None
     """The path of a schema file of the model's inputs and outputs."""
 
 
@@ -61,7 +61,7 @@ class ConfidentialSpec(ResourceModel):
     enabled: bool
     """Whether the model's files are encrypted."""
 
-    resource_id: Text | None = None
+    resource_id: str | None = None
     """The key's identifier at the key broker, `kbs:///repository/type/tag`."""
 
 
@@ -103,13 +103,16 @@ class ModelSource(ResourceModel):
     """Encrypted model files."""
 
 
-class FormatSpec(ModelSource, ProcessFields):
+class FormatSpec(ModelSource, SmallContainerFields):
     """A model whose format is the field's name; its other fields are those of the container that serves it."""
 
     name: Annotated[str, MaxLen(63)] | None = None
-    liveness_probe: Open | None = None
-    readiness_probe: Open | None = None
-    startup_probe: Open | None = None
+
+    storage: Annotated[ModelStorageSpec, Shallow()] | None = None
+    """The model as an object in a store known by the Secret `storage-config`."""
+
+    confidential: Annotated[ConfidentialSpec, Shallow()] | None = None
+    """Encrypted model files."""
 
 
 class ModelSpec(ModelSource, ContainerFields):
@@ -131,7 +134,7 @@ class StorageUriSpec(ResourceModel):
     """Where they are placed in the container. Default: `/mnt/models`."""
 
 
-StorageUris: TypeAlias = Annotated[AtomicOf[StorageUriSpec], MinLen(1)]
+StorageUris: TypeAlias = Annotated[AtomicOf[StorageUriSpec], MinLen(1), MaxLen(16)]
 
 
 class NamedModel(ResourceModel):

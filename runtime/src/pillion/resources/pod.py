@@ -8,7 +8,6 @@ from pydantic import Field
 from pillion.resources.annotations import (
     AtomicOf,
     Count,
-    Int32,
     ListMap,
     Name,
     NamedList,
@@ -19,13 +18,18 @@ from pillion.resources.annotations import (
     TextMap,
 )
 from pillion.resources.base import JsonObject, ResourceModel
-from pillion.resources.core import Container, HostAlias, LocalObjectReference, ResourceRequirements, Toleration
+from pillion.resources.core import (
+    Container,
+    HostAlias,
+    InitContainer,
+    LocalObjectReference,
+    ResourceRequirements,
+    Toleration,
+)
 
-HostAliases: TypeAlias = Annotated[list[HostAlias], MaxLen(100), ListMap(("ip",))]
+HostAliases: TypeAlias = Annotated[list[HostAlias], ListMap(("ip",))]
 SpreadConstraint: TypeAlias = Annotated[JsonObject, OpenObject(("topologyKey", "whenUnsatisfiable"))]
-SpreadConstraints: TypeAlias = Annotated[
-    list[SpreadConstraint], MaxLen(20), ListMap(("topologyKey", "whenUnsatisfiable"))
-]
+SpreadConstraints: TypeAlias = Annotated[list[SpreadConstraint], ListMap(("topologyKey", "whenUnsatisfiable"))]
 
 
 class SchedulingFields(ResourceModel):
@@ -60,7 +64,7 @@ class PodFieldsWithoutContainers(SchedulingFields):
     subdomain: str | None = None
     host_aliases: HostAliases | None = None
     priority_class_name: str | None = None
-    priority: Int32 | None = None
+    priority: int | None = None
     dns_config: Open | None = None
     readiness_gates: AtomicOf[Open] | None = None
     runtime_class_name: str | None = None
@@ -79,9 +83,9 @@ class PodFieldsWithoutContainers(SchedulingFields):
 class PodFields(PodFieldsWithoutContainers):
     """Every field of a pod that makes sense in a template."""
 
-    containers: NamedList[Container] | None = None
+    containers: Annotated[NamedList[Container], MaxLen(20)] | None = None
     """The containers of the pod. The one named `kserve-container` or `runtime` serves the predictions; with no model
     beside it, so does a single container of any name. Others run next to it."""
 
-    init_containers: NamedList[Container] | None = None
+    init_containers: NamedList[InitContainer] | None = None
     """Containers that run to the end, or as native sidecars, before the others start."""

@@ -41,7 +41,7 @@ class RolloutSpec(ResourceModel):
     """Availability adds a pod before it removes one; ResourceAware removes first, where no spare node is.
     Default: Availability."""
 
-    steps: AtomicOf[RolloutStep] | None = None
+    steps: Annotated[AtomicOf[RolloutStep], MaxLen(20)] | None = None
     """The shares of requests that the new version gets, one after the other."""
 
     analysis: RolloutAnalysis | None = None

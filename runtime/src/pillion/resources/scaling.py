@@ -1,8 +1,6 @@
 """How many replicas a component has, and what makes it have more. Field names as in KServe's v1beta1."""
 
-from typing import Annotated, Literal, TypeAlias
-
-from annotated_types import MaxLen
+from typing import Literal, TypeAlias
 
 from pillion.resources.annotations import AtomicOf, Count, Open, Positive, Quantity
 from pillion.resources.base import ResourceModel
@@ -83,6 +81,3 @@ class ScalingFields(ResourceModel):
 
     auto_scaling: AutoScalingSpec | None = None
     """Scaling on several metrics; it takes the place of `scaleTarget`, `scaleMetric` and `scaleMetricType`."""
-
-
-Labelling: TypeAlias = Annotated[dict[str, str], MaxLen(100)]

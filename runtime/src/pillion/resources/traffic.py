@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from annotated_types import MaxLen, MinLen
 from pydantic import Field
 
-from pillion.resources.annotations import AtomicOf, Count, Name, NamedList, Open, Positive, Text, TextMap, Texts
+from pillion.resources.annotations import AtomicOf, Count, Name, NamedList, Open, Positive, TextMap, Texts
 from pillion.resources.base import ResourceModel
 from pillion.resources.model import ModelStorageSpec
 from pillion.resources.rules import Rule, TextRule
@@ -32,7 +32,7 @@ class LoggerStorageSpec(ModelStorageSpec):
 class LoggerSpec(ResourceModel):
     """Sends requests and responses as CloudEvents to a sink."""
 
-    url: Text | None = None
+    url: str | None = None
     """The sink."""
 
     mode: Literal["all", "request", "response"] | None = None
@@ -47,13 +47,13 @@ class LoggerSpec(ResourceModel):
     storage: LoggerStorageSpec | None = None
     """A store to write the events to instead of a sink."""
 
-    marshaller_url: Text | None = None
+    marshaller_url: str | None = None
     """A service that turns the events into another form before they are stored."""
 
     batch_size: Positive | None = None
     """How many events are written at a time. Default: 1."""
 
-    batch_interval: Text | None = None
+    batch_interval: str | None = None
     """The longest time that an event waits for its batch to fill."""
 
 
