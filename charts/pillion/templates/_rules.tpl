@@ -1,0 +1,40 @@
+{{- /* Generated from pillion_operator.rbac by `python -m scripts.chart`; do not edit. */}}
+{{- define "pillion.rules.watched" -}}
+- apiGroups: [serving.pillion.dev]
+  resources: [inferenceservices, servingruntimes]
+  verbs: [get, list, watch]
+- apiGroups: [serving.pillion.dev]
+  resources: [inferenceservices/status]
+  verbs: [get, patch, update]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments/scale]
+  verbs: [get, patch, update]
+- apiGroups: ['']
+  resources: [services, configmaps]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: ['']
+  resources: [pods]
+  verbs: [get, list, watch, patch]
+- apiGroups: ['']
+  resources: [secrets, serviceaccounts, persistentvolumeclaims]
+  verbs: [get]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
+{{- define "pillion.rules.cluster" -}}
+- apiGroups: [serving.pillion.dev]
+  resources: [clusterservingruntimes]
+  verbs: [get, list, watch, create, patch]
+{{- end }}
+{{- define "pillion.rules.own" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [get, create, update, patch]
+{{- end }}
