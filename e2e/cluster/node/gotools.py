@@ -101,6 +101,7 @@ GROUPS: Mapping[str, Group] = {
             {"grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl"},
         ),
         Group("rclone", "github.com/rclone/rclone", {"rclone": "."}),
+        Group("loadgen", "", {"loadgen": "."}),
         Group("pause", "", {"pause": "."}),
     )
 }
