@@ -14,7 +14,10 @@ from pillion.resources.component import (
     TransformerSpec,
     WorkerSpec,
 )
+from pillion.resources.conventions import annotation, is_stopped, unhonoured_annotations
+from pillion.resources.honoured import UnhonouredField, unhonoured_fields
 from pillion.resources.inferenceservice import NAME_LIMIT, InferenceService, InferenceServiceSpec
+from pillion.resources.manifests import Manifest, ManifestError, load_manifests
 from pillion.resources.metadata import ObjectMeta
 from pillion.resources.model import FormatSpec, ModelFormat, ModelSpec, ModelStorageSpec
 from pillion.resources.rollout import ArtifactStorage, ArtifactVolume, DrainSpec, RolloutSpec
@@ -41,6 +44,7 @@ from pillion.resources.status import (
     TrafficTarget,
 )
 from pillion.resources.traffic import HttpSpec, MetricsSpec, NetworkingSpec, NetworkPolicySpec, TlsSpec
+from pillion.resources.validation import Problem, validate
 
 __all__ = [
     "API_VERSION",
@@ -68,6 +72,8 @@ __all__ = [
     "InferenceServiceStatus",
     "JsonObject",
     "Libraries",
+    "Manifest",
+    "ManifestError",
     "MetricsSpec",
     "ModelCopies",
     "ModelFormat",
@@ -79,6 +85,7 @@ __all__ = [
     "NetworkingSpec",
     "ObjectMeta",
     "PredictorSpec",
+    "Problem",
     "ReplicasStatus",
     "ResourceModel",
     "RolloutSpec",
@@ -90,5 +97,12 @@ __all__ = [
     "TlsSpec",
     "TrafficTarget",
     "TransformerSpec",
+    "UnhonouredField",
     "WorkerSpec",
+    "annotation",
+    "is_stopped",
+    "load_manifests",
+    "unhonoured_annotations",
+    "unhonoured_fields",
+    "validate",
 ]

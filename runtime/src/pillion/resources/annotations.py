@@ -91,14 +91,18 @@ class IntegerOrText:
 
     pattern: str = ""
 
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Match the text form against the pattern."""
-        return core_schema.no_info_after_validator_function(self._check, handler(source))
+    def __get_pydantic_core_schema__(self, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Take a number or a text, with one error for both where it is neither."""
+        return core_schema.no_info_plain_validator_function(self._check)
 
-    def _check(self, value: int | str) -> int | str:
+    def _check(self, value: object) -> int | str:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise PydanticCustomError(
+                "int_or_string", "must be an integer or a text; put {value} in quotes", {"value": str(value)}
+            )
         if self.pattern and isinstance(value, str) and not re.search(self.pattern, value):
             raise PydanticCustomError(
-                "quantity", "'{value}' is no quantity; write for example 500m, 2, 1.5Gi", {"value": value}
+                "quantity", "'{value}' is no quantity; write for example 500m, 2 or 1.5Gi", {"value": value}
             )
         return value
 

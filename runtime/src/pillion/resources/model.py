@@ -25,8 +25,8 @@ StorageUri: TypeAlias = Annotated[
     MaxLen(2048),
     TextRule(
         pattern=f"^(({_SCHEMES})://[^ ]+|({'|'.join(MLFLOW_SCHEMES)}):/[^ ]+|/[^ ]*)$",
-        message="begin with file:// pvc:// s3:// gs:// az:// https:// configmap:// hf:// oci:// models:/ or runs:/; "
-        "for a file of yours use the URI that 'pillion push' prints",
+        message="a storage URI begins with file:// pvc:// s3:// gs:// az:// https:// configmap:// hf:// oci:// "
+        "models:/ or runs:/; for a file of yours use the URI that 'pillion push' prints",
     ),
 ]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pydantic_core import core_schema
 
 #: Models of these modules repeat Kubernetes' own types: their descriptions would triple the CRD and say nothing new.
-_EMBEDDED = {core.__name__, pod.__name__}
+EMBEDDED = {core.__name__, pod.__name__}
 
 
 class StructuralSchema(GenerateJsonSchema):
@@ -53,7 +53,7 @@ class StructuralSchema(GenerateJsonSchema):
         generated = super().model_schema(schema)
         generated.pop("additionalProperties", None)
         generated.pop("description", None)
-        if model.__module__ not in _EMBEDDED:
+        if model.__module__ not in EMBEDDED:
             generated["description"] = class_description(model)
         described = field_descriptions(model)
         for name, field in model.model_fields.items():

@@ -1,0 +1,65 @@
+"""Annotations and labels that change how an InferenceService is served: ours, and those of KServe and Knative.
+
+An annotation is read under our prefix first, then under KServe's, so that manifests keep working when only their
+`apiVersion` changed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pillion.resources.base import GROUP
+from pillion.resources.honoured import UnhonouredField
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pillion.resources.metadata import ObjectMeta
+
+PREFIX = f"{GROUP}/"
+KSERVE_PREFIX = "serving.kserve.io/"
+
+#: Annotations, without their prefix, that this release acts on.
+HONOURED_ANNOTATIONS = frozenset({"deploymentMode", "stop", "enable-prometheus-scraping", "autoscalerClass"})
+
+_DEPLOYMENT_MODES = frozenset({"Standard", "RawDeployment"})
+_AUTOSCALERS = frozenset({"none", "external"})
+_FOREIGN = ("autoscaling.knative.dev/", "networking.knative.dev/", "serving.knative.dev/", "networking.kserve.io/")
+
+
+def annotation(metadata: ObjectMeta, name: str) -> str | None:
+    """Return an annotation by its name without prefix, ours before KServe's."""
+    annotations = metadata.annotations or {}
+    return annotations.get(PREFIX + name, annotations.get(KSERVE_PREFIX + name))
+
+
+def is_stopped(metadata: ObjectMeta) -> bool:
+    """Return whether the annotation `stop` asks for no pods."""
+    return (annotation(metadata, "stop") or "").lower() == "true"
+
+
+def unhonoured_annotations(metadata: ObjectMeta) -> list[UnhonouredField]:
+    """Return the annotations and labels that mean something to KServe or Knative and nothing here, by their address."""
+    return [
+        *_of("metadata.annotations", metadata.annotations or {}),
+        *_of("metadata.labels", metadata.labels or {}),
+    ]
+
+
+def _of(address: str, entries: Mapping[str, str]) -> Iterator[UnhonouredField]:
+    for key, value in entries.items():
+        field = f"{address}[{key}]"
+        name = key.removeprefix(PREFIX).removeprefix(KSERVE_PREFIX)
+        if key.startswith(_FOREIGN):
+            yield UnhonouredField(field, "there is no Knative here")
+        elif name == key:
+            continue
+        elif name not in HONOURED_ANNOTATIONS:
+            yield UnhonouredField(field)
+        elif name == "deploymentMode" and value not in _DEPLOYMENT_MODES:
+            yield UnhonouredField(field, "the mode is always Standard")
+        elif name == "autoscalerClass" and value not in _AUTOSCALERS:
+            yield UnhonouredField(field, "autoscaling is not available yet")
+
+
+__all__ = ["KSERVE_PREFIX", "PREFIX", "annotation", "is_stopped", "unhonoured_annotations"]

@@ -1,0 +1,162 @@
+"""Which fields of an InferenceService this release acts on.
+
+No field is ever silently ignored: the operator turns a condition false that names what `unhonoured_fields` returns.
+A test holds `HONOURED` and `NOT_YET` to name every field of the schema once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pillion.resources.base import ResourceModel
+from pillion.resources.core import ContainerFields, SmallContainerFields
+from pillion.resources.pod import PodFields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pillion.resources.component import PredictorSpec
+    from pillion.resources.inferenceservice import InferenceServiceSpec
+
+
+def _fields(model: type[ResourceModel]) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in model.model_fields.items())
+
+
+_SOURCE = (
+    "storageUri", "digest", "storage.key", "storage.path", "storage.parameters",
+    "runtime", "runtimeVersion", "protocolVersion", "allowPickle",
+)  # fmt: skip
+
+#: Fields that are acted on; with a field, all that is inside it, but for what `NOT_YET` takes out.
+HONOURED: frozenset[str] = frozenset(
+    [
+        # A shorthand is a model with a format; whether a runtime serves that format is for the selection to say.
+        # The fields of pods and containers reach the Deployment as they are, whatever they are.
+        *(f"predictor.{field}" for field in _fields(PodFields)),
+        *(f"predictor.{name}.{field}" for name in FORMAT_SHORTHANDS for field in _fields(SmallContainerFields)),
+        *(f"predictor.model.{field}" for field in _fields(ContainerFields)),
+        *(f"predictor.{name}.{field}" for name in (*FORMAT_SHORTHANDS, "model") for field in (*_SOURCE, "name")),
+        "predictor.model.modelFormat",
+        "predictor.minReplicas",
+        "predictor.maxReplicas",
+        "predictor.containerConcurrency",
+        "predictor.timeout",
+        "predictor.labels",
+        "predictor.annotations",
+        "predictor.deploymentStrategy",
+        "predictor.tls.secretName",
+        "predictor.tls.clientCASecretName",
+        "predictor.tls.mode",
+        "predictor.drain",
+        "predictor.metrics.enabled",
+        "predictor.metrics.onDataPort",
+        "predictor.storage",
+    ]
+)
+
+#: Fields that are accepted and not acted on yet, with all that is inside them.
+NOT_YET: frozenset[str] = frozenset(
+    [
+        "transformer",
+        "explainer",
+        "canary",
+        "networking",
+        *(f"predictor.{name}.storage.schemaPath" for name in (*FORMAT_SHORTHANDS, "model")),
+        *(f"predictor.{name}.confidential" for name in (*FORMAT_SHORTHANDS, "model")),
+        "predictor.name",
+        "predictor.scaleTarget",
+        "predictor.scaleMetric",
+        "predictor.scaleMetricType",
+        "predictor.autoScaling",
+        "predictor.canaryTrafficPercent",
+        "predictor.logger",
+        "predictor.batcher",
+        "predictor.storageUris",
+        "predictor.storageContainerName",
+        "predictor.workerSpec",
+        "predictor.models",
+        "predictor.applications",
+        "predictor.http",
+        "predictor.jobs",
+        "predictor.management",
+        "predictor.networkPolicy",
+        "predictor.rollout",
+        "predictor.tls.selfSigned",
+        "predictor.metrics.monitor",
+    ]
+)
+
+#: Schemes of storage URIs that files are fetched from.
+HONOURED_SCHEMES = frozenset({"file", "pvc", "s3", "gs", "az", "http", "https", "configmap"})
+
+
+@dataclass(frozen=True, slots=True)
+class UnhonouredField:
+    """A field that is set and has no effect in this release.
+
+    Attributes:
+        field: its address below `spec`, such as `spec.predictor.batcher`.
+        reason: why, where it is the value and not the field.
+    """
+
+    field: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.field} ({self.reason})" if self.reason else self.field
+
+
+def unhonoured_fields(spec: InferenceServiceSpec) -> list[UnhonouredField]:
+    """Return every field that is set and has no effect in this release, in the order of the schema."""
+    named = [UnhonouredField(f"spec.{field}") for field in _set_and_not_yet(spec, "", set(NOT_YET))]
+    return [*named, *_values(spec.predictor)]
+
+
+def _set_and_not_yet(model: ResourceModel, above: str, not_yet: set[str]) -> Iterator[str]:
+    for name, field in type(model).model_fields.items():
+        value, address = getattr(model, name), f"{above}.{field.alias}".removeprefix(".")
+        # `false` and emptiness ask for nothing, so nothing is ignored.
+        if value is None or value is False or value in ([], {}):
+            continue
+        if address in not_yet:
+            yield address
+        elif isinstance(value, ResourceModel):
+            yield from _set_and_not_yet(value, address, not_yet)
+
+
+def _values(predictor: PredictorSpec) -> Iterator[UnhonouredField]:
+    least = 1 if predictor.min_replicas is None else predictor.min_replicas
+    if least == 0:
+        yield UnhonouredField("spec.predictor.minReplicas", "scaling to zero is not available yet; one replica runs")
+    if predictor.max_replicas and predictor.max_replicas > max(least, 1):
+        yield UnhonouredField("spec.predictor.maxReplicas", f"autoscaling is not available yet; {max(least, 1)} run")
+    sources = {"model": predictor.model, **{name: getattr(predictor, name) for name in FORMAT_SHORTHANDS}}
+    for name, source in sources.items():
+        uri = source.storage_uri if source is not None else None
+        scheme = uri.partition(":")[0] if uri is not None else "file"
+        if scheme not in HONOURED_SCHEMES and not (uri or "").startswith("/"):
+            yield UnhonouredField(f"spec.predictor.{name}.storageUri", f"{scheme} is not available yet")
+
+
+def classified(address: str) -> bool | None:
+    """Return whether the field at `address` (below `spec`) is honoured; None where no table names it or its parents."""
+    parts = address.split(".")
+    for length in range(len(parts), 0, -1):
+        prefix = ".".join(parts[:length])
+        if prefix in NOT_YET:
+            return False
+        if prefix in HONOURED:
+            return True
+    return None
+
+
+__all__ = [
+    "HONOURED",
+    "HONOURED_SCHEMES",
+    "NOT_YET",
+    "UnhonouredField",
+    "classified",
+    "unhonoured_fields",
+]
