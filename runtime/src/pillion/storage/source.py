@@ -1,0 +1,87 @@
+"""What every source of artifacts can do: list, and stream an object from an offset.
+
+Three sources: `pillion.storage.local` (files), `pillion.storage.web` (http and https), and
+`pillion.storage.objectstore` (s3, gs, az). They know nothing of retries, digests or where bytes go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+__all__ = ["Body", "Listing", "Source", "SourceChanged", "SourceObject"]
+
+
+class SourceChanged(Exception):  # noqa: N818  (a condition to act on, never an error that a user sees)
+    """The object is not the one that a download began with; what is here already is of no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceObject:
+    """One object to fetch.
+
+    Attributes:
+        key: how the source names it.
+        path: the safe relative path that it gets in the destination.
+        size: in bytes; None where only the answer to a request will tell.
+        version: ETag or other validator; None where not known yet.
+    """
+
+    key: str
+    path: str
+    size: int | None
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a URI names: one object, or all objects of a tree."""
+
+    objects: tuple[SourceObject, ...]
+    single: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The bytes of an object from an offset on.
+
+    Attributes:
+        offset: of the first byte that comes; 0 where the source ignored the offset asked for.
+        total: size of the whole object in bytes, None where the source does not say.
+        version: validator that a later request can be guarded with, None where there is none.
+        chunks: the bytes; they may end early or run on, so the reader counts.
+    """
+
+    offset: int
+    total: int | None
+    version: str | None
+    chunks: AsyncIterator[bytes]
+
+
+class Source(Protocol):
+    """A place artifacts come from, opened for one URI."""
+
+    async def list(self, *, versions: bool) -> Listing:
+        """What the URI names; with `versions` also where that costs one more request.
+
+        Raises:
+            StorageError: nothing there, no access, or the transfer failed.
+        """
+        ...
+
+    def open(self, item: SourceObject, offset: int, version: str | None) -> AbstractAsyncContextManager[Body]:
+        """Stream an object from `offset`, on condition that it still has `version`.
+
+        Raises:
+            SourceChanged: it has another version, or is shorter than `offset`.
+            StorageError: as in `list`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
