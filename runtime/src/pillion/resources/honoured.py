@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pillion.resources.base import ResourceModel
+from pillion.resources.component import FORMAT_SHORTHANDS
 from pillion.resources.core import ContainerFields, SmallContainerFields
 from pillion.resources.pod import PodFields
 
