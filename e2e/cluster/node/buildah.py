@@ -1,0 +1,77 @@
+"""buildah with storage of its own, so that it neither sees nor changes other images of the machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from e2e.cluster.node import paths
+from e2e.cluster.node.failure import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+class Buildah:
+    """Builds images without a daemon, as root, also inside a container."""
+
+    def __init__(self) -> None:
+        """Keep images and layers in the user's cache."""
+        storage = paths.cache_home() / "buildah"
+        self._command = (
+            "buildah",
+            f"--root={storage / 'root'}",
+            f"--runroot={storage / 'run'}",
+            "--storage-driver=overlay",
+        )
+
+    def has(self, reference: str) -> bool:
+        """Whether the storage holds an image of that name."""
+        return self._run("inspect", "--type=image", reference, check=False).returncode == 0
+
+    def pull(self, reference: str) -> bool:
+        """Pull an image; return whether a registry that has it was reachable."""
+        return self._run("pull", "--quiet", reference, check=False).returncode == 0
+
+    def build(
+        self,
+        reference: str,
+        dockerfile: Path,
+        context: Path,
+        *,
+        arguments: Mapping[str, str],
+        named_contexts: Mapping[str, Path],
+        secrets: Mapping[str, Path],
+    ) -> str:
+        """Build an image, reusing unchanged layers, and return its identity in hexadecimal digits."""
+        options = [f"--build-arg={key}={value}" for key, value in arguments.items()]
+        options += [f"--build-context={name}={path}" for name, path in named_contexts.items()]
+        options += [f"--secret=id={name},src={path}" for name, path in secrets.items()]
+        done = self._run(
+            "build", "--layers", "--quiet", "--pull-never", f"--file={dockerfile}", f"--tag={reference}",
+            *options, str(context),
+        )  # fmt: skip  # one line for what is fixed, one for what is given
+        return done.stdout.split()[-1]
+
+    def save(self, reference: str, archive: Path) -> None:
+        """Write an image as an OCI archive, uncompressed: it is read once, on this machine."""
+        partial = archive.with_suffix(".part")
+        partial.unlink(missing_ok=True)
+        self._run("push", "--quiet", "--disable-compression", reference, f"oci-archive:{partial}:{reference}")
+        partial.rename(archive)
+
+    def _run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*self._command, *arguments],
+            # Its other isolation modes need more privileges than a container has.
+            env={**os.environ, "BUILDAH_ISOLATION": "chroot"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            output = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
+            raise ClusterError(f"buildah {arguments[0]} failed:\n{output}")
+        return done

@@ -1,0 +1,45 @@
+"""The link between the host and a node: a pair of virtual Ethernet devices."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from e2e.cluster.node.failure import ClusterError
+
+if TYPE_CHECKING:
+    from e2e.cluster.node.layout import Layout
+
+
+def connect(layout: Layout, init_pid: int) -> None:
+    """Give the node's network namespace its loopback, its address and a route to the host."""
+    inside = ("nsenter", f"--target={init_pid}", "--net", "--")
+    _run("ip", "link", "add", layout.interface, "type", "veth", "peer", "name", "eth0", "netns", str(init_pid))
+    _run("ip", "address", "add", f"{layout.host_address}/24", "dev", layout.interface)
+    _run("ip", "link", "set", layout.interface, "up")
+    _run(*inside, "ip", "link", "set", "lo", "up")
+    _run(*inside, "ip", "address", "add", f"{layout.node_address}/24", "dev", "eth0")
+    _run(*inside, "ip", "link", "set", "eth0", "up")
+    # Services' addresses are on no interface: without a default route the kernel would refuse to
+    # send to them before the packet filter could rewrite the destination.
+    _run(*inside, "ip", "route", "add", "default", "via", layout.host_address)
+    # Opening it in the node's namespace writes that namespace's setting.
+    _run(*inside, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+
+
+def disconnect(layout: Layout) -> None:
+    """Remove the link; the other end goes with it."""
+    if exists(layout):
+        _run("ip", "link", "delete", layout.interface)
+
+
+def exists(layout: Layout) -> bool:
+    """Whether the host's end of the link is there."""
+    return Path("/sys/class/net", layout.interface).exists()
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ClusterError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
