@@ -28,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.chart", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file would change")
     check: bool = parser.parse_args().check
-    changed = _apply(_chart_files(), check=check)
+    changed = _apply(chart_files(), check=check)
     # What Helm renders depends on the files above.
     changed += _apply({ROOT / "config" / "install.yaml": install(_helm(), CHART)}, check=check)
     for path in changed:
@@ -39,7 +39,7 @@ def main() -> int:
     return 0
 
 
-def _chart_files() -> dict[Path, str | None]:
+def chart_files() -> dict[Path, str | None]:
     """The text of each generated file of the chart; None for one that is no longer generated."""
     folder = CHART / "templates"
     stale: dict[Path, str | None] = dict.fromkeys(folder.glob("crd-*.yaml"))
