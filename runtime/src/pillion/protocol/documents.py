@@ -1,0 +1,77 @@
+"""The documents of the Open Inference Protocol that are not inference: server, models, repository index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from pillion._version import __version__
+from pillion.dataplane.call import ModelState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pillion.dataplane.call import ModelStatus
+    from pillion.tensors import TensorSpec
+
+__all__ = ["EXTENSIONS", "SERVER_NAME", "index_entries", "model_document", "names", "root_document", "server_document"]
+
+SERVER_NAME: Final = "pillion"
+EXTENSIONS: Final = ("binary_tensor_data", "model_repository")
+
+Document = dict[str, Any]
+
+
+def server_document() -> Document:
+    """``GET /v2``."""
+    return {"name": SERVER_NAME, "version": __version__, "extensions": list(EXTENSIONS)}
+
+
+def root_document(statuses: Iterable[ModelStatus]) -> Document:
+    """``GET /``: what this is, what it serves, and where to go from here."""
+    return {
+        **server_document(),
+        "models": [
+            {"name": status.name, "version": status.version, "state": status.state.value} for status in statuses
+        ],
+        "links": {
+            "server": "/v2",
+            "models": "/v2/models",
+            "ready": "/v2/health/ready",
+            "live": "/v2/health/live",
+            "docs": "/docs",
+            "openapi": "/openapi.json",
+        },
+    }
+
+
+def names(statuses: Iterable[ModelStatus]) -> list[str]:
+    """Each model once, in the order given."""
+    return list(dict.fromkeys(status.name for status in statuses))
+
+
+def model_document(status: ModelStatus, versions: Sequence[str]) -> Document:
+    """``GET /v2/models/{m}``: inputs and outputs as read from the artifact; empty until it has been loaded once."""
+    metadata = status.metadata
+    return {
+        "name": status.name,
+        "versions": list(versions),
+        "platform": metadata.platform if metadata else "",
+        "inputs": [_tensor(spec) for spec in metadata.inputs] if metadata else [],
+        "outputs": [_tensor(spec) for spec in metadata.outputs] if metadata else [],
+    }
+
+
+def _tensor(spec: TensorSpec) -> Document:
+    document: Document = {"name": spec.name, "datatype": spec.datatype.value, "shape": list(spec.shape)}
+    if spec.optional:
+        document["parameters"] = {"optional": True}
+    return document
+
+
+def index_entries(statuses: Iterable[ModelStatus], *, ready_only: bool) -> list[Document]:
+    """``POST /v2/repository/index``."""
+    return [
+        {"name": status.name, "version": status.version, "state": status.state.value, "reason": status.reason}
+        for status in statuses
+        if not ready_only or status.state is ModelState.READY
+    ]

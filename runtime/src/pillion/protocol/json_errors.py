@@ -1,0 +1,87 @@
+"""What is wrong with a JSON document, said with the path of the field. Runs only after decoding has failed."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from pillion.errors import ErrorCode, PillionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["decode_json", "json_error"]
+
+_T = TypeVar("_T")
+_PATH: Final = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
+_NOT_A_NUMBER: Final = re.compile(rb"-?(?:NaN|Infinity)\b")
+_SEARCH_LIMIT: Final = 1024 * 1024
+"""Bytes up to which the field of a NaN is looked for: the search decodes the document a second time."""
+
+
+def decode_json(decode: Callable[[bytes | memoryview], _T], body: bytes | memoryview) -> _T:
+    """Decode, with every failure as one kind of error.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT``; ``field`` is the path of what is wrong, such as ``inputs[0].data[3]``.
+    """
+    try:
+        return decode(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
+        raise json_error(error, body) from error
+
+
+def json_error(error: Exception, body: bytes | memoryview) -> PillionError:
+    """The error to answer with for what msgspec raised on ``body``."""
+    if isinstance(error, RecursionError):
+        return _invalid("the JSON is nested too deeply", remedy="send data flat, in row-major order")
+    if isinstance(error, UnicodeError):
+        return _invalid("the body is not valid UTF-8", remedy="JSON is sent as UTF-8; raw tensors as binary data")
+    text = str(error)
+    if isinstance(error, msgspec.ValidationError):
+        found = _PATH.search(text)
+        path = found["path"].lstrip(".") if found else ""
+        problem = (text[: found.start()] if found else text).replace("`", "")
+        problem = problem[:1].lower() + problem[1:]
+        return _invalid(f"{path}: {problem}" if path else problem, field=path or None)
+    if not len(body):
+        return _invalid("the body is empty", remedy="send a JSON document")
+    if _NOT_A_NUMBER.search(body):
+        path = _path_of_nan(body)
+        return _invalid(
+            f"{path or 'body'}: JSON has no NaN or Infinity",
+            field=path,
+            remedy="send the tensor as binary data, or leave the value out",
+        )
+    return _invalid(f"the body is not valid JSON: {text.removeprefix('JSON is malformed: ')}")
+
+
+def _invalid(message: str, *, field: str | None = None, remedy: str | None = None) -> PillionError:
+    return PillionError(ErrorCode.INVALID_ARGUMENT, message, field=field, remedy=remedy)
+
+
+class _Constant:
+    """Stands in the decoded document where the text had NaN or Infinity."""
+
+
+def _path_of_nan(body: bytes | memoryview) -> str | None:
+    if len(body) > _SEARCH_LIMIT:
+        return None
+    try:
+        document = json.loads(bytes(body), parse_constant=lambda _: _Constant())
+    except (ValueError, RecursionError):
+        return None
+    # Depth first with a stack of our own: the document may be as deep as the parser allowed.
+    stack: list[tuple[object, str]] = [(document, "")]
+    while stack:
+        value, path = stack.pop()
+        if isinstance(value, _Constant):
+            return path
+        if isinstance(value, dict):
+            stack.extend((item, f"{path}.{key}" if path else key) for key, item in reversed(value.items()))
+        elif isinstance(value, list):
+            stack.extend((item, f"{path}[{index}]") for index, item in reversed(list(enumerate(value))))
+    return None

@@ -1,0 +1,235 @@
+"""Open Inference Protocol over HTTP: decoding requests, JSON alone or with tensors as raw bytes behind it."""
+
+from __future__ import annotations
+
+import binascii
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+
+from pillion.dataplane.call import InferRequest
+from pillion.errors import ErrorCode, PillionError
+from pillion.protocol.answer import JSON_ANSWER, DecodedRequest, output_form, refuse_shared_memory
+from pillion.protocol.json_errors import decode_json
+from pillion.protocol.limits import CodecLimits
+from pillion.protocol.raw import from_raw
+from pillion.protocol.shape import element_count
+from pillion.protocol.wire import UNREAD, infer_decoder
+from pillion.tensors import Datatype, Tensor, dtype_of
+
+if TYPE_CHECKING:
+    from pillion.dataplane.call import Parameters
+    from pillion.protocol.wire import InferBody, InputBody
+
+__all__ = ["OipJsonDecoder", "elements_from_json"]
+
+_BINARY_SIZE: Final = "binary_data_size"
+
+
+class OipJsonDecoder:
+    """Decodes request bodies under one set of limits. Keeps no state between requests.
+
+    Strict where a lenient reading would change numbers unseen: integers out of range, fractions where integers are
+    asked, true for 1, strings for numbers, null, NaN and Infinity are all refused with the path of the value. ``data``
+    is nested like ``shape`` or flat. FP16 and BF16 travel as binary data only. BYTES are strings, sent as UTF-8, or
+    base64 where the input's parameters say ``content_type: base64``.
+    """
+
+    def __init__(self, limits: CodecLimits | None = None) -> None:
+        self._limits = limits or CodecLimits()
+        self._decode = infer_decoder(self._limits.max_json_depth, self._limits.max_string_bytes).decode
+
+    def decode(
+        self, body: bytes | memoryview, *, model: str, version: str | None = None, header_length: int | None = None
+    ) -> DecodedRequest:
+        """One request.
+
+        Args:
+            body: the whole body. Arrays of binary tensors are views of it, so it must not change afterwards.
+            model: from the URL.
+            version: from the URL.
+            header_length: value of ``Inference-Header-Content-Length``: bytes of JSON before the raw tensors.
+
+        Raises:
+            PillionError: ``INVALID_ARGUMENT`` naming the field; ``UNIMPLEMENTED`` for an extension not supported.
+        """
+        tail: memoryview | None = None
+        if header_length is not None:
+            if not 0 <= header_length <= len(body):
+                raise PillionError(
+                    ErrorCode.INVALID_ARGUMENT,
+                    f"Inference-Header-Content-Length: {header_length}, but the body has {len(body)} bytes",
+                    field="Inference-Header-Content-Length",
+                )
+            view = memoryview(body)
+            body, tail = view[:header_length], view[header_length:]
+        try:
+            document = self._decode(body)
+        except Exception:  # noqa: BLE001  # decoded again below: the cheap path has no error handling of its own
+            document = decode_json(self._decode, body)
+        inputs = self._inputs(document, tail)
+        if document.outputs is None and document.parameters is None:
+            return DecodedRequest(InferRequest(model, inputs, version, document.id), JSON_ANSWER)
+        return self._with_options(document, inputs, model, version)
+
+    def _with_options(
+        self, document: InferBody, inputs: list[Tensor], model: str, version: str | None
+    ) -> DecodedRequest:
+        parameters: Parameters = document.parameters or {}
+        refuse_shared_memory(parameters, "parameters")
+        outputs = document.outputs or []
+        if len(outputs) > self._limits.max_tensors:
+            raise _too_many("outputs", len(outputs), self._limits.max_tensors)
+        names = tuple(output.name for output in outputs)
+        _refuse_duplicates(names, "outputs")
+        form = output_form(parameters, [(output.name, output.parameters or {}) for output in outputs])
+        request = InferRequest(model, inputs, version, document.id, names, parameters)
+        return DecodedRequest(request, form)
+
+    def _inputs(self, document: InferBody, tail: memoryview | None) -> list[Tensor]:
+        bodies = document.inputs
+        if len(bodies) > self._limits.max_tensors:
+            raise _too_many("inputs", len(bodies), self._limits.max_tensors)
+        tensors: list[Tensor] = []
+        offset = 0
+        for index, body in enumerate(bodies):
+            datatype = _DATATYPES[body.__class__.__name__]
+            parameters = body.parameters
+            if parameters is None:
+                data = self._from_json(body, datatype, index)
+                tensors.append(Tensor(body.name, datatype, data))
+                continue
+            refuse_shared_memory(parameters, f"inputs[{index}].parameters")
+            if _BINARY_SIZE in parameters:
+                size = parameters.pop(_BINARY_SIZE)
+                data = self._from_tail(body, datatype, index, tail, offset, size)
+                offset += int(size)
+            else:
+                data = self._from_json(body, datatype, index)
+            tensors.append(Tensor(body.name, datatype, data, parameters))
+        if tail is not None and offset != len(tail):
+            raise PillionError(
+                ErrorCode.INVALID_ARGUMENT,
+                f"{len(tail)} bytes follow the JSON, the inputs account for {offset}",
+                field="Inference-Header-Content-Length",
+                remedy=f"each binary input states its size in parameters.{_BINARY_SIZE}",
+            )
+        if len(tensors) > 1:
+            _refuse_duplicates(tuple(tensor.name for tensor in tensors), "inputs")
+        return tensors
+
+    def _from_json(self, body: InputBody, datatype: Datatype, index: int) -> np.ndarray[Any, np.dtype[Any]]:
+        field = f"inputs[{index}]"
+        if datatype is Datatype.FP16 or datatype is Datatype.BF16:
+            raise PillionError(
+                ErrorCode.INVALID_ARGUMENT,
+                f"{field}.datatype: {datatype} has no JSON form"
+                if body.data is not UNREAD
+                else f"{field}: has neither data nor parameters.{_BINARY_SIZE}",
+                field=f"{field}.datatype",
+                remedy="send the tensor as binary data, or as FP32",
+            )
+        if body.data is msgspec.UNSET:
+            raise PillionError(
+                ErrorCode.INVALID_ARGUMENT,
+                f"{field}.data: is missing",
+                field=f"{field}.data",
+                remedy=f"put the elements into data, or behind the JSON with parameters.{_BINARY_SIZE}",
+            )
+        count = element_count(body.shape, f"{field}.shape", self._limits.max_elements)
+        encoded = body.parameters is not None and body.parameters.get("content_type") == "base64"
+        return elements_from_json(body.data, datatype, body.shape, count, f"{field}.data", base64=encoded)
+
+    def _from_tail(
+        self, body: InputBody, datatype: Datatype, index: int, tail: memoryview | None, offset: int, size: object
+    ) -> np.ndarray[Any, np.dtype[Any]]:
+        field = f"inputs[{index}].parameters.{_BINARY_SIZE}"
+        problem = None
+        if tail is None:
+            problem = "the request has no Inference-Header-Content-Length"
+        elif body.data is not msgspec.UNSET and body.data is not UNREAD:
+            problem = "the input has data as well"
+        elif not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            problem = "must be a whole number of bytes"
+        elif size > len(tail) - offset:
+            problem = f"{size} bytes stated, {len(tail) - offset} are left in the body"
+        if problem is not None or tail is None or not isinstance(size, int):
+            raise PillionError(ErrorCode.INVALID_ARGUMENT, f"{field}: {problem}", field=field)
+        count = element_count(body.shape, f"inputs[{index}].shape", self._limits.max_elements)
+        chunk = tail[offset : offset + size]
+        return from_raw(chunk, datatype, body.shape, count, field, self._limits.max_string_bytes)
+
+
+_DATATYPES: Final = {datatype.value: datatype for datatype in Datatype}
+
+
+def elements_from_json(
+    data: list[Any], datatype: Datatype, shape: list[int], count: int, field: str, *, base64: bool = False
+) -> np.ndarray[Any, np.dtype[Any]]:
+    """An array of ``shape`` from JSON lists whose element types have been checked, nested like ``shape`` or flat.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT``: ragged, the wrong number of elements, a UINT64 out of range, bad base64.
+    """
+    try:
+        array: np.ndarray[Any, np.dtype[Any]] = np.array(data, dtype=dtype_of(datatype))
+    except OverflowError as error:
+        raise PillionError(
+            ErrorCode.INVALID_ARGUMENT, f"{field}: a value is out of range for {datatype}", field=field
+        ) from error
+    except ValueError as error:
+        raise _ragged(field) from error
+    if datatype is Datatype.BYTES:
+        _encode_strings(array, field, base64=base64)
+    if array.shape != tuple(shape):
+        if array.size != count:
+            problem = f"{array.size} elements, but shape {shape} takes {count}"
+        elif array.ndim != 1:
+            problem = f"nested as {list(array.shape)}, but shape says {shape}"
+        else:
+            return array.reshape(shape)
+        raise PillionError(ErrorCode.INVALID_ARGUMENT, f"{field}: {problem}", field=field)
+    return array
+
+
+def _encode_strings(array: np.ndarray[Any, np.dtype[Any]], field: str, *, base64: bool) -> None:
+    flat = array.reshape(-1)
+    for index, value in enumerate(flat):
+        if not isinstance(value, str):
+            raise _ragged(field)
+        try:
+            flat[index] = binascii.a2b_base64(value, strict_mode=True) if base64 else value.encode()
+        except ValueError as error:
+            place = f"{field}[{index}]"
+            kind = "base64" if base64 else "text that UTF-8 can carry"
+            raise PillionError(ErrorCode.INVALID_ARGUMENT, f"{place}: not valid {kind}", field=place) from error
+
+
+def _ragged(field: str) -> PillionError:
+    return PillionError(
+        ErrorCode.INVALID_ARGUMENT,
+        f"{field}: the lists inside differ in length or depth",
+        field=field,
+        remedy="nest data like shape, or send it flat in row-major order",
+    )
+
+
+def _too_many(field: str, count: int, limit: int) -> PillionError:
+    return PillionError(
+        ErrorCode.INVALID_ARGUMENT,
+        f"{field}: {count} tensors, at most {limit} are allowed",
+        field=field,
+        remedy="raise limits.max_tensors",
+    )
+
+
+def _refuse_duplicates(names: tuple[str, ...], field: str) -> None:
+    if len(set(names)) == len(names):
+        return
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        if name in seen:
+            place = f"{field}[{index}].name"
+            raise PillionError(ErrorCode.INVALID_ARGUMENT, f"{place}: {name!r} is there twice", field=place)
+        seen.add(name)

@@ -1,0 +1,188 @@
+"""The V1 protocol: ``instances`` as rows or ``inputs`` as columns, against what the model says of its inputs.
+
+Source: KServe's V1 data plane, which follows TensorFlow Serving's REST API. Accepted forms:
+
+* ``{"instances": [[5.1, 3.5, 1.4, 0.2], ...]}``: rows of a model with one input.
+* ``{"instances": [{"a": 1, "b": 2}, ...]}``: rows as objects, one key for each input.
+* ``{"inputs": ...}``: the whole tensor of a model with one input, or an object of columns, one key for each input.
+
+The answer is ``{"predictions": [...]}``: one value for each row, or an object by output name where the model has more
+than one output.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import orjson
+
+from pillion.dataplane.call import InferRequest
+from pillion.errors import ErrorCode, PillionError
+from pillion.protocol.json_errors import decode_json
+from pillion.protocol.limits import CodecLimits
+from pillion.protocol.oip_json import elements_from_json
+from pillion.protocol.oip_json_answer import json_elements
+from pillion.protocol.shape import element_count
+from pillion.protocol.wire import element_type, nested
+from pillion.tensors import Datatype, Tensor
+
+if TYPE_CHECKING:
+    from pillion.dataplane.call import InferResponse, ModelMetadata
+    from pillion.tensors import TensorSpec
+
+__all__ = ["decode_v1", "encode_v1"]
+
+
+class _Body(msgspec.Struct):
+    instances: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    inputs: msgspec.Raw = msgspec.Raw()
+    signature_name: str | None = None
+
+
+_BODY = msgspec.json.Decoder(_Body)
+_ROW = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@lru_cache(maxsize=64)
+def _element_decoder(datatype: Datatype, depth: int, max_string: int) -> msgspec.json.Decoder[Any]:
+    element = element_type(datatype, max_string)
+    return msgspec.json.Decoder(element | nested(element, depth))
+
+
+def decode_v1(
+    body: bytes | memoryview, *, model: str, metadata: ModelMetadata, limits: CodecLimits | None = None
+) -> InferRequest:
+    """One request for the model described by ``metadata``.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT`` naming the field, such as ``instances[3]``.
+    """
+    limits = limits or CodecLimits()
+    document = decode_json(_BODY.decode, body)
+    columns = bytes(document.inputs)
+    if document.instances is msgspec.UNSET:
+        if not columns:
+            raise _invalid("the body needs instances (rows) or inputs (columns)", "instances")
+        return InferRequest(model, _columns(columns, metadata, limits))
+    if columns:
+        raise _invalid("the body has both instances and inputs", "inputs", "send one of them")
+    rows = [bytes(row) for row in document.instances]
+    if rows and rows[0][:1] == b"{":
+        return InferRequest(model, _object_rows(rows, metadata, limits))
+    spec = _only_input(metadata, "instances")
+    values = [_decode(row, spec, f"instances[{index}]", limits) for index, row in enumerate(rows)]
+    return InferRequest(model, [_tensor(values, spec, "instances", limits)])
+
+
+def _columns(columns: bytes, metadata: ModelMetadata, limits: CodecLimits) -> list[Tensor]:
+    if columns[:1] != b"{":
+        spec = _only_input(metadata, "inputs")
+        return [_tensor(_decode(columns, spec, "inputs", limits), spec, "inputs", limits)]
+    by_name = decode_json(_ROW.decode, columns)
+    return [
+        _tensor(_decode(bytes(column), spec, f"inputs.{name}", limits), spec, f"inputs.{name}", limits)
+        for name, column in by_name.items()
+        for spec in (_input(metadata, name, f"inputs.{name}"),)
+    ]
+
+
+def _object_rows(rows: list[bytes], metadata: ModelMetadata, limits: CodecLimits) -> list[Tensor]:
+    columns: dict[str, list[Any]] = {}
+    for index, row in enumerate(rows):
+        field = f"instances[{index}]"
+        if row[:1] != b"{":
+            raise _invalid(f"{field}: the first row is an object, this one is not", field)
+        cells = decode_json(_ROW.decode, row)
+        if index and cells.keys() != columns.keys():
+            difference = ", ".join(sorted(cells.keys() ^ columns.keys()))
+            raise _invalid(f"{field}: has not the keys of the first row: {difference}", field)
+        for name, cell in cells.items():
+            spec = _input(metadata, name, f"{field}.{name}")
+            columns.setdefault(name, []).append(_decode(bytes(cell), spec, f"{field}.{name}", limits))
+    return [
+        _tensor(values, _input(metadata, name, name), f"instances[*].{name}", limits)
+        for name, values in columns.items()
+    ]
+
+
+def _decode(text: bytes, spec: TensorSpec, field: str, limits: CodecLimits) -> Any:  # noqa: ANN401  # JSON value
+    if spec.datatype in (Datatype.FP16, Datatype.BF16):
+        raise _invalid(f"{field}: {spec.datatype} has no JSON form", field, "use the binary form of /v2")
+    decoder = _element_decoder(spec.datatype, limits.max_json_depth, limits.max_string_bytes)
+    try:
+        return decode_json(decoder.decode, text)
+    except PillionError as error:
+        place = f"{field}{error.field or ''}"
+        problem = error.message.removeprefix(f"{error.field}: ") if error.field else error.message
+        raise _invalid(f"{place}: {problem}", place, error.remedy) from error
+
+
+def _tensor(values: Any, spec: TensorSpec, field: str, limits: CodecLimits) -> Tensor:  # noqa: ANN401  # JSON value
+    """A tensor from nested lists; a flat column becomes a matrix of one column where the model wants one."""
+    if not isinstance(values, list):
+        values = [values]
+    shape = _shape(values)
+    count = element_count(shape, field, limits.max_elements)
+    data = elements_from_json(values, spec.datatype, shape, count, field)
+    if data.ndim == 1 and len(spec.shape) == 2 and spec.shape[1] == 1:
+        data = data.reshape(-1, 1)
+    return Tensor(spec.name, spec.datatype, data)
+
+
+def _shape(values: list[Any]) -> list[int]:
+    shape: list[int] = []
+    level: Any = values
+    while isinstance(level, list):
+        shape.append(len(level))
+        level = level[0] if level else None
+    return shape
+
+
+def _only_input(metadata: ModelMetadata, field: str) -> TensorSpec:
+    required = [spec for spec in metadata.inputs if not spec.optional] or list(metadata.inputs)
+    if len(required) != 1:
+        names = ", ".join(spec.name for spec in metadata.inputs)
+        raise _invalid(f"{field}: the model has several inputs", field, f"send objects with the keys {names}")
+    return required[0]
+
+
+def _input(metadata: ModelMetadata, name: str, field: str) -> TensorSpec:
+    for spec in metadata.inputs:
+        if spec.name == name:
+            return spec
+    names = ", ".join(spec.name for spec in metadata.inputs)
+    raise _invalid(f"{field}: the model has no input {name!r}", field, f"its inputs are {names}")
+
+
+def encode_v1(response: InferResponse) -> bytes:
+    """``{"predictions": [...]}``, row by row.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT`` for NaN, infinities and datatypes that JSON cannot carry.
+    """
+    columns: dict[str, Any] = {}
+    for tensor in response.outputs:
+        elements = json_elements(tensor)
+        if isinstance(elements, np.ndarray):
+            if elements.dtype.kind == "f" and not np.isfinite(elements).all():
+                raise _invalid(
+                    f"output {tensor.name!r} holds NaN or Infinity, which JSON cannot carry",
+                    "predictions",
+                    "use the binary form of /v2",
+                )
+            columns[tensor.name] = elements.reshape(tensor.shape)
+        else:
+            columns[tensor.name] = np.array(elements, dtype=object).reshape(tensor.shape).tolist()
+    if len(columns) == 1:
+        predictions = next(iter(columns.values()))
+    else:
+        rows = min((len(column) for column in columns.values()), default=0)
+        predictions = [{name: column[row] for name, column in columns.items()} for row in range(rows)]
+    return orjson.dumps({"predictions": predictions}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _invalid(message: str, field: str, remedy: str | None = None) -> PillionError:
+    return PillionError(ErrorCode.INVALID_ARGUMENT, message, field=field, remedy=remedy)

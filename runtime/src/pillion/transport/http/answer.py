@@ -1,0 +1,94 @@
+"""Sending answers over ASGI: one place that knows headers, Connection: close while draining, and HEAD."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from pillion.transport.http.errors import HTTP_STATUS, error_body, retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+
+    from pillion.errors import PillionError
+    from pillion.transport.drain import DrainState
+
+    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+__all__ = ["Answer", "Exchange", "error_answer", "json_answer"]
+
+Header = tuple[bytes, bytes]
+
+
+class Answer:
+    """What a handler gives back. ``parts`` follow ``body`` on the wire without being joined to it."""
+
+    __slots__ = ("body", "code", "content_type", "headers", "parts", "status")
+
+    def __init__(
+        self,
+        body: bytes,
+        *,
+        status: int = 200,
+        content_type: bytes = b"application/json",
+        headers: Sequence[Header] = (),
+        parts: Sequence[memoryview] = (),
+        code: str = "",
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.content_type = content_type
+        self.headers = headers
+        self.parts = parts
+        self.code = code
+
+
+def json_answer(document: object, *, status: int = 200, headers: Sequence[Header] = (), code: str = "") -> Answer:
+    """A JSON document."""
+    return Answer(orjson.dumps(document), status=status, headers=headers, code=code)
+
+
+def error_answer(error: PillionError, request_id: str, *, headers: Sequence[Header] = ()) -> Answer:
+    """The protocol's error, with the status of :data:`HTTP_STATUS` and ``Retry-After`` where it makes sense."""
+    after = retry_after(error)
+    if after is not None:
+        headers = (*headers, (b"retry-after", after))
+    return Answer(error_body(error, request_id), status=HTTP_STATUS[error.code], headers=headers, code=error.code.value)
+
+
+class Exchange:
+    """One answer on its way out."""
+
+    __slots__ = ("_drain", "_head", "_id", "_send")
+
+    def __init__(self, send: Send, request_id: str, drain: DrainState, *, head: bool) -> None:
+        self._send = send
+        self._id = request_id.encode()
+        self._drain = drain
+        self._head = head
+
+    async def send(self, answer: Answer) -> None:
+        """Send the whole answer."""
+        body, parts = answer.body, answer.parts
+        length = len(body)
+        for part in parts:
+            length += len(part)
+        headers = [
+            (b"content-type", answer.content_type),
+            (b"content-length", b"%d" % length),
+            (b"x-request-id", self._id),
+            *answer.headers,
+        ]
+        if self._drain.draining:
+            headers.append((b"connection", b"close"))
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if self._head:
+            body, parts = b"", ()
+        if not parts:
+            await self._send({"type": "http.response.body", "body": body})
+            return
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        last = len(parts) - 1
+        for index, part in enumerate(parts):
+            await self._send({"type": "http.response.body", "body": part, "more_body": index != last})

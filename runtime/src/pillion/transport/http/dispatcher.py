@@ -1,0 +1,126 @@
+"""The ASGI app in front: inference, health, metadata and repository by one look-up, everything else to the fallback.
+
+A route inside a web framework costs more than a small model's prediction. So the routes that clients call in a loop
+are answered here, without middleware; documentation, management and whatever else a server offers lives in the
+fallback app.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+from pillion.errors import ErrorCode, PillionError
+from pillion.transport.http.answer import Answer, Exchange, error_answer
+from pillion.transport.http.body import ClientDisconnected
+from pillion.transport.http.errors import CLIENT_CLOSED_REQUEST
+from pillion.transport.http.headers import request_id
+from pillion.transport.http.infer import InferHandler
+from pillion.transport.http.oip import InformationHandler
+from pillion.transport.http.options import AnswerRecord, DispatchOptions
+from pillion.transport.http.routes import METHODS, Route, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from pillion.dataplane.call import InferencePlane
+    from pillion.transport.http.routes import Target
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+__all__ = ["Dispatcher"]
+
+_log: Final = logging.getLogger("pillion.http")
+_INTERNAL: Final = "Internal error; the server's log has it under this id"
+_CLOSE: Final = ((b"connection", b"close"),)
+
+
+class Dispatcher:
+    """An ASGI 3 application.
+
+    Args:
+        plane: what answers.
+        fallback: the ASGI app for every path that is not one of :class:`~pillion.transport.http.routes.Route`, and
+            for every scope that is not HTTP (lifespan, WebSocket).
+        options: settings and collaborators.
+    """
+
+    def __init__(self, plane: InferencePlane, fallback: ASGIApp, options: DispatchOptions | None = None) -> None:
+        self._fallback = fallback
+        self._options = options or DispatchOptions()
+        self._inference = InferHandler(plane, self._options)
+        self._information = InformationHandler(plane, self._options)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection scope, as ASGI defines it."""
+        target = None
+        if scope["type"] == "http":
+            target = resolve(_path(scope))
+        if target is None:
+            await self._fallback(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        identity = request_id(headers)
+        method: str = scope["method"]
+        started = time.monotonic() if self._options.on_answer is not None else 0.0
+        answer: Answer | None
+        try:
+            answer = await self._answer(target, method, headers, receive, identity)
+        except PillionError as error:
+            # What is left of the body is not read: the connection cannot be used again.
+            close = error.code is ErrorCode.PAYLOAD_TOO_LARGE or error.code is ErrorCode.UNSUPPORTED_MEDIA_TYPE
+            allow = ((b"allow", ", ".join(METHODS[target.route]).encode()),)
+            extra = allow if error.code is ErrorCode.METHOD_NOT_ALLOWED else _CLOSE if close else ()
+            answer = None if error.code is ErrorCode.CANCELLED else error_answer(error, identity, headers=extra)
+        except ClientDisconnected:
+            answer = None
+        except Exception:  # noqa: BLE001  # the boundary: whatever it was, the client gets the protocol's error shape
+            _log.exception("unexpected failure", extra={"request_id": identity})
+            answer = error_answer(PillionError(ErrorCode.INTERNAL, _INTERNAL), identity)
+        if answer is not None:
+            await Exchange(send, identity, self._options.drain, head=method == "HEAD").send(answer)
+        if self._options.on_answer is not None:
+            self._record(scope, identity, answer, started, target)
+
+    async def _answer(
+        self, target: Target, method: str, headers: dict[bytes, bytes], receive: Receive, identity: str
+    ) -> Answer:
+        if method not in METHODS[target.route]:
+            allowed = ", ".join(METHODS[target.route])
+            raise PillionError(ErrorCode.METHOD_NOT_ALLOWED, f"{method} is not allowed here, only {allowed}")
+        if target.route is Route.INFER:
+            return await self._inference.infer(target, headers, receive, identity)
+        if target.route is Route.V1_PREDICT:
+            return await self._inference.predict(target, headers, receive, identity)
+        return await self._information.answer(target, receive, identity)
+
+    def _record(self, scope: Scope, identity: str, answer: Answer | None, started: float, target: Target) -> None:
+        record = AnswerRecord(
+            request_id=identity,
+            method=scope["method"],
+            path=scope["path"],
+            status=answer.status if answer else CLIENT_CLOSED_REQUEST,
+            code=answer.code if answer else ErrorCode.CANCELLED.value,
+            seconds=time.monotonic() - started,
+            model=target.model,
+        )
+        if self._options.on_answer is not None:
+            self._options.on_answer(record)
+
+
+def _path(scope: Scope) -> str:
+    """The path below the mount point, percent-decoded; an encoded slash does not start a new segment."""
+    path: str = scope["path"]
+    raw: bytes = scope.get("raw_path") or b""
+    root: str = scope.get("root_path") or ""
+    if root and path.startswith(root):
+        path = path[len(root) :]
+    elif b"%" in raw and b"%2f" in raw.lower():
+        path = "/".join(unquote(part).replace("/", "%2F") for part in raw.decode("latin-1").split("/"))
+    return path

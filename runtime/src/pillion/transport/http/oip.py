@@ -1,0 +1,132 @@
+"""The Open Inference Protocol's routes that are not inference: health, metadata, repository; and those of V1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from pillion.dataplane.call import ModelState
+from pillion.errors import ErrorCode, PillionError
+from pillion.protocol import documents
+from pillion.protocol.json_errors import decode_json
+from pillion.transport.http.answer import Answer, error_answer, json_answer
+from pillion.transport.http.body import read_body
+from pillion.transport.http.routes import Route
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from pillion.dataplane.call import InferencePlane
+    from pillion.transport.http.options import DispatchOptions
+    from pillion.transport.http.routes import Target
+
+    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+__all__ = ["InformationHandler"]
+
+_SMALL_BODY: Final = 64 * 1024
+_LATER: Final = {
+    Route.CONFIG: "the model configuration extension is not part of this version; inputs and outputs are in "
+    "GET /v2/models/{model}",
+    Route.STATS: "the statistics extension is not part of this version; counts and times are on the admin port's "
+    "/metrics",
+    Route.GENERATE: "the generate extension is not part of this version; use POST /v2/models/{model}/infer",
+    Route.GENERATE_STREAM: "the generate extension is not part of this version; use POST /v2/models/{model}/infer",
+    Route.V1_EXPLAIN: "explanations are not part of this version; use :predict",
+}
+
+
+class _IndexBody(msgspec.Struct):
+    ready: bool = False
+
+
+_INDEX: Final = msgspec.json.Decoder(_IndexBody)
+
+
+class InformationHandler:
+    """Answers what the data plane knows of itself, and management where it is switched on."""
+
+    def __init__(self, plane: InferencePlane, options: DispatchOptions) -> None:
+        self._plane = plane
+        self._options = options
+
+    async def answer(self, target: Target, receive: Receive, request_id: str) -> Answer:
+        """Answer any route but inference.
+
+        Raises:
+            PillionError: for the dispatcher to answer.
+            ClientDisconnected: nobody is there to answer.
+        """
+        match target.route:
+            case Route.LIVE:
+                return json_answer({"live": True})
+            case Route.READY:
+                return self._ready(request_id)
+            case Route.MODEL_READY:
+                return self._model_ready(target, request_id)
+            case Route.ROOT:
+                return json_answer(documents.root_document(self._plane.statuses()))
+            case Route.SERVER:
+                return json_answer(documents.server_document())
+            case Route.MODELS | Route.V1_MODELS:
+                return json_answer({"models": documents.names(self._plane.statuses())})
+            case Route.MODEL:
+                return self._model(target)
+            case Route.V1_MODEL:
+                status = self._plane.status(target.model)
+                return json_answer({"name": status.name, "ready": status.state is ModelState.READY})
+            case Route.INDEX:
+                body = await read_body(receive, length=None, limit=_SMALL_BODY)
+                wanted = decode_json(_INDEX.decode, body) if len(body) else _IndexBody()
+                return json_answer(documents.index_entries(self._plane.statuses(), ready_only=wanted.ready))
+            case Route.LOAD | Route.UNLOAD:
+                return await self._manage(target)
+            case _:
+                return self._refuse(target)
+
+    def _ready(self, request_id: str) -> Answer:
+        if self._plane.ready():
+            return json_answer({"ready": True})
+        waiting = [status for status in self._plane.statuses() if status.state is not ModelState.READY]
+        if self._options.drain.draining:
+            error = PillionError(ErrorCode.DRAINING, "The server is stopping")
+        elif waiting:
+            listed = ", ".join(f"{status.name} ({status.state.value})" for status in waiting[:10])
+            error = PillionError(ErrorCode.NOT_READY, f"Models not ready: {listed}")
+        else:
+            error = PillionError(ErrorCode.NOT_READY, "No model is loaded")
+        return error_answer(error, request_id)
+
+    def _model_ready(self, target: Target, request_id: str) -> Answer:
+        status = self._plane.status(target.model, target.version)
+        if status.state is ModelState.READY:
+            return json_answer({"name": status.name, "ready": True})
+        message = f"Model {status.name!r} is not ready: {status.reason or status.state.value.lower()}"
+        return error_answer(PillionError(ErrorCode.NOT_READY, message), request_id)
+
+    def _model(self, target: Target) -> Answer:
+        status = self._plane.status(target.model, target.version)
+        return json_answer(documents.model_document(status, self._plane.versions(target.model)))
+
+    async def _manage(self, target: Target) -> Answer:
+        if not self._options.management_enabled:
+            raise PillionError(
+                ErrorCode.PERMISSION_DENIED,
+                "Loading and unloading models is switched off on this port",
+                field="management.enabled",
+                remedy="declare models in the manifest, or set management.enabled",
+            )
+        change = self._plane.load if target.route is Route.LOAD else self._plane.unload
+        await change(target.model)
+        return json_answer({"name": target.model, "load": target.route is Route.LOAD})
+
+    def _refuse(self, target: Target) -> Answer:
+        if target.route is Route.UNKNOWN:
+            raise PillionError(
+                ErrorCode.NOT_FOUND,
+                "There is no such route below /v2",
+                remedy="GET / lists models and links; inference is POST /v2/models/{model}/infer",
+            )
+        self._plane.status(target.model, target.version)
+        raise PillionError(ErrorCode.UNIMPLEMENTED, _LATER[target.route])

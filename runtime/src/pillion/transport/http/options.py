@@ -1,0 +1,47 @@
+"""What the dispatcher is told by the server."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pillion.protocol.limits import CodecLimits
+from pillion.transport.drain import DrainState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["AnswerRecord", "DispatchOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRecord:
+    """One finished request, for the access log. ``status`` 499 means that the client left before the answer."""
+
+    request_id: str
+    method: str
+    path: str
+    status: int
+    code: str
+    """The error's code, empty on success."""
+    seconds: float
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchOptions:
+    """Settings and collaborators of the HTTP dispatcher."""
+
+    max_body_bytes: int = 64 * 1024 * 1024
+    """Larger bodies are answered 413, by their stated length or as soon as they pass it."""
+    codec: CodecLimits = field(default_factory=CodecLimits)
+    management_enabled: bool = False
+    """Whether load and unload are answered on this port; else 403 names the setting."""
+    drain: DrainState = field(default_factory=DrainState)
+    clock: Callable[[], float] = time.monotonic
+    """The data plane's clock, for deadlines."""
+    disconnect_grace: float = 0.01
+    """Seconds a call may run before the connection is watched for the client's leaving."""
+    on_answer: Callable[[AnswerRecord], None] | None = None
+    """Called after each request that the dispatcher answers itself."""

@@ -1,0 +1,122 @@
+"""Which route a path is. Pure; the dispatcher calls it once per request, so it splits the path once and looks up."""
+
+from __future__ import annotations
+
+from enum import Enum, unique
+from typing import Final, NamedTuple
+
+__all__ = ["METHODS", "Route", "Target", "resolve"]
+
+
+@unique
+class Route(Enum):
+    """The routes that the dispatcher answers itself; everything else is the fallback app's."""
+
+    ROOT = "/"
+    SERVER = "/v2"
+    LIVE = "/v2/health/live"
+    READY = "/v2/health/ready"
+    MODELS = "/v2/models"
+    MODEL = "/v2/models/{model}"
+    MODEL_READY = "/v2/models/{model}/ready"
+    INFER = "/v2/models/{model}/infer"
+    CONFIG = "/v2/models/{model}/config"
+    STATS = "/v2/models/{model}/stats"
+    GENERATE = "/v2/models/{model}/generate"
+    GENERATE_STREAM = "/v2/models/{model}/generate_stream"
+    INDEX = "/v2/repository/index"
+    LOAD = "/v2/repository/models/{model}/load"
+    UNLOAD = "/v2/repository/models/{model}/unload"
+    V1_MODELS = "/v1/models"
+    V1_MODEL = "/v1/models/{model}"
+    V1_PREDICT = "/v1/models/{model}:predict"
+    V1_EXPLAIN = "/v1/models/{model}:explain"
+    UNKNOWN = "/v2/..."
+
+
+class Target(NamedTuple):
+    """A route with what the path named."""
+
+    route: Route
+    model: str = ""
+    version: str | None = None
+
+
+_GET: Final = ("GET", "HEAD")
+_POST: Final = ("POST",)
+METHODS: Final[dict[Route, tuple[str, ...]]] = {
+    **dict.fromkeys(Route, _GET),
+    **dict.fromkeys(
+        (
+            Route.INFER,
+            Route.GENERATE,
+            Route.GENERATE_STREAM,
+            Route.INDEX,
+            Route.LOAD,
+            Route.UNLOAD,
+            Route.V1_PREDICT,
+            Route.V1_EXPLAIN,
+        ),
+        _POST,
+    ),
+}
+
+_FIXED: Final = {
+    route.value: Target(route)
+    for route in (Route.ROOT, Route.SERVER, Route.LIVE, Route.READY, Route.MODELS, Route.INDEX, Route.V1_MODELS)
+}
+_VERBS: Final = {
+    "infer": Route.INFER,
+    "ready": Route.MODEL_READY,
+    "config": Route.CONFIG,
+    "stats": Route.STATS,
+    "generate": Route.GENERATE,
+    "generate_stream": Route.GENERATE_STREAM,
+}
+_V1_VERBS: Final = {"predict": Route.V1_PREDICT, "explain": Route.V1_EXPLAIN}
+_UNKNOWN: Final = Target(Route.UNKNOWN)
+
+
+def resolve(path: str) -> Target | None:
+    """The route of a percent-decoded path, or None when it is none of ours.
+
+    A slash at the end makes no difference. Paths below ``/v2/`` are all ours, so that a mistyped one is answered in
+    the protocol's error shape.
+    """
+    parts = path.split("/")
+    if len(parts) == 5 and parts[1] == "v2" and parts[2] == "models":
+        route = _VERBS.get(parts[4])
+        if route is not None and parts[3]:
+            return Target(route, parts[3])
+    fixed = _FIXED.get(path) or _FIXED.get(path.rstrip("/"))
+    if fixed is not None:
+        return fixed
+    if parts[-1] == "":
+        parts.pop()
+    if parts[1:2] == ["v2"]:
+        return _below_v2(parts[2:])
+    if len(parts) == 4 and parts[1] == "v1" and parts[2] == "models":
+        model, colon, verb = parts[3].rpartition(":")
+        if not colon:
+            return Target(Route.V1_MODEL, parts[3])
+        if verb in _V1_VERBS:
+            return Target(_V1_VERBS[verb], model)
+    return None
+
+
+def _below_v2(parts: list[str]) -> Target:
+    match parts:
+        case ["models", model]:
+            return Target(Route.MODEL, model)
+        case ["models", model, verb] if verb in _VERBS:
+            return Target(_VERBS[verb], model)
+        case ["models", model, "versions", version]:
+            return Target(Route.MODEL, model, version)
+        case ["models", model, "versions", version, verb] if verb in _VERBS:
+            return Target(_VERBS[verb], model, version)
+        case ["repository", "models", model, "load"]:
+            return Target(Route.LOAD, model)
+        case ["repository", "models", model, "unload"]:
+            return Target(Route.UNLOAD, model)
+        case _:
+            return _UNKNOWN
