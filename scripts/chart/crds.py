@@ -1,27 +1,13 @@
-"""Templates of the custom resource definitions, from the generated files in `crds/`."""
+"""Templates of the custom resource definitions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import yaml
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["template", "templates"]
+__all__ = ["template"]
 
 #: The annotation that makes Helm leave an object where it is on uninstall.
 _KEEP = "helm.sh/resource-policy"
-
-
-def templates(crds: Path) -> dict[str, str]:
-    """Return the text of each template by its file name, one for each definition under `crds`."""
-    made: dict[str, str] = {}
-    for path in sorted(crds.glob("*.yaml")):
-        definition = yaml.safe_load(path.read_text())
-        made[f"crd-{definition['spec']['names']['plural']}.yaml"] = template(definition)
-    return made
 
 
 def template(definition: dict[str, object]) -> str:
@@ -35,7 +21,7 @@ def template(definition: dict[str, object]) -> str:
     head = {key: body.pop(key) for key in ("apiVersion", "kind")}
     annotations = metadata.get("annotations", {})
     lines = [
-        "{{- /* Generated from crds/ by `python -m scripts.chart`; do not edit. */}}",
+        "{{- /* Generated from crds/ by `make generate`; do not edit. */}}",
         "{{- if .Values.crds.enabled }}",
         _text(head),
         "metadata:",

@@ -11,7 +11,7 @@ _RESOURCES = "serving.pillion.dev"
 
 def rules_template() -> str:
     """Return the text of the template that holds the rules of each role."""
-    parts = ["{{- /* Generated from pillion_operator.rbac by `python -m scripts.chart`; do not edit. */}}"]
+    parts = ["{{- /* Generated from pillion_operator.rbac by `make generate`; do not edit. */}}"]
     for name, rules in RULES.items():
         body = yaml.safe_dump(rules, sort_keys=False, default_flow_style=None, width=110).rstrip("\n")
         parts.append(f'{{{{- define "pillion.rules.{name}" -}}}}\n{body}\n{{{{- end }}}}')

@@ -1,4 +1,4 @@
-{{- /* Generated from pillion_operator.rbac by `python -m scripts.chart`; do not edit. */}}
+{{- /* Generated from pillion_operator.rbac by `make generate`; do not edit. */}}
 {{- define "pillion.rules.watched" -}}
 - apiGroups: [serving.pillion.dev]
   resources: [inferenceservices, servingruntimes]
