@@ -22,6 +22,7 @@ __all__ = [
     "InferRequest",
     "InferResponse",
     "InferencePlane",
+    "Libraries",
     "ModelMetadata",
     "ModelState",
     "ModelStatus",
@@ -90,6 +91,15 @@ class ModelMetadata:
     outputs: tuple[TensorSpec, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Libraries:
+    """Which library wrote the artifact and which one loaded it, each as ``name version``."""
+
+    saved: str
+    """Empty where the artifact does not say."""
+    loading: str
+
+
 @unique
 class ModelState(StrEnum):
     """Life of one model version. The names are those of the repository extension's index where it has one."""
@@ -109,7 +119,8 @@ class ModelStatus:
     version: str
     state: ModelState
     reason: str = ""
-    """Why it is not ready, in one sentence with the remedy; empty when READY."""
+    """Why it is not ready, in one sentence with the remedy. Empty when READY, unless a newer artifact of the same
+    version could not be loaded and the former one serves on: then it says so."""
     metadata: ModelMetadata | None = None
     """None until it has been loaded once."""
     format: str = ""
@@ -117,6 +128,10 @@ class ModelStatus:
     digest: str = ""
     changed_at: float = 0.0
     """Unix time of the last change of state, seconds."""
+    libraries: Libraries | None = None
+    """None until it has been loaded once."""
+    last_used: float | None = None
+    """Unix time of the last request, seconds; None before the first."""
 
 
 class InferencePlane(Protocol):

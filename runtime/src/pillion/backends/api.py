@@ -1,0 +1,174 @@
+"""What a backend is: the code that turns a file of one format into a model that takes and returns tensors.
+
+Backends are registered by name and imported only when a model of theirs is loaded, so that a runtime without
+scikit-learn still serves ONNX. Nothing here imports a model library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pydantic import JsonValue
+
+    from pillion.dataplane.call import Libraries, ModelMetadata
+    from pillion.execution.api import Interrupt
+    from pillion.tensors import Datatype, Tensor, TensorSpec
+
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "InputRule",
+    "LoadOptions",
+    "LoadedModel",
+    "ModelLoadError",
+    "Predictor",
+    "backend_named",
+    "canonical_name",
+]
+
+BACKENDS: Final[Mapping[str, str]] = {"sklearn": "pillion.backends.sklearn", "onnx": "pillion.backends.onnx"}
+"""Module of each backend; it defines ``BACKEND``. The names are those of ``format`` in ``runtime.yaml``."""
+
+_ALIASES: Final[Mapping[str, str]] = {"scikit-learn": "sklearn", "skops": "sklearn", "onnxruntime": "onnx"}
+
+
+class ModelLoadError(Exception):
+    """An artifact cannot be served. The text is one sentence for the model's owner; ``remedy`` says what to do."""
+
+    def __init__(self, message: str, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.remedy})" if self.remedy else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What the owner allowed and asked for."""
+
+    allow_pickle: bool = False
+    native_threads: int = 1
+    """Threads the library may use inside one call."""
+    parameters: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InputRule:
+    """What one input must look like. Stricter or laxer than its declaration, as the library behind allows.
+
+    Args:
+        spec: the declaration that metadata shows; -1 for a dimension that may vary.
+        accepts: datatypes that are taken; the model converts them.
+        symbols: name of each varying dimension, "" for none. Dimensions of one name must agree within a request.
+        free_rank: the artifact does not say the rank: every shape is passed on.
+        shapes: further shapes that are taken, in the notation of ``spec.shape``.
+    """
+
+    spec: TensorSpec
+    accepts: frozenset[Datatype]
+    symbols: tuple[str, ...] = ()
+    free_rank: bool = False
+    shapes: tuple[tuple[int, ...], ...] = ()
+
+
+class Predictor(Protocol):
+    """The part of a model that runs."""
+
+    def predict(
+        self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt | None
+    ) -> list[Tensor]:
+        """Compute ``outputs`` (never empty, all known), in that order.
+
+        Args:
+            inputs: one tensor per rule, in the order of the rules, already validated; None for an optional one that
+                was left out. The arrays may be read-only views of a request's buffer.
+            outputs: names of the outputs wanted.
+            interrupt: set its ``action`` where the library can stop a running call; None on the event loop.
+
+        Raises:
+            PillionError: with a code of its own.
+            ValueError, TypeError: the input is at fault; the caller is told so.
+            Exception: anything else is the model's failure.
+        """
+        ...
+
+
+class LoadedModel(Predictor, Protocol):
+    """A model in memory. ``predict`` may be called by several threads at once."""
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        """Platform, inputs and outputs."""
+        ...
+
+    @property
+    def rules(self) -> tuple[InputRule, ...]:
+        """One rule per input, in the order of ``metadata.inputs``."""
+        ...
+
+    @property
+    def default_outputs(self) -> tuple[str, ...]:
+        """What is computed when the request names no output."""
+        ...
+
+    @property
+    def any_input_name(self) -> bool:
+        """Whether a single input tensor is taken whatever its name. Only for models with one input."""
+        ...
+
+    @property
+    def libraries(self) -> Libraries | None:
+        """Libraries that wrote and loaded the artifact, where known."""
+        ...
+
+    def close(self) -> None:
+        """Free what the model holds outside Python's memory. Called once, after the last call."""
+        ...
+
+
+class Backend(Protocol):
+    """Loads artifacts of one library."""
+
+    def load(self, path: Path, options: LoadOptions) -> LoadedModel:
+        """Load one file. Blocking: called in a thread.
+
+        Raises:
+            ModelLoadError: with sentence and remedy.
+            Exception: whatever the library raises; its last line is shown to the owner.
+        """
+        ...
+
+
+def canonical_name(name: str) -> str:
+    """The registered name for what people write as a model format.
+
+    Raises:
+        ModelLoadError: no such format.
+    """
+    known = _ALIASES.get(name.lower(), name.lower())
+    if known not in BACKENDS:
+        raise ModelLoadError(f"model format {name!r} is not known", f"use one of: {', '.join(sorted(BACKENDS))}")
+    return known
+
+
+def backend_named(name: str) -> Backend:
+    """The backend of that name, its library imported now.
+
+    Raises:
+        ModelLoadError: no such backend, or its library is not installed.
+    """
+    known = canonical_name(name)
+    try:
+        return cast("Backend", import_module(BACKENDS[known]).BACKEND)
+    except ModuleNotFoundError as error:
+        raise ModelLoadError(
+            f"model format {known!r} needs {error.name}, which is not installed", f"pip install 'pillion[{known}]'"
+        ) from error

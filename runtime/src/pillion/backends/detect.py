@@ -1,0 +1,144 @@
+"""Which file to load and by which backend, found from names and first bytes, without loading anything.
+
+Accepted layouts: one file; a folder with one model file (KServe: ``model.joblib``, ``model.pkl``, ``model.skops``,
+``model.onnx``); a folder with one numbered folder per version (Triton: ``1/model.onnx``), of which the highest counts.
+Content wins over the name: a pickle is treated as a pickle whatever it is called.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING, Final
+
+from pillion.backends.api import ModelLoadError, canonical_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["Artifact", "FileKind", "detect", "kind_of"]
+
+
+@unique
+class FileKind(StrEnum):
+    """What a model file holds."""
+
+    SKOPS = "skops"
+    PICKLE = "pickle"
+    """Pickle and joblib: reading it can run any code."""
+    ONNX = "onnx"
+
+
+_BACKEND: Final[Mapping[FileKind, str]] = {
+    FileKind.SKOPS: "sklearn",
+    FileKind.PICKLE: "sklearn",
+    FileKind.ONNX: "onnx",
+}
+_BY_SUFFIX: Final[Mapping[str, FileKind]] = {
+    ".skops": FileKind.SKOPS,
+    ".joblib": FileKind.PICKLE,
+    ".pkl": FileKind.PICKLE,
+    ".pickle": FileKind.PICKLE,
+    ".onnx": FileKind.ONNX,
+}
+_NAMES: Final = ", ".join(f"model{suffix}" for suffix in _BY_SUFFIX)
+_LISTED: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """The file to load, what it holds, and the backend that loads it."""
+
+    path: Path
+    kind: FileKind
+    backend: str
+
+
+def kind_of(file: Path) -> FileKind:
+    """What the file holds.
+
+    Raises:
+        ModelLoadError: empty, unreadable, or of no known format.
+    """
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(4)
+    except OSError as error:
+        raise ModelLoadError(f"{file.name} cannot be read: {error.strerror}", "check its permissions") from error
+    if not head:
+        raise ModelLoadError(f"{file.name} is empty", "upload the model again")
+    if head[0] == 0x80 and len(head) > 1 and head[1] <= 5:  # opcode PROTO and its number, protocols 2 to 5
+        return FileKind.PICKLE
+    named = _BY_SUFFIX.get(file.suffix.lower())
+    if head == b"PK\x03\x04" and _is_skops(file):
+        return FileKind.SKOPS
+    if named is FileKind.SKOPS:
+        raise ModelLoadError(
+            f"{file.name} is not a skops file", "write it with skops.io.dump(model, 'model.skops'), or upload it again"
+        )
+    if named is None:
+        raise ModelLoadError(f"the format of {file.name} is not known", f"name it one of: {_NAMES}")
+    return named
+
+
+def _is_skops(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return "schema.json" in archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def detect(path: Path, wanted: str | None = None) -> Artifact:
+    """Find the model file below ``path``.
+
+    Args:
+        path: a file or a folder.
+        wanted: the format that the owner declared; its files are preferred, others refused.
+
+    Raises:
+        ModelLoadError: nothing there, nothing known, several candidates, or another format than declared.
+    """
+    backend = canonical_name(wanted) if wanted else None
+    if not path.exists():
+        raise ModelLoadError(f"{path} does not exist", "check the path and whether the download has finished")
+    file = path if path.is_file() else _only_candidate(path, backend)
+    kind = kind_of(file)
+    found = _BACKEND[kind]
+    if backend is not None and backend != found:
+        raise ModelLoadError(
+            f"{file.name} holds a {kind.value} model, but the format is declared as {wanted!r}",
+            f"declare {found!r}, or upload a file of the declared format",
+        )
+    return Artifact(file, kind, found)
+
+
+def _only_candidate(folder: Path, backend: str | None) -> Path:
+    visible = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    if not visible:
+        raise ModelLoadError(f"{folder} is empty", f"put one of these into it: {_NAMES}")
+    candidates = [entry for entry in visible if entry.suffix.lower() in _BY_SUFFIX and entry.is_file()]
+    if backend is not None:
+        preferred = [entry for entry in candidates if _BACKEND[_BY_SUFFIX[entry.suffix.lower()]] == backend]
+        candidates = preferred or candidates
+    named_model = [entry for entry in candidates if entry.stem == "model"]
+    candidates = named_model or candidates
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        raise ModelLoadError(
+            f"{folder} holds several models: {_listing(candidates)}", "keep one, or let the path name the file"
+        )
+    versions = [entry for entry in visible if entry.name.isdecimal() and entry.is_dir()]
+    if versions:
+        return _only_candidate(max(versions, key=lambda entry: int(entry.name)), backend)
+    if len(visible) == 1 and visible[0].is_file():
+        return visible[0]
+    raise ModelLoadError(f"{folder} holds no model file, only: {_listing(visible)}", f"put one of these in: {_NAMES}")
+
+
+def _listing(entries: list[Path]) -> str:
+    names = ", ".join(entry.name for entry in entries[:_LISTED])
+    return f"{names} and {len(entries) - _LISTED} more" if len(entries) > _LISTED else names

@@ -1,0 +1,34 @@
+"""BYTES tensors to and from text arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["decode", "encode"]
+
+_OBJECT = np.dtype(np.object_)
+
+
+def decode(data: np.ndarray[Any, np.dtype[Any]], name: str) -> np.ndarray[Any, np.dtype[Any]]:
+    """Elements of a BYTES tensor (``bytes``) as ``str``; same shape, dtype object.
+
+    Raises:
+        ValueError: an element is not UTF-8.
+    """
+    flat = np.empty(data.size, dtype=_OBJECT)
+    for index, element in enumerate(data.ravel().tolist()):
+        try:
+            flat[index] = element.decode() if isinstance(element, bytes) else str(element)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"input {name!r}: element {index} is not valid UTF-8") from error
+    return flat.reshape(data.shape)
+
+
+def encode(data: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
+    """Text elements as UTF-8 ``bytes``; same shape, dtype object."""
+    flat = np.empty(data.size, dtype=_OBJECT)
+    for index, element in enumerate(data.ravel().tolist()):
+        flat[index] = element if isinstance(element, bytes) else str(element).encode()
+    return flat.reshape(data.shape)

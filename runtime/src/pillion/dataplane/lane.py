@@ -1,0 +1,131 @@
+"""The way of one request through one loaded model: checks, slot, executor, answer."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from pillion.dataplane.admission import Admission, deadline_exceeded
+from pillion.dataplane.call import InferResponse
+from pillion.dataplane.validation import Binder
+from pillion.errors import ErrorCode, PillionError
+from pillion.execution.api import DeadlinePassedError
+from pillion.metrics import LaneGauges
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pillion.dataplane.call import Call, InferRequest
+    from pillion.dataplane.settings import PlaneSettings
+    from pillion.metrics import ModelMetrics
+    from pillion.repository.served import Served
+    from pillion.tensors import Tensor
+
+__all__ = ["Lane", "model_failure"]
+
+_log = logging.getLogger(__name__)
+_LONGEST_MESSAGE: Final = 500
+
+
+class Lane:
+    """Everything that one loaded model needs to answer requests, found by a single lookup."""
+
+    def __init__(
+        self, served: Served, settings: PlaneSettings, metrics: ModelMetrics, clock: Callable[[], float]
+    ) -> None:
+        desired = served.desired
+        execution = desired.execution
+        self.served = served
+        self.metrics = metrics
+        self.label = f"{desired.name}/{desired.version}"
+        self.admission = Admission(
+            self.label,
+            capacity=execution.max_in_flight or served.threads,
+            max_queue=settings.max_queue if execution.max_queue is None else execution.max_queue,
+            clock=clock,
+        )
+        self.gauges = LaneGauges(
+            in_flight=lambda: self.admission.running,
+            queued=lambda: self.admission.queued,
+            abandoned=lambda: served.executor.abandoned,
+        )
+        self._name = desired.name
+        self._version = desired.version
+        self._timeout = execution.timeout_seconds or settings.timeout_seconds
+        self._binder = Binder(served.model)
+        self._clock = clock
+
+    async def serve(self, request: InferRequest, call: Call, arrived: float) -> InferResponse:
+        """Answer one request that reached the data plane at ``arrived`` (monotonic seconds).
+
+        Raises:
+            PillionError: with the code that says why.
+        """
+        inputs = self._binder.inputs(request.inputs)
+        wanted = self._binder.outputs(request.outputs)
+        deadline = self._deadline(call, arrived)
+        if deadline is not None and deadline <= arrived:
+            raise deadline_exceeded("before the request arrived")
+        clock = self._clock
+        admission = self.admission
+        started = arrived
+        if not admission.try_enter():
+            await admission.enter(deadline)
+            started = clock()
+            self.metrics.queue_wait.observe(started - arrived)
+            if deadline is not None and deadline <= started:
+                admission.leave()
+                raise deadline_exceeded("while the request was waiting in the queue")
+        served = self.served
+        try:
+            results = await served.executor.run(
+                served.model, inputs, wanted, None if deadline is None else deadline - started
+            )
+        except DeadlinePassedError:
+            raise deadline_exceeded("while the model was running") from None
+        except PillionError:
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a model may raise anything, even sys.exit()
+            raise self._failure(error, call) from None
+        finally:
+            admission.leave()
+        ended = clock()
+        elapsed = ended - started
+        admission.rate.add(elapsed)
+        self.metrics.inference.observe(elapsed)
+        if deadline is not None and deadline < ended:
+            raise deadline_exceeded("while the model was running")
+        return self._answer(request, results)
+
+    def _answer(self, request: InferRequest, results: list[Tensor]) -> InferResponse:
+        return InferResponse(self._name, self._version, results, request.id)
+
+    def _deadline(self, call: Call, arrived: float) -> float | None:
+        """The sooner of the request's deadline and the model's."""
+        if self._timeout is None:
+            return call.deadline
+        own = arrived + self._timeout
+        return own if call.deadline is None or call.deadline > own else call.deadline
+
+    def _failure(self, error: BaseException, call: Call) -> PillionError:
+        failure = model_failure(error, self.label)
+        known = {"request_id": call.request_id, "model": self._name, "version": self._version}
+        if failure.code is ErrorCode.MODEL_FAILED:
+            _log.error("model %s failed: %s", self.label, failure.message, exc_info=error, extra=known)
+        else:
+            _log.info("model %s refused its input: %s", self.label, failure.message, extra=known)
+        return failure
+
+
+def model_failure(error: BaseException, label: str) -> PillionError:
+    """What the caller is told of an exception that a model's code raised: one bounded line, never a traceback.
+
+    ``ValueError`` and ``TypeError`` are how models say that the input is at fault; anything else is the model's.
+    """
+    text = " ".join(str(error).split())
+    if len(text) > _LONGEST_MESSAGE:
+        text = text[: _LONGEST_MESSAGE - 3] + "..."
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if isinstance(error, (ValueError, TypeError)):
+        return PillionError(ErrorCode.INVALID_ARGUMENT, f"model {label} refused the input: {line}", field="inputs")
+    return PillionError(ErrorCode.MODEL_FAILED, f"model {label} failed: {line}", remedy="see the server's log")

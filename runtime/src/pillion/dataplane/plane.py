@@ -1,0 +1,216 @@
+"""The data plane: what every transport calls (see :class:`pillion.dataplane.call.InferencePlane`).
+
+For a model that runs on the event loop and has a free slot, one request is one coroutine that never suspends: no task,
+no lock, no future.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Final
+
+from pillion.dataplane.call import ModelState
+from pillion.dataplane.lane import Lane
+from pillion.dataplane.settings import PlaneSettings
+from pillion.errors import ErrorCode, PillionError
+from pillion.metrics import OK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pillion.dataplane.call import Call, InferRequest, InferResponse, ModelStatus
+    from pillion.metrics import RuntimeMetrics
+    from pillion.repository.repository import ModelRepository
+    from pillion.repository.served import Served
+    from pillion.runtimefile import DesiredModel
+
+__all__ = ["DataPlane"]
+
+_RETRY_WHILE_LOADING: Final = 2.0
+_RETRY_WHILE_DRAINING: Final = 1.0
+
+
+class DataPlane:
+    """Admission, queues, executors and metrics in front of a model repository. One event loop only."""
+
+    def __init__(
+        self,
+        *,
+        repository: ModelRepository,
+        metrics: RuntimeMetrics,
+        settings: PlaneSettings | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._repository = repository
+        self._settings = settings or PlaneSettings()
+        self._metrics = metrics
+        self._clock = clock
+        self._lanes: dict[tuple[str, str | None], Lane] = {}
+        self._by_served: dict[Served, Lane] = {}
+        self._in_flight = 0
+        self._idle: asyncio.Event | None = None
+        self._draining = False
+        repository.on_serving = self._serve
+        repository.on_retired = self._retire
+        repository.on_closing = self._cut_off
+        metrics.follow(repository.statuses)
+
+    async def infer(self, request: InferRequest, call: Call) -> InferResponse:
+        """See :meth:`pillion.dataplane.call.InferencePlane.infer`."""
+        arrived = self._clock()
+        lane = self._lanes.get((request.model, request.version))
+        if lane is None or self._draining or self._in_flight >= self._settings.max_in_flight:
+            raise self._refusal(request, call, lane)
+        served = lane.served
+        served.last_used = arrived
+        served.references += 1
+        self._in_flight += 1
+        code = ErrorCode.INTERNAL.value
+        try:
+            response = await lane.serve(request, call, arrived)
+            code = OK
+            return response
+        except PillionError as error:
+            code = error.code.value
+            raise
+        except asyncio.CancelledError:
+            code = ErrorCode.CANCELLED.value
+            raise
+        finally:
+            served.release()
+            self._in_flight -= 1
+            if self._idle is not None and self._in_flight == 0:
+                self._idle.set()
+            lane.metrics.request(call.protocol, code, self._clock() - arrived)
+
+    def ready(self) -> bool:
+        """See :meth:`pillion.dataplane.call.InferencePlane.ready`."""
+        return not self._draining and self._repository.ready()
+
+    def statuses(self) -> Sequence[ModelStatus]:
+        """See :meth:`pillion.dataplane.call.InferencePlane.statuses`."""
+        return self._repository.statuses()
+
+    def status(self, name: str, version: str | None = None) -> ModelStatus:
+        """See :meth:`pillion.dataplane.call.InferencePlane.status`."""
+        return self._repository.status(name, version)
+
+    def versions(self, name: str) -> tuple[str, ...]:
+        """See :meth:`pillion.dataplane.call.InferencePlane.versions`."""
+        return self._repository.versions(name)
+
+    async def load(self, name: str) -> None:
+        """See :meth:`pillion.dataplane.call.InferencePlane.load`."""
+        await self._repository.load(name)
+
+    async def unload(self, name: str) -> None:
+        """See :meth:`pillion.dataplane.call.InferencePlane.unload`."""
+        await self._repository.unload(name)
+
+    async def apply(self, models: Sequence[DesiredModel]) -> None:
+        """Make ``models`` the desired set; returns when each is loaded or has failed (see :meth:`statuses`)."""
+        await self._repository.apply(models)
+
+    @property
+    def draining(self) -> bool:
+        """Whether new work is refused."""
+        return self._draining
+
+    def in_flight(self) -> int:
+        """Requests running or waiting now."""
+        return self._in_flight
+
+    async def start(self) -> None:
+        """Ready to be used. Models are loaded by :meth:`apply`."""
+        self._draining = False
+
+    def drain(self) -> None:
+        """Refuse new work from now on; what is in flight goes on."""
+        self._draining = True
+
+    async def stop(self, grace: float) -> None:
+        """Drain, wait at most ``grace`` seconds for requests in flight, then end those in queues and close models."""
+        self.drain()
+        if self._in_flight and grace > 0:
+            self._idle = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), grace)
+        for lane in list(self._by_served.values()):
+            lane.admission.fail_waiting(_stopping)
+        await self._repository.close()
+
+    def _serve(self, served: Served, load_seconds: float) -> None:
+        desired = served.desired
+        metrics = self._metrics.model(desired.name, desired.version)
+        metrics.load_seconds = load_seconds
+        lane = Lane(served, self._settings, metrics, self._clock)
+        metrics.gauges.append(lane.gauges)
+        self._by_served[served] = lane
+        self._route()
+
+    def _retire(self, _served: Served) -> None:
+        self._route()
+
+    def _cut_off(self, served: Served) -> None:
+        lane = self._by_served.pop(served, None)
+        if lane is not None:
+            lane.metrics.gauges.remove(lane.gauges)
+            lane.admission.fail_waiting(_unloaded)
+
+    def _route(self) -> None:
+        self._lanes = {
+            key: self._by_served[served]
+            for key, served in self._repository.serving().items()
+            if served in self._by_served
+        }
+
+    def _refusal(self, request: InferRequest, call: Call, lane: Lane | None) -> PillionError:
+        """Why a request cannot even be tried."""
+        name, version = "", ""
+        if self._draining:
+            error = _stopping()
+        elif lane is not None:
+            name, version = lane.served.desired.name, lane.served.desired.version
+            self._metrics.limit_hit("limits.max_in_flight")
+            error = PillionError(
+                ErrorCode.QUEUE_FULL,
+                f"{self._in_flight} requests are in flight in this server, which is the limit"
+                f" (limits.max_in_flight {self._settings.max_in_flight})",
+                remedy="try again later",
+                retry_after=_RETRY_WHILE_DRAINING,
+            )
+        else:
+            try:
+                status = self._repository.status(request.model, request.version)
+            except PillionError as unknown:
+                error = unknown
+            else:
+                name, version = status.name, status.version
+                error = _not_ready(status)
+        self._metrics.refused(call.protocol, error.code.value, name, version)
+        return error
+
+
+def _not_ready(status: ModelStatus) -> PillionError:
+    subject = f"model {status.name!r} version {status.version!r}"
+    if status.state is ModelState.LOADING:
+        return PillionError(ErrorCode.NOT_READY, f"{subject} is still loading", retry_after=_RETRY_WHILE_LOADING)
+    reason = status.reason or status.state.value.lower()
+    return PillionError(ErrorCode.NOT_READY, f"{subject} is not ready: {reason}")
+
+
+def _stopping() -> PillionError:
+    return PillionError(
+        ErrorCode.DRAINING,
+        "the server is stopping and takes no new requests",
+        remedy="try again: another replica will answer",
+        retry_after=_RETRY_WHILE_DRAINING,
+    )
+
+
+def _unloaded() -> PillionError:
+    return PillionError(
+        ErrorCode.NOT_READY, "the model was unloaded while the request was waiting", retry_after=_RETRY_WHILE_LOADING
+    )

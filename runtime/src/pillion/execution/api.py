@@ -1,0 +1,67 @@
+"""How a model's code is run: the seam between the data plane and the ways of running a call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pillion.backends.api import Predictor
+    from pillion.tensors import Tensor
+
+__all__ = ["DeadlinePassedError", "Executor", "Interrupt"]
+
+
+class DeadlinePassedError(Exception):
+    """The time limit given to :meth:`Executor.run` ran out before the call ended."""
+
+
+class Interrupt:
+    """A way to stop a call that runs in another thread, for models whose library has one.
+
+    The model's ``predict`` sets :attr:`action`; it is called from the event loop's thread, at most once, when nobody
+    waits for the result any more. A model that sets nothing runs to its end.
+    """
+
+    __slots__ = ("action", "fired")
+
+    def __init__(self) -> None:
+        self.action: Callable[[], None] | None = None
+        self.fired = False
+
+    def fire(self) -> None:
+        """Ask the call to stop."""
+        self.fired = True
+        if self.action is not None:
+            self.action()
+
+
+class Executor(Protocol):
+    """Runs calls of one model. Used from one event loop's thread only."""
+
+    async def run(
+        self,
+        model: Predictor,
+        inputs: Sequence[Tensor | None],
+        outputs: tuple[str, ...],
+        seconds: float | None,
+    ) -> list[Tensor]:
+        """Run ``model.predict`` and return its tensors, waiting at most ``seconds``.
+
+        Cancelling the awaiting task gives the call up: one not begun is never begun.
+
+        Raises:
+            DeadlinePassedError: the time ran out.
+            Exception: whatever the model raised.
+        """
+        ...
+
+    @property
+    def abandoned(self) -> int:
+        """Calls that still run although nobody waits for them."""
+        ...
+
+    def close(self) -> None:
+        """Take no more work and let threads end after the work they hold. Idempotent, does not wait."""
+        ...

@@ -1,0 +1,32 @@
+"""Threads inside numerical libraries: kept within the process's CPU quota.
+
+OpenMP and BLAS read their variables once, when they are loaded: :func:`environment` must be applied before numpy is
+imported. ONNX Runtime takes its number per session from :func:`per_call`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["VARIABLES", "environment", "per_call"]
+
+VARIABLES: Final = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+def environment(cpus: int, present: Mapping[str, str]) -> dict[str, str]:
+    """The variables to set for a quota of ``cpus``; a variable that the user has set is left alone."""
+    return {name: str(max(1, cpus)) for name in VARIABLES if not present.get(name)}
+
+
+def per_call(cpus: int, calls: int) -> int:
+    """Native threads for each of ``calls`` concurrent calls so that together they fill ``cpus`` and no more."""
+    return max(1, cpus // max(1, calls))

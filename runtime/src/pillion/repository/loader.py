@@ -1,0 +1,104 @@
+"""From a path on disk to a warm model with the executor that suits it. Blocking: runs in a thread of the repository."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pillion.backends.api import LoadOptions, backend_named
+from pillion.backends.detect import detect
+from pillion.execution.adaptive import AdaptiveExecutor
+from pillion.execution.inline import InlineExecutor
+from pillion.execution.native_threads import per_call
+from pillion.execution.placement import InlineLimits, Placement, place
+from pillion.execution.thread import ThreadExecutor
+from pillion.repository.served import Served
+from pillion.tensors import Datatype, Tensor, dtype_of
+
+if TYPE_CHECKING:
+    from pillion.backends.api import InputRule, LoadedModel
+    from pillion.execution.api import Executor
+    from pillion.repository.served import RepositorySettings
+    from pillion.runtimefile import DesiredModel
+
+__all__ = ["describe_failure", "load", "sample_input"]
+
+_log = logging.getLogger(__name__)
+_LONGEST_LINE = 500
+
+
+def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tuple[Served, str]:
+    """Find, load and warm one model; also the name of the format that was found.
+
+    Raises:
+        ModelLoadError: with sentence and remedy.
+        Exception: whatever the library raised.
+    """
+    artifact = detect(Path(desired.path), desired.format)
+    execution = desired.execution
+    threads = execution.threads or cpus
+    options = LoadOptions(
+        allow_pickle=desired.allow_pickle,
+        native_threads=per_call(cpus, execution.max_in_flight or threads),
+        parameters=desired.parameters,
+    )
+    model = backend_named(artifact.backend).load(artifact.path, options)
+    label = f"{desired.name}/{desired.version}"
+    durations = _warm_up(model, label, settings)
+    executor = _executor(desired, threads, durations)
+    return Served(desired, model, executor, threads), artifact.backend
+
+
+def _executor(desired: DesiredModel, threads: int, durations: list[float]) -> Executor:
+    label = f"{desired.name}/{desired.version}"
+    wanted = desired.execution.executor
+    if wanted == "inline":
+        return InlineExecutor()
+    pool = ThreadExecutor(f"model-{desired.name}", threads)
+    limits = InlineLimits()
+    if wanted == "auto" and place(durations, limits) is Placement.INLINE:
+        _log.info("model %s: calls take %.0f us and run on the event loop", label, np.median(durations) * 1e6)
+        return AdaptiveExecutor(label, pool, limits)
+    return pool
+
+
+def _warm_up(model: LoadedModel, label: str, settings: RepositorySettings) -> list[float]:
+    """Durations (seconds) of calls with generated input after a first one; none where the model refuses such input."""
+    if not model.default_outputs:
+        return []
+    inputs = [None if rule.spec.optional else sample_input(rule) for rule in model.rules]
+    try:
+        model.predict(inputs, model.default_outputs, None)
+        durations: list[float] = []
+        began = time.perf_counter()
+        while len(durations) < settings.warm_up_calls and time.perf_counter() - began < settings.warm_up_seconds:
+            started = time.perf_counter()
+            model.predict(inputs, model.default_outputs, None)
+            durations.append(time.perf_counter() - started)
+    except Exception as error:  # noqa: BLE001 - zeros may be no valid input for a sound model: it serves, unmeasured
+        _log.info("model %s: not warmed up, it refuses generated input: %s", label, describe_failure(error))
+        return []
+    return durations
+
+
+def sample_input(rule: InputRule) -> Tensor:
+    """A tensor of zeros (or empty texts) of the declared type and shape, varying dimensions taken as 1."""
+    spec = rule.spec
+    shape = tuple(1 if size < 0 else size for size in spec.shape)
+    if spec.datatype is Datatype.BYTES:
+        data = np.empty(shape, dtype=np.object_)
+        data.fill(b"")
+    else:
+        data = np.zeros(shape, dtype=dtype_of(spec.datatype))
+    return Tensor(spec.name, spec.datatype, data)
+
+
+def describe_failure(error: BaseException) -> str:
+    """An exception as one bounded line: type and the last line of its message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+    return text if len(text) <= _LONGEST_LINE else text[: _LONGEST_LINE - 3] + "..."

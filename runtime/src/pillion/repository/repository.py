@@ -1,0 +1,303 @@
+"""Which models should be served, which are, and the way from one to the other.
+
+Level-driven: :meth:`ModelRepository.apply` records what is desired, and one task per model version brings what is
+loaded in line with it. A changed model is loaded beside the old one and takes over when it is warm; the old one is
+closed when its last request has ended. A failed load leaves whatever was serving in place.
+
+Everything but the loading itself happens on the event loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pillion.backends.api import ModelLoadError
+from pillion.dataplane.call import ModelState, ModelStatus
+from pillion.errors import ErrorCode, PillionError
+from pillion.execution.cgroup import available_cpus
+from pillion.repository import loader
+from pillion.repository.served import RepositorySettings, Served
+from pillion.repository.versions import newest_first
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from pillion.runtimefile import DesiredModel
+
+__all__ = ["ModelRepository"]
+
+_log = logging.getLogger(__name__)
+Key = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One model version: what is wanted, what serves, and what can be said of it."""
+
+    desired: DesiredModel
+    served: Served | None = None
+    state: ModelState = ModelState.LOADING
+    reason: str = ""
+    format: str = ""
+    changed_at: float = 0.0
+    suspended: bool = False
+    """Unloaded by management: not wanted until loaded again or changed."""
+    removed: bool = False
+    attempted: DesiredModel | None = None
+    """What the last load tried, whatever came of it."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class ModelRepository:
+    """Model versions by name and version."""
+
+    def __init__(
+        self,
+        settings: RepositorySettings | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings or RepositorySettings()
+        self._cpus = self._settings.cpus or available_cpus()
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._entries: dict[Key, _Entry] = {}
+        self._loaders = ThreadPoolExecutor(self._settings.concurrent_loads, thread_name_prefix="model-loader")
+        self._retiring: set[asyncio.Task[None]] = set()
+        self.on_serving: Callable[[Served, float], None] = lambda _served, _seconds: None
+        """Called when a loaded model starts to take requests, with the seconds its load took."""
+        self.on_retired: Callable[[Served], None] = lambda _served: None
+        """Called when it takes no more, before the wait for those in flight."""
+        self.on_closing: Callable[[Served], None] = lambda _served: None
+        """Called after that wait: requests that still hold it are to be ended."""
+
+    def serving(self) -> dict[tuple[str, str | None], Served]:
+        """What answers each (name, version); version None is the newest one that is ready."""
+        table: dict[tuple[str, str | None], Served] = {}
+        for (name, version), entry in self._entries.items():
+            if entry.served is not None:
+                table[name, version] = entry.served
+        for name in {name for name, _ in table}:
+            newest = newest_first([version for known, version in table if known == name and version is not None])
+            table[name, None] = table[name, newest[0]]
+        return table
+
+    async def apply(self, models: Sequence[DesiredModel]) -> None:
+        """Make ``models`` the desired set and wait until each is loaded, or has failed to and says why.
+
+        Removed models stop taking requests at once and are closed in the background. Never raises for a model.
+        """
+        wanted = {(model.name, model.version): model for model in models}
+        steps: list[Coroutine[object, object, None]] = []
+        for key, entry in list(self._entries.items()):
+            if key not in wanted:
+                entry.removed = True
+                steps.append(self._converge(key, entry))
+        for key, model in wanted.items():
+            known = self._entries.get(key)
+            if known is None or known.removed:
+                # A removed entry keeps its lock and its wait; the new one starts beside it.
+                self._entries[key] = _Entry(model, changed_at=self._wall_clock())
+            elif known.desired != model:
+                known.desired = model
+                known.suspended = False
+            steps.append(self._converge(key, self._entries[key]))
+        await asyncio.gather(*steps)
+
+    async def load(self, name: str) -> None:
+        """Load every declared version of ``name`` (again) from its path.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL``; ``NOT_READY`` with the reason of the first version that failed.
+        """
+        entries = self._named(name)
+        for entry in entries.values():
+            entry.suspended = False
+            entry.attempted = None
+        await asyncio.gather(*(self._converge(key, entry) for key, entry in entries.items()))
+        for (_, version), entry in entries.items():
+            if entry.reason:
+                raise PillionError(
+                    ErrorCode.NOT_READY, f"model {name!r} version {version!r} could not be loaded: {entry.reason}"
+                )
+
+    async def unload(self, name: str) -> None:
+        """Take every version of ``name`` out of service and wait until its requests have ended.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL``.
+        """
+        entries = self._named(name)
+        for entry in entries.values():
+            entry.suspended = True
+        await asyncio.gather(*(self._converge(key, entry) for key, entry in entries.items()))
+        await self._settle()
+
+    def ready(self) -> bool:
+        """Whether at least one model is wanted and every wanted one serves."""
+        wanted = [entry for entry in self._entries.values() if not entry.suspended and not entry.removed]
+        return bool(wanted) and all(entry.state is ModelState.READY for entry in wanted)
+
+    def statuses(self) -> list[ModelStatus]:
+        """Every known version, by name, oldest version first."""
+        names = sorted({name for name, _ in self._entries})
+        return [self._status(key) for name in names for key in reversed(self._keys(name))]
+
+    def status(self, name: str, version: str | None = None) -> ModelStatus:
+        """One version; without ``version`` the newest that is ready, else the newest.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL``.
+        """
+        keys = self._keys(name)
+        if not keys:
+            raise PillionError(ErrorCode.UNKNOWN_MODEL, f"Request for unknown model: {name!r} is not declared here")
+        if version is not None:
+            if (name, version) not in self._entries:
+                known = ", ".join(key[1] for key in reversed(keys))
+                raise PillionError(
+                    ErrorCode.UNKNOWN_MODEL,
+                    f"Request for unknown model: {name!r} has no version {version!r} (it has: {known})",
+                )
+            return self._status((name, version))
+        ready = [key for key in keys if self._entries[key].state is ModelState.READY]
+        return self._status((ready or keys)[0])
+
+    def versions(self, name: str) -> tuple[str, ...]:
+        """Ready versions of ``name``, oldest first.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL``.
+        """
+        self._named(name)
+        return tuple(
+            version
+            for _, version in reversed(self._keys(name))
+            if self._entries[name, version].state is ModelState.READY
+        )
+
+    async def close(self) -> None:
+        """Close every model. Requests in flight must have ended."""
+        for entry in self._entries.values():
+            if entry.served is not None:
+                self._retire(entry.served, 0.0)
+                entry.served = None
+        self._entries.clear()
+        await self._settle()
+        self._loaders.shutdown(wait=False, cancel_futures=True)
+
+    async def _converge(self, key: Key, entry: _Entry) -> None:
+        """Bring one version in line with what is wanted now. Calls for the same version run one after another."""
+        async with entry.lock:
+            if entry.removed or entry.suspended:
+                self._take_out(key, entry)
+            elif entry.attempted != entry.desired:
+                await self._bring_in(key, entry)
+
+    def _take_out(self, key: Key, entry: _Entry) -> None:
+        served, entry.served = entry.served, None
+        entry.attempted = None
+        if served is None:
+            self._gone(key, entry)
+            return
+        self._change(entry, ModelState.UNLOADING, "")
+        task = self._retire(served, self._settings.unload_grace_seconds)
+        task.add_done_callback(lambda _task: self._gone(key, entry))
+
+    def _gone(self, key: Key, entry: _Entry) -> None:
+        if entry.removed:
+            if self._entries.get(key) is entry:
+                del self._entries[key]
+        elif entry.served is None and entry.suspended:
+            self._change(entry, ModelState.UNAVAILABLE, "unloaded by management; load it to serve it again")
+
+    async def _bring_in(self, key: Key, entry: _Entry) -> None:
+        desired = entry.desired
+        if entry.served is None:
+            self._change(entry, ModelState.LOADING, "")
+        began = self._clock()
+        loop = asyncio.get_running_loop()
+        try:
+            served, found = await loop.run_in_executor(self._loaders, loader.load, desired, self._settings, self._cpus)
+        except ModelLoadError as error:
+            self._failed(key, entry, str(error))
+            return
+        except Exception as error:  # noqa: BLE001 - a library may raise anything on a bad artifact; its owner is told
+            _log.exception("model %s version %s failed to load", *key, extra={"model": key[0], "version": key[1]})
+            self._failed(key, entry, loader.describe_failure(error))
+            return
+        finally:
+            entry.attempted = desired
+        seconds = self._clock() - began
+        former, entry.served, entry.format = entry.served, served, found
+        self._change(entry, ModelState.READY, "")
+        self.on_serving(served, seconds)
+        _log.info("model %s version %s is ready after %.2f s", *key, seconds, extra={"model": key[0]})
+        if former is not None:
+            self._retire(former, self._settings.unload_grace_seconds)
+
+    def _failed(self, key: Key, entry: _Entry, reason: str) -> None:
+        _log.error("model %s version %s cannot be served: %s", *key, reason, extra={"model": key[0]})
+        if entry.served is not None:
+            self._change(entry, ModelState.READY, f"the former model serves on, the new one failed: {reason}")
+        else:
+            self._change(entry, ModelState.UNAVAILABLE, reason)
+
+    def _retire(self, served: Served, grace: float) -> asyncio.Task[None]:
+        self.on_retired(served)
+        task = asyncio.get_running_loop().create_task(self._close_when_idle(served, grace))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+        return task
+
+    async def _close_when_idle(self, served: Served, grace: float) -> None:
+        if not await served.idle(grace):
+            _log.warning(
+                "model %s version %s: %d requests did not end within %.0f s of the unload and are cut off",
+                served.desired.name, served.desired.version, served.references, grace,
+            )  # fmt: skip
+        self.on_closing(served)
+        served.close()
+
+    async def _settle(self) -> None:
+        """Wait for models that are being let go."""
+        while self._retiring:
+            await asyncio.wait(set(self._retiring))
+
+    def _change(self, entry: _Entry, state: ModelState, reason: str) -> None:
+        entry.state, entry.reason, entry.changed_at = state, reason, self._wall_clock()
+
+    def _named(self, name: str) -> dict[Key, _Entry]:
+        found = {key: entry for key, entry in self._entries.items() if key[0] == name}
+        if not found:
+            raise PillionError(ErrorCode.UNKNOWN_MODEL, f"Request for unknown model: {name!r} is not declared here")
+        return found
+
+    def _keys(self, name: str) -> list[Key]:
+        """Keys of one model, newest version first."""
+        return [(name, version) for version in newest_first([v for n, v in self._entries if n == name])]
+
+    def _status(self, key: Key) -> ModelStatus:
+        entry = self._entries[key]
+        served = entry.served
+        last_used = None
+        if served is not None and served.last_used is not None:
+            last_used = self._wall_clock() - (self._clock() - served.last_used)
+        return ModelStatus(
+            name=key[0],
+            version=key[1],
+            state=entry.state,
+            reason=entry.reason,
+            metadata=served.model.metadata if served is not None else None,
+            format=entry.format or entry.desired.format or "",
+            uri=entry.desired.uri,
+            digest=entry.desired.digest,
+            changed_at=entry.changed_at,
+            libraries=served.model.libraries if served is not None else None,
+            last_used=last_used,
+        )

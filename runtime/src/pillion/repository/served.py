@@ -1,0 +1,71 @@
+"""A model version that is in memory and takes requests."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pillion.backends.api import LoadedModel
+    from pillion.execution.api import Executor
+    from pillion.runtimefile import DesiredModel
+
+__all__ = ["RepositorySettings", "Served"]
+
+
+@dataclass(frozen=True, slots=True)
+class RepositorySettings:
+    """How models are loaded, run and let go."""
+
+    cpus: int | None = None
+    """CPUs this process may use; by default its quota and affinity."""
+    concurrent_loads: int = 2
+    unload_grace_seconds: float = 60.0
+    """How long an unload waits for the requests in flight on the old model; they are cut off after it."""
+    warm_up_seconds: float = 0.05
+    """Time spent on measuring a model after its first call."""
+    warm_up_calls: int = 100
+
+
+class Served:
+    """One loaded model with its executor and the count of requests that hold it.
+
+    The data plane increments :attr:`references` for each request and calls :meth:`release` at its end; the repository
+    closes the model when the last one has left. Event loop's thread only.
+    """
+
+    __slots__ = ("_idle", "desired", "executor", "last_used", "model", "references", "threads")
+
+    def __init__(self, desired: DesiredModel, model: LoadedModel, executor: Executor, threads: int) -> None:
+        self.desired = desired
+        self.model = model
+        self.executor = executor
+        self.threads = threads
+        """Calls that the executor runs at the same time."""
+        self.references = 0
+        self.last_used: float | None = None
+        """Monotonic time of the last request."""
+        self._idle: asyncio.Event | None = None
+
+    def release(self) -> None:
+        """One request has left."""
+        self.references -= 1
+        if self.references == 0 and self._idle is not None:
+            self._idle.set()
+
+    async def idle(self, seconds: float) -> bool:
+        """Wait until no request holds the model, at most ``seconds``; whether that came true."""
+        if self.references == 0:
+            return True
+        self._idle = asyncio.Event()
+        try:
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let go of threads and memory. Requests still holding the model must have ended."""
+        self.executor.close()
+        self.model.close()
