@@ -1,0 +1,73 @@
+"""The ConfigMap that holds runtime.yaml."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from pillion.runtimefile import DesiredModel, ExecutionSettings, RuntimeFile, dump
+from pillion_operator.builders.storage import MODELS_PATH, check_uri, model_digest
+from pillion_operator.builders.tls import tls_settings
+from pillion_operator.state.kinds import CONFIG_MAP
+from pillion_operator.state.names import CONFIG_HASH_ANNOTATION, runtime_config_name
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from pillion.resources.base import JsonObject
+    from pillion_operator.builders.context import BuildContext
+
+__all__ = ["CONFIG_FILE", "config_annotations", "config_map", "runtime_file"]
+
+CONFIG_FILE: Final = "runtime.yaml"
+
+
+def runtime_file(context: BuildContext) -> str:
+    """Return the text of runtime.yaml."""
+    return dump(RuntimeFile(settings=_settings(context), models=_models(context)))
+
+
+def config_map(context: BuildContext) -> JsonObject:
+    """Return the ConfigMap."""
+    name = runtime_config_name(context.name)
+    return context.manifest(CONFIG_MAP, name, {"data": {CONFIG_FILE: runtime_file(context)}})
+
+
+def config_annotations(context: BuildContext) -> dict[str, str]:
+    """Return the annotation by which a changed runtime.yaml rolls the pods."""
+    digest = hashlib.sha256(runtime_file(context).encode()).hexdigest()
+    return {CONFIG_HASH_ANNOTATION: digest[:16]}
+
+
+def _settings(context: BuildContext) -> dict[str, JsonValue]:
+    predictor = context.predictor
+    settings: dict[str, JsonValue] = {
+        "drain": {"window_seconds": context.window_seconds, "grace_seconds": max(1, context.longest_request_seconds)}
+    }
+    if predictor.timeout:
+        settings["limits"] = {"deadline_seconds": predictor.timeout}
+    if predictor.tls:
+        settings["tls"] = tls_settings(predictor.tls)
+    return settings
+
+
+def _models(context: BuildContext) -> tuple[DesiredModel, ...]:
+    model = context.model
+    if model is None:
+        return ()
+    return (
+        DesiredModel(
+            name=context.name,
+            path=MODELS_PATH,
+            format=model.model_format.name,
+            format_version=model.model_format.version,
+            # As it may be shown: the runtime reports it at /status.
+            uri=str(check_uri(model.storage_uri)) if model.storage_uri else "",
+            digest=model_digest(context),
+            allow_pickle=bool(model.allow_pickle),
+            execution=ExecutionSettings(
+                max_in_flight=context.predictor.container_concurrency or None,
+                timeout_seconds=context.predictor.timeout,
+            ),
+        ),
+    )

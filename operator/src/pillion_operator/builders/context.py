@@ -1,0 +1,107 @@
+"""What every builder is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from pillion_operator.state.names import RUNTIME_CONTAINER, common_labels, predictor_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pillion.resources import InferenceService, JsonObject, ModelSpec, PredictorSpec
+    from pillion_operator.builders.credentials import StorageCredentials
+    from pillion_operator.state.kinds import Kind
+    from pillion_operator.state.settings import RenderSettings
+
+__all__ = ["DEFAULT_DEADLINE_SECONDS", "DEFAULT_WINDOW_SECONDS", "BuildContext"]
+
+#: How long a leaving pod still takes requests: 1.2 times the age at which gRPC connections are renewed, and one more.
+DEFAULT_WINDOW_SECONDS: Final = 25
+#: The runtime's deadline of a request that brings none.
+DEFAULT_DEADLINE_SECONDS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContext:
+    """One InferenceService, the serving container that was chosen for it, and the operator's settings.
+
+    Attributes:
+        service: the InferenceService as parsed.
+        uid: its uid, for owner references.
+        container: the container that serves: the runtime's merged with the manifest's, placeholders filled.
+        model: the model to place, None where the containers bring their own.
+        runtime_pod: the serving runtime's pod fields and other containers, in wire form; empty for custom containers.
+        credentials: how the storage init container gets at the store.
+        settings: the installation's choices.
+    """
+
+    service: InferenceService
+    uid: str
+    container: JsonObject
+    model: ModelSpec | None
+    credentials: StorageCredentials
+    settings: RenderSettings
+    runtime_pod: JsonObject = field(default_factory=dict)
+    sidecars: tuple[JsonObject, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The InferenceService's name."""
+        return self.service.metadata.name or ""
+
+    @property
+    def namespace(self) -> str:
+        """The InferenceService's namespace."""
+        return self.service.metadata.namespace or ""
+
+    @property
+    def predictor(self) -> PredictorSpec:
+        """The component that is built."""
+        return self.service.spec.predictor
+
+    @property
+    def child_name(self) -> str:
+        """The name of the Deployment, the Service and the PodDisruptionBudget."""
+        return predictor_name(self.name)
+
+    @property
+    def ours(self) -> bool:
+        """Whether the serving container is Pillion's runtime, which reads runtime.yaml and knows how to drain."""
+        return self.container.get("name") == RUNTIME_CONTAINER
+
+    @property
+    def window_seconds(self) -> int:
+        """How long a leaving pod still takes requests."""
+        given = self.predictor.drain.window_seconds if self.predictor.drain else None
+        return DEFAULT_WINDOW_SECONDS if given is None else given
+
+    @property
+    def longest_request_seconds(self) -> int:
+        """How long a request in progress may take after the window."""
+        given = self.predictor.drain.timeout_seconds if self.predictor.drain else None
+        return given if given is not None else self.predictor.timeout or DEFAULT_DEADLINE_SECONDS
+
+    def manifest(self, kind: Kind, name: str, body: JsonObject, labels: Mapping[str, str] | None = None) -> JsonObject:
+        """Return a child's manifest: names, labels and the owner reference around `body`."""
+        return {
+            "apiVersion": kind.api_version,
+            "kind": kind.name,
+            "metadata": {
+                "name": name,
+                "namespace": self.namespace,
+                "labels": {**common_labels(self.name), **(labels or {})},
+                "ownerReferences": [
+                    {
+                        "apiVersion": self.service.api_version,
+                        "kind": self.service.kind,
+                        "name": self.name,
+                        "uid": self.uid,
+                        "controller": True,
+                        "blockOwnerDeletion": True,
+                    }
+                ],
+            },
+            **body,
+        }

@@ -1,0 +1,108 @@
+"""Credentials of the storage init container, by KServe's conventions.
+
+Secrets that are listed in the ServiceAccount's `secrets` become environment variables and mounts. The operator reads
+which keys and annotations a Secret has; the values themselves go to the pod by reference and never through a manifest.
+Source: KServe, "Storage credentials" (pkg/credentials).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pillion.resources.base import JsonObject
+
+__all__ = ["SecretSummary", "StorageCredentials", "credentials_from"]
+
+_PREFIXES: Final = ("serving.pillion.dev/", "serving.kserve.io/")
+_GOOGLE_KEY: Final = "gcloud-application-credentials.json"
+_GOOGLE_MOUNT: Final = "/var/secrets/google"
+_CA_MOUNT: Final = "/var/secrets/s3-ca"
+
+#: Keys of a Secret that become variables of the same name.
+_VARIABLES: Final = (
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID",
+    "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_SAS_TOKEN",
+    "HF_TOKEN",
+)  # fmt: skip
+#: Older names of KServe's Azure Secrets.
+_RENAMED: Final = {
+    "AZ_CLIENT_ID": "AZURE_CLIENT_ID",
+    "AZ_CLIENT_SECRET": "AZURE_CLIENT_SECRET",
+    "AZ_TENANT_ID": "AZURE_TENANT_ID",
+    "AZ_SUBSCRIPTION_ID": "AZURE_SUBSCRIPTION_ID",
+    "awsAccessKeyID": "AWS_ACCESS_KEY_ID",
+    "awsSecretAccessKey": "AWS_SECRET_ACCESS_KEY",
+}
+_S3_ANNOTATIONS: Final = {
+    "s3-usehttps": "S3_USE_HTTPS",
+    "s3-verifyssl": "S3_VERIFY_SSL",
+    "s3-region": "AWS_REGION",
+    "s3-usevirtualbucket": "S3_USER_VIRTUAL_BUCKET",
+    "s3-useanoncredential": "awsAnonymousCredential",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSummary:
+    """What a builder may know of a Secret: its name, annotations and keys, not its values."""
+
+    name: str
+    annotations: Mapping[str, str]
+    keys: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class StorageCredentials:
+    """Environment, volumes and mounts for the init container."""
+
+    env: tuple[JsonObject, ...] = ()
+    volumes: tuple[JsonObject, ...] = ()
+    mounts: tuple[JsonObject, ...] = ()
+
+
+def credentials_from(secrets: Sequence[SecretSummary]) -> StorageCredentials:
+    """Return what the Secrets give, in their order."""
+    env: list[JsonObject] = []
+    volumes: list[JsonObject] = []
+    mounts: list[JsonObject] = []
+    for secret in secrets:
+        env += _variables(secret)
+        if _GOOGLE_KEY in secret.keys:
+            env.append({"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": f"{_GOOGLE_MOUNT}/{_GOOGLE_KEY}"})
+            volumes.append({"name": "google-credentials", "secret": {"secretName": secret.name}})
+            mounts.append({"name": "google-credentials", "mountPath": _GOOGLE_MOUNT, "readOnly": True})
+        bundle = _annotation(secret, "s3-cabundle-configmap")
+        if bundle:
+            env.append({"name": "CA_BUNDLE_VOLUME_MOUNT_POINT", "value": _CA_MOUNT})
+            volumes.append({"name": "s3-ca", "configMap": {"name": bundle}})
+            mounts.append({"name": "s3-ca", "mountPath": _CA_MOUNT, "readOnly": True})
+    return StorageCredentials(tuple(env), tuple(volumes), tuple(mounts))
+
+
+def _variables(secret: SecretSummary) -> list[JsonObject]:
+    found: list[JsonObject] = []
+    named = {key: key for key in _VARIABLES} | _RENAMED
+    for key, variable in named.items():
+        if key in secret.keys:
+            found.append({"name": variable, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key}}})
+    endpoint = _annotation(secret, "s3-endpoint")
+    if endpoint:
+        plain = _annotation(secret, "s3-usehttps") == "0"
+        url = endpoint if "://" in endpoint else f"{'http' if plain else 'https'}://{endpoint}"
+        found.append({"name": "AWS_ENDPOINT_URL", "value": url})
+    for suffix, variable in _S3_ANNOTATIONS.items():
+        value = _annotation(secret, suffix)
+        if value:
+            found.append({"name": variable, "value": value})
+    return found
+
+
+def _annotation(secret: SecretSummary, suffix: str) -> str:
+    return next(
+        (secret.annotations[prefix + suffix] for prefix in _PREFIXES if prefix + suffix in secret.annotations), ""
+    )

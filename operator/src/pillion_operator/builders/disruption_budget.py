@@ -1,0 +1,24 @@
+"""The PodDisruptionBudget: drains of nodes take one pod at a time, and never wait for pods that are broken anyway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pillion_operator.state.kinds import POD_DISRUPTION_BUDGET
+from pillion_operator.state.names import owner_labels
+
+if TYPE_CHECKING:
+    from pillion.resources.base import JsonObject
+    from pillion_operator.builders.context import BuildContext
+
+
+def disruption_budget(context: BuildContext) -> JsonObject:
+    """Return the budget; only for two replicas or more, since with one it would block every drain."""
+    body: JsonObject = {
+        "spec": {
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": dict(owner_labels(context.name))},
+        }
+    }
+    return context.manifest(POD_DISRUPTION_BUDGET, context.child_name, body)

@@ -1,0 +1,182 @@
+"""The plan for a whole InferenceService: which runtime serves it, and every child."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from pillion.resources import SERVING_CONTAINERS
+from pillion.resources.conventions import annotation, is_stopped
+from pillion_operator.builders.configmap import config_map
+from pillion_operator.builders.context import BuildContext
+from pillion_operator.builders.deployment import deployment
+from pillion_operator.builders.disruption_budget import disruption_budget
+from pillion_operator.builders.merge import merge_container
+from pillion_operator.builders.placeholders import PlaceholderValues, fill_container
+from pillion_operator.builders.selection import Candidate, select_runtime
+from pillion_operator.builders.service import endpoints, service
+from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, POD_DISRUPTION_BUDGET, SERVICE
+from pillion_operator.state.manifest import objects_at
+from pillion_operator.state.names import (
+    RUNTIME_CONTAINER,
+    predictor_name,
+)
+from pillion_operator.state.plan import (
+    Child,
+    Desired,
+    Endpoints,
+    Note,
+    PlanError,
+    Problem,
+    ReplicaBounds,
+    RuntimeChoice,
+)
+from pillion_operator.state.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pillion.resources import InferenceService, JsonObject, ModelSpec
+    from pillion_operator.builders.credentials import StorageCredentials
+    from pillion_operator.state.settings import RenderSettings
+
+__all__ = ["plan", "replica_bounds"]
+
+#: Fields of a model that are not the container's.
+_MODEL_FIELDS: Final = (
+    "modelFormat", "storageUri", "digest", "storage", "runtime", "runtimeVersion", "protocolVersion", "allowPickle",
+    "confidential", "name",
+)  # fmt: skip
+
+
+def plan(
+    service_: InferenceService,
+    uid: str,
+    candidates: Sequence[Candidate],
+    credentials: StorageCredentials,
+    settings: RenderSettings,
+) -> Desired:
+    """Return every child of the service; where a problem keeps some from being planned, the rest and the problem."""
+    bounds = replica_bounds(service_)
+    choice: RuntimeChoice | None = None
+    try:
+        context, choice = _context(service_, uid, candidates, credentials, settings)
+        budget = [] if bounds.least < 2 else [Child(POD_DISRUPTION_BUDGET, disruption_budget(context))]
+        manifest, notes = deployment(context)
+        children = [
+            *([Child(CONFIG_MAP, config_map(context))] if context.ours else []),
+            Child(SERVICE, service(context)),
+            Child(DEPLOYMENT, manifest),
+            *budget,
+        ]
+        return Desired(tuple(children), bounds, endpoints(context), choice, notes=notes + _gaps(context))
+    except PlanError as error:
+        name = predictor_name(service_.metadata.name or "")
+        host = f"{name}.{service_.metadata.namespace}.svc.{settings.cluster_domain}"
+        return Desired((), bounds, Endpoints(f"http://{host}", ""), choice, problem=error.problem)
+
+
+def replica_bounds(service_: InferenceService) -> ReplicaBounds:
+    """Return how many pods there may be.
+
+    Without `maxReplicas` only the least is ours to say: somebody's autoscaler may have the rest.
+    """
+    if is_stopped(service_.metadata):
+        return ReplicaBounds(0, 0)
+    predictor = service_.spec.predictor
+    external = annotation(service_.metadata, "autoscalerClass") == "external"
+    least = max(1, 1 if predictor.min_replicas is None else predictor.min_replicas)
+    most = predictor.max_replicas or None
+    return ReplicaBounds(least, None if external else most)
+
+
+def _context(
+    service_: InferenceService,
+    uid: str,
+    candidates: Sequence[Candidate],
+    credentials: StorageCredentials,
+    settings: RenderSettings,
+) -> tuple[BuildContext, RuntimeChoice | None]:
+    predictor = service_.spec.predictor
+    model = predictor.serving_model
+    own = [container.to_api() for container in predictor.containers or []]
+    if model is None:
+        if predictor.models or not own:
+            raise PlanError(_not_yet(predictor.models is not None))
+        serving = next((c for c in own if c.get("name") in SERVING_CONTAINERS), own[0])
+        rest = tuple(container for container in own if container is not serving)
+        return BuildContext(service_, uid, serving, None, credentials, settings, sidecars=rest), None
+    if not model.storage_uri and model.storage is not None:
+        raise PlanError(
+            Problem(
+                Reason.UNSUPPORTED_STORAGE,
+                "model.storage (an entry of the Secret storage-config) is not honoured in this version",
+                "spec.predictor",
+                transient=False,
+            )
+        )
+    chosen, choice = select_runtime(model, candidates)
+    runtime = chosen.spec.to_api()
+    template = chosen.spec.serving_container
+    if template is None:
+        raise PlanError(
+            Problem(Reason.NO_SERVING_RUNTIME, f"the {chosen.kind} {chosen.name!r} has no container named 'runtime'")
+        )
+    overlay = {field: value for field, value in model.to_api().items() if field not in _MODEL_FIELDS}
+    container = merge_container(template.to_api(), overlay)
+    # A container of the manifest that has the serving container's name is the same container.
+    for extra in own:
+        if extra.get("name") in {template.name, *SERVING_CONTAINERS}:
+            container = merge_container(container, {k: v for k, v in extra.items() if k != "name"})
+    container = _defaulted(_versioned(container, model), settings)
+    values = PlaceholderValues(
+        service_.metadata.name or "",
+        service_.metadata.namespace or "",
+        service_.metadata.labels or {},
+        service_.metadata.annotations or {},
+    )
+    container = fill_container(container, values)
+    sidecars = [c for c in objects_at(runtime, "containers") if c.get("name") != template.name]
+    sidecars = [fill_container(c, values) for c in sidecars]
+    sidecars += [c for c in own if c.get("name") not in {template.name, *SERVING_CONTAINERS}]
+    context = BuildContext(
+        service_, uid, container, model, credentials, settings, runtime_pod=runtime, sidecars=tuple(sidecars)
+    )
+    return context, choice
+
+
+def _versioned(container: JsonObject, model: ModelSpec) -> JsonObject:
+    """Return the container with the image's tag replaced by `runtimeVersion`, where the manifest gives one."""
+    image = container.get("image")
+    if not model.runtime_version or not isinstance(image, str):
+        return container
+    bare = re.sub(r"(@sha256:[0-9a-f]+|:[A-Za-z0-9_][A-Za-z0-9._-]*)$", "", image)
+    return container | {"image": f"{bare}:{model.runtime_version}"}
+
+
+def _defaulted(container: JsonObject, settings: RenderSettings) -> JsonObject:
+    """Return the container with our image where a runtime of ours names none."""
+    if container.get("name") != RUNTIME_CONTAINER or container.get("image"):
+        return container
+    return {"imagePullPolicy": settings.image_pull_policy, **container, "image": settings.runtime_image}
+
+
+def _not_yet(models: bool) -> Problem:  # noqa: FBT001 - a private choice between two sentences
+    what = "predictor.models (several models in one runtime)" if models else "predictor.applications"
+    return Problem(
+        Reason.FIELDS_NOT_HONOURED, f"{what} is not honoured in this version", "spec.predictor", transient=False
+    )
+
+
+def _gaps(context: BuildContext) -> tuple[Note, ...]:
+    """Return what the author should know about a container that is not Pillion's runtime."""
+    if context.ours or context.predictor.tls is None:
+        return ()
+    image = context.container.get("image", "its image")
+    return (
+        Note(
+            Reason.FIELDS_NOT_HONOURED,
+            f"predictor.tls has no effect on the container {context.container.get('name')!r} ({image}), "
+            "which is not Pillion's runtime",
+        ),
+    )

@@ -1,0 +1,1 @@
+"""The one level-driven loop: observe, plan, apply, judge, report."""

@@ -1,0 +1,1 @@
+"""Tells people: one status write, only if it changed, then events."""

@@ -1,0 +1,60 @@
+"""The kinds of Kubernetes objects that the operator knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pillion.resources.base import GROUP, VERSION
+
+if TYPE_CHECKING:
+    from pillion_operator.state.manifest import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind: how manifests name it and where the API server keeps it."""
+
+    group: str
+    version: str
+    name: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """The `apiVersion` of its manifests."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def collection(self, namespace: str = "") -> str:
+        """Return the path of all its objects, in one namespace where given."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        return f"{root}/namespaces/{namespace}/{self.plural}" if namespace else f"{root}/{self.plural}"
+
+    def path(self, key: Key, subresource: str = "") -> str:
+        """Return the path of one object or of a subresource of it."""
+        path = f"{self.collection(key.namespace if self.namespaced else '')}/{key.name}"
+        return f"{path}/{subresource}" if subresource else path
+
+
+INFERENCE_SERVICE: Final = Kind(GROUP, VERSION, "InferenceService", "inferenceservices")
+SERVING_RUNTIME: Final = Kind(GROUP, VERSION, "ServingRuntime", "servingruntimes")
+CLUSTER_SERVING_RUNTIME: Final = Kind(
+    GROUP, VERSION, "ClusterServingRuntime", "clusterservingruntimes", namespaced=False
+)
+DEPLOYMENT: Final = Kind("apps", "v1", "Deployment", "deployments")
+SERVICE: Final = Kind("", "v1", "Service", "services")
+CONFIG_MAP: Final = Kind("", "v1", "ConfigMap", "configmaps")
+POD_DISRUPTION_BUDGET: Final = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
+POD: Final = Kind("", "v1", "Pod", "pods")
+SECRET: Final = Kind("", "v1", "Secret", "secrets")
+SERVICE_ACCOUNT: Final = Kind("", "v1", "ServiceAccount", "serviceaccounts")
+PERSISTENT_VOLUME_CLAIM: Final = Kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+EVENT: Final = Kind("", "v1", "Event", "events")
+LEASE: Final = Kind("coordination.k8s.io", "v1", "Lease", "leases")
+
+#: What the operator makes for an InferenceService; the order is the order of applying.
+CHILDREN: Final = (CONFIG_MAP, SERVICE, DEPLOYMENT, POD_DISRUPTION_BUDGET)
+#: Read only through the watch, found by the owner's label.
+LABELLED: Final = (*CHILDREN, POD)
+RUNTIMES: Final = (SERVING_RUNTIME, CLUSTER_SERVING_RUNTIME)

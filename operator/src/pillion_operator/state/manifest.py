@@ -1,0 +1,118 @@
+"""Reading Kubernetes objects as they come off the wire: JSON objects, with typed access to what lies inside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
+
+from pillion.resources.base import JsonObject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pydantic import JsonValue
+
+Manifest: TypeAlias = JsonObject
+
+
+class Key(NamedTuple):
+    """Names an object of a known kind; `namespace` is empty for cluster-scoped kinds."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """The form used in logs."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+def value_at(manifest: Mapping[str, JsonValue], *path: str) -> JsonValue:
+    """Return the value at `path`, None where any part of the way is missing."""
+    found: JsonValue = cast("JsonValue", manifest)
+    for part in path:
+        if not isinstance(found, dict):
+            return None
+        found = found.get(part)
+    return found
+
+
+def text_at(manifest: Mapping[str, JsonValue], *path: str) -> str:
+    """Return the text at `path`, empty where there is none."""
+    found = value_at(manifest, *path)
+    return found if isinstance(found, str) else ""
+
+
+def number_at(manifest: Mapping[str, JsonValue], *path: str, default: int = 0) -> int:
+    """Return the whole number at `path`, else `default`."""
+    found = value_at(manifest, *path)
+    return found if isinstance(found, int) and not isinstance(found, bool) else default
+
+
+def object_at(manifest: Mapping[str, JsonValue], *path: str) -> JsonObject:
+    """Return the object at `path`, an empty one where there is none."""
+    found = value_at(manifest, *path)
+    return found if isinstance(found, dict) else {}
+
+
+def objects_at(manifest: Mapping[str, JsonValue], *path: str) -> list[JsonObject]:
+    """Return the objects in the list at `path`."""
+    found = value_at(manifest, *path)
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+
+
+def texts_at(manifest: Mapping[str, JsonValue], *path: str) -> dict[str, str]:
+    """Return the texts of the object at `path`: labels, annotations, data."""
+    return {key: value for key, value in object_at(manifest, *path).items() if isinstance(value, str)}
+
+
+def key_of(manifest: Mapping[str, JsonValue]) -> Key:
+    """Return the object's key."""
+    return Key(text_at(manifest, "metadata", "namespace"), text_at(manifest, "metadata", "name"))
+
+
+def uid_of(manifest: Mapping[str, JsonValue]) -> str:
+    """Return the object's uid."""
+    return text_at(manifest, "metadata", "uid")
+
+
+def version_of(manifest: Mapping[str, JsonValue]) -> str:
+    """Return the object's resource version."""
+    return text_at(manifest, "metadata", "resourceVersion")
+
+
+def generation_of(manifest: Mapping[str, JsonValue]) -> int:
+    """Return the generation of the object's spec."""
+    return number_at(manifest, "metadata", "generation")
+
+
+def labels_of(manifest: Mapping[str, JsonValue]) -> dict[str, str]:
+    """Return the object's labels."""
+    return texts_at(manifest, "metadata", "labels")
+
+
+def annotations_of(manifest: Mapping[str, JsonValue]) -> dict[str, str]:
+    """Return the object's annotations."""
+    return texts_at(manifest, "metadata", "annotations")
+
+
+def is_deleting(manifest: Mapping[str, JsonValue]) -> bool:
+    """Whether deletion has begun and waits for finalizers."""
+    return bool(text_at(manifest, "metadata", "deletionTimestamp"))
+
+
+def controller_uid(manifest: Mapping[str, JsonValue]) -> str:
+    """Return the uid of the owner that controls the object, empty where nobody does."""
+    for owner in objects_at(manifest, "metadata", "ownerReferences"):
+        if owner.get("controller") is True:
+            return text_at(owner, "uid")
+    return ""
+
+
+def condition_of(manifest: Mapping[str, JsonValue], kind: str) -> JsonObject:
+    """Return the entry of `status.conditions` of that type, an empty object where there is none."""
+    found = (item for item in objects_at(manifest, "status", "conditions") if item.get("type") == kind)
+    return next(found, {})
+
+
+def array(items: Iterable[JsonObject] | Sequence[str]) -> list[JsonValue]:
+    """Return the items as a JSON array; lists are invariant in Python's types, so this is said once, here."""
+    return list(items)

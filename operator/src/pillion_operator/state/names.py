@@ -1,0 +1,55 @@
+"""The names that Pillion gives: labels, annotations, field managers, children. Changing one is an API change."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pillion.resources.base import GROUP
+
+FIELD_MANAGER: Final = "pillion-operator"
+#: The number of replicas has a field manager of its own: whatever stops applying a field resets it.
+SCALE_MANAGER: Final = "pillion-operator-scale"
+
+OWNER_LABEL: Final = f"{GROUP}/inferenceservice"
+COMPONENT_LABEL: Final = f"{GROUP}/component"
+BUILTIN_LABEL: Final = f"{GROUP}/builtin"
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+
+CONFIG_HASH_ANNOTATION: Final = f"{GROUP}/config-hash"
+"""On the pod template: a digest of what the runtime reads only at its start. A change rolls the pods."""
+REVISION_ANNOTATION: Final = f"{GROUP}/revision"
+"""On the pod template: a digest of the template, by which pods of the newest version are known."""
+
+RESTARTED_AT_ANNOTATION: Final = "kubectl.kubernetes.io/restartedAt"
+
+#: Containers that serve predictions: ours, and KServe's.
+RUNTIME_CONTAINER: Final = "runtime"
+STORAGE_CONTAINER: Final = "storage"
+
+HTTP_PORT: Final = 8080
+GRPC_PORT: Final = 8081
+ADMIN_PORT: Final = 8082
+
+
+def predictor_name(service: str) -> str:
+    """Return the name of the predictor's Deployment, Service and PodDisruptionBudget."""
+    return f"{service}-predictor"
+
+
+def runtime_config_name(service: str) -> str:
+    """Return the name of the ConfigMap that holds runtime.yaml."""
+    return f"{predictor_name(service)}-runtime"
+
+
+def owner_labels(service: str) -> dict[str, str]:
+    """Return the labels by which the children of a service are found; also the Deployment's selector."""
+    return {OWNER_LABEL: service, COMPONENT_LABEL: "predictor"}
+
+
+def common_labels(service: str) -> dict[str, str]:
+    """Return the labels that every child carries."""
+    return owner_labels(service) | {
+        "app.kubernetes.io/name": "pillion-runtime",
+        "app.kubernetes.io/instance": service,
+        MANAGED_BY_LABEL: FIELD_MANAGER,
+    }

@@ -1,0 +1,77 @@
+"""What is known of one InferenceService and its surroundings at one moment, and what was done about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pillion_operator.state.kinds import Kind
+    from pillion_operator.state.manifest import Manifest
+    from pillion_operator.state.plan import Problem
+
+__all__ = ["CertificateFacts", "ModelReport", "Observed", "Outcome"]
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """What a TLS Secret holds, without the key itself."""
+
+    secret: str
+    found: bool
+    missing_keys: tuple[str, ...] = ()
+    invalid: str = ""
+    not_after: float | None = None
+    """End of validity, in seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """What one pod's runtime says about its model at `/status`."""
+
+    pod: str
+    state: str
+    reason: str = ""
+    libraries: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The object, its children and what they refer to.
+
+    Attributes:
+        service: the InferenceService as stored.
+        children: objects of ours in the caches, by kind; of a kind each by its name.
+        pods: the pods of the service, also those of older versions.
+        certificates: facts about the TLS Secrets that the manifest names.
+        missing: problems with objects that the pods refer to and that are not there.
+        reports: what the pods' runtimes say.
+        now: seconds since 1970.
+    """
+
+    service: Manifest
+    children: Mapping[Kind, Mapping[str, Manifest]]
+    pods: tuple[Manifest, ...] = ()
+    certificates: tuple[CertificateFacts, ...] = ()
+    missing: tuple[Problem, ...] = ()
+    reports: tuple[ModelReport, ...] = ()
+    now: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What applying the plan came to.
+
+    Attributes:
+        problems: what the API server refused, or what stands in the way under the same name.
+        repaired: sentences about drift that was undone, for events.
+        created: names of children that were not there before.
+        writes: how many write requests were sent.
+    """
+
+    problems: tuple[Problem, ...] = ()
+    repaired: tuple[str, ...] = ()
+    created: tuple[str, ...] = ()
+    writes: int = 0

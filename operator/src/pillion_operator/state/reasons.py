@@ -1,0 +1,100 @@
+"""Every reason that a condition can carry, with the remedy that stands behind its sentence."""
+
+from __future__ import annotations
+
+from enum import StrEnum, unique
+from typing import Final
+
+__all__ = ["REMEDIES", "Reason", "sentence"]
+
+
+@unique
+class Reason(StrEnum):
+    """One word for why a condition is as it is; stable, for programs."""
+
+    READY = "Ready"
+    LOADED = "Loaded"
+    STARTING = "Starting"
+    PROGRESSING = "Progressing"
+    ROLLED_OUT = "RolledOut"
+    STOPPED = "Stopped"
+    RUNNING = "Running"
+    SETTLED = "Settled"
+    HONOURED = "Honoured"
+    SERVICE_APPLIED = "ServiceApplied"
+    SCALED_TO_ZERO = "ScaledToZero"
+
+    FIELDS_NOT_HONOURED = "FieldsNotHonoured"
+    INVALID_SPEC = "InvalidSpec"
+    DUPLICATE_ENTRIES = "DuplicateEntries"
+    NAME_CONFLICT = "NameConflict"
+    REFUSED = "Refused"
+    FORBIDDEN = "Forbidden"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+
+    NO_SERVING_RUNTIME = "NoServingRuntime"
+    SERVING_RUNTIME_NOT_FOUND = "ServingRuntimeNotFound"
+    UNSUPPORTED_STORAGE = "UnsupportedStorage"
+    LOCAL_FILE = "LocalFile"
+    STORAGE_CONFIG_INVALID = "StorageConfigInvalid"
+
+    SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a secret
+    CERTIFICATE_EXPIRED = "CertificateExpired"
+    CERTIFICATE_INVALID = "CertificateInvalid"
+    CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
+    CLAIM_NOT_FOUND = "ClaimNotFound"
+    SERVICE_ACCOUNT_NOT_FOUND = "ServiceAccountNotFound"
+
+    UNSCHEDULABLE = "Unschedulable"
+    IMAGE_PULL_BACK_OFF = "ImagePullBackOff"
+    CREATE_CONTAINER_FAILED = "CreateContainerFailed"
+    OOM_KILLED = "OOMKilled"
+    CRASH_LOOP_BACK_OFF = "CrashLoopBackOff"
+    EVICTED = "Evicted"
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    PODS_REFUSED = "PodsRefused"
+
+    #: The storage step has reasons and remedies of its own, `pillion.storage.errors`; this one is for when it has none.
+    DOWNLOAD_FAILED = "DownloadFailed"
+    UNSAFE_FORMAT = "UnsafeFormat"
+    MODEL_LOAD_FAILED = "ModelLoadFailed"
+
+
+REMEDIES: Final[dict[str, str]] = {
+    Reason.FIELDS_NOT_HONOURED: "remove them, or accept that they have no effect in this version",
+    Reason.INVALID_SPEC: "correct the field and apply the manifest again",
+    Reason.DUPLICATE_ENTRIES: "keep one entry of each name; the last one is in use",
+    Reason.NAME_CONFLICT: "rename or delete that object, or give the InferenceService another name",
+    Reason.REFUSED: "correct the field that the API server names",
+    Reason.FORBIDDEN: "grant the operator's service account that right, or ask the cluster's administrator",
+    Reason.QUOTA_EXCEEDED: "lower the requests or replicas, or have the namespace's ResourceQuota raised",
+    Reason.NO_SERVING_RUNTIME: "create a ServingRuntime that supports the format, or name one in model.runtime",
+    Reason.SERVING_RUNTIME_NOT_FOUND: "create it, or correct model.runtime",
+    Reason.UNSUPPORTED_STORAGE: "use configmap://, pvc://, s3://, gs://, az:// or http(s)://",
+    Reason.LOCAL_FILE: "upload it with 'pillion push' and use the URI that it prints",
+    Reason.STORAGE_CONFIG_INVALID: "correct the Secret's entry, or use storageUri instead",
+    Reason.SECRET_NOT_FOUND: "create it; the service recovers by itself",
+    Reason.CERTIFICATE_EXPIRED: "renew the certificate in the Secret; it is taken up without a restart",
+    Reason.CERTIFICATE_INVALID: "put a matching tls.crt and tls.key in PEM into the Secret",
+    Reason.CONFIG_MAP_NOT_FOUND: "create it; the service recovers by itself",
+    Reason.CLAIM_NOT_FOUND: "create it; the service recovers by itself",
+    Reason.SERVICE_ACCOUNT_NOT_FOUND: "create it, or correct serviceAccountName",
+    Reason.UNSCHEDULABLE: "lower the requests, loosen node selectors and tolerations, or add nodes",
+    Reason.IMAGE_PULL_BACK_OFF: "check the image's name and tag, and that imagePullSecrets allow pulling it",
+    Reason.CREATE_CONTAINER_FAILED: "correct what the message names",
+    Reason.OOM_KILLED: "raise resources.limits.memory of the container, or remove the limit",
+    Reason.CRASH_LOOP_BACK_OFF: "see 'kubectl logs --previous' of the pod for the lines before",
+    Reason.EVICTED: "give the pod requests that match its use, or free space on the nodes",
+    Reason.PROGRESS_DEADLINE_EXCEEDED: "look at the pods of the newest ReplicaSet; the previous version keeps serving",
+    Reason.PODS_REFUSED: "correct what the message names",
+    Reason.DOWNLOAD_FAILED: "check the URI, the network and the credentials of the ServiceAccount",
+    Reason.UNSAFE_FORMAT: "convert the model to a safe format, or set allowPickle: true if you trust the file",
+    Reason.MODEL_LOAD_FAILED: "correct the model file or its format",
+}
+
+
+def sentence(text: str, reason: str, remedy: str = "") -> str:
+    """Return one sentence for people: what happened, then the remedy."""
+    text = " ".join(text.split()).rstrip(".;, ")
+    remedy = (remedy or REMEDIES.get(reason, "")).rstrip(". ")
+    return f"{text}; {remedy}." if remedy else f"{text}."
