@@ -15,6 +15,7 @@ from pillion.protocol.json_errors import decode_json
 from pillion.protocol.limits import CodecLimits
 from pillion.protocol.raw import from_raw
 from pillion.protocol.shape import element_count
+from pillion.protocol.tensor_list import too_many_tensors, unique_names
 from pillion.protocol.wire import UNREAD, infer_decoder
 from pillion.tensors import Datatype, Tensor, dtype_of
 
@@ -80,9 +81,9 @@ class OipJsonDecoder:
         refuse_shared_memory(parameters, "parameters")
         outputs = document.outputs or []
         if len(outputs) > self._limits.max_tensors:
-            raise _too_many("outputs", len(outputs), self._limits.max_tensors)
+            raise too_many_tensors("outputs", len(outputs), self._limits.max_tensors)
         names = tuple(output.name for output in outputs)
-        _refuse_duplicates(names, "outputs")
+        unique_names(names, "outputs")
         form = output_form(parameters, [(output.name, output.parameters or {}) for output in outputs])
         request = InferRequest(model, inputs, version, document.id, names, parameters)
         return DecodedRequest(request, form)
@@ -90,7 +91,7 @@ class OipJsonDecoder:
     def _inputs(self, document: InferBody, tail: memoryview | None) -> list[Tensor]:
         bodies = document.inputs
         if len(bodies) > self._limits.max_tensors:
-            raise _too_many("inputs", len(bodies), self._limits.max_tensors)
+            raise too_many_tensors("inputs", len(bodies), self._limits.max_tensors)
         tensors: list[Tensor] = []
         offset = 0
         for index, body in enumerate(bodies):
@@ -116,7 +117,7 @@ class OipJsonDecoder:
                 remedy=f"each binary input states its size in parameters.{_BINARY_SIZE}",
             )
         if len(tensors) > 1:
-            _refuse_duplicates(tuple(tensor.name for tensor in tensors), "inputs")
+            unique_names(tuple(tensor.name for tensor in tensors), "inputs")
         return tensors
 
     def _from_json(self, body: InputBody, datatype: Datatype, index: int) -> np.ndarray[Any, np.dtype[Any]]:
@@ -213,23 +214,3 @@ def _ragged(field: str) -> PillionError:
         field=field,
         remedy="nest data like shape, or send it flat in row-major order",
     )
-
-
-def _too_many(field: str, count: int, limit: int) -> PillionError:
-    return PillionError(
-        ErrorCode.INVALID_ARGUMENT,
-        f"{field}: {count} tensors, at most {limit} are allowed",
-        field=field,
-        remedy="raise limits.max_tensors",
-    )
-
-
-def _refuse_duplicates(names: tuple[str, ...], field: str) -> None:
-    if len(set(names)) == len(names):
-        return
-    seen: set[str] = set()
-    for index, name in enumerate(names):
-        if name in seen:
-            place = f"{field}[{index}].name"
-            raise PillionError(ErrorCode.INVALID_ARGUMENT, f"{place}: {name!r} is there twice", field=place)
-        seen.add(name)

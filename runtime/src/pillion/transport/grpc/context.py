@@ -1,0 +1,77 @@
+"""What a call brings along: its request id and deadline; and how a failed one ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from pillion.dataplane.call import Call, WireProtocol
+from pillion.errors import ErrorCode, PillionError
+from pillion.transport.grpc.errors import GRPC_STATUS, trailing_metadata
+from pillion.transport.grpc.options import GrpcOptions, RpcRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from grpc.aio import ServicerContext
+
+    Context = ServicerContext[Any, Any]
+
+__all__ = ["answered", "call_of", "request_id"]
+
+_log: Final = logging.getLogger("pillion.grpc")
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
+_INTERNAL: Final = "Internal error; the server's log has it under this id"
+
+
+def request_id(context: Context) -> str:
+    """Metadata ``x-request-id`` where it is safe to echo and log, else a new random one."""
+    for key, value in context.invocation_metadata() or ():
+        if key == "x-request-id" and isinstance(value, str) and _ID.fullmatch(value):
+            return value
+    return secrets.token_hex(16)
+
+
+def call_of(context: Context, identity: str, clock: Callable[[], float]) -> Call:
+    """The data plane's view of the call. The deadline is the client's; None leaves it to the model's settings."""
+    # The stubs say float; grpcio gives None to a call without a deadline.
+    remaining = cast("float | None", context.time_remaining())
+    return Call(WireProtocol.GRPC, identity, None if remaining is None else clock() + remaining)
+
+
+async def answered(
+    method: str, context: Context, options: GrpcOptions, handle: Callable[[str], Awaitable[bytes]]
+) -> bytes:
+    """Run one unary call: its answer, or its failure as status, sentence and trailing metadata.
+
+    Args:
+        method: name, for the log.
+        context: of the call.
+        options: of the server.
+        handle: makes the answer; gets the request id.
+    """
+    identity = request_id(context)
+    started = time.monotonic() if options.on_answer is not None else 0.0
+    failure: PillionError | None = None
+    try:
+        answer = await handle(identity)
+        context.set_trailing_metadata((("x-request-id", identity),))
+        return answer
+    except PillionError as error:
+        failure = error
+    except asyncio.CancelledError:
+        failure = PillionError(ErrorCode.CANCELLED, "The caller left")
+        raise
+    except Exception:  # noqa: BLE001  # the boundary: the client gets a status, the log gets the traceback
+        _log.exception("unexpected failure", extra={"request_id": identity})
+        failure = PillionError(ErrorCode.INTERNAL, _INTERNAL)
+    finally:
+        if options.on_answer is not None:
+            status = "OK" if failure is None else GRPC_STATUS[failure.code].name
+            code = "" if failure is None else failure.code.value
+            options.on_answer(RpcRecord(identity, method, status, code, time.monotonic() - started))
+    return await context.abort(GRPC_STATUS[failure.code], str(failure), trailing_metadata(failure, identity))

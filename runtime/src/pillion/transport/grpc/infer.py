@@ -1,0 +1,77 @@
+"""ModelInfer and ModelStreamInfer: messages as bytes in and out, so that tensors are not copied on the way."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from pillion.errors import PillionError
+from pillion.protocol.oip_proto import decode_infer, encode_infer
+from pillion.protocol.protos import open_inference_pb2 as pb
+from pillion.transport.grpc.context import answered, call_of, request_id
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from grpc.aio import ServicerContext
+
+    from pillion.dataplane.call import Call, InferencePlane
+    from pillion.transport.grpc.options import GrpcOptions
+
+    Context = ServicerContext[Any, Any]
+
+__all__ = ["InferMethods"]
+
+_log: Final = logging.getLogger("pillion.grpc")
+
+
+class InferMethods:
+    """The inference calls of ``inference.GRPCInferenceService``."""
+
+    def __init__(self, plane: InferencePlane, options: GrpcOptions) -> None:
+        self._plane = plane
+        self._options = options
+
+    async def model_infer(self, message: bytes, context: Context) -> bytes:
+        """One request, one answer. The client's cancelling ends the data plane's call."""
+
+        async def handle(identity: str) -> bytes:
+            return await self._infer(message, call_of(context, identity, self._options.clock))
+
+        return await answered("ModelInfer", context, self._options, handle)
+
+    async def model_stream_infer(self, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        """One answer for each request, in order; a request that fails is answered ``error_message`` and the stream
+        goes on. Requests are taken one at a time: who sends faster is slowed down by flow control.
+        """
+        identity = request_id(context)
+        context.set_trailing_metadata((("x-request-id", identity),))
+        async for message in messages:
+            call = call_of(context, identity, self._options.clock)
+            try:
+                # The embedded message is field 2; what we already have serialized is parsed by the receiver only.
+                answer = pb.ModelStreamInferResponse()
+                answer.infer_response.MergeFromString(await self._infer(message, call))
+            except PillionError as error:
+                answer = pb.ModelStreamInferResponse(error_message=str(error))
+                answer.infer_response.id = _id_of(message)
+            except Exception:  # noqa: BLE001  # the boundary: one bad request must not end its neighbours' stream
+                _log.exception("unexpected failure", extra={"request_id": identity})
+                answer = pb.ModelStreamInferResponse(
+                    error_message="Internal error; the server's log has it under this id"
+                )
+            yield answer.SerializeToString()
+
+    async def _infer(self, message: bytes, call: Call) -> bytes:
+        request, raw = decode_infer(message, self._options.codec)
+        response = await self._plane.infer(request, call)
+        response.id = request.id
+        return encode_infer(response, raw=raw)
+
+
+def _id_of(message: bytes) -> str:
+    """The id of a request that failed, so that its sender knows which; empty when not even that can be read."""
+    try:
+        return pb.ModelInferRequest.FromString(message).id
+    except ValueError:
+        return ""

@@ -1,0 +1,133 @@
+"""The calls of the inference service that are not inference: health, metadata, repository."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from google.protobuf.message import DecodeError
+
+from pillion.dataplane.call import ModelState
+from pillion.errors import ErrorCode, PillionError
+from pillion.protocol import documents
+from pillion.protocol.protos import open_inference_pb2 as pb
+from pillion.transport.grpc.context import answered
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from google.protobuf.message import Message
+    from grpc.aio import ServicerContext
+
+    from pillion.dataplane.call import InferencePlane
+    from pillion.transport.grpc.options import GrpcOptions
+
+    Context = ServicerContext[Any, Any]
+    Method = Callable[[bytes, Context], Awaitable[bytes]]
+
+__all__ = ["InformationMethods"]
+
+_Request = TypeVar("_Request", bound="Message")
+
+
+class InformationMethods:
+    """Answers what the data plane knows of itself, and management where it is switched on."""
+
+    def __init__(self, plane: InferencePlane, options: GrpcOptions) -> None:
+        self._plane = plane
+        self._options = options
+
+    def methods(self) -> dict[str, Method]:
+        """Every unary method by its name in the service."""
+        return {
+            "ServerLive": self._method("ServerLive", pb.ServerLiveRequest, self._server_live),
+            "ServerReady": self._method("ServerReady", pb.ServerReadyRequest, self._server_ready),
+            "ModelReady": self._method("ModelReady", pb.ModelReadyRequest, self._model_ready),
+            "ServerMetadata": self._method("ServerMetadata", pb.ServerMetadataRequest, self._server_metadata),
+            "ModelMetadata": self._method("ModelMetadata", pb.ModelMetadataRequest, self._model_metadata),
+            "ModelConfig": self._method("ModelConfig", pb.ModelConfigRequest, self._model_config),
+            "ModelStatistics": self._method("ModelStatistics", pb.ModelStatisticsRequest, self._model_statistics),
+            "RepositoryIndex": self._method("RepositoryIndex", pb.RepositoryIndexRequest, self._repository_index),
+            "RepositoryModelLoad": self._method("RepositoryModelLoad", pb.RepositoryModelLoadRequest, self._load),
+            "RepositoryModelUnload": self._method(
+                "RepositoryModelUnload", pb.RepositoryModelUnloadRequest, self._unload
+            ),
+        }
+
+    def _method(
+        self, name: str, request_type: type[_Request], answer: Callable[[_Request], Awaitable[Message]]
+    ) -> Method:
+        async def method(message: bytes, context: Context) -> bytes:
+            async def handle(_: str) -> bytes:
+                try:
+                    request = request_type.FromString(message)
+                except DecodeError as error:
+                    text = f"the message is not a valid {request_type.__name__}"
+                    raise PillionError(ErrorCode.INVALID_ARGUMENT, text) from error
+                return (await answer(request)).SerializeToString()
+
+            return await answered(name, context, self._options, handle)
+
+        return method
+
+    async def _server_live(self, _: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
+        return pb.ServerLiveResponse(live=True)
+
+    async def _server_ready(self, _: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
+        return pb.ServerReadyResponse(ready=self._plane.ready())
+
+    async def _model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
+        status = self._plane.status(request.name, request.version or None)
+        return pb.ModelReadyResponse(ready=status.state is ModelState.READY)
+
+    async def _server_metadata(self, _: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
+        return pb.ServerMetadataResponse(**documents.server_document())
+
+    async def _model_metadata(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
+        status = self._plane.status(request.name, request.version or None)
+        tensor = pb.ModelMetadataResponse.TensorMetadata
+        metadata = status.metadata
+        answer = pb.ModelMetadataResponse(name=status.name, versions=self._plane.versions(request.name))
+        if metadata is not None:
+            answer.platform = metadata.platform
+            answer.inputs.extend(tensor(name=s.name, datatype=s.datatype, shape=s.shape) for s in metadata.inputs)
+            answer.outputs.extend(tensor(name=s.name, datatype=s.datatype, shape=s.shape) for s in metadata.outputs)
+        return answer
+
+    async def _model_config(self, request: pb.ModelConfigRequest) -> pb.ModelConfigResponse:
+        self._plane.status(request.name, request.version or None)
+        raise PillionError(
+            ErrorCode.UNIMPLEMENTED,
+            "The model configuration extension is not part of this version; use ModelMetadata",
+        )
+
+    async def _model_statistics(self, request: pb.ModelStatisticsRequest) -> pb.ModelStatisticsResponse:
+        if request.name:
+            self._plane.status(request.name, request.version or None)
+        raise PillionError(
+            ErrorCode.UNIMPLEMENTED,
+            "The statistics extension is not part of this version; counts and times are on the admin port's /metrics",
+        )
+
+    async def _repository_index(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
+        entries = documents.index_entries(self._plane.statuses(), ready_only=request.ready)
+        return pb.RepositoryIndexResponse(models=[pb.RepositoryIndexResponse.ModelIndex(**e) for e in entries])
+
+    async def _load(self, request: pb.RepositoryModelLoadRequest) -> pb.RepositoryModelLoadResponse:
+        name = self._managed(request.model_name or request.repository_name)
+        await self._plane.load(name)
+        return pb.RepositoryModelLoadResponse(model_name=name, isLoaded=True)
+
+    async def _unload(self, request: pb.RepositoryModelUnloadRequest) -> pb.RepositoryModelUnloadResponse:
+        name = self._managed(request.model_name or request.repository_name)
+        await self._plane.unload(name)
+        return pb.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True)
+
+    def _managed(self, name: str) -> str:
+        if self._options.management_enabled:
+            return name
+        raise PillionError(
+            ErrorCode.PERMISSION_DENIED,
+            "Loading and unloading models is switched off on this port",
+            field="management.enabled",
+            remedy="declare models in the manifest, or set management.enabled",
+        )

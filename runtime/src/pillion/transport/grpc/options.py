@@ -1,0 +1,42 @@
+"""What the gRPC server is told besides its limits."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pillion.protocol.limits import CodecLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["GrpcOptions", "RpcRecord"]
+
+
+@dataclass(frozen=True, slots=True)
+class RpcRecord:
+    """One finished call of the inference service, for the access log."""
+
+    request_id: str
+    method: str
+    status: str
+    """Name of the gRPC status, such as ``OK``."""
+    code: str
+    """The error's code, empty on success."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcOptions:
+    """Settings and collaborators of the gRPC server."""
+
+    codec: CodecLimits = field(default_factory=CodecLimits)
+    management_enabled: bool = False
+    """Whether load and unload are answered on this port; else PERMISSION_DENIED names the setting."""
+    clock: Callable[[], float] = time.monotonic
+    """The data plane's clock, for deadlines."""
+    health_poll: float = 0.25
+    """Seconds between two looks at the data plane while somebody watches its health."""
+    on_answer: Callable[[RpcRecord], None] | None = None
+    """Called after each call of the inference service."""

@@ -1,0 +1,90 @@
+"""The gRPC server: inference, health and reflection on one port."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import grpc.aio
+
+from pillion.protocol.protos import open_inference_pb2
+from pillion.transport.grpc.health import HEALTH_SERVICE, Health
+from pillion.transport.grpc.infer import InferMethods
+from pillion.transport.grpc.information import InformationMethods
+from pillion.transport.grpc.limits import GrpcLimits
+from pillion.transport.grpc.options import GrpcOptions
+from pillion.transport.grpc.reflection import Reflection
+
+if TYPE_CHECKING:
+    from pillion.dataplane.call import InferencePlane
+
+__all__ = ["INFERENCE_SERVICE", "GrpcServer"]
+
+INFERENCE_SERVICE: Final = open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+
+
+class GrpcServer:
+    """One listening gRPC server on the running event loop.
+
+    Args:
+        plane: what answers.
+        limits: of messages, calls and connections.
+        options: settings and collaborators.
+    """
+
+    def __init__(
+        self, plane: InferencePlane, limits: GrpcLimits | None = None, options: GrpcOptions | None = None
+    ) -> None:
+        self._plane = plane
+        self._limits = limits or GrpcLimits()
+        self._options = options or GrpcOptions()
+        self._health = Health(plane, INFERENCE_SERVICE, self._options.health_poll)
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Listen on ``host:port`` (port 0: any free one) and answer; gives the port.
+
+        Raises:
+            OSError: the address cannot be bound; ``errno`` is ``EADDRINUSE`` as grpc does not say more.
+        """
+        server = grpc.aio.server(
+            options=self._limits.channel_arguments(), maximum_concurrent_rpcs=self._limits.max_concurrent_rpcs
+        )
+        server.add_generic_rpc_handlers(
+            (self._inference(), self._health.handler(), *Reflection((INFERENCE_SERVICE, HEALTH_SERVICE)).handlers())
+        )
+        try:
+            if credentials is None:
+                port = server.add_insecure_port(address)
+            else:
+                port = server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise OSError(
+                errno.EADDRINUSE, f"gRPC cannot listen on {address}: in use, or not an address of this machine"
+            ) from error
+        await server.start()
+        self._server = server
+        return port
+
+    def mark_draining(self) -> None:
+        """Health says NOT_SERVING from now on. Calls are still answered; connections age out by themselves."""
+        self._health.draining = True
+
+    async def stop(self, grace: float) -> None:
+        """Take no new calls; those in progress get ``grace`` seconds, then they are cancelled."""
+        if self._server is not None:
+            server, self._server = self._server, None
+            await server.stop(grace)
+
+    def _inference(self) -> grpc.GenericRpcHandler:
+        infer = InferMethods(self._plane, self._options)
+        # No (de)serializers: these methods take and give the messages' bytes.
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "ModelInfer": grpc.unary_unary_rpc_method_handler(infer.model_infer),
+            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(infer.model_stream_infer),
+        }
+        information = InformationMethods(self._plane, self._options)
+        for name, method in information.methods().items():
+            handlers[name] = grpc.unary_unary_rpc_method_handler(method)
+        return grpc.method_handlers_generic_handler(INFERENCE_SERVICE, handlers)
