@@ -1,0 +1,67 @@
+"""``python -m pillion.server --config /etc/pillion/runtime.yaml``: the command of the pod."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from pillion.server.failures import ExitCode, StartError
+
+_EPILOG = """Every setting has a flag, an environment variable and a key of runtime.yaml's `settings`; the first
+that is set wins: --http-port, PILLION_HTTP__PORT, http.port. `pillion config show` lists them with their sources.
+
+exit codes: 0 stopped after a drain, 1 unexpected, 2 settings or usage, 3 a port cannot be bound, 4 TLS material"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    from pillion.server.sources import flag_of, leaves  # noqa: PLC0415 - heavy imports come after the arguments' own
+
+    parser = argparse.ArgumentParser(
+        prog="python -m pillion.server",
+        description="Serve the models of a runtime.yaml over HTTP and gRPC.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="runtime.yaml, followed as it changes")
+    settings = parser.add_argument_group("settings")
+    for key in leaves():
+        settings.add_argument(flag_of(key), dest=key, metavar="VALUE", default=None)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until stopped; returns the exit code."""
+    from pillion.server.desired import read_runtime_file  # noqa: PLC0415 - as above
+    from pillion.server.logs import configure  # noqa: PLC0415 - as above
+    from pillion.server.settings import LogSettings  # noqa: PLC0415 - as above
+    from pillion.server.sources import load_settings  # noqa: PLC0415 - as above
+
+    configure(LogSettings())
+    options = vars(_parser().parse_args(arguments))
+    config: Path | None = options.pop("config")
+    try:
+        file = None if config is None else read_runtime_file(config)
+        layered = load_settings(
+            flags={key: value for key, value in options.items() if value is not None},
+            file={} if file is None else file.settings,
+            file_name=str(config),
+        )
+        configure(layered.settings.log)
+        from pillion.server.server import Server  # noqa: PLC0415 - bad settings are told before the heavy imports
+
+        Server(layered.settings, config=config).start()
+    except StartError as failure:
+        # The sentence is the interface; a traceback would say nothing more.
+        logging.getLogger("pillion.server").error(  # noqa: TRY400
+            "cannot start: %s", failure, extra={"exit_code": int(failure.code)}
+        )
+        sys.stderr.write(f"pillion: cannot start: {failure}\n")
+        return int(failure.code)
+    return int(ExitCode.OK)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""Handing each layer the values it owns: the one place that knows both the settings and the layers' own types."""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pillion.dataplane.plane import DataPlane
+from pillion.dataplane.settings import PlaneSettings
+from pillion.metrics import RuntimeMetrics
+from pillion.protocol.limits import CodecLimits
+from pillion.repository.repository import ModelRepository
+from pillion.transport.grpc.limits import GrpcLimits
+from pillion.transport.grpc.options import GrpcOptions
+from pillion.transport.grpc.server import GrpcServer
+from pillion.transport.http.app import Fallback
+from pillion.transport.http.dispatcher import Dispatcher
+from pillion.transport.http.limits import HttpLimits
+from pillion.transport.http.options import DispatchOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prometheus_client import CollectorRegistry
+
+    from pillion.server.settings import Settings
+    from pillion.transport.drain import DrainState
+    from pillion.transport.grpc.options import RpcRecord
+    from pillion.transport.http.options import AnswerRecord
+
+__all__ = ["admin_limits", "build_dispatcher", "build_grpc", "build_plane", "http_limits"]
+
+_access = logging.getLogger("pillion.access")
+
+
+def http_limits(settings: Settings) -> HttpLimits:
+    """Bounds of the HTTP data port."""
+    limits = settings.limits
+    return HttpLimits(
+        max_body_bytes=limits.max_body_bytes,
+        max_header_bytes=limits.max_header_bytes,
+        max_header_count=limits.max_header_count,
+        max_uri_bytes=limits.max_uri_bytes,
+        header_timeout=limits.header_timeout_seconds,
+        body_timeout=limits.body_timeout_seconds,
+        min_body_rate=limits.min_body_rate,
+        max_connections=limits.max_connections,
+        keep_alive=settings.http.keep_alive_timeout,
+    )
+
+
+def admin_limits(settings: Settings) -> HttpLimits:
+    """Bounds of the admin port: it takes no bodies, and has connections of its own so that probes get through."""
+    return replace(http_limits(settings), max_body_bytes=1024, max_connections=128)
+
+
+def codec_limits(settings: Settings) -> CodecLimits:
+    """Bounds on the content of a request."""
+    limits = settings.limits
+    return CodecLimits(
+        max_elements=limits.max_elements,
+        max_tensors=limits.max_tensors,
+        max_json_depth=limits.max_json_depth,
+        max_string_bytes=limits.max_string_bytes,
+    )
+
+
+def build_plane(settings: Settings, registry: CollectorRegistry) -> DataPlane:
+    """The data plane with an empty repository."""
+    limits = settings.limits
+    return DataPlane(
+        repository=ModelRepository(),
+        metrics=RuntimeMetrics(registry),
+        settings=PlaneSettings(
+            timeout_seconds=limits.deadline_seconds, max_queue=limits.max_queue, max_in_flight=limits.max_in_flight
+        ),
+    )
+
+
+def build_dispatcher(plane: DataPlane, settings: Settings, drain: DrainState) -> Dispatcher:
+    """The ASGI application of the HTTP data port."""
+    return Dispatcher(
+        plane,
+        Fallback(plane, settings.admin.port),
+        DispatchOptions(
+            max_body_bytes=settings.limits.max_body_bytes,
+            codec=codec_limits(settings),
+            management_enabled=settings.management.enabled,
+            drain=drain,
+            on_answer=_answer_log(settings.log.access),
+        ),
+    )
+
+
+def build_grpc(plane: DataPlane, settings: Settings) -> GrpcServer:
+    """The server of the gRPC data port."""
+    limits = settings.limits
+    return GrpcServer(
+        plane,
+        GrpcLimits(
+            max_message_bytes=limits.max_body_bytes,
+            max_metadata_bytes=limits.max_header_bytes,
+            max_concurrent_rpcs=limits.max_rpcs,
+            max_concurrent_streams=limits.max_streams,
+            max_connection_age=settings.grpc.max_connection_age_seconds,
+            # A call that is in progress when its connection has aged may use all of its time.
+            max_connection_age_grace=max(300.0, limits.deadline_seconds),
+        ),
+        GrpcOptions(
+            codec=codec_limits(settings),
+            management_enabled=settings.management.enabled,
+            on_answer=_rpc_log(settings.log.access),
+        ),
+    )
+
+
+def _rpc_log(share: float) -> Callable[[RpcRecord], None] | None:
+    if share <= 0:
+        return None
+
+    def write(record: RpcRecord) -> None:
+        if share < 1 and random.random() >= share:  # noqa: S311 - a sample, not a secret
+            return
+        _access.info(
+            "%s %s",
+            record.method,
+            record.status,
+            extra={
+                "request_id": record.request_id,
+                "status": record.status,
+                "code": record.code,
+                "ms": round(record.seconds * 1000, 3),
+            },
+        )
+
+    return write
+
+
+def _answer_log(share: float) -> Callable[[AnswerRecord], None] | None:
+    """Writes a line for the given share of requests; None for no lines, which costs nothing."""
+    if share <= 0:
+        return None
+
+    def write(record: AnswerRecord) -> None:
+        if share < 1 and random.random() >= share:  # noqa: S311 - a sample, not a secret
+            return
+        _access.info(
+            "%s %s %d",
+            record.method,
+            record.path,
+            record.status,
+            extra={
+                "request_id": record.request_id,
+                "model": record.model,
+                "status": record.status,
+                "code": record.code,
+                "ms": round(record.seconds * 1000, 3),
+            },
+        )
+
+    return write

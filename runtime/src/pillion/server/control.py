@@ -1,0 +1,131 @@
+"""The control socket: how the preStop hook asks for the drain.
+
+A unix socket and not a port, so that nothing outside the pod can reach it; the file is 0600, and the peer must be the
+same user or root. One request a connection, one JSON object a line:
+
+    {"command": "drain"}                     the pod is deleted: stay ready, answer when the window has ended
+    {"command": "drain", "deletion": false}  take no new work and turn /readyz to 503; answers at once
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import stat
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pillion.server.failures import ExitCode, StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["ControlSocket"]
+
+_log = logging.getLogger(__name__)
+
+_CREDENTIALS = struct.Struct("3i")
+
+
+class ControlSocket:
+    """The listening end.
+
+    Args:
+        path: of the socket file.
+        drain: called with ``deletion``; returns when the window has ended.
+    """
+
+    def __init__(self, path: str, drain: Callable[[bool], Awaitable[None]]) -> None:
+        self._path = Path(path)
+        self._drain = drain
+        self._server: asyncio.Server | None = None
+        self._identity: tuple[int, int] | None = None
+
+    async def open(self) -> None:
+        """Bind the socket; one left behind by a dead process is replaced.
+
+        Raises:
+            StartError: the path cannot be used, or another process answers on it.
+        """
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o177)
+        try:
+            self._clear_stale()
+            listener.bind(str(self._path))
+        except OSError as error:
+            listener.close()
+            raise StartError(
+                ExitCode.BIND,
+                f"cannot make the control socket {self._path}: {error.strerror or error}: "
+                "choose another with --control-socket or PILLION_CONTROL__SOCKET, or leave it empty",
+            ) from error
+        finally:
+            os.umask(mask)
+        made = self._path.stat()
+        self._identity = (made.st_dev, made.st_ino)
+        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=4096)
+
+    def close(self) -> None:
+        """Stop listening and remove the file, if it is still ours."""
+        if self._server is not None:
+            self._server.close()
+        try:
+            now = self._path.stat()
+            if (now.st_dev, now.st_ino) == self._identity:
+                self._path.unlink()
+        except OSError:
+            pass
+
+    def _clear_stale(self) -> None:
+        try:
+            mode = self._path.lstat().st_mode
+        except FileNotFoundError:
+            return
+        if not stat.S_ISSOCK(mode):
+            raise FileExistsError(17, "a file that is no socket is in the way")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1.0)
+            try:
+                probe.connect(str(self._path))
+            except (ConnectionRefusedError, FileNotFoundError):
+                self._path.unlink(missing_ok=True)
+                return
+        raise FileExistsError(17, "another process listens on it")
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            answer = await self._answer(reader, writer)
+            writer.write(json.dumps(answer).encode() + b"\n")
+            await writer.drain()
+        except (ConnectionError, ValueError, TimeoutError) as error:
+            _log.debug("control connection ended: %s", error)
+        finally:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> dict[str, object]:
+        user = _peer_user(writer.get_extra_info("socket"))
+        if user not in (os.geteuid(), 0):
+            return {"error": f"user {user} may not control this process"}
+        async with asyncio.timeout(5.0):
+            line = await reader.readline()
+        try:
+            request = json.loads(line)
+        except ValueError:
+            return {"error": "not a JSON object on one line"}
+        if not isinstance(request, dict) or request.get("command") != "drain":
+            return {"error": 'unknown command: {"command": "drain"} is the only one'}
+        await self._drain(request.get("deletion") is not False)
+        return {"result": "drained"}
+
+
+def _peer_user(connection: socket.socket) -> int:
+    """User id at the other end (SO_PEERCRED, unix(7)); on systems without it the file mode alone decides."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return os.geteuid()
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, user, _ = _CREDENTIALS.unpack(raw)
+    return int(user)

@@ -1,0 +1,76 @@
+"""The desired models: read from runtime.yaml, watched, handed to the data plane."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from pillion import runtimefile
+from pillion.server.failures import ExitCode, StartError
+from pillion.server.watch import changes, identity_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+
+    from pillion.runtimefile import DesiredModel, RuntimeFile
+    from pillion.server.metrics import ServerMetrics
+
+__all__ = ["DesiredModels", "read_runtime_file"]
+
+_log = logging.getLogger(__name__)
+
+
+def read_runtime_file(path: Path) -> RuntimeFile:
+    """The file as it is now.
+
+    Raises:
+        StartError: it cannot be read or is not a runtime.yaml; names file and field.
+    """
+    try:
+        return runtimefile.load(path.read_text(encoding="utf-8"), source=str(path))
+    except FileNotFoundError:
+        raise StartError(ExitCode.USAGE, f"{path}: file not found: name another with --config") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(ExitCode.USAGE, f"{path}: cannot be read: {error}") from None
+    except runtimefile.RuntimeFileError as error:
+        raise StartError(ExitCode.USAGE, str(error)) from None
+
+
+class DesiredModels:
+    """What runtime.yaml asks for, followed as it changes.
+
+    Args:
+        path: the file; its folder may be a mounted ConfigMap.
+        first: what it held when the process started.
+        metrics: told of each attempt to apply a change.
+        interval: seconds between looks at the file.
+    """
+
+    def __init__(self, path: Path, first: RuntimeFile, metrics: ServerMetrics, *, interval: float = 0.5) -> None:
+        self._path = path
+        self._identity = identity_of((str(path),))
+        self._file = first
+        self._metrics = metrics
+        self._interval = interval
+        self.error = ""
+        """Why the last change was not applied; empty when it was."""
+
+    async def watch(self, apply: Callable[[Sequence[DesiredModel]], Awaitable[None]]) -> None:
+        """Follow the file for ever. A file that cannot be used leaves the models as they are, and says so."""
+        async for _ in changes((str(self._path),), since=self._identity, interval=self._interval):
+            try:
+                new = read_runtime_file(self._path)
+            except StartError as failure:
+                self.error = str(failure)
+                self._metrics.config_reload("failed")
+                _log.error("kept the models as they are: %s", failure)
+                continue
+            if new.settings != self._file.settings:
+                _log.warning("%s: settings changed; they take effect when the process restarts", self._path)
+            self.error = ""
+            unchanged = new.models == self._file.models
+            self._file = new
+            if not unchanged:
+                await apply(new.models)
+            self._metrics.config_reload("succeeded")

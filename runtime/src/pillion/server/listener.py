@@ -1,0 +1,141 @@
+"""An HTTP(S) port: accepts connections on a socket bound beforehand and makes a protocol for each.
+
+uvicorn's ``Server`` installs signal handlers, cannot change its certificate and sets no time limit on a TLS handshake;
+its protocol, which does the work, needs only a config and a state. So the listener is ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from uvicorn.config import Config
+
+from pillion.transport.http.engine import EngineState, HttpProtocol
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp
+
+    from pillion.transport.http.limits import HttpLimits
+
+__all__ = ["HttpListener"]
+
+_POLL = 0.02
+
+
+class HttpListener:
+    """One port.
+
+    Args:
+        app: the ASGI application. Its lifespan is not run: the server has a life cycle of its own.
+        limits: bounds of each connection.
+        refused: told the name of the limit whenever a request is refused.
+    """
+
+    def __init__(self, app: ASGIApp, limits: HttpLimits, refused: Callable[[str], None]) -> None:
+        self._config = Config(
+            app,
+            http=HttpProtocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+        )
+        # uvicorn declares whole seconds; the value only reaches call_later.
+        self._config.timeout_keep_alive = limits.keep_alive  # type: ignore[assignment]
+        self._config.load()
+        self.state = EngineState(limits, refused)
+        self._server: asyncio.Server | None = None
+        self._socket: socket.socket | None = None
+        self._clock: asyncio.TimerHandle | None = None
+
+    @property
+    def port(self) -> int:
+        """The real port, also where 0 was asked for."""
+        if self._socket is None:
+            raise RuntimeError("the listener is not open")
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    async def open(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
+        """Accept on ``listening``; with ``context`` speak TLS."""
+        self._socket = listening
+        self._tick()
+        self._server = await self._accept(context)
+
+    async def swap(self, context: ssl.SSLContext) -> None:
+        """Use ``context`` for connections accepted from now on.
+
+        A second acceptor is opened on the same kernel socket before the first is closed, so that nothing is refused in
+        between; each has its own session cache and ticket keys, so that no session outlives the material it began with.
+        """
+        previous = self._server
+        self._server = await self._accept(context)
+        if previous is not None:
+            previous.close()
+
+    async def _accept(self, context: ssl.SSLContext | None) -> asyncio.Server:
+        if self._socket is None:
+            raise RuntimeError("the listener is not open")
+        loop = asyncio.get_running_loop()
+        limits = self.state.limits
+        return await loop.create_server(
+            lambda: HttpProtocol(self._config, self.state, loop),
+            sock=self._socket.dup(),
+            ssl=context,
+            backlog=2048,
+            ssl_handshake_timeout=limits.header_timeout if context is not None else None,
+            ssl_shutdown_timeout=limits.linger if context is not None else None,
+        )
+
+    def _tick(self) -> None:
+        """Renew the Date header each second."""
+        self.state.default_headers = [(b"date", formatdate(time.time(), usegmt=True).encode())]
+        self._clock = asyncio.get_running_loop().call_later(1.0, self._tick)
+
+    def drain(self) -> None:
+        """Answer with ``Connection: close`` from now on."""
+        self.state.drain()
+
+    async def close(self, *, deadline: float, cut: asyncio.Event) -> int:
+        """Stop accepting, close idle connections, let requests in progress end.
+
+        Args:
+            deadline: on the loop's clock; what still runs then is cancelled.
+            cut: set from outside to cancel at once.
+
+        Returns:
+            The number of requests that were cut.
+        """
+        loop = asyncio.get_running_loop()
+        self.state.drain()
+        # Requests that have left their clients already are read and answered before idle connections are closed.
+        if not cut.is_set():
+            await asyncio.sleep(min(0.1, max(0.0, deadline - loop.time())))
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._socket is not None:
+            self._socket.close()
+        self.state.close_idle()
+        while (self.state.tasks or self.state.connections) and not cut.is_set() and loop.time() < deadline:  # noqa: ASYNC110 - uvicorn keeps sets: nothing to wait for
+            await asyncio.sleep(_POLL)
+        left = list(self.state.tasks)
+        for connection in list(self.state.connections):
+            connection.cut()
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=1.0)
+        if self._clock is not None:
+            self._clock.cancel()
+        return len(left)

@@ -1,0 +1,86 @@
+"""Logs: one JSON object a line for machines, short lines for a terminal.
+
+Standard logging with a formatter of our own, because libraries (grpc, uvicorn, asyncio) log through it already and a
+second logging system would need a bridge for each. Whatever is passed as ``extra`` becomes a field of the object;
+``request_id`` is the one that ties a line to an answer.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import re
+import sys
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from pillion.server.settings import LogSettings
+
+__all__ = ["JsonFormatter", "TextFormatter", "configure", "redact"]
+
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+_SECRETS: Final = (
+    (re.compile(r"-----BEGIN [^-]+-----.*?(?:-----END [^-]+-----|\Z)", re.DOTALL), "(PEM removed)"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 (removed)"),
+    (re.compile(r"(?<=://)[^\s/@:]+:[^\s/@]+@"), "(removed)@"),
+    (
+        re.compile(r"(?i)((?:x-amz-signature|x-amz-security-token|sig|token|password|secret)=)[^&\s\"']+"),
+        r"\1(removed)",
+    ),
+)
+
+
+def redact(text: str) -> str:
+    """The text without what looks like a secret: PEM blocks, bearer tokens, passwords and signatures in URLs."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _extras(record: logging.LogRecord) -> dict[str, object]:
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD and not key.startswith("_")}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object: time (RFC 3339, UTC), level, logger, message, then the extras, then error with its traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render one record."""
+        moment = dt.datetime.fromtimestamp(record.created, dt.UTC)
+        line: dict[str, object] = {
+            "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update(_extras(record))
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return redact(json.dumps(line, default=str, ensure_ascii=False))
+
+
+class TextFormatter(logging.Formatter):
+    """``12:00:00 warning message key=value``: for people in front of a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render one record."""
+        clock = self.formatTime(record, "%H:%M:%S")
+        extras = "".join(f" {key}={value}" for key, value in _extras(record).items())
+        line = f"{clock} {record.levelname.lower()} {record.getMessage()}{extras}"
+        if record.exc_info:
+            line = f"{line}\n{self.formatException(record.exc_info)}"
+        return redact(line)
+
+
+def configure(settings: LogSettings, stream: TextIO | None = None) -> logging.Handler:
+    """Send every logger of the process to ``stream`` (standard error). For the program, not for embedding."""
+    target = sys.stderr if stream is None else stream
+    text = settings.format == "text" or (settings.format == "auto" and target.isatty())
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(settings.level.upper())
+    logging.captureWarnings(capture=True)
+    return handler

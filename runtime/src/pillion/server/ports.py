@@ -1,0 +1,55 @@
+"""Binding the ports before anything slow happens, with an error that names the way out."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from pillion.server.failures import ExitCode, StartError
+from pillion.server.sources import flag_of, variable_of
+
+__all__ = ["bind"]
+
+_BACKLOG = 2048
+
+
+def bind(host: str, port: int, *, section: str) -> socket.socket:
+    """A listening TCP socket.
+
+    Args:
+        host: address or name to listen on.
+        port: 0 lets the system choose; the socket's own name tells which.
+        section: whose port it is (``http``, ``grpc``, ``admin``), for the message.
+
+    Raises:
+        StartError: with :attr:`ExitCode.BIND`; names port, reason and remedy.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _failure(error, host, port, section) from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _failure(error, host, port, section) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _failure(error: OSError, host: str, port: int, section: str) -> StartError:
+    choose = f"{flag_of(f'{section}.port')} or {variable_of(f'{section}.port')}"
+    address = f"{flag_of(f'{section}.host')} or {variable_of(f'{section}.host')}"
+    if error.errno == errno.EADDRINUSE:
+        why = f"it is in use: stop the program that holds it, or choose another port with {choose}"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        why = f"permission denied: ports below 1024 need privileges; choose another with {choose}"
+    elif isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        why = f"{host!r} is no address of this machine: choose another with {address}"
+    else:
+        why = f"{error.strerror or error}: choose another with {choose}"
+    return StartError(ExitCode.BIND, f"cannot listen on {section} port {port} of {host}: {why}")

@@ -1,0 +1,266 @@
+"""One running server: start in order, watch, drain, stop. Everything here runs on the server's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from pillion.dataplane.call import ModelState
+from pillion.server.admin import AdminApp
+from pillion.server.assembly import admin_limits, build_dispatcher, build_grpc, build_plane, http_limits
+from pillion.server.control import ControlSocket
+from pillion.server.failures import ExitCode, StartError
+from pillion.server.life import Phase, readiness
+from pillion.server.listener import HttpListener
+from pillion.server.ports import bind
+from pillion.server.tls import TlsConfig
+from pillion.server.tls_reload import TlsKeeper
+from pillion.transport.drain import DrainState
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from prometheus_client import CollectorRegistry
+
+    from pillion.dataplane.call import ModelStatus
+    from pillion.runtimefile import DesiredModel
+    from pillion.server.desired import DesiredModels
+    from pillion.server.metrics import ServerMetrics
+    from pillion.server.settings import Settings
+
+__all__ = ["Runtime"]
+
+_log = logging.getLogger(__name__)
+
+
+class Runtime:
+    """The parts of a server, in the order they start.
+
+    Args:
+        settings: all of them.
+        models: what to serve first.
+        desired: the watched file, where there is one.
+        tls: replaces the settings' TLS on both data ports.
+        registry: where metrics go.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        models: Sequence[DesiredModel],
+        desired: DesiredModels | None,
+        tls: TlsConfig | None,
+        registry: CollectorRegistry,
+        metrics: ServerMetrics,
+    ) -> None:
+        self._settings = settings
+        self._models = models
+        self._desired = desired
+        self._metrics = metrics
+        self._tls_config = tls or TlsConfig.of(settings.tls)
+        self._tls: TlsKeeper | None = None
+        self._plane = build_plane(settings, registry)
+        self._drain_state = DrainState()
+        self.app = build_dispatcher(self._plane, settings, self._drain_state)
+        self._http = HttpListener(self.app, http_limits(settings), metrics.refused)
+        self._admin = HttpListener(AdminApp(self, registry), admin_limits(settings), metrics.refused)
+        self._grpc = build_grpc(self._plane, settings)
+        self._control: ControlSocket | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stack = contextlib.AsyncExitStack()
+        self._window_over: asyncio.Event | None = None
+        self._stop = asyncio.Event()
+        self._cut = asyncio.Event()
+        self._grace = settings.drain.grace_seconds
+        self.phase = Phase.STARTING
+        self.ports: dict[str, int] = {}
+        metrics.http_connections(lambda: len(self._http.state.connections))
+
+    # --- what the admin port sees
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a stop has been asked for."""
+        return self._stop.is_set()
+
+    @property
+    def draining(self) -> bool:
+        """Whether the process is on its way out or takes no new work."""
+        return self.phase in (Phase.WINDOW, Phase.CORDONED, Phase.STOPPING)
+
+    def unready_reason(self) -> str:
+        """Why this process should not get requests; empty when it should."""
+        return readiness(self.phase, plane_ready=self._plane.ready(), not_ready=self._not_ready())
+
+    def ready(self) -> bool:
+        """Whether this process should get requests."""
+        return not self.unready_reason()
+
+    def statuses(self) -> Sequence[ModelStatus]:
+        """Every known model version."""
+        return self._plane.statuses()
+
+    @property
+    def config_error(self) -> str:
+        """Why the last change of runtime.yaml was not applied."""
+        return "" if self._desired is None else self._desired.error
+
+    def _not_ready(self) -> str:
+        statuses = self._plane.statuses()
+        waiting = [status for status in statuses if status.state is not ModelState.READY]
+        if not statuses:
+            return "no model is declared"
+        return "; ".join(f"model {s.name}: {s.reason or s.state.value.lower()}" for s in waiting)
+
+    # --- start
+
+    async def start(self) -> None:
+        """Bind every port, open the data ports and begin to load the models.
+
+        Raises:
+            StartError: with the exit code that tells which part failed.
+        """
+        settings = self._settings
+        began = time.monotonic()
+        # Ports first: a port in use is known in a millisecond, not after a model has been loaded.
+        http = bind(settings.http.host, settings.http.port, section="http")
+        self._stack.callback(http.close)
+        admin = bind(settings.admin.host, settings.admin.port, section="admin")
+        self._stack.callback(admin.close)
+        # grpc binds by itself: this only finds out whether it will be able to.
+        grpc = bind(settings.grpc.host, settings.grpc.port, section="grpc")
+        self._stack.callback(grpc.close)
+        if self._tls_config is not None:
+            self._tls = TlsKeeper(self._tls_config, self._metrics)
+        await self._plane.start()
+        if settings.control.socket:
+            self._control = ControlSocket(settings.control.socket, self.drain)
+            await self._control.open()
+            self._stack.callback(self._control.close)
+        grpc.close()
+        grpc_port = await self._start_grpc()
+        await self._http.open(http, None if self._tls is None else self._tls.context)
+        await self._admin.open(admin, None)
+        self.ports = {"http": self._http.port, "grpc": grpc_port, "admin": self._admin.port}
+        self._announce()
+        self._spawn(self._load(began))
+        if self._tls is not None:
+            self._spawn(self._tls.watch(self._http.swap))
+
+    def _announce(self) -> None:
+        mode = "plaintext" if self._tls is None else "mutual TLS" if self._tls.mutual else "TLS"
+        _log.info(
+            "listening with %s",
+            mode,
+            extra={"ports": self.ports, "host": self._settings.http.host, "tls": mode},
+        )
+        age, window = self._settings.grpc.max_connection_age_seconds, self._settings.drain.window_seconds
+        if 0 < window < 1.2 * age:
+            _log.warning(
+                "drain.window_seconds is %g, less than 1.2 x grpc.max_connection_age_seconds (%g): gRPC clients may "
+                "see a failed call when this process stops; raise the one or lower the other",
+                window,
+                age,
+            )
+
+    async def _load(self, began: float) -> None:
+        await self._plane.apply(self._models)
+        if self.phase is Phase.STARTING:
+            self.phase = Phase.SERVING
+        seconds = round(time.monotonic() - began, 3)
+        if self._plane.ready():
+            _log.info("ready", extra={"models": [m.name for m in self._models], "seconds": seconds})
+        else:
+            _log.error("not ready: %s", self._not_ready(), extra={"seconds": seconds})
+        if self._desired is not None:
+            await self._desired.watch(self._plane.apply)
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.critical("a background task ended unexpectedly", exc_info=task.exception())
+
+    # --- drain and stop
+
+    async def drain(self, deletion: bool) -> None:  # noqa: FBT001 - the control protocol's own field
+        """Begin to drain; for a deletion return when the window has ended."""
+        self._metrics.draining()
+        if not deletion:
+            self.phase = Phase.CORDONED
+            self._http.drain()
+            self._plane.drain()
+            self._grpc.mark_draining()
+            _log.info("draining without deletion: not ready, no new work")
+            return
+        if self._window_over is None:
+            self._window_over = asyncio.Event()
+            window = self._settings.drain.window_seconds
+            self.phase = Phase.WINDOW
+            self._http.drain()
+            _log.info("draining: clients move on", extra={"window_seconds": window})
+            asyncio.get_running_loop().call_later(window, self._window_over.set)
+        await self._window_over.wait()
+
+    def request_stop(self, grace: float | None = None) -> None:
+        """Stop soon; asked for a second time, or with a grace of 0, at once."""
+        if self._stop.is_set() or grace == 0:
+            self._cut.set()
+        if grace is not None:
+            self._grace = min(self._grace, grace) if self._stop.is_set() else grace
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Wait for :meth:`request_stop`, then end what is in progress and stop."""
+        await self._stop.wait()
+
+    async def close(self) -> None:
+        """Stop everything that was started, in reverse, whether the start was complete or not."""
+        began = time.monotonic()
+        self.phase = Phase.STOPPING
+        self._metrics.draining()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._grace
+        faster = asyncio.create_task(self._cut_grpc())
+        cut, _ = await asyncio.gather(
+            self._http.close(deadline=deadline, cut=self._cut),
+            self._grpc.stop(0 if self._cut.is_set() else self._grace),
+        )
+        faster.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5.0)
+        await self._plane.stop(0.0 if self._cut.is_set() else max(0.0, deadline - loop.time()))
+        await self._admin.close(deadline=loop.time() + 0.2, cut=self._cut)
+        await self._stack.aclose()
+        seconds = round(time.monotonic() - began, 3)
+        if cut:
+            _log.warning("stopped; %d requests were cut", cut, extra={"seconds": seconds, "cut": cut})
+        else:
+            _log.info("stopped", extra={"seconds": seconds})
+
+    async def _start_grpc(self) -> int:
+        settings = self._settings.grpc
+        credentials = None if self._tls is None else self._tls.grpc_credentials()
+        try:
+            return await self._grpc.start(_address(settings.host, settings.port), credentials)
+        except OSError as error:
+            raise StartError(
+                ExitCode.BIND, f"{error.strerror}: choose another port with --grpc-port or PILLION_GRPC__PORT"
+            ) from error
+
+    async def _cut_grpc(self) -> None:
+        await self._cut.wait()
+        await self._grpc.stop(0)
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

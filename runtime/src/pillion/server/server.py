@@ -1,0 +1,201 @@
+"""The server object: what ``python -m pillion.server`` runs and what a Python program can embed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import TYPE_CHECKING, Self
+
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from pillion.server.desired import DesiredModels, read_runtime_file
+from pillion.server.metrics import ServerMetrics
+from pillion.server.runtime import Runtime
+from pillion.server.settings import Settings
+from pillion.server.signals import handled
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from starlette.types import ASGIApp
+
+    from pillion.runtimefile import DesiredModel
+    from pillion.server.tls import TlsConfig
+
+__all__ = ["Server"]
+
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """Serves models over HTTP and gRPC until stopped.
+
+    Args:
+        settings: by default those of the environment and the defaults are *not* read: pass what
+            :func:`pillion.server.sources.load_settings` returns for that.
+        models: what to serve; where ``config`` is given, its models are used.
+        config: a runtime.yaml to read models from and to follow. Its ``settings`` are the caller's to layer.
+        tls: replaces the settings' TLS, on HTTP and gRPC alike.
+        registry: where metrics go; by default one of its own.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        models: Sequence[DesiredModel] = (),
+        config: Path | None = None,
+        tls: TlsConfig | None = None,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        self._settings = settings or Settings()
+        self._models = models
+        self._config = config
+        self._tls = tls
+        self._registry = registry or CollectorRegistry()
+        self._metrics = ServerMetrics(self._registry)
+        self._runtime: Runtime | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._finished = threading.Event()
+        self._started = threading.Event()
+        self._lock = threading.Lock()
+        self._failure: BaseException | None = None
+        self._pending_stop: tuple[float | None] | None = None
+
+    @property
+    def app(self) -> ASGIApp:
+        """The ASGI application, for mounting and tests.
+
+        The inference routes of the Open Inference Protocol and V1 are answered by the dispatcher in front and do not
+        pass through middleware that is added to the application behind it.
+        """
+        return self._running().app
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The real ports by name (``http``, ``grpc``, ``admin``), also where 0 was asked for."""
+        return dict(self._running().ports)
+
+    def ready(self) -> bool:
+        """Whether every model is loaded and the server takes requests."""
+        return self._runtime is not None and self._runtime.ready()
+
+    def start(self, blocking: bool = True, *, on_start: Callable[[Server], None] | None = None) -> None:  # noqa: FBT001 - start(blocking=False) is the contract
+        """Start serving.
+
+        Args:
+            blocking: True returns after the server has stopped, and handles SIGTERM and SIGINT when called in the main
+                thread. False serves from a thread of its own, returns once the ports are bound, and leaves signals to
+                the program around it.
+            on_start: called on the server's loop as soon as the ports are bound.
+
+        Raises:
+            StartError: a port, a file or a certificate cannot be used.
+            RuntimeError: it has been started before.
+        """
+        with self._lock:
+            if self._thread is not None or self._loop is not None or self._finished.is_set():
+                raise RuntimeError("this server has been started already: make another one")
+            if not blocking:
+                self._thread = threading.Thread(
+                    target=self._serve, args=(on_start,), name="pillion-server", daemon=True
+                )
+        if self._thread is not None:
+            self._thread.start()
+            self._started.wait()
+            if self._failure is not None:
+                self._thread.join()
+                raise self._failure
+            return
+        with handled(self._on_signal):
+            self._serve(on_start)
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self, grace_period_seconds: float | None = None) -> None:
+        """Stop, and wait until stopped. Any thread may call it, any number of times.
+
+        Args:
+            grace_period_seconds: how long requests in progress may take; None is the setting, 0 cuts them now.
+        """
+        with self._lock:
+            loop, runtime = self._loop, self._runtime
+            if runtime is None or loop is None:
+                if self._thread is not None and not self._finished.is_set():
+                    self._pending_stop = (grace_period_seconds,)
+                elif self._thread is None:
+                    return
+        if runtime is not None and loop is not None:
+            try:
+                loop.call_soon_threadsafe(runtime.request_stop, grace_period_seconds)
+            except RuntimeError:
+                _log.debug("the loop has ended already")
+        if threading.get_ident() != getattr(self, "_ident", None):
+            self._finished.wait()
+            if self._thread is not None:
+                self._thread.join()
+
+    # --- the loop's own thread
+
+    def _serve(self, on_start: Callable[[Server], None] | None) -> None:
+        self._ident = threading.get_ident()
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._main(on_start))
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller of start()
+            self._failure = error
+        finally:
+            with self._lock:
+                self._loop = None
+            self._finished.set()
+            self._started.set()
+
+    async def _main(self, on_start: Callable[[Server], None] | None) -> None:
+        models, desired = self._models, None
+        if self._config is not None:
+            file = read_runtime_file(self._config)
+            models = file.models
+            desired = DesiredModels(self._config, file, self._metrics)
+        runtime = Runtime(self._settings, models, desired, self._tls, self._registry, self._metrics)
+        with self._lock:
+            self._loop = asyncio.get_running_loop()
+            self._runtime = runtime
+            if self._pending_stop is not None:
+                runtime.request_stop(*self._pending_stop)
+        try:
+            await runtime.start()
+            self._started.set()
+            if on_start is not None:
+                on_start(self)
+            await runtime.run()
+        finally:
+            await runtime.close()
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        loop, runtime = self._loop, self._runtime
+        if loop is None or runtime is None:
+            self._pending_stop = (None,)
+            return
+
+        def react() -> None:
+            _log.info("received %s%s", number.name, "; again: cutting what is left" if runtime.stopping else "")
+            runtime.request_stop()
+
+        loop.call_soon_threadsafe(react)
+
+    def _running(self) -> Runtime:
+        if self._runtime is None:
+            raise RuntimeError("the server has not been started")
+        return self._runtime
+
+    def __enter__(self) -> Self:
+        self.start(blocking=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,206 @@
+"""Every setting of the serving process, in one model.
+
+A value comes from the first of: flag, environment variable ``PILLION_SECTION__KEY``, the ``settings`` of
+``runtime.yaml``, default. ``pillion config show`` prints where each came from. The values that other layers need are
+handed to them as their own frozen types (:mod:`pillion.server.assembly`); nothing below the server reads this module.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+__all__ = ["Limits", "Settings"]
+
+Port = Annotated[int, Ge(0), Le(65535)]
+"""A TCP port; 0 lets the system choose."""
+Positive = Annotated[int, Gt(0)]
+Seconds = Annotated[float, Gt(0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HttpSettings(_Section):
+    """The HTTP(S) data port."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - the default of a container; `pillion serve` binds loopback
+    """Address to listen on."""
+    port: Port = 8080
+    """Port to listen on; 0 lets the system choose."""
+    keep_alive_timeout: Seconds = 90.0
+    """Seconds an idle connection is kept; proxies idle for longer than the usual 5 s."""
+
+
+class GrpcSettings(_Section):
+    """The gRPC data port."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - as above
+    """Address to listen on."""
+    port: Port = 8081
+    """Port to listen on; 0 lets the system choose."""
+    max_connection_age_seconds: Seconds = 20.0
+    """Age at which a connection is asked to reconnect, so that clients leave a draining pod by themselves."""
+
+
+class AdminSettings(_Section):
+    """The admin port: metrics, probes and status, read-only."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - as above
+    """Address to listen on."""
+    port: Port = 8082
+    """Port to listen on; 0 lets the system choose."""
+
+
+class ServerTls(_Section):
+    """Our own certificate."""
+
+    cert: str | None = None
+    """Certificate chain: a path, or PEM text that starts with -----BEGIN."""
+    key: str | None = None
+    """Private key: a path, or PEM text that starts with -----BEGIN."""
+
+
+class ClientTls(_Section):
+    """What clients must show."""
+
+    cert: str | None = None
+    """CA that signs client certificates (path or PEM); when set, clients must show one."""
+
+
+class TlsSettings(_Section):
+    """TLS of both data ports."""
+
+    server: ServerTls = ServerTls()
+    """Our own certificate and key."""
+    client: ClientTls = ClientTls()
+    """CA of client certificates."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> TlsSettings:
+        if (self.server.cert is None) != (self.server.key is None):
+            given, missing = ("cert", "key") if self.server.cert is not None else ("key", "cert")
+            raise ValueError(f"tls.server.{given} is set and tls.server.{missing} is not: set both, or none")
+        if self.client.cert is not None and self.server.cert is None:
+            raise ValueError("tls.client.cert is set without tls.server.cert and tls.server.key: set them as well")
+        return self
+
+
+class DrainSettings(_Section):
+    """How the process stops."""
+
+    window_seconds: Annotated[float, Ge(0)] = 24.0
+    """How long the preStop hook lets clients move on before SIGTERM; at least 1.2 x grpc.max_connection_age_seconds."""
+    grace_seconds: Seconds = 60.0
+    """How long requests in progress may take after SIGTERM before they are cut."""
+
+
+class Limits(_Section):
+    """Bounds that protect the process; each has a counter and an error that names it."""
+
+    max_body_bytes: Positive = 64 * 1024 * 1024
+    """Largest HTTP body and gRPC message."""
+    max_header_bytes: Positive = 32 * 1024
+    """Request line and headers together."""
+    max_header_count: Positive = 100
+    """Header fields of one request."""
+    max_uri_bytes: Positive = 8 * 1024
+    """Length of the request target."""
+    header_timeout_seconds: Seconds = 10.0
+    """Time for the headers to arrive, and for a TLS handshake."""
+    body_timeout_seconds: Seconds = 30.0
+    """Time for a body to arrive, on top of what its size earns by min_body_rate."""
+    min_body_rate: Positive = 1024
+    """Bytes per second that a slow body must reach."""
+    max_json_depth: Positive = 16
+    """Levels of lists inside the data of a JSON body."""
+    max_elements: Positive = 64 * 1024 * 1024
+    """Elements of one tensor."""
+    max_string_bytes: Positive = 16 * 1024 * 1024
+    """Length of one BYTES element."""
+    max_tensors: Positive = 1024
+    """Inputs of one request, and outputs it may ask for."""
+    max_in_flight: Positive = 1024
+    """Requests running or waiting in the whole process; one more is answered "queue full"."""
+    max_queue: Annotated[int, Ge(0)] = 128
+    """Requests of one model that may wait; one more is answered "queue full"."""
+    max_connections: Positive = 4096
+    """HTTP connections open at a time."""
+    max_rpcs: Positive = 4096
+    """gRPC calls in progress at a time."""
+    max_streams: Positive = 256
+    """gRPC calls in progress on one connection."""
+    deadline_seconds: Seconds = 60.0
+    """Deadline of a request that brings none; a request can only shorten it."""
+
+
+class ManagementSettings(_Section):
+    """Changes through the data ports."""
+
+    enabled: bool = False
+    """Whether models may be loaded and unloaded through the data ports."""
+
+
+class LogSettings(_Section):
+    """Logs on standard error."""
+
+    format: Literal["auto", "json", "text"] = "auto"
+    """json: one object a line; text: for people; auto: text on a terminal, else json."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is written."""
+    access: Annotated[float, Ge(0), Le(1)] = 0.0
+    """Share of requests that get a line of their own: 0 none, 1 all, 0.01 one in a hundred."""
+
+
+class ControlSettings(_Section):
+    """The unix socket through which preStop asks for the drain."""
+
+    socket: str = "/run/pillion/control.sock"
+    """Path of the socket; the file is readable by this user only. Empty: no control socket."""
+
+
+class Settings(BaseSettings):
+    """The settings of the serving process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PILLION_",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+    )
+
+    http: HttpSettings = HttpSettings()
+    """The HTTP(S) data port."""
+    grpc: GrpcSettings = GrpcSettings()
+    """The gRPC data port."""
+    admin: AdminSettings = AdminSettings()
+    """The admin port."""
+    tls: TlsSettings = TlsSettings()
+    """TLS of both data ports."""
+    drain: DrainSettings = DrainSettings()
+    """How the process stops."""
+    limits: Limits = Limits()
+    """Bounds that protect the process."""
+    management: ManagementSettings = ManagementSettings()
+    """Changes through the data ports."""
+    log: LogSettings = LogSettings()
+    """Logs."""
+    control: ControlSettings = ControlSettings()
+    """The unix socket for the drain."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is passed: the layers are merged, and remembered, in :mod:`pillion.server.sources`."""
+        return (init_settings,)

@@ -1,0 +1,189 @@
+"""Where each setting came from: flags over environment over file over default.
+
+The layers are merged here rather than inside the model, so that an error and ``pillion config show`` can name the
+flag, the variable or the file that a value was taken from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic_settings import EnvSettingsSource, SettingsError
+
+from pillion.server.failures import ExitCode, StartError
+from pillion.server.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Layered", "flag_of", "leaves", "load_settings", "shown", "variable_of"]
+
+_log = logging.getLogger(__name__)
+
+_KEEP_ALIVE: Final = "http.keep_alive_timeout"
+_KEEP_ALIVE_VARIABLE: Final = "PILLION_HTTP_KEEP_ALIVE_TIMEOUT_S"
+_KEEP_ALIVE_DEPRECATED: Final = "RAY_SERVE_HTTP_KEEP_ALIVE_TIMEOUT_S"
+
+Nested = dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Layered:
+    """The settings, and by dotted key the place each value was taken from (``default`` where none)."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+def flag_of(key: str) -> str:
+    """The command-line flag of a dotted key: ``http.keep_alive_timeout`` is ``--http-keep-alive-timeout``."""
+    return "--" + key.replace(".", "-").replace("_", "-")
+
+
+def variable_of(key: str) -> str:
+    """The environment variable of a dotted key: ``http.port`` is ``PILLION_HTTP__PORT``."""
+    return "PILLION_" + key.replace(".", "__").upper()
+
+
+def leaves(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
+    """Every dotted key, in the order of the model."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from leaves(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def shown(key: str, value: object) -> str:
+    """A value as people may see it: inline PEM is never printed."""
+    if isinstance(value, str) and value.lstrip().startswith("-----BEGIN"):
+        return "(inline PEM)"
+    if key.startswith("tls.") and isinstance(value, str) and "\n" in value:
+        return "(hidden)"
+    return "" if value is None else str(value)
+
+
+def load_settings(
+    *,
+    flags: Mapping[str, JsonValue] | None = None,
+    file: Mapping[str, JsonValue] | None = None,
+    file_name: str = "runtime.yaml",
+    environ: Mapping[str, str] | None = None,
+) -> Layered:
+    """Merge the layers and check the result.
+
+    Args:
+        flags: by dotted key.
+        file: the ``settings`` of runtime.yaml: nested, or by dotted key.
+        file_name: how the file is called in messages.
+        environ: instead of the process's environment.
+
+    Raises:
+        StartError: a value cannot be used; names its place and itself, unless it is a secret.
+    """
+    from_environ = _environment(environ)
+    layers = [
+        (flag_of, _nested(flags or {})),
+        (variable_of, from_environ),
+        (lambda key: f"{file_name} settings.{key}", _nested(file or {})),
+    ]
+    merged: Nested = {}
+    for _, values in reversed(layers):
+        merged = _merge(merged, values)
+    origins = {key: next((name(key) for name, v in layers if _has(v, key)), "default") for key in _keys(merged)}
+    _keep_alive_aliases(merged, origins, environ)
+    try:
+        settings = Settings.model_validate(merged)
+    except ValidationError as error:
+        raise StartError(ExitCode.USAGE, _sentence(error, origins)) from None  # the chain would show inline secrets
+    return Layered(settings, {key: origins.get(key, "default") for key in leaves()})
+
+
+def _environment(environ: Mapping[str, str] | None) -> Nested:
+    source = EnvSettingsSource(Settings)
+    if environ is not None:
+        source.env_vars = {name.lower(): value for name, value in environ.items() if value}
+    try:
+        values: Nested = source()
+    except SettingsError as error:
+        raise StartError(ExitCode.USAGE, f"environment: {error}: values of whole sections are JSON") from None
+    return values
+
+
+def _keep_alive_aliases(merged: Nested, origins: dict[str, str], environ: Mapping[str, str] | None) -> None:
+    """Two older spellings of one variable, below its proper one and above the file."""
+    import os  # noqa: PLC0415 - only read where the caller gave no environment
+
+    variables = os.environ if environ is None else environ
+    if origins.get(_KEEP_ALIVE, "").startswith(("--", "PILLION_")):
+        return
+    for name in (_KEEP_ALIVE_VARIABLE, _KEEP_ALIVE_DEPRECATED):
+        value = variables.get(name)
+        if value:
+            if name == _KEEP_ALIVE_DEPRECATED:
+                _log.warning("%s is deprecated: use %s", name, _KEEP_ALIVE_VARIABLE)
+            merged["http"] = _merge(_section(merged, "http"), {"keep_alive_timeout": value})
+            origins[_KEEP_ALIVE] = name
+            return
+
+
+def _section(values: Nested, name: str) -> Nested:
+    section = values.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _nested(values: Mapping[str, JsonValue]) -> Nested:
+    """``{"http.port": 1}`` and ``{"http": {"port": 1}}`` mean the same."""
+    result: Nested = {}
+    for key, value in values.items():
+        inner: JsonValue = _nested(value) if isinstance(value, dict) else value
+        for part in reversed(key.split(".")):
+            inner = {part: inner}
+        if isinstance(inner, dict):
+            result = _merge(result, inner)
+    return result
+
+
+def _merge(lower: Nested, upper: Nested) -> Nested:
+    merged = dict(lower)
+    for key, value in upper.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _keys(values: Nested, prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _keys(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def _has(values: Nested, key: str) -> bool:
+    here: JsonValue = values
+    for part in key.split("."):
+        if not isinstance(here, dict) or part not in here:
+            return False
+        here = here[part]
+    return True
+
+
+def _sentence(error: ValidationError, origins: Mapping[str, str]) -> str:
+    problems = []
+    for issue in error.errors(include_url=False):
+        key = ".".join(str(part) for part in issue["loc"])
+        place = origins.get(key) or next((o for k, o in origins.items() if k.startswith(f"{key}.")), key)
+        if issue["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, list(leaves()), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            problems.append(f"{place}: no such setting{hint}")
+        elif issue["type"] == "value_error":
+            problems.append(f"{place}: {issue['msg'].removeprefix('Value error, ')}")
+        else:
+            problems.append(f"{place}: {issue['msg'].lower()}, got {shown(key, issue['input'])!r}")
+    return "; ".join(problems)

@@ -1,0 +1,46 @@
+"""The application behind the dispatcher, imported only when somebody asks for it.
+
+FastAPI costs more to import than a small model costs to load, and a pod that only predicts never needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from pillion.dataplane.call import InferencePlane
+
+__all__ = ["Fallback"]
+
+
+class Fallback:
+    """Everything that the dispatcher does not answer.
+
+    The FastAPI application is built with the first such request, in a thread, so that predictions go on meanwhile.
+
+    Args:
+        plane: whose models the OpenAPI document describes.
+        admin_port: told to those who look for metrics here.
+    """
+
+    def __init__(self, plane: InferencePlane, admin_port: int) -> None:
+        self._plane = plane
+        self._admin_port = admin_port
+        self._app: ASGIApp | None = None
+        self._building = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        async with self._building:
+            if self._app is None:
+                self._app = await asyncio.to_thread(_build, self._plane, self._admin_port)
+        await self._app(scope, receive, send)
+
+
+def _build(plane: InferencePlane, admin_port: int) -> ASGIApp:
+    from pillion.transport.http.documentation import create_app  # noqa: PLC0415 - see the module's docstring
+
+    return create_app(plane, admin_port)
