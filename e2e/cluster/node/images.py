@@ -77,14 +77,13 @@ def archives() -> Path:
     return paths.cache_home() / "archives"
 
 
-def build(name: str, reference: str | None = None) -> Path:
+def build(name: str) -> Path:
     """Build one image where something of it has changed, and return its archive.
 
-    `reference` replaces the image's own name and tag. Raises ClusterError with the end of the
-    builder's output where it fails.
+    Raises ClusterError with the end of the builder's output where it fails.
     """
     wanted = image(name)
-    tag = reference or wanted.reference
+    tag = wanted.reference
     prerequisites.require({"buildah": "buildah"}, "build images")
     programs = gotools.ensure(wanted.programs)
     with lock.exclusive(paths.cache_home() / "buildah.lock", "another build of images"):
@@ -105,11 +104,11 @@ def build(name: str, reference: str | None = None) -> Path:
                 named_contexts={"tools": tools} if wanted.context else {},
                 secrets=build_secrets(scratch),
             )
-        archive = archives() / f"{name}-{identity[:16]}-{_file_name(tag)}.tar"
+        archive = archives() / f"{name}-{identity[:16]}.tar"
         if not archive.exists():
             archives().mkdir(parents=True, exist_ok=True)
             with progress.step(f"write archive of {tag}"):
-                for outdated in archives().glob(f"{name}-*-{_file_name(tag)}.tar"):
+                for outdated in archives().glob(f"{name}-{'?' * 16}.tar"):
                     outdated.unlink()
                 builder.save(tag, archive)
     return archive
@@ -141,7 +140,3 @@ def build_secrets(scratch: Path) -> dict[str, Path]:
     if bundle is None:
         raise ClusterError("this machine has no bundle of CA certificates; on Debian: apt-get install ca-certificates")
     return {"pip": configuration, "ca": bundle}
-
-
-def _file_name(reference: str) -> str:
-    return reference.replace("/", "_").replace(":", "_")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -69,8 +70,20 @@ class OwnNode:
     def load(self, image: str, reference: str | None = None) -> str:
         """Build an image of the checkout and load it into the node's containerd."""
         layout = self._running_layout()
-        containerd.load(layout, images.build(image, reference))
-        return reference or images.image(image).reference
+        own = images.image(image).reference
+        archive = images.build(image)
+        # What each name stands for on the node, by the archive, whose name changes with its content.
+        record_of_names = layout.home / "loaded.json"
+        loaded = json.loads(record_of_names.read_text()) if record_of_names.exists() else {}
+        if loaded.get(own) != archive.name:
+            containerd.load(layout, archive)
+            loaded[own] = archive.name
+        wanted = reference or own
+        if loaded.get(wanted) != archive.name:
+            containerd.tag(layout, own, wanted)
+            loaded[wanted] = archive.name
+        record_of_names.write_text(json.dumps(loaded))
+        return wanted
 
     def enter(self, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """Return the command that runs `argv` in the node's network, with cluster DNS.
