@@ -72,10 +72,10 @@ class GrpcServer:
         self._health.draining = True
 
     async def stop(self, grace: float) -> None:
-        """Take no new calls; those in progress get ``grace`` seconds, then they are cancelled."""
+        """Take no new calls; those in progress get ``grace`` seconds, then they are cancelled. Asked again, the shorter
+        time counts."""
         if self._server is not None:
-            server, self._server = self._server, None
-            await server.stop(grace)
+            await self._server.stop(grace)
 
     def _inference(self) -> grpc.GenericRpcHandler:
         infer = InferMethods(self._plane, self._options)
