@@ -30,18 +30,17 @@ _FAMILIES: Final = (
     "sklearn.neighbors._ball_tree.BallTree32",
     "sklearn.utils._bunch.Bunch",
 )
-_EXACT: Final = frozenset({"scipy.interpolate._bsplines.BSpline"})
 _NEVER_IMPORTED: Final = frozenset({"tests", "conftest", "externals", "datasets", "_build_utils"})
 
 
 def accepted(names: Iterable[str]) -> list[str]:
     """Those of skops' untrusted type names that are accepted."""
-    return [name for name in names if name in _EXACT or _in_family(name)]
+    return [name for name in names if _in_family(name)]
 
 
 def refused(names: Iterable[str]) -> list[str]:
     """Those that are not, sorted."""
-    return sorted(name for name in names if name not in _EXACT and not _in_family(name))
+    return sorted(name for name in names if not _in_family(name))
 
 
 def _in_family(name: str) -> bool:

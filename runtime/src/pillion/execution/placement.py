@@ -2,9 +2,11 @@
 
 A call on the loop saves the hop to a thread and back (some 30 us) and stops everything else meanwhile. So only calls
 that are short, and stay short, run there. A model measured as quick whose call once takes longer than
-``demote_seconds`` moves to threads at once; there it is watched, and if a run of calls is quick again it may return,
-each relapse doubling the number of calls it has to prove itself over. Processor time decides about the return, since
-elapsed time in a thread is mostly waiting for the interpreter lock; elapsed time keeps models that sleep or wait out.
+``demote_seconds`` moves to threads at once; there it is watched, and if a run of calls is quick again it may return.
+Each relapse doubles the number of calls it has to prove itself over, up to a ceiling that grows with how slow the call
+was: on a busy node a process loses the processor for 20 ms now and then, and that must not cost a quick model much.
+Processor time decides about the return, since elapsed time in a thread is mostly waiting for the interpreter lock;
+elapsed time keeps models that sleep or wait out.
 """
 
 from __future__ import annotations
@@ -12,12 +14,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["InlineLimits", "Placement", "Watch", "place"]
+
+
+_MILD_CEILING: Final = 4
+_MOST_RELAPSES: Final = 20
 
 
 @unique
@@ -51,12 +57,13 @@ def place(durations: Sequence[float], limits: InlineLimits) -> Placement:
 class Watch:
     """Follows one model's calls and says when they should run elsewhere."""
 
-    __slots__ = ("_cpu", "_elapsed", "_limits", "_needed", "placement")
+    __slots__ = ("_cpu", "_elapsed", "_limits", "_needed", "_relapses", "placement")
 
     def __init__(self, placement: Placement, limits: InlineLimits) -> None:
         self.placement = placement
         self._limits = limits
         self._needed = limits.proof_calls
+        self._relapses = 0
         self._cpu: list[float] = []
         self._elapsed: list[float] = []
 
@@ -65,6 +72,9 @@ class Watch:
         if seconds <= self._limits.demote_seconds:
             return False
         self.placement = Placement.THREAD
+        ceiling = max(_MILD_CEILING, int(seconds / self._limits.demote_seconds))
+        self._needed = self._limits.proof_calls * min(2**self._relapses, ceiling)
+        self._relapses = min(self._relapses + 1, _MOST_RELAPSES)
         self._cpu.clear()
         self._elapsed.clear()
         return True
@@ -78,7 +88,6 @@ class Watch:
         quick = (
             place(self._cpu, self._limits) is Placement.INLINE and median(self._elapsed) <= self._limits.demote_seconds
         )
-        self._needed *= 2
         self._cpu.clear()
         self._elapsed.clear()
         if quick:

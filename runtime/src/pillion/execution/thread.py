@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import OrderedDict
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -58,9 +59,10 @@ class ThreadExecutor:
         self._name = name
         self._threads = threads
         self._spare = threads if spare is None else spare
+        self._pending: OrderedDict[_Item, None] = OrderedDict()
         self._queue: SimpleQueue[_Item | None] = SimpleQueue()
         self._started = 0
-        self._outstanding = 0
+        self._busy = 0
         self._abandoned = 0
         self._closed = False
 
@@ -70,9 +72,9 @@ class ThreadExecutor:
         return self._abandoned
 
     @property
-    def outstanding(self) -> int:
-        """Calls handed to the pool that have not come back yet, abandoned ones included."""
-        return self._outstanding
+    def busy(self) -> int:
+        """Calls handed to a thread that have not come back yet, abandoned ones included."""
+        return self._busy
 
     async def run(
         self,
@@ -86,9 +88,8 @@ class ThreadExecutor:
             raise RuntimeError(f"the threads of {self._name} have been closed")
         loop = asyncio.get_running_loop()
         item = _Item(loop, model, inputs, outputs)
-        self._outstanding += 1
-        self._grow()
-        self._queue.put(item)
+        self._pending[item] = None
+        self._dispatch()
         timer = None if seconds is None else loop.call_later(seconds, _expire, item.future)
         try:
             return await item.future
@@ -99,27 +100,40 @@ class ThreadExecutor:
                 self._drop(item)
 
     def close(self) -> None:
-        """Let each thread end after the items that are queued now."""
+        """Let the threads end after the calls that are waiting now."""
         if not self._closed:
             self._closed = True
-            for _ in range(self._started):
-                self._queue.put(None)
+            self._end_if_done()
 
-    def _grow(self) -> None:
-        limit = self._threads + min(self._abandoned, self._spare)
-        if self._started < min(limit, self._outstanding):
-            self._started += 1
-            name = f"{self._name}-{self._started}"
-            threading.Thread(target=self._work, name=name, daemon=True).start()
+    def _dispatch(self) -> None:
+        """Hand waiting calls to threads as far as there are any to spare."""
+        while self._pending and self._busy < self._threads + min(self._abandoned, self._spare):
+            item, _ = self._pending.popitem(last=False)
+            self._busy += 1
+            if self._started < self._busy:
+                self._started += 1
+                name = f"{self._name}-{self._started}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+            self._queue.put(item)
 
     def _drop(self, item: _Item) -> None:
-        """Give an unfinished call up: skipped by the workers if not begun, interrupted and counted if begun."""
+        """Give an unfinished call up: forgotten if not begun, else interrupted, and counted until it ends."""
+        if item in self._pending:
+            del self._pending[item]
+            self._end_if_done()
+            return
         item.dropped = True  # before reading `begun`; the worker writes and reads them the other way round
         if item.begun:
             item.abandoned = True
             self._abandoned += 1
             item.interrupt.fire()
-            self._grow()  # calls may be waiting behind the abandoned one
+            self._dispatch()
+
+    def _end_if_done(self) -> None:
+        if self._closed and not self._pending:
+            for _ in range(self._started):
+                self._queue.put(None)
+            self._started = 0
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -140,7 +154,7 @@ class ThreadExecutor:
             del item, result, failure  # an idle thread must not keep the last call's tensors alive
 
     def _finished(self, item: _Item, result: list[Tensor] | None, failure: Exception | None) -> None:
-        self._outstanding -= 1
+        self._busy -= 1
         if item.abandoned:
             self._abandoned -= 1
         elif not item.future.done():
@@ -150,6 +164,8 @@ class ThreadExecutor:
                 item.future.set_exception(failure)
             else:
                 item.future.set_result(result if result is not None else [])
+        self._dispatch()
+        self._end_if_done()
 
 
 def _expire(future: asyncio.Future[list[Tensor]]) -> None:

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from pillion.execution.adaptive import AdaptiveExecutor
+from pillion.execution.inline import InlineExecutor
+from pillion.execution.placement import InlineLimits, Placement, Watch, place
+from pillion.execution.thread import ThreadExecutor
+from pillion.tensors import Datatype, Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pillion.execution.api import Interrupt
+
+LIMITS = InlineLimits(median_seconds=100e-6, tail_seconds=1e-3, demote_seconds=10e-3, proof_calls=4)
+
+
+@pytest.mark.parametrize(
+    ("durations", "expected"),
+    [
+        ([], Placement.THREAD),
+        ([5e-6] * 100, Placement.INLINE),
+        ([200e-6] * 100, Placement.THREAD),
+        ([5e-6] * 90 + [5e-3] * 10, Placement.THREAD),
+        ([5e-6] * 199 + [5e-3], Placement.INLINE),
+    ],
+)
+def test_only_calls_that_are_short_and_stay_short_run_on_the_loop(durations: list[float], expected: Placement) -> None:
+    assert expected == place(durations, LIMITS)
+
+
+def test_one_call_over_the_limit_moves_a_model_to_threads() -> None:
+    watch = Watch(Placement.INLINE, LIMITS)
+    assert not watch.slow(9e-3)
+    assert watch.slow(11e-3)
+    assert watch.placement is Placement.THREAD
+
+
+def test_a_run_of_quick_calls_brings_it_back_and_each_relapse_asks_for_twice_as_many() -> None:
+    watch = Watch(Placement.INLINE, LIMITS)
+    watch.slow(1)
+    assert [False, False, False, True] == [watch.proven(5e-6, 5e-6) for _ in range(4)]
+    assert watch.placement is Placement.INLINE
+    watch.slow(1)
+    assert [False] * 7 + [True] == [watch.proven(5e-6, 5e-6) for _ in range(8)]
+
+
+def test_mild_relapses_never_ask_for_more_than_four_times_the_calls() -> None:
+    watch = Watch(Placement.INLINE, LIMITS)
+    for _ in range(10):
+        watch.slow(11e-3)
+        watch.placement = Placement.INLINE
+    watch.slow(11e-3)
+    assert [False] * 15 + [True] == [watch.proven(5e-6, 5e-6) for _ in range(16)]
+
+
+def test_calls_that_wait_rather_than_compute_stay_in_threads() -> None:
+    watch = Watch(Placement.INLINE, LIMITS)
+    watch.slow(1)
+    assert not any(watch.proven(5e-6, 20e-3) for _ in range(4))
+
+
+class Sleeper:
+    """A model that takes as long as its input says."""
+
+    def predict(
+        self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt | None
+    ) -> list[Tensor]:
+        given = inputs[0]
+        assert given is not None
+        time.sleep(float(given.data[0]))
+        return [given]
+
+
+def seconds(number: float) -> Tensor:
+    return Tensor("x", Datatype.FP64, np.array([number]))
+
+
+async def test_an_adaptive_executor_moves_to_threads_after_a_slow_call_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    executor = AdaptiveExecutor("m/1", ThreadExecutor("m", 1), LIMITS)
+    with caplog.at_level(logging.WARNING):
+        await executor.run(Sleeper(), [seconds(0.02)], ("x",), None)
+    assert executor.placement is Placement.THREAD
+    assert "m/1: a call took" in caplog.text
+    given = seconds(0)
+    assert [given] == await executor.run(Sleeper(), [given], ("x",), None)
+    executor.close()
+
+
+async def test_an_inline_executor_answers_without_suspending() -> None:
+    given = seconds(0)
+    coroutine = InlineExecutor().run(Sleeper(), [given], ("x",), None)
+    with pytest.raises(StopIteration) as ended:
+        coroutine.send(None)
+    assert [given] == ended.value.value
