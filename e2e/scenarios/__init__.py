@@ -1,0 +1,1 @@
+"""Scenarios on a real node, each a sentence of what a user can rely on."""
