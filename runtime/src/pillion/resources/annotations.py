@@ -100,7 +100,7 @@ class IntegerOrText:
             raise PydanticCustomError(
                 "int_or_string", "must be an integer or a text; put {value} in quotes", {"value": str(value)}
             )
-        if self.pattern and isinstance(value, str) and not re.search(self.pattern, value):
+        if self.pattern and isinstance(value, str) and not re.search(self.pattern.removesuffix("$") + r"\Z", value):
             raise PydanticCustomError(
                 "quantity", "'{value}' is no quantity; write for example 500m, 2 or 1.5Gi", {"value": value}
             )

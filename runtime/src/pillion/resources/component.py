@@ -271,6 +271,7 @@ class ArtExplainerSpec(SmallContainerFields):
     """The kind of explainer."""
 
     name: Annotated[str, MaxLen(63)] | None = None
+    """The container's name."""
 
     storage_uri: StorageUri | None = None
     """Where the explainer's files are."""

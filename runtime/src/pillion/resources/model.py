@@ -107,6 +107,7 @@ class FormatSpec(ModelSource, SmallContainerFields):
     """A model whose format is the field's name; its other fields are those of the container that serves it."""
 
     name: Annotated[str, MaxLen(63)] | None = None
+    """The container's name."""
 
     storage: Annotated[ModelStorageSpec, Shallow()] | None = None
     """The model as an object in a store known by the Secret `storage-config`."""
@@ -122,6 +123,7 @@ class ModelSpec(ModelSource, ContainerFields):
     """The format of the model's files."""
 
     name: Annotated[str, MaxLen(63)] | None = None
+    """The container's name."""
 
 
 class StorageUriSpec(ResourceModel):

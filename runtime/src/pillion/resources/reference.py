@@ -78,7 +78,7 @@ def _not_yet(page: Page) -> Iterator[str]:
 
 
 def _sections(page: Page) -> Iterator[str]:
-    for model in _reachable(page.kinds[0].model):
+    for model in reachable(page.kinds[0].model):
         yield ""
         yield f"## {_title(model, page)}"
         yield ""
@@ -104,7 +104,7 @@ def _is_root(model: type[ResourceModel], page: Page) -> bool:
     return model is page.kinds[0].model
 
 
-def _reachable(root: type[ResourceModel]) -> list[type[ResourceModel]]:
+def reachable(root: type[ResourceModel]) -> list[type[ResourceModel]]:
     """Return the models in the order in which a reader meets them, each once."""
     found = [root]
     for model in found:

@@ -7,16 +7,16 @@ rules into the CRD. A test holds both forms to the same verdict on the same mani
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
 from pydantic_core import PydanticCustomError, core_schema
 
 from pillion.resources.base import ResourceModel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core.core_schema import CoreSchema
@@ -59,7 +59,7 @@ class TextRule:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def _check(self, value: str) -> str:
-        if re.search(self.pattern, value) is None:
+        if not matches(self.pattern, value):
             raise PydanticCustomError("rule", "{message}", {"message": self.message})
         return value
 
@@ -78,26 +78,37 @@ class Violation:
     rule: Rule
 
 
-def violations(model: ResourceModel, path: FieldPath = ()) -> Iterator[Violation]:
+def violations(model: ResourceModel) -> Iterator[Violation]:
     """Yield every rule that does not hold on `model` or on a model inside it."""
-    for rule in type(model).rules:
-        if not rule.holds(model):
-            yield Violation(path + tuple(rule.field.split(".") if rule.field else ()), rule)
-    for name, field in type(model).model_fields.items():
-        yield from _inside(getattr(model, name), (*path, field.alias or name))
+    for path, inner in models_within(model):
+        for rule in type(inner).rules:
+            if not rule.holds(inner):
+                yield Violation(path + tuple(rule.field.split(".") if rule.field else ()), rule)
 
 
-def _inside(value: object, path: FieldPath) -> Iterator[Violation]:
-    if isinstance(value, ResourceModel):
-        yield from violations(value, path)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _inside(item, (*path, key))
-    elif isinstance(value, Sequence) and not isinstance(value, str) and not isinstance(value, BaseModel):
-        for index, item in enumerate(value):
-            yield from _inside(item, (*path, index))
+def nulls(model: ResourceModel) -> Iterator[FieldPath]:
+    """Yield the address of every field that was given null instead of being left out; server-side apply refuses it."""
+    for path, inner in models_within(model):
+        for name in inner.model_fields_set:
+            if getattr(inner, name) is None:
+                yield (*path, type(inner).model_fields[name].alias or name)
+
+
+def models_within(value: object, path: FieldPath = ()) -> Iterator[tuple[FieldPath, ResourceModel]]:
+    """Yield every model in `value`, itself included, with its address."""
+    match value:
+        case ResourceModel():
+            yield path, value
+            for name, field in type(value).model_fields.items():
+                yield from models_within(getattr(value, name), (*path, field.alias or name))
+        case dict():
+            for key, item in value.items():
+                yield from models_within(item, (*path, key))
+        case list():
+            for index, item in enumerate(value):
+                yield from models_within(item, (*path, index))
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Return whether `pattern` is found in `text`, as CEL's `matches` has it."""
-    return re.search(pattern, text) is not None
+    """Return whether `pattern` is found in `text` by RE2's rules: `$` is the very end, after any last newline."""
+    return re.search(re.sub(r"\$$", r"\\Z", pattern), text) is not None

@@ -42,10 +42,19 @@ class BuiltInAdapter(ResourceModel):
     """ModelMesh's adapter. It is accepted with KServe's manifests and has no effect."""
 
     server_type: str | None = None
+    """The model server."""
+
     runtime_management_port: int | None = None
+    """Its management port."""
+
     mem_buffer_bytes: int | None = None
+    """Memory kept free."""
+
     model_loading_timeout_millis: int | None = None
+    """How long a model may take to load."""
+
     env: NamedList[EnvVar] | None = None
+    """The adapter's environment."""
 
 
 class ServingRuntimeSpec(SchedulingFields):

@@ -11,7 +11,7 @@ from pillion.resources.base import API_VERSION, GROUP, JsonObject, ResourceModel
 from pillion.resources.documents import Document, DocumentError, read_documents
 from pillion.resources.inferenceservice import InferenceService
 from pillion.resources.nearest import nearest_field, nearest_of
-from pillion.resources.rules import FieldPath, violations
+from pillion.resources.rules import FieldPath, nulls, violations
 from pillion.resources.servingruntime import ClusterServingRuntime, ServingRuntime
 
 if TYPE_CHECKING:
@@ -106,14 +106,14 @@ def _findings(content: JsonValue) -> Iterator[_Finding]:
     metadata = content.get("metadata")
     if isinstance(metadata, dict) and not metadata.get("name") and not metadata.get("generateName"):
         yield ("metadata",), "needs 'name'", None
-    for path in _nulls(content, ()):
-        yield path, "has no value; remove the line, or give one", None
     try:
         parsed = model.from_manifest(content)
     except ValidationError as error:
         for details in error.errors(include_url=False):
             yield _explained(model, details)
         return
+    for path in nulls(parsed):
+        yield path, "has no value; remove the line, or give one", None
     for violation in violations(parsed):
         yield violation.path, violation.rule.message, None
 
@@ -133,18 +133,6 @@ def _of_unknown_kind(content: JsonObject) -> Iterator[_Finding]:
         yield ("kind",), f"no such kind; there are {', '.join(MODELS)}", nearest_of(str(kind), MODELS)
     elif group and nearest_of(group, (GROUP,)):
         yield ("apiVersion",), "no such group", API_VERSION
-
-
-def _nulls(value: JsonValue, path: FieldPath) -> Iterator[FieldPath]:
-    match value:
-        case None:
-            yield path
-        case dict():
-            for key, item in value.items():
-                yield from _nulls(item, (*path, key))
-        case list():
-            for index, item in enumerate(value):
-                yield from _nulls(item, (*path, index))
 
 
 _KINDS_OF_VALUE = {
