@@ -10,9 +10,9 @@ from pillion.errors import ErrorCode, PillionError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pillion.dataplane.call import InferRequest, Parameters
+    from pillion.dataplane.call import Parameters
 
-__all__ = ["JSON_ANSWER", "AnswerForm", "DecodedRequest", "output_form", "refuse_shared_memory"]
+__all__ = ["JSON_ANSWER", "AnswerForm", "output_form", "refuse_shared_memory"]
 
 _SHARED_MEMORY = "shared_memory_region"
 
@@ -36,14 +36,6 @@ class AnswerForm:
 
 JSON_ANSWER: Final = AnswerForm()
 """Everything in the JSON document: what a request without parameters means."""
-
-
-@dataclass(slots=True)
-class DecodedRequest:
-    """A request for the data plane, and the form its answer should have."""
-
-    request: InferRequest
-    form: AnswerForm
 
 
 def output_form(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -10,10 +11,10 @@ import numpy as np
 
 from pillion.dataplane.call import InferRequest
 from pillion.errors import ErrorCode, PillionError
-from pillion.protocol.answer import JSON_ANSWER, DecodedRequest, output_form, refuse_shared_memory
+from pillion.protocol.answer import JSON_ANSWER, output_form, refuse_shared_memory
 from pillion.protocol.json_errors import decode_json
 from pillion.protocol.limits import CodecLimits
-from pillion.protocol.raw import from_raw
+from pillion.protocol.raw import RAW_ONLY, from_raw
 from pillion.protocol.shape import element_count
 from pillion.protocol.tensor_list import too_many_tensors, unique_names
 from pillion.protocol.wire import UNREAD, infer_decoder
@@ -21,6 +22,7 @@ from pillion.tensors import Datatype, Tensor, dtype_of
 
 if TYPE_CHECKING:
     from pillion.dataplane.call import Parameters
+    from pillion.protocol.answer import AnswerForm
     from pillion.protocol.wire import InferBody, InputBody
 
 __all__ = ["OipJsonDecoder", "elements_from_json"]
@@ -39,12 +41,13 @@ class OipJsonDecoder:
 
     def __init__(self, limits: CodecLimits | None = None) -> None:
         self._limits = limits or CodecLimits()
-        self._decode = infer_decoder(self._limits.max_json_depth, self._limits.max_string_bytes).decode
+        decoder, self._datatypes = infer_decoder(self._limits.max_json_depth, self._limits.max_string_bytes)
+        self._decode = decoder.decode
 
     def decode(
-        self, body: bytes | memoryview, *, model: str, version: str | None = None, header_length: int | None = None
-    ) -> DecodedRequest:
-        """One request.
+        self, body: bytes | memoryview, model: str, version: str | None = None, header_length: int | None = None
+    ) -> tuple[InferRequest, AnswerForm]:
+        """One request, and the form its answer should have.
 
         Args:
             body: the whole body. Arrays of binary tensors are views of it, so it must not change afterwards.
@@ -57,26 +60,49 @@ class OipJsonDecoder:
         """
         tail: memoryview | None = None
         if header_length is not None:
-            if not 0 <= header_length <= len(body):
-                raise PillionError(
-                    ErrorCode.INVALID_ARGUMENT,
-                    f"Inference-Header-Content-Length: {header_length}, but the body has {len(body)} bytes",
-                    field="Inference-Header-Content-Length",
-                )
-            view = memoryview(body)
-            body, tail = view[:header_length], view[header_length:]
+            body, tail = _split(body, header_length)
         try:
             document = self._decode(body)
-        except Exception:  # noqa: BLE001  # decoded again below: the cheap path has no error handling of its own
+        except Exception:  # noqa: BLE001  # decoded again, by who can say what is wrong and where
             document = decode_json(self._decode, body)
-        inputs = self._inputs(document, tail)
+        inputs = self._plain_inputs(document) if tail is None else None
+        if inputs is None:
+            inputs = self._inputs(document, tail)
         if document.outputs is None and document.parameters is None:
-            return DecodedRequest(InferRequest(model, inputs, version, document.id), JSON_ANSWER)
+            return InferRequest(model, inputs, version, document.id, (), {}), JSON_ANSWER
         return self._with_options(document, inputs, model, version)
+
+    def _plain_inputs(self, document: InferBody) -> list[Tensor] | None:
+        """The inputs if all are numbers in JSON and nothing is wrong or unusual; None leaves it to :meth:`_inputs`.
+
+        That one repeats the work with a name for every field; this one is what a small request costs.
+        """
+        bodies = document.inputs
+        tensors = []
+        for body in bodies:
+            datatype = self._datatypes[type(body)]
+            dtype = _PLAIN.get(datatype)
+            if dtype is None or body.parameters is not None or body.data is msgspec.UNSET:
+                return None
+            try:
+                array = np.array(body.data, dtype)
+            except (ValueError, OverflowError):
+                return None
+            shape = tuple(body.shape)
+            if array.shape != shape:
+                if array.ndim != 1 or array.size != math.prod(shape) or min(shape, default=1) <= 0:
+                    return None
+                array = array.reshape(shape)
+            if not array.size or array.size > self._limits.max_elements:
+                return None
+            tensors.append(Tensor(body.name, datatype, array, {}))
+        if len(tensors) > 1:
+            unique_names(tuple(tensor.name for tensor in tensors), "inputs")
+        return tensors if len(tensors) <= self._limits.max_tensors else None
 
     def _with_options(
         self, document: InferBody, inputs: list[Tensor], model: str, version: str | None
-    ) -> DecodedRequest:
+    ) -> tuple[InferRequest, AnswerForm]:
         parameters: Parameters = document.parameters or {}
         refuse_shared_memory(parameters, "parameters")
         outputs = document.outputs or []
@@ -86,7 +112,7 @@ class OipJsonDecoder:
         unique_names(names, "outputs")
         form = output_form(parameters, [(output.name, output.parameters or {}) for output in outputs])
         request = InferRequest(model, inputs, version, document.id, names, parameters)
-        return DecodedRequest(request, form)
+        return request, form
 
     def _inputs(self, document: InferBody, tail: memoryview | None) -> list[Tensor]:
         bodies = document.inputs
@@ -95,7 +121,7 @@ class OipJsonDecoder:
         tensors: list[Tensor] = []
         offset = 0
         for index, body in enumerate(bodies):
-            datatype = _DATATYPES[body.__class__.__name__]
+            datatype = self._datatypes[type(body)]
             parameters = body.parameters
             if parameters is None:
                 data = self._from_json(body, datatype, index)
@@ -122,7 +148,7 @@ class OipJsonDecoder:
 
     def _from_json(self, body: InputBody, datatype: Datatype, index: int) -> np.ndarray[Any, np.dtype[Any]]:
         field = f"inputs[{index}]"
-        if datatype is Datatype.FP16 or datatype is Datatype.BF16:
+        if datatype in RAW_ONLY:
             raise PillionError(
                 ErrorCode.INVALID_ARGUMENT,
                 f"{field}.datatype: {datatype} has no JSON form"
@@ -162,7 +188,23 @@ class OipJsonDecoder:
         return from_raw(chunk, datatype, body.shape, count, field, self._limits.max_string_bytes)
 
 
-_DATATYPES: Final = {datatype.value: datatype for datatype in Datatype}
+_PLAIN: Final = {datatype: dtype_of(datatype) for datatype in Datatype if datatype not in (Datatype.BYTES, *RAW_ONLY)}
+
+
+def _split(body: bytes | memoryview, header_length: int) -> tuple[memoryview, memoryview]:
+    """JSON and raw tensors.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT``: the header states more than there is.
+    """
+    if header_length > len(body):
+        raise PillionError(
+            ErrorCode.INVALID_ARGUMENT,
+            f"Inference-Header-Content-Length: {header_length}, but the body has {len(body)} bytes",
+            field="Inference-Header-Content-Length",
+        )
+    view = memoryview(body)
+    return view[:header_length], view[header_length:]
 
 
 def elements_from_json(

@@ -15,7 +15,8 @@ import numpy as np
 import orjson
 
 from pillion.errors import ErrorCode, PillionError
-from pillion.protocol.raw import to_raw
+from pillion.protocol.answer import JSON_ANSWER
+from pillion.protocol.raw import RAW_ONLY, to_raw
 from pillion.tensors import Datatype, Tensor, dtype_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["encode_answer", "json_elements"]
 
 _FLOATS: Final = frozenset({Datatype.FP32, Datatype.FP64})
-_RAW_ONLY: Final = frozenset({Datatype.FP16, Datatype.BF16})
+_PLAIN: Final = frozenset(Datatype) - RAW_ONLY - {Datatype.BYTES}
 _REMEDY: Final = "ask for it raw: outputs[].parameters.binary_data, or parameters.binary_data_output for all"
 
 
@@ -38,6 +39,10 @@ def encode_answer(response: InferResponse, form: AnswerForm) -> tuple[bytes, lis
     Raises:
         PillionError: ``INVALID_ARGUMENT``: an output cannot be said in JSON; the message names it and the remedy.
     """
+    if form is JSON_ANSWER and not response.parameters:
+        body = _plain(response)
+        if body is not None:
+            return body, []
     document: dict[str, Any] = {"model_name": response.model, "model_version": response.version}
     if response.id is not None:
         document["id"] = response.id
@@ -71,6 +76,24 @@ def encode_answer(response: InferResponse, form: AnswerForm) -> tuple[bytes, lis
     return body, parts
 
 
+def _plain(response: InferResponse) -> bytes | None:
+    """The document if every output is finite numbers and nothing is unusual; None leaves it to the general way."""
+    outputs = []
+    for tensor in response.outputs:
+        data = tensor.data
+        if tensor.datatype not in _PLAIN or tensor.parameters:
+            return None
+        outputs.append({"name": tensor.name, "datatype": tensor.datatype, "shape": data.shape, "data": data.ravel()})
+    document = {"model_name": response.model, "model_version": response.version, "outputs": outputs}
+    if response.id is not None:
+        document["id"] = response.id
+    try:
+        body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError:
+        return None
+    return None if b"null" in body else body
+
+
 def json_elements(tensor: Tensor, *, base64: bool = False) -> np.ndarray[Any, np.dtype[Any]] | list[str]:
     """The elements, flat and in row-major order, as something orjson can write.
 
@@ -80,7 +103,7 @@ def json_elements(tensor: Tensor, *, base64: bool = False) -> np.ndarray[Any, np
     datatype = tensor.datatype
     if datatype is Datatype.BYTES:
         return _strings(tensor, base64=base64)
-    if datatype in _RAW_ONLY:
+    if datatype in RAW_ONLY:
         raise PillionError(
             ErrorCode.INVALID_ARGUMENT,
             f"output {tensor.name!r} is {datatype}, which has no JSON form",

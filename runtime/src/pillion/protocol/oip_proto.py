@@ -17,7 +17,7 @@ from pillion.protocol.answer import output_form, refuse_shared_memory
 from pillion.protocol.limits import CodecLimits
 from pillion.protocol.proto_wire import append_bytes_field, cut_bytes_field
 from pillion.protocol.protos import open_inference_pb2 as pb
-from pillion.protocol.raw import from_raw, to_raw
+from pillion.protocol.raw import RAW_ONLY, from_raw, to_raw
 from pillion.protocol.shape import element_count
 from pillion.protocol.tensor_list import too_many_tensors, unique_names
 from pillion.tensors import Datatype, Tensor, dtype_of
@@ -34,7 +34,6 @@ _CUT_FROM: Final = 64 * 1024
 _RAW_INPUTS: Final = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 _RAW_OUTPUTS: Final = pb.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
 _DATATYPES: Final = {datatype.value: datatype for datatype in Datatype}
-_RAW_ONLY: Final = frozenset({Datatype.FP16, Datatype.BF16})
 _CONTENTS: Final = {
     Datatype.BOOL: "bool_contents",
     Datatype.INT8: "int_contents",
@@ -159,7 +158,7 @@ def encode_infer(response: InferResponse, *, raw: bool) -> bytes:
     """The serialized ModelInferResponse; raw tensors are copied once, into it."""
     document = pb.ModelInferResponse(model_name=response.model, model_version=response.version, id=response.id or "")
     _set_parameters(document.parameters, response.parameters)
-    raw = raw or any(tensor.datatype in _RAW_ONLY for tensor in response.outputs)
+    raw = raw or any(tensor.datatype in RAW_ONLY for tensor in response.outputs)
     parts: list[memoryview] = []
     for tensor in response.outputs:
         output = document.outputs.add(name=tensor.name, datatype=tensor.datatype.value, shape=tensor.shape)

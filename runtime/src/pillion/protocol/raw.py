@@ -19,9 +19,11 @@ from pillion.tensors import Datatype, dtype_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["from_raw", "to_raw"]
+__all__ = ["RAW_ONLY", "from_raw", "to_raw"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+RAW_ONLY: Final = frozenset({Datatype.FP16, Datatype.BF16})
+"""Datatypes without a form in JSON and without a typed form in protobuf."""
 _LENGTH: Final = struct.Struct("<I")
 _LITTLE: Final = {datatype: dtype_of(datatype).newbyteorder("<") for datatype in Datatype}
 

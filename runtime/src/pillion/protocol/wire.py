@@ -8,7 +8,7 @@ faster than orjson and a look at the values' types, and for a megabyte of JSON a
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 
@@ -84,9 +84,15 @@ def nested(element: Any, depth: int) -> Any:  # noqa: ANN401  # type expressions
 
 
 @lru_cache(maxsize=8)
-def infer_decoder(max_depth: int, max_string: int) -> msgspec.json.Decoder[InferBody]:
-    """The decoder of request documents for the given limits. Building one takes a millisecond; they are kept."""
+def infer_decoder(
+    max_depth: int, max_string: int
+) -> tuple[msgspec.json.Decoder[InferBody], dict[type[InputBody], Datatype]]:
+    """The decoder of request documents for the given limits, and the datatype of each structure it makes.
+
+    Building one takes ten milliseconds; they are kept.
+    """
     variants: Any = None
+    datatypes: dict[type[InputBody], Datatype] = {}
     for datatype in Datatype:
         data, absent = nested(element_type(datatype, max_string), max_depth), UNREAD
         if data is not msgspec.Raw:
@@ -98,6 +104,7 @@ def infer_decoder(max_depth: int, max_string: int) -> msgspec.json.Decoder[Infer
             tag_field="datatype",
             tag=datatype.value,
         )
+        datatypes[cast("type[InputBody]", struct)] = datatype
         variants = struct if variants is None else variants | struct
     body = msgspec.defstruct("InferRequest", [("inputs", list[variants])], bases=(InferBody,))
-    return msgspec.json.Decoder(body)
+    return msgspec.json.Decoder(body), datatypes

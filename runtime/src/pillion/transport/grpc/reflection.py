@@ -66,10 +66,7 @@ class Reflection:
             case "file_by_filename":
                 return self._file(request.file_by_filename)
             case "file_containing_symbol":
-                try:
-                    return self._file(self._pool.FindFileContainingSymbol(request.file_containing_symbol).name)
-                except KeyError:
-                    return _not_found(request.file_containing_symbol)
+                return self._file_of(request.file_containing_symbol)
             case "all_extension_numbers_of_type":
                 name = request.all_extension_numbers_of_type
                 return _Response(
@@ -77,6 +74,15 @@ class Reflection:
                 )
             case kind:
                 return _not_found(str(kind))
+
+    def _file_of(self, symbol: str) -> reflection_pb2.ServerReflectionResponse:
+        # The pool finds messages, enums and services; a method is found by the service it belongs to.
+        for name in (symbol, symbol.rpartition(".")[0]):
+            try:
+                return self._file(self._pool.FindFileContainingSymbol(name).name)
+            except KeyError:
+                continue
+        return _not_found(symbol)
 
     def _file(self, name: str) -> reflection_pb2.ServerReflectionResponse:
         content = self._files.get(name)

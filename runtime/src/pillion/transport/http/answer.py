@@ -12,11 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 
     from pillion.errors import PillionError
-    from pillion.transport.drain import DrainState
 
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-__all__ = ["Answer", "Exchange", "error_answer", "json_answer"]
+__all__ = ["Answer", "error_answer", "json_answer", "send_answer"]
 
 Header = tuple[bytes, bytes]
 
@@ -57,38 +56,33 @@ def error_answer(error: PillionError, request_id: str, *, headers: Sequence[Head
     return Answer(error_body(error, request_id), status=HTTP_STATUS[error.code], headers=headers, code=error.code.value)
 
 
-class Exchange:
-    """One answer on its way out."""
+async def send_answer(send: Send, answer: Answer, request_id: str, *, head: bool, close: bool) -> None:
+    """Send the whole answer.
 
-    __slots__ = ("_drain", "_head", "_id", "_send")
-
-    def __init__(self, send: Send, request_id: str, drain: DrainState, *, head: bool) -> None:
-        self._send = send
-        self._id = request_id.encode()
-        self._drain = drain
-        self._head = head
-
-    async def send(self, answer: Answer) -> None:
-        """Send the whole answer."""
-        body, parts = answer.body, answer.parts
-        length = len(body)
-        for part in parts:
-            length += len(part)
-        headers = [
-            (b"content-type", answer.content_type),
-            (b"content-length", b"%d" % length),
-            (b"x-request-id", self._id),
-            *answer.headers,
-        ]
-        if self._drain.draining:
-            headers.append((b"connection", b"close"))
-        await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        if self._head:
-            body, parts = b"", ()
-        if not parts:
-            await self._send({"type": "http.response.body", "body": body})
-            return
-        await self._send({"type": "http.response.body", "body": body, "more_body": True})
-        last = len(parts) - 1
-        for index, part in enumerate(parts):
-            await self._send({"type": "http.response.body", "body": part, "more_body": index != last})
+    Args:
+        send: the ASGI channel.
+        answer: what to say.
+        request_id: echoed as ``X-Request-ID``.
+        head: the request was HEAD: headers only.
+        close: the connection ends with this answer.
+    """
+    body, parts = answer.body, answer.parts
+    length = len(body) + sum(map(len, parts)) if parts else len(body)
+    headers = [
+        (b"content-type", answer.content_type),
+        (b"content-length", b"%d" % length),
+        (b"x-request-id", request_id.encode()),
+        *answer.headers,
+    ]
+    if close:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    if head:
+        body, parts = b"", ()
+    if not parts:
+        await send({"type": "http.response.body", "body": body})
+        return
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    last = len(parts) - 1
+    for index, part in enumerate(parts):
+        await send({"type": "http.response.body", "body": part, "more_body": index != last})

@@ -1,24 +1,61 @@
 """Cancelling a call whose client has left, at no cost to calls that end quickly.
 
 ASGI tells of a disconnect only to who awaits ``receive()``, and that takes a task. A task per request costs more than
-a small model's whole prediction, so the watch begins only when a call has run for some time: until then there is
-one timer.
+a small model's whole prediction. So a call is first driven up to where it has to wait: many models answer before that.
+Only then is there a timer, and only when that fires, a task that watches the connection.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self
+import types
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pillion.transport.http.body import ClientDisconnected
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
     from types import TracebackType
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-__all__ = ["DisconnectWatch"]
+__all__ = ["DisconnectWatch", "finish_watched"]
+
+_Result = TypeVar("_Result")
+
+
+async def finish_watched(
+    running: Coroutine[Any, Any, _Result], waiting: object, receive: Receive, grace: float
+) -> _Result:
+    """The result of a coroutine that has been started by hand and waits for something.
+
+    Args:
+        running: the coroutine, after its first ``send(None)``.
+        waiting: what that gave: the future it waits for.
+        receive: the ASGI channel of a request whose body has been read to its end.
+        grace: seconds before the connection is watched.
+
+    Raises:
+        ClientDisconnected: the client left; the coroutine has been cancelled and has ended.
+    """
+    with DisconnectWatch(receive, grace):
+        return await _resume(running, waiting)
+
+
+@types.coroutine
+def _resume(running: Coroutine[Any, Any, _Result], waiting: object) -> Generator[object, object, _Result]:
+    """``await running``, for a coroutine whose first wait has already begun."""
+    try:
+        while True:
+            try:
+                sent = yield waiting
+            except BaseException as error:  # noqa: BLE001  # what ``await`` does: everything is thrown inwards
+                waiting = running.throw(error)
+            else:
+                waiting = running.send(sent)
+    except StopIteration as finished:
+        result: _Result = finished.value
+        return result
 
 
 class DisconnectWatch:
@@ -29,7 +66,8 @@ class DisconnectWatch:
 
     __slots__ = ("_gone", "_receive", "_task", "_timer", "_watcher")
 
-    def __init__(self, receive: Receive, loop: asyncio.AbstractEventLoop, grace: float) -> None:
+    def __init__(self, receive: Receive, grace: float) -> None:
+        loop = asyncio.get_running_loop()
         self._receive = receive
         self._task = asyncio.current_task(loop)
         self._watcher: asyncio.Task[None] | None = None

@@ -1,9 +1,13 @@
-"""``POST .../infer`` and ``:predict``: body in, data plane, body out. The path every prediction over HTTP takes."""
+"""``POST .../infer`` and ``:predict``: body in, data plane, body out. The path every prediction over HTTP takes.
+
+Written for few calls per request: with a model of some microseconds each look-up and each coroutine shows in the
+requests per second. What is rare (several chunks, limits to check early, deadlines, raw tensors) is kept out of the way
+in functions of its own.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pillion.dataplane.call import Call, WireProtocol
 from pillion.errors import ErrorCode, PillionError
@@ -11,9 +15,16 @@ from pillion.protocol.oip_json import OipJsonDecoder
 from pillion.protocol.oip_json_answer import encode_answer
 from pillion.protocol.v1 import decode_v1, encode_v1
 from pillion.transport.http.answer import Answer
-from pillion.transport.http.body import read_body, stated_length
-from pillion.transport.http.disconnect import DisconnectWatch
-from pillion.transport.http.headers import check_content_type, header_length, timeout_seconds
+from pillion.transport.http.body import read_body, too_large
+from pillion.transport.http.disconnect import finish_watched
+from pillion.transport.http.headers import (
+    ACCEPTED_MEDIA,
+    RARE_HEADERS,
+    check_content_encoding,
+    check_content_type,
+    header_length,
+    timeout_seconds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -26,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["InferHandler"]
 
+_REST: Final = WireProtocol.REST
+
 
 class InferHandler:
     """Inference over the Open Inference Protocol and over V1."""
@@ -33,7 +46,8 @@ class InferHandler:
     def __init__(self, plane: InferencePlane, options: DispatchOptions) -> None:
         self._plane = plane
         self._options = options
-        self._decoder = OipJsonDecoder(options.codec)
+        self._decode = OipJsonDecoder(options.codec).decode
+        self._limit = options.max_body_bytes
 
     async def infer(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, request_id: str) -> Answer:
         """One request of the Open Inference Protocol.
@@ -42,13 +56,24 @@ class InferHandler:
             PillionError: for the dispatcher to answer.
             ClientDisconnected: nobody is there to answer.
         """
-        call = self._call(WireProtocol.REST, headers, request_id)
-        json_bytes = header_length(headers)
-        body = await self._body(headers, receive, json_bytes or 0)
-        decoded = self._decoder.decode(body, model=target.model, version=target.version, header_length=json_bytes)
-        response = await self._run(decoded.request, call, receive)
-        response.id = decoded.request.id
-        document, parts = encode_answer(response, decoded.form)
+        deadline = json_bytes = None
+        if not RARE_HEADERS.isdisjoint(headers):
+            deadline, json_bytes = self._rare(headers)
+        media = headers.get(b"content-type")
+        if media not in ACCEPTED_MEDIA:
+            check_content_type(media)
+        body: bytes | memoryview
+        message = await receive()
+        if message.get("more_body") or "body" not in message:
+            body = await read_body(receive, message, headers, self._limit, json_bytes or 0)
+        else:
+            body = message["body"]
+            if len(body) > self._limit:
+                raise too_large(self._limit)
+        request, form = self._decode(body, target.model, target.version, json_bytes)
+        response = await self._run(request, Call(_REST, request_id, deadline), receive)
+        response.id = request.id
+        document, parts = encode_answer(response, form)
         if not parts:
             return Answer(document)
         extra = ((b"inference-header-content-length", b"%d" % len(document)),)
@@ -63,34 +88,30 @@ class InferHandler:
             PillionError: for the dispatcher to answer.
             ClientDisconnected: nobody is there to answer.
         """
-        call = self._call(WireProtocol.V1, headers, request_id)
-        body = await self._body(headers, receive, 0)
+        deadline, _ = self._rare(headers)
+        check_content_type(headers.get(b"content-type"))
+        body = await read_body(receive, await receive(), headers, self._limit)
         status = self._plane.status(target.model)
         if status.metadata is None:
             raise PillionError(
                 ErrorCode.NOT_READY, status.reason or f"Model {target.model!r} is {status.state.value.lower()}"
             )
         request = decode_v1(body, model=target.model, metadata=status.metadata, limits=self._options.codec)
-        return Answer(encode_v1(await self._run(request, call, receive)))
+        return Answer(encode_v1(await self._run(request, Call(WireProtocol.V1, request_id, deadline), receive)))
 
-    def _call(self, protocol: WireProtocol, headers: Mapping[bytes, bytes], request_id: str) -> Call:
+    def _rare(self, headers: Mapping[bytes, bytes]) -> tuple[float | None, int | None]:
+        """The deadline, and the bytes of JSON in front of raw tensors."""
+        check_content_encoding(headers.get(b"content-encoding"))
         seconds = timeout_seconds(headers)
-        return Call(protocol, request_id, None if seconds is None else self._options.clock() + seconds)
-
-    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive, json_bytes: int) -> bytes | memoryview:
-        check_content_type(headers.get(b"content-type"))
-        encoding = headers.get(b"content-encoding")
-        if encoding is not None and encoding.lower() != b"identity":
-            raise PillionError(
-                ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-                f"Content-Encoding {encoding.decode('ascii', 'replace')[:40]!r} is not accepted",
-                field="Content-Encoding",
-                remedy="send the body uncompressed",
-            )
-        limit = self._options.max_body_bytes
-        length = stated_length(headers.get(b"content-length"), limit)
-        return await read_body(receive, length=length, limit=limit, json_bytes=json_bytes)
+        deadline = None if seconds is None else self._options.clock() + seconds
+        return deadline, header_length(headers)
 
     async def _run(self, request: InferRequest, call: Call, receive: Receive) -> InferResponse:
-        with DisconnectWatch(receive, asyncio.get_running_loop(), self._options.disconnect_grace):
-            return await self._plane.infer(request, call)
+        """Ask the data plane. A call that does not end at once is watched for its client's leaving."""
+        running = self._plane.infer(request, call)
+        try:
+            waiting = running.send(None)
+        except StopIteration as finished:
+            response: InferResponse = finished.value
+            return response
+        return await finish_watched(running, waiting, receive, self._options.disconnect_grace)

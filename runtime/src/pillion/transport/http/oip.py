@@ -77,7 +77,7 @@ class InformationHandler:
                 status = self._plane.status(target.model)
                 return json_answer({"name": status.name, "ready": status.state is ModelState.READY})
             case Route.INDEX:
-                body = await read_body(receive, length=None, limit=_SMALL_BODY)
+                body = await read_body(receive, await receive(), {}, _SMALL_BODY)
                 wanted = decode_json(_INDEX.decode, body) if len(body) else _IndexBody()
                 return json_answer(documents.index_entries(self._plane.statuses(), ready_only=wanted.ready))
             case Route.LOAD | Route.UNLOAD:
