@@ -114,7 +114,7 @@ def parse_uri(text: str) -> StorageUri:
         )
     bare, digest = _split_digest(text)
     if bare.startswith("/"):
-        return StorageUri("file", "", _clean_segments(bare, text), digest=digest, text=bare)
+        return StorageUri("file", "", _clean_segments(bare, text, absolute=True), digest=digest, text=bare)
     match = _SCHEME.fullmatch(bare)
     if match is None:
         raise _invalid(
@@ -155,9 +155,9 @@ def _split_digest(text: str) -> tuple[str, str | None]:
         raise _invalid(f"{error.message}, at the end of the storage URI", error.remedy) from None
 
 
-def _clean_segments(path: str, text: str) -> str:
+def _clean_segments(path: str, text: str, *, absolute: bool = False) -> str:
     """The path, if none of its parts is empty, ``.`` or ``..``: no store can be trusted to treat those alike."""
-    inner = path.removeprefix("/").removesuffix("/")
+    inner = (path.removeprefix("/") if absolute else path).removesuffix("/")
     if inner and any(part in {"", ".", ".."} for part in inner.split("/")):
         raise _invalid(
             f"the path of the storage URI {redact(text)[:200]!r} has a part that is empty, '.' or '..'",
@@ -213,7 +213,7 @@ def _parse_file(text: str, digest: str | None) -> StorageUri:
     decoded = "/" + unquote(path)
     if _CONTROL.search(decoded):
         raise _invalid("the path of the file: URI has control characters", "rename the file")
-    return StorageUri("file", "", _clean_segments(decoded, text), digest=digest, text=text)
+    return StorageUri("file", "", _clean_segments(decoded, text, absolute=True), digest=digest, text=text)
 
 
 def _split_azure_authority(authority: str) -> tuple[str, str]:

@@ -98,6 +98,7 @@ class _Exchange:
         self._socket: socket.socket | None = None
         self._aborted = False
         self.answer: http.client.HTTPResponse
+        self._answered = False
 
     def send(self, method: str, uri: StorageUri, credentials: Mapping[str, str], headers: Mapping[str, str]) -> None:
         url = urlsplit(uri.text)
@@ -105,6 +106,7 @@ class _Exchange:
         for _ in range(self._options.max_redirects + 1):
             own = credentials if _origin(url) == origin else {}
             self.answer = self._request(method, url, {**headers, **own})
+            self._answered = True
             if self.answer.status not in _REDIRECTS:
                 _raise_for_status(self.answer, redact(url.geturl()))
                 return
@@ -152,15 +154,19 @@ class _Exchange:
             connection.close()
 
     def close(self) -> None:
+        """Close the connection; the answer holds it open, too, so that must be closed first."""
+        if self._answered:
+            self.answer.close()
         if self._socket is not None:
             self._socket.close()
 
     def abort(self) -> None:
+        """Close the connection under a thread that may be reading from it."""
         self._aborted = True
         if self._socket is not None:
             with contextlib.suppress(OSError):  # it may have been closed by the other side already
                 self._socket.shutdown(socket.SHUT_RDWR)
-            self._socket.close()
+        self.close()
 
 
 _QUERY: Final = "/%:@!$&'()*+,;=~?-._"
