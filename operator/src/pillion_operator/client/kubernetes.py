@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, Self, cast
 
 import aiohttp
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.manifest import Manifest
 
-__all__ = ["KubernetesClient", "RequestObserver"]
+__all__ = ["KubernetesClient", "Listing", "RequestObserver"]
 
 _JSON: Final = "application/json"
 _APPLY: Final = "application/apply-patch+yaml"
@@ -37,6 +38,14 @@ _METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8
 #: A write must have left the process for good before another replica may lead: 12 s of lease less 8 s of certainty.
 _WRITE_SECONDS: Final = 4.0
 _READ_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The objects of a kind at one moment, which `version` names."""
+
+    items: tuple[Manifest, ...]
+    version: str
 
 
 class RequestObserver(Protocol):
@@ -92,7 +101,7 @@ class KubernetesClient:
 
     async def list(
         self, kind: Kind, namespace: str = "", *, label_selector: str = "", metadata_only: bool = False
-    ) -> list[Manifest]:
+    ) -> Listing:
         """Return every object of the kind, in one namespace where given; only their metadata where that is enough."""
         params = {"labelSelector": label_selector} if label_selector else {}
         answer = await self._send(
@@ -106,7 +115,7 @@ class KubernetesClient:
         # Items of a list carry no kind; the caches and the appliers want it.
         for item in items:
             item["apiVersion"], item["kind"] = kind.api_version, kind.name
-        return items
+        return Listing(tuple(items), text_at(answer, "metadata", "resourceVersion"))
 
     async def apply(
         self, kind: Kind, manifest: Manifest, *, manager: str = FIELD_MANAGER, force: bool = True

@@ -40,6 +40,8 @@ class Workqueue(Generic[K]):
         self._due: dict[K, float] = {}
         self._tickets = itertools.count()
         self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def __len__(self) -> int:
         """Return the number of keys that a worker could take now."""
@@ -96,6 +98,7 @@ class Workqueue(Generic[K]):
             if self._ready:
                 key, _ = self._ready.popitem(last=False)
                 self._working.add(key)
+                self._idle.clear()
                 return key
             self._changed.clear()
             timeout = max(0.0, self._later[0][0] - self._clock()) if self._later else None
@@ -108,10 +111,16 @@ class Workqueue(Generic[K]):
     def done(self, key: K) -> None:
         """Give the key back; it is worked on once more where it was added meanwhile."""
         self._working.discard(key)
+        if not self._working:
+            self._idle.set()
         since = self._again.pop(key, None)
         if since is not None:
             self._ready[key] = since
             self._changed.set()
+
+    async def idle(self) -> None:
+        """Wait until no worker holds a key."""
+        await self._idle.wait()
 
     def _release_due(self) -> None:
         now = self._clock()

@@ -13,6 +13,8 @@ class Reason(StrEnum):
     """One word for why a condition is as it is; stable, for programs."""
 
     READY = "Ready"
+    NOT_MANAGED = "NotManaged"
+    STOPPING = "Stopping"
     LOADED = "Loaded"
     STARTING = "Starting"
     PROGRESSING = "Progressing"
@@ -22,7 +24,6 @@ class Reason(StrEnum):
     SETTLED = "Settled"
     HONOURED = "Honoured"
     SERVICE_APPLIED = "ServiceApplied"
-    SCALED_TO_ZERO = "ScaledToZero"
 
     FIELDS_NOT_HONOURED = "FieldsNotHonoured"
     INVALID_SPEC = "InvalidSpec"

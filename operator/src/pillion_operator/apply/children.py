@@ -1,0 +1,194 @@
+"""Applying the plan: every child that differs is applied, what others added is taken out, what is left over goes."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from pillion_operator.apply.drift import differences, foreign_entries, leftovers, show, without
+from pillion_operator.apply.scale import replicas_to_set
+from pillion_operator.client.errors import ApiError
+from pillion_operator.state.kinds import DEPLOYMENT, INFERENCE_SERVICE
+from pillion_operator.state.manifest import (
+    Key,
+    Manifest,
+    controller_uid,
+    is_deleting,
+    key_of,
+    objects_at,
+    uid_of,
+)
+from pillion_operator.state.names import SCALE_MANAGER
+from pillion_operator.state.observed import Outcome
+from pillion_operator.state.plan import Problem
+from pillion_operator.state.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pillion_operator.client.kubernetes import KubernetesClient
+    from pillion_operator.state.kinds import Kind
+    from pillion_operator.state.observed import Observed
+    from pillion_operator.state.plan import Child, Desired
+
+__all__ = ["ChildApplier"]
+
+_log: Final = logging.getLogger(__name__)
+
+
+class ChildApplier:
+    """Makes the children of one InferenceService as planned.
+
+    `record` is told of every object that a write answered with, so that the next look sees it at once.
+    """
+
+    def __init__(self, client: KubernetesClient, record: Callable[[Kind, Manifest], object]) -> None:
+        self._client = client
+        self._record = record
+
+    async def apply(self, observed: Observed, desired: Desired) -> Outcome:
+        """Apply every child.
+
+        Raises:
+            ApiError: the server could not be asked, or another writer was faster; the same may work a moment later.
+        """
+        run = _Run(self._client, self._record, observed, desired)
+        await run.children()
+        await run.scale()
+        if desired.complete:
+            await run.prune()
+        return run.outcome
+
+
+class _Run:
+    """One pass over the children of one service."""
+
+    def __init__(
+        self,
+        client: KubernetesClient,
+        record: Callable[[Kind, Manifest], object],
+        observed: Observed,
+        desired: Desired,
+    ) -> None:
+        self._client = client
+        self._record = record
+        self._observed = observed
+        self._desired = desired
+        self._owner = uid_of(observed.service)
+        self._deployment = next(iter(observed.children.get(DEPLOYMENT, {}).values()), None)
+        self._problems: list[Problem] = []
+        self._repaired: list[str] = []
+        self._created: list[str] = []
+        self._writes = 0
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it came to so far."""
+        return Outcome(tuple(self._problems), tuple(self._repaired), tuple(self._created), self._writes)
+
+    async def children(self) -> None:
+        """Apply each child; one that is refused does not keep the others from being applied."""
+        for child in self._desired.children:
+            if child.kind is DEPLOYMENT and self._desired.replicas.most == 0 and self._deployment is None:
+                continue  # A stopped service that never ran gets no pod, not even for a moment.
+            try:
+                stored = await self._child(child)
+            except ApiError as error:
+                if not error.refused:
+                    raise
+                self._problems.append(_refused(child, error))
+            else:
+                if child.kind is DEPLOYMENT:
+                    self._deployment = stored
+
+    async def scale(self) -> None:
+        """Set the number of replicas where it is ours to set."""
+        live = self._deployment
+        count = replicas_to_set(self._desired.replicas, live) if live is not None else None
+        if count is None or live is None:
+            return
+        patch: Manifest = {"spec": {"replicas": count}}
+        self._writes += 1
+        await self._client.merge(DEPLOYMENT, key_of(live), patch, subresource="scale", manager=SCALE_MANAGER)
+
+    async def prune(self) -> None:
+        """Delete children that the plan no longer has."""
+        planned = {(child.kind, key_of(child.manifest).name) for child in self._desired.children}
+        for kind, children in self._observed.children.items():
+            for name, live in children.items():
+                if (kind, name) not in planned and not is_deleting(live):
+                    _log.info("deleting %s %s, which is not needed any more", kind.name, key_of(live))
+                    self._writes += 1
+                    await self._client.delete(kind, key_of(live), uid=uid_of(live))
+
+    async def _child(self, child: Child) -> Manifest | None:
+        key = key_of(child.manifest)
+        live = self._observed.children.get(child.kind, {}).get(key.name)
+        if live is None:
+            # Only what carries our label is watched, so somebody else's object of this name would not be known.
+            live = await self._client.get(child.kind, key)
+            if live is not None and controller_uid(live) != self._owner:
+                await self._in_the_way(child.kind, key, live)
+                return None
+        if live is None:
+            self._created.append(f"{child.kind.name} {key.name}")
+            return await self._write(child, None)
+        if is_deleting(live):
+            return live  # Its end is an event of its own.
+        return await self._write(child, live)
+
+    async def _write(self, child: Child, live: Manifest | None) -> Manifest:
+        wanted = child.manifest
+        if live is None:
+            self._writes += 1
+            return self._stored(child.kind, await self._client.apply(child.kind, wanted))
+        lacking, left = differences(wanted, live), leftovers(wanted, live)
+        if lacking or left:
+            self._writes += 1
+            before = live
+            live = self._stored(child.kind, await self._client.apply(child.kind, wanted))
+            self._note_repair(child, before, [show(path) for path in (lacking + left)])
+        foreign = foreign_entries(wanted, live)
+        if foreign:
+            self._writes += 1
+            live = self._stored(child.kind, await self._client.replace(child.kind, without(live, foreign)))
+            names = ", ".join(show(path) for path in foreign[:3])
+            self._repaired.append(f"removed {names} from {child.kind.name} {key_of(wanted).name}")
+        return live
+
+    def _note_repair(self, child: Child, before: Manifest, paths: list[str]) -> None:
+        _log.info(
+            "applied %s %s: %s differed", child.kind.name, key_of(before), ", ".join(paths[:5]) or "managed fields"
+        )
+
+    def _stored(self, kind: Kind, manifest: Manifest) -> Manifest:
+        self._record(kind, manifest)
+        return manifest
+
+    async def _in_the_way(self, kind: Kind, key: Key, live: Manifest) -> None:
+        service = key_of(self._observed.service)
+        for owner in objects_at(live, "metadata", "ownerReferences"):
+            if owner.get("kind") == INFERENCE_SERVICE.name and owner.get("name") == service.name:
+                # Left by an InferenceService of this name that is gone; the garbage collector may be slow or absent.
+                self._writes += 1
+                await self._client.delete(kind, key, uid=uid_of(live))
+                raise ApiError(409, "Conflict", f"{kind.name} {key} of the former service is being deleted")
+        self._problems.append(
+            Problem(
+                Reason.NAME_CONFLICT,
+                f"{kind.name} {key.name!r} exists and does not belong to this InferenceService, so it was not touched",
+                f"{kind.name}/{key.name}",
+                transient=False,
+            )
+        )
+
+
+def _refused(child: Child, error: ApiError) -> Problem:
+    name = key_of(child.manifest).name
+    location = f"{child.kind.name}/{name}"
+    text = f"the API server refused {child.kind.name} {name!r}: {error.message}"
+    if error.status == 403 and "exceeded quota" in error.message:
+        return Problem(Reason.QUOTA_EXCEEDED, text, location)
+    if error.status == 403:
+        return Problem(Reason.FORBIDDEN, text, location)
+    return Problem(Reason.REFUSED, text, location, transient=False)

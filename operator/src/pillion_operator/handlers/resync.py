@@ -1,0 +1,122 @@
+"""The periodic list that decides what exists.
+
+A watch that breaks with deletions in the gap never tells of them, and a watch can go silent without breaking. So every
+minute the metadata of all objects is listed, and what differs from the caches is read or dropped. A difference that
+the watch delivers within two seconds was only on its way; one that it does not was missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from pillion_operator.observe.store import newer
+from pillion_operator.state.kinds import LABELLED
+from pillion_operator.state.manifest import key_of, uid_of, version_of
+from pillion_operator.state.names import OWNER_LABEL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pillion_operator.client.kubernetes import KubernetesClient, Listing
+    from pillion_operator.observe.store import Store
+    from pillion_operator.state.kinds import Kind
+    from pillion_operator.state.manifest import Key, Manifest
+
+__all__ = ["Resync"]
+
+_log: Final = logging.getLogger(__name__)
+#: What a healthy watch needs at most to deliver a change.
+_DELIVERY_SECONDS: Final = 2.0
+
+
+class Resync:
+    """Lists every kind and corrects the caches."""
+
+    def __init__(
+        self,
+        client: KubernetesClient,
+        store: Store,
+        kinds: Sequence[Kind],
+        namespaces: Sequence[str],
+        changed: Callable[[Kind, Manifest], None],
+    ) -> None:
+        """Prepare; `changed` is told of every object that was found new, changed or gone."""
+        self._client = client
+        self._store = store
+        self._kinds = tuple(kinds)
+        self._namespaces = tuple(namespaces) or ("",)
+        self._changed = changed
+
+    async def fill(self) -> None:
+        """List everything in full and take it over: at the start, and when this replica begins to lead.
+
+        Raises:
+            ApiError: the API server could not be asked.
+        """
+        for kind in self._kinds:
+            for namespace in self._spaces(kind):
+                listing = await self._list(kind, namespace, metadata_only=False)
+                for item in listing.items:
+                    if self._store.record(kind, item):
+                        self._changed(kind, item)
+                self._drop(kind, self._gone(kind, namespace, listing))
+
+    async def correct(self) -> dict[Kind, int]:
+        """List metadata, correct what the watches missed, and return how much that was, by kind.
+
+        Raises:
+            ApiError: the API server could not be asked.
+        """
+        missed: dict[Kind, int] = {}
+        for kind in self._kinds:
+            for namespace in self._spaces(kind):
+                number = await self._correct(kind, namespace)
+                if number:
+                    missed[kind] = missed.get(kind, 0) + number
+        return missed
+
+    async def _correct(self, kind: Kind, namespace: str) -> int:
+        listing = await self._list(kind, namespace, metadata_only=True)
+        if not self._stale(kind, listing) and not self._gone(kind, namespace, listing):
+            return 0
+        await asyncio.sleep(_DELIVERY_SECONDS)
+        stale, gone = self._stale(kind, listing), self._gone(kind, namespace, listing)
+        for key in stale:
+            fresh = await self._client.get(kind, key)
+            if fresh is not None and self._store.record(kind, fresh):
+                self._changed(kind, fresh)
+        self._drop(kind, gone)
+        if stale or gone:
+            _log.warning("the watch of %s had missed %d changes and %d deletions", kind.plural, len(stale), len(gone))
+        return len(stale) + len(gone)
+
+    def _spaces(self, kind: Kind) -> Sequence[str]:
+        return self._namespaces if kind.namespaced else ("",)
+
+    async def _list(self, kind: Kind, namespace: str, *, metadata_only: bool) -> Listing:
+        selector = OWNER_LABEL if kind in LABELLED else ""
+        return await self._client.list(kind, namespace, label_selector=selector, metadata_only=metadata_only)
+
+    def _stale(self, kind: Kind, listing: Listing) -> list[Key]:
+        """Return the objects of the list that the caches lack or have in an older version."""
+        found: list[Key] = []
+        for item in listing.items:
+            known = self._store.get(kind, key_of(item))
+            if known is None or newer(version_of(item), version_of(known)):
+                found.append(key_of(item))
+        return found
+
+    def _gone(self, kind: Kind, namespace: str, listing: Listing) -> list[Manifest]:
+        """Return cached objects that the list lacks and that are not newer than it."""
+        listed = {uid_of(item) for item in listing.items}
+        known = self._store.all(kind, namespace)
+        return [
+            found for found in known if uid_of(found) not in listed and not newer(version_of(found), listing.version)
+        ]
+
+    def _drop(self, kind: Kind, gone: Sequence[Manifest]) -> None:
+        for manifest in gone:
+            if self._store.forget(kind, key_of(manifest), uid_of(manifest)) is not None:
+                self._changed(kind, manifest)

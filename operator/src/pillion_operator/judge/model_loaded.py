@@ -1,0 +1,59 @@
+"""ModelLoaded: whether the newest version's model is in memory, as the pods say it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from pillion_operator.judge.facts import Facts, Verdict, is_ready, revision
+from pillion_operator.state.reasons import Reason
+
+if TYPE_CHECKING:
+    from pillion_operator.state.manifest import Manifest
+    from pillion_operator.state.plan import Problem
+
+TYPE: Final = "ModelLoaded"
+LOAD_FAILURES: Final = frozenset({Reason.UNSAFE_FORMAT, Reason.MODEL_LOAD_FAILED, Reason.CRASH_LOOP_BACK_OFF})
+
+State = Literal["Pending", "Loading", "Loaded", "FailedToLoad"]
+
+
+def judge(facts: Facts) -> Verdict:
+    """Judge: a pod is ready only while its model is loaded, so readiness is the word that counts."""
+    if facts.service.spec.predictor.serving_model is None:
+        return Verdict(TYPE, "Unknown", Reason.NOT_MANAGED, "The containers bring their own model.")
+    state = target_state(facts)
+    if state == "Loaded":
+        ready = sum(is_ready(pod) for pod in newest_pods(facts))
+        return Verdict(TYPE, "True", Reason.LOADED, f"Loaded in {ready} {'pod' if ready == 1 else 'pods'}.")
+    if state == "FailedToLoad":
+        problem = load_problem(facts)
+        if problem is not None:
+            return Verdict(TYPE, "False", problem.reason, problem.sentence)
+    if facts.desired.replicas.most == 0:
+        return Verdict(TYPE, "False", Reason.STOPPED, "There are no pods.")
+    return Verdict(TYPE, "False", Reason.STARTING, "No pod of the newest version is ready yet.")
+
+
+def newest_pods(facts: Facts) -> list[Manifest]:
+    """Return the pods of the version that the Deployment now asks for."""
+    return [pod for pod in facts.observed.pods if revision(pod) == facts.deployment.revision]
+
+
+def load_problem(facts: Facts) -> Problem | None:
+    """Return what keeps the model from being loaded."""
+    return facts.problems[0] if facts.problems else None
+
+
+def target_state(facts: Facts) -> State:
+    """Return the state of the model that the manifest asks for."""
+    pods = newest_pods(facts)
+    if any(is_ready(pod) for pod in pods):
+        return "Loaded"
+    if facts.problems:
+        return "FailedToLoad"
+    return "Loading" if pods else "Pending"
+
+
+def active_state(facts: Facts) -> State:
+    """Return the state of the model that answers now, of whatever version."""
+    return "Loaded" if any(is_ready(pod) for pod in facts.observed.pods) else target_state(facts)

@@ -1,0 +1,42 @@
+"""PredictorReady: whether the predictor answers, as the manifest asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pillion_operator.judge.facts import Facts, Verdict
+from pillion_operator.state.reasons import Reason
+
+if TYPE_CHECKING:
+    from pillion_operator.state.plan import Problem
+
+TYPE: Final = "PredictorReady"
+
+
+def judge(facts: Facts) -> Verdict:
+    """Judge: any problem of the newest version makes it False, even while an older version serves on."""
+    deployment = facts.deployment
+    if facts.desired.replicas.most == 0:
+        return Verdict(TYPE, "False", Reason.STOPPED, "Stopped by the annotation; remove it to start again.")
+    if facts.problems:
+        return Verdict(TYPE, "False", facts.problems[0].reason, _message(facts, facts.problems[0]))
+    if not deployment.exists or not deployment.current:
+        return Verdict(TYPE, "False", Reason.STARTING, "The Deployment has been applied; no pod has been made yet.")
+    if deployment.available < deployment.wanted or deployment.wanted == 0:
+        text = f"{deployment.available} of {deployment.wanted} pods are available."
+        return Verdict(TYPE, "False", Reason.STARTING, text)
+    text = f"{deployment.available} of {deployment.wanted} pods are available"
+    text += f"; note that {facts.warnings[0].sentence}" if facts.warnings else "."
+    return Verdict(TYPE, "True", Reason.READY, text)
+
+
+def _message(facts: Facts, problem: Problem) -> str:
+    serving = facts.deployment.available
+    if not serving or not facts.deployment.current:
+        return _capital(problem.sentence)
+    pods = "1 pod serves" if serving == 1 else f"{serving} pods serve"
+    return f"{_capital(problem.sentence)} Meanwhile {pods} on."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,31 @@
+"""Reconciling: whether the cluster is still on its way to what the manifest says. Source: kstatus, "Reconciling"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pillion_operator.judge import ready, stalled
+from pillion_operator.judge.facts import Verdict
+from pillion_operator.state.reasons import Reason
+
+if TYPE_CHECKING:
+    from pillion_operator.judge.facts import Facts
+
+TYPE: Final = "Reconciling"
+
+
+def judge(facts: Facts) -> Verdict:
+    """Judge: True until rolled out and ready, unless somebody's help is needed first."""
+    stuck = stalled.judge(facts)
+    if stuck.status == "True":
+        return Verdict(TYPE, "False", stuck.reason, "Waiting for somebody to act; see Stalled.")
+    if facts.desired.replicas.most == 0:
+        left = facts.deployment.total
+        text = f"{left} pods are left." if left else "Stopped."
+        return Verdict(TYPE, "True" if left else "False", Reason.STOPPING if left else Reason.STOPPED, text)
+    whole = ready.judge(facts)
+    if whole.status != "True":
+        return Verdict(TYPE, "True", whole.reason, whole.message)
+    if not facts.deployment.rolled_out:
+        return Verdict(TYPE, "True", Reason.PROGRESSING, "A rollout is on its way.")
+    return Verdict(TYPE, "False", Reason.SETTLED, "The cluster is as the manifest says.")

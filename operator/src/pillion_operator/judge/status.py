@@ -1,0 +1,166 @@
+"""The whole status: every condition, and the facts that columns and clients read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pillion_operator.judge import (
+    fields_honoured,
+    model_loaded,
+    predictor_ready,
+    progressing,
+    ready,
+    reconciling,
+    routes_ready,
+    stalled,
+    stopped,
+)
+from pillion_operator.judge.certificates import certificate_problems
+from pillion_operator.judge.facts import Facts, Verdict, deployment_facts, is_ready, refused_pods, revision
+from pillion_operator.judge.model_loaded import active_state, newest_pods, target_state
+from pillion_operator.judge.pods import pod_problems
+from pillion_operator.judge.reports import report_problems
+from pillion_operator.state.manifest import array, generation_of, objects_at, text_at
+from pillion_operator.state.names import predictor_name
+from pillion_operator.state.reasons import Reason
+
+if TYPE_CHECKING:
+    from pillion.resources import InferenceService, JsonObject
+    from pillion_operator.state.observed import Observed, Outcome
+    from pillion_operator.state.plan import Desired, Problem
+
+__all__ = ["JUDGES", "facts_of", "status_of", "verdicts"]
+
+JUDGES: Final = (
+    ready, predictor_ready, routes_ready, model_loaded, progressing, stopped, reconciling, stalled, fields_honoured,
+)  # fmt: skip
+
+
+def facts_of(service: InferenceService, observed: Observed, desired: Desired, outcome: Outcome) -> Facts:
+    """Digest what was observed and done. What explains the state best comes first among the problems."""
+    deployment = deployment_facts(observed, predictor_name(service.metadata.name or ""))
+    certificates = certificate_problems(observed.certificates, observed.now)
+    # What is missing keeps new pods from starting; pods that run already have it mounted.
+    healthy = deployment.rolled_out and deployment.wanted > 0
+    blocking = [p for p in certificates if not healthy or p.reason == Reason.CERTIFICATE_EXPIRED]
+    stopped_ = desired.replicas.most == 0
+    newest = [pod for pod in observed.pods if revision(pod) == deployment.revision]
+    problems: list[Problem] = [desired.problem] if desired.problem else []
+    problems += outcome.problems
+    if not stopped_:
+        problems += blocking
+        problems += () if healthy else observed.missing
+        # A pod's own account is more exact than the storm of restarts that follows from it.
+        problems += report_problems(observed.reports)
+        problems += pod_problems(newest)
+        problems += [refused_pods(deployment.pods_refused)] if deployment.pods_refused else []
+    warnings = tuple(p for p in (*certificates, *observed.missing) if p not in problems)
+    return Facts(service, observed, desired, outcome, deployment, tuple(problems), warnings)
+
+
+def verdicts(facts: Facts) -> tuple[Verdict, ...]:
+    """Return every condition."""
+    return tuple(module.judge(facts) for module in JUDGES)
+
+
+def status_of(facts: Facts, timestamp: str) -> JsonObject:
+    """Return the status to write; conditions that did not change keep the time of their last change."""
+    generation = generation_of(facts.observed.service)
+    before = {text_at(c, "type"): c for c in objects_at(facts.observed.service, "status", "conditions")}
+    conditions = [_condition(verdict, before.get(verdict.type), generation, timestamp) for verdict in verdicts(facts)]
+    deployment, endpoints = facts.deployment, facts.desired.endpoints
+    status: JsonObject = {
+        "observedGeneration": generation,
+        "conditions": array(conditions),
+        "deploymentMode": "Standard",
+        "replicas": {
+            "ready": deployment.ready,
+            "desired": deployment.wanted,
+            "updated": deployment.updated,
+            "summary": f"{deployment.ready}/{deployment.wanted}",
+        },
+        "components": {"predictor": _component(facts)},
+    }
+    if facts.has_service:
+        status |= {"url": endpoints.url, "address": {"url": endpoints.url}}
+    model = _model_status(facts, timestamp)
+    if model:
+        status["modelStatus"] = model
+    choice = facts.desired.choice
+    if choice is not None:
+        status["runtime"] = {"kind": choice.kind, "name": choice.name, "reason": choice.why}
+        field = "clusterServingRuntimeName" if choice.kind == "ClusterServingRuntime" else "servingRuntimeName"
+        status[field] = choice.name
+    return status
+
+
+def _condition(verdict: Verdict, before: JsonObject | None, generation: int, timestamp: str) -> JsonObject:
+    unchanged = before is not None and before.get("status") == verdict.status
+    since = text_at(before, "lastTransitionTime") if before is not None and unchanged else timestamp
+    return {
+        "type": verdict.type,
+        "status": verdict.status,
+        "reason": str(verdict.reason),
+        "message": verdict.message[:1].upper() + verdict.message[1:],
+        "lastTransitionTime": since or timestamp,
+        "observedGeneration": generation,
+    }
+
+
+def _component(facts: Facts) -> JsonObject:
+    endpoints, deployment = facts.desired.endpoints, facts.deployment
+    component: JsonObject = {}
+    if facts.has_service:
+        component |= {"url": endpoints.url, "restUrl": endpoints.url, "address": {"url": endpoints.url}}
+        component |= {"grpcUrl": endpoints.grpc_url} if endpoints.grpc_url else {}
+    if deployment.revision:
+        component["latestCreatedRevision"] = deployment.revision
+    ready_revision = deployment.revision if any(is_ready(pod) for pod in newest_pods(facts)) else ""
+    before = facts.service.status.components if facts.service.status else None
+    if not ready_revision and before and "predictor" in before:
+        ready_revision = before["predictor"].latest_ready_revision or ""
+    if ready_revision:
+        component["latestReadyRevision"] = ready_revision
+    return component
+
+
+def _model_status(facts: Facts, timestamp: str) -> JsonObject:
+    if facts.service.spec.predictor.serving_model is None or facts.desired.replicas.most == 0:
+        return {}
+    target, active = target_state(facts), active_state(facts)
+    invalid = facts.desired.problem is not None
+    failed = target == "FailedToLoad"
+    done = target == "Loaded" and facts.deployment.rolled_out
+    transition = "InvalidSpec" if invalid else "BlockedByFailedLoad" if failed else "UpToDate" if done else "InProgress"
+    pods = newest_pods(facts)
+    status: JsonObject = {
+        "transitionStatus": transition,
+        "states": {"activeModelState": active, "targetModelState": target},
+        "copies": {
+            "totalCopies": sum(is_ready(pod) for pod in pods),
+            "failedCopies": len({p.location for p in facts.problems if p.location in {_name(pod) for pod in pods}}),
+        },
+    }
+    if facts.problems:
+        status["lastFailureInfo"] = _failure(facts, facts.problems[0], timestamp)
+    libraries = next((report.libraries for report in facts.observed.reports if report.libraries), {})
+    if libraries:
+        status["libraries"] = {which: dict(versions) for which, versions in libraries.items() if versions}
+    return status
+
+
+def _failure(facts: Facts, problem: Problem, timestamp: str) -> JsonObject:
+    failure: JsonObject = {"reason": str(problem.reason), "message": problem.sentence}
+    if problem.location:
+        failure["location"] = problem.location
+    if problem.exit_code is not None:
+        failure["exitCode"] = problem.exit_code
+    before = facts.service.status.model_status if facts.service.status else None
+    known = before.last_failure_info if before else None
+    same = known is not None and known.reason == problem.reason and known.message == problem.sentence
+    failure["time"] = known.time if known is not None and same and known.time else timestamp
+    return failure
+
+
+def _name(pod: JsonObject) -> str:
+    return text_at(pod, "metadata", "name")

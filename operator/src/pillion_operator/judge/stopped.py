@@ -1,0 +1,22 @@
+"""Stopped: whether the author asked for no pods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pillion_operator.judge.facts import Verdict
+from pillion_operator.state.reasons import Reason
+
+if TYPE_CHECKING:
+    from pillion_operator.judge.facts import Facts
+
+TYPE: Final = "Stopped"
+
+
+def judge(facts: Facts) -> Verdict:
+    """Judge by the annotation, and by whether pods are left."""
+    if facts.desired.replicas.most != 0:
+        return Verdict(TYPE, "False", Reason.RUNNING, "The service is meant to run.")
+    if facts.deployment.total:
+        return Verdict(TYPE, "False", Reason.STOPPING, f"{facts.deployment.total} pods are left.")
+    return Verdict(TYPE, "True", Reason.STOPPED, "There are no pods, as the annotation asks.")

@@ -1,0 +1,141 @@
+"""Objects that a manifest refers to and that are not watched: Secrets, ServiceAccounts, sources of models.
+
+They are read by name only, never listed or watched, and remembered briefly. Secrets are kept as facts, not as values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from pillion.storage.errors import StorageError
+from pillion.storage.uri import parse_uri
+from pillion_operator.builders.credentials import SecretSummary, StorageCredentials, credentials_from
+from pillion_operator.observe.certificates import authority_facts, server_facts
+from pillion_operator.observe.remembered import Remembered
+from pillion_operator.state.kinds import CONFIG_MAP, PERSISTENT_VOLUME_CLAIM, SECRET, SERVICE_ACCOUNT
+from pillion_operator.state.manifest import Key, annotations_of, object_at, objects_at, text_at
+from pillion_operator.state.plan import Problem
+from pillion_operator.state.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pillion.resources import InferenceService
+    from pillion_operator.client.kubernetes import KubernetesClient
+    from pillion_operator.state.observed import CertificateFacts
+
+__all__ = ["ReferenceReader", "References"]
+
+_REMOTE: Final = frozenset({"s3", "gs", "az", "http", "https"})
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What the objects that a manifest refers to come to."""
+
+    certificates: tuple[CertificateFacts, ...] = ()
+    credentials: StorageCredentials = field(default_factory=StorageCredentials)
+    missing: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """A ServiceAccount's Secrets, as far as credentials go."""
+
+    found: bool
+    secrets: tuple[SecretSummary, ...] = ()
+
+
+class ReferenceReader:
+    """Reads what a manifest refers to."""
+
+    def __init__(self, client: KubernetesClient, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._facts: Remembered[CertificateFacts] = Remembered(clock)
+        self._accounts: Remembered[_Account] = Remembered(clock)
+        self._there: Remembered[bool] = Remembered(clock)
+
+    async def read(self, service: InferenceService, *, healthy: bool) -> References:
+        """Return what the manifest's references come to; sources are not looked at while everything runs."""
+        certificates = await self._certificates(service)
+        credentials, missing = await self._credentials(service)
+        if not healthy:
+            missing += await self._sources(service)
+        return References(certificates, credentials, missing)
+
+    async def _certificates(self, service: InferenceService) -> tuple[CertificateFacts, ...]:
+        tls, namespace = service.spec.predictor.tls, service.metadata.namespace or ""
+        facts: list[CertificateFacts] = []
+        if tls and tls.secret_name:
+            facts.append(await self._certificate("server", Key(namespace, tls.secret_name)))
+        if tls and tls.client_ca_secret_name:
+            facts.append(await self._certificate("authority", Key(namespace, tls.client_ca_secret_name)))
+        return tuple(facts)
+
+    async def _certificate(self, role: str, key: Key) -> CertificateFacts:
+        known = self._facts.get((role, key))
+        if known is not None:
+            return known
+        secret = await self._client.get(SECRET, key)
+        facts = (server_facts if role == "server" else authority_facts)(key.name, secret)
+        return self._facts.put((role, key), facts, found=facts.found)
+
+    async def _credentials(self, service: InferenceService) -> tuple[StorageCredentials, tuple[Problem, ...]]:
+        predictor, namespace = service.spec.predictor, service.metadata.namespace or ""
+        named = predictor.service_account_name or predictor.service_account
+        if _scheme(service) not in _REMOTE and not named:
+            return StorageCredentials(), ()
+        account = await self._account(Key(namespace, named or "default"))
+        if not account.found and named:
+            text = f"ServiceAccount {named!r}, named in predictor.serviceAccountName, is not there"
+            return StorageCredentials(), (Problem(Reason.SERVICE_ACCOUNT_NOT_FOUND, text, named),)
+        return credentials_from(account.secrets), ()
+
+    async def _account(self, key: Key) -> _Account:
+        known = self._accounts.get(key)
+        if known is not None:
+            return known
+        stored = await self._client.get(SERVICE_ACCOUNT, key)
+        if stored is None:
+            return self._accounts.put(key, _Account(found=False), found=False)
+        secrets: list[SecretSummary] = []
+        for entry in objects_at(stored, "secrets"):
+            name = text_at(entry, "name")
+            secret = await self._client.get(SECRET, Key(key.namespace, name)) if name else None
+            if secret is not None:
+                secrets.append(SecretSummary(name, annotations_of(secret), frozenset(object_at(secret, "data"))))
+        return self._accounts.put(key, _Account(found=True, secrets=tuple(secrets)), found=True)
+
+    async def _sources(self, service: InferenceService) -> tuple[Problem, ...]:
+        model = service.spec.predictor.serving_model
+        if model is None or not model.storage_uri:
+            return ()
+        try:
+            uri = parse_uri(model.storage_uri)
+        except StorageError:
+            return ()
+        kinds = {
+            "configmap": (CONFIG_MAP, Reason.CONFIG_MAP_NOT_FOUND),
+            "pvc": (PERSISTENT_VOLUME_CLAIM, Reason.CLAIM_NOT_FOUND),
+        }
+        if uri.scheme not in kinds:
+            return ()
+        kind, reason = kinds[uri.scheme]
+        key = Key(service.metadata.namespace or "", uri.authority)
+        there = self._there.get((kind, key))
+        if there is None:
+            there = await self._client.get(kind, key) is not None
+            self._there.put((kind, key), there, found=there)
+        text = f"{kind.name} {uri.authority!r}, named in storageUri, is not there"
+        return () if there else (Problem(reason, text, uri.authority),)
+
+
+def _scheme(service: InferenceService) -> str:
+    model = service.spec.predictor.serving_model
+    if model is None or not model.storage_uri:
+        return ""
+    try:
+        return parse_uri(model.storage_uri).scheme
+    except StorageError:
+        return ""

@@ -1,0 +1,139 @@
+"""The caches: what the watches delivered, what our own writes answered, and what the periodic lists corrected.
+
+Three sources feed it, in any order, so every entry is guarded by its resource version: what is older never replaces
+what is newer, and what was deleted never comes back under the same uid.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from typing import TYPE_CHECKING, Final
+
+from pillion_operator.state.kinds import INFERENCE_SERVICE, LABELLED, POD, Kind
+from pillion_operator.state.manifest import (
+    Key,
+    Manifest,
+    controller_uid,
+    is_deleting,
+    key_of,
+    labels_of,
+    object_at,
+    uid_of,
+    version_of,
+)
+from pillion_operator.state.names import OWNER_LABEL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["Store", "newer", "owner_of"]
+
+_REMEMBERED_DELETIONS: Final = 10_000
+#: Parts of a pod's spec that nothing here reads; they are most of its size.
+_POD_PARTS: Final = ("containers", "initContainers", "volumes", "affinity", "tolerations", "topologySpreadConstraints")
+
+
+def newer(left: str, right: str) -> bool:
+    """Whether resource version `left` is newer; versions of one API server are ordered numbers."""
+    try:
+        return int(left) > int(right or 0)
+    except ValueError:
+        return left != right
+
+
+def owner_of(manifest: Manifest) -> Key | None:
+    """Return the key of the InferenceService that a labelled object belongs to."""
+    name = labels_of(manifest).get(OWNER_LABEL)
+    return Key(key_of(manifest).namespace, name) if name else None
+
+
+class Store:
+    """Objects by kind and key, and labelled objects by the InferenceService they belong to."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Kind, dict[Key, Manifest]] = defaultdict(dict)
+        self._owned: dict[Kind, dict[Key, set[Key]]] = defaultdict(lambda: defaultdict(set))
+        self._deleted: OrderedDict[str, None] = OrderedDict()
+
+    def get(self, kind: Kind, key: Key) -> Manifest | None:
+        """Return the object, None where it is not known."""
+        return self._objects[kind].get(key)
+
+    def all(self, kind: Kind, namespace: str = "") -> list[Manifest]:
+        """Return every known object of the kind, in one namespace where given."""
+        objects = self._objects[kind]
+        return [found for key, found in objects.items() if not namespace or key.namespace == namespace]
+
+    def keys(self, kind: Kind) -> list[Key]:
+        """Return the keys of every known object of the kind."""
+        return list(self._objects[kind])
+
+    def count(self, kind: Kind) -> int:
+        """Return how many objects of the kind are known."""
+        return len(self._objects[kind])
+
+    def owned(self, kind: Kind, owner: Key) -> list[Manifest]:
+        """Return the objects that carry the label of that InferenceService."""
+        objects = self._objects[kind]
+        return [objects[key] for key in sorted(self._owned[kind].get(owner, ())) if key in objects]
+
+    def children(self, owner: Manifest, kinds: Iterable[Kind]) -> Mapping[Kind, Mapping[str, Manifest]]:
+        """Return, by kind and name, the labelled objects that this very InferenceService controls."""
+        key, uid = key_of(owner), uid_of(owner)
+        return {
+            kind: {key_of(found).name: found for found in self.owned(kind, key) if controller_uid(found) == uid}
+            for kind in kinds
+        }
+
+    def record(self, kind: Kind, manifest: Manifest) -> bool:
+        """Take the object over unless something newer is known; return whether it was taken."""
+        key, uid = key_of(manifest), uid_of(manifest)
+        known = self._objects[kind].get(key)
+        if uid in self._deleted or (known is not None and not newer(version_of(manifest), version_of(known))):
+            return False
+        if known is not None:
+            self._unlink(kind, key, known)
+        trimmed = _trim(kind, manifest)
+        self._objects[kind][key] = trimmed
+        owner = owner_of(trimmed) if kind in LABELLED else None
+        if owner is not None:
+            self._owned[kind][owner].add(key)
+        return True
+
+    def forget(self, kind: Kind, key: Key, uid: str = "") -> Manifest | None:
+        """Drop the object, if it is still the one with that uid, and return it."""
+        if uid:
+            self._deleted[uid] = None
+            while len(self._deleted) > _REMEMBERED_DELETIONS:
+                self._deleted.popitem(last=False)
+        known = self._objects[kind].get(key)
+        if known is None or (uid and uid_of(known) != uid):
+            return None
+        del self._objects[kind][key]
+        self._unlink(kind, key, known)
+        return known
+
+    def _unlink(self, kind: Kind, key: Key, known: Manifest) -> None:
+        owner = owner_of(known) if kind in LABELLED else None
+        if owner is not None:
+            siblings = self._owned[kind][owner]
+            siblings.discard(key)
+            if not siblings:
+                del self._owned[kind][owner]
+
+
+def _trim(kind: Kind, manifest: Manifest) -> Manifest:
+    """Return the object without what is never read; memory goes with the number of services."""
+    if kind not in {POD, INFERENCE_SERVICE}:
+        return manifest
+    metadata = {field: value for field, value in object_at(manifest, "metadata").items() if field != "managedFields"}
+    trimmed: Manifest = {**manifest, "metadata": metadata}
+    if kind is POD:
+        spec = object_at(manifest, "spec")
+        trimmed["spec"] = {field: value for field, value in spec.items() if field not in _POD_PARTS}
+    return trimmed
+
+
+def is_live(manifest: Manifest | None) -> bool:
+    """Whether there is an object that is not on its way out."""
+    return manifest is not None and not is_deleting(manifest)

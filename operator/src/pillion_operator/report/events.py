@@ -1,0 +1,123 @@
+"""Events: sentences for `kubectl describe`, each once, repeated ones counted."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from pillion_operator.client.errors import ApiError
+from pillion_operator.state.kinds import EVENT
+from pillion_operator.state.manifest import Key, Manifest, condition_of, key_of, number_at, text_at, uid_of
+from pillion_operator.state.names import FIELD_MANAGER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pillion.resources.base import JsonObject
+    from pillion_operator.client.kubernetes import KubernetesClient
+    from pillion_operator.state.observed import Outcome
+
+__all__ = ["EventWriter", "Happening", "happenings"]
+
+_log: Final = logging.getLogger(__name__)
+_MESSAGE_LIMIT: Final = 1000
+#: The same sentence about the same object is not repeated sooner.
+_QUIET_SECONDS: Final = 60.0
+_REMEMBERED: Final = 4096
+_GOOD: Final = frozenset({"Starting", "Stopped"})
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something worth an event."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+def happenings(service: Manifest, status: JsonObject, outcome: Outcome) -> tuple[Happening, ...]:
+    """Return what happened between the stored status and the new one. Pure."""
+    found: list[Happening] = []
+    if outcome.created:
+        found.append(Happening("Created", f"Created {', '.join(outcome.created)}."))
+    found += [Happening("Repaired", f"{text[:1].upper()}{text[1:]}.") for text in outcome.repaired]
+    after = {"status": status}
+    for kind in ("Ready", "FieldsHonoured"):
+        old, new = condition_of(service, kind), condition_of(after, kind)
+        changed = (old.get("status"), old.get("reason")) != (new.get("status"), new.get("reason"))
+        reason, good = text_at(new, "reason"), new.get("status") == "True"
+        if changed and not (good and kind == "FieldsHonoured") and (good or reason not in _GOOD):
+            found.append(Happening(reason, text_at(new, "message"), warning=not good))
+    return tuple(found)
+
+
+class EventWriter:
+    """Posts events; one that cannot be posted is logged and let go."""
+
+    def __init__(self, client: KubernetesClient, identity: str, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._identity = identity
+        self._clock = clock
+        self._posted: dict[str, float] = {}
+
+    async def post(self, service: Manifest, happening: Happening) -> None:
+        """Post an event about the InferenceService."""
+        message = happening.message[:_MESSAGE_LIMIT]
+        identity = "\0".join((uid_of(service), happening.reason, message))
+        name = f"{key_of(service).name}.{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+        if self._clock() < self._posted.get(name, float("-inf")) + _QUIET_SECONDS:
+            return
+        if len(self._posted) >= _REMEMBERED:
+            self._posted.clear()
+        self._posted[name] = self._clock()
+        key = Key(key_of(service).namespace, name)
+        try:
+            await self._client.create(EVENT, self._event(service, key, happening, message))
+        except ApiError as error:
+            if error.conflict:
+                await self._count(key)
+            else:
+                _log.warning("an event about %s could not be posted: %s", key_of(service), error)
+
+    async def _count(self, key: Key) -> None:
+        """Say that it happened again."""
+        try:
+            known = await self._client.get(EVENT, key)
+            if known is not None:
+                patch: Manifest = {"count": number_at(known, "count", default=1) + 1, "lastTimestamp": _now()}
+                await self._client.merge(EVENT, key, patch)
+        except ApiError as error:
+            _log.warning("event %s could not be counted: %s", key, error)
+
+    def _event(self, service: Manifest, key: Key, happening: Happening, message: str) -> Manifest:
+        now = _now()
+        return {
+            "apiVersion": EVENT.api_version,
+            "kind": EVENT.name,
+            "metadata": {"namespace": key.namespace, "name": key.name},
+            "involvedObject": {
+                "apiVersion": service.get("apiVersion"),
+                "kind": service.get("kind"),
+                "namespace": key.namespace,
+                "name": key_of(service).name,
+                "uid": uid_of(service),
+                "resourceVersion": text_at(service, "metadata", "resourceVersion"),
+            },
+            "reason": happening.reason,
+            "message": message,
+            "type": "Warning" if happening.warning else "Normal",
+            "source": {"component": FIELD_MANAGER},
+            "reportingComponent": FIELD_MANAGER,
+            "reportingInstance": self._identity[:128],
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,63 @@
+"""Writing the status: once, and only what changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pillion_operator.client.errors import ApiError
+from pillion_operator.state.kinds import INFERENCE_SERVICE
+from pillion_operator.state.manifest import key_of, object_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pillion.resources.base import JsonObject
+    from pillion_operator.client.kubernetes import KubernetesClient
+    from pillion_operator.state.kinds import Kind
+    from pillion_operator.state.manifest import Manifest
+
+__all__ = ["StatusWriter", "merge_patch"]
+
+_ABSENT: Final = object()
+
+
+def merge_patch(before: JsonObject, after: JsonObject) -> JsonObject:
+    """Return the patch that turns `before` into `after`, empty where they are equal. Source: RFC 7386."""
+    patch: JsonObject = {field: None for field in before if field not in after}
+    for field, value in after.items():
+        known = before.get(field, _ABSENT)
+        if isinstance(value, dict) and isinstance(known, dict):
+            inner = merge_patch(known, value)
+            if inner:
+                patch[field] = inner
+        elif known != value:
+            patch[field] = value
+    return patch
+
+
+class StatusWriter:
+    """Writes the status of InferenceServices."""
+
+    def __init__(self, client: KubernetesClient, record: Callable[[Kind, Manifest], object]) -> None:
+        self._client = client
+        self._record = record
+
+    async def write(self, service: Manifest, status: JsonObject) -> bool:
+        """Write what differs from the stored status; return whether anything did.
+
+        Raises:
+            ApiError: the write failed for another reason than that the object is gone.
+        """
+        patch = merge_patch(object_at(service, "status"), status)
+        if not patch:
+            return False
+        try:
+            stored = await self._client.merge(
+                INFERENCE_SERVICE, key_of(service), {"status": patch}, subresource="status"
+            )
+        except ApiError as error:
+            if error.not_found:
+                return False
+            raise
+        self._record(INFERENCE_SERVICE, stored)
+        return True
