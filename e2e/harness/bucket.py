@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from e2e.harness import manifests
@@ -13,6 +14,21 @@ if TYPE_CHECKING:
 ACCESS_KEY = "AKIAPILLIONE2E"
 SECRET_KEY = "not-a-secret-outside-of-this-namespace"
 _PORT = 8080
+#: Runs in the client pod with AWS's own client. The first call may come before the server listens.
+_CLIENT = """
+import json, sys, boto3, botocore.config
+wanted = json.loads(sys.argv[1])
+s3 = boto3.client(
+    "s3", endpoint_url=wanted["endpoint"], region_name="us-east-1",
+    aws_access_key_id=wanted["key"], aws_secret_access_key=wanted["secret"],
+    config=botocore.config.Config(
+        retries={"total_max_attempts": 10}, connect_timeout=2, s3={"addressing_style": "path"},
+        request_checksum_calculation="when_required",
+    ),
+)
+body = {"Body": sys.stdin.buffer.read()} if wanted["call"] == "put_object" else {}
+getattr(s3, wanted["call"])(**wanted["arguments"], **body)
+"""
 
 
 class Bucket:
@@ -38,15 +54,15 @@ class Bucket:
             manifests.service("s3", _PORT),
         )
         stage.target.kubectl("wait", "pod/s3", f"--namespace={stage.namespace}", "--for=condition=Ready")
-        self._request("PUT", "")
+        self._do("create_bucket")
 
     def put(self, key: str, content: bytes) -> None:
         """Store an object."""
-        self._request("PUT", key, content)
+        self._do("put_object", content, Key=key)
 
     def delete(self, key: str) -> None:
         """Delete an object."""
-        self._request("DELETE", key)
+        self._do("delete_object", Key=key)
 
     def credentials(self, secret: str, service_account: str) -> list[Manifest]:
         """Return a Secret with the server's keys, in KServe's convention, and a ServiceAccount that names it."""
@@ -66,12 +82,7 @@ class Bucket:
             },
         ]
 
-    def _request(self, method: str, key: str, content: bytes | None = None) -> None:
-        self._stage.client(
-            "curl", "--silent", "--show-error", "--fail-with-body", "--max-time", "20",
-            "--retry", "20", "--retry-delay", "1", "--retry-connrefused", "--retry-all-errors",
-            "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", f"{ACCESS_KEY}:{SECRET_KEY}",
-            "--request", method, *(["--data-binary", "@-"] if content is not None else []),
-            f"{self.endpoint}/{self._name}/{key}",
-            stdin=content,
-        )  # fmt: skip  # option and value read as pairs
+    def _do(self, call: str, content: bytes = b"", **arguments: str) -> None:
+        settings = {"endpoint": self.endpoint, "key": ACCESS_KEY, "secret": SECRET_KEY}
+        wanted = json.dumps({"call": call, "arguments": {"Bucket": self._name, **arguments}, **settings})
+        self._stage.client("python", "-c", _CLIENT, wanted, stdin=content)

@@ -1,4 +1,7 @@
-"""A real Prometheus in the stage's namespace, which finds pods by their prometheus.io annotations."""
+"""A real Prometheus in the stage's namespace, which scrapes the pods that ask for it by prometheus.io annotations.
+
+Debian builds Prometheus without Kubernetes discovery, so the pods are found here, by the rules that everybody uses.
+"""
 
 from __future__ import annotations
 
@@ -10,37 +13,9 @@ from e2e.harness import manifests
 from e2e.harness.release import NAMESPACE
 
 if TYPE_CHECKING:
-    from e2e.harness.manifests import Manifest
     from e2e.harness.stage import Stage
 
 _PORT = 9090
-#: The usual rules for annotations, as the community's chart has them.
-_CONFIGURATION = """\
-global: {{scrape_interval: 2s, scrape_timeout: 2s}}
-scrape_configs:
-  - job_name: pods
-    kubernetes_sd_configs: [{{role: pod, namespaces: {{names: [{namespaces}]}}}}]
-    relabel_configs:
-      - source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape]
-        action: keep
-        regex: "true"
-      - source_labels: [__meta_kubernetes_pod_phase]
-        action: keep
-        regex: Running
-      - source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_path]
-        action: replace
-        target_label: __metrics_path__
-        regex: (.+)
-      - source_labels: [__meta_kubernetes_pod_ip, __meta_kubernetes_pod_annotation_prometheus_io_port]
-        action: replace
-        regex: (.+);(\\d+)
-        replacement: $1:$2
-        target_label: __address__
-      - source_labels: [__meta_kubernetes_namespace]
-        target_label: namespace
-      - source_labels: [__meta_kubernetes_pod_name]
-        target_label: pod
-"""
 
 
 class Prometheus:
@@ -53,20 +28,18 @@ class Prometheus:
     def start(self) -> None:
         """Start it and wait until it answers."""
         stage = self._stage
-        scraped = (stage.namespace, NAMESPACE)
-        text = _CONFIGURATION.format(namespaces=", ".join(scraped))
-        for namespace in scraped:
-            stage.target.kubectl.apply(*self._access(), namespace=namespace)
+        configuration = {
+            "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
+            "scrape_configs": [{"job_name": "pods", "static_configs": self._discovered()}],
+        }
         stage.apply(
-            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "prometheus"}},
-            manifests.config_map("prometheus", text={"prometheus.yml": text}),
+            manifests.config_map("prometheus", text={"prometheus.yml": json.dumps(configuration)}),
             manifests.pod(
                 "prometheus",
                 stage.target.image("prometheus"),
                 arguments=["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/data"],
                 config_maps={"prometheus": "/etc/prometheus"},
                 writable={"data": "/data"},
-                service_account="prometheus",
                 ports=[_PORT],
             ),
             manifests.service("prometheus", _PORT),
@@ -84,20 +57,21 @@ class Prometheus:
         answer: dict[str, Any] = json.loads(done.stdout)
         return {str(series["metric"]): float(series["value"][1]) for series in answer["data"]["result"]}
 
-    def _access(self) -> list[Manifest]:
-        name = f"prometheus-{self._stage.namespace}"
-        return [
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "Role",
-                "metadata": {"name": name},
-                "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}],
-            },
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "RoleBinding",
-                "metadata": {"name": name},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-                "subjects": [{"kind": "ServiceAccount", "name": "prometheus", "namespace": self._stage.namespace}],
-            },
-        ]
+    def _discovered(self) -> list[dict[str, Any]]:
+        """What the usual discovery by annotations finds: address, path and labels of each pod that asks to be scraped."""
+        found = []
+        for namespace in (self._stage.namespace, NAMESPACE):
+            for pod in self._stage.target.kubectl.items("pods", f"--namespace={namespace}"):
+                marks = pod["metadata"].get("annotations", {})
+                if marks.get("prometheus.io/scrape") == "true" and pod["status"].get("podIP"):
+                    found.append(
+                        {
+                            "targets": [f"{pod['status']['podIP']}:{marks['prometheus.io/port']}"],
+                            "labels": {
+                                "__metrics_path__": marks.get("prometheus.io/path", "/metrics"),
+                                "namespace": namespace,
+                                "pod": pod["metadata"]["name"],
+                            },
+                        }
+                    )
+        return found

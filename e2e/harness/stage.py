@@ -92,8 +92,9 @@ class Stage:
         return found
 
     def wait_rolled_out(self, service: str, *, within: float = 150, old_gone: bool = False) -> None:
-        """Wait until every pod of the predictor is ready and of the newest template; `old_gone`: also for the end of the
-        old ones, which drain first.
+        """Wait until every wanted pod is ready and of the newest template.
+
+        `old_gone` also waits for the end of the old pods, which drain first.
         """
 
         def state() -> tuple[dict[str, Any], int]:

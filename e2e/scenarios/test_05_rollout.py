@@ -30,7 +30,7 @@ def test_an_image_change_rolls_without_a_failed_request(
 ) -> None:
     _serve(stage)
     newer = stage.target.image("runtime", "e2e-next")
-    _start(stage, protocols)
+    loads = _start(stage, protocols)
     before = {pod["metadata"]["uid"] for pod in stage.pods("iris")}
 
     start = time.monotonic()
@@ -44,10 +44,8 @@ def test_an_image_change_rolls_without_a_failed_request(
     )
     stage.wait_rolled_out("iris", old_gone=True)
     rolled = time.monotonic() - start
-    result = load.finish(least=requests, within=requests / _RATE + 60)
+    _finish(loads, report, "rollout-image", requests, seconds_to_roll=round(rolled, 1))
 
-    report.add(f"rollout-image-{protocol}", seconds_to_roll=round(rolled, 1), **result.figures())
-    assert (result.failed, result.failures) == (0, {}), result.examples
     assert {newer} == {pod["spec"]["containers"][0]["image"] for pod in stage.pods("iris")}
 
 
@@ -57,7 +55,7 @@ def test_a_model_change_rolls_without_a_failed_request_and_the_new_model_answers
 ) -> None:
     _serve(stage)
     stage.apply(manifests.config_map("iris-next", models.iris(shift=10)))
-    _start(stage, protocols)
+    loads = _start(stage, protocols)
 
     start = time.monotonic()
     stage.patch(
@@ -72,10 +70,8 @@ def test_a_model_change_rolls_without_a_failed_request_and_the_new_model_answers
     )
     stage.wait_rolled_out("iris", old_gone=True)
     rolled = time.monotonic() - start
-    result = load.finish(least=requests, within=requests / _RATE + 60)
+    _finish(loads, report, "rollout-model", requests, seconds_to_roll=round(rolled, 1))
 
-    report.add(f"rollout-model-{protocol}", seconds_to_roll=round(rolled, 1), **result.figures())
-    assert (result.failed, result.failures) == (0, {}), result.examples
     assert stage.predict("iris", scheme="https")["data"] == [10]
 
 
@@ -84,15 +80,12 @@ def test_every_pod_deleted_by_hand_loses_no_request(
     stage: Stage, report: Report, protocols: tuple[str, ...], requests: int
 ) -> None:
     _serve(stage)
-    _start(stage, protocols)
+    loads = _start(stage, protocols)
 
     for pod in stage.pods("iris"):
         stage.delete("pod", pod["metadata"]["name"], "--wait=false")
         stage.wait_rolled_out("iris")
-    result = load.finish(least=20000, within=200)
-
-    report.add(f"pods-deleted-{protocol}", **result.figures())
-    assert (result.failed, result.failures) == (0, {}), result.examples
+    _finish(loads, report, "pods-deleted", requests)
 
 
 @pytest.mark.full

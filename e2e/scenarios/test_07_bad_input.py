@@ -186,7 +186,7 @@ def test_the_reason_stands_in_kubectl_get(bad: Stage, name: str) -> None:
     [
         ({"minReplicas": 3, "maxReplicas": 1}, "maxReplicas"),
         ({"sklearn": {"storageUri": "s3://a/b"}, "onnx": {"storageUri": "s3://a/b"}}, "one"),
-        ({"model": {"modelFormat": {"name": "sklearn"}, "storageUri": "s3://a/b", "allowPickel": True}}, "allowPickel"),
+        ({"sklearn": {"storageUri": "s3://a/b", "allowPickel": True}}, "allowPickel"),
         ({"model": {"modelFormat": {"name": "sklearn"}, "storageUri": "ftp://a/b"}}, "storageUri"),
     ],
 )
