@@ -58,7 +58,7 @@ class Prometheus:
         return {str(series["metric"]): float(series["value"][1]) for series in answer["data"]["result"]}
 
     def _discovered(self) -> list[dict[str, Any]]:
-        """What the usual discovery by annotations finds: address, path and labels of each pod that asks to be scraped."""
+        """What discovery by annotations finds: address, path and labels of each pod that asks to be scraped."""
         found = []
         for namespace in (self._stage.namespace, NAMESPACE):
             for pod in self._stage.target.kubectl.items("pods", f"--namespace={namespace}"):

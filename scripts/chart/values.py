@@ -134,7 +134,7 @@ class Values(_Part):
     replica_count: int = Field(2, ge=0, description="Replicas of the operator; one leads.")
     leader_election: LeaderElection = LeaderElection()
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
-    log_format: Literal["json", "text"] = Field("json", description="Shape of a log line.")
+    cluster_domain: str = Field("cluster.local", min_length=1, description="The domain of cluster DNS.")
     builtin_runtimes: BuiltinRuntimes = BuiltinRuntimes()
     resources: Open = Field(
         {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},

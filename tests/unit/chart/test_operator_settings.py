@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pillion_operator.settings import OperatorSettings
+
+if TYPE_CHECKING:
+    import pytest
+
+INSTALL = Path(__file__).parents[3] / "config" / "install.yaml"
+
+
+def _environment() -> dict[str, str]:
+    documents: list[dict[str, Any]] = list(yaml.safe_load_all(INSTALL.read_text()))
+    deployment = next(document for document in documents if document["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return {entry["name"]: entry.get("value", "") for entry in container["env"]}
+
+
+def test_every_variable_that_the_chart_sets_is_a_setting_of_the_operator() -> None:
+    known = {f"PILLION_OPERATOR_{name}".upper() for name in OperatorSettings.model_fields}
+
+    assert set() == {name for name in _environment() if name.startswith("PILLION_")} - known
+
+
+def test_the_charts_defaults_are_the_operators_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    default = OperatorSettings(identity="same")
+    for name, value in _environment().items():
+        monkeypatch.setenv(name, value)
+
+    set_by_chart = OperatorSettings(identity="same")
+
+    differing = {"runtime_image"}  # the chart names the image of its own version
+    assert default.model_dump(exclude=differing) == set_by_chart.model_dump(exclude=differing)
