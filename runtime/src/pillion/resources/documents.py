@@ -83,6 +83,19 @@ def read_documents(text: str) -> Iterator[Document]:
 
     Raises `DocumentError` with the line where the text is no YAML, has a key twice, or is too deep or too large.
     """
+    try:
+        yield from _documents(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        said = error.problem or error.context or "not YAML"
+        raise DocumentError(f"cannot be read as YAML: {said}", mark.line + 1 if mark else 1) from error
+    except yaml.YAMLError as error:
+        raise DocumentError(f"cannot be read as YAML: {str(error).splitlines()[0]}", 1) from error
+    except RecursionError:
+        raise DocumentError("is nested too deeply to be a manifest", 1) from None
+
+
+def _documents(text: str) -> Iterator[Document]:
     loader = _Loader(text)
     try:
         while loader.check_node():
@@ -92,14 +105,6 @@ def read_documents(text: str) -> Iterator[Document]:
             reading = _Reading(loader)
             content = reading.value(node, ())
             yield Document(content, node.start_mark.line + 1, reading.lines)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        said = error.problem or error.context or "not YAML"
-        raise DocumentError(f"cannot be read as YAML: {said}", mark.line + 1 if mark else 1) from error
-    except yaml.YAMLError as error:
-        raise DocumentError(f"cannot be read as YAML: {error}", 1) from error
-    except RecursionError:
-        raise DocumentError("is nested too deeply to be a manifest", 1) from None
     finally:
         loader.dispose()
 

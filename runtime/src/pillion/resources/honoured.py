@@ -118,13 +118,19 @@ def unhonoured_fields(spec: InferenceServiceSpec) -> list[UnhonouredField]:
 def _set_and_not_yet(model: ResourceModel, above: str, not_yet: set[str]) -> Iterator[str]:
     for name, field in type(model).model_fields.items():
         value, address = getattr(model, name), f"{above}.{field.alias}".removeprefix(".")
-        # `false` and emptiness ask for nothing, so nothing is ignored.
-        if value is None or value is False or value in ([], {}):
+        if _asks_for_nothing(value):
             continue
         if address in not_yet:
             yield address
         elif isinstance(value, ResourceModel):
             yield from _set_and_not_yet(value, address, not_yet)
+
+
+def _asks_for_nothing(value: object) -> bool:
+    """Return whether leaving `value` aside changes nothing: absent, empty, or false all the way down."""
+    if isinstance(value, ResourceModel):
+        return all(_asks_for_nothing(getattr(value, name)) for name in type(value).model_fields)
+    return value is None or value is False or value in ([], {})
 
 
 def _values(predictor: PredictorSpec) -> Iterator[UnhonouredField]:

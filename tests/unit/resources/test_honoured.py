@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from pillion.resources import InferenceServiceSpec, ObjectMeta, unhonoured_annotations, unhonoured_fields
+from pillion.resources.conventions import annotation, is_stopped
+from pillion.resources.honoured import HONOURED, NOT_YET, classified
+from pillion.resources.schema import StructuralSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pillion.resources.base import JsonObject
+
+
+def leaves(schema: JsonObject, above: str = "") -> Iterator[str]:
+    for name, field in cast("dict[str, JsonObject]", schema.get("properties", {})).items():
+        inner = cast("JsonObject", field.get("items", field))
+        address = f"{above}.{name}".removeprefix(".")
+        if "properties" in inner:
+            yield from leaves(inner, address)
+        else:
+            yield address
+
+
+SCHEMA = cast("JsonObject", InferenceServiceSpec.model_json_schema(by_alias=True, schema_generator=StructuralSchema))
+LEAVES = list(leaves(SCHEMA))
+
+
+def test_every_field_of_the_spec_is_either_honoured_or_named_as_not_yet() -> None:
+    assert [] == [leaf for leaf in LEAVES if classified(leaf) is None]
+
+
+def test_no_entry_of_the_tables_is_about_a_field_that_does_not_exist() -> None:
+    known = {".".join(leaf.split(".")[:length]) for leaf in LEAVES for length in range(1, 9)}
+
+    assert set() == (HONOURED | NOT_YET) - known
+
+
+def test_no_field_is_in_both_tables() -> None:
+    assert set() == HONOURED & NOT_YET
+
+
+def fields(spec: JsonObject) -> list[str]:
+    return [str(field) for field in unhonoured_fields(InferenceServiceSpec.from_manifest(spec))]
+
+
+@pytest.mark.parametrize(
+    "predictor",
+    [
+        {"sklearn": {"storageUri": "configmap://iris", "allowPickle": True, "args": ["-v"]}},
+        {"onnx": {"storageUri": "s3://b/x", "env": [{"name": "A", "value": "1"}], "runtime": "own"}},
+        {"model": {"modelFormat": {"name": "sklearn"}, "storage": {"key": "k", "path": "p", "parameters": {"a": "b"}}}},
+        {"containers": [{"name": "own", "image": "x"}], "nodeSelector": {"a": "b"}, "volumes": [{"name": "v"}]},
+        {"sklearn": {}, "minReplicas": 3, "maxReplicas": 3, "timeout": 5, "containerConcurrency": 2},
+        {"sklearn": {}, "minReplicas": 3, "maxReplicas": 0},
+        {"sklearn": {}, "tls": {"secretName": "a", "clientCASecretName": "b", "mode": "mutual", "selfSigned": False}},
+        {"sklearn": {}, "drain": {"windowSeconds": 5}, "metrics": {"enabled": False}, "jobs": {"enabled": False}},
+        {"sklearn": {}, "storage": {"volume": {"sizeLimit": "1Gi"}, "resources": {"limits": {"cpu": 1}}}},
+        {"sklearn": {"storageUri": "/mnt/models/x"}},
+    ],
+)
+def test_what_is_honoured_is_not_named(predictor: JsonObject) -> None:
+    assert [] == fields({"predictor": predictor})
+
+
+@pytest.mark.parametrize(
+    ("predictor", "named"),
+    [
+        ({"sklearn": {}, "batcher": {"maxBatchSize": 4}}, "spec.predictor.batcher"),
+        ({"sklearn": {}, "canaryTrafficPercent": 0}, "spec.predictor.canaryTrafficPercent"),
+        ({"sklearn": {}, "tls": {"selfSigned": True}}, "spec.predictor.tls.selfSigned"),
+        ({"sklearn": {"storage": {"schemaPath": "x"}}}, "spec.predictor.sklearn.storage.schemaPath"),
+        ({"sklearn": {}, "workerSpec": {"pipelineParallelSize": 2}}, "spec.predictor.workerSpec"),
+        ({"sklearn": {}, "jobs": {"enabled": True}}, "spec.predictor.jobs"),
+        (
+            {"sklearn": {}, "maxReplicas": 2},
+            "spec.predictor.maxReplicas (autoscaling is not available yet; 1 run)",
+        ),
+        (
+            {"sklearn": {}, "minReplicas": 0},
+            "spec.predictor.minReplicas (scaling to zero is not available yet; one replica runs)",
+        ),
+        ({"onnx": {"storageUri": "hf://a/b"}}, "spec.predictor.onnx.storageUri (hf is not available yet)"),
+        (
+            {"model": {"modelFormat": {"name": "x"}, "storageUri": "models:/a/1"}},
+            "spec.predictor.model.storageUri (models is not available yet)",
+        ),
+    ],
+)
+def test_what_is_set_and_has_no_effect_is_named(predictor: JsonObject, named: str) -> None:
+    assert [named] == fields({"predictor": predictor})
+
+
+def test_several_are_named_in_the_order_of_the_schema() -> None:
+    transformer: JsonObject = {"containers": [{"name": "runtime"}]}
+    spec: JsonObject = {
+        "networking": {"hosts": ["a.example.com"]},
+        "transformer": transformer,
+        "predictor": {"sklearn": {}, "http": {"rootPath": "/a"}},
+    }
+
+    assert ["spec.predictor.http", "spec.transformer", "spec.networking"] == fields(spec)
+
+
+def test_an_annotation_is_read_under_our_prefix_before_kserves() -> None:
+    both = ObjectMeta(annotations={"serving.kserve.io/stop": "true", "serving.pillion.dev/stop": "false"})
+    theirs = ObjectMeta(annotations={"serving.kserve.io/stop": "True"})
+
+    assert "false" == annotation(both, "stop")
+    assert not is_stopped(both)
+    assert is_stopped(theirs)
+    assert not is_stopped(ObjectMeta())
+
+
+def test_annotations_and_labels_that_mean_something_elsewhere_are_named() -> None:
+    metadata = ObjectMeta(
+        labels={"app": "iris", "networking.knative.dev/visibility": "cluster-local"},
+        annotations={
+            "example.com/own": "1",
+            "serving.kserve.io/deploymentMode": "RawDeployment",
+            "serving.kserve.io/autoscalerClass": "hpa",
+            "serving.kserve.io/enable-prometheus-scraping": "true",
+            "serving.kserve.io/gke-accelerator": "t4",
+            "autoscaling.knative.dev/target": "5",
+        },
+    )
+
+    assert [
+        "metadata.annotations[serving.kserve.io/autoscalerClass] (autoscaling is not available yet)",
+        "metadata.annotations[serving.kserve.io/gke-accelerator]",
+        "metadata.annotations[autoscaling.knative.dev/target] (there is no Knative here)",
+        "metadata.labels[networking.knative.dev/visibility] (there is no Knative here)",
+    ] == [str(field) for field in unhonoured_annotations(metadata)]
+
+
+def test_a_mode_of_deployment_that_is_not_available_is_named() -> None:
+    metadata = ObjectMeta(annotations={"serving.kserve.io/deploymentMode": "Serverless"})
+
+    assert ["metadata.annotations[serving.kserve.io/deploymentMode] (the mode is always Standard)"] == [
+        str(field) for field in unhonoured_annotations(metadata)
+    ]
