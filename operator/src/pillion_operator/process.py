@@ -19,7 +19,7 @@ from pillion_operator.client.kubernetes import KubernetesClient
 from pillion_operator.client.lease import Election
 from pillion_operator.handlers.resync import Resync
 from pillion_operator.handlers.routing import keys_for
-from pillion_operator.handlers.watch import Watcher
+from pillion_operator.handlers.watch import LISTED, Watcher
 from pillion_operator.metrics import OperatorMetrics
 from pillion_operator.observe.references import ReferenceReader
 from pillion_operator.observe.runtime_status import RuntimeStatusReader
@@ -53,6 +53,7 @@ _log: Final = logging.getLogger(__name__)
 LOST_LEASE: Final = 3
 _CRD_WAIT_SECONDS: Final = 2.0
 _FINISH_SECONDS: Final = 3.0
+_SETTLE_SECONDS: Final = 1.0
 #: Rounds of the periodic list in a row that found missed changes, after which the watches are started anew,
 #: and after which the process counts as sick.
 _RESTART_AFTER, _SICK_AFTER = 1, 4
@@ -76,6 +77,7 @@ class Operator:
         self._stop = asyncio.Event()
         self._synced = asyncio.Event()
         self._leading = asyncio.Event()
+        self._listed = asyncio.Event()
         self._bad_rounds = 0
         self._kinds: tuple[Kind, ...] = (INFERENCE_SERVICE, SERVING_RUNTIME, *LABELLED)
         if not settings.namespaces:
@@ -171,6 +173,7 @@ class Operator:
         await self._wait_for_crds(client)
         resync = Resync(client, self._store, self._kinds, self._settings.namespaces, self._changed)
         self._watcher.start()
+        self._listed.set()
         while not self._synced.is_set():
             try:
                 await resync.fill()
@@ -180,13 +183,28 @@ class Operator:
             else:
                 self._synced.set()
         while True:
-            await asyncio.sleep(self._settings.resync_seconds)
+            listed = await self._next_round()
             try:
                 missed = await resync.correct()
             except ApiError as error:
                 _log.warning("the periodic list failed: %s", error)
                 continue
-            self._judge_watches(missed)
+            # What happened between two lists at the start of a watch is nobody's fault.
+            self._judge_watches({} if listed else missed)
+
+    async def _next_round(self) -> bool:
+        """Wait until the caches are to be corrected; return whether that is because a watch listed anew.
+
+        Between what was known and what a watch lists lies a gap whose deletions it never tells of.
+        """
+        try:
+            async with asyncio.timeout(self._settings.resync_seconds):
+                await self._listed.wait()
+        except TimeoutError:
+            return False
+        await asyncio.sleep(_SETTLE_SECONDS)
+        self._listed.clear()
+        return True
 
     def _judge_watches(self, missed: dict[Kind, int]) -> None:
         for kind, number in missed.items():
@@ -241,6 +259,8 @@ class Operator:
     def _deliver(self, kind: Kind, event: str, manifest: Manifest) -> None:
         """Take one event of a watch: record the object, enqueue the keys it bears on."""
         self._metrics.event(kind.plural)
+        if event == LISTED:
+            self._listed.set()
         if event == "DELETED":
             known = self._store.forget(kind, key_of(manifest), uid_of(manifest))
             self._changed(kind, known or manifest)

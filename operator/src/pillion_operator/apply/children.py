@@ -107,9 +107,8 @@ class _Run:
         count = replicas_to_set(self._desired.replicas, live) if live is not None else None
         if count is None or live is None:
             return
-        patch: Manifest = {"spec": {"replicas": count}}
         self._writes += 1
-        await self._client.merge(DEPLOYMENT, key_of(live), patch, subresource="scale", manager=SCALE_MANAGER)
+        await self._client.scale(DEPLOYMENT, key_of(live), count, manager=SCALE_MANAGER)
 
     async def prune(self) -> None:
         """Delete children that the plan no longer has."""

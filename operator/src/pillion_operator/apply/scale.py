@@ -28,14 +28,15 @@ def replicas_to_set(bounds: ReplicaBounds, live: Manifest) -> int | None:
         return bounds.least
     if bounds.most is not None and count > bounds.most:
         return bounds.most
-    if count == bounds.least or _scaled_by_others(live):
-        return None
-    return bounds.least
+    return bounds.least if count != bounds.least and _is_ours_to_say(live) else None
 
 
-def _scaled_by_others(live: Manifest) -> bool:
+def _is_ours_to_say(live: Manifest) -> bool:
+    """Whether the count is ours, or was edited past the scale subresource.
+
+    Use of the scale subresource leaves no entry while nobody owns the count, so a count without an owner is a scaler's.
+    """
     for entry in objects_at(live, "metadata", "managedFields"):
-        owns = "f:replicas" in object_at(entry, "fieldsV1", "f:spec")
-        if owns and text_at(entry, "subresource") == "scale" and text_at(entry, "manager") != SCALE_MANAGER:
-            return True
+        if "f:replicas" in object_at(entry, "fieldsV1", "f:spec"):
+            return text_at(entry, "subresource") != "scale" or text_at(entry, "manager") == SCALE_MANAGER
     return False

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.manifest import Manifest
 
-__all__ = ["Watcher", "watch_settings"]
+__all__ = ["LISTED", "Watcher", "watch_settings"]
+
+#: The event type of an object that came with a list, not as a change.
+LISTED: Final = "LISTED"
 
 _log: Final = logging.getLogger(__name__)
 _RESTART_SECONDS: Final = 1.0
@@ -163,4 +166,4 @@ class Watcher:
     def _register(self, registry: kopf.OperatorRegistry, kind: Kind) -> None:
         @kopf.on.event(kind.group, kind.version, kind.plural, id=kind.plural, registry=registry)
         async def receive(event: Any, **_: object) -> None:  # noqa: ANN401 - kopf's own type is private
-            self._loop.call_soon_threadsafe(self._deliver, kind, event["type"] or "LISTED", event["object"])
+            self._loop.call_soon_threadsafe(self._deliver, kind, event["type"] or LISTED, event["object"])
