@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from pillion.dataplane.call import InferResponse, ModelMetadata
+from pillion.errors import ErrorCode, PillionError
+from pillion.protocol.v1 import decode_v1, encode_v1
+from pillion.tensors import Datatype, Tensor, TensorSpec
+
+MATRIX = ModelMetadata("p", (TensorSpec("x", Datatype.FP32, (-1, 4)),), ())
+TABLE = ModelMetadata(
+    "p", (TensorSpec("age", Datatype.INT64, (-1, 1)), TensorSpec("town", Datatype.BYTES, (-1, 1))), ()
+)
+
+
+def decoded(document: object, metadata: ModelMetadata) -> dict[str, object]:
+    request = decode_v1(json.dumps(document).encode(), model="m", metadata=metadata)
+    return {tensor.name: (tensor.datatype.value, tensor.data.tolist()) for tensor in request.inputs}
+
+
+def refused(document: bytes, metadata: ModelMetadata) -> PillionError:
+    with pytest.raises(PillionError) as caught:
+        decode_v1(document, model="m", metadata=metadata)
+    assert ErrorCode.INVALID_ARGUMENT is caught.value.code
+    return caught.value
+
+
+@pytest.mark.parametrize("key", ["instances", "inputs"])
+def test_rows_of_numbers_become_the_only_input(key: str) -> None:
+    rows = [[1, 2, 3, 4.5], [5, 6, 7, 8]]
+    assert {"x": ("FP32", rows)} == decoded({key: rows}, MATRIX)
+
+
+def test_rows_as_objects_become_one_column_for_each_input() -> None:
+    rows = [{"age": 1, "town": "Ulm"}, {"town": "Bonn", "age": 2}]
+    expected = {"age": ("INT64", [[1], [2]]), "town": ("BYTES", [[b"Ulm"], [b"Bonn"]])}
+    assert expected == decoded({"instances": rows}, TABLE)
+
+
+def test_columns_become_inputs_by_name() -> None:
+    columns = {"age": [1, 2], "town": ["Ulm", "Bonn"]}
+    expected = {"age": ("INT64", [[1], [2]]), "town": ("BYTES", [[b"Ulm"], [b"Bonn"]])}
+    assert expected == decoded({"inputs": columns}, TABLE)
+
+
+@pytest.mark.parametrize(
+    ("document", "metadata", "field"),
+    [
+        (b"{}", MATRIX, "instances"),
+        (b'{"instances":[[1]],"inputs":[[1]]}', MATRIX, "inputs"),
+        (b'{"instances":5}', MATRIX, "instances"),
+        (b'{"instances":[[1,2,3,4],[1,2,3,"4"]]}', MATRIX, "instances[1][3]"),
+        (b'{"instances":[[1,2,3,4],[1,2,3]]}', MATRIX, "instances"),
+        (b'{"instances":[[1,2,3,4],{"x":1}]}', MATRIX, "instances[1]"),
+        (b'{"instances":[{"y":1}]}', MATRIX, "instances[0].y"),
+        (b'{"instances":[[1,2]]}', TABLE, "instances"),
+        (b'{"instances":[{"age":1.5,"town":"a"}]}', TABLE, "instances[0].age"),
+        (b'{"instances":[{"age":1,"town":"a"},{"age":1}]}', TABLE, "instances[1]"),
+        (b'{"inputs":{"height":[1]}}', TABLE, "inputs.height"),
+    ],
+)
+def test_what_does_not_fit_the_model_is_refused_with_its_place(
+    document: bytes, metadata: ModelMetadata, field: str
+) -> None:
+    assert field == refused(document, metadata).field
+
+
+def test_one_output_is_answered_as_rows() -> None:
+    response = InferResponse("m", "1", [Tensor("y", Datatype.FP32, np.array([[1, 2], [3, 4.5]], np.float32))])
+    assert {"predictions": [[1.0, 2.0], [3.0, 4.5]]} == json.loads(encode_v1(response))
+
+
+def test_several_outputs_are_answered_as_one_object_a_row() -> None:
+    outputs = [
+        Tensor("label", Datatype.BYTES, np.array([b"a", b"b"], dtype=object)),
+        Tensor("p", Datatype.FP32, np.array([[0.5, 0.5], [1, 0]], np.float32)),
+    ]
+    expected = [{"label": "a", "p": [0.5, 0.5]}, {"label": "b", "p": [1.0, 0.0]}]
+    assert {"predictions": expected} == json.loads(encode_v1(InferResponse("m", "1", outputs)))
+
+
+def test_nan_in_an_answer_is_an_error_that_names_the_output() -> None:
+    with pytest.raises(PillionError, match="'y'"):
+        encode_v1(InferResponse("m", "1", [Tensor("y", Datatype.FP32, np.array([np.nan], np.float32))]))
