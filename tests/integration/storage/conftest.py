@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import shutil
 import socket
@@ -11,14 +11,15 @@ import subprocess
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import obstore
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from obstore.store import S3Store
 
 from e2e.cluster.node import gotools
 from pillion.storage import FetchOptions
@@ -26,6 +27,7 @@ from tests.integration.storage.faultyserver import FaultyServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _KEY, _SECRET = "pillion-access-key", "pillion-5ecret-key"
 
@@ -75,20 +77,30 @@ def own_address() -> str:
 
 @dataclass(frozen=True, slots=True)
 class S3Server:
-    """A running S3 server whose buckets are the directories of `root`."""
+    """A running S3 server with the bucket `models`."""
 
     endpoint: str
-    root: Path
 
     @property
     def environment(self) -> dict[str, str]:
         return {"AWS_ENDPOINT_URL": self.endpoint, "AWS_ACCESS_KEY_ID": _KEY, "AWS_SECRET_ACCESS_KEY": _SECRET}
 
-    def put(self, path: str, data: bytes) -> Path:
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
-        return target
+    def put(self, path: str, data: bytes) -> None:
+        """Write an object of the bucket `models`, as a client does."""
+        obstore.put(self._bucket, path.removeprefix("models/"), data)
+
+    def delete(self, path: str) -> None:
+        obstore.delete(self._bucket, path.removeprefix("models/"))
+
+    @property
+    def _bucket(self) -> S3Store:
+        return S3Store(
+            "models",
+            endpoint=self.endpoint,
+            access_key_id=_KEY,
+            secret_access_key=_SECRET,
+            client_options={"allow_http": True},
+        )
 
 
 @pytest.fixture(scope="session")
@@ -96,6 +108,7 @@ def s3_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """rclone's S3 server: ``PILLION_RCLONE``, one on PATH, or the one that the cluster's tools are built with."""
     binary = os.environ.get("PILLION_RCLONE") or shutil.which("rclone") or str(gotools.ensure(["rclone"])["rclone"])
     root = tmp_path_factory.mktemp("s3")
+    (root / "models").mkdir()  # its buckets are directories
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     log = root.with_name("rclone.log")
@@ -115,7 +128,7 @@ def s3_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         try:
             endpoint = f"http://127.0.0.1:{port}"
             _wait_until_it_answers(endpoint, process, log)
-            yield S3Server(endpoint, root)
+            yield S3Server(endpoint)
         finally:
             process.terminate()
 
@@ -148,34 +161,55 @@ def _wait_until_it_answers(endpoint: str, process: subprocess.Popen[bytes], log:
 
 @pytest.fixture(scope="session")
 def ca_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for localhost that is its own authority, with its key beside it."""
+    """A certificate authority of the tests' own; beside it a certificate for localhost that it signed, and its key."""
     folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=24))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
+    authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    root = _certificate(issuer, authority, ca=True).add_extension(
+        x509.KeyUsage(
+            digital_signature=True,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            key_cert_sign=True,
+            crl_sign=True,
+            encipher_only=False,
+            decipher_only=False,
+        ),
+        critical=True,
     )
+    leaf = _certificate(subject, key, ca=False).issuer_name(issuer).add_extension(names, critical=False)
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())
+    leaf = leaf.add_extension(identifier, critical=False)
     pem = serialization.Encoding.PEM
-    (folder / "ca.pem").write_bytes(certificate.public_bytes(pem))
-    (folder / "key.pem").write_bytes(
+    (folder / "ca.pem").write_bytes(root.issuer_name(issuer).sign(authority, hashes.SHA256()).public_bytes(pem))
+    (folder / "tls.crt").write_bytes(leaf.sign(authority, hashes.SHA256()).public_bytes(pem))
+    (folder / "tls.key").write_bytes(
         key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return folder / "ca.pem"
+
+
+def _certificate(subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, ca: bool) -> x509.CertificateBuilder:
+    now = dt.datetime.now(dt.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=24))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
 
 
 @pytest.fixture(scope="session")
 def tls(ca_file: Path) -> ssl.SSLContext:
     """The server's side of TLS for localhost."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(ca_file, ca_file.with_name("key.pem"))
+    context.load_cert_chain(ca_file.with_name("tls.crt"), ca_file.with_name("tls.key"))
     return context

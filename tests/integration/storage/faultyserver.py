@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import ssl
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
-    from types import TracebackType
 
 _WRITE = 1 << 16
 
@@ -87,7 +86,7 @@ class FaultyServer:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.closing.set()
         self._server.shutdown()
         self._server.server_close()

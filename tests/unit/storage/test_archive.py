@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
@@ -155,7 +156,8 @@ def test_links_inside_the_archive_become_the_files_they_lead_to(jail: Jail, kind
     ("kind", "link"),
     [
         (tarfile.SYMTYPE, "/etc/passwd"), (tarfile.SYMTYPE, "../../in/archive"), (tarfile.LNKTYPE, "/etc/passwd"),
-        (tarfile.LNKTYPE, "../in/archive"), (tarfile.SYMTYPE, "d/../../x"), (tarfile.SYMTYPE, "l"), (tarfile.SYMTYPE, "."),
+        (tarfile.LNKTYPE, "../in/archive"), (tarfile.SYMTYPE, "d/../../x"), (tarfile.SYMTYPE, "l"),
+        (tarfile.SYMTYPE, "."),
     ],
 )  # fmt: skip
 def test_a_link_that_leads_anywhere_else_is_refused(jail: Jail, kind: bytes, link: str) -> None:
@@ -176,15 +178,11 @@ def test_nothing_is_written_through_a_link(jail: Jail) -> None:
 
 @pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.CONTTYPE, b"Z"])
 def test_devices_and_pipes_are_not_made(jail: Jail, kind: bytes) -> None:
-    jail.archive.write_bytes(tar_of([(member("dev", kind), b"")]))
-    try:
-        found = unpack(jail.archive, "tar", jail.tree, FetchOptions())
-    except StorageError as error:
-        assert error.reason == Reason.UNSAFE_ARCHIVE
-    else:  # tar's contiguous and unknown types are regular files by its rules
-        assert {"dev"} == {file.path for file in found}
-    made = jail.tree / "dev"
-    assert not made.exists() or stat.S_ISREG(made.lstat().st_mode)
+    """Tar's rules make members of unknown types regular files; nothing else may come out."""
+    with contextlib.suppress(StorageError):
+        jail.unpack(tar_of([(member("dev", kind), b"")]))
+
+    assert all(stat.S_ISREG(path.lstat().st_mode) for path in jail.tree.iterdir())
 
 
 @pytest.mark.slow
@@ -193,7 +191,7 @@ def test_none_of_10000_hostile_archives_writes_outside_its_directory(jail: Jail)
     before = jail.outside()
     kinds = (tarfile.REGTYPE, tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE)
     source = random.Random(3)
-    refused = 0
+    refused, reasons = 0, set()
     for number, name in enumerate(hostile_names(10_000, seed=11)):
         if number % 5 == 4 and "\udcff" not in name and "\x00" not in name:
             content, kind = (
@@ -212,13 +210,14 @@ def test_none_of_10000_hostile_archives_writes_outside_its_directory(jail: Jail)
         try:
             jail.unpack(content, kind)
         except StorageError as error:
-            assert error.reason in {Reason.UNSAFE_ARCHIVE, Reason.CORRUPT_ARCHIVE}, name
+            reasons.add(error.reason)
             refused += 1
         assert not any(path.is_symlink() for path in jail.tree.iterdir())
         jail.tree.rename(jail.root / "jail" / "inner" / "old")
         shutil.rmtree(jail.root / "jail" / "inner" / "old")
 
     assert before == jail.outside()
+    assert reasons <= {Reason.UNSAFE_ARCHIVE, Reason.CORRUPT_ARCHIVE}
     assert refused > 6_000  # else the corpus is not hostile
 
 

@@ -9,18 +9,23 @@ import pytest
 from pillion.storage import FetchOptions, Reason, StorageError, settings
 from pillion.storage.download import backoff_seconds
 
+DIGEST = "sha256:" + "0" * 64
+
 
 def test_the_environment_sets_every_setting() -> None:
     texts = {
-        "digest": "sha256:" + "0" * 64, "max_bytes": "10Gi", "max_files": "7", "max_unpack_ratio": "3.5", "unpack": "false",
+        "digest": DIGEST, "max_bytes": "10Gi", "max_files": "7", "max_unpack_ratio": "3.5", "unpack": "false",
         "stall_seconds": "5", "connect_seconds": "2", "attempts": "9", "backoff_seconds": "1", "concurrency": "2",
-        "max_redirects": "1", "reuse": "never", "allow_private_hosts": "true", "ca_bundle": "/ca.pem", "link_root": "/mnt",
+        "max_redirects": "1", "reuse": "never",
+        "allow_private_hosts": "true", "ca_bundle": "/ca.pem", "link_root": "/mnt",
     }  # fmt: skip
     environment = {f"PILLION_STORAGE_{name.upper()}": text for name, text in texts.items()}
 
     expected = FetchOptions(
-        digest="sha256:" + "0" * 64, max_bytes=10 * 2**30, max_files=7, max_unpack_ratio=3.5, unpack=False, stall_seconds=5.0,
-        connect_seconds=2.0, attempts=9, backoff_seconds=1.0, concurrency=2, max_redirects=1, reuse="never",
+        digest=DIGEST, max_bytes=10 * 2**30, max_files=7, max_unpack_ratio=3.5, unpack=False,
+        stall_seconds=5.0,
+        connect_seconds=2.0, attempts=9, backoff_seconds=1.0, concurrency=2,
+        max_redirects=1, reuse="never",
         allow_private_hosts=True, ca_bundle=Path("/ca.pem"), link_root=Path("/mnt"),
     )  # fmt: skip
     assert expected == FetchOptions.from_environment(environment)
@@ -34,9 +39,12 @@ def test_what_is_given_wins_over_the_environment() -> None:
 @pytest.mark.parametrize(
     ("variable", "text"),
     [
-        ("PILLION_STORAGE_MAX_BYTES", "ten"), ("PILLION_STORAGE_UNPACK", "maybe"), ("PILLION_STORAGE_REUSE", "sometimes"),
-        ("PILLION_STORAGE_STALL_SECONDS", "0"), ("PILLION_STORAGE_STALL_SECONDS", "nan"), ("PILLION_STORAGE_ATTEMPTS", "0"),
-        ("PILLION_STORAGE_DIGEST", "md5:00"), ("PILLION_STORAGE_MAX_BYTES", "-1"), ("PILLION_STORAGE_BACKOFF_SECONDS", "1e9"),
+        ("PILLION_STORAGE_MAX_BYTES", "ten"), ("PILLION_STORAGE_UNPACK", "maybe"),
+        ("PILLION_STORAGE_REUSE", "sometimes"),
+        ("PILLION_STORAGE_STALL_SECONDS", "0"), ("PILLION_STORAGE_STALL_SECONDS", "nan"),
+        ("PILLION_STORAGE_ATTEMPTS", "0"),
+        ("PILLION_STORAGE_DIGEST", "md5:00"), ("PILLION_STORAGE_MAX_BYTES", "-1"),
+        ("PILLION_STORAGE_BACKOFF_SECONDS", "1e9"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_refused_by_name(variable: str, text: str) -> None:

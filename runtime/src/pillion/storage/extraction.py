@@ -10,7 +10,7 @@ from pillion.storage.artifact import ArtifactFile
 from pillion.storage.errors import Reason, StorageError
 from pillion.storage.local import too_many_files
 from pillion.storage.names import resolve_link, safe_name
-from pillion.storage.place import disk_error
+from pillion.storage.place import disk_error, make_directory
 
 if TYPE_CHECKING:
     import io
@@ -38,7 +38,7 @@ class Extraction:
         self._files: dict[str, ArtifactFile] = {}
         self._links: dict[str, str] = {}
         self._directories: set[str] = set()
-        root.mkdir(mode=0o755)
+        make_directory(root)
 
     def count_member(self) -> None:
         """Count a member of whatever type."""
@@ -111,7 +111,7 @@ class Extraction:
             if name in self._files or name in self._links:
                 raise unsafe(f"the name {name[:120]!a} is a file and a directory in the archive")
             try:
-                (self._root / name).mkdir(mode=0o755)
+                make_directory(self._root / name)
             except OSError as error:
                 raise disk_error(error, self._root.parent.parent) from error
             self._directories.add(name)

@@ -80,7 +80,9 @@ class LocalSource:
             if real in seen:
                 continue  # a link back to a directory that was listed already
             seen.add(real)
-            for entry in os.scandir(real):
+            with os.scandir(real) as entries:
+                found = list(entries)
+            for entry in found:
                 if entry.name.startswith("..") or (
                     not prefix and entry.name in {MARKER_NAME, PARTIAL_NAME, "lost+found"}
                 ):

@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from pillion.storage.artifact import ArtifactFile
-from pillion.storage.place import require_space, write_durably
+from pillion.storage.place import make_directory, require_space, write_durably
 from pillion.storage.source import SourceChanged
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class PartialFile:
     def restore(self) -> None:
         """Open the file, and take up what an earlier run left where it may be of use."""
         with self._lock:
-            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_directory(self._path.parent)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             try:
                 note = json.loads(self._note.read_text(encoding="utf-8"))

@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-__all__ = ["Staging", "destination_lock", "disk_error", "require_space", "sync_directory", "write_durably"]
+__all__ = [
+    "Staging",
+    "destination_lock",
+    "disk_error",
+    "make_directory",
+    "require_space",
+    "sync_directory",
+    "write_durably",
+]
 
 _JOURNAL: Final = "record.json"
 _LOCK_POLL_SECONDS: Final = 0.2
@@ -60,7 +68,7 @@ class Staging:
             self.discard()
         shutil.rmtree(self.tree, ignore_errors=True)
         for directory in (self.root, self.data, self.state):
-            directory.mkdir(mode=0o755, exist_ok=True)
+            make_directory(directory)
         if not same:
             write_durably(owner, identity)
 
@@ -102,7 +110,7 @@ class Staging:
         for file in artifact.files:
             source, target = self.tree / file.path, self.destination / file.path
             if source.exists():  # else an earlier run moved it already
-                target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                make_directory(target.parent)
                 source.replace(target)
                 touched.add(target.parent)
         for directory in touched:
@@ -145,7 +153,7 @@ class Staging:
 async def destination_lock(destination: Path) -> AsyncIterator[None]:
     """Make the destination, and keep other processes from fetching into it; waits for one that does."""
     try:
-        await asyncio.to_thread(destination.mkdir, mode=0o755, parents=True, exist_ok=True)
+        await asyncio.to_thread(make_directory, destination)
         descriptor = os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise disk_error(error, destination) from error
@@ -184,12 +192,23 @@ def require_space(directory: Path, needed: int) -> None:
             )
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it, readable for all whatever the umask: the model server is another user."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    with contextlib.suppress(FileExistsError):  # a worker beside this one was faster; a file there fails later
+        path.mkdir()
+        path.chmod(0o755)
+
+
 def write_durably(path: Path, text: str) -> None:
     """Write a small file so that after a power cut it is either the old or the new one."""
     fresh = path.with_name(f"{path.name}.new")
     with fresh.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
+        os.fchmod(file.fileno(), 0o644)
         os.fsync(file.fileno())
     fresh.replace(path)
     sync_directory(path.parent)
