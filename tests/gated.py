@@ -88,4 +88,4 @@ def save(folder: Path, name: str, factor: float = 1.0) -> Path:
 
 def value(number: float) -> Tensor:
     """One row with that value."""
-    return Tensor("input", Datatype.FP64, np.array([[number]]))
+    return Tensor("input", Datatype.FP64, np.array([[float(number)]]))

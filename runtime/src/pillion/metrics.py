@@ -28,7 +28,7 @@ OK: Final = "ok"
 _SECONDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
-_BOUNDS: Final = (*(f"{bound:g}" for bound in _SECONDS), "+Inf")
+_BOUNDS: Final = (*(str(bound) for bound in _SECONDS), "+Inf")
 _STATES: Final = ("LOADING", "READY", "UNLOADING", "UNAVAILABLE")
 
 

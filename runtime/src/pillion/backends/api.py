@@ -130,7 +130,10 @@ class LoadedModel(Predictor, Protocol):
         ...
 
     def close(self) -> None:
-        """Free what the model holds outside Python's memory. Called once, after the last call."""
+        """Free what the model holds outside Python's memory.
+
+        Called once, when no request holds the model; calls that were given up may still be running.
+        """
         ...
 
 

@@ -55,6 +55,7 @@ class DataPlane:
         repository.on_serving = self._serve
         repository.on_retired = self._retire
         repository.on_closing = self._cut_off
+        repository.on_forgotten = metrics.forget
         metrics.follow(repository.statuses)
 
     async def infer(self, request: InferRequest, call: Call) -> InferResponse:

@@ -75,6 +75,8 @@ class ModelRepository:
         """Called when it takes no more, before the wait for those in flight."""
         self.on_closing: Callable[[Served], None] = lambda _served: None
         """Called after that wait: requests that still hold it are to be ended."""
+        self.on_forgotten: Callable[[str, str], None] = lambda _name, _version: None
+        """Called when a version that was removed is gone."""
 
     def serving(self) -> dict[tuple[str, str | None], Served]:
         """What answers each (name, version); version None is the newest one that is ready."""
@@ -213,6 +215,7 @@ class ModelRepository:
         if entry.removed:
             if self._entries.get(key) is entry:
                 del self._entries[key]
+                self.on_forgotten(*key)
         elif entry.served is None and entry.suspended:
             self._change(entry, ModelState.UNAVAILABLE, "unloaded by management; load it to serve it again")
 
