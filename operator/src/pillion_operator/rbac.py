@@ -106,7 +106,9 @@ def _bound(
     kind: str, name: str, namespace: str, rules: tuple[Rule, ...], account: str, account_namespace: str
 ) -> tuple[JsonObject, ...]:
     group = "rbac.authorization.k8s.io"
-    metadata: JsonObject = {"name": name} | ({"namespace": namespace} if namespace else {})
+    metadata: JsonObject = {"name": name}
+    if namespace:
+        metadata["namespace"] = namespace
     subject: JsonObject = {"kind": "ServiceAccount", "name": account, "namespace": account_namespace}
     role: JsonObject = {
         "apiVersion": f"{group}/v1",

@@ -1,0 +1,78 @@
+"""A control plane whose controllers make ReplicaSets and pods, with an audit log; pods are run by nobody."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.cluster.node.apiserver import WORKLOADS, ControlPlane
+from pillion.resources.crd import KINDS, crd_yaml
+from pillion_operator.rbac import manifests
+from tests.integration.definitions import wait_until_established
+from tests.integration.operator.harness import Api, OperatorProcess, apply, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_AUDIT_POLICY = """
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+"""
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def audit_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("audit") / "audit.log"
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory, audit_log: Path) -> Iterator[ControlPlane]:
+    policy = tmp_path_factory.mktemp("policy") / "policy.yaml"
+    policy.write_text(_AUDIT_POLICY)
+    flags = [f"--audit-policy-file={policy}", f"--audit-log-path={audit_log}", "--audit-log-mode=blocking"]
+    with ControlPlane(controllers=WORKLOADS, apiserver_flags=flags) as started:
+        for kind in KINDS:
+            started.kubectl("apply", "--server-side", "-f", "-", stdin=crd_yaml(kind))
+        for kind in KINDS:
+            wait_until_established(started, kind)
+        yield started
+
+
+@pytest.fixture(scope="session")
+def api(cluster: ControlPlane) -> Iterator[Api]:
+    api = Api(cluster.kubeconfig)
+    yield api
+    api.close()
+
+
+@pytest.fixture
+def namespace(cluster: ControlPlane) -> str:
+    name = f"operator-{next(_numbers)}"
+    cluster.kubectl("create", "namespace", name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def operator_kubeconfig(cluster: ControlPlane) -> Path:
+    """A kubeconfig with exactly the rights that the chart grants for the whole cluster."""
+    cluster.kubectl("create", "namespace", "pillion-system")
+    cluster.kubectl("create", "serviceaccount", "pillion-operator", "--namespace", "pillion-system")
+    apply(cluster, *manifests(service_account="pillion-operator", operator_namespace="pillion-system"))
+    return cluster.kubeconfig_for_service_account("pillion-system", "pillion-operator")
+
+
+@pytest.fixture(scope="module")
+def operator(
+    operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    """One operator for the whole cluster, under the chart's rights, for the tests of one module."""
+    log = tmp_path_factory.mktemp("operator") / "operator.log"
+    with running(operator_kubeconfig, log, lease_namespace="pillion-system") as process:
+        yield process.wait_leading()

@@ -1,0 +1,229 @@
+"""Real operator processes against a real API server, and what tests ask of both."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+import yaml
+
+from pillion_operator.client.connection import from_kubeconfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from e2e.cluster.node.apiserver import ControlPlane
+
+T = TypeVar("T")
+Object = dict[str, Any]
+
+PILLION = "/apis/serving.pillion.dev/v1beta1"
+PATHS = {
+    "InferenceService": f"{PILLION}/namespaces/{{}}/inferenceservices",
+    "ServingRuntime": f"{PILLION}/namespaces/{{}}/servingruntimes",
+    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
+    "Service": "/api/v1/namespaces/{}/services",
+    "ConfigMap": "/api/v1/namespaces/{}/configmaps",
+    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
+    "Pod": "/api/v1/namespaces/{}/pods",
+    "Secret": "/api/v1/namespaces/{}/secrets",
+    "Event": "/api/v1/namespaces/{}/events",
+    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
+    "ResourceQuota": "/api/v1/namespaces/{}/resourcequotas",
+    "Lease": "/apis/coordination.k8s.io/v1/namespaces/{}/leases",
+}
+
+
+class Api:
+    """The API server as a user of some kubeconfig sees it."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        info = from_kubeconfig(kubeconfig).login()
+        self._http = httpx.Client(base_url=info.server, verify=info.as_ssl_context(), timeout=20, trust_env=False)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def send(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> httpx.Response:
+        content = None if body is None else json.dumps(body)
+        return self._http.request(method, path, content=content, headers={"Content-Type": content_type})
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        answer = self.send("GET", f"{PATHS[kind].format(namespace)}/{name}")
+        if answer.status_code == 404:
+            return None
+        answer.raise_for_status()
+        found: Object = answer.json()
+        return found
+
+    def list(self, kind: str, namespace: str, **params: str) -> list[Object]:
+        query = "&".join(f"{name}={value}" for name, value in params.items())
+        answer = self.send("GET", f"{PATHS[kind].format(namespace)}?{query}")
+        answer.raise_for_status()
+        items: list[Object] = answer.json()["items"]
+        return items
+
+    def create(self, namespace: str, manifest: Object) -> Object:
+        answer = self.send("POST", PATHS[manifest["kind"]].format(namespace), manifest)
+        assert answer.status_code == 201, answer.text
+        created: Object = answer.json()
+        return created
+
+    def patch(
+        self, kind: str, namespace: str, name: str, patch: Object, *, subresource: str = "", manager: str = "somebody"
+    ) -> Object:
+        path = f"{PATHS[kind].format(namespace)}/{name}" + (f"/{subresource}" if subresource else "")
+        kind_of_patch = "merge-patch" if subresource or kind == "InferenceService" else "strategic-merge-patch"
+        answer = self.send("PATCH", f"{path}?fieldManager={manager}", patch, f"application/{kind_of_patch}+json")
+        assert answer.status_code == 200, answer.text
+        patched: Object = answer.json()
+        return patched
+
+    def delete(self, kind: str, namespace: str, name: str) -> None:
+        self.send("DELETE", f"{PATHS[kind].format(namespace)}/{name}").raise_for_status()
+
+
+def eventually(look: Callable[[], T], *, within: float = 20.0, pause: float = 0.02) -> T:
+    """Return the first value of `look` that is true; fail with the last one after the deadline."""
+    deadline = time.monotonic() + within
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within:g} s; the last look gave {found!r}")
+        time.sleep(pause)
+
+
+def condition(service: Object | None, kind: str) -> Object:
+    conditions = ((service or {}).get("status") or {}).get("conditions") or []
+    return next((c for c in conditions if c["type"] == kind), {})
+
+
+def inference_service(name: str = "iris", *, annotations: dict[str, str] | None = None, **predictor: Any) -> Object:
+    predictor = predictor or {"sklearn": {"storageUri": "s3://models/iris"}}
+    return {
+        "apiVersion": "serving.pillion.dev/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": name, "annotations": annotations or {}},
+        "spec": {"predictor": predictor},
+    }
+
+
+class OperatorProcess:
+    """`pillion-operator` as a child process."""
+
+    def __init__(self, kubeconfig: Path, log: Path, **settings: str) -> None:
+        self.log_path = log
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PILLION_")}
+        environment |= {f"PILLION_OPERATOR_{name.upper()}": value for name, value in settings.items()}
+        environment["PILLION_OPERATOR_HTTP_PORT"] = settings.get("http_port", "0")
+        environment["PILLION_OPERATOR_HTTP_HOST"] = "127.0.0.1"
+        environment.setdefault("PILLION_OPERATOR_LEASE_NAMESPACE", "default")
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pillion_operator", "--kubeconfig", str(kubeconfig)],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self._port = 0
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def lines(self) -> list[Object]:
+        return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+
+    def wait_logged(self, text: str, within: float = 30.0) -> None:
+        def look() -> bool:
+            if text in self.log():
+                return True
+            assert self._process.poll() is None, f"the operator ended with {self._process.returncode}:\n{self.log()}"
+            return False
+
+        eventually(look, within=within)
+
+    def wait_ready(self) -> OperatorProcess:
+        self.wait_logged("metrics and probes answer on port")
+        eventually(lambda: self.probe("/readyz")[0] == 200, within=30)
+        return self
+
+    def wait_leading(self) -> OperatorProcess:
+        self.wait_ready()
+        eventually(lambda: self.metric("pillion_operator_leader") == 1, within=30)
+        return self
+
+    @property
+    def port(self) -> int:
+        if not self._port:
+            line = next(line for line in self.lines() if "probes answer on port" in line["message"])
+            self._port = int(line["message"].rsplit(" ", 1)[1])
+        return self._port
+
+    def probe(self, path: str) -> tuple[int, str]:
+        answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False, timeout=5)
+        return answer.status_code, answer.text
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum over all label sets that have these labels."""
+        total = 0.0
+        for line in self.probe("/metrics")[1].splitlines():
+            if line.startswith((f"{name} ", f"{name}{{")) and all(f'{k}="{v}"' in line for k, v in labels.items()):
+                total += float(line.rsplit(" ", 1)[1])
+        return total
+
+    def writes(self) -> float:
+        """Requests that changed something, the lease aside."""
+        return sum(
+            self.metric("pillion_operator_api_requests_total", verb=verb)
+            for verb in ("apply", "create", "delete", "patch", "patch status")
+        ) + self.metric("pillion_operator_api_requests_total", verb="update") - self.metric(
+            "pillion_operator_api_requests_total", verb="update", kind="leases"
+        ) - self.metric("pillion_operator_api_requests_total", verb="create", kind="leases")
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, within: float = 20.0) -> int:
+        return self._process.wait(within)
+
+    def stop(self) -> int:
+        """End it in an orderly way and return its exit code."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+        try:
+            return self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
+
+
+@contextlib.contextmanager
+def running(kubeconfig: Path, log: Path, **settings: str) -> Iterator[OperatorProcess]:
+    """An operator process that is ended with the block."""
+    process = OperatorProcess(kubeconfig, log, **settings)
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+def apply(control_plane: ControlPlane, *manifests: Object) -> None:
+    text = yaml.safe_dump_all(manifests)
+    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
