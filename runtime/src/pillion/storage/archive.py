@@ -22,6 +22,7 @@ from pillion.storage.extraction import READ_BYTES, Extraction, unsafe
 from pillion.storage.names import safe_name
 
 if TYPE_CHECKING:
+    import threading
     from pathlib import Path
 
     from pillion.storage.artifact import ArtifactFile
@@ -45,13 +46,15 @@ def archive_format(name: str) -> str | None:
     return next((kind for suffix, kind in _SUFFIXES.items() if lowered.endswith(suffix)), None)
 
 
-def unpack(archive: Path, kind: str, root: Path, options: FetchOptions) -> tuple[ArtifactFile, ...]:
-    """Unpack into `root`, which must not exist yet; the files, sorted by path.
+def unpack(
+    archive: Path, kind: str, root: Path, options: FetchOptions, stop: threading.Event | None = None
+) -> tuple[ArtifactFile, ...]:
+    """Unpack into `root`, which must not exist yet; the files, sorted by path. Ends early once `stop` is set.
 
     Raises:
         StorageError: `Reason.UNSAFE_ARCHIVE`, `Reason.CORRUPT_ARCHIVE`, `Reason.TOO_LARGE`, `Reason.DISK_FULL`.
     """
-    extraction = Extraction(root, options, archive.stat().st_size)
+    extraction = Extraction(root, options, archive.stat().st_size, stop)
     try:
         with archive.open("rb") as file:
             if kind == "zip":

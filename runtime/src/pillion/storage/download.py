@@ -64,7 +64,7 @@ async def download(
     target = PartialFile(staging, item)
     try:
         await asyncio.to_thread(target.restore)
-        meter.add(target.offset, earlier=True)
+        meter.reach(item.path, target.offset, earlier=True)
         await _try_until_complete(source, item, target, options, meter, shown)
         meter.complete_file()
         return Downloaded(await asyncio.to_thread(target.finish), target.version)
@@ -85,12 +85,12 @@ async def _try_until_complete(
             error = _truncated(shown, target)
         except SourceChanged:
             error = _changed(shown)
-            meter.add(-target.offset)
             await asyncio.to_thread(target.restart)
         except StorageError as caught:
             if not caught.transient:
                 raise
             error = caught
+        meter.reach(item.path, target.offset)
         attempt = 1 if target.offset - furthest >= _PROGRESS_BYTES else attempt + 1
         furthest = max(furthest, target.offset)
         if attempt >= options.attempts:
@@ -107,21 +107,19 @@ async def _stream(
     async with AsyncExitStack() as stack:
         async with deadline(options.stall_seconds, shown):
             body = await stack.enter_async_context(source.open(item, target.offset, target.version))
-        before = target.offset
         await asyncio.to_thread(target.begin, body)
-        meter.add(target.offset - before)
         if body.total is not None and item.size is None:
             meter.learn_total(body.total)
             if options.max_bytes and body.total > options.max_bytes:
                 raise too_large(shown, body.total, options.max_bytes)
         try:
-            await _copy(body, target, options, meter, shown)
+            await _copy(body, item.path, target, options, meter, shown)
         finally:
             await asyncio.to_thread(target.checkpoint)
     return target.complete
 
 
-async def _copy(body: Body, target: PartialFile, options: FetchOptions, meter: Meter, shown: str) -> None:
+async def _copy(body: Body, name: str, target: PartialFile, options: FetchOptions, meter: Meter, shown: str) -> None:
     """Pass chunks on in pieces of 1 MiB, or of half a second where the source is slow."""
     chunks = aiter(body.chunks)
     pending: list[bytes] = []
@@ -135,9 +133,9 @@ async def _copy(body: Body, target: PartialFile, options: FetchOptions, meter: M
                 return
             pending.append(chunk)
             size += len(chunk)
-            meter.add(len(chunk))
-            if options.max_bytes and meter.current.done > options.max_bytes:
-                raise too_large(shown, meter.current.done, options.max_bytes)
+            meter.reach(name, target.offset + size)
+            if options.max_bytes and meter.done > options.max_bytes:
+                raise too_large(shown, meter.done, options.max_bytes)
             if size >= _WRITE_BYTES or time.monotonic() - since >= _WRITE_SECONDS:
                 data, pending, size = b"".join(pending), [], 0
                 await asyncio.to_thread(target.append, data)

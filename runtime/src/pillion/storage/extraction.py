@@ -14,6 +14,7 @@ from pillion.storage.place import disk_error, make_directory
 
 if TYPE_CHECKING:
     import io
+    import threading
     from pathlib import Path
 
     from pillion.storage.options import FetchOptions
@@ -28,8 +29,11 @@ _ALWAYS_ALLOWED: Final = 64 << 20
 class Extraction:
     """What an archive has come to so far, under its limits."""
 
-    def __init__(self, root: Path, options: FetchOptions, archive_size: int) -> None:
+    def __init__(
+        self, root: Path, options: FetchOptions, archive_size: int, stop: threading.Event | None = None
+    ) -> None:
         self._root = root
+        self._stop = stop
         self._max_files = options.max_files
         self._max_ratio = max(_ALWAYS_ALLOWED, int(options.max_unpack_ratio * archive_size))
         self._max_bytes = options.max_bytes
@@ -118,6 +122,8 @@ class Extraction:
 
     def _count_bytes(self, count: int) -> None:
         self._bytes += count
+        if self._stop is not None and self._stop.is_set():
+            raise StorageError(Reason.DOWNLOAD_FAILED, "unpacking was stopped", remedy="start it again", transient=True)
         if self._max_bytes and self._bytes > self._max_bytes:
             raise StorageError(
                 Reason.TOO_LARGE,

@@ -60,6 +60,7 @@ class Meter:
         self._phase: Phase = "listing"
         self._done = self._earlier = self._files_done = self._files_total = 0
         self._total: int | None = None
+        self._offsets: dict[str, int] = {}
 
     def enter(self, phase: Phase) -> None:
         """Go over to another phase; always told."""
@@ -74,11 +75,18 @@ class Meter:
         """Set the bytes in all, which only the first answer told."""
         self._total = total
 
-    def add(self, count: int, *, earlier: bool = False) -> None:
-        """Count bytes that came, or that an earlier run had brought; negative where they must be fetched again."""
+    def reach(self, file: str, offset: int, *, earlier: bool = False) -> None:
+        """Note how far a file is; `earlier` where a run before this one brought it there."""
+        count = offset - self._offsets.get(file, 0)
+        self._offsets[file] = offset
         self._done += count
         self._earlier += count if earlier else 0
         self._tell(now=self._clock(), force=False)
+
+    @property
+    def done(self) -> int:
+        """Bytes here, all files together."""
+        return self._done
 
     def complete_file(self) -> None:
         """Count a file as complete."""
