@@ -21,7 +21,7 @@ from pillion.server.tls_reload import TlsKeeper
 from pillion.transport.drain import DrainState
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from prometheus_client import CollectorRegistry
 
@@ -117,8 +117,11 @@ class Runtime:
 
     # --- start
 
-    async def start(self) -> None:
+    async def start(self, on_loaded: Callable[[float], None] | None = None) -> None:
         """Bind every port, open the data ports and begin to load the models.
+
+        Args:
+            on_loaded: called with the seconds since the start, when each model is loaded or has failed.
 
         Raises:
             StartError: with the exit code that tells which part failed.
@@ -146,7 +149,7 @@ class Runtime:
         await self._admin.open(admin, None)
         self.ports = {"http": self._http.port, "grpc": grpc_port, "admin": self._admin.port}
         self._announce()
-        self._spawn(self._load(began))
+        self._spawn(self._load(began, on_loaded))
         if self._tls is not None:
             self._spawn(self._tls.watch(self._http.swap))
 
@@ -166,7 +169,7 @@ class Runtime:
                 age,
             )
 
-    async def _load(self, began: float) -> None:
+    async def _load(self, began: float, on_loaded: Callable[[float], None] | None) -> None:
         await self._plane.apply(self._models)
         if self.phase is Phase.STARTING:
             self.phase = Phase.SERVING
@@ -175,6 +178,8 @@ class Runtime:
             _log.info("ready", extra={"models": [m.name for m in self._models], "seconds": seconds})
         else:
             _log.error("not ready: %s", self._not_ready(), extra={"seconds": seconds})
+        if on_loaded is not None:
+            on_loaded(time.monotonic() - began)
         if self._desired is not None:
             await self._desired.watch(self._plane.apply)
 

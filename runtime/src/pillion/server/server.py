@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import threading
 from typing import TYPE_CHECKING, Self
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from pillion.dataplane.call import ModelStatus
     from pillion.runtimefile import DesiredModel
     from pillion.server.tls import TlsConfig
 
@@ -85,14 +87,24 @@ class Server:
         """Whether every model is loaded and the server takes requests."""
         return self._runtime is not None and self._runtime.ready()
 
-    def start(self, blocking: bool = True, *, on_start: Callable[[Server], None] | None = None) -> None:  # noqa: FBT001 - start(blocking=False) is the contract
+    def statuses(self) -> Sequence[ModelStatus]:
+        """Every known model version and its state."""
+        return () if self._runtime is None else self._runtime.statuses()
+
+    def start(
+        self,
+        blocking: bool = True,  # noqa: FBT001 - start(blocking=False) is the contract
+        *,
+        on_loaded: Callable[[Server, float], None] | None = None,
+    ) -> None:
         """Start serving.
 
         Args:
             blocking: True returns after the server has stopped, and handles SIGTERM and SIGINT when called in the main
                 thread. False serves from a thread of its own, returns once the ports are bound, and leaves signals to
                 the program around it.
-            on_start: called on the server's loop as soon as the ports are bound.
+            on_loaded: called on the server's loop when each first model is loaded or has failed, with the seconds
+                it took.
 
         Raises:
             StartError: a port, a file or a certificate cannot be used.
@@ -103,7 +115,7 @@ class Server:
                 raise RuntimeError("this server has been started already: make another one")
             if not blocking:
                 self._thread = threading.Thread(
-                    target=self._serve, args=(on_start,), name="pillion-server", daemon=True
+                    target=self._serve, args=(on_loaded,), name="pillion-server", daemon=True
                 )
         if self._thread is not None:
             self._thread.start()
@@ -113,7 +125,7 @@ class Server:
                 raise self._failure
             return
         with handled(self._on_signal):
-            self._serve(on_start)
+            self._serve(on_loaded)
         if self._failure is not None:
             raise self._failure
 
@@ -142,12 +154,14 @@ class Server:
 
     # --- the loop's own thread
 
-    def _serve(self, on_start: Callable[[Server], None] | None) -> None:
+    def _serve(self, on_loaded: Callable[[Server, float], None] | None) -> None:
         self._ident = threading.get_ident()
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(self._main(on_start))
+                runner.run(self._main(on_loaded))
         except BaseException as error:  # noqa: BLE001 - raised again in the caller of start()
+            if self._started.is_set() and self._thread is not None:
+                _log.critical("the server ended unexpectedly", exc_info=error)
             self._failure = error
         finally:
             with self._lock:
@@ -155,7 +169,7 @@ class Server:
             self._finished.set()
             self._started.set()
 
-    async def _main(self, on_start: Callable[[Server], None] | None) -> None:
+    async def _main(self, on_loaded: Callable[[Server, float], None] | None) -> None:
         models, desired = self._models, None
         if self._config is not None:
             file = read_runtime_file(self._config)
@@ -168,10 +182,8 @@ class Server:
             if self._pending_stop is not None:
                 runtime.request_stop(*self._pending_stop)
         try:
-            await runtime.start()
+            await runtime.start(None if on_loaded is None else functools.partial(on_loaded, self))
             self._started.set()
-            if on_start is not None:
-                on_start(self)
             await runtime.run()
         finally:
             await runtime.close()

@@ -1,0 +1,15 @@
+"""How a command fails: a sentence on standard error and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+__all__ = ["EXIT_CODES", "CommandError"]
+
+EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 a port cannot be bound, 4 TLS material."
+
+
+class CommandError(Exception):
+    """A command cannot do what was asked; the text says why and what to do."""
+
+    def __init__(self, message: str, *, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,62 @@
+"""The ``pillion`` command. Each command imports what it needs when it runs, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from pillion._version import __version__
+from pillion.cli.failures import EXIT_CODES, CommandError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="pillion",
+    help="Serve models on this machine, call them, and check what goes to a cluster.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    # Help without rich: importing what typer needs of it would double the time of `pillion --help`.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@app.command(epilog=EXIT_CODES)
+def version(as_json: AsJson = False) -> None:
+    """Print the version.
+
+    Example: `pillion version --json`
+    """
+    typer.echo(json.dumps({"version": __version__}) if as_json else __version__)
+
+
+def _register() -> None:
+    from pillion.cli import config, crd, predict, serve, validate  # noqa: PLC0415 - they register on this app
+
+    for module in (serve, predict, validate, config, crd):
+        module.register(app)
+
+
+_register()
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is one line, not a traceback."""
+    try:
+        app()
+    except CommandError as failure:
+        sys.stderr.write(f"error: {failure}\n")
+        sys.exit(failure.code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""A prediction over HTTP."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+
+from pillion.cli.failures import CommandError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["call"]
+
+
+def call(
+    url: str, body: object, *, ca: Path | None, cert: Path | None, key: Path | None, timeout: float
+) -> dict[str, object]:
+    """Post the body and give the answer's JSON.
+
+    Raises:
+        CommandError: the server cannot be reached, or answers with an error.
+    """
+    document = {"instances": body} if isinstance(body, list) else body
+    try:
+        response = httpx.post(url, json=document, timeout=timeout, verify=_trust(ca, cert, key))
+    except httpx.TimeoutException:
+        raise CommandError(f"{url}: no answer within {timeout:g} s") from None
+    except httpx.ConnectError as error:
+        origin = urlsplit(url)
+        hint = "name the CA with --ca" if "CERTIFICATE_VERIFY" in str(error) else "is the server running there?"
+        raise CommandError(f"cannot connect to {origin.scheme}://{origin.netloc}: {error}: {hint}") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise CommandError(f"{url}: {error}") from None
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = None
+    if response.is_error or not isinstance(answer, dict):
+        said = answer.get("error") if isinstance(answer, dict) else response.text[:500]
+        raise CommandError(f"{response.status_code} {response.reason_phrase}: {said}")
+    return answer
+
+
+def _trust(ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    if cert is not None and key is not None:
+        context.load_cert_chain(cert, key)
+    return context

@@ -1,0 +1,77 @@
+"""What ``pillion serve`` prints when its models are loaded: addresses, and a call to paste."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING
+
+from pillion.dataplane.call import ModelState
+from pillion.tensors import Datatype
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pillion.dataplane.call import ModelStatus
+    from pillion.server import Server
+    from pillion.server.settings import Settings
+
+__all__ = ["announcement", "curl", "failures"]
+
+
+def failures(statuses: Sequence[ModelStatus]) -> list[str]:
+    """A sentence for each model that is not ready."""
+    return [f"{s.name}: {s.reason or s.state.value.lower()}" for s in statuses if s.state is not ModelState.READY]
+
+
+def announcement(server: Server, settings: Settings, seconds: float, ca: Path | None) -> str:
+    """The lines for people; ``ca`` is the certificate that curl has to trust."""
+    ports = server.ports
+    host = "127.0.0.1" if settings.http.host in ("0.0.0.0", "::") else settings.http.host  # noqa: S104 - any address includes loopback
+    host = f"[{host}]" if ":" in host else host
+    scheme = "http" if settings.tls.server.cert is None else "https"
+    base = f"{scheme}://{host}:{ports['http']}"
+    ready = [status for status in server.statuses() if status.state is ModelState.READY]
+    names = ", ".join(status.name for status in ready)
+    lines = [f"{names} ready in {seconds:.1f} s   docs {base}/docs   grpc :{ports['grpc']}   metrics :{ports['admin']}"]
+    # curl needs no scheme for http; leaving it out keeps the line short.
+    address = base if scheme == "https" else base.removeprefix("http://")
+    lines += [f"try: {curl(status, address, ca, mutual=settings.tls.client.cert is not None)}" for status in ready]
+    lines += [f"not ready: {failure}" for failure in failures(server.statuses())]
+    return "\n".join(lines)
+
+
+def curl(status: ModelStatus, base: str, ca: Path | None = None, *, mutual: bool = False) -> str:
+    """A command that the model answers, with its real input names, datatypes and shapes, and zeros for values."""
+    options = "" if ca is None else f"--cacert {shlex.quote(str(ca))} "
+    options += "--cert CLIENT.crt --key CLIENT.key " if mutual else ""
+    path, body = _body(status)
+    return f"curl {options}--json {shlex.quote(json.dumps(body, separators=(',', ':')))} {base}{path}"
+
+
+def _body(status: ModelStatus) -> tuple[str, dict[str, object]]:
+    inputs = [] if status.metadata is None else [spec for spec in status.metadata.inputs if not spec.optional]
+    if len(inputs) == 1 and len(inputs[0].shape) == 2 and 0 < inputs[0].shape[1] <= 64:
+        row = [_example(inputs[0].datatype)] * inputs[0].shape[1]
+        return f"/v1/models/{status.name}:predict", {"instances": [row]}
+    if len(inputs) > 1 and all(len(spec.shape) == 2 and spec.shape[1] == 1 for spec in inputs):
+        row_by_name = {spec.name: _example(spec.datatype) for spec in inputs}
+        return f"/v1/models/{status.name}:predict", {"instances": [row_by_name]}
+    tensors = []
+    for spec in inputs:
+        shape = [1 if size < 0 else size for size in spec.shape]
+        count = 1
+        for size in shape:
+            count *= size
+        data = [_example(spec.datatype)] * min(count, 64)
+        tensors.append({"name": spec.name, "shape": shape, "datatype": spec.datatype.value, "data": data})
+    return f"/v2/models/{status.name}/infer", {"inputs": tensors}
+
+
+def _example(datatype: Datatype) -> float | int | str | bool:
+    if datatype is Datatype.BYTES:
+        return "text"
+    if datatype is Datatype.BOOL:
+        return True
+    return 0.0 if datatype.value.startswith(("FP", "BF")) else 0

@@ -1,0 +1,177 @@
+"""``pillion serve`` and its alias ``pillion run``: models on this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pillion.cli.failures import EXIT_CODES, CommandError
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from pillion.runtimefile import RuntimeFile
+    from pillion.server import Server
+    from pillion.server.sources import Layered
+
+__all__ = ["register"]
+
+_EPILOG = f"""\b
+Examples:
+  pillion serve iris.skops
+  pillion serve iris=s3://models/iris.skops churn=./churn.onnx
+  pillion serve -f inferenceservice.yaml
+  pillion serve model.joblib --allow-pickle        # a pickle can run code: only if you trust it
+  pillion serve iris.skops --tls-self-signed
+
+{EXIT_CODES}"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("serve", epilog=_EPILOG)(serve)
+    app.command("run", epilog=_EPILOG, help="Alias of `serve`.")(serve)
+
+
+def serve(  # noqa: PLR0917 - the options of a command line
+    targets: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="A file or folder, or NAME=URI; several at once.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("-f", "--file", help="A manifest with InferenceServices; - reads standard input.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
+    http_port: Annotated[int | None, typer.Option(help="HTTP port; 0: any free one.  [default: 8080]")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="gRPC port; 0: any free one.  [default: 8081]")] = None,
+    admin_port: Annotated[
+        int | None, typer.Option(help="Port of metrics and probes; 0: any free one.  [default: 8082]")
+    ] = None,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Load pickle and joblib files, which can run any code.")
+    ] = False,
+    maps: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="URI=PATH", help="Where storage of a cluster is here: configmap://iris=./iris"),
+    ] = None,
+    tls_cert: Annotated[str | None, typer.Option(help="Certificate chain (PEM file).")] = None,
+    tls_key: Annotated[str | None, typer.Option(help="Private key (PEM file).")] = None,
+    tls_client_ca: Annotated[
+        str | None, typer.Option(help="CA of client certificates (PEM file): clients must show one.")
+    ] = None,
+    tls_self_signed: Annotated[
+        bool, typer.Option("--tls-self-signed", help="Make a certificate for this machine, and use it.")
+    ] = False,
+    http_keep_alive_timeout: Annotated[
+        float | None, typer.Option(help="Seconds an idle connection is kept.  [default: 90]")
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.  [default: warning]")] = None,
+    log_format: Annotated[str | None, typer.Option(help="text or json.  [default: text on a terminal]")] = None,
+    log_access: Annotated[float | None, typer.Option(help="Share of requests to log, 0 to 1.  [default: 0]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line when ready.")] = False,
+) -> None:
+    """Serve models on this machine over HTTP and gRPC, until Ctrl-C.
+
+    Every other setting can be given by its environment variable: see `pillion config show`.
+    """
+    from pillion.cli.targets import from_manifest, from_targets, mappings  # noqa: PLC0415 - keeps --help quick
+
+    if (file is None) == (not targets):
+        raise CommandError("name what to serve: a model (pillion serve iris.skops) or a manifest (-f FILE)", code=2)
+    mapped = mappings(maps or [])
+    notes: list[str] = []
+    if file is not None:
+        runtime_file, notes = from_manifest(file, mapped=mapped, allow_pickle=allow_pickle)
+    else:
+        runtime_file = from_targets(targets or [], mapped=mapped, allow_pickle=allow_pickle)
+    if notes:
+        sys.stderr.write(f"not used on this machine: {', '.join(notes)}\n")
+    ca: Path | None = None
+    if tls_self_signed:
+        if tls_cert or tls_key:
+            raise CommandError("--tls-self-signed and --tls-cert/--tls-key exclude each other", code=2)
+        from pillion.cli.selfsigned import make  # noqa: PLC0415 - as above
+        from pillion.cli.targets import cache_folder  # noqa: PLC0415 - as above
+
+        pair = make(cache_folder() / "tls", host)
+        ca, tls_cert, tls_key = pair.cert, str(pair.cert), str(pair.key)
+    flags: dict[str, JsonValue] = {
+        "http.host": host,
+        "grpc.host": host,
+        "admin.host": host,
+        "http.port": http_port,
+        "grpc.port": grpc_port,
+        "admin.port": admin_port,
+        "http.keep_alive_timeout": http_keep_alive_timeout,
+        "tls.server.cert": tls_cert,
+        "tls.server.key": tls_key,
+        "tls.client.cert": tls_client_ca,
+        "log.level": log_level,
+        "log.format": log_format,
+        "log.access": log_access,
+    }
+    _run(runtime_file, {key: value for key, value in flags.items() if value is not None}, ca, as_json=as_json)
+
+
+def local_settings(flags: dict[str, JsonValue]) -> Layered:
+    """Settings with the defaults of a laptop below flags and environment: loopback, quiet, no preStop."""
+    from pillion.server.sources import load_settings  # noqa: PLC0415 - keeps --help quick
+
+    local: dict[str, JsonValue] = {
+        "http.host": "127.0.0.1",
+        "grpc.host": "127.0.0.1",
+        "admin.host": "127.0.0.1",
+        "log.level": "warning",
+        "control.socket": "",
+        "drain.window_seconds": 0,
+    }
+    layered = load_settings(flags=flags, file=local, file_name="pillion serve")
+    if layered.origins["management.enabled"] == "default" and _loopback(layered.settings.http.host):
+        return load_settings(flags=flags, file=local | {"management.enabled": True}, file_name="pillion serve")
+    return layered
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _run(runtime_file: RuntimeFile, flags: dict[str, JsonValue], ca: Path | None, *, as_json: bool) -> None:
+    from pillion.cli.ready import announcement, failures  # noqa: PLC0415 - keeps --help quick
+    from pillion.server.failures import StartError  # noqa: PLC0415 - as above
+    from pillion.server.logs import configure  # noqa: PLC0415 - as above
+
+    failed: list[str] = []
+
+    def loaded(server: Server, seconds: float) -> None:
+        failed.extend(failures(server.statuses()))
+        if failed and not server.ready():
+            server.stop()
+            return
+        if as_json:
+            names = [status.name for status in server.statuses()]
+            typer.echo(json.dumps({"ready": names, "seconds": round(seconds, 3), "ports": server.ports}))
+        else:
+            typer.echo(announcement(server, layered.settings, seconds, ca))
+        sys.stdout.flush()
+
+    try:
+        layered = local_settings(flags)
+        configure(layered.settings.log)
+        try:
+            from pillion.server import Server  # noqa: PLC0415 - as above
+        except ImportError as error:
+            raise CommandError(f"{error}: install what serving needs: pip install 'pillion[serve]'") from None
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+        Server(layered.settings, models=runtime_file.models).start(on_loaded=loaded)
+    except StartError as failure:
+        raise CommandError(str(failure), code=int(failure.code)) from None
+    if failed:
+        raise CommandError("\n       ".join(failed))

@@ -1,0 +1,104 @@
+"""Finding, and where need be fetching, what ``pillion serve`` was asked to serve."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pillion.cli.failures import CommandError
+from pillion.cli.local import Source, cluster_only, manifest_sources, named_source, render_runtime_file, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pillion.runtimefile import RuntimeFile
+
+__all__ = ["cache_folder", "from_manifest", "from_targets", "mappings"]
+
+
+def cache_folder() -> Path:
+    """Where fetched models are kept: ``$XDG_CACHE_HOME/pillion``, by default ``~/.cache/pillion``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pillion"
+
+
+def mappings(texts: Sequence[str]) -> dict[str, Path]:
+    """``--map URI=PATH`` options.
+
+    Raises:
+        CommandError: not of that form.
+    """
+    mapped = {}
+    for text in texts:
+        uri, equals, path = text.partition("=")
+        if not equals or "://" not in uri or not path:
+            raise CommandError(f"--map {text}: write it as --map configmap://NAME=PATH", code=2)
+        mapped[uri] = Path(path).expanduser().absolute()
+    return mapped
+
+
+def from_manifest(file: Path, *, mapped: Mapping[str, Path], allow_pickle: bool) -> tuple[RuntimeFile, list[str]]:
+    """What the InferenceServices of a manifest ask for, and what of them is not used on this machine.
+
+    Raises:
+        CommandError: the manifest is wrong, or a model's files cannot be found or fetched.
+    """
+    from pillion.resources import InferenceService, ManifestError, load_manifests  # noqa: PLC0415 - costs start-up
+
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{file}: cannot be read: {error}", code=2) from None
+    try:
+        manifests = load_manifests(text, source=str(file))
+    except ManifestError as error:
+        raise CommandError(str(error), code=2) from None
+    services = [m.resource for m in manifests if isinstance(m.resource, InferenceService)]
+    if not services:
+        raise CommandError(f"{file}: holds no InferenceService", code=2)
+    sources = [source for service in services for source in manifest_sources(service, allow_pickle=allow_pickle)]
+    notes = [field for service in services for field in cluster_only(service)]
+    beside = Path.cwd() if str(file) == "-" else file.resolve().parent
+    return _render(sources, beside, mapped), notes
+
+
+def from_targets(targets: Sequence[str], *, mapped: Mapping[str, Path], allow_pickle: bool) -> RuntimeFile:
+    """What the command line names: files, folders, NAME=URI.
+
+    Raises:
+        CommandError: a target cannot be found or fetched, or two have one name.
+    """
+    return _render([named_source(t, allow_pickle=allow_pickle) for t in targets], Path.cwd(), mapped)
+
+
+def _render(sources: Sequence[Source], beside: Path, mapped: Mapping[str, Path]) -> RuntimeFile:
+    names = [(source.name, source.version) for source in sources]
+    for name, version in names:
+        if names.count((name, version)) > 1:
+            raise CommandError(f"two models are called {name} (version {version}): write NAME=URI", code=2)
+    paths = {s.uri: resolve(s.uri, beside=beside, mapped=mapped) or _fetched(s) for s in sources}
+    return render_runtime_file(sources, paths)
+
+
+def _fetched(source: Source) -> Path:
+    from rich.console import Console  # noqa: PLC0415 - costs start-up
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
+
+    from pillion.storage import FetchOptions, StorageError, fetch_sync  # noqa: PLC0415 - costs start-up
+    from pillion.storage import Progress as Fetched  # noqa: PLC0415
+
+    key = hashlib.sha256(source.uri.encode()).hexdigest()[:24]
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"fetching {source.name}", total=None)
+
+        def tell(progress: Fetched) -> None:
+            bar.update(task, completed=progress.done, total=progress.total)
+
+        try:
+            options = FetchOptions.from_environment(os.environ, digest=source.digest or None, reuse="revalidate")
+            return fetch_sync(source.uri, cache_folder() / "models" / key, options, tell).model_path
+        except StorageError as error:
+            raise CommandError(str(error)) from None

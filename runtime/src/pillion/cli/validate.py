@@ -1,0 +1,57 @@
+"""``pillion validate``: what is wrong with a manifest, before a cluster says so."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
+from typing import Annotated
+
+import typer
+
+from pillion.cli.failures import EXIT_CODES, CommandError
+
+__all__ = ["register"]
+
+_EPILOG = f"""\b
+Examples:
+  pillion validate -f inferenceservice.yaml
+  helm template . | pillion validate -f -
+
+Exit code 2: a manifest is wrong. {EXIT_CODES}"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("validate", epilog=_EPILOG)(validate)
+
+
+def validate(
+    files: Annotated[list[Path], typer.Option("-f", "--file", help="A manifest; - reads standard input. Repeatable.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Check manifests as the API server would.
+
+    The schema and the rules are those of the custom resource definitions; no cluster is needed.
+    """
+    from pillion.resources import validate as check  # noqa: PLC0415 - keeps --help quick
+
+    problems = []
+    for file in files:
+        try:
+            text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"{file}: cannot be read: {error}", code=2) from None
+        problems += check(text, source=str(file))
+    if as_json:
+        found = [
+            {"source": p.source, "line": p.line, "field": p.field, "message": p.message, "suggestion": p.suggestion}
+            for p in problems
+        ]
+        typer.echo(json.dumps({"valid": not problems, "problems": found}))
+    elif problems:
+        typer.echo("\n".join(str(problem) for problem in problems), err=True)
+    else:
+        typer.echo(f"valid: {', '.join(str(file) for file in files)}")
+    if problems:
+        raise typer.Exit(2)
