@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from google.protobuf.message import DecodeError
+
 from pillion.errors import PillionError
 from pillion.protocol.oip_proto import decode_infer, encode_infer
+from pillion.protocol.proto_wire import append_bytes_field
 from pillion.protocol.protos import open_inference_pb2 as pb
 from pillion.transport.grpc.context import answered, call_of, request_id
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["InferMethods"]
 
+_INFER_RESPONSE: Final = pb.ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER
 _log: Final = logging.getLogger("pillion.grpc")
 
 
@@ -49,18 +54,14 @@ class InferMethods:
         async for message in messages:
             call = call_of(context, identity, self._options.clock)
             try:
-                # The embedded message is field 2; what we already have serialized is parsed by the receiver only.
-                answer = pb.ModelStreamInferResponse()
-                answer.infer_response.MergeFromString(await self._infer(message, call))
+                answer = await self._infer(message, call)
             except PillionError as error:
-                answer = pb.ModelStreamInferResponse(error_message=str(error))
-                answer.infer_response.id = _id_of(message)
+                yield _failed(str(error), message)
             except Exception:  # noqa: BLE001  # the boundary: one bad request must not end its neighbours' stream
                 _log.exception("unexpected failure", extra={"request_id": identity})
-                answer = pb.ModelStreamInferResponse(
-                    error_message="Internal error; the server's log has it under this id"
-                )
-            yield answer.SerializeToString()
+                yield _failed("Internal error; the server's log has it under this call's request id", message)
+            else:
+                yield append_bytes_field(b"", _INFER_RESPONSE, [memoryview(answer)])
 
     async def _infer(self, message: bytes, call: Call) -> bytes:
         request, raw = decode_infer(message, self._options.codec)
@@ -69,9 +70,9 @@ class InferMethods:
         return encode_infer(response, raw=raw)
 
 
-def _id_of(message: bytes) -> str:
-    """The id of a request that failed, so that its sender knows which; empty when not even that can be read."""
-    try:
-        return pb.ModelInferRequest.FromString(message).id
-    except ValueError:
-        return ""
+def _failed(sentence: str, message: bytes) -> bytes:
+    """An answer with the id of the request that failed, so that its sender knows which; empty if it is unreadable."""
+    answer = pb.ModelStreamInferResponse(error_message=sentence)
+    with contextlib.suppress(DecodeError):
+        answer.infer_response.id = pb.ModelInferRequest.FromString(message).id
+    return answer.SerializeToString()

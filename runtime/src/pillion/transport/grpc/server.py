@@ -73,7 +73,8 @@ class GrpcServer:
 
     async def stop(self, grace: float) -> None:
         """Take no new calls; those in progress get ``grace`` seconds, then they are cancelled. Asked again, the shorter
-        time counts."""
+        time counts.
+        """
         if self._server is not None:
             await self._server.stop(grace)
 

@@ -106,7 +106,7 @@ class Dispatcher:
     async def _answer(
         self, target: Target, method: str, headers: dict[bytes, bytes], receive: Receive, identity: str
     ) -> Answer:
-        if method not in METHODS[target.route]:
+        if method not in METHODS[target.route] and target.route is not Route.UNKNOWN:
             allowed = ", ".join(METHODS[target.route])
             raise PillionError(ErrorCode.METHOD_NOT_ALLOWED, f"{method} is not allowed here, only {allowed}")
         if target.route is Route.V1_PREDICT:

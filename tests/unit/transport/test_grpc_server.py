@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+from pillion.errors import ErrorCode, PillionError
+from pillion.protocol.protos import open_inference_pb2 as pb
+from pillion.transport.grpc.errors import GRPC_STATUS
+from pillion.transport.grpc.limits import GrpcLimits
+from pillion.transport.grpc.options import GrpcOptions, RpcRecord
+from pillion.transport.grpc.server import GrpcServer
+from tests.unit.transport.plane import SmallPlane
+from tests.unit.transport.waiting import DEADLINE, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SERVICE = "inference.GRPCInferenceService"
+
+
+class Running:
+    """A server on a free port and a channel to it."""
+
+    def __init__(self, plane: SmallPlane, server: GrpcServer, channel: grpc.aio.Channel, port: int) -> None:
+        self.plane = plane
+        self.server = server
+        self.channel = channel
+        self.port = port
+
+    def unary(self, method: str, response: Any, service: str = SERVICE) -> Any:
+        return self.channel.unary_unary(
+            f"/{service}/{method}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=response.FromString,
+        )
+
+    @property
+    def infer(self) -> Any:
+        return self.unary("ModelInfer", pb.ModelInferResponse)
+
+
+async def start(plane: SmallPlane, limits: GrpcLimits | None = None, options: GrpcOptions | None = None) -> Running:
+    server = GrpcServer(plane, limits, options)
+    port = await server.start("127.0.0.1:0")
+    channel = grpc.aio.insecure_channel(
+        f"127.0.0.1:{port}", options=[("grpc.max_receive_message_length", -1), ("grpc.enable_retries", 0)]
+    )
+    return Running(plane, server, channel, port)
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[Running]:
+    state = await start(SmallPlane(), options=GrpcOptions(health_poll=0.01))
+    yield state
+    state.plane.release.set()
+    await state.channel.close()
+    await state.server.stop(0)
+
+
+def request(model: str = "double", **more: Any) -> pb.ModelInferRequest:
+    message = pb.ModelInferRequest(model_name=model, **more)
+    tensor = message.inputs.add(name="x", datatype="FP32", shape=[1, 4])
+    tensor.contents.fp32_contents.extend([1, 2, 3, 4])
+    return message
+
+
+async def failure(call: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value
+
+
+def trailing(error: grpc.aio.AioRpcError) -> dict[str, Any]:
+    return dict(error.trailing_metadata() or ())
+
+
+async def test_typed_requests_get_typed_answers_and_raw_ones_raw(running: Running) -> None:
+    typed = await running.infer(request(id="7"))
+    assert ("double", "1", "7") == (typed.model_name, typed.model_version, typed.id)
+    assert [2, 4, 6, 8] == list(typed.outputs[0].contents.fp32_contents)
+    message = request()
+    message.inputs[0].ClearField("contents")
+    message.raw_input_contents.append(np.array([1, 2, 3, 4], np.float32).tobytes())
+    raw = await running.infer(message)
+    assert np.array([2, 4, 6, 8], np.float32).tobytes() == raw.raw_output_contents[0]
+
+
+async def test_a_large_raw_tensor_comes_back_unchanged(running: Running) -> None:
+    content = np.random.default_rng(0).bytes(8 * 1024 * 1024)
+    message = pb.ModelInferRequest(model_name="echo", raw_input_contents=[content])
+    message.inputs.add(name="x", datatype="UINT8", shape=[len(content)])
+    assert content == (await running.infer(message)).raw_output_contents[0]
+
+
+async def test_the_version_asked_for_answers(running: Running) -> None:
+    assert "2" == (await running.infer(request(model_version="2"))).model_version
+
+
+@pytest.mark.parametrize("code", list(ErrorCode))
+async def test_every_error_code_has_its_status_sentence_and_metadata(running: Running, code: ErrorCode) -> None:
+    running.plane.failure = PillionError(code, "sentence", remedy="remedy", retry_after=2)
+    error = await failure(running.infer(request(), metadata=(("x-request-id", "abc"),)))
+    assert (GRPC_STATUS[code], "sentence (remedy)") == (error.code(), error.details())
+    metadata = trailing(error)
+    assert (code.value, "abc", "2000") == (
+        metadata["code"],
+        metadata["x-request-id"],
+        metadata["grpc-retry-pushback-ms"],
+    )
+
+
+def test_the_table_of_statuses_is_exhaustive_and_never_says_ok() -> None:
+    assert set(ErrorCode) == set(GRPC_STATUS)
+    assert grpc.StatusCode.OK not in GRPC_STATUS.values()
+
+
+async def test_an_unexpected_failure_is_internal_without_its_text(running: Running) -> None:
+    error = await failure(running.infer(request("broken")))
+    assert grpc.StatusCode.INTERNAL is error.code()
+    assert "secret" not in str(error.details())
+
+
+async def test_an_unknown_model_is_not_found(running: Running) -> None:
+    error = await failure(running.infer(request("none")))
+    assert grpc.StatusCode.NOT_FOUND is error.code()
+    assert str(error.details()).startswith("Request for unknown model")
+
+
+async def test_bytes_that_are_no_message_are_an_invalid_argument(running: Running) -> None:
+    call: Any = running.channel.unary_unary(f"/{SERVICE}/ModelInfer")
+    assert grpc.StatusCode.INVALID_ARGUMENT is (await failure(call(b"\xff\xff"))).code()
+    call = running.channel.unary_unary(f"/{SERVICE}/ModelMetadata")
+    assert grpc.StatusCode.INVALID_ARGUMENT is (await failure(call(b"\xff\xff"))).code()
+
+
+async def test_the_callers_deadline_reaches_the_data_plane(running: Running) -> None:
+    now = asyncio.get_running_loop().time()
+    await running.infer(request(), timeout=30)
+    await running.infer(request())
+    first, second = (call.deadline for call in running.plane.calls)
+    assert first is not None
+    assert 25 < first - now < 31
+    assert second is None
+
+
+async def test_cancelling_and_running_out_of_time_end_the_call_in_the_data_plane(running: Running) -> None:
+    call = running.infer(request("slow"))
+    await until(running.plane.entered.is_set)
+    call.cancel()
+    await until(lambda: running.plane.cancelled == 1)
+    error = await failure(running.infer(request("slow"), timeout=0.1))
+    assert grpc.StatusCode.DEADLINE_EXCEEDED is error.code()
+    await until(lambda: running.plane.cancelled == 2)
+
+
+async def test_a_request_id_is_taken_or_made_and_echoed(running: Running) -> None:
+    given = running.infer(request(), metadata=(("x-request-id", "abc"),))
+    made = running.infer(request(), metadata=(("x-request-id", "not safe to log"),))
+    assert "abc" == dict(await given.trailing_metadata())["x-request-id"]
+    assert dict(await made.trailing_metadata())["x-request-id"] == running.plane.calls[1].request_id
+    assert ["abc", 32] == [running.plane.calls[0].request_id, len(running.plane.calls[1].request_id)]
+
+
+async def test_a_stream_answers_each_request_in_order_and_survives_a_bad_one(running: Running) -> None:
+    call: Any = running.channel.stream_stream(
+        f"/{SERVICE}/ModelStreamInfer",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=pb.ModelStreamInferResponse.FromString,
+    )
+
+    async def requests() -> AsyncIterator[pb.ModelInferRequest]:
+        for index, model in enumerate(["double", "none", "broken", "double"]):
+            yield request(model, id=str(index))
+
+    answers = [answer async for answer in call(requests())]
+    assert ["0", "1", "2", "3"] == [answer.infer_response.id for answer in answers]
+    assert [True, False, False, True] == [not answer.error_message for answer in answers]
+    assert answers[1].error_message.startswith("Request for unknown model")
+
+
+async def test_server_and_models_describe_themselves(running: Running) -> None:
+    live = await running.unary("ServerLive", pb.ServerLiveResponse)(pb.ServerLiveRequest())
+    ready = await running.unary("ServerReady", pb.ServerReadyResponse)(pb.ServerReadyRequest())
+    server = await running.unary("ServerMetadata", pb.ServerMetadataResponse)(pb.ServerMetadataRequest())
+    model = await running.unary("ModelMetadata", pb.ModelMetadataResponse)(pb.ModelMetadataRequest(name="double"))
+    assert (True, True, "pillion") == (live.live, ready.ready, server.name)
+    assert (["1", "2"], "test_double", "FP32", [-1, 4]) == (
+        list(model.versions),
+        model.platform,
+        model.inputs[0].datatype,
+        list(model.inputs[0].shape),
+    )
+    model_ready = running.unary("ModelReady", pb.ModelReadyResponse)
+    assert [True, False] == [
+        (await model_ready(pb.ModelReadyRequest(name=name))).ready for name in ("double", "loading")
+    ]
+    index = await running.unary("RepositoryIndex", pb.RepositoryIndexResponse)(pb.RepositoryIndexRequest(ready=True))
+    assert "loading" not in {entry.name for entry in index.models}
+
+
+@pytest.mark.parametrize("method", ["ModelConfig", "ModelStatistics"])
+async def test_extensions_that_are_to_come_say_so(running: Running, method: str) -> None:
+    call = running.unary(method, getattr(pb, f"{method}Response"))
+    message = getattr(pb, f"{method}Request")
+    assert grpc.StatusCode.UNIMPLEMENTED is (await failure(call(message(name="double")))).code()
+    assert grpc.StatusCode.NOT_FOUND is (await failure(call(message(name="none")))).code()
+
+
+async def test_management_is_denied_with_the_setting_until_it_is_enabled(running: Running) -> None:
+    load = running.unary("RepositoryModelLoad", pb.RepositoryModelLoadResponse)
+    error = await failure(load(pb.RepositoryModelLoadRequest(model_name="double")))
+    assert grpc.StatusCode.PERMISSION_DENIED is error.code()
+    assert "management.enabled" in str(error.details())
+    open_ = await start(SmallPlane(), options=GrpcOptions(management_enabled=True))
+    load = open_.unary("RepositoryModelLoad", pb.RepositoryModelLoadResponse)
+    unload = open_.unary("RepositoryModelUnload", pb.RepositoryModelUnloadResponse)
+    assert (await load(pb.RepositoryModelLoadRequest(model_name="double"))).isLoaded
+    assert (await unload(pb.RepositoryModelUnloadRequest(repository_name="echo"))).isUnloaded
+    assert (["double"], ["echo"]) == (open_.plane.loaded, open_.plane.unloaded)
+    await open_.channel.close()
+    await open_.server.stop(0)
+
+
+async def test_health_follows_the_data_plane_and_the_drain(running: Running) -> None:
+    check = running.unary("Check", health_pb2.HealthCheckResponse, "grpc.health.v1.Health")
+
+    async def state(service: str) -> int:
+        answer: health_pb2.HealthCheckResponse = await check(health_pb2.HealthCheckRequest(service=service))
+        return answer.status
+
+    assert [1, 1, 1, 2] == [await state(name) for name in ("", SERVICE, "double", "loading")]
+    unknown = await failure(check(health_pb2.HealthCheckRequest(service="none")))
+    assert grpc.StatusCode.NOT_FOUND is unknown.code()
+    running.plane.is_ready = False
+    assert [2, 2, 1] == [await state(name) for name in ("", SERVICE, "double")]
+    running.plane.is_ready = True
+    running.server.mark_draining()
+    assert [2, 2, 1] == [await state(name) for name in ("", SERVICE, "double")]
+
+
+async def test_a_health_watch_tells_each_change_once(running: Running) -> None:
+    watch: Any = running.channel.unary_stream(
+        "/grpc.health.v1.Health/Watch",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    async with asyncio.timeout(DEADLINE):
+        call = watch(health_pb2.HealthCheckRequest())
+        unknown = watch(health_pb2.HealthCheckRequest(service="none"))
+        told = [(await call.read()).status]
+        running.plane.is_ready = False
+        told.append((await call.read()).status)
+        running.plane.is_ready = True
+        told.append((await call.read()).status)
+        assert [1, 2, 1] == told
+        assert health_pb2.HealthCheckResponse.SERVICE_UNKNOWN == (await unknown.read()).status
+    call.cancel()
+    unknown.cancel()
+
+
+@pytest.mark.parametrize("package", ["grpc.reflection.v1", "grpc.reflection.v1alpha"])
+async def test_reflection_lists_services_and_gives_their_files(running: Running, package: str) -> None:
+    call: Any = running.channel.stream_stream(
+        f"/{package}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    question = reflection_pb2.ServerReflectionRequest
+    questions = [
+        question(list_services=""),
+        question(file_containing_symbol=f"{SERVICE}.ModelInfer"),
+        question(file_containing_symbol="grpc.reflection.v1.ServerReflectionRequest"),
+        question(file_by_filename="grpc/health/v1/health.proto"),
+        question(file_containing_symbol="no.such.Thing"),
+        question(file_by_filename="no.proto"),
+    ]
+    answers = [answer async for answer in call(iter(questions))]
+    services = [service.name for service in answers[0].list_services_response.service]
+    assert [
+        SERVICE,
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+    ] == services
+    assert [1, 1] == [len(answer.file_descriptor_response.file_descriptor_proto) for answer in answers[1:3]]
+    assert [5, 5] == [answer.error_response.error_code for answer in answers[4:]]
+
+
+async def test_a_message_beyond_the_limit_and_a_call_too_many_are_resource_exhausted() -> None:
+    small = await start(SmallPlane(), GrpcLimits(max_message_bytes=1000, max_concurrent_rpcs=1))
+    message = pb.ModelInferRequest(model_name="echo", raw_input_contents=[bytes(2000)])
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED is (await failure(small.infer(message))).code()
+    first = asyncio.ensure_future(small.infer(request("slow")))
+    async with asyncio.timeout(DEADLINE):
+        await small.plane.entered.wait()
+        assert grpc.StatusCode.RESOURCE_EXHAUSTED is (await failure(small.infer(request()))).code()
+        small.plane.release.set()
+        assert "slow" == (await first).model_name
+    await small.channel.close()
+    await small.server.stop(0)
+
+
+async def test_a_port_in_use_is_an_os_error_with_the_address(running: Running) -> None:
+    with pytest.raises(OSError, match=f"127.0.0.1:{running.port}"):
+        await GrpcServer(SmallPlane()).start(f"127.0.0.1:{running.port}")
+
+
+async def test_connections_age_out_and_calls_in_progress_are_finished() -> None:
+    aging = await start(SmallPlane(), GrpcLimits(max_connection_age=0.2))
+    slow = asyncio.ensure_future(aging.infer(request("slow")))
+    async with asyncio.timeout(DEADLINE):
+        await aging.plane.entered.wait()
+        for _ in range(50):
+            await aging.infer(request())
+            await asyncio.sleep(0.01)
+        aging.plane.release.set()
+        assert "slow" == (await slow).model_name
+    await aging.channel.close()
+    await aging.server.stop(0)
+
+
+async def test_stopping_lets_calls_in_progress_end_in_their_grace() -> None:
+    stopping = await start(SmallPlane())
+    slow = asyncio.ensure_future(stopping.infer(request("slow")))
+    async with asyncio.timeout(DEADLINE):
+        await stopping.plane.entered.wait()
+        ended = asyncio.create_task(stopping.server.stop(DEADLINE))
+        await asyncio.sleep(0.05)
+        stopping.plane.release.set()
+        assert "slow" == (await slow).model_name
+        await ended
+    await stopping.channel.close()
+
+
+async def test_each_call_is_recorded_with_its_status() -> None:
+    records: list[RpcRecord] = []
+    recorded = await start(SmallPlane(), options=GrpcOptions(on_answer=records.append))
+    await recorded.infer(request(), metadata=(("x-request-id", "a"),))
+    await failure(recorded.infer(request("none")))
+    assert [("a", "ModelInfer", "OK", ""), ("NOT_FOUND", "unknown_model")] == [
+        (records[0].request_id, records[0].method, records[0].status, records[0].code),
+        (records[1].status, records[1].code),
+    ]
+    await recorded.channel.close()
+    await recorded.server.stop(0)
