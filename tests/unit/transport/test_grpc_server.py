@@ -162,8 +162,8 @@ async def test_cancelling_and_running_out_of_time_end_the_call_in_the_data_plane
 
 async def test_a_request_id_is_taken_or_made_and_echoed(running: Running) -> None:
     given = running.infer(request(), metadata=(("x-request-id", "abc"),))
-    made = running.infer(request(), metadata=(("x-request-id", "not safe to log"),))
     assert "abc" == dict(await given.trailing_metadata())["x-request-id"]
+    made = running.infer(request(), metadata=(("x-request-id", "not safe to log"),))
     assert dict(await made.trailing_metadata())["x-request-id"] == running.plane.calls[1].request_id
     assert ["abc", 32] == [running.plane.calls[0].request_id, len(running.plane.calls[1].request_id)]
 
