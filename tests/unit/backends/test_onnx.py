@@ -82,6 +82,12 @@ def test_dimensions_of_one_name_are_known_to_belong_together(tmp_path: Path) -> 
     assert [("batch", ""), ("batch", "")] == [rule.symbols for rule in model.rules]
 
 
+def test_an_unnamed_first_dimension_of_every_input_is_the_batch(tmp_path: Path) -> None:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 2]) for name in ("a", "b", "c")]
+    model = load(graph(tmp_path, [helper.make_node("Concat", ["a", "b"], ["c"], axis=1)], values[:2], values[2:]))
+    assert [("batch", ""), ("batch", "")] == [rule.symbols for rule in model.rules]
+
+
 def test_a_file_that_is_no_onnx_model_is_refused_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     with pytest.raises(ModelLoadError, match=r"model\.onnx is not a valid ONNX model \(it may be cut short"):

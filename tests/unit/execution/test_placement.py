@@ -9,7 +9,7 @@ import pytest
 
 from pillion.execution.adaptive import AdaptiveExecutor
 from pillion.execution.inline import InlineExecutor
-from pillion.execution.placement import InlineLimits, Placement, Watch, place
+from pillion.execution.placement import InlineLimits, Measured, Placement, Watch, place
 from pillion.execution.thread import ThreadExecutor
 from pillion.tensors import Datatype, Tensor
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pillion.execution.api import Interrupt
 
 LIMITS = InlineLimits(median_seconds=100e-6, tail_seconds=1e-3, demote_seconds=10e-3, proof_calls=4)
+
+QUICK = Measured(5e-6, 5e-6)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,7 @@ LIMITS = InlineLimits(median_seconds=100e-6, tail_seconds=1e-3, demote_seconds=1
     ],
 )
 def test_only_calls_that_are_short_and_stay_short_run_on_the_loop(durations: list[float], expected: Placement) -> None:
-    assert expected == place(durations, LIMITS)
+    assert expected == place([Measured(seconds, seconds) for seconds in durations], LIMITS)
 
 
 def test_one_call_over_the_limit_moves_a_model_to_threads() -> None:
@@ -45,10 +47,10 @@ def test_one_call_over_the_limit_moves_a_model_to_threads() -> None:
 def test_a_run_of_quick_calls_brings_it_back_and_each_relapse_asks_for_twice_as_many() -> None:
     watch = Watch(Placement.INLINE, LIMITS)
     watch.slow(1)
-    assert [False, False, False, True] == [watch.proven(5e-6, 5e-6) for _ in range(4)]
+    assert [False, False, False, True] == [watch.proven(QUICK) for _ in range(4)]
     assert watch.placement is Placement.INLINE
     watch.slow(1)
-    assert [False] * 7 + [True] == [watch.proven(5e-6, 5e-6) for _ in range(8)]
+    assert [False] * 7 + [True] == [watch.proven(QUICK) for _ in range(8)]
 
 
 def test_mild_relapses_never_ask_for_more_than_four_times_the_calls() -> None:
@@ -57,13 +59,23 @@ def test_mild_relapses_never_ask_for_more_than_four_times_the_calls() -> None:
         watch.slow(11e-3)
         watch.placement = Placement.INLINE
     watch.slow(11e-3)
-    assert [False] * 15 + [True] == [watch.proven(5e-6, 5e-6) for _ in range(16)]
+    assert [False] * 15 + [True] == [watch.proven(QUICK) for _ in range(16)]
+
+
+def test_a_model_measured_on_a_busy_machine_is_judged_by_its_processor_time() -> None:
+    assert place([Measured(5e-6, 5e-3)] * 50, LIMITS) is Placement.INLINE
+
+
+def test_a_model_that_began_in_threads_moves_to_the_loop_when_its_calls_are_quick() -> None:
+    watch = Watch(Placement.THREAD, LIMITS)
+    assert [False, False, False, True] == [watch.proven(QUICK) for _ in range(4)]
+    assert watch.placement is Placement.INLINE
 
 
 def test_calls_that_wait_rather_than_compute_stay_in_threads() -> None:
     watch = Watch(Placement.INLINE, LIMITS)
     watch.slow(1)
-    assert not any(watch.proven(5e-6, 20e-3) for _ in range(4))
+    assert not any(watch.proven(Measured(5e-6, 20e-3)) for _ in range(4))
 
 
 class Sleeper:
@@ -85,7 +97,7 @@ def seconds(number: float) -> Tensor:
 async def test_an_adaptive_executor_moves_to_threads_after_a_slow_call_and_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    executor = AdaptiveExecutor("m/1", ThreadExecutor("m", 1), LIMITS)
+    executor = AdaptiveExecutor("m/1", ThreadExecutor("m", 1), limits=LIMITS)
     with caplog.at_level(logging.WARNING):
         await executor.run(Sleeper(), [seconds(0.02)], ("x",), None)
     assert executor.placement is Placement.THREAD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -55,7 +56,7 @@ class OnnxModel:
 
     def __init__(self, session: ort.InferenceSession) -> None:
         self._session = session
-        self.rules = tuple(_rule(node) for node in session.get_inputs())
+        self.rules = _with_batch(tuple(_rule(node) for node in session.get_inputs()))
         outputs = [spec for spec in map(_output, session.get_outputs()) if spec is not None]
         if not outputs:
             kinds = ", ".join(f"{node.name}: {node.type}" for node in session.get_outputs())
@@ -137,6 +138,17 @@ def _rule(node: ort.NodeArg) -> InputRule:
     spec = TensorSpec(node.name, datatype, shape)
     # ONNX Runtime reports no dimensions for scalars and for inputs of unknown rank alike: leave both to its own check.
     return InputRule(spec, frozenset({datatype}), symbols, free_rank=not shape)
+
+
+def _with_batch(rules: tuple[InputRule, ...]) -> tuple[InputRule, ...]:
+    """Where the first dimension of every input varies and none of them has a name, it is the batch: one size for all.
+
+    Converters that give no names (skl2onnx) mean it so; without this, inputs that disagree would fail inside the graph.
+    """
+    unnamed = all(rule.spec.shape[:1] == (-1,) and rule.symbols[0] == "" for rule in rules)
+    if len(rules) < 2 or not unnamed:
+        return rules
+    return tuple(replace(rule, symbols=("batch", *rule.symbols[1:])) for rule in rules)
 
 
 def _output(node: ort.NodeArg) -> TensorSpec | None:

@@ -1,4 +1,4 @@
-"""The executor behind ``executor: auto`` for a model that warm-up measured as quick."""
+"""The executor behind ``executor: auto``: on the event loop or in threads, as the model's calls turn out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from pillion.execution.placement import InlineLimits, Placement, Watch
+from pillion.execution.placement import InlineLimits, Measured, Placement, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,48 +16,49 @@ if TYPE_CHECKING:
     from pillion.execution.thread import ThreadExecutor
     from pillion.tensors import Tensor
 
-__all__ = ["AdaptiveExecutor"]
+__all__ = ["AdaptiveExecutor", "Timed"]
 
 _log = logging.getLogger(__name__)
 
 
-class _Timed:
-    """Presents a model whose calls are timed by the thread that runs them."""
+class Timed:
+    """A model whose calls are timed by the thread that runs them."""
 
-    __slots__ = ("_model", "cpu", "elapsed")
+    __slots__ = ("_model", "last")
 
     def __init__(self, model: Predictor) -> None:
         self._model = model
-        self.cpu = 0.0
-        self.elapsed = 0.0
+        self.last = Measured(0.0, 0.0)
+        """The last call."""
 
     def predict(
         self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt | None
     ) -> list[Tensor]:
-        elapsed, cpu = time.perf_counter(), time.thread_time()
+        """See :class:`~pillion.backends.api.Predictor`."""
+        began, cpu = time.perf_counter(), time.thread_time()
         try:
             return self._model.predict(inputs, outputs, interrupt)
         finally:
-            self.cpu = time.thread_time() - cpu
-            self.elapsed = time.perf_counter() - elapsed
+            self.last = Measured(time.thread_time() - cpu, time.perf_counter() - began)
 
 
 class AdaptiveExecutor:
     """Runs calls on the loop while they are quick, in ``threads`` from the first slow one until they are quick again.
 
-    ``name`` is the model's, for the log.
+    ``name`` is the model's, for the log. ``placement`` is where to begin.
     """
 
     def __init__(
         self,
         name: str,
         threads: ThreadExecutor,
+        placement: Placement = Placement.INLINE,
         limits: InlineLimits | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._name = name
         self._threads = threads
-        self._watch = Watch(Placement.INLINE, limits or InlineLimits())
+        self._watch = Watch(placement, limits or InlineLimits())
         self._clock = clock
 
     @property
@@ -95,10 +96,10 @@ class AdaptiveExecutor:
         outputs: tuple[str, ...],
         seconds: float | None,
     ) -> list[Tensor]:
-        timed = _Timed(model)
+        timed = Timed(model)
         result = await self._threads.run(timed, inputs, outputs, seconds)
-        if self._watch.placement is Placement.THREAD and self._watch.proven(timed.cpu, timed.elapsed):
-            _log.info("model %s: its calls are quick again and run on the event loop", self._name)
+        if self._watch.placement is Placement.THREAD and self._watch.proven(timed.last):
+            _log.info("model %s: its calls are quick and now run on the event loop", self._name)
         return result
 
     def close(self) -> None:

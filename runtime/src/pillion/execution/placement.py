@@ -5,12 +5,11 @@ that are short, and stay short, run there. A model measured as quick whose call 
 ``demote_seconds`` moves to threads at once; there it is watched, and if a run of calls is quick again it may return.
 Each relapse doubles the number of calls it has to prove itself over, up to a ceiling that grows with how slow the call
 was: on a busy node a process loses the processor for 20 ms now and then, and that must not cost a quick model much.
-Processor time decides about the return, since elapsed time in a thread is mostly waiting for the interpreter lock;
-elapsed time keeps models that sleep or wait out.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from statistics import median
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["InlineLimits", "Placement", "Watch", "place"]
+__all__ = ["InlineLimits", "Measured", "Placement", "Watch", "place"]
 
 
 _MILD_CEILING: Final = 4
@@ -44,28 +43,44 @@ class InlineLimits:
     proof_calls: int = 256
 
 
-def place(durations: Sequence[float], limits: InlineLimits) -> Placement:
-    """Decide from the durations (seconds) of warm-up calls; no measurement means threads."""
-    if not durations:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How long one call took. Seconds."""
+
+    cpu: float
+    """Processor time of the thread that made the call."""
+    elapsed: float
+
+
+def place(calls: Sequence[Measured], limits: InlineLimits) -> Placement:
+    """Decide from measured calls; no measurement means threads.
+
+    Processor time decides, since on a busy machine elapsed time is mostly waiting for the processor or the
+    interpreter lock. Elapsed time only keeps out models that wait for something themselves.
+    """
+    if not calls:
         return Placement.THREAD
-    ordered = sorted(durations)
-    tail = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    quick = median(ordered) <= limits.median_seconds and tail <= limits.tail_seconds
+    cpu = sorted(call.cpu for call in calls)
+    tail = cpu[max(0, math.ceil(len(cpu) * 0.99) - 1)]
+    quick = (
+        median(cpu) <= limits.median_seconds
+        and tail <= limits.tail_seconds
+        and median(call.elapsed for call in calls) <= limits.demote_seconds
+    )
     return Placement.INLINE if quick else Placement.THREAD
 
 
 class Watch:
     """Follows one model's calls and says when they should run elsewhere."""
 
-    __slots__ = ("_cpu", "_elapsed", "_limits", "_needed", "_relapses", "placement")
+    __slots__ = ("_calls", "_limits", "_needed", "_relapses", "placement")
 
     def __init__(self, placement: Placement, limits: InlineLimits) -> None:
         self.placement = placement
         self._limits = limits
         self._needed = limits.proof_calls
         self._relapses = 0
-        self._cpu: list[float] = []
-        self._elapsed: list[float] = []
+        self._calls: list[Measured] = []
 
     def slow(self, seconds: float) -> bool:
         """Take note of a call on the loop; True when the model has to move to threads now."""
@@ -75,21 +90,14 @@ class Watch:
         ceiling = max(_MILD_CEILING, int(seconds / self._limits.demote_seconds))
         self._needed = self._limits.proof_calls * min(2**self._relapses, ceiling)
         self._relapses = min(self._relapses + 1, _MOST_RELAPSES)
-        self._cpu.clear()
-        self._elapsed.clear()
+        self._calls.clear()
         return True
 
-    def proven(self, cpu_seconds: float, elapsed_seconds: float) -> bool:
-        """Take note of a call in a thread; True when the model may move back to the loop now."""
-        self._cpu.append(cpu_seconds)
-        self._elapsed.append(elapsed_seconds)
-        if len(self._cpu) < self._needed:
+    def proven(self, call: Measured) -> bool:
+        """Take note of a call in a thread; True when the model may move to the loop now."""
+        self._calls.append(call)
+        if len(self._calls) < self._needed:
             return False
-        quick = (
-            place(self._cpu, self._limits) is Placement.INLINE and median(self._elapsed) <= self._limits.demote_seconds
-        )
-        self._cpu.clear()
-        self._elapsed.clear()
-        if quick:
-            self.placement = Placement.INLINE
-        return quick
+        self.placement = place(self._calls, self._limits)
+        self._calls.clear()
+        return self.placement is Placement.INLINE

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pillion.backends.api import LoadOptions, backend_named
 from pillion.backends.detect import detect
-from pillion.execution.adaptive import AdaptiveExecutor
+from pillion.execution.adaptive import AdaptiveExecutor, Timed
 from pillion.execution.inline import InlineExecutor
 from pillion.execution.native_threads import per_call
-from pillion.execution.placement import InlineLimits, Placement, place
+from pillion.execution.placement import InlineLimits, Measured, place
 from pillion.execution.thread import ThreadExecutor
 from pillion.repository.served import Served
 from pillion.tensors import Datatype, Tensor, dtype_of
@@ -48,41 +49,44 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     )
     model = backend_named(artifact.backend).load(artifact.path, options)
     label = f"{desired.name}/{desired.version}"
-    durations = _warm_up(model, label, settings)
-    executor = _executor(desired, threads, durations)
+    calls = _warm_up(model, label, settings)
+    executor = _executor(desired, threads, calls)
     return Served(desired, model, executor, threads), artifact.backend
 
 
-def _executor(desired: DesiredModel, threads: int, durations: list[float]) -> Executor:
+def _executor(desired: DesiredModel, threads: int, calls: list[Measured]) -> Executor:
     label = f"{desired.name}/{desired.version}"
     wanted = desired.execution.executor
     if wanted == "inline":
         return InlineExecutor()
     pool = ThreadExecutor(f"model-{desired.name}", threads)
+    if wanted == "thread":
+        return pool
     limits = InlineLimits()
-    if wanted == "auto" and place(durations, limits) is Placement.INLINE:
-        _log.info("model %s: calls take %.0f us and run on the event loop", label, np.median(durations) * 1e6)
-        return AdaptiveExecutor(label, pool, limits)
-    return pool
+    placement = place(calls, limits)
+    if calls:
+        typical = median(call.cpu for call in calls)
+        _log.info("model %s: a call takes %.0f us; placement: %s", label, typical * 1e6, placement.value)
+    return AdaptiveExecutor(label, pool, placement, limits)
 
 
-def _warm_up(model: LoadedModel, label: str, settings: RepositorySettings) -> list[float]:
-    """Durations (seconds) of calls with generated input after a first one; none where the model refuses such input."""
+def _warm_up(model: LoadedModel, label: str, settings: RepositorySettings) -> list[Measured]:
+    """Calls with generated input after a first one, measured; none where the model refuses such input."""
     if not model.default_outputs:
         return []
     inputs = [None if rule.spec.optional else sample_input(rule) for rule in model.rules]
     try:
-        model.predict(inputs, model.default_outputs, None)
-        durations: list[float] = []
+        timed = Timed(model)
+        timed.predict(inputs, model.default_outputs, None)
+        calls: list[Measured] = []
         began = time.perf_counter()
-        while len(durations) < settings.warm_up_calls and time.perf_counter() - began < settings.warm_up_seconds:
-            started = time.perf_counter()
-            model.predict(inputs, model.default_outputs, None)
-            durations.append(time.perf_counter() - started)
+        while len(calls) < settings.warm_up_calls and time.perf_counter() - began < settings.warm_up_seconds:
+            timed.predict(inputs, model.default_outputs, None)
+            calls.append(timed.last)
     except Exception as error:  # noqa: BLE001 - zeros may be no valid input for a sound model: it serves, unmeasured
         _log.info("model %s: not warmed up, it refuses generated input: %s", label, describe_failure(error))
         return []
-    return durations
+    return calls
 
 
 def sample_input(rule: InputRule) -> Tensor:
