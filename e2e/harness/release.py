@@ -98,7 +98,7 @@ class Release:
             f"--set=image.registry={registry}",
             f"--set=image.tag={rest.partition(':')[2]}",
             "--wait",
-            "--timeout=3m",
+            "--timeout=90s",
         ]
 
     def _prepare(self) -> None:

@@ -25,15 +25,15 @@ def _rule(group: str, resources: list[str], *verbs: str) -> dict[str, list[str]]
 RULES = {
     "watched": [
         _rule(_RESOURCES, ["inferenceservices", "servingruntimes"], "get", "list", "watch"),
-        _rule(_RESOURCES, ["inferenceservices/status"], "get", "patch", "update"),
-        _rule("apps", ["deployments"], "get", "list", "watch", "create", "patch", "delete"),
-        _rule("apps", ["deployments/scale"], "get", "patch", "update"),
-        _rule("", ["services", "configmaps"], "get", "list", "watch", "create", "patch", "delete"),
-        _rule("policy", ["poddisruptionbudgets"], "get", "list", "watch", "create", "patch", "delete"),
+        _rule(_RESOURCES, ["inferenceservices/status"], "patch"),
+        _rule("apps", ["deployments"], "get", "list", "watch", "create", "update", "patch", "delete"),
+        _rule("apps", ["deployments/scale"], "patch"),
+        _rule("", ["services", "configmaps"], "get", "list", "watch", "create", "update", "patch", "delete"),
+        _rule("policy", ["poddisruptionbudgets"], "get", "list", "watch", "create", "update", "patch", "delete"),
         _rule("", ["pods"], "get", "list", "watch", "patch"),
         _rule("", ["secrets", "serviceaccounts", "persistentvolumeclaims"], "get"),
-        _rule("events.k8s.io", ["events"], "create", "patch"),
+        _rule("", ["events"], "get", "create", "patch"),
     ],
     "cluster": [_rule(_RESOURCES, ["clusterservingruntimes"], "get", "list", "watch", "create", "patch")],
-    "own": [_rule("coordination.k8s.io", ["leases"], "get", "create", "update", "patch")],
+    "own": [_rule("coordination.k8s.io", ["leases"], "get", "create", "update")],
 }
