@@ -69,9 +69,7 @@ def operator_kubeconfig(cluster: ControlPlane) -> Path:
 
 
 @pytest.fixture(scope="module")
-def operator(
-    operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OperatorProcess]:
+def operator(operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
     """One operator for the whole cluster, under the chart's rights, for the tests of one module."""
     log = tmp_path_factory.mktemp("operator") / "operator.log"
     with running(operator_kubeconfig, log, lease_namespace="pillion-system") as process:

@@ -52,7 +52,9 @@ class Api:
     def close(self) -> None:
         self._http.close()
 
-    def send(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> httpx.Response:
+    def send(
+        self, method: str, path: str, body: object = None, content_type: str = "application/json"
+    ) -> httpx.Response:
         content = None if body is None else json.dumps(body)
         return self._http.request(method, path, content=content, headers={"Content-Type": content_type})
 
@@ -188,12 +190,15 @@ class OperatorProcess:
 
     def writes(self) -> float:
         """Requests that changed something, the lease aside."""
-        return sum(
-            self.metric("pillion_operator_api_requests_total", verb=verb)
-            for verb in ("apply", "create", "delete", "patch", "patch status")
-        ) + self.metric("pillion_operator_api_requests_total", verb="update") - self.metric(
-            "pillion_operator_api_requests_total", verb="update", kind="leases"
-        ) - self.metric("pillion_operator_api_requests_total", verb="create", kind="leases")
+        return (
+            sum(
+                self.metric("pillion_operator_api_requests_total", verb=verb)
+                for verb in ("apply", "create", "delete", "patch", "patch status")
+            )
+            + self.metric("pillion_operator_api_requests_total", verb="update")
+            - self.metric("pillion_operator_api_requests_total", verb="update", kind="leases")
+            - self.metric("pillion_operator_api_requests_total", verb="create", kind="leases")
+        )
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
