@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pillion.execution import cgroup
-from pillion.execution.native_threads import environment, per_call
+from pillion.execution.native_threads import environment, limit, per_call
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,6 +84,13 @@ def test_native_libraries_are_told_the_quota_unless_the_user_has() -> None:
     variables = environment(3, {"OMP_NUM_THREADS": "7"})
     assert "OMP_NUM_THREADS" not in variables
     assert variables["OPENBLAS_NUM_THREADS"] == "3"
+
+
+def test_a_process_is_limited_to_its_own_quota() -> None:
+    variables: dict[str, str] = {"MKL_NUM_THREADS": "1"}
+    limit(variables)
+    assert variables["OMP_NUM_THREADS"] == str(cgroup.available_cpus())
+    assert variables["MKL_NUM_THREADS"] == "1"
 
 
 @pytest.mark.parametrize(("cpus", "calls", "expected"), [(4, 1, 4), (4, 2, 2), (2, 4, 1), (1, 0, 1)])

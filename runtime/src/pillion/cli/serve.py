@@ -165,6 +165,9 @@ def _run(runtime_file: RuntimeFile, flags: dict[str, JsonValue], ca: Path | None
     try:
         layered = local_settings(flags)
         configure(layered.settings.log)
+        from pillion.execution.native_threads import limit  # noqa: PLC0415 - only where models are served
+
+        limit(os.environ)  # numerical libraries read it once, when they are imported
         try:
             from pillion.server import Server  # noqa: PLC0415 - as above
         except ImportError as error:

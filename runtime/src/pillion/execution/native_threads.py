@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from pillion.execution.cgroup import available_cpus
 
-__all__ = ["VARIABLES", "environment", "per_call"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+__all__ = ["VARIABLES", "environment", "limit", "per_call"]
 
 VARIABLES: Final = (
     "OMP_NUM_THREADS",
@@ -25,6 +27,11 @@ VARIABLES: Final = (
 def environment(cpus: int, present: Mapping[str, str]) -> dict[str, str]:
     """The variables to set for a quota of ``cpus``; a variable that the user has set is left alone."""
     return {name: str(max(1, cpus)) for name in VARIABLES if not present.get(name)}
+
+
+def limit(process: MutableMapping[str, str]) -> None:
+    """Set the variables in ``process`` (``os.environ``) for this process's own quota. Before numpy is imported."""
+    process.update(environment(available_cpus(), process))
 
 
 def per_call(cpus: int, calls: int) -> int:

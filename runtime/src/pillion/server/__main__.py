@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -50,6 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
             file_name=str(config),
         )
         configure(layered.settings.log)
+        from pillion.execution.native_threads import limit  # noqa: PLC0415 - only where models are served
+
+        limit(os.environ)  # numerical libraries read it once, when they are imported
         from pillion.server.server import Server  # noqa: PLC0415 - bad settings are told before the heavy imports
 
         Server(layered.settings, config=config).start()
