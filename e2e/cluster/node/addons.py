@@ -1,4 +1,4 @@
-"""What the cluster runs for its users: name service and metrics; and waiting until it is there."""
+"""What the cluster runs for its users: name service, metrics and volumes; and waiting until it is there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 _WITHIN_SECONDS = 120.0
 _POLL_SECONDS = 0.2
-_MANIFESTS = ("coredns.yaml", "metrics-server.yaml")
+_MANIFESTS = ("coredns.yaml", "metrics-server.yaml", "storage.yaml")
+_READY = (
+    "deployment.apps/coredns",
+    "deployment.apps/metrics-server",
+    "deployment.apps/hostpath-provisioner",
+    "apiservice/v1beta1.metrics.k8s.io",
+)
 
 
 def kubectl(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -34,8 +40,12 @@ def wait_for_api(layout: Layout, init: Process) -> None:
 
 def apply(layout: Layout) -> None:
     """Apply the manifests of `e2e/cluster/manifests/`."""
-    files = [f"--filename={paths.CLUSTER_SOURCE / 'manifests' / name}" for name in _MANIFESTS]
-    done = kubectl(layout, "apply", *files)
+    folder = layout.home / "manifests"
+    folder.mkdir(exist_ok=True)
+    for name in _MANIFESTS:
+        text = (paths.CLUSTER_SOURCE / "manifests" / name).read_text()
+        (folder / name).write_text(text.replace("VOLUMES", str(layout.volumes)))
+    done = kubectl(layout, "apply", f"--filename={folder}")
     if done.returncode != 0:
         raise ClusterError(f"applying the cluster's own manifests failed: {done.stderr.strip()}")
 
@@ -51,17 +61,14 @@ def wait_for_node(layout: Layout, init: Process) -> None:
 
 
 def wait_for_addons(layout: Layout, init: Process) -> None:
-    """Return once cluster DNS answers and the metrics of the node are served."""
+    """Return once cluster DNS answers, metrics are served and claims are given volumes."""
 
     def ready() -> bool:
-        done = kubectl(
-            layout, "get", "deployment.apps/coredns", "deployment.apps/metrics-server",
-            "apiservice/v1beta1.metrics.k8s.io", "--namespace=kube-system", "--output=json",
-        )  # fmt: skip  # one command line
+        done = kubectl(layout, "get", *_READY, "--namespace=kube-system", "--output=json")
         objects = json.loads(done.stdout)["items"] if done.returncode == 0 else []
-        return len(objects) == 3 and all(condition(each, "Available") for each in objects)
+        return len(objects) == len(_READY) and all(condition(each, "Available") for each in objects)
 
-    _wait(ready, init, "cluster DNS and metrics", "--namespace=kube-system describe pods")
+    _wait(ready, init, "cluster DNS, metrics and volumes", "--namespace=kube-system describe pods")
 
 
 def condition(document: dict[str, object], kind: str) -> bool:

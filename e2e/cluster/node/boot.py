@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -92,7 +93,7 @@ def down(name: str) -> None:
         else:
             with progress.step(f"end node {name}"):
                 _remove(record)
-        left = leftovers.of(record.layout if record else Layout(name, 0))
+        left = leftovers.of(record.layout) if record else []
         if left:
             raise ClusterError("left over, to be removed by hand:\n" + "\n".join(f"  {each}" for each in left))
 
@@ -116,13 +117,13 @@ def _start(layout: Layout, programs: Mapping[str, Path], archives: list[Path]) -
             loading.result()
     with progress.step("node Ready"):
         addons.wait_for_node(layout, process)
-    with progress.step("cluster DNS and metrics ready"):
+    with progress.step("cluster DNS, metrics and volumes ready"):
         addons.wait_for_addons(layout, process)
 
 
 def _write_files(layout: Layout, programs: Mapping[str, Path]) -> None:
     home = layout.home
-    for folder in (home, layout.logs, home / "cni", home / "registries" / "_default"):
+    for folder in (home, layout.logs, layout.volumes, home / "cni", home / "registries" / "_default"):
         folder.mkdir(parents=True, exist_ok=True)
     authority = CertificateAuthority(layout.pki)
     front_proxy = CertificateAuthority(layout.pki / "front-proxy")
@@ -178,6 +179,8 @@ def _start_init(layout: Layout) -> Process:
             start_new_session=True,  # the node outlives the command that starts it
             cwd="/",
         )  # fmt: skip  # one command line
+    # Collects it at the node's end where this process is still there then.
+    threading.Thread(target=unshare.wait, daemon=True).start()
     process = _first_child(unshare)
     NodeRecord(layout, process).write()
     network.connect(layout, process.pid)

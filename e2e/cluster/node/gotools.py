@@ -103,6 +103,11 @@ GROUPS: Mapping[str, Group] = {
         Group("rclone", "github.com/rclone/rclone", {"rclone": "."}),
         Group("loadgen", "", {"loadgen": "."}),
         Group("pause", "", {"pause": "."}),
+        Group(
+            "hostpath-provisioner",
+            "sigs.k8s.io/sig-storage-lib-external-provisioner/v10",
+            {"hostpath-provisioner": "."},
+        ),
     )
 }
 

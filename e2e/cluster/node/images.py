@@ -49,6 +49,7 @@ IMAGES: Mapping[str, Image] = {
     "pause": _program("pause", PAUSE_IMAGE),
     "coredns": _program("coredns"),
     "metrics-server": _program("metrics-server"),
+    "hostpath-provisioner": _program("hostpath-provisioner"),
     "operator": Image("localhost/pillion-operator:e2e", paths.REPOSITORY / "operator" / "Dockerfile", paths.REPOSITORY),
     "runtime": Image("localhost/pillion-runtime:e2e", paths.REPOSITORY / "runtime" / "Dockerfile", paths.REPOSITORY),
     "s3": Image("localhost/pillion-e2e/s3:local", _SOURCE / "s3" / "Dockerfile", programs=("rclone",), on_base=False),
@@ -62,7 +63,7 @@ IMAGES: Mapping[str, Image] = {
 }
 
 #: The images that a node needs in order to be ready.
-SYSTEM = ("pause", "coredns", "metrics-server")
+SYSTEM = ("pause", "coredns", "metrics-server", "hostpath-provisioner")
 
 
 def image(name: str) -> Image:

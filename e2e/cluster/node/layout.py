@@ -48,6 +48,11 @@ class Layout:
         return self.home / "pod-logs"
 
     @property
+    def volumes(self) -> Path:
+        """The folder with one folder a persistent volume."""
+        return self.home / "volumes"
+
+    @property
     def pki(self) -> Path:
         """The folder of certificates and keys."""
         return self.home / "pki"
