@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import Metric
 
-    from pillion.dataplane.call import ModelStatus, WireProtocol
+    from pillion.dataplane.call import WireProtocol
+    from pillion.model import ModelStatus
 
 __all__ = ["OK", "Distribution", "LaneGauges", "ModelMetrics", "RuntimeMetrics"]
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from pillion.dataplane.call import Libraries, ModelMetadata
     from pillion.execution.api import Interrupt
+    from pillion.model import Libraries, ModelMetadata
     from pillion.tensors import Datatype, Tensor, TensorSpec
 
 __all__ = [

@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 from pillion.backends import text
 from pillion.backends.api import InputRule, LoadOptions, ModelLoadError
-from pillion.dataplane.call import Libraries, ModelMetadata
+from pillion.model import Libraries, ModelMetadata
 from pillion.tensors import Datatype, Tensor, TensorSpec
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from pillion.backends import sklearn_integrity, sklearn_trust
 from pillion.backends.api import LoadOptions, ModelLoadError
 from pillion.backends.detect import FileKind, kind_of
 from pillion.backends.sklearn_model import SklearnModel
-from pillion.dataplane.call import Libraries
+from pillion.model import Libraries
 
 if TYPE_CHECKING:
     from collections.abc import Callable

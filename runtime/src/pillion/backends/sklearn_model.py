@@ -9,7 +9,7 @@ import numpy as np
 
 from pillion.backends import text
 from pillion.backends.api import InputRule
-from pillion.dataplane.call import Libraries, ModelMetadata
+from pillion.model import Libraries, ModelMetadata
 from pillion.tensors import Datatype, Tensor, TensorSpec, datatype_of
 
 if TYPE_CHECKING:

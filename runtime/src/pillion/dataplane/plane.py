@@ -11,17 +11,18 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
-from pillion.dataplane.call import ModelState
 from pillion.dataplane.lane import Lane
 from pillion.dataplane.settings import PlaneSettings
 from pillion.errors import ErrorCode, PillionError
 from pillion.metrics import OK
+from pillion.model import ModelState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pillion.dataplane.call import Call, InferRequest, InferResponse, ModelStatus
+    from pillion.dataplane.call import Call, InferRequest, InferResponse
     from pillion.metrics import RuntimeMetrics
+    from pillion.model import ModelStatus
     from pillion.repository.repository import ModelRepository
     from pillion.repository.served import Served
     from pillion.runtimefile import DesiredModel

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pillion.backends.api import ModelLoadError
-from pillion.dataplane.call import ModelState, ModelStatus
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.cgroup import available_cpus
+from pillion.model import ModelState, ModelStatus
 from pillion.repository import loader
 from pillion.repository.served import RepositorySettings, Served
 from pillion.repository.versions import newest_first

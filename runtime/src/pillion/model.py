@@ -1,0 +1,65 @@
+"""What is known of a model: its declaration, its state, its status. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pillion.tensors import TensorSpec
+
+__all__ = ["Libraries", "ModelMetadata", "ModelState", "ModelStatus"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """What a loaded model says of itself, read from the artifact: never guessed from requests."""
+
+    platform: str
+    """Framework and format in the protocol's style, for example ``sklearn_skops`` or ``onnx_onnxruntime``."""
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Libraries:
+    """Which library wrote the artifact and which one loaded it, each as ``name version``."""
+
+    saved: str
+    """Empty where the artifact does not say."""
+    loading: str
+
+
+@unique
+class ModelState(StrEnum):
+    """Life of one model version. The names are those of the repository extension's index where it has one."""
+
+    LOADING = "LOADING"
+    READY = "READY"
+    UNLOADING = "UNLOADING"
+    UNAVAILABLE = "UNAVAILABLE"
+    """Failed to load, or unloaded; ``reason`` says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """One model version as the repository sees it now."""
+
+    name: str
+    version: str
+    state: ModelState
+    reason: str = ""
+    """Why it is not ready, in one sentence with the remedy. Empty when READY, unless a newer artifact of the same
+    version could not be loaded and the former one serves on: then it says so."""
+    metadata: ModelMetadata | None = None
+    """None until it has been loaded once."""
+    format: str = ""
+    uri: str = ""
+    digest: str = ""
+    changed_at: float = 0.0
+    """Unix time of the last change of state, seconds."""
+    libraries: Libraries | None = None
+    """None until it has been loaded once."""
+    last_used: float | None = None
+    """Unix time of the last request, seconds; None before the first."""
