@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pathlib
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -198,14 +200,61 @@ async def test_a_disk_that_fills_up_while_unpacking_is_said_to_be_full(small_dis
     assert Reason.DISK_FULL == caught.value.reason
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-async def test_a_destination_without_permission_is_unusable(versions: tuple[str, str], tmp_path: Path) -> None:
-    (tmp_path / "locked").mkdir(mode=0o555)
+UNPRIVILEGED = """
+import concurrent.futures.thread, os, sys  # all imports now: the interpreter may lie where the user cannot read
+from pathlib import Path
+from pillion.storage import StorageError, fetch_sync
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(int(sys.argv[3]))
+    os.setuid(65532)
+try:
+    artifact = fetch_sync(sys.argv[1], Path(sys.argv[2]))
+except StorageError as error:
+    print(error.reason, error.remedy)
+else:
+    print(artifact.model_path.read_text())
+"""
 
-    with pytest.raises(StorageError) as caught:
-        await fetch(versions[0], tmp_path / "locked/models")
 
-    assert Reason.DESTINATION_UNUSABLE == caught.value.reason
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can see into; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)
+        (folder / "model.bin").write_text("weights")
+        yield folder
+
+
+def fetch_unprivileged(source: Path, dest: Path, group: int = 65532) -> str:
+    """What a pod's user sees: an unprivileged one, in the group of its volume."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNPRIVILEGED, source.as_uri(), str(dest), str(group)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_a_destination_without_permission_is_unusable_and_the_remedy_names_the_pods_settings(open_folder: Path) -> None:
+    (open_folder / "locked").mkdir(mode=0o555)
+
+    printed = fetch_unprivileged(open_folder / "model.bin", open_folder / "locked/models")
+
+    assert "DestinationUnusable" == printed.split()[0]
+    assert "fsGroup" in printed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a directory to another group needs root")
+def test_a_volume_of_the_pods_group_is_all_that_an_unprivileged_user_needs(open_folder: Path) -> None:
+    mount = open_folder / "models"
+    mount.mkdir()
+    os.chown(mount, 0, 2000)
+    mount.chmod(0o2775)
+
+    assert "weights" == fetch_unprivileged(open_folder / "model.bin", mount, group=2000)
 
 
 async def test_a_destination_that_is_a_file_is_unusable(versions: tuple[str, str], tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """A file that is not complete yet, with a note of how far it is that survives the process and the machine.
 
 The note (offset, version, total) is written after the bytes it counts are synced: every 64 MiB, and whenever a stream
-ends or breaks. A later run cuts the file back to the noted offset and reads that much again to continue the hash.
+ends or breaks; not for a complete file below 1 MiB. A later run cuts the file back to the noted offset and reads that
+much again to continue the hash.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ __all__ = ["PartialFile"]
 
 _READ_BYTES: Final = 1 << 20
 _CHECKPOINT_BYTES: Final = 64 << 20
+_SMALL_BYTES: Final = 1 << 20
 
 
 class PartialFile:
@@ -140,8 +142,13 @@ class PartialFile:
     def checkpoint(self) -> None:
         """Make what is here durable and note it; does nothing where there is nothing new."""
         with self._lock:
-            if self._file is not None and self.offset > self._noted:
+            if self._file is not None and self.offset > self._noted and not self._small:
                 self._sync()
+
+    @property
+    def _small(self) -> bool:
+        """Complete, and so small that fetching it again costs less than a note: trees may have thousands of those."""
+        return self.complete and self.offset < _SMALL_BYTES
 
     def _sync(self) -> None:
         os.fsync(self._descriptor)
@@ -158,7 +165,7 @@ class PartialFile:
         with self._lock:
             os.fchmod(self._descriptor, 0o644)  # whatever the umask: the model server may be another user
             os.fsync(self._descriptor)
-            if self.offset > self._noted:
+            if self.offset > self._noted and not self._small:
                 self._sync()
             modified = os.fstat(self._descriptor).st_mtime_ns
         return ArtifactFile(self._item.path, self.offset, self._hash.hexdigest(), modified)
