@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from e2e.cluster.node.apiserver import ControlPlane
-from pillion.resources.crd import KINDS, crd_yaml
+from pillion.resources.crd import KINDS, custom_resource_definition
 from tests.integration.definitions import wait_until_established
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def control_plane() -> Iterator[ControlPlane]:
 def installed(control_plane: ControlPlane) -> ControlPlane:
     """The control plane with the CRDs of Pillion established."""
     for kind in KINDS:
-        control_plane.kubectl("apply", "--server-side", "-f", "-", stdin=crd_yaml(kind))
+        definition = json.dumps(custom_resource_definition(kind))
+        control_plane.kubectl("apply", "--server-side", "-f", "-", stdin=definition)
     for kind in KINDS:
         wait_until_established(control_plane, kind)
     return control_plane

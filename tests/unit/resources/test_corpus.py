@@ -61,7 +61,10 @@ def test_what_is_not_honoured_can_be_told_of_every_accepted_manifest(manifest: P
 
 @by_case
 def test_what_the_api_server_refuses_has_one_problem_at_the_same_field(case: Rejected) -> None:
-    assert [case.field] == [problem.field for problem in validate(case.path.read_text())]
+    (problem,) = validate(case.path.read_text())
+
+    # Of labels and annotations the API server names the map, Python the key in it as well.
+    assert case.field in (problem.field, ".".join(problem.field.split(".")[:2]))
 
 
 @by_case

@@ -182,7 +182,21 @@ def test_loading_what_is_wrong_raises_every_problem() -> None:
     assert "a.yaml:6: spec.predictor.pods: unknown field" in str(refused.value)
 
 
-def test_no_value_is_shown_of_a_field_that_is_unknown() -> None:
-    text = f"{HEAD}spec: {{predictor: {{password: hunter2, sklearn: {{}}}}}}"
+@pytest.mark.parametrize(
+    "predictor",
+    [
+        "{password: hunter2, sklearn: {}}",
+        "{sklearn: {env: [{name: A, valu: hunter2}]}}",
+        "{sklearn: {env: [{name: A, value: [hunter2]}]}}",
+    ],
+)
+def test_what_may_be_a_secret_is_not_shown(predictor: str) -> None:
+    (problem,) = said(f"{HEAD}spec: {{predictor: {predictor}}}")
 
-    assert "hunter2" not in "".join(said(text))
+    assert "hunter2" not in problem
+
+
+def test_a_number_in_a_variable_is_not_shown_either() -> None:
+    (problem,) = said(f"{HEAD}spec: {{predictor: {{sklearn: {{env: [{{name: PIN, value: 4711}}]}}}}}}")
+
+    assert "iris.yaml:4: spec.predictor.sklearn.env[0].value: must be a text, not a number; put it in quotes" == problem

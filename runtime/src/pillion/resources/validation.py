@@ -147,7 +147,8 @@ _KINDS_OF_VALUE = {
 
 
 def _explained(model: type[ResourceModel], details: ErrorDetails) -> _Finding:
-    path: FieldPath = details["loc"]
+    # pydantic appends a mark where it is the key of a map that is wrong.
+    path: FieldPath = tuple(part for part in details["loc"] if part != "[key]")
     given, context = details["input"], details.get("ctx", {})
     match details["type"]:
         case "extra_forbidden":
@@ -169,7 +170,9 @@ def _explained(model: type[ResourceModel], details: ErrorDetails) -> _Finding:
         case "string_pattern_mismatch":
             return path, f"must match {context['pattern']}", None
         case kind if kind in _KINDS_OF_VALUE:
-            return path, f"must be {_KINDS_OF_VALUE[kind]}, not {_described(given, kind)}", None
+            # A value may be a secret: of variables, only what kind of value it is may be told.
+            shown = _described(given, kind, hidden=path[-1] == "value")
+            return path, f"must be {_KINDS_OF_VALUE[kind]}, not {shown}", None
     return path, details["msg"], None
 
 
@@ -177,16 +180,17 @@ def _literals(expected: str) -> list[str]:
     return [part.strip("' ") for part in expected.replace(" or ", ",").split(",")]
 
 
-def _described(given: object, wanted: str) -> str:
+def _described(given: object, wanted: str, *, hidden: bool) -> str:
+    quote = "; put it in quotes" if wanted == "string_type" else ""
     match given:
         case bool():
-            return f"{str(given).lower()}{'; put it in quotes' if wanted == 'string_type' else ''}"
+            return f"{str(given).lower()}{quote}"
         case int() | float():
-            return f"the number {given}{'; put it in quotes' if wanted == 'string_type' else ''}"
+            return f"{'a number' if hidden else f'the number {given}'}{quote}"
         case str():
             bare = wanted == "int_type" and given.lstrip("-").isdigit()
             bare = bare or (wanted == "bool_type" and given in ("true", "false"))
-            return f"the text '{given[:60]}'{'; remove the quotes' if bare else ''}"
+            return f"{'a text' if hidden else f'the text {given[:60]!r}'}{'; remove the quotes' if bare else ''}"
         case list():
             return "a list"
         case dict():
