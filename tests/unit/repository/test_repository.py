@@ -219,6 +219,8 @@ async def test_the_loop_runs_on_while_a_model_loads(repository: ModelRepository,
         loading = asyncio.ensure_future(repository.apply([desired(tmp_path, allow_pickle=True)]))
         await until(blocked.is_set)
         assert repository.status("iris").state is ModelState.LOADING
+        loaders = [thread for thread in threading.enumerate() if thread.name == "model-loader"]
+        assert [True] == [thread.daemon for thread in loaders], "a load must not keep a stopping process alive"
     finally:
         go.set()
         await loading
@@ -271,6 +273,40 @@ async def test_a_model_changed_again_and_again_ends_as_the_last_word_says(
     await asyncio.gather(*(repository.apply([desired(iris.onnx if round_ % 2 else iris.skops)]) for round_ in range(8)))
     assert served(repository).desired.path == str(iris.onnx)
     await until(lambda: len(repository.statuses()) == 1)
+
+
+async def test_a_load_whose_caller_was_cancelled_is_tried_again_by_the_next(
+    repository: ModelRepository, iris: IrisModels
+) -> None:
+    loading = asyncio.ensure_future(repository.apply([desired(iris.onnx)]))
+    await asyncio.sleep(0)
+    loading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    await repository.apply([desired(iris.onnx)])
+    assert repository.ready()
+
+
+async def test_a_model_removed_and_declared_again_at_once_is_served(
+    repository: ModelRepository, iris: IrisModels
+) -> None:
+    await repository.apply([desired(iris.onnx)])
+    held = served(repository)
+    held.references += 1
+    await repository.apply([])
+    await repository.apply([desired(iris.onnx)])
+    assert served(repository) is not held
+    held.release()
+    await until(lambda: held.references == 0 and len(repository.statuses()) == 1)
+    assert repository.ready()
+
+
+async def test_a_pickle_that_exits_while_it_loads_ends_only_its_own_load(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    (tmp_path / "model.pkl").write_bytes(b"csys\nexit\n(I3\ntR.")
+    await repository.apply([desired(tmp_path, allow_pickle=True)])
+    assert repository.status("iris").reason == "RuntimeError: SystemExit: 3"
 
 
 async def test_a_model_removed_while_it_loads_does_not_come_back(

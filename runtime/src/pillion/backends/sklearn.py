@@ -61,7 +61,8 @@ class SklearnBackend:
                 "%s was saved by %s and is loaded by %s: results may differ", path, libraries.saved, libraries.loading
             )
         # Requests bring arrays, never named columns: the warning would be repeated for each of them.
-        warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
+        with _WARNINGS:
+            warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
         return SklearnModel(estimator, platform=f"sklearn_{kind.value}", libraries=libraries)
 
 

@@ -31,6 +31,7 @@ __all__ = ["DataPlane"]
 
 _RETRY_WHILE_LOADING: Final = 2.0
 _RETRY_WHILE_DRAINING: Final = 1.0
+_RETRY_WHEN_FULL: Final = 1.0
 
 
 class DataPlane:
@@ -181,7 +182,7 @@ class DataPlane:
                 f"{self._in_flight} requests are in flight in this server, which is the limit"
                 f" (limits.max_in_flight {self._settings.max_in_flight})",
                 remedy="try again later",
-                retry_after=_RETRY_WHILE_DRAINING,
+                retry_after=_RETRY_WHEN_FULL,
             )
         else:
             try:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pillion.backends.api import ModelLoadError
@@ -21,6 +21,7 @@ from pillion.errors import ErrorCode, PillionError
 from pillion.execution.cgroup import available_cpus
 from pillion.model import ModelState, ModelStatus
 from pillion.repository import loader
+from pillion.repository.background import Background
 from pillion.repository.served import RepositorySettings, Served
 from pillion.repository.versions import newest_first
 
@@ -67,7 +68,8 @@ class ModelRepository:
         self._clock = clock
         self._wall_clock = wall_clock
         self._entries: dict[Key, _Entry] = {}
-        self._loaders = ThreadPoolExecutor(self._settings.concurrent_loads, thread_name_prefix="model-loader")
+        self._loading = Background("model-loader", self._settings.concurrent_loads)
+        self._closed = False
         self._retiring: set[asyncio.Task[None]] = set()
         self.on_serving: Callable[[Served, float], None] = lambda _served, _seconds: None
         """Called when a loaded model starts to take requests, with the seconds its load took."""
@@ -184,14 +186,14 @@ class ModelRepository:
         )
 
     async def close(self) -> None:
-        """Close every model. Requests in flight must have ended."""
+        """Close every model. Requests in flight must have ended; loads under way are left to end by themselves."""
+        self._closed = True
         for entry in self._entries.values():
             if entry.served is not None:
                 self._retire(entry.served, 0.0)
                 entry.served = None
         self._entries.clear()
         await self._settle()
-        self._loaders.shutdown(wait=False, cancel_futures=True)
 
     async def _converge(self, key: Key, entry: _Entry) -> None:
         """Bring one version in line with what is wanted now. Calls for the same version run one after another."""
@@ -224,18 +226,21 @@ class ModelRepository:
         if entry.served is None:
             self._change(entry, ModelState.LOADING, "")
         began = self._clock()
-        loop = asyncio.get_running_loop()
         try:
-            served, found = await loop.run_in_executor(self._loaders, loader.load, desired, self._settings, self._cpus)
+            served, found = await self._loading.run(partial(loader.load, desired, self._settings, self._cpus))
         except ModelLoadError as error:
+            entry.attempted = desired
             self._failed(key, entry, str(error))
             return
         except Exception as error:  # noqa: BLE001 - a library may raise anything on a bad artifact; its owner is told
+            entry.attempted = desired
             _log.exception("model %s version %s failed to load", *key, extra={"model": key[0], "version": key[1]})
             self._failed(key, entry, loader.describe_failure(error))
             return
-        finally:
-            entry.attempted = desired
+        if self._closed or entry.removed or entry.suspended:
+            served.close()  # no longer wanted by the time it was loaded
+            return
+        entry.attempted = desired
         seconds = self._clock() - began
         former, entry.served, entry.format = entry.served, served, found
         self._change(entry, ModelState.READY, "")
