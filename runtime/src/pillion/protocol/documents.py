@@ -27,9 +27,13 @@ def server_document() -> Document:
 
 
 def root_document(statuses: Iterable[ModelStatus]) -> Document:
-    """``GET /``: what this is, what it serves, and where to go from here."""
+    """``GET /``: what this is, what it serves, and where to go from here.
+
+    ``status`` is what V1 clients of KServe look for to see whether the server lives.
+    """
     return {
         **server_document(),
+        "status": "alive",
         "models": [
             {"name": status.name, "version": status.version, "state": status.state.value} for status in statuses
         ],

@@ -1,0 +1,44 @@
+"""One server for all conformance tests, and the results of each client's script."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conformance.environments import environment
+from tests.conformance.models import save_models
+from tests.conformance.server import RunningServer, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCRIPTS = Path(__file__).parent / "scripts"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """The real server with the models of :mod:`tests.conformance.models`, management off, no TLS."""
+    folder = tmp_path_factory.mktemp("served")
+    with serve(folder, save_models(folder)) as running:
+        yield running
+
+
+def run_script(client: str, script: str, *arguments: str) -> dict[str, Any]:
+    """What a script of ``scripts/`` reports when the interpreter of ``client`` runs it: one JSON object of cases.
+
+    A case that raised holds ``{"raised": text}``.
+    """
+    done = subprocess.run(
+        [environment(client), "-I", SCRIPTS / script, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stdout + done.stderr
+    results: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return results

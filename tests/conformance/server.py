@@ -1,0 +1,103 @@
+"""The real server as a process of its own, for clients that know nothing of it but its ports."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["RunningServer", "free_ports", "serve"]
+
+_START_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """Where the server answers."""
+
+    http_port: int
+    grpc_port: int
+    admin_port: int
+
+    @property
+    def http(self) -> str:
+        """``host:port`` of the inference routes."""
+        return f"127.0.0.1:{self.http_port}"
+
+    @property
+    def grpc(self) -> str:
+        """``host:port`` of the gRPC services."""
+        return f"127.0.0.1:{self.grpc_port}"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listened on a moment ago, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@contextlib.contextmanager
+def serve(
+    folder: Path, models: list[dict[str, str]], settings: dict[str, Any] | None = None
+) -> Iterator[RunningServer]:
+    """Run ``python -m pillion.server`` until the block ends; it has to be ready, and has to end with 0.
+
+    Raises:
+        AssertionError: it did not start, or ended with another code; its log is in the message.
+    """
+    http, grpc, admin = free_ports(3)
+    config = folder / "runtime.yaml"
+    document = {
+        "apiVersion": "runtime.pillion.dev/v1",
+        "settings": {
+            "http": {"host": "127.0.0.1", "port": http},
+            "grpc": {"host": "127.0.0.1", "port": grpc},
+            "admin": {"host": "127.0.0.1", "port": admin},
+            "control": {"socket": str(folder / "control.sock")},
+            **(settings or {}),
+        },
+        "models": models,
+    }
+    config.write_text(yaml.safe_dump(document))
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pillion.server", "--config", config], stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        _wait_until_ready(process, admin, log)
+        yield RunningServer(http, grpc, admin)
+    finally:
+        process.terminate()
+        code = process.wait(_START_SECONDS)
+    assert 0 == code, log.read_text()
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.1)
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=5) as answer:
+        raise AssertionError(f"not ready: {json.dumps(json.load(answer), indent=1)}\n{log.read_text()}")
+    raise AssertionError(log.read_text())
