@@ -220,6 +220,16 @@ async def test_a_custom_authority_is_trusted_for_the_endpoint(tls: Any, ca_file:
     assert f"sha256:{SHA256}" == trusted.digest
 
 
+async def test_tls_goes_through_the_guard_untouched(tls: Any, own_address: str, dest: Path) -> None:
+    with FaultyServer(host="0.0.0.0", context=tls) as secure:
+        secure.put("/models/model.bin", DATA)
+        environment = {**ANONYMOUS, "AWS_ENDPOINT_URL": secure.url(host=own_address), "S3_VERIFY_SSL": "0"}
+
+        artifact = await fetch("s3://models/model.bin", dest, FetchOptions(attempts=1), environment=environment)
+
+    assert f"sha256:{SHA256}" == artifact.digest
+
+
 async def test_without_credentials_the_remedy_says_how_to_give_them(
     server: FaultyServer, dest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

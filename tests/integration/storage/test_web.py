@@ -471,3 +471,23 @@ def _tgz(files: dict[str, bytes]) -> bytes:
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
     return buffer.getvalue()
+
+
+async def test_a_name_that_changes_its_address_between_two_look_ups_gains_nothing(
+    own_address: str, dest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: the first answer passes the check, every later one is loopback."""
+    answers = iter([own_address])
+    resolve = socket.getaddrinfo
+
+    def rebinding(host: str, *arguments: Any, **more: Any) -> Any:
+        return resolve(next(answers, "127.0.0.1") if host == "rebind.example" else host, *arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    with FaultyServer(host="0.0.0.0") as public:
+        public.put("/model.bin", DATA, faults=[Fault(cut_after=1_000_000)])
+
+        error = await refusal(public.url("/model.bin", host="rebind.example"), dest, FetchOptions(backoff_seconds=0))
+
+    assert Reason.FORBIDDEN_ADDRESS == error.reason  # at the second connection
+    assert 1 == len(public.seen)  # the first one went to the address that was checked

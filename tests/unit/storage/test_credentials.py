@@ -122,3 +122,19 @@ def test_a_wrong_endpoint_is_refused_by_the_name_of_its_variable(endpoint: str) 
 
     assert "AWS_ENDPOINT_URL" in caught.value.message
     assert "5ecret" not in str(caught.value)
+
+
+def test_an_endpoint_in_a_google_key_file_is_seen_by_the_address_rule(tmp_path: Path) -> None:
+    path = tmp_path / "key.json"
+    path.write_text('{"type": "service_account", "gcs_base_url": "http://169.254.169.254"}')
+
+    found = store_settings(parse_uri("gs://models/x"), FetchOptions(), {"GOOGLE_APPLICATION_CREDENTIALS": str(path)})
+
+    assert "http://169.254.169.254" == found.endpoint
+
+
+def test_the_emulator_of_azure_is_seen_by_the_address_rule() -> None:
+    environment = {"AZURE_STORAGE_ACCOUNT_NAME": "devstoreaccount1", "AZURE_STORAGE_USE_EMULATOR": "true"}
+    found = store_settings(parse_uri("az://models/x"), FetchOptions(), environment)
+
+    assert "http://127.0.0.1:10000/devstoreaccount1" == found.endpoint

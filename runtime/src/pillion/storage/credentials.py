@@ -94,7 +94,6 @@ def _s3(_: StorageUri, options: FetchOptions, environment: Mapping[str, str]) ->
 
 def _gs(_: StorageUri, options: FetchOptions, environment: Mapping[str, str]) -> StoreSettings:
     config: dict[str, str | bool] = {}
-    endpoint = environment.get("STORAGE_EMULATOR_HOST") or None
     given = _first(
         environment,
         "GOOGLE_APPLICATION_CREDENTIALS",
@@ -102,10 +101,14 @@ def _gs(_: StorageUri, options: FetchOptions, environment: Mapping[str, str]) ->
         "GOOGLE_SERVICE_ACCOUNT_PATH",
         "GOOGLE_SERVICE_ACCOUNT_KEY",
     )
+    endpoint = _first(environment, "STORAGE_EMULATOR_HOST", "GOOGLE_BASE_URL")
+    where = "STORAGE_EMULATOR_HOST or GOOGLE_BASE_URL"
     if path := environment.get("GOOGLE_APPLICATION_CREDENTIALS"):
-        _check_google_file(Path(path))
+        # A key file may name an endpoint, too; the address rule must hold for that as well.
+        of_file = _check_google_file(Path(path))
+        endpoint, where = (endpoint, where) if endpoint is not None or of_file is None else (of_file, path)
     if endpoint is not None:
-        endpoint = _checked_endpoint(endpoint if "://" in endpoint else f"http://{endpoint}", "STORAGE_EMULATOR_HOST")
+        endpoint = _checked_endpoint(endpoint if "://" in endpoint else f"http://{endpoint}", where)
         config["base_url"] = endpoint
         if not given:
             config["skip_signature"] = True
@@ -127,6 +130,8 @@ def _az(uri: StorageUri, options: FetchOptions, environment: Mapping[str, str]) 
     if key is not None:
         config["account_key"] = key
     endpoint = _first(environment, "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
+    if any(_true(environment.get(name, "")) for name in ("AZURE_STORAGE_USE_EMULATOR", "AZURE_USE_EMULATOR")):
+        endpoint = endpoint or f"http://127.0.0.1:10000/{account}"  # said here, so that the address rule sees it
     if endpoint is not None:
         config["endpoint"] = endpoint = _checked_endpoint(endpoint, "AZURE_STORAGE_ENDPOINT")
     other = _first(
@@ -168,9 +173,11 @@ def _kserve_bundle(environment: Mapping[str, str]) -> str | None:
     return str(path) if path.exists() else None
 
 
-def _check_google_file(path: Path) -> None:
+def _check_google_file(path: Path) -> str | None:
+    """Refuse a file of a kind that obstore does not know; the endpoint that the file names, if any."""
     try:
-        kind = json.loads(path.read_text(encoding="utf-8")).get("type")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        kind, endpoint = content.get("type"), content.get("gcs_base_url")
     except (OSError, ValueError, AttributeError):
         raise StorageError(
             Reason.INVALID_SETTING,
@@ -183,6 +190,7 @@ def _check_google_file(path: Path) -> None:
             f"GOOGLE_APPLICATION_CREDENTIALS names a file of type {str(kind)[:40]!r}, which is not supported",
             remedy="use a service account key, or workload identity of the cluster without a file",
         )
+    return None if endpoint is None else str(endpoint)
 
 
 def _checked_endpoint(text: str, where: str) -> str:
