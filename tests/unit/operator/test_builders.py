@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from pillion.resources import InferenceService, ServingRuntimeSpec
+from pillion_operator.builders.builtin import builtin_runtimes
+from pillion_operator.builders.credentials import SecretSummary, StorageCredentials, credentials_from
+from pillion_operator.builders.predictor import plan
+from pillion_operator.builders.selection import Candidate
+from pillion_operator.state.settings import RenderSettings
+
+if TYPE_CHECKING:
+    from pillion_operator.state.plan import Desired
+
+SETTINGS = RenderSettings(runtime_image="registry/pillion-runtime:1", image_pull_secrets=("pull",))
+SKLEARN: dict[str, Any] = {"sklearn": {"storageUri": "s3://models/iris"}}
+
+
+def service(annotations: dict[str, str] | None = None, **predictor: Any) -> InferenceService:
+    return InferenceService.from_manifest(
+        {
+            "apiVersion": "serving.pillion.dev/v1beta1",
+            "kind": "InferenceService",
+            "metadata": {
+                "name": "iris",
+                "namespace": "ns",
+                "annotations": annotations or {},
+                "labels": {"tier": "gold"},
+            },
+            "spec": {"predictor": predictor or SKLEARN},
+        }
+    )
+
+
+def builtin() -> list[Candidate]:
+    found = []
+    for manifest in builtin_runtimes(SETTINGS):
+        data: dict[str, Any] = manifest
+        spec = ServingRuntimeSpec.from_api(data["spec"])
+        found.append(Candidate("ClusterServingRuntime", data["metadata"]["name"], spec))
+    return found
+
+
+def runtime(
+    name: str, *, kind: str = "ClusterServingRuntime", container: str = "kserve-container", **spec: Any
+) -> Candidate:
+    formats = spec.pop("formats", [{"name": "sklearn", "autoSelect": True}])
+    containers = [{"name": container, "image": f"example.com/{name}:1", **spec.pop("container_fields", {})}]
+    found = ServingRuntimeSpec.from_api({"supportedModelFormats": formats, "containers": containers, **spec})
+    return Candidate(kind, name, found)
+
+
+def planned(
+    *candidates: Candidate,
+    credentials: StorageCredentials | None = None,
+    annotations: dict[str, str] | None = None,
+    **predictor: Any,
+) -> Desired:
+    return plan(
+        service(annotations, **predictor),
+        "uid-1",
+        list(candidates) or builtin(),
+        credentials or StorageCredentials(),
+        SETTINGS,
+    )
+
+
+def child(desired: Desired, kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(c.manifest for c in desired.children if c.kind.name == kind)
+    return found
+
+
+def pod(desired: Desired) -> dict[str, Any]:
+    found: dict[str, Any] = child(desired, "Deployment")["spec"]["template"]["spec"]
+    return found
+
+
+def storage_args(desired: Desired) -> list[str]:
+    found: list[str] = pod(desired)["initContainers"][0]["args"]
+    return found
+
+
+def runtime_file(desired: Desired) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(child(desired, "ConfigMap")["data"]["runtime.yaml"])
+    return found
+
+
+def test_a_service_gets_its_children_in_the_order_in_which_they_need_each_other() -> None:
+    desired = planned(minReplicas=2, **SKLEARN)
+
+    assert ["ConfigMap", "Service", "Deployment", "PodDisruptionBudget"] == [c.kind.name for c in desired.children]
+
+
+def test_the_deployment_has_no_count() -> None:
+    assert "replicas" not in child(planned(minReplicas=3, **SKLEARN), "Deployment")["spec"]
+
+
+def test_pods_come_before_others_go() -> None:
+    strategy = child(planned(), "Deployment")["spec"]["strategy"]
+
+    assert {"maxSurge": 1, "maxUnavailable": 0} == strategy["rollingUpdate"]
+
+
+@pytest.mark.parametrize(
+    ("grace", "predictor"),
+    [
+        (90, {}),
+        (25 + 300 + 5, {"timeout": 300}),
+        (10 + 20 + 5, {"drain": {"windowSeconds": 10, "timeoutSeconds": 20}}),
+    ],
+)
+def test_the_grace_period_is_window_and_longest_request_and_five_seconds(grace: int, predictor: dict[str, Any]) -> None:
+    assert grace == pod(planned(**SKLEARN, **predictor))["terminationGracePeriodSeconds"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown", "volume"),
+    [
+        ("configmap://iris", "file:///mnt/source", {"configMap": {"name": "iris"}}),
+        ("configmap://iris/a.skops", "file:///mnt/source/a.skops", {"configMap": {"name": "iris"}}),
+        (
+            "pvc://claim/models/iris",
+            "file:///mnt/source/models/iris",
+            {"persistentVolumeClaim": {"claimName": "claim", "readOnly": True}},
+        ),
+    ],
+)
+def test_sources_of_the_cluster_are_mounted_for_the_storage_step(uri: str, shown: str, volume: dict[str, Any]) -> None:
+    desired = planned(sklearn={"storageUri": uri})
+
+    assert ["--uri", shown] == storage_args(desired)[:2]
+    assert {"name": "source", **volume} in pod(desired)["volumes"]
+
+
+def test_a_digest_reaches_the_storage_step_and_the_runtime() -> None:
+    digest = "sha256:" + "a" * 64
+    desired = planned(sklearn={"storageUri": "s3://models/iris", "digest": digest})
+
+    assert digest in storage_args(desired)
+    assert digest == runtime_file(desired)["models"][0]["digest"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "uri"),
+    [("LocalFile", "file:///tmp/x"), ("UnsupportedStorage", "oci://x/y"), ("InvalidSpec", "s3://a/../b")],
+)
+def test_storage_that_pods_cannot_reach_is_a_problem_and_prunes_nothing(reason: str, uri: str) -> None:
+    desired = planned(sklearn={"storageUri": uri})
+
+    assert desired.problem is not None
+    assert reason == desired.problem.reason
+    assert not desired.complete
+    assert () == desired.children
+
+
+def test_tls_mounts_the_secret_and_moves_the_service_to_443() -> None:
+    desired = planned(tls={"secretName": "cert", "clientCASecretName": "ca"}, **SKLEARN)
+
+    mounts = {mount["name"]: mount["mountPath"] for mount in pod(desired)["containers"][0]["volumeMounts"]}
+    assert ("/etc/pillion/tls", "/etc/pillion/client-ca") == (mounts["tls"], mounts["client-ca"])
+    ports = child(desired, "Service")["spec"]["ports"]
+    assert [(443, "https"), (8081, "grpc")] == [(port["port"], port["appProtocol"]) for port in ports]
+    assert "/etc/pillion/tls/tls.crt" == runtime_file(desired)["settings"]["tls"]["server"]["cert"]
+    assert desired.endpoints.url.startswith("https://")
+
+
+def test_another_secret_rolls_the_pods() -> None:
+    one, other = (child(planned(tls={"secretName": name}, **SKLEARN), "Deployment") for name in ("one", "other"))
+
+    assert one["spec"]["template"] != other["spec"]["template"]
+
+
+def test_a_setting_of_the_runtime_rolls_the_pods_by_its_hash() -> None:
+    def annotation(**predictor: Any) -> str:
+        template = child(planned(**SKLEARN, **predictor), "Deployment")["spec"]["template"]
+        found: str = template["metadata"]["annotations"]["serving.pillion.dev/config-hash"]
+        return found
+
+    assert annotation() == annotation()
+    assert annotation() != annotation(containerConcurrency=3)
+
+
+def test_the_manifest_is_merged_over_the_runtime_by_name_and_arguments_are_appended() -> None:
+    mine = runtime(
+        "mine",
+        container_fields={"args": ["--a"], "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "1"}]},
+    )
+    desired = planned(
+        mine, sklearn={"storageUri": "s3://models/i", "args": ["--b"], "env": [{"name": "Y", "value": "2"}]}
+    )
+
+    container = pod(desired)["containers"][0]
+    assert ["--a", "--b"] == container["args"]
+    assert [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}] == container["env"]
+
+
+def test_placeholders_stand_for_the_services_metadata() -> None:
+    env = [{"name": "TIER", "value": "{{.Labels.tier}}"}, {"name": "NS", "value": "{{ .Namespace }}"}]
+    mine = runtime("mine", container_fields={"args": ["--name={{.Name}}", "{{.Labels.none}}"], "env": env})
+
+    container = pod(planned(mine))["containers"][0]
+
+    assert ["--name=iris", "{{.Labels.none}}"] == container["args"]
+    assert ["gold", "ns"] == [variable["value"] for variable in container["env"]]
+
+
+def test_a_runtime_that_is_not_ours_gets_neither_our_files_nor_our_security_context() -> None:
+    desired = planned(runtime("mine"))
+
+    assert "ConfigMap" not in {c.kind.name for c in desired.children}
+    assert "securityContext" not in pod(desired)["containers"][0]
+    assert {"name": "models", "mountPath": "/mnt/models", "readOnly": True} in pod(desired)["containers"][0][
+        "volumeMounts"
+    ]
+
+
+def test_containers_of_ones_own_are_served_as_they_are() -> None:
+    desired = planned(containers=[{"name": "mine", "image": "a", "ports": [{"containerPort": 9000}]}])
+
+    assert desired.choice is None
+    assert ["mine"] == [container["name"] for container in pod(desired)["containers"]]
+    assert "initContainers" not in pod(desired)
+    assert 9000 == child(desired, "Service")["spec"]["ports"][0]["targetPort"]
+
+
+def test_a_second_container_runs_beside_the_model() -> None:
+    desired = planned(containers=[{"name": "proxy", "image": "proxy"}], **SKLEARN)
+
+    assert ["runtime", "proxy"] == [container["name"] for container in pod(desired)["containers"]]
+
+
+def test_a_runtime_version_is_the_tag_of_the_image() -> None:
+    desired = planned(sklearn={"storageUri": "s3://models/i", "runtimeVersion": "2.1"})
+
+    assert "registry/pillion-runtime:2.1" == pod(desired)["containers"][0]["image"]
+
+
+def test_entries_that_stand_twice_are_merged_and_told() -> None:
+    volumes = [{"name": "tmp", "hostPath": {"path": "/tmp"}}]
+    credentials = StorageCredentials(env=({"name": "A", "value": "1"}, {"name": "A", "value": "2"}))
+    desired = planned(credentials=credentials, volumes=volumes, **SKLEARN)
+
+    assert [{"name": "A", "value": "2"}] == pod(desired)["initContainers"][0]["env"]
+    assert "initContainers[storage].env[A]" in desired.notes[0].text
+
+
+def test_a_stopped_service_has_no_pods() -> None:
+    desired = planned(annotations={"serving.pillion.dev/stop": "true"}, minReplicas=3, **SKLEARN)
+
+    assert (0, 0) == (desired.replicas.least, desired.replicas.most)
+
+
+def test_a_budget_is_planned_from_two_replicas_up() -> None:
+    kinds = {c.kind.name for c in planned(minReplicas=1, **SKLEARN).children}
+
+    assert "PodDisruptionBudget" not in kinds
+    assert (
+        "AlwaysAllow"
+        == child(planned(minReplicas=2, **SKLEARN), "PodDisruptionBudget")["spec"]["unhealthyPodEvictionPolicy"]
+    )
+
+
+def test_pods_are_scraped_unless_switched_off() -> None:
+    def annotations(**predictor: Any) -> dict[str, str]:
+        template = child(planned(**SKLEARN, **predictor), "Deployment")["spec"]["template"]
+        found: dict[str, str] = template["metadata"]["annotations"]
+        return found
+
+    assert "8082" == annotations()["prometheus.io/port"]
+    assert "prometheus.io/port" not in annotations(metrics={"enabled": False})
+
+
+@pytest.mark.parametrize(
+    ("chosen", "candidates", "model"),
+    [
+        ("here", [runtime("there"), runtime("here", kind="ServingRuntime")], {}),
+        (
+            "high",
+            [
+                runtime("low", formats=[{"name": "sklearn", "autoSelect": True, "priority": 1}]),
+                runtime("high", formats=[{"name": "sklearn", "autoSelect": True, "priority": 2}]),
+            ],
+            {},
+        ),
+        (
+            "exact",
+            [runtime("any"), runtime("exact", formats=[{"name": "sklearn", "version": "1", "autoSelect": True}])],
+            {"modelFormat": {"name": "sklearn", "version": "1"}},
+        ),
+        (
+            "auto",
+            [runtime("asked", formats=[{"name": "sklearn"}]), runtime("auto")],
+            {},
+        ),
+        ("asked", [runtime("asked", formats=[{"name": "sklearn"}]), runtime("auto")], {"runtime": "asked"}),
+        (
+            "v2",
+            [runtime("v1", protocolVersions=["v1"]), runtime("v2", protocolVersions=["v2"])],
+            {"protocolVersion": "v2"},
+        ),
+        ("on", [runtime("a-off", disabled=True), runtime("on")], {}),
+        ("a", [runtime("b"), runtime("a")], {}),
+    ],
+)
+def test_the_runtime_is_chosen_by_scope_priority_version_and_name(
+    chosen: str, candidates: list[Candidate], model: dict[str, Any]
+) -> None:
+    given = {"modelFormat": {"name": "sklearn"}, "storageUri": "s3://models/i", **model}
+
+    desired = planned(*candidates, model=given)
+
+    assert desired.choice is not None
+    assert chosen == desired.choice.name
+
+
+def test_a_version_that_no_runtime_has_is_a_problem_that_lists_what_there_is() -> None:
+    only = runtime("one", formats=[{"name": "sklearn", "version": "1", "autoSelect": True}])
+
+    desired = planned(only, model={"modelFormat": {"name": "sklearn", "version": "2"}, "storageUri": "s3://models/i"})
+
+    assert desired.problem is not None
+    assert "NoServingRuntime" == desired.problem.reason
+    assert "those there serve sklearn" in desired.problem.text
+
+
+def test_credentials_go_to_the_pod_by_reference_never_by_value() -> None:
+    secret = SecretSummary(
+        "s3",
+        {
+            "serving.kserve.io/s3-endpoint": "minio:9000",
+            "serving.kserve.io/s3-usehttps": "0",
+            "serving.kserve.io/s3-region": "eu",
+        },
+        frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "unrelated"}),
+    )
+
+    credentials = credentials_from([secret])
+
+    env: dict[str, dict[str, Any]] = {str(variable["name"]): variable for variable in credentials.env}
+    assert {"name": "s3", "key": "AWS_ACCESS_KEY_ID"} == env["AWS_ACCESS_KEY_ID"]["valueFrom"]["secretKeyRef"]
+    assert "http://minio:9000" == env["AWS_ENDPOINT_URL"]["value"]
+    assert "eu" == env["AWS_REGION"]["value"]
+    assert "unrelated" not in env
+
+
+def test_a_google_key_is_mounted_as_a_file() -> None:
+    credentials = credentials_from([SecretSummary("gcs", {}, frozenset({"gcloud-application-credentials.json"}))])
+
+    assert "GOOGLE_APPLICATION_CREDENTIALS" == credentials.env[0]["name"]
+    assert {"secretName": "gcs"} == credentials.volumes[0]["secret"]
+
+
+def test_the_same_manifest_gives_the_same_plan() -> None:
+    assert planned(minReplicas=2, **SKLEARN) == planned(minReplicas=2, **SKLEARN)

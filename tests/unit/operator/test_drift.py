@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pillion_operator.apply.drift import differences, foreign_entries, leftovers, show, without
+from pillion_operator.apply.scale import replicas_to_set
+from pillion_operator.state.names import FIELD_MANAGER, SCALE_MANAGER
+from pillion_operator.state.plan import ReplicaBounds
+
+RUNTIME = 'k:{"name":"runtime"}'
+
+
+def deployment(**container: Any) -> dict[str, Any]:
+    return {"spec": {"template": {"spec": {"containers": [{"name": "runtime", **container}]}}}}
+
+
+def entry(manager: str, spec: dict[str, Any], *, operation: str = "Update", subresource: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {"manager": manager, "operation": operation, "fieldsV1": {"f:spec": spec}}
+    return found | ({"subresource": subresource} if subresource else {})
+
+
+def managed(live: dict[str, Any], *entries: dict[str, Any]) -> dict[str, Any]:
+    return live | {"metadata": {"managedFields": list(entries)}}
+
+
+def containers(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"f:template": {"f:spec": {"f:containers": fields}}}
+
+
+def test_values_that_the_server_adds_are_no_difference() -> None:
+    live = deployment(image="a", terminationMessagePath="/dev/termination-log", resources={})
+
+    assert [] == differences(deployment(image="a"), live)
+
+
+def test_a_changed_value_is_found_with_its_address() -> None:
+    found = differences(deployment(image="a"), deployment(image="b"))
+
+    assert ["spec.template.spec.containers[runtime].image"] == [show(path) for path in found]
+
+
+def test_items_are_compared_by_their_key_not_their_place() -> None:
+    wanted = deployment(env=[{"name": "A", "value": "1"}, {"name": "B", "value": "2"}])
+    live = deployment(env=[{"name": "B", "value": "2"}, {"name": "A", "value": "1"}])
+
+    assert [] == differences(wanted, live)
+
+
+def test_a_missing_item_is_found() -> None:
+    wanted = deployment(env=[{"name": "A", "value": "1"}])
+
+    assert len(differences(wanted, deployment())) == 1
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("0.5", "500m"), ("1000m", "1"), (1, "1"), ("1024Mi", "1Gi")])
+def test_equal_quantities_are_no_difference(ours: Any, theirs: str) -> None:
+    wanted, live = ({"resources": {"requests": {"cpu": value}}} for value in (ours, theirs))
+
+    assert [] == differences(deployment(**wanted), deployment(**live))
+
+
+def test_different_quantities_are_a_difference() -> None:
+    wanted, live = ({"resources": {"requests": {"cpu": value}}} for value in ("500m", "501m"))
+
+    assert len(differences(deployment(**wanted), deployment(**live))) == 1
+
+
+def test_an_empty_value_that_the_server_left_out_is_no_difference() -> None:
+    wanted = deployment(env=[{"name": "A", "value": ""}], volumeMounts=[])
+
+    assert [] == differences(wanted, deployment(env=[{"name": "A"}]))
+
+
+def test_an_ordered_list_of_another_length_is_a_difference() -> None:
+    assert len(differences(deployment(args=["a"]), deployment(args=["a", "b"]))) == 1
+
+
+def test_what_we_own_and_no_longer_want_is_left_over() -> None:
+    owned = containers({RUNTIME: {".": {}, "f:name": {}, "f:image": {}, "f:env": {'k:{"name":"OLD"}': {".": {}}}}})
+    live = managed(deployment(image="a", env=[{"name": "OLD"}]), entry(FIELD_MANAGER, owned, operation="Apply"))
+
+    found = leftovers(deployment(image="a"), live)
+
+    assert ["spec.template.spec.containers[runtime].env[OLD]"] == [show(path) for path in found]
+
+
+def test_nothing_is_left_over_of_what_we_want() -> None:
+    owned = containers({RUNTIME: {".": {}, "f:name": {}, "f:image": {}}})
+    live = managed(deployment(image="a"), entry(FIELD_MANAGER, owned, operation="Apply"))
+
+    assert [] == leftovers(deployment(image="a"), live)
+
+
+def test_an_entry_of_another_manager_is_found_and_taken_out() -> None:
+    added = containers({RUNTIME: {"f:env": {".": {}, 'k:{"name":"DEBUG"}': {".": {}, "f:name": {}, "f:value": {}}}}})
+    live = managed(deployment(image="a", env=[{"name": "DEBUG", "value": "1"}]), entry("editor", added))
+
+    found = foreign_entries(deployment(image="a"), live)
+    cleaned: dict[str, Any] = without(live, found)
+
+    assert found
+    assert "env" not in cleaned["spec"]["template"]["spec"]["containers"][0]
+
+
+def test_only_the_added_item_goes_from_a_list_that_is_ours_too() -> None:
+    wanted = deployment(env=[{"name": "OURS", "value": "1"}])
+    added = containers({RUNTIME: {"f:env": {'k:{"name":"DEBUG"}': {".": {}, "f:name": {}}}}})
+    live = managed(deployment(env=[{"name": "OURS", "value": "1"}, {"name": "DEBUG"}]), entry("editor", added))
+
+    cleaned: dict[str, Any] = without(live, foreign_entries(wanted, live))
+
+    assert [{"name": "OURS", "value": "1"}] == cleaned["spec"]["template"]["spec"]["containers"][0]["env"]
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        entry("hpa", {"f:replicas": {}}, subresource="scale"),
+        entry("editor", {"f:replicas": {}}),
+        entry(
+            "kubectl-rollout",
+            {"f:template": {"f:metadata": {"f:annotations": {"f:kubectl.kubernetes.io/restartedAt": {}}}}},
+        ),
+        entry("kube-controller-manager", {"f:replicas": {}}, subresource="status"),
+    ],
+)
+def test_what_others_may_have_is_left_alone(allowed: dict[str, Any]) -> None:
+    live = managed(deployment(image="a"), allowed)
+    live["spec"]["replicas"] = 5
+    live["spec"]["template"]["metadata"] = {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}
+
+    assert [] == foreign_entries(deployment(image="a"), live)
+
+
+def counted(count: int, *entries: dict[str, Any]) -> dict[str, Any]:
+    return managed({"spec": {"replicas": count}}, *entries)
+
+
+OURS = entry(SCALE_MANAGER, {"f:replicas": {}}, operation="Apply", subresource="scale")
+HPA = entry("hpa", {"f:replicas": {}}, subresource="scale")
+EDITED = entry("editor", {"f:replicas": {}})
+
+
+@pytest.mark.parametrize(
+    ("expected", "bounds", "live"),
+    [
+        (None, ReplicaBounds(1, None), counted(1)),
+        (3, ReplicaBounds(3, None), counted(1)),
+        (None, ReplicaBounds(1, None), counted(4)),
+        (None, ReplicaBounds(1, None), counted(4, HPA)),
+        (1, ReplicaBounds(1, None), counted(4, OURS)),
+        (1, ReplicaBounds(1, None), counted(4, EDITED)),
+        (3, ReplicaBounds(1, 3), counted(4, HPA)),
+        (2, ReplicaBounds(2, 2), counted(1, HPA)),
+        (0, ReplicaBounds(0, 0), counted(4, HPA)),
+        (None, ReplicaBounds(0, 0), counted(0, OURS)),
+    ],
+)
+def test_the_count_is_ours_only_where_nobody_scaled_it(
+    expected: int | None, bounds: ReplicaBounds, live: dict[str, Any]
+) -> None:
+    assert expected == replicas_to_set(bounds, live)
