@@ -33,6 +33,11 @@ class Guardian:
             start_new_session=True,  # an interrupt of the terminal is for the owner, not for it
         )
 
+    @property
+    def pid(self) -> int:
+        """The guardian's own process."""
+        return self._process.pid
+
     def watch(self, pid: int) -> None:
         """Kill the process at the end unless it is forgotten before."""
         self._send(f"+{pid}")
