@@ -37,11 +37,43 @@ def test_only_calls_that_are_short_and_stay_short_run_on_the_loop(durations: lis
     assert expected == place([Measured(seconds, seconds) for seconds in durations], LIMITS)
 
 
-def test_one_call_over_the_limit_moves_a_model_to_threads() -> None:
-    watch = Watch(Placement.INLINE, LIMITS)
+class Processor:
+    """A processor clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def warm(processor: Processor) -> Watch:
+    """A watch that has seen enough quick calls to have read the processor clock."""
+    watch = Watch(Placement.INLINE, LIMITS, processor)
+    assert not any(watch.slow(5e-6) for _ in range(16))
+    return watch
+
+
+def test_one_call_that_computes_over_the_limit_moves_a_model_to_threads() -> None:
+    processor = Processor()
+    watch = warm(processor)
     assert not watch.slow(9e-3)
+    processor.seconds += 11e-3
     assert watch.slow(11e-3)
     assert watch.placement is Placement.THREAD
+
+
+def test_a_call_that_lost_the_processor_once_moves_nothing() -> None:
+    watch = warm(Processor())
+    assert not watch.slow(80e-3)
+    assert not any(watch.slow(5e-6) for _ in range(100))
+    assert not watch.slow(80e-3)
+    assert watch.placement is Placement.INLINE
+
+
+def test_a_model_that_keeps_waiting_moves_to_threads_at_the_third_call() -> None:
+    watch = warm(Processor())
+    assert [False, False, True] == [watch.slow(20e-3) for _ in range(3)]
 
 
 def test_a_run_of_quick_calls_brings_it_back_and_each_relapse_asks_for_twice_as_many() -> None:
@@ -99,7 +131,8 @@ async def test_an_adaptive_executor_moves_to_threads_after_a_slow_call_and_says_
 ) -> None:
     executor = AdaptiveExecutor("m/1", ThreadExecutor("m", 1), limits=LIMITS)
     with caplog.at_level(logging.WARNING):
-        await executor.run(Sleeper(), [seconds(0.02)], ("x",), None)
+        for _ in range(3):
+            await executor.run(Sleeper(), [seconds(0.02)], ("x",), None)
     assert executor.placement is Placement.THREAD
     assert "m/1: a call took" in caplog.text
     given = seconds(0)

@@ -78,8 +78,9 @@ class OnnxModel:
     ) -> list[Tensor]:
         """See :class:`~pillion.backends.api.Predictor`."""
         feed = {name: tensor.data for name, tensor in zip(self._names, inputs, strict=True) if tensor is not None}
-        for name in self._text:
-            feed[name] = text.decode(feed[name], name)
+        if self._text:
+            for name in self._text:
+                feed[name] = text.decode(feed[name], name)
         options = None
         if interrupt is not None:
             options = ort.RunOptions()

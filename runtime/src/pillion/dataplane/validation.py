@@ -115,7 +115,8 @@ def _check(tensor: Tensor, rule: InputRule, place: int) -> None:
             f"input {tensor.name!r} has shape {list(shape)}, expected {list(spec.shape)}"
             + (" (-1: any size)" if -1 in spec.shape else ""),
         )
-    if tensor.data.dtype != dtype_of(tensor.datatype):
+    dtype, expected = tensor.data.dtype, dtype_of(tensor.datatype)
+    if dtype is not expected and dtype != expected:
         raise _invalid(
             f"inputs[{place}].data", f"input {tensor.name!r} is declared {tensor.datatype.value} and carries other data"
         )

@@ -1,26 +1,32 @@
 """Whether a model's calls run on the event loop or in threads, decided from measurements.
 
 A call on the loop saves the hop to a thread and back (some 30 us) and stops everything else meanwhile. So only calls
-that are short, and stay short, run there. A model measured as quick whose call once takes longer than
-``demote_seconds`` moves to threads at once; there it is watched, and if a run of calls is quick again it may return.
-Each relapse doubles the number of calls it has to prove itself over, up to a ceiling that grows with how slow the call
-was: on a busy node a process loses the processor for 20 ms now and then, and that must not cost a quick model much.
+that are short, and stay short, run there. One call that computes for longer than ``demote_seconds`` moves its model to
+threads. A call that merely *took* longer may have lost the processor to a neighbour or to a CPU quota, which happens to
+any process on a busy node, or may wait for something itself: three of those among a hundred calls move the model too.
+In threads a model is watched, and if a run of calls is quick it moves (back) to the loop; each relapse doubles the
+number of calls it has to prove itself over, up to a ceiling that grows with how slow the call was.
 """
 
 from __future__ import annotations
 
 import math
+import time
+from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["InlineLimits", "Measured", "Placement", "Watch", "place"]
 
 
+_READ_EVERY: Final = 16
+_STRIKES: Final = 3
+_AMONG: Final = 100
 _MILD_CEILING: Final = 4
 _MOST_RELAPSES: Final = 20
 
@@ -71,27 +77,52 @@ def place(calls: Sequence[Measured], limits: InlineLimits) -> Placement:
 
 
 class Watch:
-    """Follows one model's calls and says when they should run elsewhere."""
+    """Follows one model's calls and says when they should run elsewhere. Event loop's thread only."""
 
-    __slots__ = ("_calls", "_limits", "_needed", "_relapses", "placement")
+    __slots__ = (
+        "_baseline", "_calls", "_count", "_cpu_clock", "_limits", "_needed", "_relapses", "_strikes", "placement",
+    )  # fmt: skip
 
-    def __init__(self, placement: Placement, limits: InlineLimits) -> None:
+    def __init__(
+        self, placement: Placement, limits: InlineLimits, cpu_clock: Callable[[], float] = time.thread_time
+    ) -> None:
         self.placement = placement
         self._limits = limits
         self._needed = limits.proof_calls
         self._relapses = 0
         self._calls: list[Measured] = []
+        self._cpu_clock = cpu_clock
+        self._baseline: float | None = None
+        self._count = 0
+        self._strikes: deque[int] = deque(maxlen=_STRIKES)
 
-    def slow(self, seconds: float) -> bool:
-        """Take note of a call on the loop; True when the model has to move to threads now."""
-        if seconds <= self._limits.demote_seconds:
+    def slow(self, elapsed: float) -> bool:
+        """Take note of a call on the loop that took ``elapsed`` seconds; True when the model has to move to threads.
+
+        Reading the processor clock costs a system call, so it is read once in a few calls and after a slow one: the
+        difference bounds what the slow call can have computed.
+        """
+        self._count += 1
+        if elapsed <= self._limits.demote_seconds:
+            if self._count % _READ_EVERY == 0:
+                self._baseline = self._cpu_clock()
             return False
+        baseline, self._baseline = self._baseline, self._cpu_clock()
+        if baseline is not None and self._baseline - baseline < self._limits.demote_seconds:
+            self._strikes.append(self._count)
+            if len(self._strikes) < _STRIKES or self._count - self._strikes[0] > _AMONG:
+                return False
+        self._demote(elapsed)
+        return True
+
+    def _demote(self, elapsed: float) -> None:
         self.placement = Placement.THREAD
-        ceiling = max(_MILD_CEILING, int(seconds / self._limits.demote_seconds))
+        ceiling = max(_MILD_CEILING, int(elapsed / self._limits.demote_seconds))
         self._needed = self._limits.proof_calls * min(2**self._relapses, ceiling)
         self._relapses = min(self._relapses + 1, _MOST_RELAPSES)
         self._calls.clear()
-        return True
+        self._strikes.clear()
+        self._baseline = None
 
     def proven(self, call: Measured) -> bool:
         """Take note of a call in a thread; True when the model may move to the loop now."""
