@@ -162,3 +162,22 @@ def test_the_count_is_ours_only_where_nobody_scaled_it(
     expected: int | None, bounds: ReplicaBounds, live: dict[str, Any]
 ) -> None:
     assert expected == replicas_to_set(bounds, live)
+
+
+def test_what_another_manager_added_to_a_map_with_one_owner_is_found_and_taken_out() -> None:
+    wanted: dict[str, Any] = {"spec": {"selector": {"app": "iris"}, "type": "ClusterIP"}}
+    live: dict[str, Any] = {"spec": {"selector": {"app": "iris", "edited": "by-hand"}, "type": "ClusterIP"}}
+    live = managed(live, entry("kubectl-patch", {"f:selector": {}}))
+
+    found = foreign_entries(wanted, live)
+
+    assert [("spec", "selector", "edited")] == found
+    assert wanted["spec"] == without(live, found)["spec"]
+
+
+def test_a_default_in_an_object_that_another_manager_set_empty_is_not_theirs() -> None:
+    wanted: dict[str, Any] = {"spec": {"securityContext": {"runAsNonRoot": True}}}
+    live: dict[str, Any] = {"spec": {"securityContext": {"runAsNonRoot": True, "defaulted": "value"}}}
+    live = managed(live, entry("kubectl-patch", {"f:securityContext": {}}))
+
+    assert [] == foreign_entries(wanted, live)

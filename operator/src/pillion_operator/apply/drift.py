@@ -134,6 +134,8 @@ def foreign_entries(wanted: JsonObject, live: Manifest) -> list[Path]:
             for path in _unwanted(fields, object_at(wanted, part), (part,)):
                 if path not in _ALLOWED and _present(live, path):
                     found[path] = None
+            for path in _added_to_maps(fields, object_at(wanted, part), object_at(live, part), (part,)):
+                found[path] = None
     return list(found)
 
 
@@ -162,6 +164,25 @@ def _unwanted(fields: Mapping[str, JsonValue], wanted: JsonValue, path: Path) ->
             yield (*path, step)
         else:
             yield from _unwanted(inner, None, (*path, step))
+
+
+def _added_to_maps(fields: Mapping[str, JsonValue], wanted: JsonValue, live: JsonValue, path: Path) -> Iterator[Path]:
+    """Yield what another manager has added to maps that have one owner as a whole, such as a selector.
+
+    `managedFields` names such a map and none of its entries. Only maps of strings are looked at: defaults add fields
+    to other objects, and those are nobody's.
+    """
+    for name, inner in fields.items():
+        if not isinstance(inner, dict) or name == ".":
+            continue
+        step = name if name.startswith("k:") else name.partition(":")[2]
+        ours, theirs = _step_into(wanted, step), _step_into(live, step)
+        if inner:
+            yield from _added_to_maps(inner, ours, theirs, (*path, step))
+        elif isinstance(ours, dict) and ours and all(isinstance(value, str) for value in ours.values()):
+            for key in theirs if isinstance(theirs, dict) else ():
+                if key not in ours:
+                    yield (*path, step, key)
 
 
 def _find(items: JsonValue, step: Step) -> JsonValue:
