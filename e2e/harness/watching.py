@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import kubernetes.dynamic
 import kubernetes.watch
+import urllib3
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,7 @@ class Watch:
         self._name = name
         self._watch = _CLIENT.watch.Watch()
         self._seen: queue.Queue[tuple[float, str, dict[str, Any]]] = queue.Queue()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> Self:
@@ -53,7 +55,9 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the watch."""
+        self._ended.set()
         self._watch.stop()
+        self._thread.join(timeout=10)
 
     def seconds_from_broken_to(self, whole: Callable[[dict[str, Any]], bool], *, within: float) -> float:
         """Return the seconds between the first change that is not whole and the next one that is."""
@@ -72,6 +76,14 @@ class Watch:
                 return round(at - broken, 3)
 
     def _follow(self) -> None:
+        # The client ends a stopped watch by closing its connection, which its own reader takes for a failure.
+        try:
+            self._read()
+        except urllib3.exceptions.ProtocolError:
+            if not self._ended.is_set():
+                raise
+
+    def _read(self) -> None:
         for event in self._resource.watch(
             namespace=self._namespace,
             field_selector=f"metadata.name={self._name}",

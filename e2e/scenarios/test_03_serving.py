@@ -40,7 +40,7 @@ def test_kubectl_get_shows_url_readiness_replicas_model_and_reason(iris: Stage) 
     assert header.split() == ["NAME", "URL", "READY", "REPLICAS", "CANARY", "MODEL", "REASON", "AGE"]
     url = f"https://iris-predictor.{iris.namespace}.svc.cluster.local"
     # There is no canary: kubectl leaves its column empty.
-    assert ["iris", url, "True", "2/2", "Loaded", "Ready"] == row.split()[:-1]
+    assert ["iris", url, "True", "2/2", "Loaded", "Loaded"] == row.split()[:-1]
 
 
 def test_every_condition_speaks_of_the_newest_generation(iris: Stage) -> None:

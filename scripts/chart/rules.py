@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final
+
 import yaml
+
+from pillion_operator import rbac
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["rules_template"]
 
-_RESOURCES = "serving.pillion.dev"
+#: Stands for the Lease's name until the text is made, because YAML would quote a template action.
+_LEASE: Final = "NAME-OF-THE-LEASE"
 
 
 def rules_template() -> str:
     """Return the text of the template that holds the rules of each role."""
     parts = ["{{- /* Generated from pillion_operator.rbac by `make generate`; do not edit. */}}"]
-    for name, rules in RULES.items():
-        body = yaml.safe_dump(rules, sort_keys=False, default_flow_style=None, width=110).rstrip("\n")
-        parts.append(f'{{{{- define "pillion.rules.{name}" -}}}}\n{body}\n{{{{- end }}}}')
-    return "\n".join(parts) + "\n"
+    parts += [
+        _define("watched", rbac.namespace_rules()),
+        _define("cluster", rbac.cluster_rules()),
+        _define("own", rbac.lease_rules(_LEASE)),
+    ]
+    return "\n".join(parts).replace(_LEASE, '{{ include "pillion.operatorName" . }}') + "\n"
 
 
-def _rule(group: str, resources: list[str], *verbs: str) -> dict[str, list[str]]:
-    return {"apiGroups": [group], "resources": resources, "verbs": list(verbs)}
-
-
-RULES = {
-    "watched": [
-        _rule(_RESOURCES, ["inferenceservices", "servingruntimes"], "get", "list", "watch"),
-        _rule(_RESOURCES, ["inferenceservices/status"], "patch"),
-        _rule("apps", ["deployments"], "get", "list", "watch", "create", "update", "patch", "delete"),
-        _rule("apps", ["deployments/scale"], "patch"),
-        _rule("", ["services", "configmaps"], "get", "list", "watch", "create", "update", "patch", "delete"),
-        _rule("policy", ["poddisruptionbudgets"], "get", "list", "watch", "create", "update", "patch", "delete"),
-        _rule("", ["pods"], "get", "list", "watch", "patch"),
-        _rule("", ["secrets", "serviceaccounts", "persistentvolumeclaims"], "get"),
-        _rule("", ["events"], "get", "create", "patch"),
-    ],
-    "cluster": [_rule(_RESOURCES, ["clusterservingruntimes"], "get", "list", "watch", "create", "patch")],
-    "own": [_rule("coordination.k8s.io", ["leases"], "get", "create", "update")],
-}
+def _define(name: str, rules: Iterable[rbac.Rule]) -> str:
+    manifests = [rule.as_manifest() for rule in rules]
+    body = yaml.safe_dump(manifests, sort_keys=False, default_flow_style=None, width=110).rstrip("\n")
+    return f'{{{{- define "pillion.rules.{name}" -}}}}\n{body}\n{{{{- end }}}}'
