@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+import urllib.error
 from typing import TYPE_CHECKING
+
+from pillion.resources.base import API_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,18 +21,14 @@ _POLL_SECONDS = 0.05
 
 
 def wait_until_established(control_plane: ControlPlane, kind: Kind) -> None:
-    """Return once the API server serves the kind.
+    """Return once the API server serves the kind and says so to those who ask what it serves.
 
     `kubectl wait` is of no use for this: it fails at once while the definition has no conditions yet.
     """
     deadline = time.monotonic() + _WITHIN_SECONDS
-    path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{kind.crd_name}"
-    while True:
-        conditions = json.loads(control_plane.request("GET", path)).get("status", {}).get("conditions") or []
-        if {"type": "Established", "status": "True"}.items() <= _by_type(conditions).get("Established", {}).items():
-            return
+    while kind.plural not in _served(control_plane):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{kind.crd_name} was not established within {_WITHIN_SECONDS:.0f} s: {conditions}")
+            raise TimeoutError(f"{kind.crd_name} was not served within {_WITHIN_SECONDS:.0f} s")
         time.sleep(_POLL_SECONDS)
 
 
@@ -45,5 +44,12 @@ def eventually(kubectl: Callable[[], str]) -> str:
             time.sleep(_POLL_SECONDS)
 
 
-def _by_type(conditions: list[dict[str, str]]) -> dict[str, dict[str, str]]:
-    return {condition["type"]: condition for condition in conditions}
+def _served(control_plane: ControlPlane) -> set[str]:
+    """Return the plural names of Pillion's kinds that discovery lists."""
+    try:
+        answer = control_plane.request("GET", f"/apis/{API_VERSION}")
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            return set()
+        raise
+    return {resource["name"] for resource in json.loads(answer)["resources"]}

@@ -57,7 +57,7 @@ def fields(spec: JsonObject) -> list[str]:
         {"sklearn": {}, "minReplicas": 3, "maxReplicas": 3, "timeout": 5, "containerConcurrency": 2},
         {"sklearn": {}, "minReplicas": 3, "maxReplicas": 0},
         {"sklearn": {}, "tls": {"secretName": "a", "clientCASecretName": "b", "mode": "mutual", "selfSigned": False}},
-        {"sklearn": {}, "drain": {"windowSeconds": 5}, "metrics": {"enabled": False}, "jobs": {"enabled": False}},
+        {"sklearn": {}, "drain": {"windowSeconds": 5}, "metrics": {"enabled": True}, "jobs": {"enabled": False}},
         {"sklearn": {}, "storage": {"volume": {"sizeLimit": "1Gi"}, "resources": {"limits": {"cpu": 1}}}},
         {"sklearn": {"storageUri": "/mnt/models/x"}},
     ],

@@ -52,7 +52,6 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.tls.mode",
         "predictor.drain",
         "predictor.metrics.enabled",
-        "predictor.metrics.onDataPort",
         "predictor.storage",
     ]
 )
@@ -86,6 +85,7 @@ NOT_YET: frozenset[str] = frozenset(
         "predictor.rollout",
         "predictor.tls.selfSigned",
         "predictor.metrics.monitor",
+        "predictor.metrics.onDataPort",
     ]
 )
 

@@ -69,8 +69,8 @@ def _not_yet(page: Page) -> Iterator[str]:
     yield ""
     yield (
         "These fields, with all that is inside them, are accepted so that manifests need no change later. Where one is "
-        "set, the condition `Ready` says so and names it. `maxReplicas` above `minReplicas` and `minReplicas: 0` count "
-        f"among them, and storage URIs of other schemes than {schemes}."
+        "set, the condition `FieldsHonoured` is false and names it. `maxReplicas` above `minReplicas` and "
+        f"`minReplicas: 0` count among them, and storage URIs of other schemes than {schemes}."
     )
     yield ""
     for field in sorted(NOT_YET):

@@ -15,8 +15,8 @@ class Condition(ResourceModel):
     """One aspect of the object's state: whether it holds, why, and of which generation that is said."""
 
     type: Annotated[str, MinLen(1), MaxLen(316)]
-    """The aspect: Ready, PredictorReady, TransformerReady, RoutesReady, ModelLoaded, Progressing, Stopped, Reconciling
-    or Stalled."""
+    """The aspect: Ready, PredictorReady, TransformerReady, RoutesReady, ModelLoaded, FieldsHonoured, Progressing,
+    Stopped, Reconciling or Stalled."""
 
     status: ConditionStatus
     """Whether it holds."""
