@@ -30,8 +30,8 @@ from tests.models import iris_rows, train_iris
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROUNDS = 200
-CALLS = 200
+ROUNDS = 3000
+CALLS = 20
 
 
 async def _through(plane: DataPlane, request: InferRequest, calls: int) -> float:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Artifact", "FileKind", "detect", "kind_of"]
+__all__ = ["Artifact", "FileKind", "detect", "kind_of", "pickle_refusal"]
 
 
 @unique
@@ -81,6 +81,15 @@ def kind_of(file: Path) -> FileKind:
     if named is None:
         raise ModelLoadError(f"the format of {file.name} is not known", f"name it one of: {_NAMES}")
     return named
+
+
+def pickle_refusal(file: Path) -> ModelLoadError:
+    """The answer to a pickle whose owner has not allowed it."""
+    return ModelLoadError(
+        f"{file.name} is a pickle: loading it can run any code, so it was not opened",
+        "convert it where you trust it with skops.io.dump(model, 'model.skops'),"
+        " or accept the risk with --allow-pickle or allowPickle: true",
+    )
 
 
 def _is_skops(file: Path) -> bool:

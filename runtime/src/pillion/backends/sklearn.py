@@ -20,7 +20,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 
 from pillion.backends import sklearn_integrity, sklearn_trust
 from pillion.backends.api import LoadOptions, ModelLoadError
-from pillion.backends.detect import FileKind, kind_of
+from pillion.backends.detect import FileKind, kind_of, pickle_refusal
 from pillion.backends.sklearn_model import SklearnModel
 from pillion.model import Libraries
 
@@ -43,7 +43,7 @@ class SklearnBackend:
         kind = kind_of(path)
         if kind is FileKind.PICKLE:
             if not options.allow_pickle:
-                raise _pickle_refused(path)
+                raise pickle_refusal(path)
             estimator, saved = _with_version(lambda: _unpickle(path))
         elif kind is FileKind.SKOPS:
             estimator, saved = _with_version(lambda: _load_skops(path))
@@ -64,14 +64,6 @@ class SklearnBackend:
         with _WARNINGS:
             warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
         return SklearnModel(estimator, platform=f"sklearn_{kind.value}", libraries=libraries)
-
-
-def _pickle_refused(path: Path) -> ModelLoadError:
-    return ModelLoadError(
-        f"{path.name} is a pickle: loading it can run any code, so it was not opened",
-        "convert it where you trust it with skops.io.dump(model, 'model.skops'),"
-        " or accept the risk with --allow-pickle or allowPickle: true",
-    )
 
 
 def _load_skops(path: Path) -> object:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pillion.backends.api import LoadOptions, backend_named
-from pillion.backends.detect import detect
+from pillion.backends.detect import FileKind, detect, pickle_refusal
 from pillion.execution.adaptive import AdaptiveExecutor, Timed
 from pillion.execution.inline import InlineExecutor
 from pillion.execution.native_threads import per_call
@@ -40,6 +40,8 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
         Exception: whatever the library raised.
     """
     artifact = detect(Path(desired.path), desired.format)
+    if artifact.kind is FileKind.PICKLE and not desired.allow_pickle:
+        raise pickle_refusal(artifact.path)  # before any library that could read it is even imported
     execution = desired.execution
     threads = execution.threads or cpus
     options = LoadOptions(
