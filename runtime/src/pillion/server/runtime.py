@@ -137,7 +137,7 @@ class Runtime:
         grpc = bind(settings.grpc.host, settings.grpc.port, section="grpc")
         self._stack.callback(grpc.close)
         if self._tls_config is not None:
-            self._tls = TlsKeeper(self._tls_config, self._metrics)
+            self._tls = TlsKeeper(self._tls_config, self._metrics, interval=settings.tls.poll_seconds)
         await self._plane.start()
         if settings.control.socket:
             self._control = ControlSocket(settings.control.socket, self.drain)

@@ -79,6 +79,8 @@ class TlsSettings(_Section):
     """Our own certificate and key."""
     client: ClientTls = ClientTls()
     """CA of client certificates."""
+    poll_seconds: Seconds = 0.5
+    """Seconds between looks at the files for a renewed certificate."""
 
     @model_validator(mode="after")
     def _complete(self) -> TlsSettings:
