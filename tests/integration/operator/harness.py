@@ -150,7 +150,7 @@ class OperatorProcess:
     def lines(self) -> list[Object]:
         return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
 
-    def wait_logged(self, text: str, within: float = 30.0) -> None:
+    def wait_logged(self, text: str, within: float = 60.0) -> None:
         def look() -> bool:
             if text in self.log():
                 return True
@@ -161,12 +161,12 @@ class OperatorProcess:
 
     def wait_ready(self) -> OperatorProcess:
         self.wait_logged("metrics and probes answer on port")
-        eventually(lambda: self.probe("/readyz")[0] == 200, within=30)
+        eventually(lambda: self.probe("/readyz")[0] == 200, within=60)
         return self
 
     def wait_leading(self) -> OperatorProcess:
         self.wait_ready()
-        eventually(lambda: self.metric("pillion_operator_leader") == 1, within=30)
+        eventually(lambda: self.metric("pillion_operator_leader") == 1, within=60)
         return self
 
     @property

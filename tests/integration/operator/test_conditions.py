@@ -90,7 +90,8 @@ def secret(data: dict[str, str]) -> dict[str, Any]:
 
 def test_a_ready_pod_makes_the_service_ready(operator: OperatorProcess, api: Api, namespace: str) -> None:
     api.create(namespace, inference_service())
-    ready = [{"type": "Ready", "status": "True"}, {"type": "PodScheduled", "status": "True"}]
+    since = (dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    ready = [{"type": "Ready", "status": "True", "lastTransitionTime": since}]
 
     play_kubelet(api, namespace, {"phase": "Running", "conditions": ready})
 

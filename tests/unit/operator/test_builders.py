@@ -20,19 +20,18 @@ SKLEARN: dict[str, Any] = {"sklearn": {"storageUri": "s3://models/iris"}}
 
 
 def service(annotations: dict[str, str] | None = None, **predictor: Any) -> InferenceService:
-    return InferenceService.from_manifest(
-        {
-            "apiVersion": "serving.pillion.dev/v1beta1",
-            "kind": "InferenceService",
-            "metadata": {
-                "name": "iris",
-                "namespace": "ns",
-                "annotations": annotations or {},
-                "labels": {"tier": "gold"},
-            },
-            "spec": {"predictor": predictor or SKLEARN},
-        }
-    )
+    manifest: dict[str, Any] = {
+        "apiVersion": "serving.pillion.dev/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {
+            "name": "iris",
+            "namespace": "ns",
+            "annotations": annotations or {},
+            "labels": {"tier": "gold"},
+        },
+        "spec": {"predictor": predictor or SKLEARN},
+    }
+    return InferenceService.from_manifest(manifest)
 
 
 def builtin() -> list[Candidate]:
@@ -49,8 +48,8 @@ def runtime(
 ) -> Candidate:
     formats = spec.pop("formats", [{"name": "sklearn", "autoSelect": True}])
     containers = [{"name": container, "image": f"example.com/{name}:1", **spec.pop("container_fields", {})}]
-    found = ServingRuntimeSpec.from_api({"supportedModelFormats": formats, "containers": containers, **spec})
-    return Candidate(kind, name, found)
+    manifest: dict[str, Any] = {"supportedModelFormats": formats, "containers": containers, **spec}
+    return Candidate(kind, name, ServingRuntimeSpec.from_api(manifest))
 
 
 def planned(

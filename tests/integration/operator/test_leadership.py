@@ -1,0 +1,155 @@
+"""Two replicas, one leader: it is killed, frozen, stopped; and who wrote what is in the audit log."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pillion_operator.rbac import manifests
+from tests.integration.operator.harness import Api, OperatorProcess, apply, eventually, inference_service, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from e2e.cluster.node.apiserver import ControlPlane
+
+#: A third of the real times, so that the tests take a third of the real time.
+TIMES = {"lease_duration_seconds": "4", "lease_renew_deadline_seconds": "2.7", "lease_retry_seconds": "0.7"}
+WRITES = {"create", "update", "patch", "delete"}
+
+
+@pytest.fixture
+def replicas(
+    cluster: ControlPlane, namespace: str, tmp_path: Path
+) -> Iterator[tuple[OperatorProcess, OperatorProcess]]:
+    """A leader and a standby for this namespace, each with an account of its own, so that audits tell them apart."""
+    kubeconfigs = []
+    for name in ("first", "second"):
+        cluster.kubectl("create", "serviceaccount", name, "--namespace", namespace)
+        apply(
+            cluster,
+            *manifests(service_account=name, operator_namespace=namespace, namespaces=(namespace,), name=name),
+        )
+        kubeconfigs.append(cluster.kubeconfig_for_service_account(namespace, name))
+    settings = {"namespaces": namespace, "lease_namespace": namespace, **TIMES}
+    with running(kubeconfigs[0], tmp_path / "first.log", identity="first", **settings) as first:
+        first.wait_leading()
+        with running(kubeconfigs[1], tmp_path / "second.log", identity="second", **settings) as second:
+            second.wait_ready()
+            yield first, second
+
+
+def writes_of(audit_log: Path, namespace: str, account: str) -> list[dict[str, Any]]:
+    """Writes of that replica, the lease aside, as the API server took note of them, in their order."""
+    user = f"system:serviceaccount:{namespace}:{account}"
+    lines = (json.loads(line) for line in audit_log.read_text().splitlines() if user in line)
+    return [
+        line
+        for line in lines
+        if line["verb"] in WRITES and line["user"]["username"] == user and line["objectRef"]["resource"] != "leases"
+    ]
+
+
+def holder(api: Api, namespace: str) -> str:
+    lease = api.get("Lease", namespace, "pillion-operator")
+    return lease["spec"]["holderIdentity"] if lease else ""
+
+
+def deployed(api: Api, namespace: str) -> int:
+    return len(api.list("Deployment", namespace))
+
+
+def test_the_standby_writes_nothing(
+    replicas: tuple[OperatorProcess, OperatorProcess], audit_log: Path, api: Api, namespace: str
+) -> None:
+    api.create(namespace, inference_service())
+    eventually(lambda: deployed(api, namespace) == 1)
+
+    assert "first" == holder(api, namespace)
+    eventually(lambda: writes_of(audit_log, namespace, "first"))
+    assert [] == writes_of(audit_log, namespace, "second")
+
+
+def test_a_killed_leader_is_replaced_and_work_goes_on(
+    replicas: tuple[OperatorProcess, OperatorProcess], api: Api, namespace: str
+) -> None:
+    first, second = replicas
+    first.signal(signal.SIGKILL)
+    api.create(namespace, inference_service())
+
+    eventually(lambda: deployed(api, namespace) == 1, within=30)
+
+    assert "second" == holder(api, namespace)
+    assert 1 == second.metric("pillion_operator_leader")
+
+
+def test_a_stopped_leader_gives_the_lease_up_at_once(
+    replicas: tuple[OperatorProcess, OperatorProcess], api: Api, namespace: str
+) -> None:
+    first, second = replicas
+    code = first.stop()
+    stopped = time.monotonic()
+
+    eventually(lambda: holder(api, namespace) == "second", within=30)
+
+    assert 0 == code
+    # Sooner than the lease would have run out: it was given up, not abandoned.
+    assert time.monotonic() - stopped < float(TIMES["lease_duration_seconds"])
+    eventually(lambda: second.metric("pillion_operator_leader") == 1)
+
+
+def test_a_frozen_leader_writes_nothing_after_it_wakes(
+    replicas: tuple[OperatorProcess, OperatorProcess], audit_log: Path, api: Api, namespace: str
+) -> None:
+    first, second = replicas
+    for number in range(10):
+        api.create(namespace, inference_service(f"iris-{number}"))
+    # In the middle of its work, with requests half done.
+    eventually(lambda: deployed(api, namespace) >= 2, pause=0.001)
+    first.signal(signal.SIGSTOP)
+    eventually(lambda: second.metric("pillion_operator_leader") == 1, within=40)
+    eventually(lambda: deployed(api, namespace) == 10, within=40)
+    before = len(writes_of(audit_log, namespace, "first"))
+    for number in range(10):
+        api.delete("Deployment", namespace, f"iris-{number}-predictor")
+
+    first.signal(signal.SIGCONT)
+
+    assert 3 == first.wait()
+    eventually(lambda: deployed(api, namespace) == 10, within=40)
+    # At most what the frozen process had handed to the kernel already: one request for each of its workers.
+    late = writes_of(audit_log, namespace, "first")[before:]
+    assert [] == [line["requestURI"] for line in late]
+
+
+def test_a_frozen_standby_that_wakes_does_not_take_over(
+    replicas: tuple[OperatorProcess, OperatorProcess], api: Api, namespace: str
+) -> None:
+    _, second = replicas
+    second.signal(signal.SIGSTOP)
+    eventually(lambda: _renewals(api, namespace) >= 12, within=40)
+
+    second.signal(signal.SIGCONT)
+    eventually(lambda: _renewals(api, namespace) >= 12, within=40)
+
+    assert "first" == holder(api, namespace)
+    assert 0 == second.metric("pillion_operator_leader")
+
+
+_seen: dict[str, set[str]] = {}
+
+
+def _renewals(api: Api, namespace: str) -> int:
+    """How many renewals were seen since the counter last reached the limit that is waited for."""
+    lease = api.get("Lease", namespace, "pillion-operator")
+    seen = _seen.setdefault(namespace, set())
+    if len(seen) >= 12:
+        seen.clear()
+    if lease:
+        seen.add(lease["spec"]["renewTime"])
+    return len(seen)

@@ -1,0 +1,198 @@
+"""The operator as a process: scope, rights, settings, probes, stopping, idling."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pillion_operator.rbac import cluster_rules, lease_rules, manifests, namespace_rules
+from tests.integration.operator.harness import (
+    Api,
+    OperatorProcess,
+    apply,
+    condition,
+    eventually,
+    inference_service,
+    running,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from e2e.cluster.node.apiserver import ControlPlane
+
+#: Rights that only matter where an admission plugin or a rare event asks for them; each with the reason.
+RARELY_USED = {
+    ("inferenceservices/finalizers", "update"): "OwnerReferencesPermissionEnforcement",
+    ("inferenceservices", "get"): "a change that a watch missed",
+    ("servingruntimes", "get"): "a change that a watch missed",
+    ("clusterservingruntimes", "get"): "a change that a watch missed",
+    ("pods", "get"): "a change that a watch missed",
+    ("events", "get"): "an event that repeats after a restart",
+    ("events", "patch"): "an event that repeats after a restart",
+    ("persistentvolumeclaims", "get"): "a model on a volume",
+    ("configmaps", "delete"): "a serving runtime that needs none",
+    ("services", "delete"): "nothing plans a service without a Service yet",
+    ("deployments", "delete"): "a Deployment of a former service of this name",
+    ("configmaps", "update"): "an entry that others added",
+    ("services", "update"): "an entry that others added",
+    ("poddisruptionbudgets", "update"): "an entry that others added",
+}
+
+
+def test_one_namespace_needs_no_right_in_the_cluster(
+    cluster: ControlPlane, api: Api, namespace: str, tmp_path: Path
+) -> None:
+    cluster.kubectl("create", "serviceaccount", "operator", "--namespace", namespace)
+    apply(cluster, *manifests(service_account="operator", operator_namespace=namespace, namespaces=(namespace,)))
+    kubeconfig = cluster.kubeconfig_for_service_account(namespace, "operator")
+    settings = {"namespaces": namespace, "lease_namespace": namespace}
+    with running(kubeconfig, tmp_path / "operator.log", **settings) as process:
+        process.wait_leading()
+        api.create(namespace, inference_service())
+
+        eventually(lambda: api.get("Deployment", namespace, "iris-predictor"))
+
+        def chosen() -> bool:
+            service = api.get("InferenceService", namespace, "iris")
+            return bool(service and service.get("status", {}).get("runtime", {}).get("name") == "pillion-sklearn")
+
+        eventually(chosen)
+        assert [] == [line for line in process.lines() if "403" in line["message"]]
+
+
+def test_services_of_other_namespaces_are_left_alone(
+    cluster: ControlPlane, api: Api, namespace: str, tmp_path: Path
+) -> None:
+    cluster.kubectl("create", "namespace", f"{namespace}-other")
+    settings = {"namespaces": namespace, "lease_namespace": namespace}
+    with running(cluster.kubeconfig, tmp_path / "operator.log", **settings) as process:
+        process.wait_leading()
+        api.create(f"{namespace}-other", inference_service())
+        api.create(namespace, inference_service())
+        eventually(lambda: api.get("Deployment", namespace, "iris-predictor"))
+
+        assert api.get("Deployment", f"{namespace}-other", "iris-predictor") is None
+        assert 1 == process.metric("pillion_operator_inferenceservices")
+
+
+def test_wrong_settings_end_with_a_sentence_and_the_code_for_usage() -> None:
+    environment = os.environ | {"PILLION_OPERATOR_WORKERS": "none", "PILLION_OPERATOR_LEASE_RETRY_SECONDS": "1"}
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "pillion_operator"], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert 2 == ended.returncode
+    assert "workers" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_no_api_server_ends_with_a_sentence(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "pillion_operator"], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert 2 == ended.returncode
+    assert "--kubeconfig" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_built_in_runtimes_keep_the_edits_of_users(
+    cluster: ControlPlane, operator_kubeconfig: Path, tmp_path: Path
+) -> None:
+    settings = {"lease_namespace": "pillion-system", "runtime_image": "registry/new:2"}
+    path = "clusterservingruntime/pillion-onnx"
+
+    def image() -> str:
+        return cluster.kubectl("get", path, "-o", "jsonpath={.spec.containers[0].image}")
+
+    with running(operator_kubeconfig, tmp_path / "one.log", **settings) as process:
+        process.wait_leading()
+        eventually(lambda: image() == "registry/new:2")
+    edit = '[{"op": "replace", "path": "/spec/containers/0/image", "value": "mine:1"}]'
+    cluster.kubectl("patch", path, "--type=json", "-p", edit)
+    with running(operator_kubeconfig, tmp_path / "two.log", **settings) as process:
+        process.wait_leading()
+        process.wait_logged("was edited and is kept")
+
+        assert "mine:1" == image()
+    cluster.kubectl("delete", path)
+
+
+# From here on the module's operator runs, which looks after every namespace.
+
+
+def test_the_rights_that_are_granted_are_the_rights_that_are_used(
+    operator: OperatorProcess, audit_log: Path, cluster: ControlPlane, api: Api, namespace: str
+) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cert"}, "stringData": {"a": "b"}}
+    api.create(namespace, secret)
+    predictor: dict[str, Any] = {
+        "minReplicas": 2,
+        "tls": {"secretName": "cert"},
+        "sklearn": {"storageUri": "s3://models/iris"},
+    }
+    api.create(namespace, inference_service(**predictor))
+    eventually(lambda: api.get("PodDisruptionBudget", namespace, "iris-predictor"))
+    added = {"spec": {"template": {"spec": {"containers": [{"name": "spy", "image": "spy"}]}}}}
+    api.patch("Deployment", namespace, "iris-predictor", added, manager="editor")
+    api.patch("InferenceService", namespace, "iris", {"spec": {"predictor": {"minReplicas": 1}}})
+    eventually(lambda: api.get("PodDisruptionBudget", namespace, "iris-predictor") is None)
+
+    user = "system:serviceaccount:pillion-system:pillion-operator"
+    lines = [json.loads(line) for line in audit_log.read_text().splitlines() if user in line]
+    refused = [line["requestURI"] for line in lines if line.get("responseStatus", {}).get("code") == 403]
+    used = {
+        ("/".join(filter(None, (ref["resource"], ref.get("subresource")))), line["verb"])
+        for line in lines
+        if (ref := line.get("objectRef")) and line["user"]["username"] == user
+    }
+    # Server-side apply of an object that is not there counts as `create` only inside the server.
+    used |= {(resource, "create") for resource, verb in used if verb == "patch"}
+    granted = {
+        (rule.resource, verb) for rule in (*namespace_rules(), *cluster_rules(), *lease_rules()) for verb in rule.verbs
+    }
+    assert [] == refused
+    assert set() == granted - used - set(RARELY_USED)
+
+
+def test_secrets_are_never_listed_or_watched(operator: OperatorProcess, audit_log: Path) -> None:
+    assert {"get"} == {verb for rule in namespace_rules() if rule.resource == "secrets" for verb in rule.verbs}
+    user = "system:serviceaccount:pillion-system:pillion-operator"
+    lines = (json.loads(line) for line in audit_log.read_text().splitlines() if user in line)
+    verbs = {line["verb"] for line in lines if line.get("objectRef", {}).get("resource") == "secrets"}
+    assert verbs <= {"get"}
+
+
+def test_an_idle_operator_writes_nothing_but_its_lease(
+    operator: OperatorProcess, audit_log: Path, api: Api, namespace: str
+) -> None:
+    api.create(namespace, inference_service())
+    eventually(lambda: condition(api.get("InferenceService", namespace, "iris"), "Ready"))
+    user = "system:serviceaccount:pillion-system:pillion-operator"
+
+    def writes() -> list[str]:
+        lines = (json.loads(line) for line in audit_log.read_text().splitlines() if user in line)
+        return [line["objectRef"]["resource"] for line in lines if line["verb"] in {"create", "update", "patch"}]
+
+    settled = eventually(lambda: _unchanged(writes))
+    assert settled is not None
+    renewals = settled.count("leases")
+    eventually(lambda: writes().count("leases") >= renewals + 4, within=30)
+
+    assert {"leases"} == set(writes()[len(settled) :])
+
+
+def _unchanged(writes: Callable[[], list[str]]) -> list[str] | None:
+    before = writes()
+    renewals = before.count("leases")
+    eventually(lambda: writes().count("leases") >= renewals + 1, within=30)
+    after = writes()
+    return after if len(after) - after.count("leases") == len(before) - renewals else None

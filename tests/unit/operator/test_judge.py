@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pillion.resources import InferenceService
+from pillion_operator.judge.status import facts_of, status_of, verdicts
+from pillion_operator.report.events import happenings
+from pillion_operator.report.status import merge_patch
+from pillion_operator.state.kinds import DEPLOYMENT, SERVICE
+from pillion_operator.state.observed import CertificateFacts, ModelReport, Observed, Outcome
+from pillion_operator.state.plan import Desired, Endpoints, Note, Problem, ReplicaBounds, RuntimeChoice
+from pillion_operator.state.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pillion_operator.judge.facts import Facts, Verdict
+
+NOW = 1_800_000_000.0
+TIME = "2027-01-15T08:00:00Z"
+READY = {"type": "Ready", "status": "True"}
+
+
+def stored(**predictor: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "serving.pillion.dev/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": "iris", "namespace": "ns", "uid": "u", "generation": 3},
+        "spec": {"predictor": predictor or {"sklearn": {"storageUri": "s3://models/iris"}}},
+    }
+
+
+def deployment(**status: Any) -> dict[str, Any]:
+    wanted = status.pop("wanted", 1)
+    full = {"observedGeneration": 2, "replicas": wanted, "updatedReplicas": wanted} | status
+    return {
+        "metadata": {"generation": 2},
+        "spec": {
+            "replicas": wanted,
+            "template": {"metadata": {"annotations": {"serving.pillion.dev/revision": "new"}}},
+        },
+        "status": full,
+    }
+
+
+AVAILABLE = deployment(readyReplicas=1, availableReplicas=1)
+
+
+def pod(name: str = "iris-1", *, revision: str = "new", **status: Any) -> dict[str, Any]:
+    metadata = {"name": name, "annotations": {"serving.pillion.dev/revision": revision}}
+    return {"metadata": metadata, "status": status}
+
+
+def ended(message: str = "", code: int = 1, reason: str = "Error", name: str = "runtime") -> dict[str, Any]:
+    state = {"terminated": {"exitCode": code, "reason": reason, "message": message}}
+    field = "initContainerStatuses" if name == "storage" else "containerStatuses"
+    return {field: [{"name": name, "ready": False, "state": state}]}
+
+
+def waiting(reason: str, message: str = "", **more: Any) -> dict[str, Any]:
+    state = {"waiting": {"reason": reason, "message": message}}
+    return {"containerStatuses": [{"name": "runtime", "ready": False, "image": "i:1", "state": state, **more}]}
+
+
+def facts(
+    live: dict[str, Any] | None = AVAILABLE,
+    pods: Sequence[dict[str, Any]] = (),
+    *,
+    service: dict[str, Any] | None = None,
+    has_service: bool = True,
+    replicas: ReplicaBounds | None = None,
+    problem: Problem | None = None,
+    outcome: Outcome | None = None,
+    certificates: tuple[CertificateFacts, ...] = (),
+    missing: tuple[Problem, ...] = (),
+    reports: tuple[ModelReport, ...] = (),
+    notes: tuple[Note, ...] = (),
+) -> Facts:
+    manifest = service or stored()
+    children: dict[Any, Any] = {DEPLOYMENT: {"iris-predictor": live} if live else {}}
+    children[SERVICE] = {"iris-predictor": {}} if has_service else {}
+    observed = Observed(manifest, children, tuple(pods), certificates, missing, reports, NOW)
+    choice = RuntimeChoice("ClusterServingRuntime", "pillion-sklearn", "because")
+    bounds = replicas or ReplicaBounds(1, None)
+    desired = Desired((), bounds, Endpoints("http://iris", "grpc://iris:8081"), choice, problem, notes)
+    return facts_of(InferenceService.from_api(manifest), observed, desired, outcome or Outcome())
+
+
+def verdict(given: Facts, kind: str) -> Verdict:
+    return next(found for found in verdicts(given) if found.type == kind)
+
+
+STORAGE = json.dumps({"reason": "DigestMismatch", "message": "the digest is sha256:b", "remedy": "upload it again"})
+EXPIRED = CertificateFacts("cert", found=True, not_after=NOW - 1)
+MISSING = CertificateFacts("cert", found=False)
+UNSAFE = ModelReport("iris-1", "UNAVAILABLE", "m.pkl is a pickle: loading it can run any code (use skops)")
+BROKEN = ModelReport("iris-1", "UNAVAILABLE", "m.onnx is damaged")
+RUNNING: dict[str, Any] = {"containerStatuses": [{"name": "runtime", "ready": False, "state": {"running": {}}}]}
+
+
+@pytest.mark.parametrize(
+    ("reason", "said", "given"),
+    [
+        ("Loaded", "1 of 1 pods are available", facts(pods=[pod(conditions=[READY])])),
+        ("Starting", "no pod has been made", facts(None)),
+        ("Starting", "0 of 2 pods", facts(deployment(wanted=2))),
+        ("Starting", "Service has not been made", facts(has_service=False)),
+        ("Stopped", "annotation", facts(replicas=ReplicaBounds(0, 0))),
+        ("LocalFile", "pillion push", facts(None, problem=Problem(Reason.LOCAL_FILE, "the URI names a file"))),
+        ("ImagePullBackOff", "imagePullSecrets", facts(deployment(), [pod(**waiting("ImagePullBackOff"))])),
+        ("ImagePullBackOff", "not known", facts(deployment(), [pod(**waiting("ErrImagePull", "tag not known"))])),
+        (
+            "CreateContainerFailed",
+            'secret "x" not found',
+            facts(deployment(), [pod(**waiting("CreateContainerConfigError", 'secret "x" not found'))]),
+        ),
+        ("OOMKilled", "limits.memory", facts(deployment(), [pod(**ended(code=137, reason="OOMKilled"))])),
+        ("CrashLoopBackOff", "its last line: boom", facts(deployment(), [pod(**ended("starting\nboom\n"))])),
+        ("CrashLoopBackOff", "cannot bind", facts(deployment(), [pod(**ended('{"message": "cannot bind"}'))])),
+        (
+            "CrashLoopBackOff",
+            "exit code 3",
+            facts(
+                deployment(),
+                [pod(**waiting("CrashLoopBackOff", lastState={"terminated": {"exitCode": 3, "message": ""}}))],
+            ),
+        ),
+        ("DigestMismatch", "upload it again", facts(deployment(), [pod(**ended(STORAGE, 30, name="storage"))])),
+        ("DownloadFailed", "no such host", facts(deployment(), [pod(**ended("no such host", name="storage"))])),
+        ("Evicted", "low on memory", facts(deployment(), [pod(phase="Failed", message="low on memory")])),
+        (
+            "Unschedulable",
+            "insufficient cpu",
+            facts(
+                deployment(),
+                [
+                    pod(
+                        conditions=[
+                            {
+                                "type": "PodScheduled",
+                                "status": "False",
+                                "reason": "Unschedulable",
+                                "message": "insufficient cpu",
+                            }
+                        ]
+                    )
+                ],
+            ),
+        ),
+        ("UnsafeFormat", "use skops", facts(deployment(), [pod(**RUNNING)], reports=(UNSAFE,))),
+        ("ModelLoadFailed", "m.onnx is damaged", facts(deployment(), [pod(**RUNNING)], reports=(BROKEN,))),
+        (
+            "QuotaExceeded",
+            "exceeded quota",
+            facts(
+                deployment(
+                    conditions=[{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: none"}]
+                )
+            ),
+        ),
+        (
+            "PodsRefused",
+            "violates PodSecurity",
+            facts(
+                deployment(
+                    conditions=[{"type": "ReplicaFailure", "status": "True", "message": "violates PodSecurity"}]
+                )
+            ),
+        ),
+        ("SecretNotFound", "Secret 'cert'", facts(deployment(), certificates=(MISSING,))),
+        ("CertificateExpired", "expired at 2027-01-15", facts(certificates=(EXPIRED,))),
+        ("CertificateInvalid", "lacks tls.key", facts(deployment(), certificates=(
+            CertificateFacts("cert", found=True, missing_keys=("tls.key",)),))),
+        ("ConfigMapNotFound", "create it", facts(deployment(), missing=(
+            Problem(Reason.CONFIG_MAP_NOT_FOUND, "ConfigMap 'iris' is not there"),))),
+        ("NameConflict", "rename or delete", facts(outcome=Outcome(
+            (Problem(Reason.NAME_CONFLICT, "Service 'iris-predictor' exists", "Service/iris-predictor"),)))),
+    ],
+)  # fmt: skip
+def test_ready_says_why_and_what_to_do(reason: str, said: str, given: Facts) -> None:
+    found = verdict(given, "Ready")
+
+    assert reason == found.reason
+    assert said in found.message
+    assert ("True" if reason == "Loaded" else "False") == found.status
+
+
+def test_every_sentence_ends_once() -> None:
+    for found in verdicts(facts(deployment(), [pod(**ended("boom."))])):
+        assert found.message.endswith(".")
+        assert ".." not in found.message
+
+
+def test_a_failing_new_version_is_told_while_the_former_serves_on() -> None:
+    live = deployment(replicas=2, readyReplicas=1, availableReplicas=1)
+    given = facts(live, [pod("old", revision="old", conditions=[READY]), pod("new", **waiting("ErrImagePull"))])
+
+    assert "ImagePullBackOff" == verdict(given, "Ready").reason
+    assert "Meanwhile 1 pod serves on." in verdict(given, "Ready").message
+
+
+def test_trouble_of_pods_that_are_on_their_way_out_is_not_told() -> None:
+    leaving = pod("old", revision="old", **ended("terminated"))
+    gone = pod("new-1", **ended("terminated"))
+    gone["metadata"]["deletionTimestamp"] = TIME
+
+    assert "Loaded" == verdict(facts(pods=[leaving, gone, pod(conditions=[READY])]), "Ready").reason
+
+
+def test_a_secret_that_goes_while_pods_serve_is_a_warning() -> None:
+    given = facts(pods=[pod(conditions=[READY])], certificates=(MISSING,))
+
+    assert "True" == verdict(given, "Ready").status
+    assert "Secret 'cert'" in verdict(given, "Ready").message
+
+
+@pytest.mark.parametrize(
+    ("reconciling", "stalled", "given"),
+    [
+        ("False", "False", facts(pods=[pod(conditions=[READY])])),
+        ("True", "False", facts(deployment())),
+        ("True", "False", facts(deployment(), [pod(**waiting("ErrImagePull"))])),
+        ("False", "True", facts(None, problem=Problem(Reason.LOCAL_FILE, "x", transient=False))),
+        (
+            "False",
+            "True",
+            facts(
+                deployment(
+                    conditions=[{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]
+                )
+            ),
+        ),
+        ("False", "False", facts(deployment(wanted=0), replicas=ReplicaBounds(0, 0))),
+        ("True", "False", facts(deployment(wanted=0, replicas=1), replicas=ReplicaBounds(0, 0))),
+        ("True", "False", facts(deployment(observedGeneration=1, availableReplicas=1))),
+    ],
+)
+def test_kstatus_knows_in_progress_from_failed_from_current(reconciling: str, stalled: str, given: Facts) -> None:
+    assert (reconciling, stalled) == (verdict(given, "Reconciling").status, verdict(given, "Stalled").status)
+
+
+@pytest.mark.parametrize(
+    ("transition", "target", "active", "given"),
+    [
+        ("UpToDate", "Loaded", "Loaded", facts(pods=[pod(conditions=[READY])])),
+        ("InProgress", "Pending", "Pending", facts(deployment())),
+        ("InProgress", "Loading", "Loading", facts(deployment(), [pod()])),
+        ("InProgress", "Loading", "Loaded", facts(pods=[pod("old", revision="old", conditions=[READY]), pod()])),
+        ("BlockedByFailedLoad", "FailedToLoad", "FailedToLoad", facts(deployment(), [pod(**ended("x"))])),
+        ("InvalidSpec", "FailedToLoad", "FailedToLoad", facts(None, problem=Problem(Reason.LOCAL_FILE, "x"))),
+    ],
+)
+def test_the_model_status_follows_the_pods(transition: str, target: str, active: str, given: Facts) -> None:
+    status: dict[str, Any] = status_of(given, TIME)
+
+    assert transition == status["modelStatus"]["transitionStatus"]
+    assert {"activeModelState": active, "targetModelState": target} == status["modelStatus"]["states"]
+
+
+def test_the_libraries_of_the_model_are_reported() -> None:
+    report = ModelReport("iris-1", "READY", libraries={"saved": {"scikit-learn": "1.5"}, "loading": {}})
+    status: dict[str, Any] = status_of(facts(pods=[pod(conditions=[READY])], reports=(report,)), TIME)
+
+    assert {"saved": {"scikit-learn": "1.5"}} == status["modelStatus"]["libraries"]
+
+
+def test_fields_without_effect_are_named() -> None:
+    service = stored(sklearn={"storageUri": "s3://models/iris"}, batcher={"maxBatchSize": 3})
+    found = verdict(
+        facts(service=service, notes=(Note(Reason.FIELDS_NOT_HONOURED, "tls has no effect"),)), "FieldsHonoured"
+    )
+
+    assert "False" == found.status
+    assert "spec.predictor.batcher" in found.message
+    assert "tls has no effect" in found.message
+
+
+def test_every_condition_speaks_of_the_generation_and_is_valid_for_the_schema() -> None:
+    status: dict[str, Any] = status_of(facts(deployment(), [pod(**ended("boom"))]), TIME)
+
+    assert {3} == {condition["observedGeneration"] for condition in status["conditions"]}
+    InferenceService.from_manifest(stored() | {"status": status})
+
+
+def test_an_unchanged_condition_keeps_the_time_of_its_change() -> None:
+    service = stored()
+    service["status"] = status_of(facts(pods=[pod(conditions=[READY])]), "2026-01-01T00:00:00Z")
+
+    later: dict[str, Any] = status_of(facts(pods=[pod(conditions=[READY])], service=service), TIME)
+
+    assert service["status"] == later
+    assert {} == merge_patch(service["status"], later)
+
+
+def test_a_merge_patch_takes_out_what_is_gone() -> None:
+    before: dict[str, Any] = {"a": 1, "b": {"c": 1, "d": 2}, "e": [1]}
+    after: dict[str, Any] = {"b": {"c": 1}, "e": [1, 2]}
+
+    assert {"a": None, "b": {"d": None}, "e": [1, 2]} == merge_patch(before, after)
+
+
+def test_a_change_of_readiness_is_an_event_and_the_same_again_is_none() -> None:
+    failing: dict[str, Any] = status_of(facts(deployment(), [pod(**ended("boom"))]), TIME)
+    service = stored()
+
+    first = happenings(service, failing, Outcome())
+    again = happenings(service | {"status": failing}, failing, Outcome())
+
+    assert [("CrashLoopBackOff", True)] == [(happening.reason, happening.warning) for happening in first]
+    assert () == again
+
+
+def test_starting_is_no_event_and_repairs_are() -> None:
+    starting: dict[str, Any] = status_of(facts(deployment()), TIME)
+    outcome = Outcome(created=("Deployment iris-predictor",), repaired=("removed x from Service iris",))
+
+    found = happenings(stored(), starting, outcome)
+
+    assert ["Created", "Repaired"] == [happening.reason for happening in found]
