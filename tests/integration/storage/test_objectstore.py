@@ -183,7 +183,7 @@ async def test_a_bucket_that_stalls_is_given_up(server: FaultyServer, dest: Path
     environment = failing(server, *[Fault(stall_after=500_000)] * 2)
 
     error = await refusal(
-        "s3://models/model.bin", dest, replace(LOCAL, attempts=2, stall_seconds=0.5), environment=environment
+        "s3://models/model.bin", dest, replace(LOCAL, attempts=2, stall_seconds=1.0), environment=environment
     )
 
     assert Reason.DOWNLOAD_STALLED == error.reason

@@ -10,7 +10,7 @@ from pillion.storage.artifact import ArtifactFile
 from pillion.storage.errors import Reason, StorageError
 from pillion.storage.local import too_many_files
 from pillion.storage.names import resolve_link, safe_name
-from pillion.storage.place import disk_error, make_directory
+from pillion.storage.place import disk_error, make_directory, sync_files
 
 if TYPE_CHECKING:
     import io
@@ -75,7 +75,6 @@ class Extraction:
                 raise EOFError(f"{written} of {size} bytes")
             try:
                 os.fchmod(file.fileno(), 0o755 if executable else 0o644)
-                os.fsync(file.fileno())
             except OSError as error:
                 raise disk_error(error, self._root.parent.parent) from error
             self._files[path] = ArtifactFile(path, written, digest.hexdigest(), os.fstat(file.fileno()).st_mtime_ns)
@@ -96,6 +95,10 @@ class Extraction:
             raise StorageError(
                 Reason.CORRUPT_ARCHIVE, "the archive has no files", remedy="put the model's files into it"
             )
+        try:
+            sync_files(self._root / name for name in self._files if name not in self._links)
+        except OSError as error:
+            raise disk_error(error, self._root.parent.parent) from error
         return tuple(sorted(self._files.values(), key=lambda file: file.path))
 
     def _new_name(self, name: str) -> str:
