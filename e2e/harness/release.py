@@ -65,6 +65,14 @@ class Release:
             "pods", f"--namespace={NAMESPACE}", "--selector=app.kubernetes.io/component=operator"
         )
 
+    def ready_pods(self) -> list[str]:
+        """Return the names of the operator's pods that are ready."""
+        return [
+            pod["metadata"]["name"]
+            for pod in self.pods()
+            if any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+        ]
+
     def leader(self) -> str:
         """Return the name of the pod that holds the Lease; empty where none does."""
         lease = self.target.kubectl.get("lease", OPERATOR, NAMESPACE)

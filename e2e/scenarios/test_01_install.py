@@ -26,7 +26,7 @@ def test_helm_install_on_an_empty_cluster_gives_two_replicas_with_one_leader(
 
         took.append(release.install())
 
-        assert _ready(release) == 2, "helm install --wait came back before both replicas were ready"
+        assert len(release.ready_pods()) == 2, "helm install --wait came back before both replicas were ready"
         eventually(release.leader, within=15, what="one replica holds the Lease")
     report.add(
         "install",
@@ -86,13 +86,3 @@ def _empty(release: Release) -> None:
     if release.installed:
         release.uninstall()
     release.delete_definitions()
-
-
-def _ready(release: Release) -> int:
-    conditions = [
-        condition
-        for pod in release.pods()
-        for condition in pod["status"]["conditions"]
-        if condition["type"] == "Ready" and condition["status"] == "True"
-    ]
-    return len(conditions)

@@ -108,6 +108,7 @@ def test_kubectl_rollout_restart_is_left_to_the_user(iris: Stage) -> None:
 
 
 def test_the_other_replica_takes_over_when_the_leader_is_killed(iris: Stage, release: Release, report: Report) -> None:
+    eventually(release.ready_pods, lambda pods: len(pods) == 2, within=60, what="two replicas are ready")
     old = eventually(release.leader, within=20, what="one replica leads")
     served = iris.pods("iris")
 
@@ -124,10 +125,10 @@ def test_the_other_replica_takes_over_when_the_leader_is_killed(iris: Stage, rel
     report.add("leader-killed", seconds_until_new_leader=took, old=bool(old), new=bool(new))
     assert took <= 20
     assert {pod["metadata"]["uid"] for pod in served} == {pod["metadata"]["uid"] for pod in iris.pods("iris")}
-    eventually(lambda: len(release.pods()), lambda count: count == 2, within=60, what="two replicas again")
 
 
 def test_a_graceful_stop_hands_over_at_once(iris: Stage, release: Release, report: Report) -> None:
+    eventually(release.ready_pods, lambda pods: len(pods) == 2, within=60, what="two replicas are ready")
     old = eventually(release.leader, within=20, what="one replica leads")
 
     start = time.monotonic()
