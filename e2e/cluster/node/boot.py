@@ -69,7 +69,9 @@ def up(name: str, *, keep_failed: bool = False) -> Layout:
             return record.layout
         if record is not None:
             _remove(record)
-        layout = Layout(name, free_index(other.layout.index for other in all_nodes()))
+        # A node of another user has no record here, but its link is seen by all.
+        taken = network.taken_indices(network.interfaces()) | {other.layout.index for other in all_nodes()}
+        layout = Layout(name, free_index(taken))
         try:
             _start(layout, programs, archives)
         except BaseException as error:
@@ -143,7 +145,7 @@ def _write_files(layout: Layout, programs: Mapping[str, Path]) -> None:
     _write_kubeconfig(layout, "kubelet", kubeconfig.certificate_user(pair))
     plugins = prerequisites.cni_plugins()
     assert plugins is not None  # `require` has looked for them
-    snapshotter = prerequisites.snapshotter(home, Path("/proc/self/mounts").read_text())
+    snapshotter = prerequisites.snapshotter(home)
     files = {
         "containerd.toml": configuration.containerd(layout, cni_plugins=plugins, snapshotter=snapshotter),
         "registries/_default/hosts.toml": configuration.registries(),

@@ -6,7 +6,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from e2e.cluster.node import paths
+from e2e.cluster.node import paths, prerequisites
 from e2e.cluster.node.failure import ClusterError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Buildah:
             "buildah",
             f"--root={storage / 'root'}",
             f"--runroot={storage / 'run'}",
-            "--storage-driver=overlay",
+            f"--storage-driver={prerequisites.storage_driver(storage)}",
         )
 
     def has(self, reference: str) -> bool:

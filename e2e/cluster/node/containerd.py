@@ -7,6 +7,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+from e2e.cluster.node import prerequisites
 from e2e.cluster.node.failure import ClusterError
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def wait(layout: Layout, init: Process, within_seconds: float) -> None:
 
 def load(layout: Layout, archive: Path) -> None:
     """Import an OCI archive; content that is there already is not written again."""
-    _ctr(layout, "images", "import", "--digests=false", str(archive))
+    snapshotter = prerequisites.snapshotter(layout.home)
+    _ctr(layout, "images", "import", f"--snapshotter={snapshotter}", str(archive))
 
 
 def tag(layout: Layout, existing: str, new: str) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from e2e.cluster.node.failure import ClusterError
+from e2e.cluster.node.layout import Layout
 
 if TYPE_CHECKING:
-    from e2e.cluster.node.layout import Layout
+    from collections.abc import Iterable
+
+_INTERFACES = Path("/sys/class/net")
 
 
 def connect(layout: Layout, init_pid: int) -> None:
     """Give the node's network namespace its loopback, its address and a route to the host."""
     inside = ("nsenter", f"--target={init_pid}", "--net", "--")
     _run("ip", "link", "add", layout.interface, "type", "veth", "peer", "name", "eth0", "netns", str(init_pid))
+    # Tells the link from one of the same name that another user's node has made.
+    _run("ip", "link", "set", layout.interface, "alias", str(layout.home))
     _run("ip", "address", "add", f"{layout.host_address}/24", "dev", layout.interface)
     _run("ip", "link", "set", layout.interface, "up")
     _run(*inside, "ip", "link", "set", "lo", "up")
@@ -29,14 +35,29 @@ def connect(layout: Layout, init_pid: int) -> None:
 
 
 def disconnect(layout: Layout) -> None:
-    """Remove the link; the other end goes with it."""
+    """Remove the link, where it is this node's; the other end goes with it."""
     if exists(layout):
         _run("ip", "link", "delete", layout.interface)
 
 
 def exists(layout: Layout) -> bool:
-    """Whether the host's end of the link is there."""
-    return Path("/sys/class/net", layout.interface).exists()
+    """Whether the host's end of the link is there, and is this node's."""
+    try:
+        return (_INTERFACES / layout.interface / "ifalias").read_text().strip() == str(layout.home)
+    except FileNotFoundError:
+        return False
+
+
+def taken_indices(interfaces: Iterable[str]) -> set[int]:
+    """Return the indices of nodes, of whichever user, among names of interfaces."""
+    prefix = Layout("any", 0).interface.removesuffix("0")
+    found = (re.fullmatch(rf"{prefix}(\d+)", name) for name in interfaces)
+    return {int(match[1]) for match in found if match is not None}
+
+
+def interfaces() -> list[str]:
+    """Return the names of this machine's network interfaces."""
+    return [entry.name for entry in _INTERFACES.iterdir()]
 
 
 def _run(*command: str) -> None:

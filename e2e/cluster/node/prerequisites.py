@@ -67,17 +67,31 @@ def require_root(purpose: str) -> None:
         )
 
 
-def snapshotter(home: Path, mounts: str) -> str:
-    """Return containerd's snapshotter for a state folder, given the text of `/proc/self/mounts`.
+def on_overlay(folder: Path, mounts: str) -> bool:
+    """Whether a folder lies on an overlay, given the text of `/proc/self/mounts`.
 
-    An overlay cannot lie on another overlay, which is what the root of most containers is: there,
-    layers are copied instead.
+    That is what the root of most containers is. An overlay cannot lie on another one: layers of
+    images are copied there instead of stacked.
     """
     best, kind = "", ""
     for line in mounts.splitlines():
         _, where, file_system = line.split(" ")[:3]
-        inside = str(home) == where or str(home).startswith(where.rstrip("/") + "/")
+        inside = str(folder) == where or str(folder).startswith(where.rstrip("/") + "/")
         # A later mount on the same place covers an earlier one.
         if inside and len(where) >= len(best):
             best, kind = where, file_system
-    return "native" if kind == "overlay" else "overlayfs"
+    return kind == "overlay"
+
+
+def snapshotter(folder: Path) -> str:
+    """Return the snapshotter for a containerd that keeps its state in `folder`."""
+    return "native" if on_overlay(folder, _mounts()) else "overlayfs"
+
+
+def storage_driver(folder: Path) -> str:
+    """Return the storage driver for a buildah that keeps its images in `folder`."""
+    return "vfs" if on_overlay(folder, _mounts()) else "overlay"
+
+
+def _mounts() -> str:
+    return Path("/proc/self/mounts").read_text()

@@ -8,12 +8,18 @@ import pytest
 
 from e2e.cluster.node.failure import ClusterError
 from e2e.cluster.node.layout import POD_NETWORK, SERVICE_NETWORK, Layout, free_index, validate_name
+from e2e.cluster.node.network import taken_indices
 
 
 def test_a_node_takes_the_lowest_index_that_no_other_node_has() -> None:
     assert 0 == free_index([])
     assert 1 == free_index([0, 2])
     assert 3 == free_index([2, 1, 0])
+
+
+def test_an_index_is_also_taken_by_a_node_of_which_only_the_link_is_seen() -> None:
+    names = [Layout("e2e", 0).interface, Layout("e2e", 12).interface, "lo", "eth0", "pillion", "pillion1x"]
+    assert {0, 12} == taken_indices(names)
 
 
 def test_a_machine_full_of_nodes_is_told_how_to_end_one() -> None:

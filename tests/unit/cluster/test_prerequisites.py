@@ -32,13 +32,13 @@ def test_another_user_than_root_is_told_what_to_do(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("expected", "mounts"),
     [
-        ("overlayfs", "/dev/vda / ext4 rw 0 0\nproc /proc proc rw 0 0\n"),
-        ("native", "overlay / overlay rw 0 0\n/dev/vdb /data ext4 rw 0 0\n"),
-        ("overlayfs", "overlay / overlay rw 0 0\n/dev/vdb /home/user ext4 rw 0 0\n"),
+        (False, "/dev/vda / ext4 rw 0 0\nproc /proc proc rw 0 0\n"),
+        (True, "overlay / overlay rw 0 0\n/dev/vdb /data ext4 rw 0 0\n"),
+        (False, "overlay / overlay rw 0 0\n/dev/vdb /home/user ext4 rw 0 0\n"),
         # /home/us is no parent of /home/user.
-        ("native", "overlay / overlay rw 0 0\n/dev/vdb /home/us ext4 rw 0 0\n"),
-        ("overlayfs", "overlay / overlay rw 0 0\n/dev/vdb / ext4 rw 0 0\n"),
+        (True, "overlay / overlay rw 0 0\n/dev/vdb /home/us ext4 rw 0 0\n"),
+        (False, "overlay / overlay rw 0 0\n/dev/vdb / ext4 rw 0 0\n"),
     ],
 )
-def test_layers_are_copied_where_the_state_lies_on_an_overlay(expected: str, mounts: str) -> None:
-    assert expected == prerequisites.snapshotter(Path("/home/user/.cache/pillion/nodes/e2e"), mounts)
+def test_a_folder_is_on_an_overlay_where_its_innermost_and_latest_mount_is_one(expected: object, mounts: str) -> None:
+    assert expected is prerequisites.on_overlay(Path("/home/user/.cache/pillion/nodes/e2e"), mounts)
