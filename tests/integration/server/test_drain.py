@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
+    from google.protobuf.message import Message
+
     from tests.integration.server.process import ServerProcess
 
 PREDICT = b'{"instances":[[5.1,3.5,1.4,0.2]]}'
@@ -69,7 +71,7 @@ async def test_a_signal_lets_requests_in_progress_end_closes_idle_connections_an
                 response_deserializer=pb.ModelStreamInferResponse.FromString,
             )()
             await stream.write(grpc_request())
-            assert (await stream.read()).infer_response.model_name == "iris"
+            assert "iris" == await next_model(stream)
 
             server.signal(number)
             assert b"" == await asyncio.wait_for(idle_reader.read(), 10)
@@ -82,13 +84,20 @@ async def test_a_signal_lets_requests_in_progress_end_closes_idle_connections_an
             assert 0 == json.loads(body)["predictions"][0]["label"]
 
             await stream.write(grpc_request())
-            assert (await stream.read()).infer_response.model_name == "iris"
+            assert "iris" == await next_model(stream)
             await stream.done_writing()
             assert grpc.StatusCode.OK == await stream.code()
         assert 0 == server.wait()
         assert server.logged("stopped")
         busy.close()
         idle.close()
+
+
+async def next_model(stream: grpc.aio.StreamStreamCall[Message, pb.ModelStreamInferResponse]) -> str:
+    """The model that the next answer of a stream is from."""
+    answer = await stream.read()
+    assert isinstance(answer, pb.ModelStreamInferResponse)
+    return answer.infer_response.model_name
 
 
 def grpc_request() -> pb.ModelInferRequest:
@@ -141,7 +150,7 @@ async def test_prestop_stays_ready_says_close_and_returns_when_the_window_has_en
         assert 200 == server.admin("/readyz").status_code
         assert server.admin("/status").json()["draining"]
         writer.write(WHOLE)
-        head, body = await answered(reader)
+        head, _ = await answered(reader)
         assert head.startswith(b"http/1.1 200")
         assert b"connection: close" in head
         assert b"" == await asyncio.wait_for(reader.read(), 10)
@@ -236,6 +245,5 @@ async def open_loop(
         running.add(asyncio.create_task(call()))
         due += 1 / rate
         await asyncio.sleep(max(0.0, due - loop.time()))
-    for outcome in await asyncio.gather(*running, return_exceptions=True):
-        if isinstance(outcome, BaseException):
-            failures.append(repr(outcome))
+    outcomes = await asyncio.gather(*running, return_exceptions=True)
+    failures.extend(repr(outcome) for outcome in outcomes if isinstance(outcome, BaseException))

@@ -1,4 +1,4 @@
-"""What keeps the server from starting, said with an exit code and a sentence; and what it says of itself once it runs."""
+"""What keeps the server from starting, said with an exit code and a sentence; and what a running one says of itself."""
 
 from __future__ import annotations
 

@@ -1,0 +1,144 @@
+"""The command line as people and programs use it: real processes, exit codes, and no tracebacks."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.integration.server.process import environment
+
+if TYPE_CHECKING:
+    from tests.models import IrisModels
+
+ROW = "[[5.1,3.5,1.4,0.2]]"
+PORTS = ("--http-port", "0", "--grpc-port", "0", "--admin-port", "0")
+
+
+def pillion(*arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "pillion.cli.main", *arguments],
+        input=stdin,
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_help_is_quick() -> None:
+    spent = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert "serve" in pillion("--help").stdout
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # CPU time: what the wall clock would show on a machine with nothing else to do.
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(spent) < 0.3
+
+
+@pytest.mark.parametrize("command", ["serve", "run", "predict", "validate", "crd", "config show"])
+def test_each_help_has_examples_and_exit_codes(command: str) -> None:
+    text = pillion(*command.split(), "--help").stdout
+    assert "Examples:" in text
+    assert "Exit codes:" in text
+
+
+def test_the_version_is_printed_for_people_and_programs() -> None:
+    plain = pillion("version").stdout.strip()
+    assert {"version": plain} == json.loads(pillion("version", "--json").stdout)
+
+
+def test_crds_are_printed_and_can_be_chosen() -> None:
+    kinds = [document["spec"]["names"]["kind"] for document in yaml.safe_load_all(pillion("crd").stdout)]
+    assert ["InferenceService", "ServingRuntime", "ClusterServingRuntime"] == kinds
+    one = yaml.safe_load(pillion("crd", "pisvc").stdout)
+    assert "InferenceService" == one["spec"]["names"]["kind"]
+    assert 2 == pillion("crd", "nonsense").returncode
+
+
+def test_config_show_tells_sources_and_hides_keys() -> None:
+    env = {
+        "PILLION_HTTP__PORT": "9000",
+        "PILLION_TLS__SERVER__CERT": "/a.crt",
+        "PILLION_TLS__SERVER__KEY": "-----BEGIN PRIVATE KEY-----\nMIIE",
+    }
+    shown: dict[str, Any] = json.loads(pillion("config", "show", "--json", **env).stdout)
+    assert {"value": "9000", "source": "PILLION_HTTP__PORT", "variable": "PILLION_HTTP__PORT"} == shown["http.port"]
+    assert "default" == shown["grpc.port"]["source"]
+    assert "MIIE" not in pillion("config", "show", **env).stdout
+    bad = pillion("config", "show", PILLION_HTTP__PORT="x")
+    assert (2, True) == (bad.returncode, "PILLION_HTTP__PORT" in bad.stderr)
+
+
+def test_validate_names_file_line_and_field(tmp_path: Path) -> None:
+    example = Path(__file__).parents[3] / "examples" / "iris" / "inferenceservice.yaml"
+    assert 0 == pillion("validate", "-f", str(example)).returncode
+    wrong = example.read_text().replace("storageUri", "storageUrl")
+    done = pillion("validate", "-f", "-", stdin=wrong)
+    assert 2 == done.returncode
+    assert "spec.predictor.sklearn.storageUrl" in done.stderr
+    found = json.loads(pillion("validate", "-f", "-", "--json", stdin=wrong).stdout)
+    assert (False, "spec.predictor.sklearn.storageUrl") == (found["valid"], found["problems"][0]["field"])
+    assert 2 == pillion("validate", "-f", str(tmp_path / "none.yaml")).returncode
+
+
+def test_serve_prints_a_call_that_works_and_predict_agrees_over_rest_and_grpc(tmp_path: Path, iris: IrisModels) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-m", "pillion.cli.main", "serve", f"iris={iris.skops}", *PORTS],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        ready, call = server.stdout.readline(), server.stdout.readline()
+        assert ready.startswith("iris ready in ")
+        answer = subprocess.run(call.removeprefix("try: "), shell=True, capture_output=True, text=True, check=True)
+        assert 1 == len(json.loads(answer.stdout)["predictions"])
+        http = ready.partition("http://")[2].partition("/docs")[0]
+        rpc = "127.0.0.1:" + ready.partition("grpc :")[2].split()[0]
+        assert "[0]\n" == pillion("predict", "iris", "--data", ROW, "--url", http).stdout
+        assert "[0]\n" == pillion("predict", "iris", "--data", ROW, "--url", rpc, "--grpc").stdout
+        unknown = pillion("predict", "nope", "--data", ROW, "--url", http)
+        assert (1, True) == (unknown.returncode, "unknown model" in unknown.stderr)
+        assert 2 == pillion("predict", "iris", "--data", "[[", "--url", http).returncode
+        assert 200 == httpx.post(f"http://{http}/v2/repository/models/iris/load").status_code
+        taken = pillion("serve", str(iris.skops), "--http-port", http.rpartition(":")[2])
+        assert (3, True) == (taken.returncode, "--http-port" in taken.stderr)
+        server.send_signal(signal.SIGINT)
+        assert 0 == server.wait(30)
+    finally:
+        if server.poll() is None:
+            server.kill()
+        server.communicate()
+
+
+def test_a_pickle_is_refused_with_the_flag_that_would_allow_it(iris: IrisModels) -> None:
+    done = pillion("serve", str(iris.joblib), *PORTS)
+    assert 1 == done.returncode
+    assert "--allow-pickle" in done.stderr
+
+
+def test_serve_wants_exactly_one_way_to_name_models(tmp_path: Path) -> None:
+    assert 2 == pillion("serve").returncode
+    missing = pillion("serve", str(tmp_path / "none.skops"))
+    assert (2, True) == (missing.returncode, "no such file" in missing.stderr)
+
+
+def test_predict_without_a_server_says_so() -> None:
+    done = pillion("predict", "iris", "--data", ROW, "--url", "http://127.0.0.1:1")
+    assert 1 == done.returncode
+    assert "is the server running there?" in done.stderr

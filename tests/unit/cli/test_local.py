@@ -1,0 +1,127 @@
+"""From what a user names to a runtime.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pillion.cli.failures import CommandError
+from pillion.cli.local import (
+    Source,
+    cluster_only,
+    manifest_sources,
+    named_source,
+    render_runtime_file,
+    resolve,
+)
+from pillion.cli.targets import from_manifest, mappings
+from pillion.resources import InferenceService, load_manifests
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "iris" / "inferenceservice.yaml"
+
+
+def service(predictor: str) -> InferenceService:
+    text = (
+        "apiVersion: serving.pillion.dev/v1beta1\nkind: InferenceService\nmetadata: {name: iris}\n"
+        f"spec: {{predictor: {predictor}}}\n"
+    )
+    resource = load_manifests(text)[0].resource
+    assert isinstance(resource, InferenceService)
+    return resource
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "uri"),
+    [
+        ("iris.skops", "iris", "iris.skops"),
+        ("/models/iris/", "iris", "/models/iris/"),
+        ("churn=./x.onnx", "churn", "./x.onnx"),
+        ("iris=s3://bucket/a=b/iris.skops", "iris", "s3://bucket/a=b/iris.skops"),
+        ("s3://bucket/k=v/iris.skops", "iris", "s3://bucket/k=v/iris.skops"),
+        ("my model.joblib", "my-model", "my model.joblib"),
+    ],
+)
+def test_a_target_is_a_file_or_name_and_uri(text: str, name: str, uri: str) -> None:
+    source = named_source(text, allow_pickle=False)
+    assert (name, uri) == (source.name, source.uri)
+
+
+def test_what_gives_no_name_asks_for_one() -> None:
+    with pytest.raises(CommandError, match="write NAME="):
+        named_source("s3://bucket/..", allow_pickle=False)
+
+
+def test_python_files_are_said_to_come_later() -> None:
+    with pytest.raises(CommandError, match="models written in Python"):
+        named_source("service.py:Mood", allow_pickle=False)
+
+
+def test_a_manifest_gives_its_model_and_options() -> None:
+    given = service('{sklearn: {storageUri: "s3://a/b", allowPickle: true}, timeout: 7, containerConcurrency: 3}')
+    source = manifest_sources(given, allow_pickle=False)[0]
+    assert ("iris", "s3://a/b", "sklearn", True) == (source.name, source.uri, source.format, source.allow_pickle)
+    assert (3, 7) == (source.execution.max_in_flight, source.execution.timeout_seconds)
+
+
+def test_containers_need_a_cluster() -> None:
+    with pytest.raises(CommandError, match="need a cluster"):
+        manifest_sources(service('{containers: [{name: runtime, image: "x"}]}'), allow_pickle=False)
+
+
+def test_fields_without_meaning_on_one_machine_are_named() -> None:
+    given = service('{sklearn: {storageUri: "s3://a/b"}, minReplicas: 2, tls: {secretName: x}, timeout: 7}')
+    assert ("spec.predictor.minReplicas", "spec.predictor.tls") == cluster_only(given)
+    assert () == cluster_only(service('{sklearn: {storageUri: "s3://a/b"}}'))
+
+
+def test_a_configmap_is_the_folder_or_the_one_file_of_its_name_beside_the_manifest(tmp_path: Path) -> None:
+    file = tmp_path / "iris.skops"
+    file.touch()
+    (tmp_path / "iris.yaml").touch()
+    assert file == resolve("configmap://iris", beside=tmp_path, mapped={})
+    assert file == resolve("configmap://iris/iris.skops", beside=tmp_path, mapped={})
+    (tmp_path / "iris").mkdir()
+    (tmp_path / "iris" / "m.onnx").touch()
+    assert tmp_path / "iris" == resolve("configmap://iris", beside=tmp_path, mapped={})
+    assert tmp_path / "iris" / "m.onnx" == resolve("pvc://iris/m.onnx", beside=tmp_path, mapped={})
+
+
+def test_what_is_not_there_says_where_it_was_looked_for_and_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="--map configmap://iris=PATH") as failure:
+        resolve("configmap://iris", beside=tmp_path, mapped={})
+    assert str(tmp_path) in str(failure.value)
+    for name in ("iris.skops", "iris.onnx"):
+        (tmp_path / name).touch()
+    with pytest.raises(CommandError, match=r"found iris.onnx, iris.skops"):
+        resolve("configmap://iris", beside=tmp_path, mapped={})
+
+
+def test_a_mapping_wins_and_extends_to_what_is_below(tmp_path: Path) -> None:
+    (tmp_path / "k").touch()
+    mapped = mappings([f"configmap://iris={tmp_path}"])
+    assert tmp_path / "k" == resolve("configmap://iris/k", beside=Path("/"), mapped=mapped)
+    with pytest.raises(CommandError, match="write it as"):
+        mappings(["iris=x"])
+
+
+def test_uris_of_stores_are_left_to_be_fetched(tmp_path: Path) -> None:
+    assert resolve("s3://bucket/key", beside=tmp_path, mapped={}) is None
+    with pytest.raises(CommandError, match="no such file"):
+        resolve("none.skops", beside=tmp_path, mapped={})
+
+
+def test_the_rendered_file_has_the_paths_and_no_secrets_of_uris() -> None:
+    uri = "https://user:hunter2@host/iris.skops"
+    rendered = render_runtime_file([Source("iris", uri)], {uri: Path("/cache/iris.skops")})
+    assert "/cache/iris.skops" == rendered.models[0].path
+    assert "hunter2" not in rendered.models[0].uri
+
+
+def test_the_example_is_resolved_beside_itself(tmp_path: Path) -> None:
+    manifest = tmp_path / EXAMPLE.name
+    manifest.write_text(EXAMPLE.read_text())
+    (tmp_path / "iris.skops").touch()
+    rendered, notes = from_manifest(manifest, mapped={}, allow_pickle=False)
+    assert (str(tmp_path / "iris.skops"), "sklearn") == (rendered.models[0].path, rendered.models[0].format)
+    assert [] == notes

@@ -1,0 +1,79 @@
+"""What a log line looks like, and what never gets into one."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pillion.server.logs import configure, redact
+from pillion.server.settings import LogSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOG = logging.getLogger("pillion.test")
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    """Standard error, with the root logger put back afterwards."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield io.StringIO()
+    root.handlers, root.level = handlers, level
+    logging.captureWarnings(capture=False)
+
+
+def test_a_line_is_one_json_object_with_its_extras_and_request_id(stream: io.StringIO) -> None:
+    configure(LogSettings(format="json"), stream)
+    LOG.warning("queue %s", "full", extra={"request_id": "r1", "model": "iris"})
+    line = json.loads(stream.getvalue())
+    assert ("warning", "pillion.test", "queue full") == (line["level"], line["logger"], line["message"])
+    assert ("r1", "iris") == (line["request_id"], line["model"])
+    assert line["time"].endswith("Z")
+
+
+def test_an_exception_stays_on_its_line(stream: io.StringIO) -> None:
+    configure(LogSettings(format="json"), stream)
+    try:
+        int("first\nsecond")
+    except ValueError:
+        LOG.exception("failed")
+    assert 1 == stream.getvalue().count("\n")
+    assert "ValueError: invalid" in json.loads(stream.getvalue())["error"]
+
+
+def test_without_a_terminal_auto_means_json_and_text_is_for_people(stream: io.StringIO) -> None:
+    configure(LogSettings(), stream)
+    LOG.info("one")
+    assert json.loads(stream.getvalue())
+    configure(LogSettings(format="text"), stream)
+    LOG.info("two", extra={"model": "iris"})
+    assert stream.getvalue().endswith("info two model=iris\n")
+
+
+def test_lines_below_the_level_are_not_written(stream: io.StringIO) -> None:
+    configure(LogSettings(level="error"), stream)
+    LOG.warning("quiet")
+    assert "" == stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "-----BEGIN PRIVATE KEY-----\nMIIEsecret\n-----END PRIVATE KEY-----",
+        "-----BEGIN EC PRIVATE KEY-----\nMIIEsecret",
+        "Authorization: Bearer abcdefsecret.x-y_z",
+        "s3://user:MIIEsecret@host/bucket",
+        "https://host/x?X-Amz-Signature=secret&a=b",
+        "https://host/x?sig=secret",
+        "postgres password=secret",
+    ],
+)
+def test_what_looks_like_a_secret_is_taken_out(secret: str) -> None:
+    assert "secret" not in redact(f"before {secret} after").replace("X-Amz-Security", "")
+    assert redact("before").startswith("before")

@@ -1,0 +1,91 @@
+"""Where a setting's value comes from, and what is said of one that cannot be used."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pillion.server.failures import ExitCode, StartError
+from pillion.server.sources import flag_of, leaves, load_settings, shown, variable_of
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+
+def test_a_flag_wins_over_the_environment_over_the_file_over_the_default() -> None:
+    file: dict[str, JsonValue] = {"http.port": 1, "grpc": {"port": 1}, "admin": {"port": 1}}
+    environ = {"PILLION_HTTP__PORT": "2", "PILLION_GRPC__PORT": "2"}
+    layered = load_settings(flags={"http.port": "3"}, environ=environ, file=file, file_name="x.yaml")
+    settings, origins = layered.settings, layered.origins
+    assert (3, "--http-port") == (settings.http.port, origins["http.port"])
+    assert (2, "PILLION_GRPC__PORT") == (settings.grpc.port, origins["grpc.port"])
+    assert (1, "x.yaml settings.admin.port") == (settings.admin.port, origins["admin.port"])
+    assert (128, "default") == (settings.limits.max_queue, origins["limits.max_queue"])
+
+
+def test_every_setting_has_a_flag_and_a_variable_of_its_own() -> None:
+    keys = list(leaves())
+    assert len(keys) == len({flag_of(key) for key in keys}) == len({variable_of(key) for key in keys})
+    assert "PILLION_LIMITS__MAX_BODY_BYTES" == variable_of("limits.max_body_bytes")
+    assert "--http-keep-alive-timeout" == flag_of("http.keep_alive_timeout")
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"PILLION_HTTP__PORT": "abc"}, ("PILLION_HTTP__PORT", "'abc'")),
+        ({"PILLION_HTTP__PORT": "70000"}, ("PILLION_HTTP__PORT", "65535", "'70000'")),
+        ({"PILLION_HTTP__PROT": "1"}, ("PILLION_HTTP__PROT", "did you mean http.port?")),
+        ({"PILLION_LOG__FORMAT": "xml"}, ("PILLION_LOG__FORMAT", "'json'", "'xml'")),
+        ({"PILLION_LIMITS": "{"}, ("JSON",)),
+        ({"PILLION_TLS__SERVER__CERT": "a.crt"}, ("tls.server.key is not",)),
+        ({"PILLION_TLS__CLIENT__CERT": "ca.crt"}, ("tls.client.cert is set without",)),
+    ],
+)
+def test_a_bad_value_is_a_usage_error_that_names_its_variable(
+    environ: dict[str, str], expected: tuple[str, ...]
+) -> None:
+    with pytest.raises(StartError) as failure:
+        load_settings(environ=environ)
+    assert ExitCode.USAGE is failure.value.code
+    for text in expected:
+        assert text in str(failure.value)
+
+
+def test_inline_pem_is_never_shown_not_even_in_errors() -> None:
+    secret = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----"
+    assert "(inline PEM)" == shown("tls.server.key", secret)
+    with pytest.raises(StartError) as failure:
+        load_settings(environ={"PILLION_TLS__SERVER__KEY": secret, "PILLION_TLS__SERVER__KEY__X": "1"})
+    assert "MIIE" not in str(failure.value)
+
+
+def test_an_empty_variable_is_as_good_as_none() -> None:
+    assert load_settings(environ={"PILLION_TLS__SERVER__CERT": ""}).settings.tls.server.cert is None
+
+
+def test_variables_that_kubernetes_makes_for_a_service_called_pillion_do_no_harm() -> None:
+    environ = {"PILLION_PORT": "tcp://10.0.0.1:80", "PILLION_SERVICE_HOST": "10.0.0.1", "PILLION_PORT_80_TCP": "x"}
+    assert 8080 == load_settings(environ=environ).settings.http.port
+
+
+def test_keep_alive_has_two_older_variables_of_which_the_deprecated_one_warns(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ours = {"PILLION_HTTP_KEEP_ALIVE_TIMEOUT_S": "5"}
+    theirs = {"RAY_SERVE_HTTP_KEEP_ALIVE_TIMEOUT_S": "7"}
+    file = {"http.keep_alive_timeout": 9}
+    assert 5 == load_settings(environ=ours | theirs, file=file).settings.http.keep_alive_timeout
+    assert [] == caplog.messages
+    with caplog.at_level(logging.WARNING):
+        assert 7 == load_settings(environ=theirs, file=file).settings.http.keep_alive_timeout
+    assert 1 == len(caplog.messages)
+    assert 1 == load_settings(flags={"http.keep_alive_timeout": 1}, environ=ours).settings.http.keep_alive_timeout
+    assert 90 == load_settings(environ={}).settings.http.keep_alive_timeout
+
+
+def test_a_bad_keep_alive_alias_names_itself() -> None:
+    with pytest.raises(StartError, match=r"PILLION_HTTP_KEEP_ALIVE_TIMEOUT_S.*'soon'"):
+        load_settings(environ={"PILLION_HTTP_KEEP_ALIVE_TIMEOUT_S": "soon"})
