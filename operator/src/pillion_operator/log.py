@@ -25,10 +25,12 @@ class _JsonFormatter(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Send every log there; kopf's own only from warnings on."""
+    """Send every log there; of kopf's only what the watcher does not tell itself."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("kopf").setLevel(logging.ERROR)
+    # Each attempt that fails is an error there; what comes of it is the watcher's to say.
+    logging.getLogger("kopf._cogs.clients").setLevel(logging.CRITICAL)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)

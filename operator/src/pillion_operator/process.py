@@ -152,8 +152,7 @@ class Operator:
                 code = code or 1
         if self._settings.leader_election and code != LOST_LEASE:
             await election.release()
-        with contextlib.suppress(AttributeError):
-            await self._watcher.stop()
+        await self._watcher.stop()
         return code
 
     async def _elect(self, election: Election) -> None:
@@ -190,7 +189,8 @@ class Operator:
                 _log.warning("the periodic list failed: %s", error)
                 continue
             # What happened between two lists at the start of a watch is nobody's fault.
-            self._judge_watches({} if listed else missed)
+            if not listed:
+                self._judge_watches(missed)
 
     async def _next_round(self) -> bool:
         """Wait until the caches are to be corrected; return whether that is because a watch listed anew.

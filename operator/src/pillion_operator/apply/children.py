@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
 
 from pillion_operator.apply.drift import differences, foreign_entries, leftovers, show, without
 from pillion_operator.apply.scale import replicas_to_set
@@ -13,10 +16,12 @@ from pillion_operator.state.manifest import (
     Key,
     Manifest,
     controller_uid,
+    generation_of,
     is_deleting,
     key_of,
     objects_at,
     uid_of,
+    version_of,
 )
 from pillion_operator.state.names import SCALE_MANAGER
 from pillion_operator.state.observed import Outcome
@@ -35,6 +40,9 @@ __all__ = ["ChildApplier"]
 
 _log: Final = logging.getLogger(__name__)
 
+#: Children whose apply changed nothing: the manifest's digest, and what the live object was then.
+_Futile: TypeAlias = "dict[tuple[Kind, Key], tuple[str, int | str, tuple[str, ...]]]"
+
 
 class ChildApplier:
     """Makes the children of one InferenceService as planned.
@@ -45,6 +53,7 @@ class ChildApplier:
     def __init__(self, client: KubernetesClient, record: Callable[[Kind, Manifest], object]) -> None:
         self._client = client
         self._record = record
+        self._futile: _Futile = {}
 
     async def apply(self, observed: Observed, desired: Desired) -> Outcome:
         """Apply every child.
@@ -52,7 +61,7 @@ class ChildApplier:
         Raises:
             ApiError: the server could not be asked, or another writer was faster; the same may work a moment later.
         """
-        run = _Run(self._client, self._record, observed, desired)
+        run = _Run(self._client, self._record, self._futile, observed, desired)
         await run.children()
         await run.scale()
         if desired.complete:
@@ -67,11 +76,13 @@ class _Run:
         self,
         client: KubernetesClient,
         record: Callable[[Kind, Manifest], object],
+        futile: _Futile,
         observed: Observed,
         desired: Desired,
     ) -> None:
         self._client = client
         self._record = record
+        self._futile = futile
         self._observed = observed
         self._desired = desired
         self._owner = uid_of(observed.service)
@@ -143,10 +154,7 @@ class _Run:
             return self._stored(child.kind, await self._client.apply(child.kind, wanted))
         lacking, left = differences(wanted, live), leftovers(wanted, live)
         if lacking or left:
-            self._writes += 1
-            before = live
-            live = self._stored(child.kind, await self._client.apply(child.kind, wanted))
-            self._note_repair(child, before, [show(path) for path in (lacking + left)])
+            live = await self._set_right(child, live, [show(path) for path in (lacking + left)])
         foreign = foreign_entries(wanted, live)
         if foreign:
             self._writes += 1
@@ -155,10 +163,25 @@ class _Run:
             self._repaired.append(f"removed {names} from {child.kind.name} {key_of(wanted).name}")
         return live
 
-    def _note_repair(self, child: Child, before: Manifest, paths: list[str]) -> None:
-        _log.info(
-            "applied %s %s: %s differed", child.kind.name, key_of(before), ", ".join(paths[:5]) or "managed fields"
-        )
+    async def _set_right(self, child: Child, live: Manifest, paths: list[str]) -> Manifest:
+        """Apply a child that differs, unless the same apply has changed nothing before.
+
+        The server may keep a value in another form than it was given; what is equal to it looks different to us, and
+        applying it again would cost a request for each look.
+        """
+        key = key_of(live)
+        state = (_digest(child.manifest), generation_of(live) or version_of(live), tuple(paths))
+        if self._futile.get((child.kind, key)) == state:
+            return live
+        self._writes += 1
+        stored = self._stored(child.kind, await self._client.apply(child.kind, child.manifest))
+        unchanged = version_of(stored) == version_of(live)
+        if unchanged:
+            self._futile[child.kind, key] = state
+        level = logging.WARNING if unchanged else logging.INFO
+        came = "which changed nothing, so it is not tried again" if unchanged else "which set it right"
+        _log.log(level, "applied %s %s, %s: %s differed", child.kind.name, key, came, ", ".join(paths[:5]))
+        return stored
 
     def _stored(self, kind: Kind, manifest: Manifest) -> Manifest:
         self._record(kind, manifest)
@@ -180,6 +203,10 @@ class _Run:
                 transient=False,
             )
         )
+
+
+def _digest(manifest: Manifest) -> str:
+    return hashlib.sha256(msgspec.json.encode(manifest, order="deterministic")).hexdigest()
 
 
 def _refused(child: Child, error: ApiError) -> Problem:

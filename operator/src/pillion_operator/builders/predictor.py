@@ -169,14 +169,15 @@ def _not_yet(models: bool) -> Problem:  # noqa: FBT001 - a private choice betwee
 
 
 def _gaps(context: BuildContext) -> tuple[Note, ...]:
-    """Return what the author should know about a container that is not Pillion's runtime."""
-    if context.ours or context.predictor.tls is None:
-        return ()
-    image = context.container.get("image", "its image")
-    return (
-        Note(
-            Reason.FIELDS_NOT_HONOURED,
-            f"predictor.tls has no effect on the container {context.container.get('name')!r} ({image}), "
-            "which is not Pillion's runtime",
-        ),
-    )
+    """Return what is set and has no effect, as far as only the builders can tell."""
+    found: list[str] = []
+    predictor = context.predictor
+    if context.model is not None and context.model.storage is not None:
+        found.append("the model's storage (an entry of the Secret storage-config) beside its storageUri")
+    if predictor.metrics is not None and predictor.metrics.on_data_port:
+        found.append("spec.predictor.metrics.onDataPort (scrape the admin port)")
+    if predictor.tls is not None and not context.ours:
+        found.append(
+            f"spec.predictor.tls on the container {context.container.get('name')!r}, which is not Pillion's runtime"
+        )
+    return tuple(Note(Reason.FIELDS_NOT_HONOURED, text) for text in found)

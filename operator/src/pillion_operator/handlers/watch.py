@@ -89,6 +89,9 @@ class Watcher:
         self._namespaces = tuple(namespaces)
         self._deliver = deliver
         self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._inner: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
         self._down_since: float | None = time.monotonic()
         self.restarts = 0
 
@@ -101,8 +104,6 @@ class Watcher:
         """Start watching."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._supervise, name="kopf", daemon=True)
-        self._inner: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
         self._thread.start()
 
     def restart(self) -> None:
@@ -115,7 +116,8 @@ class Watcher:
         """End the watches for good."""
         self._stopping = True
         self.restart()
-        await asyncio.to_thread(self._thread.join, _STOP_SECONDS)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, _STOP_SECONDS)
 
     def _supervise(self) -> None:
         while not self._stopping:

@@ -1,4 +1,4 @@
-"""Ready: whether a client gets answers. The condition that people wait for."""
+"""Ready: whether the service answers as the manifest asks. The condition that people wait for."""
 
 from __future__ import annotations
 
