@@ -67,8 +67,8 @@ def up(name: str, *, keep_failed: bool = False) -> Layout:
         if record is not None and record.init.alive:
             progress.say(f"node {name} runs already")
             return record.layout
-        if record is not None:
-            _remove(record)
+        # What a start or an end that was killed has left.
+        _abandon(Layout(name, 0))
         # A node of another user has no record here, but its link is seen by all.
         taken = network.taken_indices(network.interfaces()) | {other.layout.index for other in all_nodes()}
         layout = Layout(name, free_index(taken))
@@ -90,12 +90,13 @@ def down(name: str) -> None:
     prerequisites.require_root("end a node")
     with lock.exclusive(paths.cache_home() / "nodes.lock", "another start or end of a node"):
         record = NodeRecord.read(name)
-        if record is None:
-            progress.say(f"there is no node {name}")
-        else:
+        layout = record.layout if record else Layout(name, 0)
+        if layout.home.exists():
             with progress.step(f"end node {name}"):
-                _remove(record)
-        left = leftovers.of(record.layout) if record else []
+                _abandon(layout)
+        else:
+            progress.say(f"there is no node {name}")
+        left = leftovers.of(layout)
         if left:
             raise ClusterError("left over, to be removed by hand:\n" + "\n".join(f"  {each}" for each in left))
 
@@ -187,6 +188,7 @@ def _start_init(layout: Layout) -> Process:
     NodeRecord(layout, process).write()
     network.connect(layout, process.pid)
     assert unshare.stdin is not None  # opened as a pipe above
+    unshare.stdin.write(b"go\n")
     unshare.stdin.close()
     return process
 
@@ -226,6 +228,7 @@ def _remove(record: NodeRecord) -> None:
 
 
 def _abandon(layout: Layout) -> None:
+    """Remove a node in whatever state it is, also one that has no record yet or none any more."""
     record = NodeRecord.read(layout.name)
     if record is not None:
         _remove(record)

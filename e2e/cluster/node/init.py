@@ -32,9 +32,11 @@ COVERED = ("/run", "/var/lib/cni", "/var/log/containers")
 def main(home: Path) -> NoReturn:
     """Boot the node described by `home/boot.json` and reap its processes for ever.
 
-    Waits for the end of standard input first: until then the network is not there.
+    Waits for a line on standard input first: until then the network is not there. Without one, the
+    command that starts the node has died, and so does the node.
     """
-    sys.stdin.read()
+    if not sys.stdin.readline():
+        _fail("the command that started the node has ended before the network was made")
     boot = json.loads((home / "boot.json").read_text())
     _cover_host_folders()
     socket.sethostname(boot["hostname"])

@@ -73,8 +73,10 @@ class NodeRecord:
     init: Process
 
     def write(self) -> None:
-        """Write the record into the node's folder."""
-        self.layout.record.write_text(json.dumps(asdict(self)))
+        """Write the record into the node's folder, whole or not at all."""
+        partial = self.layout.record.with_suffix(".part")
+        partial.write_text(json.dumps(asdict(self)))
+        partial.rename(self.layout.record)
 
     @classmethod
     def read(cls, name: str) -> NodeRecord | None:
