@@ -107,7 +107,8 @@ class _Run:
             except ApiError as error:
                 if not error.refused:
                     raise
-                self._problems.append(_refused(child, error))
+                if not error.terminating:
+                    self._problems.append(_refused(child, error))
             else:
                 if child.kind is DEPLOYMENT:
                     self._deployment = stored

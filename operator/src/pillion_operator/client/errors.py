@@ -67,6 +67,11 @@ class ApiError(Exception):
         return self.status == 409
 
     @property
+    def terminating(self) -> bool:
+        """Whether the namespace is being deleted, so that nothing can be made in it any more."""
+        return self.status == 403 and "being terminated" in self.message
+
+    @property
     def refused(self) -> bool:
         """Whether the content or our rights are the cause, so that trying the same again cannot help."""
         return self.status in {400, 403, 405, 413, 422}

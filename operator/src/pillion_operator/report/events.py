@@ -80,7 +80,7 @@ class EventWriter:
         except ApiError as error:
             if error.conflict:
                 await self._count(key)
-            else:
+            elif not error.terminating:
                 _log.warning("an event about %s could not be posted: %s", key_of(service), error)
 
     async def _count(self, key: Key) -> None:
