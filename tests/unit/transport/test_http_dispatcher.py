@@ -142,10 +142,6 @@ async def test_every_error_code_has_its_status_and_the_protocols_shape(
     client: httpx.AsyncClient, plane: SmallPlane, code: ErrorCode
 ) -> None:
     plane.failure = PillionError(code, "sentence", remedy="remedy")
-    if code is ErrorCode.CANCELLED:
-        with pytest.raises(AssertionError):  # nobody is there: nothing is sent, which httpx's transport asserts on
-            await client.post(INFER, json=ROW)
-        return
     answer = await client.post(INFER, json=ROW, headers={"x-request-id": "abc"})
     assert HTTP_STATUS[code] == answer.status_code
     assert {"error": "sentence (remedy)", "code": code.value, "id": "abc"} == answer.json()

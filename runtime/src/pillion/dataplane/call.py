@@ -89,7 +89,8 @@ class InferencePlane(Protocol):
     async def infer(self, request: InferRequest, call: Call) -> InferResponse:
         """Run one request through admission, queue and executor.
 
-        Cancelling the awaiting task cancels the request: it leaves the queue, and its slot is free at once.
+        Cancelling the awaiting task cancels the request: it leaves the queue, and its slot is free at once. Up to its
+        first wait the coroutine may be driven outside of any task, so nothing before that asks for the current one.
 
         Raises:
             PillionError: with the code that says why (see :class:`~pillion.errors.ErrorCode`).

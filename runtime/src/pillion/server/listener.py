@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from uvicorn.config import Config
 
-from pillion.transport.http.engine import EngineState, HttpProtocol
+from pillion.transport.http.direct import DirectHttpProtocol
+from pillion.transport.http.engine import EngineState
 
 if TYPE_CHECKING:
     import socket
@@ -41,7 +42,7 @@ class HttpListener:
     def __init__(self, app: ASGIApp, limits: HttpLimits, refused: Callable[[str], None]) -> None:
         self._config = Config(
             app,
-            http=HttpProtocol,
+            http=DirectHttpProtocol,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -89,7 +90,7 @@ class HttpListener:
         loop = asyncio.get_running_loop()
         limits = self.state.limits
         return await loop.create_server(
-            lambda: HttpProtocol(self._config, self.state, loop),
+            lambda: DirectHttpProtocol(self._config, self.state, loop),
             sock=self._socket.dup(),
             ssl=context,
             backlog=2048,

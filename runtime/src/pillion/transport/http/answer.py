@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-__all__ = ["Answer", "error_answer", "json_answer", "send_answer"]
+__all__ = ["Answer", "error_answer", "head_lines", "json_answer", "send_answer"]
 
 Header = tuple[bytes, bytes]
 
@@ -54,6 +54,18 @@ def error_answer(error: PillionError, request_id: str, *, headers: Sequence[Head
     if after is not None:
         headers = (*headers, (b"retry-after", after))
     return Answer(error_body(error, request_id), status=HTTP_STATUS[error.code], headers=headers, code=error.code.value)
+
+
+def head_lines(answer: Answer, length: int, request_id: str) -> bytes:
+    """The headers of an answer of ``length`` bytes, as they stand on the wire."""
+    lines = b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n" % (
+        answer.content_type,
+        length,
+        request_id.encode(),
+    )
+    if answer.headers:
+        lines += b"".join(b"%b: %b\r\n" % header for header in answer.headers)
+    return lines
 
 
 async def send_answer(send: Send, answer: Answer, request_id: str, *, head: bool, close: bool) -> None:

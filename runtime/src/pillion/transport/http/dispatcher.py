@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from pillion.errors import ErrorCode, PillionError
-from pillion.transport.http.answer import Answer, error_answer, send_answer
+from pillion.transport.http.answer import Answer, error_answer, head_lines, send_answer
 from pillion.transport.http.body import ClientDisconnected
+from pillion.transport.http.direct import DirectAnswer
 from pillion.transport.http.errors import CLIENT_CLOSED_REQUEST
-from pillion.transport.http.headers import new_request_id, request_id
+from pillion.transport.http.headers import ACCEPTED_MEDIA, RARE_HEADERS, new_request_id, request_id
 from pillion.transport.http.infer import InferHandler
 from pillion.transport.http.oip import InformationHandler
 from pillion.transport.http.options import AnswerRecord, DispatchOptions
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
     from pillion.dataplane.call import InferencePlane
+    from pillion.transport.http.infer import Begun
     from pillion.transport.http.routes import Target
 
     Scope = MutableMapping[str, Any]
@@ -76,22 +78,54 @@ class Dispatcher:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         identity = request_id(headers) if b"x-request-id" in headers else new_request_id()
         method: str = scope["method"]
+        if target.route is Route.INFER and method == "POST":
+            working = self._infer(target, headers, receive, identity)
+        else:
+            working = self._answer(target, method, headers, receive, identity)
+        await self._finish(working, scope, send, target, identity)
+
+    def begin(
+        self, path: bytes, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> DirectAnswer | Callable[[Scope, Receive, Send], Awaitable[None]] | None:
+        """See :class:`~pillion.transport.http.direct.DirectApplication`: plain inference requests on a known path."""
+        target = self._known.get(path)
+        if target is None or target.route is not Route.INFER or self._options.on_answer is not None:
+            return None
+        fields = dict(headers)
+        if not RARE_HEADERS.isdisjoint(fields) or fields.get(b"content-type") not in ACCEPTED_MEDIA:
+            return None
+        identity = request_id(fields) if b"x-request-id" in fields else new_request_id()
+        try:
+            outcome = self._inference.begin(target, body, identity)
+            if not isinstance(outcome, Answer):
+                return self._rest(outcome, target, identity)
+            answer = outcome
+        except Exception as error:  # noqa: BLE001  # the boundary, as in _finish
+            answer = _failed(error, identity, target)
+        whole = b"".join((answer.body, *answer.parts)) if answer.parts else answer.body
+        return DirectAnswer(answer.status, head_lines(answer, len(whole), identity), whole)
+
+    def _rest(self, begun: Begun, target: Target, identity: str) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._finish(begun(receive), scope, send, target, identity)
+
+        return application
+
+    async def _finish(
+        self, working: Awaitable[Answer], scope: Scope, send: Send, target: Target, identity: str
+    ) -> None:
+        """Await the answer, send it or what failed, and record it."""
         started = time.monotonic() if self._options.on_answer is not None else 0.0
         answer: Answer | None
         try:
-            if target.route is Route.INFER and method == "POST":
-                answer = await self._infer(target, headers, receive, identity)
-            else:
-                answer = await self._answer(target, method, headers, receive, identity)
-        except PillionError as error:
-            answer = _failed(error, identity, target)
+            answer = await working
         except ClientDisconnected:
             answer = None
-        except Exception:  # noqa: BLE001  # the boundary: whatever it was, the client gets the protocol's error shape
-            _log.exception("unexpected failure", extra={"request_id": identity})
-            answer = error_answer(PillionError(ErrorCode.INTERNAL, _INTERNAL), identity)
+        except Exception as error:  # noqa: BLE001  # the boundary: the client gets the protocol's error shape
+            answer = _failed(error, identity, target)
         if answer is not None:
-            await send_answer(send, answer, identity, head=method == "HEAD", close=self._drain.draining)
+            head = scope["method"] == "HEAD"
+            await send_answer(send, answer, identity, head=head, close=self._drain.draining)
         if self._options.on_answer is not None:
             self._record(scope, identity, answer, started, target)
 
@@ -127,10 +161,11 @@ class Dispatcher:
             self._options.on_answer(record)
 
 
-def _failed(error: PillionError, identity: str, target: Target) -> Answer | None:
-    """The answer to a request that failed; None when nobody is there to read it."""
-    if error.code is ErrorCode.CANCELLED:
-        return None
+def _failed(error: Exception, identity: str, target: Target) -> Answer:
+    """The answer to a request that failed, whatever it was."""
+    if not isinstance(error, PillionError):
+        _log.error("unexpected failure", exc_info=error, extra={"request_id": identity})
+        return error_answer(PillionError(ErrorCode.INTERNAL, _INTERNAL), identity)
     if error.code is ErrorCode.METHOD_NOT_ALLOWED:
         return error_answer(error, identity, headers=((b"allow", ", ".join(METHODS[target.route]).encode()),))
     if error.code in _UNREAD:

@@ -231,6 +231,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._stop(refusals.body(limits.max_body_bytes))
         self._phase = _BODY
         self._since = 0.0
+        self._begin_request()
+
+    def _begin_request(self) -> None:
+        """Start the application."""
         super().on_headers_complete()
         if self.server_state.draining:
             self.cycle.keep_alive = False
@@ -250,9 +254,13 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is complete."""
+        self._mark_idle()
+        super().on_message_complete()
+
+    def _mark_idle(self) -> None:
+        """No request is being received."""
         self._phase = _IDLE
         self._since = 0.0
-        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or close when draining and nothing was pipelined."""

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
     from pillion.dataplane.call import InferencePlane, InferRequest, InferResponse
+    from pillion.protocol.answer import AnswerForm
     from pillion.transport.http.options import DispatchOptions
     from pillion.transport.http.routes import Target
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+    Begun = Callable[[Receive], Awaitable[Answer]]
 
 __all__ = ["InferHandler"]
 
@@ -71,13 +73,28 @@ class InferHandler:
             if len(body) > self._limit:
                 raise too_large(self._limit)
         request, form = self._decode(body, target.model, target.version, json_bytes)
-        response = await self._run(request, Call(_REST, request_id, deadline), receive)
-        response.id = request.id
-        document, parts = encode_answer(response, form)
-        if not parts:
-            return Answer(document)
-        extra = ((b"inference-header-content-length", b"%d" % len(document)),)
-        return Answer(document, content_type=b"application/octet-stream", headers=extra, parts=parts)
+        return _encode(await self._run(request, Call(_REST, request_id, deadline), receive), request, form)
+
+    def begin(self, target: Target, body: bytes, request_id: str) -> Answer | Begun:
+        """A request of the Open Inference Protocol without rare headers, answered now or begun.
+
+        The data plane's coroutine is driven by hand up to its first wait; small models answer before that.
+
+        Raises:
+            PillionError: for the dispatcher to answer.
+        """
+        request, form = self._decode(body, target.model, target.version)
+        running = self._plane.infer(request, Call(_REST, request_id))
+        try:
+            waiting = running.send(None)
+        except StopIteration as finished:
+            return _encode(finished.value, request, form)
+
+        async def rest(receive: Receive) -> Answer:
+            response = await finish_watched(running, waiting, receive, self._options.disconnect_grace)
+            return _encode(response, request, form)
+
+        return rest
 
     async def predict(
         self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, request_id: str
@@ -115,3 +132,12 @@ class InferHandler:
             response: InferResponse = finished.value
             return response
         return await finish_watched(running, waiting, receive, self._options.disconnect_grace)
+
+
+def _encode(response: InferResponse, request: InferRequest, form: AnswerForm) -> Answer:
+    response.id = request.id
+    document, parts = encode_answer(response, form)
+    if not parts:
+        return Answer(document)
+    extra = ((b"inference-header-content-length", b"%d" % len(document)),)
+    return Answer(document, content_type=b"application/octet-stream", headers=extra, parts=parts)

@@ -1,0 +1,139 @@
+"""Short requests answered in the call that received them, without a task, a cycle or a message.
+
+What ASGI asks of a server for each request (a task, an event, a scope, two messages) costs more than decoding, a
+small model and encoding together. A request that has arrived whole needs none of it when its answer can be computed
+without waiting. So such requests are held back until their last byte, and then offered to the application as plain
+values. Three things can come back: the answer, which is written at once; an ASGI application, when the call has begun
+and has to wait; or nothing, and the request goes the ordinary way as if nothing had been tried.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from pillion.transport.http.engine import HttpProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from uvicorn._types import ASGI3Application
+    from uvicorn.config import Config
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+    from pillion.transport.http.engine import EngineState
+
+__all__ = ["DirectAnswer", "DirectApplication", "DirectHttpProtocol"]
+
+_LONGEST_BODY: Final = 64 * 1024
+"""Longer bodies do not arrive in one read, and their decoding should not hold up the bytes of other connections."""
+
+
+class DirectAnswer(NamedTuple):
+    """A whole answer. ``head`` are header lines in lower case, each ended by CRLF, the content length among them."""
+
+    status: int
+    head: bytes
+    body: bytes
+
+
+@runtime_checkable
+class DirectApplication(Protocol):
+    """An ASGI application that can also take a request as values."""
+
+    def begin(
+        self, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> DirectAnswer | ASGI3Application | None:
+        """Answer a POST request, begin it, or leave it alone.
+
+        Args:
+            target: the request target as it was sent.
+            headers: names in lower case.
+            body: all of it.
+        """
+        ...
+
+
+class DirectHttpProtocol(HttpProtocol):
+    """A connection of a server whose application may be a :class:`DirectApplication`."""
+
+    def __init__(self, config: Config, state: EngineState, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(config, state, loop)
+        application: object = config.app
+        self._direct = application.begin if isinstance(application, DirectApplication) else None
+        self._held: list[bytes] | None = None
+        self._begun: ASGI3Application | None = None
+        self._spent = False
+
+    def data_received(self, data: bytes) -> None:
+        """As ever; a request that is not complete by then goes the ordinary way."""
+        self._spent = False
+        super().data_received(data)
+        if self._held is not None:
+            self._release()
+
+    def _begin_request(self) -> None:
+        if (
+            self._direct is None
+            or self._spent
+            or self._chunked
+            or not 0 < self._content_length <= _LONGEST_BODY
+            or self.expect_100_continue
+            or self.flow.write_paused
+            or self._busy()
+            or self.parser.get_method() != b"POST"
+            or self.parser.get_http_version() != "1.1"
+            or self.parser.should_upgrade()
+        ):
+            super()._begin_request()
+            return
+        # One in each read: a client that pipelines hundreds must not keep the others waiting.
+        self._spent = True
+        self._held = []
+
+    def on_body(self, body: bytes) -> None:
+        """Keep the body of a request that is held back."""
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held.append(body)
+
+    def on_message_complete(self) -> None:
+        """Answer now if that can be done."""
+        held = self._held
+        if held is None or self._direct is None:
+            super().on_message_complete()
+            return
+        body = held[0] if len(held) == 1 else b"".join(held)
+        outcome = self._direct(self.url, self.headers, body)
+        if isinstance(outcome, DirectAnswer):
+            self._held = None
+            self._mark_idle()
+            self._write(outcome)
+            return
+        self._begun = outcome
+        self._release()
+        super().on_message_complete()
+
+    def _release(self) -> None:
+        """Let the request that was held back go the ordinary way."""
+        pieces, self._held = self._held or (), None
+        super()._begin_request()
+        for piece in pieces:
+            super().on_body(piece)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        begun, self._begun = self._begun, None
+        super()._start_asgi_task(cycle, app if begun is None else begun)
+
+    def _write(self, answer: DirectAnswer) -> None:
+        keep = self.parser.should_keep_alive() and not self.server_state.draining
+        parts = [STATUS_LINE[answer.status]]
+        for name, value in self.server_state.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts += (answer.head, b"\r\n" if keep else b"connection: close\r\n\r\n", answer.body)
+        self.transport.write(b"".join(parts))
+        if not keep:
+            self.transport.close()
+        self.on_response_complete()
