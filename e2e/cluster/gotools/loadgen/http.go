@@ -22,7 +22,7 @@ func httpLoad(arguments []string) (*config, attempt) {
 	complete := sharedFlags(flags)
 	url := flags.String("url", "", "where to POST to")
 	contentType := flags.String("content-type", "application/json", "content type of the body")
-	idle := flags.Int("keep-alive", 16, "connections that are kept open")
+	idle := flags.Int("keep-alive", 256, "idle connections that are kept for the next request")
 	parse(flags, arguments)
 	c := complete()
 	if *url == "" {
