@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pillion.server.failures import ExitCode, StartError
-from pillion.server.sources import flag_of, leaves, load_settings, shown, variable_of
+from pillion.server.sources import flag_of, leaves, load_settings, meanings, shown, variable_of
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -25,8 +25,10 @@ def test_a_flag_wins_over_the_environment_over_the_file_over_the_default() -> No
     assert (128, "default") == (settings.limits.max_queue, origins["limits.max_queue"])
 
 
-def test_every_setting_has_a_flag_and_a_variable_of_its_own() -> None:
+def test_every_setting_has_a_docstring_and_a_flag_and_a_variable_of_its_own() -> None:
     keys = list(leaves())
+    assert keys == list(meanings())
+    assert [] == [key for key, text in meanings().items() if not text.endswith(".")]
     assert len(keys) == len({flag_of(key) for key in keys}) == len({variable_of(key) for key in keys})
     assert "PILLION_LIMITS__MAX_BODY_BYTES" == variable_of("limits.max_body_bytes")
     assert "--http-keep-alive-timeout" == flag_of("http.keep_alive_timeout")

@@ -16,8 +16,8 @@ that is set wins: --http-port, PILLION_HTTP__PORT, http.port. `pillion config sh
 exit codes: 0 stopped after a drain, 1 unexpected, 2 settings or usage, 3 a port cannot be bound, 4 TLS material"""
 
 
-def _parser() -> argparse.ArgumentParser:
-    from pillion.server.sources import flag_of, leaves  # noqa: PLC0415 - heavy imports come after the arguments' own
+def _parser(*, asked_for_help: bool) -> argparse.ArgumentParser:
+    from pillion.server.sources import flag_of, leaves, meanings  # noqa: PLC0415 - heavy imports come after the arguments' own
 
     parser = argparse.ArgumentParser(
         prog="python -m pillion.server",
@@ -28,8 +28,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="runtime.yaml, followed as it changes")
     settings = parser.add_argument_group("settings")
+    texts = meanings() if asked_for_help else {}
     for key in leaves():
-        settings.add_argument(flag_of(key), dest=key, metavar="VALUE", default=None)
+        described = texts.get(key, "").replace("%", "%%")
+        settings.add_argument(flag_of(key), dest=key, metavar="VALUE", default=None, help=described)
     return parser
 
 
@@ -41,7 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
     from pillion.server.sources import load_settings  # noqa: PLC0415 - as above
 
     configure(LogSettings())
-    options = vars(_parser().parse_args(arguments))
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = _parser(asked_for_help=bool({"-h", "--help"} & set(given)))
+    options = vars(parser.parse_args(given))
     config: Path | None = options.pop("config")
     try:
         file = None if config is None else read_runtime_file(config)

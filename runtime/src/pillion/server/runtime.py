@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pillion.dataplane.call import ModelState
@@ -16,6 +17,7 @@ from pillion.server.failures import ExitCode, StartError
 from pillion.server.life import Phase, readiness
 from pillion.server.listener import HttpListener
 from pillion.server.ports import bind
+from pillion.server.settings import ControlSettings
 from pillion.server.tls import TlsConfig
 from pillion.server.tls_reload import TlsKeeper
 from pillion.transport.drain import DrainState
@@ -139,10 +141,7 @@ class Runtime:
         if self._tls_config is not None:
             self._tls = TlsKeeper(self._tls_config, self._metrics, interval=settings.tls.poll_seconds)
         await self._plane.start()
-        if settings.control.socket:
-            self._control = ControlSocket(settings.control.socket, self.drain)
-            await self._control.open()
-            self._stack.callback(self._control.close)
+        await self._open_control(settings.control.socket)
         grpc.close()
         grpc_port = await self._start_grpc()
         await self._http.open(http, None if self._tls is None else self._tls.context)
@@ -251,6 +250,16 @@ class Runtime:
             _log.warning("stopped; %d requests were cut", cut, extra={"seconds": seconds, "cut": cut})
         else:
             _log.info("stopped", extra={"seconds": seconds})
+
+    async def _open_control(self, path: str) -> None:
+        if not path:
+            return
+        if path == ControlSettings().socket and not Path(path).parent.exists():
+            _log.info("no control socket: %s is not there, so no preStop hook can ask for a drain", Path(path).parent)
+            return
+        self._control = ControlSocket(path, self.drain)
+        await self._control.open()
+        self._stack.callback(self._control.close)
 
     async def _start_grpc(self) -> int:
         settings = self._settings.grpc

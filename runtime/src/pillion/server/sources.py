@@ -7,6 +7,7 @@ flag, the variable or the file that a value was taken from.
 from __future__ import annotations
 
 import difflib
+import itertools
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,7 @@ from pillion.server.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Layered", "flag_of", "leaves", "load_settings", "shown", "variable_of"]
+__all__ = ["Layered", "flag_of", "leaves", "load_settings", "meanings", "shown", "variable_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +57,31 @@ def leaves(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]
             yield from leaves(field.annotation, f"{prefix}{name}.")
         else:
             yield prefix + name
+
+
+def meanings() -> dict[str, str]:
+    """What each setting means, by dotted key: the docstring below its field. Reads the source, so only help asks."""
+    import ast  # noqa: PLC0415 - only help pays for it
+    import inspect  # noqa: PLC0415 - as above
+
+    from pillion.server import settings  # noqa: PLC0415 - as above
+
+    texts: dict[tuple[str, str], str] = {}
+    for block in ast.parse(inspect.getsource(settings)).body:
+        if not isinstance(block, ast.ClassDef):
+            continue
+        for field, below in itertools.pairwise(block.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+                texts[block.name, field.target.id] = inspect.cleandoc(ast.literal_eval(below.value))
+    return dict(_described(Settings, "", texts))
+
+
+def _described(model: type[BaseModel], prefix: str, texts: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _described(field.annotation, f"{prefix}{name}.", texts)
+        else:
+            yield prefix + name, texts.get((model.__name__, name), "")
 
 
 def shown(key: str, value: object) -> str:
