@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ import pytest
 from e2e.cluster.node import backend, gotools
 from e2e.cluster.node.environment import without_proxies
 from e2e.cluster.node.failure import ClusterError
+from e2e.cluster.node.layout import Layout
+from e2e.cluster.node.paths import CLUSTER_SOURCE
 from e2e.cluster.node.record import NodeRecord
 
 if TYPE_CHECKING:
@@ -167,6 +170,18 @@ def test_a_node_leaves_nothing_behind_even_with_pods_running_and_its_neighbour_g
     assert not node.layout.home.exists()
     assert cluster.running
     assert "hello" in _shell(cluster, "curl", "--silent", "--fail", "--max-time", "5", f"http://web.{_NAMESPACE}/")
+
+
+def test_what_a_killed_start_has_left_is_removed_by_the_end_of_the_node() -> None:
+    record = Layout("selftest-killed", 0).record
+    start = [sys.executable, str(CLUSTER_SOURCE / "cluster.py"), "up", "--name=selftest-killed"]
+    with subprocess.Popen(start, stderr=subprocess.DEVNULL) as starting:
+        while not record.exists() and starting.poll() is None:  # the test's time limit is the deadline
+            time.sleep(0.01)
+        starting.kill()
+    assert record.exists()
+    backend.choose("selftest-killed").down()
+    assert not record.parent.exists()
 
 
 def test_the_end_of_a_node_that_is_not_there_is_no_error_and_its_use_is() -> None:

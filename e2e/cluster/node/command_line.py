@@ -79,9 +79,8 @@ def _down(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    cluster = backend.choose(options.name)
-    print(cluster.status())
-    return 0 if cluster.running else 1
+    print(backend.choose(options.name).status())
+    return 0
 
 
 def _env(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -27,7 +28,7 @@ def available() -> bool:
 
 
 class Kind:
-    """A cluster of kind with the same version of Kubernetes and the same images as our own node."""
+    """A cluster of kind with the same images as our own node."""
 
     def __init__(self, name: str) -> None:
         """Refer to the cluster called `name`, which may not be there yet."""
@@ -54,11 +55,13 @@ class Kind:
         if self.running:
             return
         self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
-        version = gotools.version(gotools.GROUPS["kubernetes"])
+        # kind's own default fits its release; not every version of Kubernetes has an image.
+        chosen = os.environ.get("E2E_KIND_IMAGE")
         _run(
-            "kind", "create", "cluster", f"--name={self._cluster}", f"--image=kindest/node:{version}",
+            "kind", "create", "cluster", f"--name={self._cluster}",
             f"--kubeconfig={self.kubeconfig}", f"--wait={_READY_WITHIN}",
             *(["--retain"] if keep_failed else []),
+            *([f"--image={chosen}"] if chosen else []),
         )  # fmt: skip  # one command line
         self.load("metrics-server")
         manifest = paths.CLUSTER_SOURCE / "manifests" / "metrics-server.yaml"
@@ -113,7 +116,7 @@ class Kind:
         return tag
 
     def enter(self, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-        """Return the command that runs `argv` in the network of kind's node, by its container's process."""
+        """Return the command that runs `argv` in the network of kind's node; it needs root, and has no cluster DNS."""
         container = f"{self._cluster}-control-plane"
         state = json.loads(_run("docker", "inspect", container))[0]["State"]
         command = ["nsenter", f"--target={state['Pid']}", "--net", "--", *argv]

@@ -49,7 +49,7 @@ def exists(layout: Layout) -> bool:
     """Whether the host's end of the link is there, and is this node's."""
     try:
         return (_INTERFACES / layout.interface / "ifalias").read_text().strip() == str(layout.home)
-    except FileNotFoundError:
+    except OSError:  # it is not there, or goes while it is read
         return False
 
 
