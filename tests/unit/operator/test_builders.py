@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import base64
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from pillion.resources import InferenceService, ServingRuntimeSpec
+from pillion.resources import InferenceService, ModelStorageSpec, ServingRuntimeSpec
 from pillion_operator.builders.builtin import builtin_runtimes
 from pillion_operator.builders.credentials import SecretSummary, StorageCredentials, credentials_from
 from pillion_operator.builders.predictor import plan
 from pillion_operator.builders.selection import Candidate
+from pillion_operator.builders.storage_config import StorageEntry, credentials_of_entry, entries_of
 from pillion_operator.state.settings import RenderSettings
 
 if TYPE_CHECKING:
@@ -354,3 +357,59 @@ def test_a_google_key_is_mounted_as_a_file() -> None:
 
 def test_the_same_manifest_gives_the_same_plan() -> None:
     assert planned(minReplicas=2, **SKLEARN) == planned(minReplicas=2, **SKLEARN)
+
+
+STORE = {"type": "s3", "bucket": "models", "access_key_id": "id", "secret_access_key": "hidden"}
+
+
+def entries(**values: Any) -> tuple[StorageEntry, ...]:
+    return entries_of({key: base64.b64encode(json.dumps(value).encode()).decode() for key, value in values.items()})
+
+
+def stored_model(**storage: Any) -> dict[str, Any]:
+    return {"sklearn": {"storage": storage}}
+
+
+def test_an_entry_of_storage_config_gives_the_uri_and_goes_to_the_pod_by_reference() -> None:
+    spec = ModelStorageSpec(key="store", path="/iris/1", parameters={"bucket": "other"})
+    credentials = credentials_of_entry(entries(store=STORE), spec)
+
+    desired = planned(credentials=credentials, **stored_model(key="store", path="iris/1"))
+
+    assert ["--uri", "s3://other/iris/1"] == storage_args(desired)[:2]
+    assert "s3://other/iris/1" == runtime_file(desired)["models"][0]["uri"]
+    variable = pod(desired)["initContainers"][0]["env"][0]
+    assert {"name": "storage-config", "key": "store"} == variable["valueFrom"]["secretKeyRef"]
+    assert "hidden" not in json.dumps([c.manifest for c in desired.children])
+
+
+@pytest.mark.parametrize(
+    ("found", "storage"),
+    [
+        ("s3://models/a", ModelStorageSpec(path="a", parameters={"type": "s3"})),
+        ("s3://fallback/a", ModelStorageSpec(path="a")),
+    ],
+)
+def test_without_a_key_the_type_names_the_entry_then_default(found: str, storage: ModelStorageSpec) -> None:
+    known = entries(s3=STORE, default=STORE | {"bucket": "fallback"})
+
+    assert found == credentials_of_entry(known, storage).uri
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        ("no entry 'store'", {}),
+        ("its keys are other", {"other": STORE}),
+        ("names no bucket", {"store": {"type": "s3"}}),
+        ("'hdfs' is not one of", {"store": {"type": "hdfs", "bucket": "b"}}),
+    ],
+)
+def test_an_entry_that_cannot_be_used_is_a_problem(said: str, known: dict[str, Any]) -> None:
+    credentials = credentials_of_entry(entries(**known), ModelStorageSpec(key="store"))
+
+    desired = planned(credentials=credentials, **stored_model(key="store"))
+
+    assert desired.problem is not None
+    assert "StorageConfigInvalid" == desired.problem.reason
+    assert said in desired.problem.text

@@ -62,7 +62,7 @@ def _models(context: BuildContext) -> tuple[DesiredModel, ...]:
             format=model.model_format.name,
             format_version=model.model_format.version,
             # As it may be shown: the runtime reports it at /status.
-            uri=str(check_uri(model.storage_uri)) if model.storage_uri else "",
+            uri=str(check_uri(context.storage_uri)) if context.storage_uri else "",
             digest=model_digest(context),
             allow_pickle=bool(model.allow_pickle),
             execution=ExecutionSettings(

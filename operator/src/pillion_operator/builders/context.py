@@ -67,6 +67,11 @@ class BuildContext:
         return predictor_name(self.name)
 
     @property
+    def storage_uri(self) -> str:
+        """Where the model's files are, empty where the model brings no place."""
+        return "" if self.model is None else self.model.storage_uri or self.credentials.uri
+
+    @property
     def ours(self) -> bool:
         """Whether the serving container is Pillion's runtime, which reads runtime.yaml and knows how to drain."""
         return self.container.get("name") == RUNTIME_CONTAINER

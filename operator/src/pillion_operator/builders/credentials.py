@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pillion.resources.base import JsonObject
+    from pillion_operator.state.plan import Problem
 
 __all__ = ["SecretSummary", "StorageCredentials", "credentials_from"]
 
@@ -58,11 +59,18 @@ class SecretSummary:
 
 @dataclass(frozen=True, slots=True)
 class StorageCredentials:
-    """Environment, volumes and mounts for the init container."""
+    """Environment, volumes and mounts for the init container.
+
+    Attributes:
+        uri: where the files are, where an entry of the Secret `storage-config` says it and not the manifest.
+        problem: why such an entry cannot be used.
+    """
 
     env: tuple[JsonObject, ...] = ()
     volumes: tuple[JsonObject, ...] = ()
     mounts: tuple[JsonObject, ...] = ()
+    uri: str = ""
+    problem: Problem | None = None
 
 
 def credentials_from(secrets: Sequence[SecretSummary]) -> StorageCredentials:

@@ -106,15 +106,8 @@ def _context(
         serving = next((c for c in own if c.get("name") in SERVING_CONTAINERS), own[0])
         rest = tuple(container for container in own if container is not serving)
         return BuildContext(service_, uid, serving, None, credentials, settings, sidecars=rest), None
-    if not model.storage_uri and model.storage is not None:
-        raise PlanError(
-            Problem(
-                Reason.UNSUPPORTED_STORAGE,
-                "model.storage (an entry of the Secret storage-config) is not honoured in this version",
-                "spec.predictor",
-                transient=False,
-            )
-        )
+    if credentials.problem is not None:
+        raise PlanError(credentials.problem)
     chosen, choice = select_runtime(model, candidates)
     runtime = chosen.spec.to_api()
     template = chosen.spec.serving_container
@@ -172,7 +165,7 @@ def _gaps(context: BuildContext) -> tuple[Note, ...]:
     """Return what is set and has no effect, as far as only the builders can tell."""
     found: list[str] = []
     predictor = context.predictor
-    if context.model is not None and context.model.storage is not None:
+    if context.model is not None and context.model.storage is not None and context.model.storage_uri:
         found.append("the model's storage (an entry of the Secret storage-config) beside its storageUri")
     if predictor.metrics is not None and predictor.metrics.on_data_port:
         found.append("spec.predictor.metrics.onDataPort (scrape the admin port)")

@@ -58,9 +58,9 @@ def check_uri(text: str) -> StorageUri:
 
 def model_digest(context: BuildContext) -> str:
     """Return the digest that the files must have, empty where none is given."""
-    if context.model is None or context.model.storage_uri is None:
+    if context.model is None or not context.storage_uri:
         return ""
-    return context.model.digest or check_uri(context.model.storage_uri).digest or ""
+    return context.model.digest or check_uri(context.storage_uri).digest or ""
 
 
 def storage_parts(context: BuildContext) -> StorageParts | None:
@@ -69,9 +69,9 @@ def storage_parts(context: BuildContext) -> StorageParts | None:
     Raises:
         PlanError: the URI cannot be served from a cluster.
     """
-    if context.model is None or not context.model.storage_uri:
+    if not context.storage_uri:
         return None
-    uri = check_uri(context.model.storage_uri)
+    uri = check_uri(context.storage_uri)
     shown, source = _source(uri)
     arguments = ["--uri", shown, "--dest", MODELS_PATH]
     if source is not None:

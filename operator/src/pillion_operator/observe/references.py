@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING, Final
 from pillion.storage.errors import StorageError
 from pillion.storage.uri import parse_uri
 from pillion_operator.builders.credentials import SecretSummary, StorageCredentials, credentials_from
+from pillion_operator.builders.storage_config import (
+    STORAGE_CONFIG_SECRET,
+    StorageEntry,
+    credentials_of_entry,
+    entries_of,
+)
 from pillion_operator.observe.certificates import authority_facts, server_facts
 from pillion_operator.observe.remembered import Remembered
 from pillion_operator.state.kinds import CONFIG_MAP, PERSISTENT_VOLUME_CLAIM, SECRET, SERVICE_ACCOUNT
-from pillion_operator.state.manifest import Key, annotations_of, object_at, objects_at, text_at
+from pillion_operator.state.manifest import Key, annotations_of, object_at, objects_at, text_at, texts_at
 from pillion_operator.state.plan import Problem
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pillion.resources import InferenceService
+    from pillion.resources import InferenceService, ModelStorageSpec
     from pillion_operator.client.kubernetes import KubernetesClient
     from pillion_operator.state.observed import CertificateFacts
 
@@ -55,6 +61,7 @@ class ReferenceReader:
         self._facts: Remembered[CertificateFacts] = Remembered(clock)
         self._accounts: Remembered[_Account] = Remembered(clock)
         self._there: Remembered[bool] = Remembered(clock)
+        self._entries: Remembered[tuple[StorageEntry, ...]] = Remembered(clock)
 
     async def read(self, service: InferenceService, *, healthy: bool) -> References:
         """Return what the manifest's references come to; sources are not looked at while everything runs."""
@@ -83,6 +90,9 @@ class ReferenceReader:
 
     async def _credentials(self, service: InferenceService) -> tuple[StorageCredentials, tuple[Problem, ...]]:
         predictor, namespace = service.spec.predictor, service.metadata.namespace or ""
+        model = predictor.serving_model
+        if model is not None and model.storage is not None and not model.storage_uri:
+            return await self._entry(namespace, model.storage), ()
         named = predictor.service_account_name or predictor.service_account
         if _scheme(service) not in _REMOTE and not named:
             return StorageCredentials(), ()
@@ -91,6 +101,15 @@ class ReferenceReader:
             text = f"ServiceAccount {named!r}, named in predictor.serviceAccountName, is not there"
             return StorageCredentials(), (Problem(Reason.SERVICE_ACCOUNT_NOT_FOUND, text, named),)
         return credentials_from(account.secrets), ()
+
+    async def _entry(self, namespace: str, storage: ModelStorageSpec) -> StorageCredentials:
+        key = Key(namespace, STORAGE_CONFIG_SECRET)
+        known = self._entries.get(key)
+        if known is None:
+            secret = await self._client.get(SECRET, key)
+            entries = () if secret is None else entries_of(texts_at(secret, "data"))
+            known = self._entries.put(key, entries, found=secret is not None)
+        return credentials_of_entry(known, storage)
 
     async def _account(self, key: Key) -> _Account:
         known = self._accounts.get(key)

@@ -24,6 +24,7 @@ from pillion.storage.digest import parse_digest
 from pillion.storage.errors import EXIT_CODES, Reason, StorageError
 from pillion.storage.fetching import fetch
 from pillion.storage.options import FetchOptions, settings
+from pillion.storage.storage_config import variables_of_config
 from pillion.storage.uri import SUPPORTED_SCHEMES, parse_uri
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] | Non
 def _run(given: argparse.Namespace, environment: Mapping[str, str]) -> int:
     termination_log = Path(given.termination_log)
     try:
+        variables = variables_of_config(environment)
+        if variables:
+            # obstore looks at the variables of the process itself.
+            os.environ.update(variables)
+            environment = {**environment, **variables}
         jobs = _jobs(given, environment)
         artifacts = asyncio.run(_fetch_all(jobs, environment))
     except StorageError as error:
