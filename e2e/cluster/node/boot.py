@@ -153,7 +153,7 @@ def _write_files(layout: Layout, programs: Mapping[str, Path]) -> None:
         "cni/10-bridge.conflist": configuration.cni(layout),
         "kubelet.json": configuration.kubelet(layout),
         "kube-proxy.json": configuration.kube_proxy(layout),
-        "kernel.json": json.dumps(kernel.settings()),
+        "kernel.json": json.dumps(_kernel_settings()),
         "boot.json": json.dumps(
             {
                 "hostname": layout.hostname,
@@ -164,6 +164,14 @@ def _write_files(layout: Layout, programs: Mapping[str, Path]) -> None:
     }
     for file_name, content in files.items():
         (home / file_name).write_text(content)
+
+
+def _kernel_settings() -> dict[str, str]:
+    """Return the settings as they were before the first of the nodes that run now."""
+    for other in all_nodes():
+        settings: dict[str, str] = json.loads((other.layout.home / "kernel.json").read_text())
+        return settings
+    return kernel.settings()
 
 
 def _write_kubeconfig(layout: Layout, file_name: str, user: Mapping[str, str]) -> None:
