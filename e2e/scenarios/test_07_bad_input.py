@@ -78,7 +78,7 @@ def test_a_missing_config_map_is_named_and_the_service_recovers_when_it_appears(
 def test_a_missing_bucket_is_said(bad: Stage, name: str) -> None:
     bad.apply(_stored(name, "s3://nowhere/iris/model.skops"))
 
-    assert "nowhere" in bad.wait_reason(name, "ObjectNotFound")["message"]
+    assert "nowhere" in bad.wait_reason(name, "BucketNotFound")["message"]
 
 
 def test_a_missing_key_is_said(bad: Stage, name: str) -> None:
