@@ -49,7 +49,7 @@ def steps(markdown: str) -> Iterator[Step]:
             inside = line.strip().startswith("```console") if not inside else False
         elif inside and line.startswith("$ "):
             begun, command = number, [line[2:]]
-        elif inside and line.startswith("> ") and command and not output:
+        elif inside and (line.startswith("> ") or line == ">") and command and not output:
             command.append(line[2:])
         elif inside and command:
             output.append(line)
