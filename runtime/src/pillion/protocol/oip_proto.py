@@ -17,7 +17,7 @@ from pillion.protocol.answer import output_form, refuse_shared_memory
 from pillion.protocol.limits import CodecLimits
 from pillion.protocol.proto_wire import append_bytes_field, cut_bytes_field
 from pillion.protocol.protos import open_inference_pb2 as pb
-from pillion.protocol.raw import RAW_ONLY, from_raw, to_raw
+from pillion.protocol.raw import RAW_ONLY, from_raw, plain_from_raw, to_raw
 from pillion.protocol.shape import element_count
 from pillion.protocol.tensor_list import too_many_tensors, unique_names
 from pillion.tensors import Datatype, Tensor, dtype_of
@@ -33,6 +33,7 @@ _CUT_FROM: Final = 64 * 1024
 """Messages of at least so many bytes have their tensors cut out instead of copied; below, parsing is quicker."""
 _RAW_INPUTS: Final = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 _RAW_OUTPUTS: Final = pb.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
+_Output = pb.ModelInferResponse.InferOutputTensor
 _DATATYPES: Final = {datatype.value: datatype for datatype in Datatype}
 _CONTENTS: Final = {
     Datatype.BOOL: "bool_contents",
@@ -108,16 +109,20 @@ def _inputs(document: pb.ModelInferRequest, raw: Sequence[bytes | memoryview], l
                 ErrorCode.INVALID_ARGUMENT, f"{field}: unknown datatype {body.datatype!r}", field=field, remedy=known
             )
         shape = list(body.shape)
-        count = element_count(shape, f"inputs[{index}].shape", limits.max_elements)
+        data = None
         if raw:
-            field = f"raw_input_contents[{index}]"
             if body.HasField("contents"):
                 problem = f"inputs[{index}].contents: not allowed together with raw_input_contents"
                 raise PillionError(ErrorCode.INVALID_ARGUMENT, problem, field=f"inputs[{index}].contents")
-            data = from_raw(raw[index], datatype, shape, count, field, limits.max_string_bytes)
-        else:
-            data = _typed(body.contents, datatype, shape, count, f"inputs[{index}].contents")
-        tensor = Tensor(body.name, datatype, data)
+            data = plain_from_raw(raw[index], datatype, shape, limits.max_elements)
+        if data is None:
+            count = element_count(shape, f"inputs[{index}].shape", limits.max_elements)
+            if raw:
+                field = f"raw_input_contents[{index}]"
+                data = from_raw(raw[index], datatype, shape, count, field, limits.max_string_bytes)
+            else:
+                data = _typed(body.contents, datatype, shape, count, f"inputs[{index}].contents")
+        tensor = Tensor(body.name, datatype, data, {})
         if body.parameters:
             tensor.parameters = _parameters(body.parameters)
             refuse_shared_memory(tensor.parameters, f"inputs[{index}].parameters")
@@ -155,20 +160,28 @@ def _typed(
 
 
 def encode_infer(response: InferResponse, *, raw: bool) -> bytes:
-    """The serialized ModelInferResponse; raw tensors are copied once, into it."""
-    document = pb.ModelInferResponse(model_name=response.model, model_version=response.version, id=response.id or "")
-    _set_parameters(document.parameters, response.parameters)
-    raw = raw or any(tensor.datatype in RAW_ONLY for tensor in response.outputs)
-    parts: list[memoryview] = []
-    for tensor in response.outputs:
-        output = document.outputs.add(name=tensor.name, datatype=tensor.datatype.value, shape=tensor.shape)
+    """The serialized ModelInferResponse; large raw tensors are copied once, into it."""
+    outputs = response.outputs
+    raw = raw or any(tensor.datatype in RAW_ONLY for tensor in outputs)
+    parts = [to_raw(tensor.data, tensor.datatype) for tensor in outputs] if raw else []
+    # Small tensors are quicker to hand to protobuf, which copies them twice, than to append ourselves.
+    small = sum(map(len, parts)) < _CUT_FROM
+    document = pb.ModelInferResponse(
+        model_name=response.model,
+        model_version=response.version,
+        id=response.id or "",
+        outputs=[_Output(name=t.name, datatype=t.datatype._value_, shape=t.data.shape) for t in outputs],
+        raw_output_contents=map(bytes, parts) if small else None,
+    )
+    if response.parameters:
+        _set_parameters(document.parameters, response.parameters)
+    for index, tensor in enumerate(outputs):
         if tensor.parameters:
-            _set_parameters(output.parameters, tensor.parameters)
-        if raw:
-            parts.append(to_raw(tensor.data, tensor.datatype))
-        else:
-            _fill(output.contents, tensor)
-    return append_bytes_field(document.SerializeToString(), _RAW_OUTPUTS, parts)
+            _set_parameters(document.outputs[index].parameters, tensor.parameters)
+        if not raw:
+            _fill(document.outputs[index].contents, tensor)
+    message: bytes = document.SerializeToString()
+    return message if small else append_bytes_field(message, _RAW_OUTPUTS, parts)
 
 
 def _fill(contents: pb.InferTensorContents, tensor: Tensor) -> None:

@@ -7,6 +7,7 @@ extension.
 
 from __future__ import annotations
 
+import math
 import struct
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -19,13 +20,35 @@ from pillion.tensors import Datatype, dtype_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["RAW_ONLY", "from_raw", "to_raw"]
+__all__ = ["RAW_ONLY", "from_raw", "plain_from_raw", "to_raw"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 RAW_ONLY: Final = frozenset({Datatype.FP16, Datatype.BF16})
 """Datatypes without a form in JSON and without a typed form in protobuf."""
 _LENGTH: Final = struct.Struct("<I")
+_PLAIN: Final[dict[Datatype, np.dtype[Any]]] = (
+    {datatype: dtype_of(datatype) for datatype in Datatype if datatype not in (Datatype.BOOL, Datatype.BYTES)}
+    if sys.byteorder == "little"
+    else {}
+)
 _LITTLE: Final = {datatype: dtype_of(datatype).newbyteorder("<") for datatype in Datatype}
+
+
+def plain_from_raw(
+    data: memoryview | bytes, datatype: Datatype, shape: Sequence[int], max_elements: int
+) -> Array | None:
+    """The tensor if it is numbers, whole, aligned and not empty; None leaves it, and its faults, to :func:`from_raw`.
+
+    What a small tensor costs: no names of fields are made, nothing is walked through.
+    """
+    dtype = _PLAIN.get(datatype)
+    if dtype is None or not shape:
+        return None
+    count = math.prod(shape)
+    if not 0 < count <= max_elements or min(shape) < 0 or len(data) != count * dtype.itemsize:
+        return None
+    array: Array = np.frombuffer(data, dtype)
+    return array.reshape(shape) if array.flags.aligned else None
 
 
 def from_raw(

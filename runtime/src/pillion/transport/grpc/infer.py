@@ -12,7 +12,7 @@ from pillion.errors import PillionError
 from pillion.protocol.oip_proto import decode_infer, encode_infer
 from pillion.protocol.proto_wire import append_bytes_field
 from pillion.protocol.protos import open_inference_pb2 as pb
-from pillion.transport.grpc.context import answered, call_of, request_id
+from pillion.transport.grpc.context import answered, call_of, given_request_id, new_request_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,7 +49,7 @@ class InferMethods:
         """One answer for each request, in order; a request that fails is answered ``error_message`` and the stream
         goes on. Requests are taken one at a time: who sends faster is slowed down by flow control.
         """
-        identity = request_id(context)
+        identity = given_request_id(context) or new_request_id()
         context.set_trailing_metadata((("x-request-id", identity),))
         async for message in messages:
             call = call_of(context, identity, self._options.clock)
