@@ -121,7 +121,7 @@ def test_a_runtime_knows_the_container_that_serves() -> None:
     assert "mlserver" == serving.image
 
 
-FOREIGN = ("kopf", "lightkube", "kubernetes", "grpc", "numpy", "fastapi", "uvicorn", "pillion.server")
+FOREIGN = ("kopf", "aiohttp", "kubernetes", "grpc", "numpy", "fastapi", "uvicorn", "pillion.server")
 
 
 PROGRAM = (
