@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class Comparison:
 
     def median(self, name: str, figure: str) -> float:
         """The median of one figure of one server."""
-        return statistics.median(asdict(measurement)[figure] for measurement in self.rounds[name])
+        figures: list[float] = [getattr(measurement, figure) for measurement in self.rounds[name]]
+        return statistics.median(figures)
 
 
 def compare(

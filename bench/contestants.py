@@ -96,7 +96,7 @@ def _pillion(scratch: Path, model: Path, output: str | None) -> tuple[Process, i
             }
         )
     )
-    command = [sys.executable, "-m", "pillion.server", "--config", config]
+    command: list[str | Path] = [sys.executable, "-m", "pillion.server", "--config", config]
     return Process("pillion", command, SERVER_CPU, scratch / "pillion.log"), http, grpc, rest_body("X", output)
 
 

@@ -46,7 +46,7 @@ def http_load(url: str, body: str, *, connections: int, seconds: int, scratch: P
     script.write_text(
         f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = {json.dumps(body)}\n'
     )
-    command = [
+    command: list[str | Path] = [
         "taskset",
         "-c",
         LOAD_CPU,
@@ -75,7 +75,7 @@ def http_load(url: str, body: str, *, connections: int, seconds: int, scratch: P
 
 def grpc_load(ghz: Path, address: str, proto: Path, request: Path, *, connections: int, seconds: int) -> Load:
     """Call ``ModelInfer`` with the serialised ``request`` over and over."""
-    command = [
+    command: list[str | Path | int] = [
         *("taskset", "-c", LOAD_CPU, ghz, "--insecure", "--proto", proto, "--call"),
         *("inference.GRPCInferenceService.ModelInfer", "--binary-file", request, "--format", "json"),
         *("--concurrency", connections, "--connections", min(connections, 4), "--duration", f"{seconds}s"),

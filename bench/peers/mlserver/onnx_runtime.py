@@ -8,7 +8,7 @@ from mlserver.codecs import NumpyCodec
 from mlserver.types import InferenceRequest, InferenceResponse
 
 
-class OnnxModel(MLModel):  # type: ignore[misc] - mlserver lives in an environment of its own, unseen by the type checker
+class OnnxModel(MLModel):
     """Loads one ONNX file and answers with its first output."""
 
     async def load(self) -> bool:
