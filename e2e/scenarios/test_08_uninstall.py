@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.harness import manifests, models
-from e2e.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from e2e.harness.release import Release
@@ -41,5 +40,3 @@ def test_uninstall_leaves_the_definitions_and_the_services_and_a_reinstall_takes
     stage.wait_ready("iris")
     stage.wait_rolled_out("iris")
     assert served <= {pod["metadata"]["uid"] for pod in stage.pods("iris")}, "the reinstall replaced running pods"
-    stage.delete("pisvc", "iris")
-    eventually(lambda: stage.children("iris"), lambda left: left == [], within=120, what="nothing is left", every=1)
