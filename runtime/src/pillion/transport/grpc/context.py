@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Context = ServicerContext[Any, Any]
 
-__all__ = ["answered", "call_of", "given_request_id", "new_request_id"]
+__all__ = ["answered", "call_of", "failure_of", "given_request_id", "new_request_id"]
 
 _log: Final = logging.getLogger("pillion.grpc")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
@@ -70,23 +70,36 @@ async def answered(
     given = given_request_id(context)
     identity = given or new_request_id()
     started = time.monotonic() if options.on_answer is not None else 0.0
-    failure: PillionError | None = None
     try:
         answer = await handle(identity)
-        if given is not None:
-            context.set_trailing_metadata((("x-request-id", given),))
-        return answer
-    except PillionError as error:
-        failure = error
-    except asyncio.CancelledError:
-        failure = PillionError(ErrorCode.CANCELLED, "The caller left")
-        raise
-    except Exception:  # noqa: BLE001  # the boundary: the client gets a status, the log gets the traceback
-        _log.exception("unexpected failure", extra={"request_id": identity})
-        failure = PillionError(ErrorCode.INTERNAL, _INTERNAL)
-    finally:
+    except (Exception, asyncio.CancelledError) as error:  # the boundary: every failure has a status
+        failure = failure_of(error, identity)
         if options.on_answer is not None:
-            status = "OK" if failure is None else GRPC_STATUS[failure.code].name
-            code = "" if failure is None else failure.code.value
-            options.on_answer(RpcRecord(identity, method, status, code, time.monotonic() - started))
-    return await context.abort(GRPC_STATUS[failure.code], str(failure), trailing_metadata(failure, identity))
+            _record(method, identity, failure, started, options)
+        if isinstance(error, asyncio.CancelledError):
+            raise
+        return await context.abort(GRPC_STATUS[failure.code], str(failure), trailing_metadata(failure, identity))
+    if given is not None:
+        context.set_trailing_metadata((("x-request-id", given),))
+    if options.on_answer is not None:
+        _record(method, identity, None, started, options)
+    return answer
+
+
+def failure_of(error: BaseException, identity: str) -> PillionError:
+    """What the caller is told of an exception; an unexpected one goes to the log with its traceback."""
+    if isinstance(error, PillionError):
+        return error
+    if isinstance(error, asyncio.CancelledError):
+        return PillionError(ErrorCode.CANCELLED, "The caller left")
+    _log.error("unexpected failure", exc_info=error, extra={"request_id": identity})
+    return PillionError(ErrorCode.INTERNAL, _INTERNAL)
+
+
+def _record(method: str, identity: str, failure: PillionError | None, started: float, options: GrpcOptions) -> None:
+    """Tell the access log, where there is one."""
+    if options.on_answer is None:
+        return
+    status = "OK" if failure is None else GRPC_STATUS[failure.code].name
+    code = "" if failure is None else failure.code.value
+    options.on_answer(RpcRecord(identity, method, status, code, time.monotonic() - started))

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 
-from pillion.errors import PillionError
 from pillion.protocol.oip_proto import decode_infer, encode_infer
 from pillion.protocol.proto_wire import append_bytes_field
 from pillion.protocol.protos import open_inference_pb2 as pb
-from pillion.transport.grpc.context import answered, call_of, given_request_id, new_request_id
+from pillion.transport.grpc.context import answered, call_of, failure_of, given_request_id, new_request_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from grpc.aio import ServicerContext
 
-    from pillion.dataplane.call import Call, InferencePlane
+    from pillion.dataplane.call import InferencePlane
     from pillion.transport.grpc.options import GrpcOptions
 
     Context = ServicerContext[Any, Any]
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["InferMethods"]
 
 _INFER_RESPONSE: Final = pb.ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER
-_log: Final = logging.getLogger("pillion.grpc")
 
 
 class InferMethods:
@@ -41,7 +38,10 @@ class InferMethods:
         """One request, one answer. The client's cancelling ends the data plane's call."""
 
         async def handle(identity: str) -> bytes:
-            return await self._infer(message, call_of(context, identity, self._options.clock))
+            request, raw = decode_infer(message, self._options.codec)
+            response = await self._plane.infer(request, call_of(context, identity, self._options.clock))
+            response.id = request.id
+            return encode_infer(response, raw=raw)
 
         return await answered("ModelInfer", context, self._options, handle)
 
@@ -54,20 +54,14 @@ class InferMethods:
         async for message in messages:
             call = call_of(context, identity, self._options.clock)
             try:
-                answer = await self._infer(message, call)
-            except PillionError as error:
-                yield _failed(str(error), message)
-            except Exception:  # noqa: BLE001  # the boundary: one bad request must not end its neighbours' stream
-                _log.exception("unexpected failure", extra={"request_id": identity})
-                yield _failed("Internal error; the server's log has it under this call's request id", message)
+                request, raw = decode_infer(message, self._options.codec)
+                response = await self._plane.infer(request, call)
+                response.id = request.id
+                answer = encode_infer(response, raw=raw)
+            except Exception as error:  # noqa: BLE001  # the boundary: one bad request must not end its neighbours' stream
+                yield _failed(str(failure_of(error, identity)), message)
             else:
                 yield append_bytes_field(b"", _INFER_RESPONSE, [memoryview(answer)])
-
-    async def _infer(self, message: bytes, call: Call) -> bytes:
-        request, raw = decode_infer(message, self._options.codec)
-        response = await self._plane.infer(request, call)
-        response.id = request.id
-        return encode_infer(response, raw=raw)
 
 
 def _failed(sentence: str, message: bytes) -> bytes:
