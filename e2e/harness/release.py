@@ -34,10 +34,10 @@ class Release:
         """Whether Helm knows the release."""
         return self.target.helm.run("status", NAME, f"--namespace={NAMESPACE}", check=False).status == 0
 
-    def ensure(self) -> None:
-        """Install or upgrade to the checkout's chart and images."""
+    def ensure(self, *values: str) -> None:
+        """Install or upgrade to the checkout's chart and images, with further `--set=` options."""
         self._prepare()
-        self.target.helm("upgrade", "--install", *self._arguments())
+        self.target.helm("upgrade", "--install", *self._arguments(), *values)
 
     def install(self) -> float:
         """Install it and return the seconds until `--wait` came back."""

@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from e2e.harness import manifests, models
 from e2e.harness.bucket import ACCESS_KEY, SECRET_KEY, Bucket
-from e2e.harness.volume import NodeVolume
+from e2e.harness.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from e2e.harness.stage import Stage
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "iris"
 
 
 @pytest.mark.smoke
-def test_a_model_in_a_config_map_answers(stage: Stage) -> None:
-    stage.apply(manifests.config_map("iris", models.iris()))
-    stage.apply(manifests.inference_service("iris", "configmap://iris/model.skops"))
+def test_the_example_is_served_from_a_config_map_as_its_comments_say(stage: Stage, tmp_path: Path) -> None:
+    kubectl, scope = stage.target.kubectl, f"--namespace={stage.namespace}"
+    subprocess.run([sys.executable, EXAMPLE / "train.py", tmp_path], check=True, capture_output=True)
+    kubectl("create", "configmap", "iris", f"--from-file={tmp_path / 'iris.skops'}", scope)
 
-    stage.wait_ready("iris")
+    kubectl("apply", f"--filename={EXAMPLE}", scope)
 
+    kubectl("wait", "pisvc/iris", "--for=condition=Ready", "--timeout=120s", scope, timeout=130)
     assert stage.predict("iris")["data"] == [0]
 
 
-@pytest.fixture
-def volume(stage: Stage) -> Iterator[NodeVolume]:
-    """A volume on the node's disk, bound to the claim `models`."""
-    made = NodeVolume(stage.target, stage.namespace, "models")
-    made.create({"iris/model.skops": models.iris().content})
-    yield made
-    made.remove()
-
-
 @pytest.mark.smoke
-def test_a_model_on_a_volume_claim_answers(stage: Stage, volume: NodeVolume) -> None:
+def test_a_model_on_a_volume_claim_answers(stage: Stage) -> None:
+    Volume(stage, "models").write("iris/model.skops", models.iris().content)
     stage.apply(manifests.inference_service("iris", "pvc://models/iris"))
 
     stage.wait_ready("iris")
