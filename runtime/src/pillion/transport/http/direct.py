@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from pillion.transport.http.engine import HttpProtocol
+from pillion.transport.http.engine import IDLE, HttpProtocol
 
 if TYPE_CHECKING:
     import asyncio
@@ -65,6 +65,7 @@ class DirectHttpProtocol(HttpProtocol):
         self._held: list[bytes] | None = None
         self._begun: ASGI3Application | None = None
         self._spent = False
+        self._idle_since = 0.0
 
     def data_received(self, data: bytes) -> None:
         """As ever; a request that is not complete by then goes the ordinary way."""
@@ -72,6 +73,22 @@ class DirectHttpProtocol(HttpProtocol):
         super().data_received(data)
         if self._held is not None:
             self._release()
+
+    def on_message_begin(self) -> None:
+        """A request starts. What only the ordinary way needs is made when it is taken."""
+        self._begin_head()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+
+    def _ordinary(self) -> None:
+        """Start the application in a task, with the scope that it expects."""
+        self._unset_keepalive_if_required()
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        HttpToolsProtocol.on_message_begin(self)
+        self.url, self.headers, self.expect_100_continue = url, headers, expects
+        self.scope["headers"] = headers
+        super()._begin_request()
 
     def _begin_request(self) -> None:
         if (
@@ -86,7 +103,7 @@ class DirectHttpProtocol(HttpProtocol):
             or self.parser.get_http_version() != "1.1"
             or self.parser.should_upgrade()
         ):
-            super()._begin_request()
+            self._ordinary()
             return
         # One in each read: a client that pipelines hundreds must not keep the others waiting.
         self._spent = True
@@ -119,7 +136,7 @@ class DirectHttpProtocol(HttpProtocol):
     def _release(self) -> None:
         """Let the request that was held back go the ordinary way."""
         pieces, self._held = self._held or (), None
-        super()._begin_request()
+        self._ordinary()
         for piece in pieces:
             super().on_body(piece)
 
@@ -134,6 +151,25 @@ class DirectHttpProtocol(HttpProtocol):
             parts += (name, b": ", value, b"\r\n")
         parts += (answer.head, b"\r\n" if keep else b"connection: close\r\n\r\n", answer.body)
         self.transport.write(b"".join(parts))
+        self.server_state.total_requests += 1
         if not keep:
             self.transport.close()
-        self.on_response_complete()
+            return
+        # One timer for many requests, looked after when it fires: arming and cancelling one for each costs more.
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._await_idle(self._limits.keep_alive)
+
+    def _await_idle(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if it has been idle for all of its time."""
+        self.timeout_keep_alive_task = None
+        if self._phase != IDLE or self._busy():
+            return
+        left = self._idle_since + self._limits.keep_alive - self.loop.time()
+        if left > 0:
+            self._await_idle(left)
+        else:
+            super().timeout_keep_alive_handler()

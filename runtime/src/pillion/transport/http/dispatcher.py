@@ -43,6 +43,7 @@ _INTERNAL: Final = "Internal error; the server's log has it under this id"
 _UNREAD: Final = frozenset({ErrorCode.PAYLOAD_TOO_LARGE, ErrorCode.UNSUPPORTED_MEDIA_TYPE})
 """Refused before the body was read: the connection cannot be used again."""
 _KEPT_PATHS: Final = 1024
+_JSON_HEAD: Final = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
 
 
 class Dispatcher:
@@ -97,6 +98,8 @@ class Dispatcher:
         identity = request_id(fields) if b"x-request-id" in fields else new_request_id()
         try:
             outcome = self._inference.begin(target, body, identity)
+            if isinstance(outcome, bytes):
+                return DirectAnswer(200, _JSON_HEAD % (len(outcome), identity.encode()), outcome)
             if not isinstance(outcome, Answer):
                 return self._rest(outcome, target, identity)
             answer = outcome

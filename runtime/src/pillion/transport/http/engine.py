@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from pillion.transport.http.limits import HttpLimits
 
-__all__ = ["EngineState", "HttpProtocol"]
+__all__ = ["IDLE", "EngineState", "HttpProtocol"]
 
-_IDLE: Final = 0
+IDLE: Final = 0
 """Between requests."""
 _HEAD: Final = 1
 """Request line or headers are incomplete."""
@@ -80,7 +80,7 @@ class HttpProtocol(HttpToolsProtocol):
     def __init__(self, config: Config, state: EngineState, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(config, state, {}, loop)
         self._limits = state.limits
-        self._phase = _IDLE
+        self._phase = IDLE
         self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
@@ -146,7 +146,7 @@ class HttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self._refuse(self._refusal or refusals.malformed(_why(error, data)))
             return
-        if self._phase != _IDLE:
+        if self._phase != IDLE:
             self._incomplete(len(data))
 
     # --- clocks
@@ -173,7 +173,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _overdue(self, due: float) -> None:
         self._timer = None
-        if self._phase == _IDLE or self._since == 0.0 or self.transport.is_closing():
+        if self._phase == IDLE or self._since == 0.0 or self.transport.is_closing():
             return
         limits = self._limits
         if self._phase == _BODY and self.flow.read_paused:
@@ -194,11 +194,15 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request starts; only now is the connection no longer idle."""
         self._unset_keepalive_if_required()
+        self._begin_head()
+        super().on_message_begin()
+
+    def _begin_head(self) -> None:
+        """Set the counters of a request to nothing."""
         self._phase = _HEAD
         self._since = 0.0
         self._head_bytes = self._pending_bytes = self._body_bytes = self._hosts = self._content_length = 0
         self._chunked = False
-        super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a field, count its bytes."""
@@ -259,13 +263,13 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _mark_idle(self) -> None:
         """No request is being received."""
-        self._phase = _IDLE
+        self._phase = IDLE
         self._since = 0.0
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or close when draining and nothing was pipelined."""
         super().on_response_complete()
-        if self._phase != _IDLE and not self.pipeline:
+        if self._phase != IDLE and not self.pipeline:
             # The next request has begun already: it is not idle time that runs.
             self._unset_keepalive_if_required()
 
@@ -300,7 +304,7 @@ class HttpProtocol(HttpToolsProtocol):
                 return
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self._phase = _IDLE
+        self._phase = IDLE
         self.transport.write(refusals.answer(refusal))
         if refusal.limit == "connections":
             self.transport.close()

@@ -75,10 +75,11 @@ class InferHandler:
         request, form = self._decode(body, target.model, target.version, json_bytes)
         return _encode(await self._run(request, Call(_REST, request_id, deadline), receive), request, form)
 
-    def begin(self, target: Target, body: bytes, request_id: str) -> Answer | Begun:
+    def begin(self, target: Target, body: bytes, request_id: str) -> bytes | Answer | Begun:
         """A request of the Open Inference Protocol without rare headers, answered now or begun.
 
-        The data plane's coroutine is driven by hand up to its first wait; small models answer before that.
+        The data plane's coroutine is driven by hand up to its first wait; small models answer before that. Bytes are
+        the JSON document of an answer that has nothing else to it.
 
         Raises:
             PillionError: for the dispatcher to answer.
@@ -88,7 +89,10 @@ class InferHandler:
         try:
             waiting = running.send(None)
         except StopIteration as finished:
-            return _encode(finished.value, request, form)
+            response: InferResponse = finished.value
+            response.id = request.id
+            document, parts = encode_answer(response, form)
+            return _raw(document, parts) if parts else document
 
         async def rest(receive: Receive) -> Answer:
             response = await finish_watched(running, waiting, receive, self._options.disconnect_grace)
@@ -137,7 +141,9 @@ class InferHandler:
 def _encode(response: InferResponse, request: InferRequest, form: AnswerForm) -> Answer:
     response.id = request.id
     document, parts = encode_answer(response, form)
-    if not parts:
-        return Answer(document)
+    return _raw(document, parts) if parts else Answer(document)
+
+
+def _raw(document: bytes, parts: list[memoryview]) -> Answer:
     extra = ((b"inference-header-content-length", b"%d" % len(document)),)
     return Answer(document, content_type=b"application/octet-stream", headers=extra, parts=parts)
