@@ -66,6 +66,8 @@ def output_form(
             binary[name] = _flag(parameters["binary_data"], f"{field}.binary_data")
         if parameters.get("content_type") == "base64":
             base64.add(name)
+    if not default and not binary and not base64:
+        return JSON_ANSWER
     return AnswerForm(binary_default=default, binary=binary or None, base64=frozenset(base64))
 
 

@@ -68,8 +68,13 @@ class OipJsonDecoder:
         inputs = self._plain_inputs(document) if tail is None else None
         if inputs is None:
             inputs = self._inputs(document, tail)
-        if document.outputs is None and document.parameters is None:
+        outputs = document.outputs
+        if document.parameters is not None:
+            return self._with_options(document, inputs, model, version)
+        if outputs is None:
             return InferRequest(model, inputs, version, document.id, (), {}), JSON_ANSWER
+        if len(outputs) == 1 and outputs[0].parameters is None:
+            return InferRequest(model, inputs, version, document.id, (outputs[0].name,), {}), JSON_ANSWER
         return self._with_options(document, inputs, model, version)
 
     def _plain_inputs(self, document: InferBody) -> list[Tensor] | None:
