@@ -61,8 +61,8 @@ def http_load(url: str, body: str, *, connections: int, seconds: int, scratch: P
     ]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     totals = re.search(r"(\d+) requests in ([\d.]+)(s|m),", text)
-    p50 = re.search(r"50%\s+(\S+)", text)
-    p99 = re.search(r"99%\s+(\S+)", text)
+    p50 = re.search(r"^\s+50%\s+(\S+)$", text, re.MULTILINE)
+    p99 = re.search(r"^\s+99%\s+(\S+)$", text, re.MULTILINE)
     if totals is None or p50 is None or p99 is None:
         raise ValueError(f"cannot read what wrk printed:\n{text}")
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
