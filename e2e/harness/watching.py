@@ -76,10 +76,11 @@ class Watch:
                 return round(at - broken, 3)
 
     def _follow(self) -> None:
-        # The client ends a stopped watch by closing its connection, which its own reader takes for a failure.
+        # The client ends a stopped watch by closing its connection, which its own reader takes for a failure; cut in
+        # the middle of a line, it hands an event of None to itself.
         try:
             self._read()
-        except urllib3.exceptions.ProtocolError:
+        except (urllib3.exceptions.ProtocolError, TypeError):
             if not self._ended.is_set():
                 raise
 
