@@ -345,6 +345,31 @@ async def test_stopping_lets_calls_in_progress_end_in_their_grace() -> None:
     await stopping.channel.close()
 
 
+async def test_stops_that_meet_end_the_server_once() -> None:
+    # grpc.aio itself dies of a segmentation fault here: a stop whose grace runs out finds the server freed by another.
+    async with asyncio.timeout(DEADLINE):
+        for _ in range(50):
+            stopping = await start(SmallPlane())
+            await stopping.infer(request())
+            stop = stopping.server.stop
+            await asyncio.gather(stop(DEADLINE), stop(0), stop(0.001), stop(0))
+            await stop(0)
+            await stopping.channel.close()
+
+
+async def test_a_second_stop_cuts_short_the_grace_of_the_first() -> None:
+    stopping = await start(SmallPlane())
+    slow = asyncio.ensure_future(stopping.infer(request("slow")))
+    async with asyncio.timeout(DEADLINE):
+        await stopping.plane.entered.wait()
+        ended = asyncio.create_task(stopping.server.stop(10 * DEADLINE))
+        await stopping.server.stop(0)
+        await ended
+        with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
+            await slow
+    await stopping.channel.close()
+
+
 async def test_each_call_is_recorded_with_its_status() -> None:
     records: list[RpcRecord] = []
     recorded = await start(SmallPlane(), options=GrpcOptions(on_answer=records.append))

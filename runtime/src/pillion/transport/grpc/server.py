@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["INFERENCE_SERVICE", "GrpcServer"]
 
 INFERENCE_SERVICE: Final = open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+_NO_END: Final = 1e9
+"""Seconds. grpc.aio frees its server when a stop is through, and a stop whose grace has just run out then ends the
+calls of a server that is gone: the process dies. So no stop of ours ever runs out of grace; the time is kept here."""
 
 
 class GrpcServer:
@@ -41,6 +45,8 @@ class GrpcServer:
         self._options = options or GrpcOptions()
         self._health = Health(plane, INFERENCE_SERVICE, self._options.health_poll)
         self._server: grpc.aio.Server | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._cutting: asyncio.Task[None] | None = None
 
     async def start(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Listen on ``host:port`` (port 0: any free one) and answer; gives the port.
@@ -75,8 +81,17 @@ class GrpcServer:
         """Take no new calls; those in progress get ``grace`` seconds, then they are cancelled. Asked again, the shorter
         time counts.
         """
-        if self._server is not None:
-            await self._server.stop(grace)
+        server = self._server
+        if server is None:
+            return
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(server.stop(_NO_END))
+        await asyncio.wait({self._stopping}, timeout=grace)
+        if not self._stopping.done():
+            # With None grpc ends the calls before it waits for anything, while the server is surely still there.
+            if self._cutting is None:
+                self._cutting = asyncio.create_task(server.stop(None))
+            await asyncio.wait({self._stopping, self._cutting})
 
     def _inference(self) -> grpc.GenericRpcHandler:
         infer = InferMethods(self._plane, self._options)
