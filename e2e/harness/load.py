@@ -80,6 +80,8 @@ class Load:
             printed = json.loads(text.splitlines()[-1])
         except (IndexError, ValueError) as error:
             raise AssertionError(f"the load generator printed no result: {text[-2000:]}") from error
+        # The next run in this namespace may have the same name.
+        self._kubectl("delete", "pod", self._name, f"--namespace={self._namespace}")
         return Result(
             requests=printed["requests"],
             failed=printed["failed"],

@@ -11,11 +11,16 @@ from e2e.harness import manifests, models
 from e2e.harness.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from e2e.harness.load import Load
+    from e2e.harness.release import Release
     from e2e.harness.report import Report
     from e2e.harness.stage import Stage
 
 _RATE = 200
+#: How often each pod is deleted.
+_ROUNDS = 4
 #: Each protocol by itself in the long run; in the short one both share the rate and the wait for pods.
 _LOADS = [
     pytest.param(("http", "grpc"), 3000, marks=pytest.mark.smoke, id="both-3000"),
@@ -24,90 +29,115 @@ _LOADS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def iris(new_stage: Callable[[str], Stage], release: Release) -> Stage:
+    """A namespace where `iris` is Ready with two replicas and TLS; each scenario goes on where the last one ended."""
+    stage = new_stage("rollout")
+    stage.issue("iris", "iris-tls")
+    stage.apply(*(manifests.config_map(f"iris-{shift}", models.iris(shift=shift)) for shift in (0, 10)))
+    stage.apply(manifests.inference_service("iris", "configmap://iris-0/model.skops", tls="iris-tls", minReplicas=2))
+    stage.wait_ready("iris")
+    stage.wait_rolled_out("iris")
+    # The client's pod is there before anything is measured.
+    assert stage.predict("iris", scheme="https")["data"] == [0]
+    return stage
+
+
 @pytest.mark.parametrize(("protocols", "requests"), _LOADS)
 def test_an_image_change_rolls_without_a_failed_request(
-    stage: Stage, report: Report, protocols: tuple[str, ...], requests: int
+    iris: Stage, report: Report, protocols: tuple[str, ...], requests: int
 ) -> None:
-    _serve(stage)
-    newer = stage.target.image("runtime", "e2e-next")
-    loads = _start(stage, protocols)
-    before = {pod["metadata"]["uid"] for pod in stage.pods("iris")}
+    newer = _other_image(iris)
+    loads = _start(iris, protocols)
+    before = {pod["metadata"]["uid"] for pod in iris.pods("iris")}
 
     start = time.monotonic()
-    stage.patch("pisvc", "iris", {"spec": {"predictor": {"model": {"image": newer}}}})
+    iris.patch("pisvc", "iris", {"spec": {"predictor": {"model": {"image": newer}}}})
     eventually(
-        lambda: {pod["metadata"]["uid"] for pod in stage.pods("iris")},
+        lambda: {pod["metadata"]["uid"] for pod in iris.pods("iris")},
         lambda uids: not uids & before and len(uids) == 2,
         within=180,
         what="both pods were replaced",
         every=1,
     )
-    stage.wait_rolled_out("iris", old_gone=True)
+    iris.wait_rolled_out("iris", old_gone=True)
     rolled = time.monotonic() - start
     _finish(loads, report, "rollout-image", requests, seconds_to_roll=round(rolled, 1))
 
-    assert {newer} == {pod["spec"]["containers"][0]["image"] for pod in stage.pods("iris")}
+    assert {newer} == {pod["spec"]["containers"][0]["image"] for pod in iris.pods("iris")}
 
 
 @pytest.mark.parametrize(("protocols", "requests"), _LOADS)
 def test_a_model_change_rolls_without_a_failed_request_and_the_new_model_answers(
-    stage: Stage, report: Report, protocols: tuple[str, ...], requests: int
+    iris: Stage, report: Report, protocols: tuple[str, ...], requests: int
 ) -> None:
-    _serve(stage)
-    stage.apply(manifests.config_map("iris-next", models.iris(shift=10)))
-    loads = _start(stage, protocols)
+    newer = 10 - iris.predict("iris", scheme="https")["data"][0]
+    loads = _start(iris, protocols)
 
     start = time.monotonic()
-    stage.patch(
-        "pisvc", "iris", {"spec": {"predictor": {"model": {"storageUri": "configmap://iris-next/model.skops"}}}}
+    iris.patch(
+        "pisvc", "iris", {"spec": {"predictor": {"model": {"storageUri": f"configmap://iris-{newer}/model.skops"}}}}
     )
     eventually(
-        lambda: stage.predict("iris", scheme="https")["data"],
-        lambda data: data == [10],
+        lambda: iris.predict("iris", scheme="https")["data"],
+        lambda data: data == [newer],
         within=180,
         what="the new model answers",
         every=1,
     )
-    stage.wait_rolled_out("iris", old_gone=True)
+    iris.wait_rolled_out("iris", old_gone=True)
     rolled = time.monotonic() - start
     _finish(loads, report, "rollout-model", requests, seconds_to_roll=round(rolled, 1))
 
-    assert stage.predict("iris", scheme="https")["data"] == [10]
+    assert iris.predict("iris", scheme="https")["data"] == [newer]
 
 
 @pytest.mark.parametrize(("protocols", "requests"), _LOADS[1:])
 def test_every_pod_deleted_by_hand_loses_no_request(
-    stage: Stage, report: Report, protocols: tuple[str, ...], requests: int
+    iris: Stage, report: Report, protocols: tuple[str, ...], requests: int
 ) -> None:
-    _serve(stage)
-    loads = _start(stage, protocols)
+    loads = _start(iris, protocols)
 
-    for pod in stage.pods("iris"):
-        stage.delete("pod", pod["metadata"]["name"], "--wait=false")
-        stage.wait_rolled_out("iris")
-    _finish(loads, report, "pods-deleted", requests)
+    deleted: set[str] = set()
+    for _ in range(_ROUNDS):
+        for name in _ready(iris):
+            iris.delete("pod", name, "--wait=false")
+            deleted.add(name)
+            eventually(
+                lambda: _ready(iris),
+                lambda names: len(names) == 2 and not deleted & set(names),
+                within=90,
+                what="another pod has taken the deleted one's place",
+            )
+    _finish(loads, report, "pods-deleted", requests, pods_deleted=len(deleted))
+
+    assert len(deleted) == 2 * _ROUNDS
 
 
 @pytest.mark.full
-def test_a_pod_that_ends_at_once_loses_requests_so_the_count_can_fail(stage: Stage) -> None:
-    _serve(stage)
-    load = stage.load("load", "http", "iris", tls=True, rate=_RATE)
+def test_a_pod_that_ends_at_once_loses_requests_so_the_count_can_fail(iris: Stage) -> None:
+    load = iris.load("load", "http", "iris", tls=True, rate=_RATE)
 
-    for pod in stage.pods("iris"):
-        stage.delete("pod", pod["metadata"]["name"], "--grace-period=0", "--force", "--wait=false")
+    for pod in iris.pods("iris"):
+        iris.delete("pod", pod["metadata"]["name"], "--grace-period=0", "--force", "--wait=false")
     result = load.finish(least=3000, within=60)
 
     assert result.failed > 0
 
 
-def _serve(stage: Stage) -> None:
-    stage.issue("iris", "iris-tls")
-    stage.apply(manifests.config_map("iris", models.iris()))
-    stage.apply(manifests.inference_service("iris", "configmap://iris/model.skops", tls="iris-tls", minReplicas=2))
-    stage.wait_ready("iris")
-    stage.wait_rolled_out("iris")
-    # The client's pod is there before anything is measured.
-    assert stage.predict("iris", scheme="https")["data"] == [0]
+def _ready(stage: Stage) -> list[str]:
+    return [
+        pod["metadata"]["name"]
+        for pod in stage.pods("iris")
+        if any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+    ]
+
+
+def _other_image(stage: Stage) -> str:
+    """The same content under the name that the pods do not use now."""
+    used = stage.pods("iris")[0]["spec"]["containers"][0]["image"]
+    first, second = stage.target.image("runtime"), stage.target.image("runtime", "e2e-next")
+    return second if used == first else first
 
 
 def _start(stage: Stage, protocols: tuple[str, ...]) -> dict[str, Load]:
