@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pillion.dataplane.call import InferResponse, ModelMetadata, ModelState, ModelStatus
+from pillion.dataplane.call import InferResponse, ModelMetadata, ModelState, ModelStatus, WireProtocol
 from pillion.errors import ErrorCode, PillionError
 from pillion.tensors import Datatype, Tensor, TensorSpec
 
@@ -46,6 +46,7 @@ class SmallPlane:
         self.release = asyncio.Event()
         self.is_ready = True
         self.failure: Exception | None = None
+        self.refusals: list[tuple[ErrorCode, WireProtocol, str]] = []
         self.loaded: list[str] = []
         self.unloaded: list[str] = []
 
@@ -75,6 +76,9 @@ class SmallPlane:
                     self.cancelled += 1
                     raise
         return [Tensor(tensor.name, tensor.datatype, tensor.data) for tensor in request.inputs]
+
+    def refused(self, error: PillionError, protocol: WireProtocol, model: str, version: str | None = None) -> None:
+        self.refusals.append((error.code, protocol, model))
 
     def ready(self) -> bool:
         return self.is_ready

@@ -10,6 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from pillion.dataplane.call import WireProtocol
 from pillion.errors import ErrorCode, PillionError
 from pillion.protocol.protos import open_inference_pb2 as pb
 from pillion.transport.grpc.errors import GRPC_STATUS
@@ -381,3 +382,11 @@ async def test_each_call_is_recorded_with_its_status() -> None:
     ]
     await recorded.channel.close()
     await recorded.server.stop(0)
+
+
+async def test_a_message_that_cannot_be_used_is_counted_under_its_model(running: Running) -> None:
+    wrong = request()
+    wrong.inputs[0].datatype = "FP99"
+    with pytest.raises(grpc.aio.AioRpcError):
+        await running.infer(wrong)
+    assert [(ErrorCode.INVALID_ARGUMENT, WireProtocol.GRPC, "double")] == running.plane.refusals

@@ -7,6 +7,7 @@ import httpx
 import numpy as np
 import pytest
 
+from pillion.dataplane.call import WireProtocol
 from pillion.errors import ErrorCode, PillionError
 from pillion.transport.drain import DrainState
 from pillion.transport.http.dispatcher import Dispatcher
@@ -372,3 +373,31 @@ async def test_a_mounted_dispatcher_answers_below_its_root(plane: SmallPlane) ->
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         answer = await client.post(f"/models{INFER}", json=ROW)
     assert 200 == answer.status_code
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "content_type", "expected"),
+    [
+        (INFER, b"{", "application/json", (ErrorCode.INVALID_ARGUMENT, WireProtocol.REST, "double")),
+        (INFER, b"{}", "text/csv", (ErrorCode.UNSUPPORTED_MEDIA_TYPE, WireProtocol.REST, "double")),
+        (INFER, b" " * 2048, "application/json", (ErrorCode.PAYLOAD_TOO_LARGE, WireProtocol.REST, "double")),
+        (
+            "/v1/models/double:predict",
+            b"[]",
+            "application/json",
+            (ErrorCode.INVALID_ARGUMENT, WireProtocol.V1, "double"),
+        ),
+        ("/v1/models/none:predict", b"{}", "application/json", (ErrorCode.UNKNOWN_MODEL, WireProtocol.V1, "none")),
+    ],
+)
+async def test_what_never_reaches_the_data_plane_is_counted_there_all_the_same(
+    plane: SmallPlane, path: str, body: bytes, content_type: str, expected: tuple[ErrorCode, WireProtocol, str]
+) -> None:
+    async with client_of(plane, max_body_bytes=1024) as client:
+        await client.post(path, content=body, headers={"content-type": content_type})
+    assert [expected] == plane.refusals
+
+
+async def test_what_the_data_plane_refuses_is_not_counted_twice(plane: SmallPlane, client: httpx.AsyncClient) -> None:
+    assert 404 == (await client.post("/v2/models/none/infer", json=ROW)).status_code
+    assert [] == plane.refusals

@@ -17,6 +17,7 @@ from pillion.model import Libraries, ModelMetadata, ModelState, ModelStatus
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pillion.errors import PillionError
     from pillion.tensors import Tensor
 
 __all__ = [
@@ -95,6 +96,10 @@ class InferencePlane(Protocol):
         Raises:
             PillionError: with the code that says why (see :class:`~pillion.errors.ErrorCode`).
         """
+        ...
+
+    def refused(self, error: PillionError, protocol: WireProtocol, model: str, version: str | None = None) -> None:
+        """Count a request for ``model`` that a transport could not hand over: unreadable, too large, no input."""
         ...
 
     def ready(self) -> bool:

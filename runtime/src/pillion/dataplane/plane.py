@@ -20,7 +20,7 @@ from pillion.model import ModelState
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pillion.dataplane.call import Call, InferRequest, InferResponse
+    from pillion.dataplane.call import Call, InferRequest, InferResponse, WireProtocol
     from pillion.metrics import RuntimeMetrics
     from pillion.model import ModelStatus
     from pillion.repository.repository import ModelRepository
@@ -87,6 +87,14 @@ class DataPlane:
             if self._idle is not None and self._in_flight == 0:
                 self._idle.set()
             lane.metrics.request(call.protocol, code, self._clock() - arrived)
+
+    def refused(self, error: PillionError, protocol: WireProtocol, model: str, version: str | None = None) -> None:
+        """See :meth:`pillion.dataplane.call.InferencePlane.refused`."""
+        lane = self._lanes.get((model, version))
+        if lane is None:  # a name made up by a client must not become a series
+            self._metrics.refused(protocol, error.code.value)
+        else:
+            self._metrics.refused(protocol, error.code.value, lane.served.desired.name, lane.served.desired.version)
 
     def ready(self) -> bool:
         """See :meth:`pillion.dataplane.call.InferencePlane.ready`."""

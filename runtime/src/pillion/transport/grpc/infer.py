@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 
+from pillion.dataplane.call import WireProtocol
+from pillion.errors import PillionError
 from pillion.protocol.oip_proto import decode_infer, encode_infer
 from pillion.protocol.proto_wire import append_bytes_field
 from pillion.protocol.protos import open_inference_pb2 as pb
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from grpc.aio import ServicerContext
 
-    from pillion.dataplane.call import InferencePlane
+    from pillion.dataplane.call import InferencePlane, InferRequest
     from pillion.transport.grpc.options import GrpcOptions
 
     Context = ServicerContext[Any, Any]
@@ -38,7 +40,7 @@ class InferMethods:
         """One request, one answer. The client's cancelling ends the data plane's call."""
 
         async def handle(identity: str) -> bytes:
-            request, raw = decode_infer(message, self._options.codec)
+            request, raw = self._decode(message)
             response = await self._plane.infer(request, call_of(context, identity, self._options.clock))
             response.id = request.id
             return encode_infer(response, raw=raw)
@@ -54,7 +56,7 @@ class InferMethods:
         async for message in messages:
             call = call_of(context, identity, self._options.clock)
             try:
-                request, raw = decode_infer(message, self._options.codec)
+                request, raw = self._decode(message)
                 response = await self._plane.infer(request, call)
                 response.id = request.id
                 answer = encode_infer(response, raw=raw)
@@ -62,6 +64,21 @@ class InferMethods:
                 yield _failed(str(failure_of(error, identity)), message)
             else:
                 yield append_bytes_field(b"", _INFER_RESPONSE, [memoryview(answer)])
+
+    def _decode(self, message: bytes) -> tuple[InferRequest, bool]:
+        try:
+            return decode_infer(message, self._options.codec)
+        except PillionError as error:
+            self._plane.refused(error, WireProtocol.GRPC, *_addressed(message))
+            raise
+
+
+def _addressed(message: bytes) -> tuple[str, str | None]:
+    """Model and version that an unusable request is for; no name where not even that can be read."""
+    with contextlib.suppress(DecodeError):
+        request = pb.ModelInferRequest.FromString(message)
+        return request.model_name, request.model_version or None
+    return "", None
 
 
 def _failed(sentence: str, message: bytes) -> bytes:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
     from pillion.dataplane.call import InferencePlane, InferRequest, InferResponse
+    from pillion.model import ModelMetadata
     from pillion.protocol.answer import AnswerForm
     from pillion.transport.http.options import DispatchOptions
     from pillion.transport.http.routes import Target
@@ -59,20 +60,24 @@ class InferHandler:
             ClientDisconnected: nobody is there to answer.
         """
         deadline = json_bytes = None
-        if not RARE_HEADERS.isdisjoint(headers):
-            deadline, json_bytes = self._rare(headers)
-        media = headers.get(b"content-type")
-        if media not in ACCEPTED_MEDIA:
-            check_content_type(media)
-        body: bytes | memoryview
-        message = await receive()
-        if message.get("more_body") or "body" not in message:
-            body = await read_body(receive, message, headers, self._limit, json_bytes or 0)
-        else:
-            body = message["body"]
-            if len(body) > self._limit:
-                raise too_large(self._limit)
-        request, form = self._decode(body, target.model, target.version, json_bytes)
+        try:
+            if not RARE_HEADERS.isdisjoint(headers):
+                deadline, json_bytes = self._rare(headers)
+            media = headers.get(b"content-type")
+            if media not in ACCEPTED_MEDIA:
+                check_content_type(media)
+            body: bytes | memoryview
+            message = await receive()
+            if message.get("more_body") or "body" not in message:
+                body = await read_body(receive, message, headers, self._limit, json_bytes or 0)
+            else:
+                body = message["body"]
+                if len(body) > self._limit:
+                    raise too_large(self._limit)
+            request, form = self._decode(body, target.model, target.version, json_bytes)
+        except PillionError as error:
+            self._plane.refused(error, _REST, target.model, target.version)
+            raise
         return _encode(await self._run(request, Call(_REST, request_id, deadline), receive), request, form)
 
     def begin(self, target: Target, body: bytes, request_id: str) -> bytes | Answer | Begun:
@@ -84,7 +89,11 @@ class InferHandler:
         Raises:
             PillionError: for the dispatcher to answer.
         """
-        request, form = self._decode(body, target.model, target.version)
+        try:
+            request, form = self._decode(body, target.model, target.version)
+        except PillionError as error:
+            self._plane.refused(error, _REST, target.model, target.version)
+            raise
         running = self._plane.infer(request, Call(_REST, request_id))
         try:
             waiting = running.send(None)
@@ -109,16 +118,22 @@ class InferHandler:
             PillionError: for the dispatcher to answer.
             ClientDisconnected: nobody is there to answer.
         """
-        deadline, _ = self._rare(headers)
-        check_content_type(headers.get(b"content-type"))
-        body = await read_body(receive, await receive(), headers, self._limit)
-        status = self._plane.status(target.model)
-        if status.metadata is None:
-            raise PillionError(
-                ErrorCode.NOT_READY, status.reason or f"Model {target.model!r} is {status.state.value.lower()}"
-            )
-        request = decode_v1(body, model=target.model, metadata=status.metadata, limits=self._options.codec)
+        try:
+            deadline, _ = self._rare(headers)
+            check_content_type(headers.get(b"content-type"))
+            body = await read_body(receive, await receive(), headers, self._limit)
+            metadata = self._metadata(target.model)
+            request = decode_v1(body, model=target.model, metadata=metadata, limits=self._options.codec)
+        except PillionError as error:
+            self._plane.refused(error, WireProtocol.V1, target.model)
+            raise
         return Answer(encode_v1(await self._run(request, Call(WireProtocol.V1, request_id, deadline), receive)))
+
+    def _metadata(self, model: str) -> ModelMetadata:
+        status = self._plane.status(model)
+        if status.metadata is None:
+            raise PillionError(ErrorCode.NOT_READY, status.reason or f"Model {model!r} is {status.state.value.lower()}")
+        return status.metadata
 
     def _rare(self, headers: Mapping[bytes, bytes]) -> tuple[float | None, int | None]:
         """The deadline, and the bytes of JSON in front of raw tensors."""
