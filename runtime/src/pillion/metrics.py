@@ -8,20 +8,17 @@ them into Prometheus families when somebody scrapes.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Final
-
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import Metric
 
     from pillion.dataplane.call import WireProtocol
     from pillion.model import ModelStatus
 
-__all__ = ["OK", "Distribution", "LaneGauges", "ModelMetrics", "RuntimeMetrics"]
+__all__ = ["OK", "Collectors", "Distribution", "LaneGauges", "ModelMetrics", "Registry", "RuntimeMetrics"]
 
 OK: Final = "ok"
 """The ``code`` label of a request that was answered; the others are the values of ``ErrorCode``."""
@@ -30,7 +27,34 @@ _SECONDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
 _BOUNDS: Final = (*(str(bound) for bound in _SECONDS), "+Inf")
-_STATES: Final = ("LOADING", "READY", "UNLOADING", "UNAVAILABLE")
+
+
+class Registry(Protocol):
+    """Where collectors are registered: :class:`Collectors`, or prometheus_client's ``CollectorRegistry``."""
+
+    def register(self, collector: Any) -> None:  # noqa: ANN401 - whatever has a method `collect`
+        """Take a collector's families from now on."""
+        ...
+
+    def collect(self) -> Iterable[Metric]:
+        """All families of all collectors."""
+        ...
+
+
+class Collectors:
+    """A registry that checks no names: those of one runtime are all ours."""
+
+    def __init__(self) -> None:
+        self._collectors: list[Any] = []
+
+    def register(self, collector: Any) -> None:  # noqa: ANN401 - as in Registry
+        """Take a collector's families from now on."""
+        self._collectors.append(collector)
+
+    def collect(self) -> Iterator[Metric]:
+        """All families of all collectors, in the order they were registered."""
+        for collector in self._collectors:
+            yield from collector.collect()
 
 
 class Distribution:
@@ -95,7 +119,7 @@ class ModelMetrics:
 class RuntimeMetrics:
     """All metrics of one runtime, registered with ``registry``."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: Registry) -> None:
         self._models: dict[tuple[str, str], ModelMetrics] = {}
         self._limits: dict[str, int] = {}
         self._statuses: Callable[[], Sequence[ModelStatus]] = tuple
@@ -136,75 +160,7 @@ class RuntimeMetrics:
 
     def collect(self) -> Iterator[Metric]:
         """All families, in the order they read best."""
+        from pillion import exposition  # noqa: PLC0415 - see the module's docstring
+
         models = [self._models[key] for key in sorted(self._models)]
-        yield from _requests(models)
-        yield from _phases(models)
-        yield from _gauges(models)
-        states = GaugeMetricFamily(
-            "pillion_model_state", "1 for the state that a model version is in", labels=("model", "version", "state")
-        )
-        for status in self._statuses():
-            for state in _STATES:
-                states.add_metric((status.name, status.version, state), float(state == status.state.value))
-        yield states
-        limits = CounterMetricFamily(
-            "pillion_limit_hits", "Requests and connections refused by a limit, by its setting", labels=("limit",)
-        )
-        for limit, count in sorted(self._limits.items()):
-            limits.add_metric((limit,), count)
-        yield limits
-
-
-def _requests(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
-    labels = ("model", "version", "protocol")
-    requests = CounterMetricFamily("pillion_requests", "Inference requests that have ended", labels=(*labels, "code"))
-    duration = HistogramMetricFamily(
-        "pillion_request_duration_seconds", "From arrival at the data plane to the answer", labels=labels
-    )
-    for entry in models:
-        for (protocol, code), count in sorted(entry.requests.items()):
-            requests.add_metric((entry.model, entry.version, protocol.value, code), count)
-        for protocol, distribution in sorted(entry.duration.items()):
-            duration.add_metric(
-                (entry.model, entry.version, protocol.value), distribution.buckets(), distribution.total
-            )
-    yield requests
-    yield duration
-
-
-def _phases(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
-    labels = ("model", "version")
-    queue = HistogramMetricFamily("pillion_queue_wait_seconds", "Time that queued requests waited", labels=labels)
-    inference = HistogramMetricFamily("pillion_inference_duration_seconds", "Time in the model's code", labels=labels)
-    load = GaugeMetricFamily("pillion_model_load_seconds", "Time the last load took, warm-up included", labels=labels)
-    for entry in models:
-        if not entry.model:
-            continue
-        key = (entry.model, entry.version)
-        queue.add_metric(key, entry.queue_wait.buckets(), entry.queue_wait.total)
-        inference.add_metric(key, entry.inference.buckets(), entry.inference.total)
-        if entry.load_seconds is not None:
-            load.add_metric(key, entry.load_seconds)
-    yield queue
-    yield inference
-    yield load
-
-
-def _gauges(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
-    labels = ("model", "version")
-    in_flight = GaugeMetricFamily("pillion_in_flight", "Requests running in the model now", labels=labels)
-    queued = GaugeMetricFamily("pillion_queue_length", "Requests waiting for the model now", labels=labels)
-    abandoned = GaugeMetricFamily(
-        "pillion_abandoned_calls", "Calls that run on although nobody waits for their result", labels=labels
-    )
-    for entry in models:
-        if not entry.model:
-            continue
-        key = (entry.model, entry.version)
-        lanes = list(entry.gauges)
-        in_flight.add_metric(key, sum(lane.in_flight() for lane in lanes))
-        queued.add_metric(key, sum(lane.queued() for lane in lanes))
-        abandoned.add_metric(key, sum(lane.abandoned() for lane in lanes))
-    yield in_flight
-    yield queued
-    yield abandoned
+        yield from exposition.runtime_families(models, self._statuses(), self._limits)

@@ -8,46 +8,52 @@ restarts the process when they change.
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from collections import Counter
+from typing import Annotated, Any, Final, Literal
 
+import msgspec
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
-from pydantic.alias_generators import to_camel
+from msgspec import Meta
 
 __all__ = ["API_VERSION", "DesiredModel", "ExecutionSettings", "RuntimeFile", "RuntimeFileError", "dump", "load"]
 
 API_VERSION: Final = "runtime.pillion.dev/v1"
+
+_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+Name = Annotated[str, Meta(min_length=1, max_length=253, pattern=_NAME)]
+Version = Annotated[str, Meta(min_length=1, max_length=128, pattern=_NAME)]
+Positive = Annotated[int, Meta(ge=1)]
 
 
 class RuntimeFileError(ValueError):
     """The file cannot be used; the text names file, field and remedy."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True)
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+    """A part of the file. Checked where it is read (:func:`load`) and where it is written (:func:`dump`)."""
 
 
-class ExecutionSettings(_Part):
+class ExecutionSettings(_Part, frozen=True, kw_only=True):
     """How a model's code is run."""
 
     executor: Literal["auto", "inline", "thread"] = "auto"
     """``inline`` runs on the event loop (only for models of some ten microseconds), ``thread`` in a pool; ``auto``
     decides by measuring at warm-up."""
-    threads: int | None = Field(default=None, ge=1, le=256)
+    threads: Annotated[int, Meta(ge=1, le=256)] | None = None
     """Threads of the pool; by default the CPU quota of the process."""
-    max_in_flight: int | None = Field(default=None, ge=1)
+    max_in_flight: Positive | None = None
     """Requests that run at the same time; more wait in the queue. By default the number of threads."""
-    max_queue: int | None = Field(default=None, ge=0)
+    max_queue: Annotated[int, Meta(ge=0)] | None = None
     """Requests that may wait; one more is answered "queue full". By default the server's setting."""
-    timeout_seconds: float | None = Field(default=None, gt=0)
+    timeout_seconds: Annotated[float, Meta(gt=0)] | None = None
     """Deadline of a request that brings none. By default the server's setting."""
 
 
-class DesiredModel(_Part):
+class DesiredModel(_Part, frozen=True, kw_only=True):
     """One model that should be served."""
 
-    name: str = Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    version: str = Field(default="1", min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Name
+    version: Version = "1"
     path: str
     """File or folder that holds the artifact, already in place on this machine."""
     format: str | None = None
@@ -60,34 +66,29 @@ class DesiredModel(_Part):
     allow_pickle: bool = False
     """Whether formats that can run code on loading are accepted for this model."""
     execution: ExecutionSettings = ExecutionSettings()
-    parameters: dict[str, JsonValue] = {}
-    """Passed to the backend."""
+    parameters: dict[str, Any] = {}
+    """Passed to the backend. Values as JSON has them."""
 
-    @field_validator("name", "version")
-    @classmethod
-    def _no_dots_only(cls, value: str) -> str:
-        if ".." in value:
-            raise ValueError("must not contain '..'")
-        return value
+    def __post_init__(self) -> None:
+        """Refuse names that would lead out of a folder."""
+        for field in ("name", "version"):
+            if ".." in getattr(self, field):
+                raise ValueError(f"{field} must not contain '..'")
 
 
-class RuntimeFile(_Part):
+class RuntimeFile(_Part, frozen=True, kw_only=True):
     """The whole file."""
 
     api_version: Literal["runtime.pillion.dev/v1"] = API_VERSION
-    settings: dict[str, JsonValue] = {}
+    settings: dict[str, Any] = {}
     models: tuple[DesiredModel, ...] = ()
 
-    @field_validator("models")
-    @classmethod
-    def _unique(cls, models: tuple[DesiredModel, ...]) -> tuple[DesiredModel, ...]:
-        seen: set[tuple[str, str]] = set()
-        for model in models:
-            key = (model.name, model.version)
-            if key in seen:
-                raise ValueError(f"model {model.name!r} version {model.version!r} is declared twice")
-            seen.add(key)
-        return models
+    def __post_init__(self) -> None:
+        """Refuse a version that is there twice."""
+        counted = Counter((model.name, model.version) for model in self.models)
+        for (name, version), count in counted.items():
+            if count > 1:
+                raise ValueError(f"model {name!r} version {version!r} is declared twice")
 
 
 def load(text: str, *, source: str) -> RuntimeFile:
@@ -100,17 +101,36 @@ def load(text: str, *, source: str) -> RuntimeFile:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RuntimeFileError(f"{source}: not valid YAML: {error}") from error
-    try:
-        return RuntimeFile.model_validate(document if document is not None else {})
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in issue['loc']) or 'document'}: {issue['msg']}" for issue in error.errors()
-        )
-        raise RuntimeFileError(f"{source}: {problems}") from error
+    return _checked(document if document is not None else {}, source)
 
 
 def dump(file: RuntimeFile) -> str:
-    """The file's text: stable order, absent values left out, so that equal content is equal text."""
-    return yaml.safe_dump(
-        file.model_dump(mode="json", by_alias=True, exclude_defaults=True) | {"apiVersion": API_VERSION}, sort_keys=True
-    )
+    """The file's text: stable order, absent values left out, so that equal content is equal text.
+
+    Raises:
+        RuntimeFileError: a value that :func:`load` would refuse.
+    """
+    document: dict[str, Any] = msgspec.to_builtins(file)
+    _checked(document, "runtime.yaml")
+    for model in document.get("models", []):
+        if not model.get("execution", True):
+            del model["execution"]
+    return yaml.safe_dump(document | {"apiVersion": API_VERSION}, sort_keys=True)
+
+
+def _checked(document: object, source: str) -> RuntimeFile:
+    try:
+        return msgspec.convert(document, RuntimeFile)
+    except msgspec.ValidationError as error:
+        raise RuntimeFileError(f"{source}: {_sentence(str(error))}") from error
+
+
+def _sentence(text: str) -> str:
+    """msgspec's message with the field in front, as ``models.0.path: missing``."""
+    problem, _, path = text.partition(" - at `$")
+    parts = path.rstrip("`").replace("[", ".").replace("]", "").strip(".").split(".")
+    for said, short in (("Object missing required field ", "missing"), ("Object contains unknown field ", "unknown")):
+        if problem.startswith(said):
+            parts.append(problem.removeprefix(said).strip("`"))
+            problem = short
+    return f"{'.'.join(part for part in parts if part) or 'document'}: {problem}"

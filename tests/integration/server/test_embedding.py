@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import httpx
+import msgspec
 import pytest
 
 from pillion.runtimefile import DesiredModel
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 def settings(**changes: object) -> Settings:
     sections: dict[str, object] = {name: {"host": "127.0.0.1", "port": 0} for name in ("http", "grpc", "admin")}
-    return Settings.model_validate(sections | {"control": {"socket": ""}} | changes)
+    return msgspec.convert(sections | {"control": {"socket": ""}} | changes, Settings)
 
 
 def test_it_serves_beside_the_program_and_stops_from_any_thread(iris: IrisModels) -> None:
@@ -71,6 +72,7 @@ def test_a_tls_config_replaces_the_settings_on_http(tmp_path: Path) -> None:
 
 HOST = """
 import os, signal, sys, threading
+import msgspec
 from pillion.server import Server
 from pillion.server.settings import Settings
 
@@ -81,7 +83,7 @@ def host_handler(number, frame):
         raise SystemExit(7)
 signal.signal(signal.SIGTERM, host_handler)
 sections = {name: {"host": "127.0.0.1", "port": 0} for name in ("http", "grpc", "admin")}
-server = Server(Settings.model_validate(sections | {"control": {"socket": ""}}))
+server = Server(msgspec.convert(sections | {"control": {"socket": ""}}, Settings))
 def kill_once_started():
     while True:
         try:

@@ -173,3 +173,24 @@ def test_management_on_the_data_port_is_off_and_names_its_setting(asked: ServerP
     answer = httpx.post(asked.url("/v2/repository/models/iris/unload"))
     assert 403 == answer.status_code
     assert "management.enabled" in answer.json()["error"]
+
+
+def test_a_request_that_cannot_be_read_is_counted_with_its_model_and_a_made_up_model_without(
+    asked: ServerProcess,
+) -> None:
+    before = _refused(asked, "iris", "1")
+    for path in ("/v2/models/iris/infer", "/v2/models/made-up/infer"):
+        assert (
+            400 == httpx.post(asked.url(path), content=b"{", headers={"content-type": "application/json"}).status_code
+        )
+    assert before + 1 == _refused(asked, "iris", "1")
+    assert 1 == _refused(asked, "", "")
+    assert "made-up" not in asked.admin("/metrics").text
+
+
+def _refused(server: ServerProcess, model: str, version: str) -> float:
+    labels = f'code="invalid_argument",model="{model}",protocol="rest",version="{version}"'
+    try:
+        return server.metric(f"pillion_requests_total{{{labels}}}")
+    except AssertionError:
+        return 0.0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
@@ -19,7 +20,7 @@ from pillion.errors import ErrorCode, PillionError
 from pillion.metrics import RuntimeMetrics
 from pillion.repository.repository import ModelRepository
 from pillion.repository.served import RepositorySettings
-from pillion.runtimefile import DesiredModel
+from pillion.runtimefile import DesiredModel, ExecutionSettings
 from pillion.tensors import Datatype, Tensor
 from tests import gated
 from tests.models import iris_rows
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from tests.models import IrisModels
 
-THREAD = {"executor": "thread", "threads": 2}
+THREAD = ExecutionSettings(executor="thread", threads=2)
 
 
 @dataclass
@@ -90,7 +91,9 @@ async def make() -> AsyncIterator[Callable[..., Bench]]:
 async def with_gated(bench: Bench, folder: Path, name: str, **execution: Any) -> gated.Gate:
     """Serve one gated model of that name."""
     path = gated.save(folder, name)
-    model = DesiredModel(name=name, path=str(path), allow_pickle=True, execution=THREAD | execution)
+    model = DesiredModel(
+        name=name, path=str(path), allow_pickle=True, execution=msgspec.structs.replace(THREAD, **execution)
+    )
     await bench.plane.apply([model])
     assert bench.plane.status(name).state is ModelState.READY, bench.plane.status(name).reason
     return bench.gate(name)
@@ -117,7 +120,7 @@ async def test_real_models_answer_on_every_executor(
     make: Callable[..., Bench], iris: IrisModels, executor: str
 ) -> None:
     bench = make()
-    execution = {"executor": executor}
+    execution = ExecutionSettings(executor=executor)  # type: ignore[arg-type]  # parametrized with its choices
     await bench.plane.apply(
         [
             DesiredModel(name="sk", path=str(iris.skops), execution=execution),
@@ -136,7 +139,9 @@ async def test_a_quick_model_with_a_free_slot_answers_without_suspending(
     make: Callable[..., Bench], iris: IrisModels
 ) -> None:
     bench = make()
-    await bench.plane.apply([DesiredModel(name="m", path=str(iris.onnx), execution={"executor": "inline"})])
+    await bench.plane.apply(
+        [DesiredModel(name="m", path=str(iris.onnx), execution=ExecutionSettings(executor="inline"))]
+    )
     request = InferRequest("m", [iris_rows("X", Datatype.FP32)])
     coroutine = bench.plane.infer(request, Call(WireProtocol.GRPC, "r"))
     with pytest.raises(StopIteration):

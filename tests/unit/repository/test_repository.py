@@ -16,7 +16,7 @@ from pillion.execution.placement import Placement
 from pillion.execution.thread import ThreadExecutor
 from pillion.repository.repository import ModelRepository
 from pillion.repository.served import RepositorySettings, Served
-from pillion.runtimefile import DesiredModel
+from pillion.runtimefile import DesiredModel, ExecutionSettings
 from tests import gated
 from tests.waiting import until
 
@@ -250,7 +250,7 @@ async def test_a_model_that_refuses_zeros_is_served_all_the_same(
 async def test_the_executor_is_the_one_asked_for(
     repository: ModelRepository, iris: IrisModels, asked: str, expected: type
 ) -> None:
-    await repository.apply([desired(iris.onnx, execution={"executor": asked})])
+    await repository.apply([desired(iris.onnx, execution=ExecutionSettings(executor=asked))])  # type: ignore[arg-type]  # one of its choices
     assert isinstance(served(repository).executor, expected)
 
 

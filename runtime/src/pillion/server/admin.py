@@ -10,17 +10,15 @@ import datetime as dt
 import json
 from typing import TYPE_CHECKING, Protocol
 
-from prometheus_client.exposition import choose_encoder
-
 from pillion._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from prometheus_client import CollectorRegistry
     from starlette.types import Receive, Scope, Send
 
     from pillion.dataplane.call import ModelStatus
+    from pillion.metrics import Registry
 
 __all__ = ["AdminApp", "AdminView"]
 
@@ -56,7 +54,7 @@ class AdminView(Protocol):
 class AdminApp:
     """The ASGI application of the admin port."""
 
-    def __init__(self, view: AdminView, registry: CollectorRegistry) -> None:
+    def __init__(self, view: AdminView, registry: Registry) -> None:
         self._view = view
         self._registry = registry
 
@@ -85,6 +83,8 @@ class AdminApp:
         if method not in ("GET", "HEAD"):
             return _error(405, "the admin port is read-only: use GET")
         if path == "/metrics":
+            from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - only who scrapes needs it
+
             encode, media_type = choose_encoder(accept)
             return 200, media_type, encode(self._registry)
         if path == "/livez":

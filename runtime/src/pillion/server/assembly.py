@@ -23,8 +23,7 @@ from pillion.transport.http.options import DispatchOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prometheus_client import CollectorRegistry
-
+    from pillion.metrics import Registry
     from pillion.server.settings import Settings
     from pillion.transport.drain import DrainState
     from pillion.transport.grpc.options import RpcRecord
@@ -67,7 +66,7 @@ def codec_limits(settings: Settings) -> CodecLimits:
     )
 
 
-def build_plane(settings: Settings, registry: CollectorRegistry) -> DataPlane:
+def build_plane(settings: Settings, registry: Registry) -> DataPlane:
     """The data plane with an empty repository."""
     limits = settings.limits
     return DataPlane(

@@ -25,9 +25,8 @@ from pillion.transport.drain import DrainState
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from prometheus_client import CollectorRegistry
-
     from pillion.dataplane.call import ModelStatus
+    from pillion.metrics import Registry
     from pillion.runtimefile import DesiredModel
     from pillion.server.desired import DesiredModels
     from pillion.server.metrics import ServerMetrics
@@ -55,7 +54,7 @@ class Runtime:
         models: Sequence[DesiredModel],
         desired: DesiredModels | None,
         tls: TlsConfig | None,
-        registry: CollectorRegistry,
+        registry: Registry,
         metrics: ServerMetrics,
     ) -> None:
         self._settings = settings

@@ -9,8 +9,8 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 import uvloop
-from prometheus_client import CollectorRegistry
 
+from pillion.metrics import Collectors
 from pillion.server.desired import DesiredModels, read_runtime_file
 from pillion.server.metrics import ServerMetrics
 from pillion.server.runtime import Runtime
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from pillion.dataplane.call import ModelStatus
+    from pillion.metrics import Registry
     from pillion.runtimefile import DesiredModel
     from pillion.server.tls import TlsConfig
 
@@ -52,13 +53,13 @@ class Server:
         models: Sequence[DesiredModel] = (),
         config: Path | None = None,
         tls: TlsConfig | None = None,
-        registry: CollectorRegistry | None = None,
+        registry: Registry | None = None,
     ) -> None:
         self._settings = settings or Settings()
         self._models = models
         self._config = config
         self._tls = tls
-        self._registry = registry or CollectorRegistry()
+        self._registry = registry or Collectors()
         self._metrics = ServerMetrics(self._registry)
         self._runtime: Runtime | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -9,23 +9,22 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, ConfigDict, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+import msgspec
+from msgspec import Meta
 
-__all__ = ["Limits", "Settings"]
+__all__ = ["Limits", "Section", "Settings"]
 
-Port = Annotated[int, Ge(0), Le(65535)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
 """A TCP port; 0 lets the system choose."""
-Positive = Annotated[int, Gt(0)]
-Seconds = Annotated[float, Gt(0)]
+Positive = Annotated[int, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings that belong together. msgspec, not pydantic: a server that starts cold imports it six times quicker."""
 
 
-class HttpSettings(_Section):
+class HttpSettings(Section, frozen=True):
     """The HTTP(S) data port."""
 
     host: str = "0.0.0.0"  # noqa: S104 - the default of a container; `pillion serve` binds loopback
@@ -36,7 +35,7 @@ class HttpSettings(_Section):
     """Seconds an idle connection is kept; proxies idle for longer than the usual 5 s."""
 
 
-class GrpcSettings(_Section):
+class GrpcSettings(Section, frozen=True):
     """The gRPC data port."""
 
     host: str = "0.0.0.0"  # noqa: S104 - as above
@@ -47,7 +46,7 @@ class GrpcSettings(_Section):
     """Age at which a connection is asked to reconnect, so that clients leave a draining pod by themselves."""
 
 
-class AdminSettings(_Section):
+class AdminSettings(Section, frozen=True):
     """The admin port: metrics, probes and status, read-only."""
 
     host: str = "0.0.0.0"  # noqa: S104 - as above
@@ -56,7 +55,7 @@ class AdminSettings(_Section):
     """Port to listen on; 0 lets the system choose."""
 
 
-class ServerTls(_Section):
+class ServerTls(Section, frozen=True):
     """Our own certificate."""
 
     cert: str | None = None
@@ -65,14 +64,14 @@ class ServerTls(_Section):
     """Private key: a path, or PEM text that starts with -----BEGIN."""
 
 
-class ClientTls(_Section):
+class ClientTls(Section, frozen=True):
     """What clients must show."""
 
     cert: str | None = None
     """CA that signs client certificates (path or PEM); when set, clients must show one."""
 
 
-class TlsSettings(_Section):
+class TlsSettings(Section, frozen=True):
     """TLS of both data ports."""
 
     server: ServerTls = ServerTls()
@@ -82,26 +81,25 @@ class TlsSettings(_Section):
     poll_seconds: Seconds = 0.5
     """Seconds between looks at the files for a renewed certificate."""
 
-    @model_validator(mode="after")
-    def _complete(self) -> TlsSettings:
+    def __post_init__(self) -> None:
+        """Refuse half a pair."""
         if (self.server.cert is None) != (self.server.key is None):
             given, missing = ("cert", "key") if self.server.cert is not None else ("key", "cert")
             raise ValueError(f"tls.server.{given} is set and tls.server.{missing} is not: set both, or none")
         if self.client.cert is not None and self.server.cert is None:
             raise ValueError("tls.client.cert is set without tls.server.cert and tls.server.key: set them as well")
-        return self
 
 
-class DrainSettings(_Section):
+class DrainSettings(Section, frozen=True):
     """How the process stops."""
 
-    window_seconds: Annotated[float, Ge(0)] = 24.0
+    window_seconds: Annotated[float, Meta(ge=0)] = 24.0
     """How long the preStop hook lets clients move on before SIGTERM; at least 1.2 x grpc.max_connection_age_seconds."""
     grace_seconds: Seconds = 60.0
     """How long requests in progress may take after SIGTERM before they are cut."""
 
 
-class Limits(_Section):
+class Limits(Section, frozen=True):
     """Bounds that protect the process; each has a counter and an error that names it."""
 
     max_body_bytes: Positive = 64 * 1024 * 1024
@@ -128,7 +126,7 @@ class Limits(_Section):
     """Inputs of one request, and outputs it may ask for."""
     max_in_flight: Positive = 1024
     """Requests running or waiting in the whole process; one more is answered "queue full"."""
-    max_queue: Annotated[int, Ge(0)] = 128
+    max_queue: Annotated[int, Meta(ge=0)] = 128
     """Requests of one model that may wait; one more is answered "queue full"."""
     max_connections: Positive = 4096
     """HTTP connections open at a time."""
@@ -140,41 +138,33 @@ class Limits(_Section):
     """Deadline of a request that brings none; a request can only shorten it."""
 
 
-class ManagementSettings(_Section):
+class ManagementSettings(Section, frozen=True):
     """Changes through the data ports."""
 
     enabled: bool = False
     """Whether models may be loaded and unloaded through the data ports."""
 
 
-class LogSettings(_Section):
+class LogSettings(Section, frozen=True):
     """Logs on standard error."""
 
     format: Literal["auto", "json", "text"] = "auto"
     """json: one object a line; text: for people; auto: text on a terminal, else json."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is written."""
-    access: Annotated[float, Ge(0), Le(1)] = 0.0
+    access: Annotated[float, Meta(ge=0, le=1)] = 0.0
     """Share of requests that get a line of their own: 0 none, 1 all, 0.01 one in a hundred."""
 
 
-class ControlSettings(_Section):
+class ControlSettings(Section, frozen=True):
     """The unix socket through which preStop asks for the drain."""
 
     socket: str = "/run/pillion/control.sock"
     """Path of the socket; the file is readable by this user only. Empty: no control socket."""
 
 
-class Settings(BaseSettings):
+class Settings(Section, frozen=True):
     """The settings of the serving process."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="PILLION_",
-        env_nested_delimiter="__",
-        env_ignore_empty=True,
-        extra="forbid",
-        frozen=True,
-    )
 
     http: HttpSettings = HttpSettings()
     """The HTTP(S) data port."""
@@ -194,15 +184,3 @@ class Settings(BaseSettings):
     """Logs."""
     control: ControlSettings = ControlSettings()
     """The unix socket for the drain."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic-settings'
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is passed: the layers are merged, and remembered, in :mod:`pillion.server.sources`."""
-        return (init_settings,)

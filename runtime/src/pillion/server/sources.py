@@ -9,17 +9,22 @@ from __future__ import annotations
 import difflib
 import itertools
 import logging
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
-from pydantic import BaseModel, JsonValue, ValidationError
-from pydantic_settings import EnvSettingsSource, SettingsError
+import msgspec
 
+from pillion.server.environment import variable_of, variables
 from pillion.server.failures import ExitCode, StartError
-from pillion.server.settings import Settings
+from pillion.server.settings import Section, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from pydantic import JsonValue
+
+    Nested = dict[str, JsonValue]
 
 __all__ = ["Layered", "flag_of", "leaves", "load_settings", "meanings", "shown", "variable_of"]
 
@@ -28,8 +33,6 @@ _log = logging.getLogger(__name__)
 _KEEP_ALIVE: Final = "http.keep_alive_timeout"
 _KEEP_ALIVE_VARIABLE: Final = "PILLION_HTTP_KEEP_ALIVE_TIMEOUT_S"
 _KEEP_ALIVE_DEPRECATED: Final = "RAY_SERVE_HTTP_KEEP_ALIVE_TIMEOUT_S"
-
-Nested = dict[str, JsonValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +48,24 @@ def flag_of(key: str) -> str:
     return "--" + key.replace(".", "-").replace("_", "-")
 
 
-def variable_of(key: str) -> str:
-    """The environment variable of a dotted key: ``http.port`` is ``PILLION_HTTP__PORT``."""
-    return "PILLION_" + key.replace(".", "__").upper()
-
-
-def leaves(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
+def leaves(model: type[Section] = Settings, prefix: str = "") -> Iterator[str]:
     """Every dotted key, in the order of the model."""
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from leaves(field.annotation, f"{prefix}{name}.")
+    for field in msgspec.structs.fields(model):
+        if _is_section(field.type):
+            yield from leaves(field.type, f"{prefix}{field.name}.")
         else:
-            yield prefix + name
+            yield prefix + field.name
+
+
+def _sections(model: type[Section] = Settings, prefix: str = "") -> Iterator[str]:
+    for field in msgspec.structs.fields(model):
+        if _is_section(field.type):
+            yield prefix + field.name
+            yield from _sections(field.type, f"{prefix}{field.name}.")
+
+
+def _is_section(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
 
 
 def meanings() -> dict[str, str]:
@@ -76,12 +85,12 @@ def meanings() -> dict[str, str]:
     return dict(_described(Settings, "", texts))
 
 
-def _described(model: type[BaseModel], prefix: str, texts: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str]]:
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _described(field.annotation, f"{prefix}{name}.", texts)
+def _described(model: type[Section], prefix: str, texts: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str]]:
+    for field in msgspec.structs.fields(model):
+        if _is_section(field.type):
+            yield from _described(field.type, f"{prefix}{field.name}.", texts)
         else:
-            yield prefix + name, texts.get((model.__name__, name), "")
+            yield prefix + field.name, texts.get((model.__name__, field.name), "")
 
 
 def shown(key: str, value: object) -> str:
@@ -111,7 +120,8 @@ def load_settings(
     Raises:
         StartError: a value cannot be used; names its place and itself, unless it is a secret.
     """
-    from_environ = _environment(environ)
+    environ = os.environ if environ is None else environ
+    from_environ = variables(environ, frozenset(_sections()))
     layers = [
         (flag_of, _nested(flags or {})),
         (variable_of, from_environ),
@@ -122,33 +132,19 @@ def load_settings(
         merged = _merge(merged, values)
     origins = {key: next((name(key) for name, v in layers if _has(v, key)), "default") for key in _keys(merged)}
     _keep_alive_aliases(merged, origins, environ)
-    try:
-        settings = Settings.model_validate(merged)
-    except ValidationError as error:
-        raise StartError(ExitCode.USAGE, _sentence(error, origins)) from None  # the chain would show inline secrets
+    problems: list[str] = []
+    settings = _checked(Settings, merged, "", origins, problems)
+    if problems:
+        raise StartError(ExitCode.USAGE, "; ".join(problems))
     return Layered(settings, {key: origins.get(key, "default") for key in leaves()})
 
 
-def _environment(environ: Mapping[str, str] | None) -> Nested:
-    source = EnvSettingsSource(Settings)
-    if environ is not None:
-        source.env_vars = {name.lower(): value for name, value in environ.items() if value}
-    try:
-        values: Nested = source()
-    except SettingsError as error:
-        raise StartError(ExitCode.USAGE, f"environment: {error}: values of whole sections are JSON") from None
-    return values
-
-
-def _keep_alive_aliases(merged: Nested, origins: dict[str, str], environ: Mapping[str, str] | None) -> None:
+def _keep_alive_aliases(merged: Nested, origins: dict[str, str], environ: Mapping[str, str]) -> None:
     """Two older spellings of one variable, below its proper one and above the file."""
-    import os  # noqa: PLC0415 - only read where the caller gave no environment
-
-    variables = os.environ if environ is None else environ
     if origins.get(_KEEP_ALIVE, "").startswith(("--", "PILLION_")):
         return
     for name in (_KEEP_ALIVE_VARIABLE, _KEEP_ALIVE_DEPRECATED):
-        value = variables.get(name)
+        value = environ.get(name)
         if value:
             if name == _KEEP_ALIVE_DEPRECATED:
                 _log.warning("%s is deprecated: use %s", name, _KEEP_ALIVE_VARIABLE)
@@ -199,17 +195,45 @@ def _has(values: Nested, key: str) -> bool:
     return True
 
 
-def _sentence(error: ValidationError, origins: Mapping[str, str]) -> str:
-    problems = []
-    for issue in error.errors(include_url=False):
-        key = ".".join(str(part) for part in issue["loc"])
+def _checked(model: type[Any], values: Nested, prefix: str, origins: Mapping[str, str], problems: list[str]) -> Any:  # noqa: ANN401 - a section of whatever kind
+    """The section of those values. What is wrong with any is added to ``problems``; its default stands in for it."""
+    fields = {field.name: field for field in msgspec.structs.fields(model)}
+    taken: dict[str, object] = {}
+    for name, value in values.items():
+        key = prefix + name
         place = origins.get(key) or next((o for k, o in origins.items() if k.startswith(f"{key}.")), key)
-        if issue["type"] == "extra_forbidden":
+        field = fields.get(name)
+        if field is None:
             near = difflib.get_close_matches(key, list(leaves()), n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            problems.append(f"{place}: no such setting{hint}")
-        elif issue["type"] == "value_error":
-            problems.append(f"{place}: {issue['msg'].removeprefix('Value error, ')}")
+            problems.append(f"{place}: no such setting{f'; did you mean {near[0]}?' if near else ''}")
+        elif _is_section(field.type):
+            if isinstance(value, dict):
+                taken[name] = _checked(field.type, value, f"{key}.", origins, problems)
+            else:
+                problems.append(f"{place}: a section of settings, got {shown(key, value)!r}")
         else:
-            problems.append(f"{place}: {issue['msg'].lower()}, got {shown(key, issue['input'])!r}")
-    return "; ".join(problems)
+            try:
+                taken[name] = _converted(value, field.type)
+            except msgspec.ValidationError as error:
+                problems.append(f"{place}: {_expected(error, field.type)}, got {shown(key, value)!r}")
+    try:
+        return model(**taken)
+    except ValueError as error:
+        problems.append(f"{origins.get(prefix.rstrip('.'), prefix.rstrip('.'))}: {error}")
+        return model()
+
+
+def _converted(value: JsonValue, kind: Any) -> object:  # noqa: ANN401 - a field's type, with its bounds
+    """The value as what the field takes; numbers and booleans may come as text, as variables and flags bring them."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        if not isinstance(value, str):
+            raise
+        return msgspec.convert(value, kind, strict=False)
+
+
+def _expected(error: msgspec.ValidationError, kind: object) -> str:
+    if get_origin(kind) is Literal:
+        return f"expected one of {', '.join(repr(choice) for choice in get_args(kind))}"
+    return str(error).replace("`", "").lower()

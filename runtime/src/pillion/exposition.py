@@ -1,0 +1,106 @@
+"""Counted values as Prometheus families. Imported when somebody scrapes: see :mod:`pillion.metrics`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from prometheus_client.metrics_core import Metric
+
+    from pillion.metrics import ModelMetrics
+    from pillion.model import ModelStatus
+
+__all__ = ["counter", "gauge", "runtime_families"]
+
+_STATES: Final = ("LOADING", "READY", "UNLOADING", "UNAVAILABLE")
+
+
+def counter(name: str, text: str, label: str, counts: Mapping[str, int]) -> CounterMetricFamily:
+    """A counter with one label, by the label's value."""
+    family = CounterMetricFamily(name, text, labels=(label,))
+    for value, count in sorted(counts.items()):
+        family.add_metric((value,), count)
+    return family
+
+
+def gauge(name: str, text: str, value: float, **labels: str) -> GaugeMetricFamily:
+    """A gauge with one value."""
+    family = GaugeMetricFamily(name, text, labels=tuple(labels))
+    family.add_metric(tuple(labels.values()), value)
+    return family
+
+
+def runtime_families(
+    models: Sequence[ModelMetrics], statuses: Sequence[ModelStatus], limits: Mapping[str, int]
+) -> Iterator[Metric]:
+    """The families of requests and models, in the order they read best."""
+    yield from _requests(models)
+    yield from _phases(models)
+    yield from _gauges(models)
+    states = GaugeMetricFamily(
+        "pillion_model_state", "1 for the state that a model version is in", labels=("model", "version", "state")
+    )
+    for status in statuses:
+        for state in _STATES:
+            states.add_metric((status.name, status.version, state), float(state == status.state.value))
+    yield states
+    yield counter("pillion_limit_hits", "Requests and connections refused by a limit, by its setting", "limit", limits)
+
+
+def _requests(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
+    labels = ("model", "version", "protocol")
+    requests = CounterMetricFamily("pillion_requests", "Inference requests that have ended", labels=(*labels, "code"))
+    duration = HistogramMetricFamily(
+        "pillion_request_duration_seconds", "From arrival at the data plane to the answer", labels=labels
+    )
+    for entry in models:
+        for (protocol, code), count in sorted(entry.requests.items()):
+            requests.add_metric((entry.model, entry.version, protocol.value, code), count)
+        for protocol, distribution in sorted(entry.duration.items()):
+            duration.add_metric(
+                (entry.model, entry.version, protocol.value), distribution.buckets(), distribution.total
+            )
+    yield requests
+    yield duration
+
+
+def _phases(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
+    labels = ("model", "version")
+    queue = HistogramMetricFamily("pillion_queue_wait_seconds", "Time that queued requests waited", labels=labels)
+    inference = HistogramMetricFamily("pillion_inference_duration_seconds", "Time in the model's code", labels=labels)
+    load = GaugeMetricFamily("pillion_model_load_seconds", "Time the last load took, warm-up included", labels=labels)
+    for entry in models:
+        if not entry.model:
+            continue
+        key = (entry.model, entry.version)
+        queue.add_metric(key, entry.queue_wait.buckets(), entry.queue_wait.total)
+        inference.add_metric(key, entry.inference.buckets(), entry.inference.total)
+        if entry.load_seconds is not None:
+            load.add_metric(key, entry.load_seconds)
+    yield queue
+    yield inference
+    yield load
+
+
+def _gauges(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
+    labels = ("model", "version")
+    in_flight = GaugeMetricFamily("pillion_in_flight", "Requests running in the model now", labels=labels)
+    queued = GaugeMetricFamily("pillion_queue_length", "Requests waiting for the model now", labels=labels)
+    abandoned = GaugeMetricFamily(
+        "pillion_abandoned_calls", "Calls that run on although nobody waits for their result", labels=labels
+    )
+    for entry in models:
+        if not entry.model:
+            continue
+        key = (entry.model, entry.version)
+        lanes = list(entry.gauges)
+        in_flight.add_metric(key, sum(lane.in_flight() for lane in lanes))
+        queued.add_metric(key, sum(lane.queued() for lane in lanes))
+        abandoned.add_metric(key, sum(lane.abandoned() for lane in lanes))
+    yield in_flight
+    yield queued
+    yield abandoned
