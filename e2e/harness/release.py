@@ -73,10 +73,14 @@ class Release:
             if any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
         ]
 
+    def holder(self) -> str:
+        """Return who holds the Lease; empty where nobody does. A container that restarts is somebody else."""
+        lease = self.target.kubectl.get("lease", OPERATOR, NAMESPACE)
+        return (lease or {}).get("spec", {}).get("holderIdentity") or ""
+
     def leader(self) -> str:
         """Return the name of the pod that holds the Lease; empty where none does."""
-        lease = self.target.kubectl.get("lease", OPERATOR, NAMESPACE)
-        holder: str = (lease or {}).get("spec", {}).get("holderIdentity") or ""
+        holder = self.holder()
         # An identity may have a part after the pod's name that tells two lives of it apart.
         return next((name for pod in self.pods() if holder.startswith(name := pod["metadata"]["name"])), "")
 
