@@ -17,7 +17,7 @@ from bench.process import Process, free_port
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Contestant", "grpc_contestants", "rest_contestants"]
+__all__ = ["Contestant", "grpc_contestants", "is_up", "rest_contestants"]
 
 SERVER_CPU = 0
 BENCH = Path(__file__).parent
@@ -34,7 +34,8 @@ class Contestant:
     check: Callable[[], None]
 
 
-def _answers(url: str) -> bool:
+def is_up(url: str) -> bool:
+    """Whether a GET is answered 200 now."""
     try:
         with urllib.request.urlopen(url, timeout=1) as answer:
             return bool(answer.status == 200)
@@ -74,7 +75,7 @@ def _rest(name: str, process: Process, port: int, body: str, ready: str | None) 
         name,
         process,
         url,
-        (lambda: _answers(f"http://127.0.0.1:{port}{ready}")) if ready else works,
+        (lambda: is_up(f"http://127.0.0.1:{port}{ready}")) if ready else works,
         lambda: _check_rest(url, body),
     )
 

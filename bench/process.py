@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Process", "free_port"]
+__all__ = ["Process", "free_port", "resident_mib"]
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -26,6 +26,13 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory of one process, MiB; 0 for one that is gone."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return 0.0
 
 
 def _children(pid: int) -> list[int]:
@@ -49,7 +56,7 @@ class Process:
     env: dict[str, str] = field(default_factory=dict)
     _popen: subprocess.Popen[bytes] | None = None
 
-    def start(self, ready: Callable[[], bool], seconds: float = 90) -> float:
+    def start(self, ready: Callable[[], bool], seconds: float = 90, every: float = 0.01) -> float:
         """Start it and wait until ``ready``; returns the seconds that took."""
         begun = time.monotonic()
         with self.log.open("ab") as log:
@@ -69,7 +76,7 @@ class Process:
             if time.monotonic() - begun > seconds:
                 self.stop()
                 raise TimeoutError(f"{self.name} did not become ready within {seconds} s; see {self.log}")
-            time.sleep(0.01)
+            time.sleep(every)
 
     @property
     def _pids(self) -> list[int]:
@@ -88,11 +95,7 @@ class Process:
 
     def rss_mib(self) -> float:
         """Resident memory of all its processes, MiB."""
-        pages = 0
-        for pid in self._pids:
-            with contextlib.suppress(OSError):
-                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return sum(map(resident_mib, self._pids))
 
     def stop(self) -> None:
         """End it and everything in its session, and wait."""

@@ -8,11 +8,11 @@ restarts the process when they change.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 __all__ = ["API_VERSION", "DesiredModel", "ExecutionSettings", "RuntimeFile", "RuntimeFileError", "dump", "load"]
@@ -97,15 +97,26 @@ def load(text: str, *, source: str) -> RuntimeFile:
     Raises:
         RuntimeFileError: not YAML, or not of this schema; names ``source`` and the field.
     """
+    return _checked(_parsed(text, source), source)
+
+
+def _parsed(text: str, source: str) -> object:
+    """The document; JSON is read as such, because that needs no YAML library in a server that starts."""
+    if text.startswith("{"):
+        with contextlib.suppress(msgspec.DecodeError):  # then it is YAML in flow style, or nothing
+            return msgspec.json.decode(text)
+    import yaml  # noqa: PLC0415 - as above
+
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RuntimeFileError(f"{source}: not valid YAML: {error}") from error
-    return _checked(document if document is not None else {}, source)
+    return document if document is not None else {}
 
 
 def dump(file: RuntimeFile) -> str:
-    """The file's text: stable order, absent values left out, so that equal content is equal text.
+    """The file's text: JSON, which is YAML too, in stable order and without absent values, so that equal content is
+    equal text.
 
     Raises:
         RuntimeFileError: a value that :func:`load` would refuse.
@@ -115,7 +126,8 @@ def dump(file: RuntimeFile) -> str:
     for model in document.get("models", []):
         if not model.get("execution", True):
             del model["execution"]
-    return yaml.safe_dump(document | {"apiVersion": API_VERSION}, sort_keys=True)
+    document["apiVersion"] = API_VERSION
+    return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=2).decode() + "\n"
 
 
 def _checked(document: object, source: str) -> RuntimeFile:

@@ -15,13 +15,12 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from statistics import median
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["InlineLimits", "Measured", "Placement", "Watch", "place"]
+__all__ = ["InlineLimits", "Measured", "Placement", "Watch", "median", "place"]
 
 
 _READ_EVERY: Final = 16
@@ -56,6 +55,12 @@ class Measured:
     cpu: float
     """Processor time of the thread that made the call."""
     elapsed: float
+
+
+def median(values: Iterable[float]) -> float:
+    """The middle value, the upper one of two. The standard library's imports fractions and decimals for it."""
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]
 
 
 def place(calls: Sequence[Measured], limits: InlineLimits) -> Placement:

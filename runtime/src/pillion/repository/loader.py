@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from pillion.backends.detect import FileKind, detect, pickle_refusal
 from pillion.execution.adaptive import AdaptiveExecutor, Timed
 from pillion.execution.inline import InlineExecutor
 from pillion.execution.native_threads import per_call
-from pillion.execution.placement import InlineLimits, Measured, place
+from pillion.execution.placement import InlineLimits, Measured, median, place
 from pillion.execution.thread import ThreadExecutor
 from pillion.repository.served import Served
 from pillion.tensors import Datatype, Tensor, dtype_of

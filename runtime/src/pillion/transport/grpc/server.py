@@ -14,10 +14,12 @@ from pillion.transport.grpc.health import HEALTH_SERVICE, Health
 from pillion.transport.grpc.infer import InferMethods
 from pillion.transport.grpc.information import InformationMethods
 from pillion.transport.grpc.limits import GrpcLimits
+from pillion.transport.grpc.on_demand import OnDemand
 from pillion.transport.grpc.options import GrpcOptions
-from pillion.transport.grpc.reflection import Reflection
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pillion.dataplane.call import InferencePlane
 
 __all__ = ["INFERENCE_SERVICE", "GrpcServer"]
@@ -58,7 +60,7 @@ class GrpcServer:
             options=self._limits.channel_arguments(), maximum_concurrent_rpcs=self._limits.max_concurrent_rpcs
         )
         server.add_generic_rpc_handlers(
-            (self._inference(), self._health.handler(), *Reflection((INFERENCE_SERVICE, HEALTH_SERVICE)).handlers())
+            (self._inference(), self._health.handler(), OnDemand("/grpc.reflection.", _reflection))
         )
         try:
             if credentials is None:
@@ -104,3 +106,9 @@ class GrpcServer:
         for name, method in information.methods().items():
             handlers[name] = grpc.unary_unary_rpc_method_handler(method)
         return grpc.method_handlers_generic_handler(INFERENCE_SERVICE, handlers)
+
+
+def _reflection() -> Sequence[grpc.GenericRpcHandler]:
+    from pillion.transport.grpc.reflection import Reflection  # noqa: PLC0415 - see OnDemand
+
+    return Reflection((INFERENCE_SERVICE, HEALTH_SERVICE)).handlers()
