@@ -109,7 +109,7 @@ class Watch:
         """
         self._count += 1
         if elapsed <= self._limits.demote_seconds:
-            if self._count % _READ_EVERY == 0:
+            if self._baseline is None or self._count % _READ_EVERY == 0:
                 self._baseline = self._cpu_clock()
             return False
         baseline, self._baseline = self._baseline, self._cpu_clock()

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
     from pillion.dataplane.call import InferResponse, Parameters
 
-__all__ = ["decode_infer", "encode_infer"]
+__all__ = ["LARGE_MESSAGE", "RAW_INPUTS", "RAW_OUTPUTS", "decode_infer", "encode_infer"]
 
-_CUT_FROM: Final = 64 * 1024
+LARGE_MESSAGE: Final = 64 * 1024
 """Messages of at least so many bytes have their tensors cut out instead of copied; below, parsing is quicker."""
-_RAW_INPUTS: Final = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
-_RAW_OUTPUTS: Final = pb.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
+RAW_INPUTS: Final = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
+RAW_OUTPUTS: Final = pb.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
 _Output = pb.ModelInferResponse.InferOutputTensor
 _DATATYPES: Final = {datatype.value: datatype for datatype in Datatype}
 _CONTENTS: Final = {
@@ -62,7 +62,7 @@ def decode_infer(message: bytes, limits: CodecLimits | None = None) -> tuple[Inf
     limits = limits or CodecLimits()
     raw: Sequence[bytes | memoryview]
     try:
-        cut = cut_bytes_field(message, _RAW_INPUTS) if len(message) >= _CUT_FROM else None
+        cut = cut_bytes_field(message, RAW_INPUTS) if len(message) >= LARGE_MESSAGE else None
         if cut is None:
             document = pb.ModelInferRequest.FromString(message)
             raw = document.raw_input_contents
@@ -165,7 +165,7 @@ def encode_infer(response: InferResponse, *, raw: bool) -> bytes:
     raw = raw or any(tensor.datatype in RAW_ONLY for tensor in outputs)
     parts = [to_raw(tensor.data, tensor.datatype) for tensor in outputs] if raw else []
     # Small tensors are quicker to hand to protobuf, which copies them twice, than to append ourselves.
-    small = sum(map(len, parts)) < _CUT_FROM
+    small = sum(map(len, parts)) < LARGE_MESSAGE
     document = pb.ModelInferResponse(
         model_name=response.model,
         model_version=response.version,
@@ -181,7 +181,7 @@ def encode_infer(response: InferResponse, *, raw: bool) -> bytes:
         if not raw:
             _fill(document.outputs[index].contents, tensor)
     message: bytes = document.SerializeToString()
-    return message if small else append_bytes_field(message, _RAW_OUTPUTS, parts)
+    return message if small else append_bytes_field(message, RAW_OUTPUTS, parts)
 
 
 def _fill(contents: pb.InferTensorContents, tensor: Tensor) -> None:

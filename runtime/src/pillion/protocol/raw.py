@@ -20,13 +20,13 @@ from pillion.tensors import Datatype, dtype_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["RAW_ONLY", "from_raw", "plain_from_raw", "to_raw"]
+__all__ = ["PLAIN", "RAW_ONLY", "from_raw", "plain_from_raw", "to_raw"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 RAW_ONLY: Final = frozenset({Datatype.FP16, Datatype.BF16})
 """Datatypes without a form in JSON and without a typed form in protobuf."""
 _LENGTH: Final = struct.Struct("<I")
-_PLAIN: Final[dict[Datatype, np.dtype[Any]]] = (
+PLAIN: Final[dict[Datatype, np.dtype[Any]]] = (
     {datatype: dtype_of(datatype) for datatype in Datatype if datatype not in (Datatype.BOOL, Datatype.BYTES)}
     if sys.byteorder == "little"
     else {}
@@ -41,7 +41,7 @@ def plain_from_raw(
 
     What a small tensor costs: no names of fields are made, nothing is walked through.
     """
-    dtype = _PLAIN.get(datatype)
+    dtype = PLAIN.get(datatype)
     if dtype is None or not shape:
         return None
     count = math.prod(shape)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Context = ServicerContext[Any, Any]
 
-__all__ = ["answered", "call_of", "failure_of", "given_request_id", "new_request_id"]
+__all__ = ["answered", "call_of", "failed", "failure_of", "given_request_id", "new_request_id", "succeeded"]
 
 _log: Final = logging.getLogger("pillion.grpc")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
@@ -72,18 +72,31 @@ async def answered(
     started = time.monotonic() if options.on_answer is not None else 0.0
     try:
         answer = await handle(identity)
-    except (Exception, asyncio.CancelledError) as error:  # the boundary: every failure has a status
-        failure = failure_of(error, identity)
-        if options.on_answer is not None:
-            _record(method, identity, failure, started, options)
-        if isinstance(error, asyncio.CancelledError):
-            raise
-        return await context.abort(GRPC_STATUS[failure.code], str(failure), trailing_metadata(failure, identity))
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the boundary: every failure has a status
+        return await failed(method, context, options, error, identity, started)
+    succeeded(method, context, options, given, identity, started)
+    return answer
+
+
+async def failed(
+    method: str, context: Context, options: GrpcOptions, error: BaseException, identity: str, started: float
+) -> bytes:
+    """End a call that failed: record it, and raise for grpc what the caller is to be told. Never returns."""
+    failure = failure_of(error, identity)
+    _record(method, identity, failure, started, options)
+    if isinstance(error, asyncio.CancelledError):
+        raise error
+    return await context.abort(GRPC_STATUS[failure.code], str(failure), trailing_metadata(failure, identity))
+
+
+def succeeded(
+    method: str, context: Context, options: GrpcOptions, given: str | None, identity: str, started: float
+) -> None:
+    """Echo the request id that the caller sent, and record the call."""
     if given is not None:
         context.set_trailing_metadata((("x-request-id", given),))
     if options.on_answer is not None:
         _record(method, identity, None, started, options)
-    return answer
 
 
 def failure_of(error: BaseException, identity: str) -> PillionError:

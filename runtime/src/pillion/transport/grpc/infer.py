@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 
 from pillion.dataplane.call import WireProtocol
 from pillion.errors import PillionError
-from pillion.protocol.oip_proto import decode_infer, encode_infer
+from pillion.protocol.proto_templates import InferCodec
 from pillion.protocol.proto_wire import append_bytes_field
 from pillion.protocol.protos import open_inference_pb2 as pb
-from pillion.transport.grpc.context import answered, call_of, failure_of, given_request_id, new_request_id
+from pillion.transport.grpc.context import call_of, failed, failure_of, given_request_id, new_request_id, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,17 +37,23 @@ class InferMethods:
     def __init__(self, plane: InferencePlane, options: GrpcOptions) -> None:
         self._plane = plane
         self._options = options
+        self._codec = InferCodec(options.codec)
 
     async def model_infer(self, message: bytes, context: Context) -> bytes:
         """One request, one answer. The client's cancelling ends the data plane's call."""
-
-        async def handle(identity: str) -> bytes:
+        given = given_request_id(context)
+        identity = given or new_request_id()
+        options = self._options
+        started = time.monotonic() if options.on_answer is not None else 0.0
+        try:
             request, raw = self._decode(message)
-            response = await self._plane.infer(request, call_of(context, identity, self._options.clock))
+            response = await self._plane.infer(request, call_of(context, identity, options.clock))
             response.id = request.id
-            return encode_infer(response, raw=raw)
-
-        return await answered("ModelInfer", context, self._options, handle)
+            answer = self._codec.encode(response, raw=raw)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the boundary: every failure has a status
+            return await failed("ModelInfer", context, options, error, identity, started)
+        succeeded("ModelInfer", context, options, given, identity, started)
+        return answer
 
     async def model_stream_infer(self, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         """One answer for each request, in order; a request that fails is answered ``error_message`` and the stream
@@ -59,7 +67,7 @@ class InferMethods:
                 request, raw = self._decode(message)
                 response = await self._plane.infer(request, call)
                 response.id = request.id
-                answer = encode_infer(response, raw=raw)
+                answer = self._codec.encode(response, raw=raw)
             except Exception as error:  # noqa: BLE001  # the boundary: one bad request must not end its neighbours' stream
                 yield _failed(str(failure_of(error, identity)), message)
             else:
@@ -67,7 +75,7 @@ class InferMethods:
 
     def _decode(self, message: bytes) -> tuple[InferRequest, bool]:
         try:
-            return decode_infer(message, self._options.codec)
+            return self._codec.decode(message)
         except PillionError as error:
             self._plane.refused(error, WireProtocol.GRPC, *_addressed(message))
             raise
