@@ -10,7 +10,7 @@ from pillion.resources import ServingRuntime, ServingRuntimeSpec
 from pillion.resources.honoured_runtime import unhonoured_runtime_fields
 from pillion_operator.judge.runtime import runtime_status, runtime_verdicts
 
-CONTAINERS = [{"name": "runtime", "image": "x"}]
+CONTAINERS: list[Any] = [{"name": "runtime", "image": "x"}]
 
 
 def runtime(**spec: Any) -> dict[str, Any]:
