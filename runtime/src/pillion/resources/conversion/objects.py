@@ -65,7 +65,7 @@ class _State:
 def convert_object(content: JsonObject, runtimes: RuntimeFacts, text: str | None) -> ObjectConversion:
     """Return what the object becomes; `text` is its document, None where it has none of its own."""
     kind = str(content.get("kind"))
-    if content.get("apiVersion") != _VERSIONS.get(kind):
+    if kind not in _VERSIONS or content.get("apiVersion") != _VERSIONS[kind]:
         remarks = [(path_of(remark.field), remark) for remark in companion_remarks(content)]
         return ObjectConversion(content, text if text is not None else _dumped(content), remarks)
     edits, remarks_ = _edits(kind, content, runtimes)
