@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from e2e.cluster.node.apiserver import ControlPlane
 
 GROUP = "serving.kserve.io"
-KINDS = (
+KINDS: tuple[tuple[str, str, str, str, list[str]], ...] = (
     ("InferenceService", "inferenceservices", "v1beta1", "Namespaced", ["isvc"]),
     ("ServingRuntime", "servingruntimes", "v1alpha1", "Namespaced", []),
     ("ClusterServingRuntime", "clusterservingruntimes", "v1alpha1", "Cluster", []),

@@ -52,7 +52,8 @@ def objects(draw: Callable[[st.SearchStrategy[Any]], Any]) -> dict[str, Any]:
     for path in draw(st.lists(st.sampled_from(["spec", "metadata", "predictor", "onnx", "items"]), max_size=3)):
         place = found
         for part in {"predictor": ["spec"], "onnx": ["spec", "predictor"]}.get(path, []):
-            place = place.get(part) if isinstance(place.get(part), dict) else place
+            inner = place.get(part)
+            place = inner if isinstance(inner, dict) else place
         new = draw(_VALUES)
         old = place.get(path)
         place[path] = {**old, **new} if isinstance(new, dict) and isinstance(old, dict) else new
