@@ -10,7 +10,7 @@ import yaml
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["NAMESPACE", "install", "render"]
+__all__ = ["NAMESPACE", "install", "objects", "render"]
 
 NAMESPACE = "pillion"
 _HEAD = """\
@@ -40,7 +40,7 @@ def render(helm: Path, chart: Path, *arguments: str) -> list[dict[str, Any]]:
         RuntimeError: Helm refused; the text holds its reason.
     """
     done = subprocess.run(
-        [helm, "template", "pillion", chart, "--namespace", NAMESPACE, "--no-hooks", "--skip-tests", *arguments],
+        [helm, "template", "pillion", chart, "--no-hooks", "--skip-tests", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -50,16 +50,22 @@ def render(helm: Path, chart: Path, *arguments: str) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
-def install(helm: Path, chart: Path) -> str:
-    """Return the text of `config/install.yaml`."""
-    namespace = {
+def objects(helm: Path, chart: Path, *arguments: str, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+    """Return what `kubectl apply` needs: the namespace, and the chart's objects without Helm's marks, in order."""
+    made = {
         "apiVersion": "v1",
         "kind": "Namespace",
-        "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+        "metadata": {"name": namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
     }
-    objects = [namespace, *(_without_marks(document) for document in render(helm, chart))]
-    objects.sort(key=lambda document: _ORDER.index(document["kind"]) if document["kind"] in _ORDER else len(_ORDER))
-    return _HEAD + yaml.safe_dump_all(objects, sort_keys=False, allow_unicode=True, width=110, explicit_start=True)
+    rendered = render(helm, chart, "--namespace", namespace, *arguments)
+    found = [made, *(_without_marks(document) for document in rendered)]
+    return sorted(found, key=lambda document: _ORDER.index(document["kind"]) if document["kind"] in _ORDER else 99)
+
+
+def install(helm: Path, chart: Path) -> str:
+    """Return the text of `config/install.yaml`."""
+    found = objects(helm, chart)
+    return _HEAD + yaml.safe_dump_all(found, sort_keys=False, allow_unicode=True, width=110, explicit_start=True)
 
 
 def _without_marks(document: dict[str, Any]) -> dict[str, Any]:

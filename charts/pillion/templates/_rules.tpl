@@ -12,6 +12,9 @@
 - apiGroups: [serving.pillion.dev]
   resources: [servingruntimes]
   verbs: [get, list, watch]
+- apiGroups: [serving.pillion.dev]
+  resources: [servingruntimes/status]
+  verbs: [patch]
 - apiGroups: ['']
   resources: [configmaps]
   verbs: [get, list, watch, create, patch, update, delete]
@@ -47,6 +50,9 @@
 - apiGroups: [serving.pillion.dev]
   resources: [clusterservingruntimes]
   verbs: [get, list, watch, create, patch]
+- apiGroups: [serving.pillion.dev]
+  resources: [clusterservingruntimes/status]
+  verbs: [patch]
 {{- end }}
 {{- define "pillion.rules.own" -}}
 - apiGroups: [coordination.k8s.io]

@@ -90,6 +90,20 @@ GROUPS: Mapping[str, Group] = {
             },
         ),
         Group(
+            "helm4",
+            "helm.sh/helm/v4",
+            {"helm4": "helm.sh/helm/v4/cmd/helm"},
+            {"helm.sh/helm/v4/internal/version.version": "{version}"},
+        ),
+        Group(
+            "kustomize",
+            "sigs.k8s.io/kustomize/kustomize/v5",
+            {"kustomize": "sigs.k8s.io/kustomize/kustomize/v5"},
+        ),
+        # What GitOps tools make of a status: the library of Flux, and the interpreter of Argo CD.
+        Group("kstatus", "sigs.k8s.io/cli-utils", {"kstatus": "."}),
+        Group("argo-health", "github.com/yuin/gopher-lua", {"argo-health": "."}),
+        Group(
             "kubeconform",
             "github.com/yannh/kubeconform",
             {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},

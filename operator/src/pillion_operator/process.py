@@ -26,7 +26,7 @@ from pillion_operator.observe.runtime_status import RuntimeStatusReader
 from pillion_operator.observe.store import Store
 from pillion_operator.probes import ProbeServer
 from pillion_operator.reconcile.reconciler import Parts, Reconciler
-from pillion_operator.reconcile.runtimes import apply_builtin_runtimes
+from pillion_operator.reconcile.runtimes import RuntimeReporter, apply_builtin_runtimes
 from pillion_operator.reconcile.workers import Workers
 from pillion_operator.reconcile.workqueue import Workqueue
 from pillion_operator.report.events import EventWriter
@@ -36,6 +36,7 @@ from pillion_operator.state.kinds import (
     CLUSTER_SERVING_RUNTIME,
     INFERENCE_SERVICE,
     LABELLED,
+    RUNTIMES,
     SERVING_RUNTIME,
     Kind,
 )
@@ -61,6 +62,11 @@ _DOWN_SECONDS: Final = 90.0
 _STUCK_SECONDS: Final = 300.0
 
 
+def _uncounted(outcome: str, seconds: float) -> None:
+    """Take no measure: the metrics of reconciles are about services."""
+    del outcome, seconds
+
+
 class Operator:
     """One replica."""
 
@@ -73,6 +79,7 @@ class Operator:
         self._metrics = OperatorMetrics(self._registry)
         self._store = Store()
         self._queue: Workqueue[Key] = Workqueue(time.monotonic)
+        self._runtime_queue: Workqueue[Key] = Workqueue(time.monotonic)
         self._fence = LeaseFence()
         self._stop = asyncio.Event()
         self._synced = asyncio.Event()
@@ -107,6 +114,8 @@ class Operator:
             self._watcher = Watcher(self._connection, self._kinds, settings.namespaces, self._deliver)
             reconciler = Reconciler(self._parts(client, pods))
             self._workers = Workers(self._queue, reconciler.reconcile, self._metrics.reconciled, settings.workers)
+            runtimes = RuntimeReporter(self._store, StatusWriter(client, self._store.record), time.time)
+            self._runtime_workers = Workers(self._runtime_queue, runtimes.reconcile, _uncounted, 1, "serving runtime")
             self._metrics.gauges(
                 leader=self._leading.is_set,
                 depth=lambda: len(self._queue),
@@ -135,6 +144,7 @@ class Operator:
             asyncio.create_task(self._keep_caches(client), name="caches"),
             asyncio.create_task(self._lead(client, election), name="leader"),
             asyncio.create_task(self._workers.run(self._leading), name="workers"),
+            asyncio.create_task(self._runtime_workers.run(self._leading), name="runtime workers"),
         }
         elected = asyncio.create_task(self._elect(election), name="election")
         stopped = asyncio.create_task(self._stop.wait(), name="stop")
@@ -239,6 +249,9 @@ class Operator:
             await self._apply_builtin(client)
         for key in self._store.keys(INFERENCE_SERVICE):
             self._queue.add(key)
+        for kind in RUNTIMES:
+            for key in self._store.keys(kind):
+                self._runtime_queue.add(key)
         self._leading.set()
         await asyncio.Event().wait()
 
@@ -270,6 +283,8 @@ class Operator:
     def _changed(self, kind: Kind, manifest: Manifest) -> None:
         for key in keys_for(kind, manifest, self._store):
             self._queue.add(key)
+        if kind in RUNTIMES:
+            self._runtime_queue.add(key_of(manifest))
 
     def _sick(self) -> str:
         """Say what is wrong with this process that a restart would mend; nothing where it is well."""

@@ -62,6 +62,7 @@ def namespace_rules() -> tuple[Rule, ...]:
         # Owner references that block the owner's deletion need this where OwnerReferencesPermissionEnforcement is on.
         _rule(INFERENCE_SERVICE, "update", subresource="finalizers"),
         _rule(SERVING_RUNTIME, *_READ),
+        _rule(SERVING_RUNTIME, "patch", subresource="status"),
         *(_rule(kind, *_OWN) for kind in CHILDREN),
         _rule(DEPLOYMENT, "patch", subresource="scale"),
         _rule(POD, *_READ),
@@ -74,7 +75,10 @@ def namespace_rules() -> tuple[Rule, ...]:
 
 def cluster_rules() -> tuple[Rule, ...]:
     """Return what is needed besides, where the whole cluster is looked after."""
-    return (_rule(CLUSTER_SERVING_RUNTIME, *_READ, "create", "patch"),)
+    return (
+        _rule(CLUSTER_SERVING_RUNTIME, *_READ, "create", "patch"),
+        _rule(CLUSTER_SERVING_RUNTIME, "patch", subresource="status"),
+    )
 
 
 def lease_rules(lease_name: str = "pillion-operator") -> tuple[Rule, ...]:

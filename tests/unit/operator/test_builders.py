@@ -318,6 +318,19 @@ def test_the_runtime_is_chosen_by_scope_priority_version_and_name(
     assert chosen == desired.choice.name
 
 
+def test_runtimes_that_fit_as_well_are_named_and_lesser_ones_are_counted() -> None:
+    low = [{"name": "sklearn", "autoSelect": True, "priority": 1}]
+    high = [{"name": "sklearn", "autoSelect": True, "priority": 2}]
+    candidates = [runtime("b", formats=high), runtime("a", formats=high), runtime("c", formats=low)]
+
+    desired = planned(*candidates, model={"modelFormat": {"name": "sklearn"}, "storageUri": "s3://models/i"})
+
+    assert desired.choice is not None
+    assert "a" == desired.choice.name
+    assert "; 'b' would fit as well, and the first by name is taken: name one in model.runtime" in desired.choice.why
+    assert desired.choice.why.endswith("; 1 other would fit")
+
+
 def test_a_version_that_no_runtime_has_is_a_problem_that_lists_what_there_is() -> None:
     only = runtime("one", formats=[{"name": "sklearn", "version": "1", "autoSelect": True}])
 

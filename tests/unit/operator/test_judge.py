@@ -224,6 +224,11 @@ def test_a_secret_that_goes_while_pods_serve_is_a_warning() -> None:
         ("True", "False", facts(deployment())),
         ("True", "False", facts(deployment(), [pod(**waiting("ErrImagePull"))])),
         ("False", "True", facts(None, problem=Problem(Reason.LOCAL_FILE, "x", transient=False))),
+        # The storage step says by its exit code whether another try may help.
+        ("False", "True", facts(deployment(), [pod(**ended(STORAGE, 30, name="storage"))])),
+        ("True", "False", facts(deployment(), [pod(**ended(STORAGE, 41, name="storage"))])),
+        ("False", "True", facts(deployment(), reports=(ModelReport("p", "UNAVAILABLE", "it can run any code"),))),
+        ("True", "False", facts(deployment(), reports=(ModelReport("p", "UNAVAILABLE", "it is torn"),))),
         (
             "False",
             "True",

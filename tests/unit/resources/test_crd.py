@@ -70,5 +70,16 @@ def test_the_columns_of_an_inference_service_are_those_that_people_look_for() ->
     ]
 
 
-def test_no_default_is_written_into_objects() -> None:
-    assert '"default":' not in json.dumps([version_of(kind)["schema"] for kind in KINDS])
+def test_no_default_is_written_into_what_authors_write() -> None:
+    schemas = [cast("JsonObject", version_of(kind)["schema"])["openAPIV3Schema"] for kind in KINDS]
+    specs = [cast("JsonObject", cast("JsonObject", schema)["properties"])["spec"] for schema in schemas]
+
+    assert '"default":' not in json.dumps(specs)
+
+
+def test_an_object_that_no_operator_has_seen_says_so() -> None:
+    schema = cast("JsonObject", cast("JsonObject", version_of(KINDS[0])["schema"])["openAPIV3Schema"])
+    status = cast("JsonObject", cast("JsonObject", schema["properties"])["status"])
+
+    assert {"observedGeneration": -1} == status["default"]
+    assert 1 == json.dumps(schema).count('"default":')

@@ -197,7 +197,9 @@ KNOWN = {
 
 
 def test_only_keywords_of_structural_schemas_are_used() -> None:
-    assert [] == [(path, set(node) - KNOWN) for path, node in NODES if set(node) - KNOWN]
+    status = ("InferenceService.status", {"default"})  # what tools wait for; see test_crd
+
+    assert [status] == [(path, set(node) - KNOWN) for path, node in NODES if set(node) - KNOWN]
 
 
 def test_every_node_has_a_type() -> None:

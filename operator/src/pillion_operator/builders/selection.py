@@ -54,10 +54,14 @@ def select_runtime(model: ModelSpec, candidates: Sequence[Candidate]) -> tuple[C
     if not ranked:
         raise PlanError(_none_fits(model, candidates))
     clusterwide, negative_priority, inexact, _, best = ranked[0]
-    others = len({entry[4].name for entry in ranked}) - 1
+    equal = sorted({entry[4].name for entry in ranked if entry[:3] == ranked[0][:3]} - {best.name})
+    others = len({entry[4].name for entry in ranked}) - 1 - len(equal)
     why = f"supports {_described(model)}{'' if inexact or not model.model_format.version else ' in this version'}"
     why += ", of the cluster" if clusterwide else ", of this namespace"
     why += f", priority {-negative_priority}" if negative_priority else ""
+    if equal:
+        named = ", ".join(repr(name) for name in equal)
+        why += f"; {named} would fit as well, and the first by name is taken: name one in model.runtime to choose"
     why += f"; {others} other{'s' if others > 1 else ''} would fit" if others else ""
     return best, RuntimeChoice(best.kind, best.name, why)
 

@@ -34,6 +34,8 @@ _CREATE_REASONS: Final = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError"}
 )
 _LAST_LINE_LIMIT: Final = 300
+#: Exit codes of the storage step where the same request will never succeed: it, the source or the content is wrong.
+_LASTING_CODES: Final = range(10, 40)
 
 
 def pod_problems(pods: Iterable[Manifest]) -> tuple[Problem, ...]:
@@ -106,7 +108,8 @@ def _storage_problem(pod: str, ended: JsonObject) -> Problem:
         told = None
     if isinstance(told, dict) and told.get("reason"):
         text = f"the model's files could not be placed: {told.get('message') or told['reason']}"
-        return Problem(str(told["reason"]), text, pod, code, remedy=str(told.get("remedy") or ""))
+        remedy = str(told.get("remedy") or "")
+        return Problem(str(told["reason"]), text, pod, code, transient=code not in _LASTING_CODES, remedy=remedy)
     line = _last_line(message) or f"the storage step ended with exit code {code}"
     return Problem(Reason.DOWNLOAD_FAILED, f"the model's files could not be placed: {line}", pod, code)
 

@@ -34,4 +34,5 @@ def _problem(report: ModelReport) -> Problem:
     text, remedy = (match["text"], match["remedy"]) if match else (report.reason, "")
     unsafe = "can run any code" in text
     reason = Reason.UNSAFE_FORMAT if unsafe else Reason.MODEL_LOAD_FAILED
-    return Problem(reason, f"the model could not be loaded: {text}", report.pod, remedy=remedy)
+    # A file that is refused for its format is refused again; one that fails to load may be waiting for something.
+    return Problem(reason, f"the model could not be loaded: {text}", report.pod, transient=not unsafe, remedy=remedy)

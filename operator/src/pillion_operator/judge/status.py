@@ -25,11 +25,15 @@ from pillion_operator.state.names import predictor_name
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic import JsonValue
+
     from pillion.resources import InferenceService, JsonObject
     from pillion_operator.state.observed import Observed, Outcome
     from pillion_operator.state.plan import Desired, Problem
 
-__all__ = ["JUDGES", "facts_of", "status_of", "verdicts"]
+__all__ = ["JUDGES", "conditions_of", "facts_of", "status_of", "verdicts"]
 
 JUDGES: Final = (
     ready, predictor_ready, routes_ready, model_loaded, progressing, stopped, reconciling, stalled, fields_honoured,
@@ -66,12 +70,10 @@ def verdicts(facts: Facts) -> tuple[Verdict, ...]:
 def status_of(facts: Facts, timestamp: str) -> JsonObject:
     """Return the status to write; conditions that did not change keep the time of their last change."""
     generation = generation_of(facts.observed.service)
-    before = {text_at(c, "type"): c for c in objects_at(facts.observed.service, "status", "conditions")}
-    conditions = [_condition(verdict, before.get(verdict.type), generation, timestamp) for verdict in verdicts(facts)]
     deployment, endpoints = facts.deployment, facts.desired.endpoints
     status: JsonObject = {
         "observedGeneration": generation,
-        "conditions": array(conditions),
+        "conditions": conditions_of(facts.observed.service, verdicts(facts), timestamp),
         "deploymentMode": "Standard",
         "replicas": {
             "ready": deployment.ready,
@@ -92,6 +94,13 @@ def status_of(facts: Facts, timestamp: str) -> JsonObject:
         field = "clusterServingRuntimeName" if choice.kind == "ClusterServingRuntime" else "servingRuntimeName"
         status[field] = choice.name
     return status
+
+
+def conditions_of(stored: JsonObject, judged: Iterable[Verdict], timestamp: str) -> list[JsonValue]:
+    """Return the verdicts as conditions of the stored object's generation; what did not change keeps its time."""
+    generation = generation_of(stored)
+    before = {text_at(c, "type"): c for c in objects_at(stored, "status", "conditions")}
+    return array(_condition(verdict, before.get(verdict.type), generation, timestamp) for verdict in judged)
 
 
 def _condition(verdict: Verdict, before: JsonObject | None, generation: int, timestamp: str) -> JsonObject:

@@ -30,6 +30,7 @@ from pillion_operator.state.manifest import (
     generation_of,
     is_deleting,
     key_of,
+    number_at,
     object_at,
     objects_at,
     uid_of,
@@ -140,7 +141,8 @@ class Reconciler:
         text = sentence(f"{field}: {first['msg']}", Reason.INVALID_SPEC)
         timestamp = datetime.fromtimestamp(self._parts.wall_clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         status: JsonObject = dict(object_at(stored, "status"))
-        kept = [c for c in objects_at(stored, "status", "conditions") if c.get("type") not in {"Ready", "Stalled"}]
+        judged = {"Ready", "Stalled", "Reconciling"}
+        kept = [c for c in objects_at(stored, "status", "conditions") if c.get("type") not in judged]
         condition: JsonObject = {
             "reason": Reason.INVALID_SPEC.value,
             "message": text,
@@ -149,10 +151,11 @@ class Reconciler:
         }
         ready: JsonObject = {"type": "Ready", "status": "False", **condition}
         stalled: JsonObject = {"type": "Stalled", "status": "True", **condition}
+        reconciling: JsonObject = {"type": "Reconciling", "status": "False", **condition}
         before = {c.get("type"): c for c in objects_at(stored, "status", "conditions")}
         if before.get("Ready", {}).get("message") == text:
             return
-        status |= {"observedGeneration": generation_of(stored), "conditions": [ready, stalled, *kept]}
+        status |= {"observedGeneration": generation_of(stored), "conditions": [ready, stalled, reconciling, *kept]}
         await self._write(stored, status, Outcome())
 
     async def _write(self, stored: Manifest, status: JsonObject, outcome: Outcome) -> None:
@@ -162,7 +165,7 @@ class Reconciler:
             await self._parts.events.post(stored, happening)
 
     def _count_repairs(self, observed: Observed, outcome: Outcome) -> None:
-        seen_before = bool(object_at(observed.service, "status"))
+        seen_before = number_at(observed.service, "status", "observedGeneration") > 0
         repaired = len(outcome.repaired) + (len(outcome.created) if seen_before else 0)
         if repaired:
             self._parts.on_repair(repaired)

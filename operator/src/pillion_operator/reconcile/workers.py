@@ -31,11 +31,14 @@ class Workers:
         reconcile: Callable[[Key], Awaitable[float | None]],
         observe: Callable[[str, float], None],
         number: int,
+        noun: str = "InferenceService",
     ) -> None:
+        """Prepare; `noun` is what the log calls a key."""
         self._queue = queue
         self._reconcile = reconcile
         self._observe = observe
         self._number = number
+        self._noun = noun
         self.last_finished = time.monotonic()
 
     async def run(self, leading: asyncio.Event) -> None:
@@ -70,7 +73,8 @@ class Workers:
             loud = self._queue.failures(key) >= _LOUD_AFTER
             _log.log(
                 logging.WARNING if loud else logging.INFO,
-                "InferenceService %s: %s; trying again in %.1f s",
+                "%s %s: %s; trying again in %.1f s",
+                self._noun,
                 key,
                 error,
                 seconds,
@@ -79,7 +83,7 @@ class Workers:
             return
         except Exception:  # noqa: BLE001 - a defect with one object must not stop the others
             seconds = self._queue.retry(key)
-            _log.exception("InferenceService %s could not be reconciled; trying again in %.1f s", key, seconds)
+            _log.exception("%s %s could not be reconciled; trying again in %.1f s", self._noun, key, seconds)
             self._observe("failed", time.monotonic() - started)
             return
         self._queue.forget(key)

@@ -36,28 +36,26 @@ def merge_patch(before: JsonObject, after: JsonObject) -> JsonObject:
 
 
 class StatusWriter:
-    """Writes the status of InferenceServices."""
+    """Writes the status of our custom resources."""
 
     def __init__(self, client: KubernetesClient, record: Callable[[Kind, Manifest], object]) -> None:
         self._client = client
         self._record = record
 
-    async def write(self, service: Manifest, status: JsonObject) -> bool:
+    async def write(self, stored: Manifest, status: JsonObject, kind: Kind = INFERENCE_SERVICE) -> bool:
         """Write what differs from the stored status; return whether anything did.
 
         Raises:
             ApiError: the write failed for another reason than that the object is gone.
         """
-        patch = merge_patch(object_at(service, "status"), status)
+        patch = merge_patch(object_at(stored, "status"), status)
         if not patch:
             return False
         try:
-            stored = await self._client.merge(
-                INFERENCE_SERVICE, key_of(service), {"status": patch}, subresource="status"
-            )
+            written = await self._client.merge(kind, key_of(stored), {"status": patch}, subresource="status")
         except ApiError as error:
             if error.not_found:
                 return False
             raise
-        self._record(INFERENCE_SERVICE, stored)
+        self._record(kind, written)
         return True

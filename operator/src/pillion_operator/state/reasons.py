@@ -24,6 +24,8 @@ class Reason(StrEnum):
     SETTLED = "Settled"
     HONOURED = "Honoured"
     SERVICE_APPLIED = "ServiceApplied"
+    USABLE = "Usable"
+    DISABLED = "Disabled"
 
     FIELDS_NOT_HONOURED = "FieldsNotHonoured"
     INVALID_SPEC = "InvalidSpec"

@@ -38,9 +38,9 @@ def version(as_json: AsJson = False) -> None:
 
 
 def _register() -> None:
-    from pillion.cli import config, crd, predict, serve, validate  # noqa: PLC0415 - they register on this app
+    from pillion.cli import config, convert, crd, predict, serve, validate  # noqa: PLC0415 - they register on this app
 
-    for module in (serve, predict, validate, config, crd):
+    for module in (serve, predict, validate, convert, config, crd):
         module.register(app)
 
 

@@ -22,6 +22,19 @@ KSERVE_PREFIX = "serving.kserve.io/"
 #: Annotations, without their prefix, that this release acts on.
 HONOURED_ANNOTATIONS = frozenset({"deploymentMode", "stop", "enable-prometheus-scraping", "autoscalerClass"})
 
+#: Annotations of Secrets with credentials, without their prefix, that reach the storage step.
+HONOURED_SECRET_ANNOTATIONS = frozenset(
+    {
+        "s3-endpoint",
+        "s3-usehttps",
+        "s3-verifyssl",
+        "s3-region",
+        "s3-usevirtualbucket",
+        "s3-useanoncredential",
+        "s3-cabundle-configmap",
+    }
+)
+
 _DEPLOYMENT_MODES = frozenset({"Standard", "RawDeployment"})
 _AUTOSCALERS = frozenset({"none", "external"})
 _FOREIGN = ("autoscaling.knative.dev/", "networking.knative.dev/", "serving.knative.dev/", "networking.kserve.io/")
@@ -62,4 +75,12 @@ def _of(address: str, entries: Mapping[str, str]) -> Iterator[UnhonouredField]:
             yield UnhonouredField(field, "autoscaling is not available yet")
 
 
-__all__ = ["KSERVE_PREFIX", "PREFIX", "annotation", "is_stopped", "unhonoured_annotations"]
+__all__ = [
+    "HONOURED_ANNOTATIONS",
+    "HONOURED_SECRET_ANNOTATIONS",
+    "KSERVE_PREFIX",
+    "PREFIX",
+    "annotation",
+    "is_stopped",
+    "unhonoured_annotations",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import yaml
 
@@ -50,6 +50,8 @@ class Kind:
     short_name: str
     columns: tuple[Column, ...]
     namespaced: bool = True
+    #: Whether somebody waits for it: an object that no operator has seen yet then does not pass for a finished one.
+    awaited: bool = False
 
     @property
     def name(self) -> str:
@@ -75,6 +77,7 @@ KINDS = (
         model=InferenceService,
         plural="inferenceservices",
         short_name="pisvc",
+        awaited=True,
         columns=(
             Column("URL", ".status.url"),
             Column("Ready", ".status.conditions[?(@.type=='Ready')].status"),
@@ -101,11 +104,17 @@ KINDS = (
 def custom_resource_definition(kind: Kind) -> JsonObject:
     """Return the CRD of a kind. It has no `scale` subresource: autoscalers target the Deployment."""
     columns: list[JsonValue] = [column.as_manifest() for column in kind.columns]
+    schema = structural_schema(kind.model)
+    if kind.awaited:
+        # Tools that wait take an object without a status for ready; one whose status is of another generation they
+        # do not. Of the spec nothing has a default. Source: kstatus, "The Ready condition" and observedGeneration.
+        status = cast("dict[str, JsonObject]", schema["properties"])["status"]
+        status["default"] = {"observedGeneration": -1}
     version: JsonObject = {
         "name": VERSION,
         "served": True,
         "storage": True,
-        "schema": {"openAPIV3Schema": structural_schema(kind.model)},
+        "schema": {"openAPIV3Schema": schema},
         "subresources": {"status": {}},
         "additionalPrinterColumns": columns,
     }

@@ -95,6 +95,15 @@ def read_documents(text: str) -> Iterator[Document]:
         raise DocumentError("is nested too deeply to be a manifest", 1) from None
 
 
+def compose(text: str) -> yaml.Node | None:
+    """Return the tree of the one document in `text`, for whoever changes the text; None where it cannot be read."""
+    try:
+        node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError):
+        return None
+    return node
+
+
 def _documents(text: str) -> Iterator[Document]:
     loader = _Loader(text)
     try:

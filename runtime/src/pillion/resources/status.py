@@ -219,8 +219,8 @@ class RuntimeChoice(ResourceModel):
 class InferenceServiceStatus(ResourceModel):
     """What the operator last saw and did."""
 
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
-    """The generation of the spec that this status is about."""
+    observed_generation: Annotated[int, Field(ge=-1)] | None = None
+    """The generation of the spec that this status is about; -1 while the operator has not seen the object yet."""
 
     conditions: Conditions | None = None
     """The aspects of the state."""

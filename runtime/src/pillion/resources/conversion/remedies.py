@@ -1,0 +1,51 @@
+"""What to do about a field that has no effect in this release, or that there is none like here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["REMEDIES", "UNMAPPED", "remedy_for"]
+
+_DEFAULT: Final = "remove the line, or accept that it has no effect in this release"
+
+#: By the field's address below `spec`, the most exact one counts.
+REMEDIES: Final[dict[str, str]] = {
+    "transformer": "deploy it by itself, with the predictor's Service {name}-predictor as its upstream",
+    "explainer": "deploy it by itself, with the predictor's Service {name}-predictor as its upstream",
+    "predictor.canaryTrafficPercent": (
+        "apply the new version as an InferenceService of another name and split the traffic where it comes in"
+    ),
+    "predictor.minReplicas": 'set minReplicas: 1, or annotate it serving.pillion.dev/stop: "true" while nobody asks',
+    "predictor.maxReplicas": (
+        "set minReplicas to what the load needs, or annotate it serving.pillion.dev/autoscalerClass: external and "
+        "point an autoscaler at the Deployment {name}-predictor"
+    ),
+    "predictor.scaleTarget": "see spec.predictor.maxReplicas",
+    "predictor.scaleMetric": "see spec.predictor.maxReplicas",
+    "predictor.scaleMetricType": "see spec.predictor.maxReplicas",
+    "predictor.autoScaling": "see spec.predictor.maxReplicas",
+    "predictor.logger": "log requests where they come in, at the gateway or in the client",
+    "predictor.batcher": "send several rows in one request",
+    "predictor.storageUris": "put everything below one prefix and name that in the model's storageUri",
+    "predictor.storageContainerName": "give the credentials to the ServiceAccount; the storage step is Pillion's own",
+    "predictor.workerSpec": "serve it with a model that fits one pod",
+    "predictor.name": "children are named {name}-predictor",
+}
+
+#: Fields of KServe, present or past, that have no counterpart here, by their last name.
+UNMAPPED: Final[dict[str, tuple[str, str]]] = {
+    "alibi": ("explainers of Alibi are not started", "deploy the explainer by itself"),
+    "aix": ("explainers of AIX are not started", "deploy the explainer by itself"),
+    "custom": ("is of KFServing's time", "write its container under predictor.containers"),
+    "ephemeralContainers": ("a template cannot have them", "use kubectl debug on a pod"),
+}
+
+
+def remedy_for(address: str, name: str) -> str:
+    """Return what to do about the field at `address`, such as `spec.predictor.batcher`, of the service `name`."""
+    parts = address.removeprefix("spec.").partition(" ")[0].split(".")
+    for length in range(len(parts), 0, -1):
+        found = REMEDIES.get(".".join(parts[:length]))
+        if found:
+            return found.format(name=name)
+    return _DEFAULT

@@ -1,0 +1,44 @@
+"""What GitOps tools make of objects: asked of their own code, built from Go modules."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from e2e.cluster.node import gotools
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["ARGOCD", "Judgement", "argo", "kstatus"]
+
+ARGOCD = Path(__file__).parents[3] / "config" / "argocd"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a tool says of an object."""
+
+    status: str
+    message: str
+
+
+def kstatus(*objects: dict[str, Any]) -> list[Judgement]:
+    """Ask the library of Flux, kpt and Helm 4."""
+    return _ask([str(gotools.ensure(["kstatus"])["kstatus"])], objects)
+
+
+def argo(kind: str, *objects: dict[str, Any]) -> list[Judgement]:
+    """Run our health script of the kind in Argo CD's interpreter."""
+    script = ARGOCD / f"{kind.lower()}.lua"
+    return _ask([str(gotools.ensure(["argo-health"])["argo-health"]), str(script)], objects)
+
+
+def _ask(command: list[str], objects: Iterable[dict[str, Any]]) -> list[Judgement]:
+    told = "\n".join(json.dumps(found) for found in objects)
+    done = subprocess.run(command, input=told, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [Judgement(**json.loads(line)) for line in done.stdout.splitlines()]

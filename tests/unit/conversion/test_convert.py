@@ -1,0 +1,243 @@
+"""Conversion where it is not plain sailing: refusals, texts that are hard to edit, several files, and the tables."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from pillion.resources import InferenceServiceSpec, ServingRuntimeSpec
+from pillion.resources.conventions import HONOURED_SECRET_ANNOTATIONS
+from pillion.resources.conversion import Subject, convert
+from pillion.resources.conversion.addresses import address_of, path_of
+from pillion.resources.conversion.remedies import REMEDIES
+from pillion.resources.conversion.services import BUILT_IN_FORMATS
+from pillion.resources.honoured import NOT_YET
+from pillion.resources.honoured_runtime import RUNTIME_NOT_YET
+from pillion.resources.nearest import model_at
+from pillion_operator.builders.builtin import builtin_runtimes
+from pillion_operator.builders.credentials import SecretSummary, credentials_from
+from pillion_operator.state.manifest import objects_at
+from pillion_operator.state.settings import RenderSettings
+
+if TYPE_CHECKING:
+    from pillion.resources.conversion import Conversion
+
+IRIS = """\
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata: {name: iris}
+spec: {predictor: {onnx: {storageUri: s3://models/iris}}}
+"""
+
+
+def converted(text: str, *more: str) -> Conversion:
+    return convert([(f"{number}.yaml", given) for number, given in enumerate((text, *more), 1)])
+
+
+def only(conversion: Conversion) -> dict[str, Any]:
+    (found,) = yaml.safe_load_all(conversion.text)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "says"),
+    [
+        ("serving.kserve.io/v1alpha1", "InferenceGraph", "no graphs"),
+        ("serving.kserve.io/v1alpha1", "TrainedModel", "write an InferenceService for the model"),
+        ("serving.kserve.io/v1alpha1", "ClusterStorageContainer", "storage step"),
+        ("serving.kserve.io/v1alpha1", "LocalModelCache", "not cached"),
+        ("serving.kserve.io/v1alpha2", "LLMInferenceService", "LLM server"),
+        ("serving.kserve.io/v1alpha1", "NeverHeardOf", "InferenceService of v1beta1"),
+        ("serving.kserve.io/v1alpha1", "InferenceService", "InferenceService of v1beta1"),
+        ("serving.kubeflow.org/v1beta1", "InferenceService", "write apiVersion: serving.kserve.io/v1beta1"),
+        ("v1", "", "give it apiVersion and kind"),
+    ],
+)
+def test_a_kind_that_cannot_be_converted_is_refused_by_name_with_the_remedy(version: str, kind: str, says: str) -> None:
+    text = yaml.safe_dump({"apiVersion": version, "kind": kind, "metadata": {"name": "it"}})
+
+    (remark,) = converted(f"{IRIS}---\n{text}").refused
+
+    assert 5 < remark.line
+    assert says in str(remark)
+    assert "'it'" in str(remark)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("a: [", 1, "YAML"),
+        (f"{IRIS}---\n- a\n", 6, "no object"),
+        (f"{IRIS}---\nkind: a\nkind: b\n", 7, "twice"),
+        ("just words", 1, "no object"),
+    ],
+)
+def test_what_is_no_manifest_is_refused_with_its_line(text: str, line: int, says: str) -> None:
+    (remark,) = converted(text).refused
+
+    assert line == remark.line
+    assert says in remark.text
+
+
+def test_an_object_that_would_be_refused_here_is_refused_now_at_its_line() -> None:
+    text = IRIS.replace("name: iris", "name: a-name-that-is-longer-than-the-forty-six-characters-allowed")
+
+    (remark,) = converted(text).refused
+
+    assert (3, "metadata.name") == (remark.line, remark.field)
+    assert "longer than 46 characters" in remark.text
+
+
+def test_an_object_of_pillion_and_one_of_somebody_else_pass_through_word_for_word() -> None:
+    text = (
+        "apiVersion: serving.pillion.dev/v1beta1\nkind: InferenceService # ours\n---\napiVersion: v1\nkind: Pod # x\n"
+    )
+
+    conversion = converted(text)
+
+    assert text == conversion.text
+    assert [Subject.KEPT, Subject.KEPT] == [remark.subject for remark in conversion.remarks]
+
+
+def test_several_files_become_documents_of_one() -> None:
+    conversion = converted(IRIS, IRIS.replace("iris", "roses"), "---\n" + IRIS.replace("iris", "asters"))
+
+    names = [document["metadata"]["name"] for document in yaml.safe_load_all(conversion.text)]
+    assert ["iris", "roses", "asters"] == names
+
+
+def test_a_runtime_in_another_file_counts() -> None:
+    service = IRIS.replace("onnx: {", "model: {modelFormat: {name: xgboost}, runtimeVersion: v1, ")
+    runtime = """\
+apiVersion: serving.kserve.io/v1alpha1
+kind: ServingRuntime
+metadata: {name: mine}
+spec:
+  supportedModelFormats: [{name: xgboost, autoSelect: true}]
+  containers: [{name: kserve-container, image: "example.com/x:1"}]
+"""
+
+    assert [] == list(converted(service, runtime).remarks)
+    assert "runtimeVersion: v1" in converted(service, runtime).text
+    assert {"removed", "hint"} == {remark.subject for remark in converted(service).remarks}
+
+
+def test_json_stays_json() -> None:
+    text = json.dumps(yaml.safe_load(IRIS) | {"status": {"url": "x"}}, indent=2)
+
+    made = json.loads(converted(text).text)
+
+    assert "serving.pillion.dev/v1beta1" == made["apiVersion"]
+    assert "status" not in made
+
+
+def test_a_document_that_is_not_edited_in_place_is_written_anew_and_that_is_said() -> None:
+    text = """\
+# kept
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata:
+  name: iris # lost
+  labels: &common {team: ml}
+  annotations:
+    <<: *common
+    serving.kserve.io/stop: "true"
+spec: {predictor: {onnx: {storageUri: s3://models/iris}}}
+"""
+
+    conversion = converted(text)
+
+    assert conversion.text.startswith("# kept\n")
+    assert {"team": "ml", "serving.pillion.dev/stop": "true"} == only(conversion)["metadata"]["annotations"]
+    assert ["is written anew; comments inside of it are left out"] == [remark.text for remark in conversion.remarks]
+
+
+@pytest.mark.parametrize(
+    ("predictor", "wanted"),
+    [
+        ("{onnx: {storageUri: s3://a/b}, bogus: 1}", {"onnx": {"storageUri": "s3://a/b"}}),
+        ("{bogus: 1, onnx: {storageUri: s3://a/b}}", {"onnx": {"storageUri": "s3://a/b"}}),
+        ("{bogus: 1, onnx: {storageUri: s3://a/b}, other: {a: [b]}}", {"onnx": {"storageUri": "s3://a/b"}}),
+        ("{onnx: {storageUri: s3://a/b}, bogus: 1, other: 2}", {"onnx": {"storageUri": "s3://a/b"}}),
+        (
+            "\n    containers:\n    - bogus: 1\n      name: a\n      image: b\n      other: |\n        x\n\n    # e\n",
+            {"containers": [{"name": "a", "image": "b"}]},
+        ),
+        (
+            "\n    containers:\n    - name: a # w\n      lost:\n        - b:\n            c: 1 # d\n\n      image: b\n",
+            {"containers": [{"name": "a", "image": "b"}]},
+        ),
+        ("\n    onnx:\n      storageUri: s3://a/b\n    bogus:\n", {"onnx": {"storageUri": "s3://a/b"}}),
+        ("\n    onnx:\n      storageUri: s3://a/b\n    bogus: 'a\n\n      b'", {"onnx": {"storageUri": "s3://a/b"}}),
+    ],
+)
+def test_unknown_fields_go_wherever_they_stand(predictor: str, wanted: dict[str, Any]) -> None:
+    head = "apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\nmetadata: {name: iris}\nspec:\n  predictor: "
+
+    conversion = converted(head + predictor)
+
+    assert {"predictor": wanted} == only(conversion)["spec"]
+    assert {Subject.REMOVED} == {remark.subject for remark in conversion.remarks}
+
+
+def test_comments_after_a_removed_block_stay() -> None:
+    text = IRIS.replace("spec:", "status:\n  a: 1\n# about the spec\nspec:")
+
+    assert "# about the spec\nspec:" in converted(text).text
+
+
+def test_of_two_prefixes_of_an_annotation_ours_counts() -> None:
+    both = "{name: iris, annotations: {serving.kserve.io/stop: a, serving.pillion.dev/stop: b}}"
+
+    assert {"serving.pillion.dev/stop": "b"} == only(converted(IRIS.replace("{name: iris}", both)))["metadata"][
+        "annotations"
+    ]
+
+
+@pytest.mark.parametrize("address", ["spec.predictor.containers[0].env[1].name", "metadata.annotations[a.b/c-d]", "a"])
+def test_an_address_is_the_path_and_back(address: str) -> None:
+    assert address == address_of(path_of(address))
+
+
+def test_a_remedy_is_for_a_field_that_there_is() -> None:
+    for address in REMEDIES:
+        *parents, name = address.split(".")
+        model = model_at(InferenceServiceSpec, tuple(parents))
+        assert model is not None
+        assert name in {field.alias for field in model.model_fields.values()}
+
+
+def test_every_field_of_a_runtime_without_effect_exists_and_those_of_services_have_remedies() -> None:
+    known = {field.alias for field in ServingRuntimeSpec.model_fields.values()}
+    kserves = {address for address in NOT_YET if address.removeprefix("predictor.") in _SHARED_WITH_KSERVE}
+
+    assert set() == RUNTIME_NOT_YET.keys() - known
+    assert set() == kserves - REMEDIES.keys()
+
+
+_SHARED_WITH_KSERVE = {
+    "transformer", "explainer", "canaryTrafficPercent", "scaleTarget", "scaleMetric", "scaleMetricType",
+    "autoScaling", "logger", "batcher", "storageUris", "workerSpec",
+}  # fmt: skip
+
+
+def test_the_formats_that_need_no_runtime_are_those_that_the_operator_brings() -> None:
+    brought = {
+        supported["name"]
+        for runtime in builtin_runtimes(RenderSettings())
+        for supported in objects_at(runtime, "spec", "supportedModelFormats")
+    }
+
+    assert brought == BUILT_IN_FORMATS
+
+
+@pytest.mark.parametrize("name", sorted(HONOURED_SECRET_ANNOTATIONS))
+def test_an_annotation_of_a_secret_that_is_passed_over_in_silence_reaches_the_storage_step(name: str) -> None:
+    bare = credentials_from([SecretSummary("s", {"serving.kserve.io/s3-endpoint": "x"}, frozenset())])
+    told = {"serving.kserve.io/s3-endpoint": "x", f"serving.kserve.io/{name}": "0"}
+
+    assert bare != credentials_from([SecretSummary("s", told, frozenset())])
