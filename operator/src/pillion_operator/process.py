@@ -18,7 +18,7 @@ from pillion_operator.client.fence import Fence, LeaseFence, OpenFence
 from pillion_operator.client.kubernetes import KubernetesClient
 from pillion_operator.client.lease import Election
 from pillion_operator.handlers.resync import Resync
-from pillion_operator.handlers.routing import keys_for
+from pillion_operator.handlers.routing import is_news, keys_for
 from pillion_operator.handlers.watch import LISTED, Watcher
 from pillion_operator.metrics import OperatorMetrics
 from pillion_operator.observe.references import ReferenceReader
@@ -264,7 +264,9 @@ class Operator:
         if event == "DELETED":
             known = self._store.forget(kind, key_of(manifest), uid_of(manifest))
             self._changed(kind, known or manifest)
-        elif self._store.record(kind, manifest):
+            return
+        before = self._store.get(kind, key_of(manifest))
+        if self._store.record(kind, manifest) and is_news(kind, before, manifest):
             self._changed(kind, manifest)
 
     def _changed(self, kind: Kind, manifest: Manifest) -> None:

@@ -33,6 +33,7 @@ PATHS = {
     "Service": "/api/v1/namespaces/{}/services",
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
     "Pod": "/api/v1/namespaces/{}/pods",
     "Secret": "/api/v1/namespaces/{}/secrets",
     "Event": "/api/v1/namespaces/{}/events",
@@ -193,7 +194,7 @@ class OperatorProcess:
         return (
             sum(
                 self.metric("pillion_operator_api_requests_total", verb=verb)
-                for verb in ("apply", "create", "delete", "patch", "patch status")
+                for verb in ("apply", "create", "delete", "patch", "patch status", "patch scale")
             )
             + self.metric("pillion_operator_api_requests_total", verb="update")
             - self.metric("pillion_operator_api_requests_total", verb="update", kind="leases")

@@ -41,6 +41,7 @@ RARELY_USED = {
     ("configmaps", "update"): "an entry that others added",
     ("services", "update"): "an entry that others added",
     ("poddisruptionbudgets", "update"): "an entry that others added",
+    ("horizontalpodautoscalers", "update"): "an entry that others added",
 }
 
 
@@ -136,14 +137,15 @@ def test_the_rights_that_are_granted_are_the_rights_that_are_used(
     api.create(namespace, secret)
     predictor: dict[str, Any] = {
         "minReplicas": 2,
+        "maxReplicas": 3,
         "tls": {"secretName": "cert"},
         "sklearn": {"storageUri": "s3://models/iris"},
     }
     api.create(namespace, inference_service(**predictor))
-    eventually(lambda: api.get("PodDisruptionBudget", namespace, "iris-predictor"))
+    eventually(lambda: api.get("HorizontalPodAutoscaler", namespace, "iris-predictor"))
     added = {"spec": {"template": {"spec": {"containers": [{"name": "spy", "image": "spy"}]}}}}
     api.patch("Deployment", namespace, "iris-predictor", added, manager="editor")
-    api.patch("InferenceService", namespace, "iris", {"spec": {"predictor": {"minReplicas": 1}}})
+    api.patch("InferenceService", namespace, "iris", {"spec": {"predictor": {"minReplicas": 1, "maxReplicas": 1}}})
     eventually(lambda: api.get("PodDisruptionBudget", namespace, "iris-predictor") is None)
 
     user = "system:serviceaccount:pillion-system:pillion-operator"

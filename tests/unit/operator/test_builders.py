@@ -96,6 +96,26 @@ def test_a_service_gets_its_children_in_the_order_in_which_they_need_each_other(
     assert ["ConfigMap", "Service", "Deployment", "PodDisruptionBudget"] == [c.kind.name for c in desired.children]
 
 
+def test_a_range_of_replicas_adds_an_autoscaler_and_a_budget() -> None:
+    desired = planned(maxReplicas=4, autoScaling={"behavior": {"scaleDown": {"selectPolicy": "Min"}}}, **SKLEARN)
+
+    kinds = [c.kind.name for c in desired.children]
+    assert ["PodDisruptionBudget", "HorizontalPodAutoscaler"] == kinds[-2:]
+    spec = child(desired, "HorizontalPodAutoscaler")["spec"]
+    assert (1, 4) == (spec["minReplicas"], spec["maxReplicas"])
+    assert {"scaleDown": {"selectPolicy": "Min"}} == spec["behavior"]
+    assert desired.replicas.autoscaled
+
+
+@pytest.mark.parametrize("value", ["none", "external"])
+@pytest.mark.parametrize("prefix", ["serving.pillion.dev", "serving.kserve.io"])
+def test_an_autoscaler_of_somebody_else_keeps_ours_away(prefix: str, value: str) -> None:
+    desired = planned(annotations={f"{prefix}/autoscalerClass": value}, maxReplicas=4, **SKLEARN)
+
+    assert "HorizontalPodAutoscaler" not in [c.kind.name for c in desired.children]
+    assert not desired.replicas.autoscaled
+
+
 def test_the_deployment_has_no_count() -> None:
     assert "replicas" not in child(planned(minReplicas=3, **SKLEARN), "Deployment")["spec"]
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from pillion.resources import SERVING_CONTAINERS
-from pillion.resources.conventions import annotation, is_stopped
+from pillion_operator.builders.autoscaler import autoscaler, replica_bounds
 from pillion_operator.builders.configmap import config_map
 from pillion_operator.builders.context import BuildContext
 from pillion_operator.builders.deployment import deployment
@@ -15,7 +15,13 @@ from pillion_operator.builders.merge import merge_container
 from pillion_operator.builders.placeholders import PlaceholderValues, fill_container
 from pillion_operator.builders.selection import Candidate, select_runtime
 from pillion_operator.builders.service import endpoints, service
-from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, POD_DISRUPTION_BUDGET, SERVICE
+from pillion_operator.state.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    HORIZONTAL_POD_AUTOSCALER,
+    POD_DISRUPTION_BUDGET,
+    SERVICE,
+)
 from pillion_operator.state.manifest import objects_at
 from pillion_operator.state.names import (
     RUNTIME_CONTAINER,
@@ -28,7 +34,6 @@ from pillion_operator.state.plan import (
     Note,
     PlanError,
     Problem,
-    ReplicaBounds,
     RuntimeChoice,
 )
 from pillion_operator.state.reasons import Reason
@@ -40,7 +45,7 @@ if TYPE_CHECKING:
     from pillion_operator.builders.credentials import StorageCredentials
     from pillion_operator.state.settings import RenderSettings
 
-__all__ = ["plan", "replica_bounds"]
+__all__ = ["plan"]
 
 #: Fields of a model that are not the container's.
 _MODEL_FIELDS: Final = (
@@ -61,33 +66,21 @@ def plan(
     choice: RuntimeChoice | None = None
     try:
         context, choice = _context(service_, uid, candidates, credentials, settings)
-        budget = [] if bounds.least < 2 else [Child(POD_DISRUPTION_BUDGET, disruption_budget(context))]
         manifest, notes = deployment(context)
         children = [
             *([Child(CONFIG_MAP, config_map(context))] if context.ours else []),
             Child(SERVICE, service(context)),
             Child(DEPLOYMENT, manifest),
-            *budget,
         ]
+        if bounds.least > 1 or bounds.autoscaled:
+            children.append(Child(POD_DISRUPTION_BUDGET, disruption_budget(context)))
+        if bounds.autoscaled:
+            children.append(Child(HORIZONTAL_POD_AUTOSCALER, autoscaler(context, bounds)))
         return Desired(tuple(children), bounds, endpoints(context), choice, notes=notes + _gaps(context))
     except PlanError as error:
         name = predictor_name(service_.metadata.name or "")
         host = f"{name}.{service_.metadata.namespace}.svc.{settings.cluster_domain}"
         return Desired((), bounds, Endpoints(f"http://{host}", ""), choice, problem=error.problem)
-
-
-def replica_bounds(service_: InferenceService) -> ReplicaBounds:
-    """Return how many pods there may be.
-
-    Without `maxReplicas` only the least is ours to say: somebody's autoscaler may have the rest.
-    """
-    if is_stopped(service_.metadata):
-        return ReplicaBounds(0, 0)
-    predictor = service_.spec.predictor
-    external = annotation(service_.metadata, "autoscalerClass") == "external"
-    least = max(1, 1 if predictor.min_replicas is None else predictor.min_replicas)
-    most = predictor.max_replicas or None
-    return ReplicaBounds(least, None if external else most)
 
 
 def _context(

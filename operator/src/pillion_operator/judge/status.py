@@ -12,6 +12,7 @@ from pillion_operator.judge import (
     ready,
     reconciling,
     routes_ready,
+    scaling_active,
     stalled,
     stopped,
 )
@@ -33,6 +34,7 @@ __all__ = ["JUDGES", "facts_of", "status_of", "verdicts"]
 
 JUDGES: Final = (
     ready, predictor_ready, routes_ready, model_loaded, progressing, stopped, reconciling, stalled, fields_honoured,
+    scaling_active,
 )  # fmt: skip
 
 
@@ -59,8 +61,9 @@ def facts_of(service: InferenceService, observed: Observed, desired: Desired, ou
 
 
 def verdicts(facts: Facts) -> tuple[Verdict, ...]:
-    """Return every condition."""
-    return tuple(module.judge(facts) for module in JUDGES)
+    """Return every condition that bears on the service."""
+    found = (module.judge(facts) for module in JUDGES)
+    return tuple(verdict for verdict in found if verdict is not None)
 
 
 def status_of(facts: Facts, timestamp: str) -> JsonObject:

@@ -14,6 +14,7 @@ from pillion_operator.builders.builtin import builtin_runtimes
 from pillion_operator.builders.predictor import plan
 from pillion_operator.builders.selection import Candidate
 from pillion_operator.judge.facts import deployment_facts, is_ready
+from pillion_operator.judge.scaling_active import first_metrics_wait
 from pillion_operator.judge.status import facts_of, status_of
 from pillion_operator.report.events import happenings
 from pillion_operator.state.kinds import (
@@ -207,6 +208,9 @@ def _next_look(observed: Observed) -> float | None:
         waits.append(min(_CERTIFICATE_SECONDS, left if left > 0 else _CERTIFICATE_SECONDS / 10))
     if any(not is_ready(pod) and not is_deleting(pod) and _runs(pod) for pod in observed.pods):
         waits.append(_WAITING_SECONDS)
+    metrics = first_metrics_wait(observed)
+    if metrics is not None:
+        waits.append(metrics)
     return min(waits) + 0.05 if waits else None
 
 

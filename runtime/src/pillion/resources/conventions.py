@@ -23,7 +23,9 @@ KSERVE_PREFIX = "serving.kserve.io/"
 HONOURED_ANNOTATIONS = frozenset({"deploymentMode", "stop", "enable-prometheus-scraping", "autoscalerClass"})
 
 _DEPLOYMENT_MODES = frozenset({"Standard", "RawDeployment"})
-_AUTOSCALERS = frozenset({"none", "external"})
+#: Values of `autoscalerClass` that leave the number of replicas to somebody else, or to nobody.
+NO_AUTOSCALER = frozenset({"none", "external"})
+_AUTOSCALERS = NO_AUTOSCALER | {"hpa"}
 _FOREIGN = ("autoscaling.knative.dev/", "networking.knative.dev/", "serving.knative.dev/", "networking.kserve.io/")
 
 
@@ -59,7 +61,7 @@ def _of(address: str, entries: Mapping[str, str]) -> Iterator[UnhonouredField]:
         elif name == "deploymentMode" and value not in _DEPLOYMENT_MODES:
             yield UnhonouredField(field, "the mode is always Standard")
         elif name == "autoscalerClass" and value not in _AUTOSCALERS:
-            yield UnhonouredField(field, "autoscaling is not available yet")
+            yield UnhonouredField(field, "it is hpa, none or external")
 
 
-__all__ = ["KSERVE_PREFIX", "PREFIX", "annotation", "is_stopped", "unhonoured_annotations"]
+__all__ = ["KSERVE_PREFIX", "NO_AUTOSCALER", "PREFIX", "annotation", "is_stopped", "unhonoured_annotations"]
