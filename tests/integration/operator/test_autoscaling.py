@@ -5,12 +5,11 @@ The controller that decides is Kubernetes' own; the tests play the kubelet and m
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.operator.harness import PATHS, Api, OperatorProcess, condition, eventually, inference_service
+from tests.integration.operator.harness import Api, OperatorProcess, condition, eventually, inference_service
 from tests.integration.operator.kubelet import make_ready, pods, serve_metrics, use_cpu
 
 if TYPE_CHECKING:
@@ -73,12 +72,9 @@ def version(api: Api, namespace: str) -> str:
 
 
 def counts_since(api: Api, namespace: str, since: str) -> list[tuple[int, int]]:
-    """Every (wanted, ready) that was stored since, as a watch from there replays it: no moment is missed."""
-    path = PATHS["Deployment"].format(namespace)
-    answer = api.send("GET", f"{path}?watch=1&resourceVersion={since}&timeoutSeconds=1")
-    answer.raise_for_status()
-    events = [json.loads(line)["object"] for line in answer.text.splitlines()]
-    return [(found["spec"]["replicas"], found["status"].get("readyReplicas", 0)) for found in events]
+    """Every (wanted, ready) that was stored since: no moment is missed."""
+    states = api.history("Deployment", namespace, since)
+    return [(found["spec"]["replicas"], found["status"].get("readyReplicas", 0)) for found in states]
 
 
 def test_a_range_of_replicas_makes_an_autoscaler(operator: OperatorProcess, api: Api, namespace: str) -> None:

@@ -127,6 +127,80 @@ def test_pods_come_before_others_go() -> None:
 
 
 @pytest.mark.parametrize(
+    ("expected", "predictor"),
+    [
+        ({"maxSurge": 1, "maxUnavailable": 0}, {"rollout": {"mode": "Availability"}}),
+        ({"maxSurge": 0, "maxUnavailable": 1}, {"rollout": {"mode": "ResourceAware"}}),
+        (
+            {"maxSurge": 2, "maxUnavailable": 0},
+            {"rollout": {"mode": "ResourceAware"}, "deploymentStrategy": {"rollingUpdate": {"maxSurge": 2}}},
+        ),
+    ],
+)
+def test_the_mode_of_a_rollout_decides_which_pod_comes_first(
+    expected: dict[str, int], predictor: dict[str, Any]
+) -> None:
+    desired = planned(**predictor, **SKLEARN)
+
+    assert expected == child(desired, "Deployment")["spec"]["strategy"]["rollingUpdate"]
+    told = [note.text for note in desired.notes if "rollout.mode" in note.text]
+    assert ("deploymentStrategy" in predictor) == bool(told)
+
+
+def policy(asked: dict[str, Any], operator_namespace: str = "") -> dict[str, Any]:
+    settings = RenderSettings(operator_namespace=operator_namespace)
+    desired = plan(service(networkPolicy=asked, **SKLEARN), "uid-1", builtin(), StorageCredentials(), settings)
+    kinds = [c.kind.name for c in desired.children]
+    assert kinds.index("NetworkPolicy") < kinds.index("Deployment")
+    found: dict[str, Any] = child(desired, "NetworkPolicy")["spec"]
+    return found
+
+
+MONITORING = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+
+
+def test_a_policy_without_peers_lets_the_namespace_in_and_everybody_read_metrics() -> None:
+    spec = policy({})
+
+    data, admin = spec["ingress"]
+    assert ([{"podSelector": {}}], [8080, 8081]) == (data["from"], [port["port"] for port in data["ports"]])
+    assert ([{"namespaceSelector": {}}], [8082]) == (admin["from"], [port["port"] for port in admin["ports"]])
+    assert ["Ingress"] == spec["policyTypes"]
+    assert "egress" not in spec
+    assert "iris" == spec["podSelector"]["matchLabels"]["serving.pillion.dev/inferenceservice"]
+
+
+def test_the_admin_port_is_read_by_the_monitoring_that_is_named_and_by_the_operator() -> None:
+    admin = policy({"adminFrom": [MONITORING]}, operator_namespace="pillion")["ingress"][1]
+
+    operator = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "pillion"}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/component": "operator"}},
+    }
+    assert [MONITORING, operator] == admin["from"]
+
+
+def test_an_empty_list_of_peers_lets_nobody_in() -> None:
+    assert [] == policy({"from": [], "adminFrom": []})["ingress"]
+
+
+def test_what_leaves_the_pods_is_bounded_only_where_that_is_asked_for() -> None:
+    spec = policy({"egress": [{"to": [MONITORING]}]})
+
+    assert ["Ingress", "Egress"] == spec["policyTypes"]
+    assert [{"to": [MONITORING]}] == spec["egress"]
+
+
+def test_a_policy_of_containers_of_ones_own_opens_their_ports_only() -> None:
+    ports = [{"containerPort": 9000}, {"containerPort": 9001, "name": "grpc"}]
+    containers = [{"name": "mine", "image": "a", "ports": ports}]
+
+    found = child(planned(networkPolicy={}, containers=containers), "NetworkPolicy")["spec"]["ingress"]
+
+    assert [[9000, 9001]] == [[port["port"] for port in rule["ports"]] for rule in found]
+
+
+@pytest.mark.parametrize(
     ("grace", "predictor"),
     [
         (90, {}),

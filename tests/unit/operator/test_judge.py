@@ -280,6 +280,38 @@ def test_fields_without_effect_are_named() -> None:
     assert "tls has no effect" in found.message
 
 
+def homeless(since: str) -> dict[str, Any]:
+    """A pod that no node takes."""
+    found = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "insufficient cpu"}
+    return pod(conditions=[found | {"lastTransitionTime": since}])
+
+
+SERVING = pod("iris-0", revision="old", conditions=[READY])
+LONG_AGO = "2027-01-15T07:50:00Z"
+
+
+def test_a_surge_pod_without_a_node_names_the_mode_that_needs_none() -> None:
+    live = deployment(replicas=2, updatedReplicas=1, readyReplicas=1, availableReplicas=1)
+    given = facts(live, [SERVING, homeless(LONG_AGO)])
+
+    for kind in ("Ready", "Progressing"):
+        found = verdict(given, kind)
+        assert ("False", "Unschedulable") == (found.status, found.reason)
+        assert "rollout.mode: ResourceAware" in found.message
+    assert "Meanwhile 1 pod serves on." in verdict(given, "Ready").message
+
+
+def test_a_first_pod_without_a_node_is_no_surge() -> None:
+    found = verdict(facts(deployment(), [homeless(LONG_AGO)]), "Progressing")
+
+    assert ("False", "Unschedulable") == (found.status, found.reason)
+    assert "ResourceAware" not in found.message
+
+
+def test_a_pod_may_wait_a_minute_for_a_node() -> None:
+    assert "True" == verdict(facts(deployment(), [homeless("2027-01-15T07:59:30Z")]), "Progressing").status
+
+
 RANGE = ReplicaBounds(2, 10, autoscaled=True)
 
 

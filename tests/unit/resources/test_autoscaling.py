@@ -8,7 +8,7 @@ from pillion.resources import InferenceServiceSpec, unhonoured_fields
 from pillion.resources.autoscaling import MetricPlan, metric_plan
 
 if TYPE_CHECKING:
-    from pillion.resources import PredictorSpec
+    from pillion.resources import JsonObject, PredictorSpec
 
 
 def predictor(**fields: Any) -> PredictorSpec:
@@ -85,7 +85,7 @@ def test_of_several_metrics_those_that_can_be_had_are_used_and_the_others_named(
 
 
 def test_a_range_with_nothing_to_scale_on_is_named() -> None:
-    spec = {"predictor": {"sklearn": {}, "minReplicas": 2, "maxReplicas": 5, "scaleMetric": "rps"}}
+    spec: JsonObject = {"predictor": {"sklearn": {}, "minReplicas": 2, "maxReplicas": 5, "scaleMetric": "rps"}}
 
     named = [str(field) for field in unhonoured_fields(InferenceServiceSpec.from_manifest(spec))]
 

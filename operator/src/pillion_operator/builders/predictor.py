@@ -12,6 +12,7 @@ from pillion_operator.builders.context import BuildContext
 from pillion_operator.builders.deployment import deployment
 from pillion_operator.builders.disruption_budget import disruption_budget
 from pillion_operator.builders.merge import merge_container
+from pillion_operator.builders.network_policy import network_policy
 from pillion_operator.builders.placeholders import PlaceholderValues, fill_container
 from pillion_operator.builders.selection import Candidate, select_runtime
 from pillion_operator.builders.service import endpoints, service
@@ -19,6 +20,7 @@ from pillion_operator.state.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
     HORIZONTAL_POD_AUTOSCALER,
+    NETWORK_POLICY,
     POD_DISRUPTION_BUDGET,
     SERVICE,
 )
@@ -67,9 +69,12 @@ def plan(
     try:
         context, choice = _context(service_, uid, candidates, credentials, settings)
         manifest, notes = deployment(context)
+        asked = context.predictor.network_policy
         children = [
             *([Child(CONFIG_MAP, config_map(context))] if context.ours else []),
             Child(SERVICE, service(context)),
+            # Before the pods, so that there is no moment at which they are open.
+            *([Child(NETWORK_POLICY, network_policy(context, asked))] if asked is not None else []),
             Child(DEPLOYMENT, manifest),
         ]
         if bounds.least > 1 or bounds.autoscaled:
@@ -162,6 +167,8 @@ def _gaps(context: BuildContext) -> tuple[Note, ...]:
         found.append("the model's storage (an entry of the Secret storage-config) beside its storageUri")
     if predictor.metrics is not None and predictor.metrics.on_data_port:
         found.append("spec.predictor.metrics.onDataPort (scrape the admin port)")
+    if predictor.rollout is not None and predictor.rollout.mode and predictor.deployment_strategy is not None:
+        found.append("spec.predictor.rollout.mode beside deploymentStrategy, which decides")
     if predictor.tls is not None and not context.ours:
         found.append(
             f"spec.predictor.tls on the container {context.container.get('name')!r}, which is not Pillion's runtime"

@@ -54,7 +54,7 @@ def facts_of(service: InferenceService, observed: Observed, desired: Desired, ou
         problems += () if healthy else observed.missing
         # A pod's own account is more exact than the storm of restarts that follows from it.
         problems += report_problems(observed.reports)
-        problems += pod_problems(newest)
+        problems += pod_problems(newest, surge=deployment.surging)
         problems += [refused_pods(deployment.pods_refused)] if deployment.pods_refused else []
     warnings = tuple(p for p in (*certificates, *observed.missing) if p not in problems)
     return Facts(service, observed, desired, outcome, deployment, tuple(problems), warnings)
