@@ -13,9 +13,11 @@ from pillion_operator.builders.credentials import SecretSummary, StorageCredenti
 from pillion_operator.builders.predictor import plan
 from pillion_operator.builders.selection import Candidate
 from pillion_operator.builders.storage_config import StorageEntry, credentials_of_entry, entries_of
+from pillion_operator.state.kinds import POD_MONITOR, SERVICE_MONITOR
 from pillion_operator.state.settings import RenderSettings
 
 if TYPE_CHECKING:
+    from pillion_operator.state.kinds import Kind
     from pillion_operator.state.plan import Desired
 
 SETTINGS = RenderSettings(runtime_image="registry/pillion-runtime:1", image_pull_secrets=("pull",))
@@ -198,6 +200,41 @@ def test_a_policy_of_containers_of_ones_own_opens_their_ports_only() -> None:
     found = child(planned(networkPolicy={}, containers=containers), "NetworkPolicy")["spec"]["ingress"]
 
     assert [[9000, 9001]] == [[port["port"] for port in rule["ports"]] for rule in found]
+
+
+def monitored(asked: dict[str, Any], *kinds: Kind, **predictor: Any) -> Desired:
+    service_ = service(metrics={"monitor": asked}, **(predictor or SKLEARN))
+    return plan(service_, "uid-1", builtin(), StorageCredentials(), SETTINGS, frozenset(kinds))
+
+
+def test_a_service_monitor_scrapes_the_admin_port_of_the_pods() -> None:
+    asked = {"kind": "ServiceMonitor", "interval": "15s", "labels": {"release": "prometheus"}}
+
+    found = child(monitored(asked, SERVICE_MONITOR), "ServiceMonitor")
+
+    assert [{"targetPort": 8082, "path": "/metrics", "interval": "15s"}] == found["spec"]["endpoints"]
+    assert "prometheus" == found["metadata"]["labels"]["release"]
+    assert "iris" == found["metadata"]["labels"]["serving.pillion.dev/inferenceservice"]
+
+
+def test_a_pod_monitor_scrapes_the_admin_port_by_its_name() -> None:
+    found = child(monitored({"kind": "PodMonitor"}, SERVICE_MONITOR, POD_MONITOR), "PodMonitor")
+
+    assert [{"port": "admin", "path": "/metrics"}] == found["spec"]["podMetricsEndpoints"]
+
+
+@pytest.mark.parametrize(
+    ("said", "kinds", "predictor"),
+    [
+        ("no PodMonitor of monitoring.coreos.com/v1", [SERVICE_MONITOR], SKLEARN),
+        ("is not Pillion's runtime", [POD_MONITOR], {"containers": [{"name": "mine", "image": "a"}]}),
+    ],
+)
+def test_a_monitor_that_cannot_be_made_is_named(said: str, kinds: list[Kind], predictor: dict[str, Any]) -> None:
+    desired = monitored({"kind": "PodMonitor"}, *kinds, **predictor)
+
+    assert "PodMonitor" not in [c.kind.name for c in desired.children]
+    assert any(said in note.text for note in desired.notes)
 
 
 @pytest.mark.parametrize(

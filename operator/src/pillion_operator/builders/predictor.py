@@ -12,6 +12,7 @@ from pillion_operator.builders.context import BuildContext
 from pillion_operator.builders.deployment import deployment
 from pillion_operator.builders.disruption_budget import disruption_budget
 from pillion_operator.builders.merge import merge_container
+from pillion_operator.builders.monitor import monitor
 from pillion_operator.builders.network_policy import network_policy
 from pillion_operator.builders.placeholders import PlaceholderValues, fill_container
 from pillion_operator.builders.selection import Candidate, select_runtime
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from pillion.resources import InferenceService, JsonObject, ModelSpec
     from pillion_operator.builders.credentials import StorageCredentials
+    from pillion_operator.state.kinds import Kind
     from pillion_operator.state.settings import RenderSettings
 
 __all__ = ["plan"]
@@ -62,8 +64,12 @@ def plan(
     candidates: Sequence[Candidate],
     credentials: StorageCredentials,
     settings: RenderSettings,
+    optional_kinds: frozenset[Kind] = frozenset(),
 ) -> Desired:
-    """Return every child of the service; where a problem keeps some from being planned, the rest and the problem."""
+    """Return every child of the service; where a problem keeps some from being planned, the rest and the problem.
+
+    `optional_kinds` are those of `state.kinds.OPTIONAL` that the cluster has.
+    """
     bounds = replica_bounds(service_)
     choice: RuntimeChoice | None = None
     try:
@@ -81,7 +87,10 @@ def plan(
             children.append(Child(POD_DISRUPTION_BUDGET, disruption_budget(context)))
         if bounds.autoscaled:
             children.append(Child(HORIZONTAL_POD_AUTOSCALER, autoscaler(context, bounds)))
-        return Desired(tuple(children), bounds, endpoints(context), choice, notes=notes + _gaps(context))
+        watcher, gaps = monitor(context, optional_kinds)
+        children += [watcher] if watcher is not None else []
+        notes += (*_gaps(context), *gaps)
+        return Desired(tuple(children), bounds, endpoints(context), choice, notes=notes)
     except PlanError as error:
         name = predictor_name(service_.metadata.name or "")
         host = f"{name}.{service_.metadata.namespace}.svc.{settings.cluster_domain}"

@@ -78,6 +78,8 @@ class Parts:
     wall_clock: Callable[[], float]
     cluster_runtimes: bool
     """Whether ClusterServingRuntimes can be read; else the built-in ones are taken from the operator itself."""
+    optional_kinds: Callable[[], frozenset[Kind]] = frozenset
+    """Which kinds of `state.kinds.OPTIONAL` the cluster has."""
     on_repair: Callable[[int], None] = lambda number: None  # noqa: ARG005 - the default takes no note
 
 
@@ -105,7 +107,12 @@ class Reconciler:
         observed = self._observe(stored)
         references = await self._parts.references.read(service, healthy=_healthy(service, observed))
         desired = plan(
-            service, uid_of(stored), self._candidates_for(key.namespace), references.credentials, self._parts.settings
+            service,
+            uid_of(stored),
+            self._candidates_for(key.namespace),
+            references.credentials,
+            self._parts.settings,
+            self._parts.optional_kinds(),
         )
         outcome = await self._parts.applier.apply(observed, desired)
         self._count_repairs(observed, outcome)

@@ -48,6 +48,8 @@ CONFIG_MAP: Final = Kind("", "v1", "ConfigMap", "configmaps")
 POD_DISRUPTION_BUDGET: Final = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 HORIZONTAL_POD_AUTOSCALER: Final = Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 NETWORK_POLICY: Final = Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
+SERVICE_MONITOR: Final = Kind("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors")
+POD_MONITOR: Final = Kind("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors")
 POD: Final = Kind("", "v1", "Pod", "pods")
 SECRET: Final = Kind("", "v1", "Secret", "secrets")
 SERVICE_ACCOUNT: Final = Kind("", "v1", "ServiceAccount", "serviceaccounts")
@@ -63,7 +65,11 @@ CHILDREN: Final = (
     DEPLOYMENT,
     POD_DISRUPTION_BUDGET,
     HORIZONTAL_POD_AUTOSCALER,
+    SERVICE_MONITOR,
+    POD_MONITOR,
 )
+#: Kinds that a cluster may have or not; which of them it has is asked from time to time.
+OPTIONAL: Final = (SERVICE_MONITOR, POD_MONITOR)
 #: Read only through the watch, found by the owner's label.
 LABELLED: Final = (*CHILDREN, POD)
 RUNTIMES: Final = (SERVING_RUNTIME, CLUSTER_SERVING_RUNTIME)

@@ -59,6 +59,7 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.rollout.mode",
         "predictor.networkPolicy",
         "predictor.metrics.enabled",
+        "predictor.metrics.monitor",
         "predictor.storage",
     ]
 )
@@ -88,7 +89,6 @@ NOT_YET: frozenset[str] = frozenset(
         "predictor.rollout.analysis",
         "predictor.rollout.progressDeadline",
         "predictor.tls.selfSigned",
-        "predictor.metrics.monitor",
         "predictor.metrics.onDataPort",
     ]
 )

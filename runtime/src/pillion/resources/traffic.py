@@ -234,10 +234,10 @@ class NetworkPolicySpec(ResourceModel):
 
 
 class MonitorSpec(ResourceModel):
-    """An object of the Prometheus operator."""
+    """An object of the Prometheus operator, which tells Prometheus to scrape the pods' admin port."""
 
     kind: Literal["ServiceMonitor", "PodMonitor"]
-    """The kind of object."""
+    """The kind of object. Where the cluster does not have it, `FieldsHonoured` says so until it does."""
 
     interval: Duration | None = None
     """How often to scrape. Default: Prometheus' own."""
