@@ -149,6 +149,14 @@ def test_the_mode_of_a_rollout_decides_which_pod_comes_first(
     assert ("deploymentStrategy" in predictor) == bool(told)
 
 
+def test_an_api_key_comes_from_a_secret_by_the_environment() -> None:
+    key = {"name": "PILLION_API_KEY", "valueFrom": {"secretKeyRef": {"name": "iris-key", "key": "key"}}}
+
+    container = pod(planned(sklearn={"storageUri": "s3://models/iris", "env": [key]}))["containers"][0]
+
+    assert [key] == container["env"]
+
+
 def policy(asked: dict[str, Any], operator_namespace: str = "") -> dict[str, Any]:
     settings = RenderSettings(operator_namespace=operator_namespace)
     desired = plan(service(networkPolicy=asked, **SKLEARN), "uid-1", builtin(), StorageCredentials(), settings)
