@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 OWNER = "serving.pillion.dev/inferenceservice"
 #: What an InferenceService is made into, as `kubectl get` takes it.
-CHILDREN = "deployments,replicasets,pods,services,configmaps,poddisruptionbudgets,endpointslices"
+CHILDREN = (
+    "deployments,replicasets,pods,services,configmaps,poddisruptionbudgets,endpointslices,horizontalpodautoscalers,"
+    "networkpolicies"
+)
 _CERTIFICATES = "/certificates"
 
 

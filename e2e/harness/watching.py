@@ -32,8 +32,9 @@ _KINDS = {
 class Watch:
     """Sees every change of one object from entering on; the state at entering is not a change."""
 
-    def __init__(self, target: Target, namespace: str, kind: str, name: str) -> None:
-        """Refer to the object; nothing is asked for yet."""
+    def __init__(self, target: Target, namespace: str, kind: str, name: str, *, seconds: int = 60) -> None:
+        """Refer to the object; nothing is asked for yet. The watch ends after so many seconds."""
+        self._seconds = seconds
         client = _CLIENT.config.new_client_from_config(str(target.kubeconfig), context=target.context)
         api_version, api_kind = _KINDS[kind]
         self._resource = _CLIENT.dynamic.DynamicClient(client).resources.get(api_version=api_version, kind=api_kind)
@@ -75,6 +76,13 @@ class Watch:
             elif broken is not None and good:
                 return round(at - broken, 3)
 
+    def states(self) -> list[dict[str, Any]]:
+        """Return every state that was seen since the last call."""
+        found: list[dict[str, Any]] = []
+        while not self._seen.empty():
+            found.append(self._seen.get()[2])
+        return found
+
     def _follow(self) -> None:
         # The client ends a stopped watch by closing its connection, which its own reader takes for a failure; cut in
         # the middle of a line, it hands an event of None to itself.
@@ -89,7 +97,7 @@ class Watch:
             namespace=self._namespace,
             field_selector=f"metadata.name={self._name}",
             resource_version=self._version,
-            timeout=60,
+            timeout=self._seconds,
             watcher=self._watch,
         ):
             self._seen.put((time.monotonic(), event["type"], event["raw_object"]))

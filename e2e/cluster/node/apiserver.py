@@ -36,6 +36,9 @@ _POLL_SECONDS = 0.05
 #: What `controllers` takes to have owner references and namespaces collected.
 GARBAGE_COLLECTION = ("garbage-collector-controller", "namespace-controller")
 
+#: What `controllers` takes to have HorizontalPodAutoscalers decide, once there are metrics.
+AUTOSCALING = ("horizontal-pod-autoscaler-controller",)
+
 #: What `controllers` takes to have a Deployment make ReplicaSets and Pods (that nothing runs).
 WORKLOADS = (*GARBAGE_COLLECTION, "deployment-controller", "replicaset-controller")
 
@@ -46,15 +49,22 @@ class ControlPlane:
     Everything it starts is killed and its folder removed even when this process is killed.
     """
 
-    def __init__(self, *, controllers: Sequence[str] = (), apiserver_flags: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        controllers: Sequence[str] = (),
+        apiserver_flags: Sequence[str] = (),
+        controller_flags: Sequence[str] = (),
+    ) -> None:
         """Describe a control plane; nothing is started yet.
 
         `controllers` are names of kube-controller-manager's controllers, such as
-        `GARBAGE_COLLECTION`; without any, it is not started. `apiserver_flags` come last on the
-        server's command line.
+        `GARBAGE_COLLECTION`; without any, it is not started. `apiserver_flags` and
+        `controller_flags` come last on the command lines.
         """
         self._controllers = tuple(controllers)
         self._flags = tuple(apiserver_flags)
+        self._controller_flags = tuple(controller_flags)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> Self:
@@ -226,6 +236,7 @@ class ControlPlane:
                 # how many objects it and the others handle at a time is.
                 "--kube-api-qps=200",
                 "--kube-api-burst=400",
+                *self._controller_flags,
             ],
         )
 

@@ -18,7 +18,7 @@ from pillion_operator.client.fence import Fence, LeaseFence, OpenFence
 from pillion_operator.client.kubernetes import KubernetesClient
 from pillion_operator.client.lease import Election
 from pillion_operator.handlers.resync import Resync
-from pillion_operator.handlers.routing import keys_for
+from pillion_operator.handlers.routing import is_news, keys_for
 from pillion_operator.handlers.watch import LISTED, Watcher
 from pillion_operator.metrics import OperatorMetrics
 from pillion_operator.observe.references import ReferenceReader
@@ -36,6 +36,7 @@ from pillion_operator.state.kinds import (
     CLUSTER_SERVING_RUNTIME,
     INFERENCE_SERVICE,
     LABELLED,
+    OPTIONAL,
     RUNTIMES,
     SERVING_RUNTIME,
     Kind,
@@ -86,9 +87,13 @@ class Operator:
         self._leading = asyncio.Event()
         self._listed = asyncio.Event()
         self._bad_rounds = 0
-        self._kinds: tuple[Kind, ...] = (INFERENCE_SERVICE, SERVING_RUNTIME, *LABELLED)
-        if not settings.namespaces:
-            self._kinds += (CLUSTER_SERVING_RUNTIME,)
+        self._optional: frozenset[Kind] = frozenset()
+
+    def _kinds(self) -> tuple[Kind, ...]:
+        """Return what is watched and listed now."""
+        labelled = (kind for kind in LABELLED if kind not in OPTIONAL or kind in self._optional)
+        cluster = () if self._settings.namespaces else (CLUSTER_SERVING_RUNTIME,)
+        return (INFERENCE_SERVICE, SERVING_RUNTIME, *labelled, *cluster)
 
     def stop(self) -> None:
         """End in an orderly way: finish what is being written, give the lease up."""
@@ -136,6 +141,7 @@ class Operator:
             settings=self._settings.render,
             wall_clock=time.time,
             cluster_runtimes=not self._settings.namespaces,
+            optional_kinds=lambda: self._optional,
             on_repair=self._metrics.repaired,
         )
 
@@ -180,6 +186,7 @@ class Operator:
     async def _keep_caches(self, client: KubernetesClient) -> None:
         """Fill the caches, watch, and correct the caches from time to time; leader or not."""
         await self._wait_for_crds(client)
+        self._optional = await self._discovered(client)
         resync = Resync(client, self._store, self._kinds, self._settings.namespaces, self._changed)
         self._watcher.start()
         self._listed.set()
@@ -193,6 +200,7 @@ class Operator:
                 self._synced.set()
         while True:
             listed = await self._next_round()
+            await self._follow_optional_kinds(client)
             try:
                 missed = await resync.correct()
             except ApiError as error:
@@ -201,6 +209,31 @@ class Operator:
             # What happened between two lists at the start of a watch is nobody's fault.
             if not listed:
                 self._judge_watches(missed)
+
+    async def _discovered(self, client: KubernetesClient) -> frozenset[Kind]:
+        """Return the optional kinds that the cluster has, those known so far where it cannot be asked."""
+        found: set[Kind] = set()
+        try:
+            for api_version in sorted({kind.api_version for kind in OPTIONAL}):
+                plurals = await client.discover(api_version)
+                found |= {kind for kind in OPTIONAL if kind.api_version == api_version and kind.plural in plurals}
+        except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+            _log.warning("the API server cannot be asked for optional kinds: %s", error)
+            return self._optional
+        return frozenset(found)
+
+    async def _follow_optional_kinds(self, client: KubernetesClient) -> None:
+        """Take up a kind whose definition has come, and let go of one whose definition has gone."""
+        found = await self._discovered(client)
+        if found == self._optional:
+            return
+        for kind in found ^ self._optional:
+            _log.info("the cluster %s %s now", "has" if kind in found else "has no", kind.plural)
+            self._store.drop(kind)
+        self._optional = found
+        self._watcher.restart()
+        for key in self._store.keys(INFERENCE_SERVICE):
+            self._queue.add(key)
 
     async def _next_round(self) -> bool:
         """Wait until the caches are to be corrected; return whether that is because a watch listed anew.
@@ -226,7 +259,7 @@ class Operator:
 
     async def _wait_for_crds(self, client: KubernetesClient) -> None:
         """kopf looks for its kinds once, at its start, so they must be there by then."""
-        wanted = {kind.plural for kind in self._kinds if kind.api_version == API_VERSION}
+        wanted = {kind.plural for kind in self._kinds() if kind.api_version == API_VERSION}
         told = False
         while True:
             try:
@@ -277,7 +310,9 @@ class Operator:
         if event == "DELETED":
             known = self._store.forget(kind, key_of(manifest), uid_of(manifest))
             self._changed(kind, known or manifest)
-        elif self._store.record(kind, manifest):
+            return
+        before = self._store.get(kind, key_of(manifest))
+        if self._store.record(kind, manifest) and is_news(kind, before, manifest):
             self._changed(kind, manifest)
 
     def _changed(self, kind: Kind, manifest: Manifest) -> None:

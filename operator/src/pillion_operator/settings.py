@@ -101,6 +101,7 @@ class OperatorSettings(BaseSettings):
             image_pull_policy=self.image_pull_policy,
             image_pull_secrets=self.image_pull_secrets,
             cluster_domain=self.cluster_domain,
+            operator_namespace=pod_namespace(),
         )
 
     @property

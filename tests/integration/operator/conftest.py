@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.cluster.node.apiserver import WORKLOADS, ControlPlane
+from e2e.cluster.node.apiserver import AUTOSCALING, WORKLOADS, ControlPlane
 from pillion.resources.crd import KINDS, crd_yaml
 from pillion_operator.rbac import manifests
 from tests.integration.definitions import wait_until_established
@@ -37,7 +37,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, audit_log: Path) -> Iterat
     policy = tmp_path_factory.mktemp("policy") / "policy.yaml"
     policy.write_text(_AUDIT_POLICY)
     flags = [f"--audit-policy-file={policy}", f"--audit-log-path={audit_log}", "--audit-log-mode=blocking"]
-    with ControlPlane(controllers=WORKLOADS, apiserver_flags=flags) as started:
+    # An autoscaler looks every fifteen seconds by default.
+    looks = ["--horizontal-pod-autoscaler-sync-period=1s", "--horizontal-pod-autoscaler-cpu-initialization-period=0s"]
+    controllers = (*WORKLOADS, *AUTOSCALING)
+    with ControlPlane(controllers=controllers, apiserver_flags=flags, controller_flags=looks) as started:
         for kind in KINDS:
             started.kubectl("apply", "--server-side", "-f", "-", stdin=crd_yaml(kind))
         for kind in KINDS:

@@ -33,6 +33,10 @@ PATHS = {
     "Service": "/api/v1/namespaces/{}/services",
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
+    "ServiceMonitor": "/apis/monitoring.coreos.com/v1/namespaces/{}/servicemonitors",
+    "PodMonitor": "/apis/monitoring.coreos.com/v1/namespaces/{}/podmonitors",
     "Pod": "/api/v1/namespaces/{}/pods",
     "Secret": "/api/v1/namespaces/{}/secrets",
     "Event": "/api/v1/namespaces/{}/events",
@@ -88,6 +92,12 @@ class Api:
         assert answer.status_code == 200, answer.text
         patched: Object = answer.json()
         return patched
+
+    def history(self, kind: str, namespace: str, since: str) -> tuple[Object, ...]:
+        """Every state of the objects that was stored after that resource version: a watch replays them all."""
+        answer = self.send("GET", f"{PATHS[kind].format(namespace)}?watch=1&resourceVersion={since}&timeoutSeconds=1")
+        answer.raise_for_status()
+        return tuple(json.loads(line)["object"] for line in answer.text.splitlines())
 
     def delete(self, kind: str, namespace: str, name: str) -> None:
         self.send("DELETE", f"{PATHS[kind].format(namespace)}/{name}").raise_for_status()
@@ -193,7 +203,7 @@ class OperatorProcess:
         return (
             sum(
                 self.metric("pillion_operator_api_requests_total", verb=verb)
-                for verb in ("apply", "create", "delete", "patch", "patch status")
+                for verb in ("apply", "create", "delete", "patch", "patch status", "patch scale")
             )
             + self.metric("pillion_operator_api_requests_total", verb="update")
             - self.metric("pillion_operator_api_requests_total", verb="update", kind="leases")

@@ -323,7 +323,9 @@ def test_a_stopped_service_has_no_pods_and_says_so(operator: OperatorProcess, ap
 
 def test_a_settled_service_costs_no_writes(operator: OperatorProcess, api: Api, namespace: str) -> None:
     service = created(api, namespace)
-    eventually(lambda: _settled(api, namespace))
+    # The status that tells of both pods is the last write but for the event that follows it.
+    eventually(lambda: (_settled(api, namespace) or {}).get("status", {}).get("replicas", {}).get("updated") == 2)
+    eventually(lambda: [e for e in api.list("Event", namespace) if e["reason"] == "Created"])
     writes = operator.writes()
 
     done = operator.metric("pillion_operator_reconciles_total", result="ok")

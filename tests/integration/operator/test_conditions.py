@@ -287,6 +287,11 @@ def test_a_renewed_certificate_does_not_roll_the_pods(operator: OperatorProcess,
         ("NoServingRuntime", "'tensorflow'", {"tensorflow": {"storageUri": "s3://models/iris"}}),
         ("ServingRuntimeNotFound", "'mine'", {"sklearn": {"storageUri": "s3://models/iris", "runtime": "mine"}}),
         ("Refused", "API server refused", {"sklearn": {"storageUri": "s3://models/iris"}, "nodeName": "Not A Node"}),
+        (
+            "Refused",
+            "affinity.nodeaffinity",
+            {"sklearn": {"storageUri": "s3://models/iris"}, "affinity": {"nodeaffinity": {}}},
+        ),
     ],
 )
 def test_a_manifest_that_cannot_be_served_stalls_with_the_reason(

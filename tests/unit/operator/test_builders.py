@@ -13,9 +13,11 @@ from pillion_operator.builders.credentials import SecretSummary, StorageCredenti
 from pillion_operator.builders.predictor import plan
 from pillion_operator.builders.selection import Candidate
 from pillion_operator.builders.storage_config import StorageEntry, credentials_of_entry, entries_of
+from pillion_operator.state.kinds import POD_MONITOR, SERVICE_MONITOR
 from pillion_operator.state.settings import RenderSettings
 
 if TYPE_CHECKING:
+    from pillion_operator.state.kinds import Kind
     from pillion_operator.state.plan import Desired
 
 SETTINGS = RenderSettings(runtime_image="registry/pillion-runtime:1", image_pull_secrets=("pull",))
@@ -96,6 +98,26 @@ def test_a_service_gets_its_children_in_the_order_in_which_they_need_each_other(
     assert ["ConfigMap", "Service", "Deployment", "PodDisruptionBudget"] == [c.kind.name for c in desired.children]
 
 
+def test_a_range_of_replicas_adds_an_autoscaler_and_a_budget() -> None:
+    desired = planned(maxReplicas=4, autoScaling={"behavior": {"scaleDown": {"selectPolicy": "Min"}}}, **SKLEARN)
+
+    kinds = [c.kind.name for c in desired.children]
+    assert ["PodDisruptionBudget", "HorizontalPodAutoscaler"] == kinds[-2:]
+    spec = child(desired, "HorizontalPodAutoscaler")["spec"]
+    assert (1, 4) == (spec["minReplicas"], spec["maxReplicas"])
+    assert {"scaleDown": {"selectPolicy": "Min"}} == spec["behavior"]
+    assert desired.replicas.autoscaled
+
+
+@pytest.mark.parametrize("value", ["none", "external"])
+@pytest.mark.parametrize("prefix", ["serving.pillion.dev", "serving.kserve.io"])
+def test_an_autoscaler_of_somebody_else_keeps_ours_away(prefix: str, value: str) -> None:
+    desired = planned(annotations={f"{prefix}/autoscalerClass": value}, maxReplicas=4, **SKLEARN)
+
+    assert "HorizontalPodAutoscaler" not in [c.kind.name for c in desired.children]
+    assert not desired.replicas.autoscaled
+
+
 def test_the_deployment_has_no_count() -> None:
     assert "replicas" not in child(planned(minReplicas=3, **SKLEARN), "Deployment")["spec"]
 
@@ -104,6 +126,123 @@ def test_pods_come_before_others_go() -> None:
     strategy = child(planned(), "Deployment")["spec"]["strategy"]
 
     assert {"maxSurge": 1, "maxUnavailable": 0} == strategy["rollingUpdate"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "predictor"),
+    [
+        ({"maxSurge": 1, "maxUnavailable": 0}, {"rollout": {"mode": "Availability"}}),
+        ({"maxSurge": 0, "maxUnavailable": 1}, {"rollout": {"mode": "ResourceAware"}}),
+        (
+            {"maxSurge": 2, "maxUnavailable": 0},
+            {"rollout": {"mode": "ResourceAware"}, "deploymentStrategy": {"rollingUpdate": {"maxSurge": 2}}},
+        ),
+    ],
+)
+def test_the_mode_of_a_rollout_decides_which_pod_comes_first(
+    expected: dict[str, int], predictor: dict[str, Any]
+) -> None:
+    desired = planned(**predictor, **SKLEARN)
+
+    assert expected == child(desired, "Deployment")["spec"]["strategy"]["rollingUpdate"]
+    told = [note.text for note in desired.notes if "rollout.mode" in note.text]
+    assert ("deploymentStrategy" in predictor) == bool(told)
+
+
+def test_an_api_key_comes_from_a_secret_by_the_environment() -> None:
+    key = {"name": "PILLION_API_KEY", "valueFrom": {"secretKeyRef": {"name": "iris-key", "key": "key"}}}
+
+    container = pod(planned(sklearn={"storageUri": "s3://models/iris", "env": [key]}))["containers"][0]
+
+    assert [key] == container["env"]
+
+
+def policy(asked: dict[str, Any], operator_namespace: str = "") -> dict[str, Any]:
+    settings = RenderSettings(operator_namespace=operator_namespace)
+    desired = plan(service(networkPolicy=asked, **SKLEARN), "uid-1", builtin(), StorageCredentials(), settings)
+    kinds = [c.kind.name for c in desired.children]
+    assert kinds.index("NetworkPolicy") < kinds.index("Deployment")
+    found: dict[str, Any] = child(desired, "NetworkPolicy")["spec"]
+    return found
+
+
+MONITORING = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+
+
+def test_a_policy_without_peers_lets_the_namespace_in_and_everybody_read_metrics() -> None:
+    spec = policy({})
+
+    data, admin = spec["ingress"]
+    assert ([{"podSelector": {}}], [8080, 8081]) == (data["from"], [port["port"] for port in data["ports"]])
+    assert ([{"namespaceSelector": {}}], [8082]) == (admin["from"], [port["port"] for port in admin["ports"]])
+    assert ["Ingress"] == spec["policyTypes"]
+    assert "egress" not in spec
+    assert "iris" == spec["podSelector"]["matchLabels"]["serving.pillion.dev/inferenceservice"]
+
+
+def test_the_admin_port_is_read_by_the_monitoring_that_is_named_and_by_the_operator() -> None:
+    admin = policy({"adminFrom": [MONITORING]}, operator_namespace="pillion")["ingress"][1]
+
+    operator = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "pillion"}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/component": "operator"}},
+    }
+    assert [MONITORING, operator] == admin["from"]
+
+
+def test_an_empty_list_of_peers_lets_nobody_in() -> None:
+    assert [] == policy({"from": [], "adminFrom": []})["ingress"]
+
+
+def test_what_leaves_the_pods_is_bounded_only_where_that_is_asked_for() -> None:
+    spec = policy({"egress": [{"to": [MONITORING]}]})
+
+    assert ["Ingress", "Egress"] == spec["policyTypes"]
+    assert [{"to": [MONITORING]}] == spec["egress"]
+
+
+def test_a_policy_of_containers_of_ones_own_opens_their_ports_only() -> None:
+    ports = [{"containerPort": 9000}, {"containerPort": 9001, "name": "grpc"}]
+    containers = [{"name": "mine", "image": "a", "ports": ports}]
+
+    found = child(planned(networkPolicy={}, containers=containers), "NetworkPolicy")["spec"]["ingress"]
+
+    assert [[9000, 9001]] == [[port["port"] for port in rule["ports"]] for rule in found]
+
+
+def monitored(asked: dict[str, Any], *kinds: Kind, **predictor: Any) -> Desired:
+    service_ = service(metrics={"monitor": asked}, **(predictor or SKLEARN))
+    return plan(service_, "uid-1", builtin(), StorageCredentials(), SETTINGS, frozenset(kinds))
+
+
+def test_a_service_monitor_scrapes_the_admin_port_of_the_pods() -> None:
+    asked = {"kind": "ServiceMonitor", "interval": "15s", "labels": {"release": "prometheus"}}
+
+    found = child(monitored(asked, SERVICE_MONITOR), "ServiceMonitor")
+
+    assert [{"targetPort": 8082, "path": "/metrics", "interval": "15s"}] == found["spec"]["endpoints"]
+    assert "prometheus" == found["metadata"]["labels"]["release"]
+    assert "iris" == found["metadata"]["labels"]["serving.pillion.dev/inferenceservice"]
+
+
+def test_a_pod_monitor_scrapes_the_admin_port_by_its_name() -> None:
+    found = child(monitored({"kind": "PodMonitor"}, SERVICE_MONITOR, POD_MONITOR), "PodMonitor")
+
+    assert [{"port": "admin", "path": "/metrics"}] == found["spec"]["podMetricsEndpoints"]
+
+
+@pytest.mark.parametrize(
+    ("said", "kinds", "predictor"),
+    [
+        ("no PodMonitor of monitoring.coreos.com/v1", [SERVICE_MONITOR], SKLEARN),
+        ("is not Pillion's runtime", [POD_MONITOR], {"containers": [{"name": "mine", "image": "a"}]}),
+    ],
+)
+def test_a_monitor_that_cannot_be_made_is_named(said: str, kinds: list[Kind], predictor: dict[str, Any]) -> None:
+    desired = monitored({"kind": "PodMonitor"}, *kinds, **predictor)
+
+    assert "PodMonitor" not in [c.kind.name for c in desired.children]
+    assert any(said in note.text for note in desired.notes)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pillion_operator.apply.drift import differences, foreign_entries, leftovers, show, without
-from pillion_operator.apply.scale import replicas_to_set
+from pillion_operator.apply.scale import given_up, replicas_to_set
 from pillion_operator.state.names import FIELD_MANAGER, SCALE_MANAGER
 from pillion_operator.state.plan import ReplicaBounds
 
@@ -156,12 +156,46 @@ EDITED = entry("editor", {"f:replicas": {}})
         (2, ReplicaBounds(2, 2), counted(1, HPA)),
         (0, ReplicaBounds(0, 0), counted(4, HPA)),
         (None, ReplicaBounds(0, 0), counted(0, OURS)),
+        (None, ReplicaBounds(2, 9, autoscaled=True), counted(5, OURS)),
+        (None, ReplicaBounds(2, 9, autoscaled=True), counted(5, EDITED)),
+        (2, ReplicaBounds(2, 9, autoscaled=True), counted(0, OURS)),
+        (9, ReplicaBounds(2, 9, autoscaled=True), counted(20, HPA)),
     ],
 )
 def test_the_count_is_ours_only_where_nobody_scaled_it(
     expected: int | None, bounds: ReplicaBounds, live: dict[str, Any]
 ) -> None:
     assert expected == replicas_to_set(bounds, live)
+
+
+@pytest.mark.parametrize("owner", [OURS, EDITED])
+def test_a_count_that_is_given_up_keeps_its_value_and_is_nobodys(owner: dict[str, Any]) -> None:
+    given: Any = given_up(counted(5, HPA, owner))
+
+    assert 5 == given["spec"]["replicas"]
+    assert [HPA] == given["metadata"]["managedFields"]
+    assert given_up(given) is None
+
+
+def test_giving_the_count_up_leaves_an_owner_what_else_it_owns() -> None:
+    other = entry("editor", {"f:replicas": {}, "f:paused": {}})
+
+    given: Any = given_up(counted(5, other))
+
+    assert [entry("editor", {"f:paused": {}})] == given["metadata"]["managedFields"]
+
+
+@pytest.mark.parametrize("live", [counted(5), counted(5, HPA)])
+def test_a_count_that_is_a_scalers_already_costs_no_write(live: dict[str, Any]) -> None:
+    assert given_up(live) is None
+
+
+@pytest.mark.parametrize(("same", "wanted", "live"), [(True, "0.5", "500m"), (False, "1", "2")])
+def test_the_target_of_an_autoscaler_is_a_quantity(same: bool, wanted: str, live: str) -> None:  # noqa: FBT001
+    def autoscaler(value: str) -> dict[str, Any]:
+        return {"spec": {"metrics": [{"resource": {"target": {"averageValue": value}}}]}}
+
+    assert same == (differences(autoscaler(wanted), autoscaler(live)) == [])
 
 
 def test_what_another_manager_added_to_a_map_with_one_owner_is_found_and_taken_out() -> None:

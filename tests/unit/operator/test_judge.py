@@ -9,7 +9,7 @@ from pillion.resources import InferenceService
 from pillion_operator.judge.status import facts_of, status_of, verdicts
 from pillion_operator.report.events import happenings
 from pillion_operator.report.status import merge_patch
-from pillion_operator.state.kinds import DEPLOYMENT, SERVICE
+from pillion_operator.state.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, SERVICE
 from pillion_operator.state.observed import CertificateFacts, ModelReport, Observed, Outcome
 from pillion_operator.state.plan import Desired, Endpoints, Note, Problem, ReplicaBounds, RuntimeChoice
 from pillion_operator.state.reasons import Reason
@@ -78,10 +78,12 @@ def facts(
     missing: tuple[Problem, ...] = (),
     reports: tuple[ModelReport, ...] = (),
     notes: tuple[Note, ...] = (),
+    autoscaler: dict[str, Any] | None = None,
 ) -> Facts:
     manifest = service or stored()
     children: dict[Any, Any] = {DEPLOYMENT: {"iris-predictor": live} if live else {}}
     children[SERVICE] = {"iris-predictor": {}} if has_service else {}
+    children[HORIZONTAL_POD_AUTOSCALER] = {"iris-predictor": autoscaler} if autoscaler else {}
     observed = Observed(manifest, children, tuple(pods), certificates, missing, reports, NOW)
     choice = RuntimeChoice("ClusterServingRuntime", "pillion-sklearn", "because")
     bounds = replicas or ReplicaBounds(1, None)
@@ -281,6 +283,87 @@ def test_fields_without_effect_are_named() -> None:
     assert "False" == found.status
     assert "spec.predictor.batcher" in found.message
     assert "tls has no effect" in found.message
+
+
+def homeless(since: str) -> dict[str, Any]:
+    """A pod that no node takes."""
+    found = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "insufficient cpu"}
+    return pod(conditions=[found | {"lastTransitionTime": since}])
+
+
+SERVING = pod("iris-0", revision="old", conditions=[READY])
+LONG_AGO = "2027-01-15T07:50:00Z"
+
+
+def test_a_surge_pod_without_a_node_names_the_mode_that_needs_none() -> None:
+    live = deployment(replicas=2, updatedReplicas=1, readyReplicas=1, availableReplicas=1)
+    given = facts(live, [SERVING, homeless(LONG_AGO)])
+
+    for kind in ("Ready", "Progressing"):
+        found = verdict(given, kind)
+        assert ("False", "Unschedulable") == (found.status, found.reason)
+        assert "rollout.mode: ResourceAware" in found.message
+    assert "Meanwhile 1 pod serves on." in verdict(given, "Ready").message
+
+
+def test_a_first_pod_without_a_node_is_no_surge() -> None:
+    found = verdict(facts(deployment(), [homeless(LONG_AGO)]), "Progressing")
+
+    assert ("False", "Unschedulable") == (found.status, found.reason)
+    assert "ResourceAware" not in found.message
+
+
+def test_a_pod_may_wait_a_minute_for_a_node() -> None:
+    assert "True" == verdict(facts(deployment(), [homeless("2027-01-15T07:59:30Z")]), "Progressing").status
+
+
+RANGE = ReplicaBounds(2, 10, autoscaled=True)
+
+
+def scaler(status: str, reason: str = "", message: str = "", kind: str = "ScalingActive") -> dict[str, Any]:
+    since = "2027-01-15T07:59:30Z"  # half a minute ago
+    found = {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since}
+    return {"status": {"conditions": [found]}}
+
+
+NO_API = "unable to fetch metrics from resource metrics API: the server could not find the requested resource"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "said", "autoscaler"),
+    [
+        ("True", "Autoscaling", "Between 2 and 10 pods, by cpu.", scaler("True", "ValidMetricFound")),
+        ("Unknown", "Starting", "has not looked yet", None),
+        ("False", "MetricsUnavailable", "install metrics-server", scaler("False", "FailedGetResourceMetric", NO_API)),
+        ("Unknown", "Starting", "no metrics yet", scaler("False", "FailedGetResourceMetric", "no metrics returned")),
+        (
+            "False",
+            "RequestsMissing",
+            "scaleMetricType: AverageValue",
+            scaler("False", "FailedGetResourceMetric", "missing request for cpu in container side of Pod iris-1"),
+        ),
+        ("False", "AutoscalerFailed", "more than one", scaler("False", "AmbiguousSelector", "more than one")),
+        ("False", "AutoscalerFailed", "not there", scaler("False", "FailedGetScale", "not there", "AbleToScale")),
+    ],
+)
+def test_an_autoscaler_says_whether_it_can_decide(
+    status: str, reason: str, said: str, autoscaler: dict[str, Any] | None
+) -> None:
+    found = verdict(facts(replicas=RANGE, autoscaler=autoscaler), "ScalingActive")
+
+    assert (status, reason) == (found.status, found.reason)
+    assert said in found.message
+
+
+def test_metrics_that_stay_away_are_told_after_a_while() -> None:
+    late = scaler("False", "FailedGetResourceMetric", "no metrics returned")
+    late["status"]["conditions"][0]["lastTransitionTime"] = "2027-01-15T07:58:00Z"
+
+    assert "MetricsUnavailable" == verdict(facts(replicas=RANGE, autoscaler=late), "ScalingActive").reason
+
+
+def test_without_an_autoscaler_there_is_no_condition_of_it() -> None:
+    assert "ScalingActive" not in [found.type for found in verdicts(facts())]
 
 
 def test_every_condition_speaks_of_the_generation_and_is_valid_for_the_schema() -> None:

@@ -56,6 +56,7 @@ def fields(spec: JsonObject) -> list[str]:
         {"containers": [{"name": "own", "image": "x"}], "nodeSelector": {"a": "b"}, "volumes": [{"name": "v"}]},
         {"sklearn": {}, "minReplicas": 3, "maxReplicas": 3, "timeout": 5, "containerConcurrency": 2},
         {"sklearn": {}, "minReplicas": 3, "maxReplicas": 0},
+        {"sklearn": {}, "maxReplicas": 9, "scaleTarget": 50, "autoScaling": {"behavior": {"scaleUp": {}}}},
         {"sklearn": {}, "tls": {"secretName": "a", "clientCASecretName": "b", "mode": "mutual", "selfSigned": False}},
         {"sklearn": {}, "drain": {"windowSeconds": 5}, "metrics": {"enabled": True}, "jobs": {"enabled": False}},
         {"sklearn": {}, "storage": {"volume": {"sizeLimit": "1Gi"}, "resources": {"limits": {"cpu": 1}}}},
@@ -75,10 +76,6 @@ def test_what_is_honoured_is_not_named(predictor: JsonObject) -> None:
         ({"sklearn": {"storage": {"schemaPath": "x"}}}, "spec.predictor.sklearn.storage.schemaPath"),
         ({"sklearn": {}, "workerSpec": {"pipelineParallelSize": 2}}, "spec.predictor.workerSpec"),
         ({"sklearn": {}, "jobs": {"enabled": True}}, "spec.predictor.jobs"),
-        (
-            {"sklearn": {}, "maxReplicas": 2},
-            "spec.predictor.maxReplicas (autoscaling is not available yet; 1 run)",
-        ),
         (
             {"sklearn": {}, "minReplicas": 0},
             "spec.predictor.minReplicas (scaling to zero is not available yet; one replica runs)",
@@ -121,7 +118,8 @@ def test_annotations_and_labels_that_mean_something_elsewhere_are_named() -> Non
         annotations={
             "example.com/own": "1",
             "serving.kserve.io/deploymentMode": "RawDeployment",
-            "serving.kserve.io/autoscalerClass": "hpa",
+            "serving.kserve.io/autoscalerClass": "keda",
+            "serving.pillion.dev/autoscalerClass": "hpa",
             "serving.kserve.io/enable-prometheus-scraping": "true",
             "serving.kserve.io/gke-accelerator": "t4",
             "autoscaling.knative.dev/target": "5",
@@ -129,7 +127,7 @@ def test_annotations_and_labels_that_mean_something_elsewhere_are_named() -> Non
     )
 
     assert [
-        "metadata.annotations[serving.kserve.io/autoscalerClass] (autoscaling is not available yet)",
+        "metadata.annotations[serving.kserve.io/autoscalerClass] (it is hpa, none or external)",
         "metadata.annotations[serving.kserve.io/gke-accelerator]",
         "metadata.annotations[autoscaling.knative.dev/target] (there is no Knative here)",
         "metadata.labels[networking.knative.dev/visibility] (there is no Knative here)",

@@ -91,3 +91,31 @@ def test_keep_alive_has_two_older_variables_of_which_the_deprecated_one_warns(
 def test_a_bad_keep_alive_alias_names_itself() -> None:
     with pytest.raises(StartError, match=r"PILLION_HTTP_KEEP_ALIVE_TIMEOUT_S.*'soon'"):
         load_settings(environ={"PILLION_HTTP_KEEP_ALIVE_TIMEOUT_S": "soon"})
+
+
+def test_the_api_key_has_a_short_variable_below_its_proper_one_and_above_the_file() -> None:
+    short, proper = {"PILLION_API_KEY": "short"}, {"PILLION_AUTH__API_KEY": "proper"}
+    file: dict[str, JsonValue] = {"auth": {"api_key": "file"}}
+
+    loaded = load_settings(environ=short, file=file)
+
+    assert ("short", "PILLION_API_KEY") == (loaded.settings.auth.api_key, loaded.origins["auth.api_key"])
+    assert "proper" == load_settings(environ=short | proper, file=file).settings.auth.api_key
+    assert "file" == load_settings(environ={}, file=file).settings.auth.api_key
+    assert load_settings(environ={}).settings.auth.api_key is None
+
+
+def test_the_api_key_is_never_shown() -> None:
+    assert "(hidden)" == shown("auth.api_key", "of-the-house")
+    with pytest.raises(StartError) as raised:
+        load_settings(environ={"PILLION_API_KEY": "of-the-house\n"})
+
+    assert "of-the-house" not in str(raised.value)
+    assert "PILLION_API_KEY" in str(raised.value)
+    assert "--from-literal" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["PILLION_API_KEY", "PILLION_AUTH__API_KEY"])
+def test_an_empty_api_key_does_not_open_the_door(name: str) -> None:
+    with pytest.raises(StartError, match=f"{name} is set and empty"):
+        load_settings(environ={name: ""})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 
 from pillion_operator.apply.drift import differences, foreign_entries, leftovers, show, without
-from pillion_operator.apply.scale import replicas_to_set
+from pillion_operator.apply.scale import given_up, replicas_to_set
 from pillion_operator.client.errors import ApiError
 from pillion_operator.state.kinds import DEPLOYMENT, INFERENCE_SERVICE
 from pillion_operator.state.manifest import (
@@ -63,9 +63,10 @@ class ChildApplier:
         """
         run = _Run(self._client, self._record, self._futile, observed, desired)
         await run.children()
-        await run.scale()
+        # An autoscaler that is not wanted any more must not undo the count that is set next.
         if desired.complete:
             await run.prune()
+        await run.scale()
         return run.outcome
 
 
@@ -114,13 +115,24 @@ class _Run:
                     self._deployment = stored
 
     async def scale(self) -> None:
-        """Set the number of replicas where it is ours to set."""
-        live = self._deployment
-        count = replicas_to_set(self._desired.replicas, live) if live is not None else None
-        if count is None or live is None:
+        """Set the number of replicas where it is ours to set, and leave it to an autoscaler where there is one."""
+        live, bounds = self._deployment, self._desired.replicas
+        if live is None:
             return
-        self._writes += 1
-        await self._client.scale(DEPLOYMENT, key_of(live), count, manager=SCALE_MANAGER)
+        count = replicas_to_set(bounds, live)
+        if not bounds.autoscaled:
+            if count is not None:
+                self._writes += 1
+                await self._client.scale(DEPLOYMENT, key_of(live), count, manager=SCALE_MANAGER)
+            return
+        given = given_up(live)
+        if given is not None:
+            self._writes += 1
+            live = self._stored(DEPLOYMENT, await self._client.replace(DEPLOYMENT, given))
+        if count is not None:
+            self._writes += 1
+            spec: Manifest = {"spec": {"replicas": count}}
+            await self._client.merge(DEPLOYMENT, key_of(live), spec, subresource="scale")
 
     async def prune(self) -> None:
         """Delete children that the plan no longer has."""

@@ -41,7 +41,7 @@ _ALLOWED: Final = frozenset(
 #: The parts of a child that are ours alone; labels and annotations of the object itself are everybody's.
 _OURS: Final = ("spec", "data", "binaryData")
 #: Fields whose content is quantities: `0.5` and `500m` are the same.
-_QUANTITIES: Final = frozenset({"requests", "limits", "overhead", "sizeLimit", "divisor"})
+_QUANTITIES: Final = frozenset({"requests", "limits", "overhead", "sizeLimit", "divisor", "averageValue"})
 _UNITS: Final = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1), "k": Decimal(10**3),
     "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12), "P": Decimal(10**15), "E": Decimal(10**18),

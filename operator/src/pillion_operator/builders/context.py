@@ -89,14 +89,14 @@ class BuildContext:
         return given if given is not None else self.predictor.timeout or DEFAULT_DEADLINE_SECONDS
 
     def manifest(self, kind: Kind, name: str, body: JsonObject, labels: Mapping[str, str] | None = None) -> JsonObject:
-        """Return a child's manifest: names, labels and the owner reference around `body`."""
+        """Return a child's manifest: names, labels and the owner reference around `body`; our own labels win."""
         return {
             "apiVersion": kind.api_version,
             "kind": kind.name,
             "metadata": {
                 "name": name,
                 "namespace": self.namespace,
-                "labels": {**common_labels(self.name), **(labels or {})},
+                "labels": {**(labels or {}), **common_labels(self.name)},
                 "ownerReferences": [
                     {
                         "apiVersion": self.service.api_version,

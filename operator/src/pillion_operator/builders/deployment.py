@@ -65,7 +65,9 @@ def _strategy(context: BuildContext) -> JsonObject:
     given = context.predictor.deployment_strategy
     if given is not None and given.type == "Recreate":
         return {"type": "Recreate"}
-    rolling: JsonObject = {"maxSurge": 1, "maxUnavailable": 0}
+    rollout = context.predictor.rollout
+    frugal = given is None and rollout is not None and rollout.mode == "ResourceAware"
+    rolling: JsonObject = {"maxSurge": 0, "maxUnavailable": 1} if frugal else {"maxSurge": 1, "maxUnavailable": 0}
     if given is not None and given.rolling_update is not None:
         rolling |= given.rolling_update.to_api()
     return {"type": "RollingUpdate", "rollingUpdate": rolling}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def disruption_budget(context: BuildContext) -> JsonObject:
-    """Return the budget; only for two replicas or more, since with one it would block every drain."""
+    """Return the budget; only where there may be two replicas or more, since for one pod it says nothing."""
     body: JsonObject = {
         "spec": {
             "maxUnavailable": 1,

@@ -6,16 +6,25 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from pillion.resources import SERVING_CONTAINERS
-from pillion.resources.conventions import annotation, is_stopped
+from pillion_operator.builders.autoscaler import autoscaler, replica_bounds
 from pillion_operator.builders.configmap import config_map
 from pillion_operator.builders.context import BuildContext
 from pillion_operator.builders.deployment import deployment
 from pillion_operator.builders.disruption_budget import disruption_budget
 from pillion_operator.builders.merge import merge_container
+from pillion_operator.builders.monitor import monitor
+from pillion_operator.builders.network_policy import network_policy
 from pillion_operator.builders.placeholders import PlaceholderValues, fill_container
 from pillion_operator.builders.selection import Candidate, select_runtime
 from pillion_operator.builders.service import endpoints, service
-from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, POD_DISRUPTION_BUDGET, SERVICE
+from pillion_operator.state.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    HORIZONTAL_POD_AUTOSCALER,
+    NETWORK_POLICY,
+    POD_DISRUPTION_BUDGET,
+    SERVICE,
+)
 from pillion_operator.state.manifest import objects_at
 from pillion_operator.state.names import (
     RUNTIME_CONTAINER,
@@ -28,7 +37,6 @@ from pillion_operator.state.plan import (
     Note,
     PlanError,
     Problem,
-    ReplicaBounds,
     RuntimeChoice,
 )
 from pillion_operator.state.reasons import Reason
@@ -38,9 +46,10 @@ if TYPE_CHECKING:
 
     from pillion.resources import InferenceService, JsonObject, ModelSpec
     from pillion_operator.builders.credentials import StorageCredentials
+    from pillion_operator.state.kinds import Kind
     from pillion_operator.state.settings import RenderSettings
 
-__all__ = ["plan", "replica_bounds"]
+__all__ = ["plan"]
 
 #: Fields of a model that are not the container's.
 _MODEL_FIELDS: Final = (
@@ -55,39 +64,37 @@ def plan(
     candidates: Sequence[Candidate],
     credentials: StorageCredentials,
     settings: RenderSettings,
+    optional_kinds: frozenset[Kind] = frozenset(),
 ) -> Desired:
-    """Return every child of the service; where a problem keeps some from being planned, the rest and the problem."""
+    """Return every child of the service; where a problem keeps some from being planned, the rest and the problem.
+
+    `optional_kinds` are those of `state.kinds.OPTIONAL` that the cluster has.
+    """
     bounds = replica_bounds(service_)
     choice: RuntimeChoice | None = None
     try:
         context, choice = _context(service_, uid, candidates, credentials, settings)
-        budget = [] if bounds.least < 2 else [Child(POD_DISRUPTION_BUDGET, disruption_budget(context))]
         manifest, notes = deployment(context)
+        asked = context.predictor.network_policy
         children = [
             *([Child(CONFIG_MAP, config_map(context))] if context.ours else []),
             Child(SERVICE, service(context)),
+            # Before the pods, so that there is no moment at which they are open.
+            *([Child(NETWORK_POLICY, network_policy(context, asked))] if asked is not None else []),
             Child(DEPLOYMENT, manifest),
-            *budget,
         ]
-        return Desired(tuple(children), bounds, endpoints(context), choice, notes=notes + _gaps(context))
+        if bounds.least > 1 or bounds.autoscaled:
+            children.append(Child(POD_DISRUPTION_BUDGET, disruption_budget(context)))
+        if bounds.autoscaled:
+            children.append(Child(HORIZONTAL_POD_AUTOSCALER, autoscaler(context, bounds)))
+        watcher, gaps = monitor(context, optional_kinds)
+        children += [watcher] if watcher is not None else []
+        notes += (*_gaps(context), *gaps)
+        return Desired(tuple(children), bounds, endpoints(context), choice, notes=notes)
     except PlanError as error:
         name = predictor_name(service_.metadata.name or "")
         host = f"{name}.{service_.metadata.namespace}.svc.{settings.cluster_domain}"
         return Desired((), bounds, Endpoints(f"http://{host}", ""), choice, problem=error.problem)
-
-
-def replica_bounds(service_: InferenceService) -> ReplicaBounds:
-    """Return how many pods there may be.
-
-    Without `maxReplicas` only the least is ours to say: somebody's autoscaler may have the rest.
-    """
-    if is_stopped(service_.metadata):
-        return ReplicaBounds(0, 0)
-    predictor = service_.spec.predictor
-    external = annotation(service_.metadata, "autoscalerClass") == "external"
-    least = max(1, 1 if predictor.min_replicas is None else predictor.min_replicas)
-    most = predictor.max_replicas or None
-    return ReplicaBounds(least, None if external else most)
 
 
 def _context(
@@ -169,6 +176,8 @@ def _gaps(context: BuildContext) -> tuple[Note, ...]:
         found.append("the model's storage (an entry of the Secret storage-config) beside its storageUri")
     if predictor.metrics is not None and predictor.metrics.on_data_port:
         found.append("spec.predictor.metrics.onDataPort (scrape the admin port)")
+    if predictor.rollout is not None and predictor.rollout.mode and predictor.deployment_strategy is not None:
+        found.append("spec.predictor.rollout.mode beside deploymentStrategy, which decides")
     if predictor.tls is not None and not context.ours:
         found.append(
             f"spec.predictor.tls on the container {context.container.get('name')!r}, which is not Pillion's runtime"

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from pillion.resources.base import JsonObject
     from pillion_operator.builders.context import BuildContext
 
-__all__ = ["endpoints", "service"]
+__all__ = ["endpoints", "service", "target_ports"]
 
 
 def service(context: BuildContext) -> JsonObject:
     """Return the Service: 80 for HTTP or 443 for HTTPS, 8081 for gRPC."""
-    http, grpc = _target_ports(context)
+    http, grpc = target_ports(context)
     secure = _secure(context)
     ports: list[JsonObject] = [
         {
@@ -43,7 +43,7 @@ def endpoints(context: BuildContext) -> Endpoints:
     """Return where the service answers by cluster DNS."""
     host = f"{context.child_name}.{context.namespace}.svc.{context.settings.cluster_domain}"
     secure = _secure(context)
-    has_grpc = _target_ports(context)[1] != 0
+    has_grpc = target_ports(context)[1] != 0
     scheme = "grpcs" if secure else "grpc"
     return Endpoints(f"{'https' if secure else 'http'}://{host}", f"{scheme}://{host}:{GRPC_PORT}" if has_grpc else "")
 
@@ -52,7 +52,7 @@ def _secure(context: BuildContext) -> bool:
     return context.ours and context.predictor.tls is not None and context.predictor.tls.secret_name is not None
 
 
-def _target_ports(context: BuildContext) -> tuple[int, int]:
+def target_ports(context: BuildContext) -> tuple[int, int]:
     """Return the container's ports for HTTP and gRPC, 0 where it has none."""
     if context.ours:
         return HTTP_PORT, GRPC_PORT

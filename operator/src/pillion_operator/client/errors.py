@@ -73,5 +73,9 @@ class ApiError(Exception):
 
     @property
     def refused(self) -> bool:
-        """Whether the content or our rights are the cause, so that trying the same again cannot help."""
-        return self.status in {400, 403, 405, 413, 422}
+        """Whether the content or our rights are the cause, so that trying the same again cannot help.
+
+        An applied object with a field that its type does not have is answered 500, as if the server were at fault.
+        """
+        untyped = self.status == 500 and self.message.startswith("failed to create typed patch object")
+        return untyped or self.status in {400, 403, 405, 413, 422}

@@ -177,10 +177,16 @@ class KubernetesClient:
                 raise
 
     async def discover(self, api_version: str) -> set[str]:
-        """Return the plural names of the resources of a group and version; empty where it is not served."""
+        """Return the plural names of the resources of a group and version; empty where it is not served.
+
+        Raises:
+            ApiError: the server answered something else than a list or that there is none.
+        """
         started = time.monotonic()
         status, answer = await self._exchange("GET", f"/apis/{api_version}", {}, None, _JSON, _READ_SECONDS)
         self._observer("discover", "", status, time.monotonic() - started)
+        if status >= 300 and status != 404:
+            raise ApiError.from_status(status, answer)
         return {text_at(entry, "name") for entry in objects_at(answer, "resources")}
 
     async def _send(

@@ -38,14 +38,14 @@ class Resync:
         self,
         client: KubernetesClient,
         store: Store,
-        kinds: Sequence[Kind],
+        kinds: Callable[[], Sequence[Kind]],
         namespaces: Sequence[str],
         changed: Callable[[Kind, Manifest], None],
     ) -> None:
-        """Prepare; `changed` is told of every object that was found new, changed or gone."""
+        """Prepare; `kinds` is asked in each round, `changed` told of every object found new, changed or gone."""
         self._client = client
         self._store = store
-        self._kinds = tuple(kinds)
+        self._kinds = kinds
         self._namespaces = tuple(namespaces) or ("",)
         self._changed = changed
 
@@ -55,7 +55,7 @@ class Resync:
         Raises:
             ApiError: the API server could not be asked.
         """
-        for kind in self._kinds:
+        for kind in self._kinds():
             for namespace in self._spaces(kind):
                 listing = await self._list(kind, namespace, metadata_only=False)
                 for item in listing.items:
@@ -70,7 +70,7 @@ class Resync:
             ApiError: the API server could not be asked.
         """
         missed: dict[Kind, int] = {}
-        for kind in self._kinds:
+        for kind in self._kinds():
             for namespace in self._spaces(kind):
                 number = await self._correct(kind, namespace)
                 if number:

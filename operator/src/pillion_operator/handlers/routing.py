@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pillion_operator.observe.store import owner_of
-from pillion_operator.state.kinds import INFERENCE_SERVICE, LABELLED, RUNTIMES
-from pillion_operator.state.manifest import key_of
+from pillion_operator.state.kinds import HORIZONTAL_POD_AUTOSCALER, INFERENCE_SERVICE, LABELLED, RUNTIMES
+from pillion_operator.state.manifest import condition_of, key_of, object_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from pydantic import JsonValue
 
     from pillion_operator.observe.store import Store
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.manifest import Key, Manifest
 
-__all__ = ["keys_for"]
+__all__ = ["is_news", "keys_for"]
 
 
 def keys_for(kind: Kind, manifest: Manifest, store: Store) -> Iterable[Key]:
@@ -30,3 +32,24 @@ def keys_for(kind: Kind, manifest: Manifest, store: Store) -> Iterable[Key]:
         namespace = key_of(manifest).namespace
         return [key for key in store.keys(INFERENCE_SERVICE) if not namespace or key.namespace == namespace]
     return []
+
+
+def is_news(kind: Kind, before: Manifest | None, after: Manifest) -> bool:
+    """Whether a change is worth a look.
+
+    An autoscaler writes the load that it saw into its status every fifteen seconds; what counts of it are its spec and
+    what it says of itself.
+    """
+    if kind != HORIZONTAL_POD_AUTOSCALER or before is None:
+        return True
+    return _told(before) != _told(after)
+
+
+def _told(autoscaler: Manifest) -> list[JsonValue]:
+    metadata = {
+        field: value
+        for field, value in object_at(autoscaler, "metadata").items()
+        if field not in {"resourceVersion", "managedFields"}
+    }
+    conditions = [condition_of(autoscaler, kind) for kind in ("AbleToScale", "ScalingActive")]
+    return [metadata, object_at(autoscaler, "spec"), *conditions]

@@ -79,13 +79,16 @@ class Watcher:
     def __init__(
         self,
         connection: Connection,
-        kinds: Sequence[Kind],
+        kinds: Callable[[], Sequence[Kind]],
         namespaces: Sequence[str],
         deliver: Callable[[Kind, str, Manifest], None],
     ) -> None:
-        """Prepare; `namespaces` empty means the whole cluster. `deliver` gets kind, event type and object."""
+        """Prepare; `namespaces` empty means the whole cluster. `deliver` gets kind, event type and object.
+
+        `kinds` is asked at each start of the watches.
+        """
         self._connection = connection
-        self._kinds = tuple(kinds)
+        self._kinds = kinds
         self._namespaces = tuple(namespaces)
         self._deliver = deliver
         self._stopping = False
@@ -161,7 +164,7 @@ class Watcher:
         async def login(**_: object) -> kopf.ConnectionInfo:
             return connection.login()
 
-        for kind in self._kinds:
+        for kind in self._kinds():
             self._register(registry, kind)
         return registry
 

@@ -56,6 +56,11 @@ class DeploymentFacts:
     revision: str = ""
 
     @property
+    def surging(self) -> bool:
+        """Whether a rollout has added pods before removing others."""
+        return self.current and self.total > self.wanted > 0
+
+    @property
     def rolled_out(self) -> bool:
         """Whether every pod is of the newest version and available, and no older one is left."""
         settled = self.updated >= self.wanted and self.total <= self.updated and self.available >= self.wanted

@@ -14,6 +14,7 @@ from pillion_operator.state.manifest import (
     number_at,
     object_at,
     objects_at,
+    seconds_at,
     text_at,
 )
 from pillion_operator.state.names import STORAGE_CONTAINER
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from pillion.resources.base import JsonObject
 
-__all__ = ["pod_problems"]
+__all__ = ["placement_wait", "pod_problems", "unplaced"]
 
 _IMAGE_REASONS: Final = frozenset(
     {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
@@ -36,29 +37,59 @@ _CREATE_REASONS: Final = frozenset(
 _LAST_LINE_LIMIT: Final = 300
 #: Exit codes of the storage step where the same request will never succeed: it, the source or the content is wrong.
 _LASTING_CODES: Final = range(10, 40)
+#: A cluster that adds nodes needs a while; a pod that waits longer for a node stays without one.
+_PLACEMENT_SECONDS: Final = 60.0
+_SURGE_REMEDY: Final = (
+    "set rollout.mode: ResourceAware, which removes a pod before it adds one (a single replica is away meanwhile), "
+    "or make room for one more pod"
+)
 
 
-def pod_problems(pods: Iterable[Manifest]) -> tuple[Problem, ...]:
-    """Return what keeps the pods from being ready, each kind of problem once, the most telling first."""
+def pod_problems(pods: Iterable[Manifest], *, surge: bool = False) -> tuple[Problem, ...]:
+    """Return what keeps the pods from being ready, each kind of problem once, the most telling first.
+
+    `surge` says that there are more pods than wanted, as in a rollout that adds before it removes.
+    """
     found: dict[str, Problem] = {}
     for pod in sorted(pods, key=lambda pod: key_of(pod).name):
         if is_ready(pod) or is_deleting(pod):
             continue
-        problem = _problem(pod)
+        problem = _problem(pod, surge=surge)
         if problem is not None:
             found.setdefault(problem.reason, problem)
     return tuple(found.values())
 
 
-def _problem(pod: Manifest) -> Problem | None:
+def unplaced(pods: Iterable[Manifest], now: float) -> bool:
+    """Whether a pod has been without a node for so long that it will stay so unless somebody acts."""
+    return any(_waits_for_a_node(pod) and _placement_left(pod, now) <= 0 for pod in pods)
+
+
+def placement_wait(pods: Iterable[Manifest], now: float) -> float | None:
+    """Return the seconds after which a pod without a node counts as one that stays without."""
+    waits = [left for pod in pods if _waits_for_a_node(pod) and (left := _placement_left(pod, now)) > 0]
+    return min(waits, default=None)
+
+
+def _waits_for_a_node(pod: Manifest) -> bool:
+    scheduled = condition_of(pod, "PodScheduled")
+    waits = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+    return waits and not is_deleting(pod)
+
+
+def _placement_left(pod: Manifest, now: float) -> float:
+    return seconds_at(condition_of(pod, "PodScheduled"), "lastTransitionTime") + _PLACEMENT_SECONDS - now
+
+
+def _problem(pod: Manifest, *, surge: bool) -> Problem | None:
     name = key_of(pod).name
     if text_at(pod, "status", "phase") == "Failed":
         said = text_at(pod, "status", "message") or text_at(pod, "status", "reason") or "no reason given"
         return Problem(Reason.EVICTED, f"pod {name} failed: {said}", name)
-    scheduled = condition_of(pod, "PodScheduled")
-    if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
-        text = f"no node takes pod {name}: {text_at(scheduled, 'message') or 'no reason given'}"
-        return Problem(Reason.UNSCHEDULABLE, text, name)
+    if _waits_for_a_node(pod):
+        which = f"pod {name}, which is to replace one that serves" if surge else f"pod {name}"
+        text = f"no node takes {which}: {text_at(condition_of(pod, 'PodScheduled'), 'message') or 'no reason given'}"
+        return Problem(Reason.UNSCHEDULABLE, text, name, remedy=_SURGE_REMEDY if surge else "")
     statuses = [*objects_at(pod, "status", "initContainerStatuses"), *objects_at(pod, "status", "containerStatuses")]
     problems = (_container_problem(name, status) for status in statuses)
     return next((problem for problem in problems if problem is not None), None)

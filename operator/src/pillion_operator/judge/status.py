@@ -12,6 +12,7 @@ from pillion_operator.judge import (
     ready,
     reconciling,
     routes_ready,
+    scaling_active,
     stalled,
     stopped,
 )
@@ -37,6 +38,7 @@ __all__ = ["JUDGES", "conditions_of", "facts_of", "status_of", "verdicts"]
 
 JUDGES: Final = (
     ready, predictor_ready, routes_ready, model_loaded, progressing, stopped, reconciling, stalled, fields_honoured,
+    scaling_active,
 )  # fmt: skip
 
 
@@ -56,15 +58,16 @@ def facts_of(service: InferenceService, observed: Observed, desired: Desired, ou
         problems += () if healthy else observed.missing
         # A pod's own account is more exact than the storm of restarts that follows from it.
         problems += report_problems(observed.reports)
-        problems += pod_problems(newest)
+        problems += pod_problems(newest, surge=deployment.surging)
         problems += [refused_pods(deployment.pods_refused)] if deployment.pods_refused else []
     warnings = tuple(p for p in (*certificates, *observed.missing) if p not in problems)
     return Facts(service, observed, desired, outcome, deployment, tuple(problems), warnings)
 
 
 def verdicts(facts: Facts) -> tuple[Verdict, ...]:
-    """Return every condition."""
-    return tuple(module.judge(facts) for module in JUDGES)
+    """Return every condition that bears on the service."""
+    found = (module.judge(facts) for module in JUDGES)
+    return tuple(verdict for verdict in found if verdict is not None)
 
 
 def status_of(facts: Facts, timestamp: str) -> JsonObject:

@@ -113,6 +113,11 @@ class Store:
         self._unlink(kind, key, known)
         return known
 
+    def drop(self, kind: Kind) -> None:
+        """Drop every object of a kind that the cluster does not have any more."""
+        self._objects.pop(kind, None)
+        self._owned.pop(kind, None)
+
     def _unlink(self, kind: Kind, key: Key, known: Manifest) -> None:
         owner = owner_of(known) if kind in LABELLED else None
         if owner is not None:

@@ -14,6 +14,8 @@ from pillion_operator.builders.builtin import builtin_runtimes
 from pillion_operator.builders.predictor import plan
 from pillion_operator.builders.selection import Candidate
 from pillion_operator.judge.facts import deployment_facts, is_ready
+from pillion_operator.judge.pods import placement_wait
+from pillion_operator.judge.scaling_active import first_metrics_wait
 from pillion_operator.judge.status import facts_of, status_of
 from pillion_operator.report.events import happenings
 from pillion_operator.state.kinds import (
@@ -77,6 +79,8 @@ class Parts:
     wall_clock: Callable[[], float]
     cluster_runtimes: bool
     """Whether ClusterServingRuntimes can be read; else the built-in ones are taken from the operator itself."""
+    optional_kinds: Callable[[], frozenset[Kind]] = frozenset
+    """Which kinds of `state.kinds.OPTIONAL` the cluster has."""
     on_repair: Callable[[int], None] = lambda number: None  # noqa: ARG005 - the default takes no note
 
 
@@ -104,13 +108,18 @@ class Reconciler:
         observed = self._observe(stored)
         references = await self._parts.references.read(service, healthy=_healthy(service, observed))
         desired = plan(
-            service, uid_of(stored), self._candidates_for(key.namespace), references.credentials, self._parts.settings
+            service,
+            uid_of(stored),
+            self._candidates_for(key.namespace),
+            references.credentials,
+            self._parts.settings,
+            self._parts.optional_kinds(),
         )
         outcome = await self._parts.applier.apply(observed, desired)
         self._count_repairs(observed, outcome)
         observed = await self._look_again(stored, references)
         await self._report(service, observed, desired, outcome)
-        return _next_look(observed)
+        return _next_look(observed, outcome)
 
     def _observe(self, stored: Manifest) -> Observed:
         store = self._parts.store
@@ -200,9 +209,12 @@ def _healthy(service: InferenceService, observed: Observed) -> bool:
     return facts.rolled_out and facts.wanted > 0
 
 
-def _next_look(observed: Observed) -> float | None:
+def _next_look(observed: Observed, outcome: Outcome) -> float | None:
     """Return when to look again at what no watch tells of."""
     waits: list[float] = []
+    # Only what carries our label is watched: nothing tells when somebody else's object has gone.
+    if any(problem.reason == Reason.NAME_CONFLICT for problem in outcome.problems):
+        waits.append(_WAITING_SECONDS)
     if observed.missing or any(not c.found or c.missing_keys or c.invalid for c in observed.certificates):
         waits.append(_WAITING_SECONDS)
     for certificate in observed.certificates:
@@ -210,6 +222,7 @@ def _next_look(observed: Observed) -> float | None:
         waits.append(min(_CERTIFICATE_SECONDS, left if left > 0 else _CERTIFICATE_SECONDS / 10))
     if any(not is_ready(pod) and not is_deleting(pod) and _runs(pod) for pod in observed.pods):
         waits.append(_WAITING_SECONDS)
+    waits += [left for left in (first_metrics_wait(observed), placement_wait(observed.pods, observed.now)) if left]
     return min(waits) + 0.05 if waits else None
 
 

@@ -46,11 +46,11 @@ def happenings(service: Manifest, status: JsonObject, outcome: Outcome) -> tuple
         found.append(Happening("Created", f"Created {', '.join(outcome.created)}."))
     found += [Happening("Repaired", f"{text[:1].upper()}{text[1:]}.") for text in outcome.repaired]
     after = {"status": status}
-    for kind in ("Ready", "FieldsHonoured"):
+    for kind in ("Ready", "FieldsHonoured", "ScalingActive"):
         old, new = condition_of(service, kind), condition_of(after, kind)
         changed = (old.get("status"), old.get("reason")) != (new.get("status"), new.get("reason"))
         reason, good = text_at(new, "reason"), new.get("status") == "True"
-        if changed and not (good and kind == "FieldsHonoured") and (good or reason not in _GOOD):
+        if changed and new and not (good and kind != "Ready") and (good or reason not in _GOOD):
             found.append(Happening(reason, text_at(new, "message"), warning=not good))
     return tuple(found)
 

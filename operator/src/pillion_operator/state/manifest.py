@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from pillion.resources.base import JsonObject
@@ -45,6 +46,14 @@ def number_at(manifest: Mapping[str, JsonValue], *path: str, default: int = 0) -
     """Return the whole number at `path`, else `default`."""
     found = value_at(manifest, *path)
     return found if isinstance(found, int) and not isinstance(found, bool) else default
+
+
+def seconds_at(manifest: Mapping[str, JsonValue], *path: str) -> float:
+    """Return the time at `path` in seconds since 1970, zero where there is none."""
+    try:
+        return datetime.strptime(text_at(manifest, *path), "%Y-%m-%dT%H:%M:%S%z").timestamp()
+    except ValueError:
+        return 0.0
 
 
 def object_at(manifest: Mapping[str, JsonValue], *path: str) -> JsonObject:

@@ -15,6 +15,9 @@ COMPONENT_LABEL: Final = f"{GROUP}/component"
 BUILTIN_LABEL: Final = f"{GROUP}/builtin"
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 
+#: What the chart labels the operator's own pods with, whatever the release is called.
+OPERATOR_POD_LABELS: Final = {"app.kubernetes.io/component": "operator"}
+
 CONFIG_HASH_ANNOTATION: Final = f"{GROUP}/config-hash"
 """On the pod template: a digest of what the runtime reads only at its start. A change rolls the pods."""
 REVISION_ANNOTATION: Final = f"{GROUP}/revision"

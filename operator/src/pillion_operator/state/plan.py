@@ -67,15 +67,14 @@ class RuntimeChoice:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaBounds:
-    """How many pods there may be; `most` is None where only others set a limit."""
+    """How many pods there may be; `most` is None where only others set a limit.
+
+    `autoscaled` says that an autoscaler of ours decides in between.
+    """
 
     least: int
     most: int | None
-
-    @property
-    def fixed(self) -> bool:
-        """Whether there is nothing for an autoscaler to decide."""
-        return self.most == self.least
+    autoscaled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     SERVICE_APPLIED = "ServiceApplied"
     USABLE = "Usable"
     DISABLED = "Disabled"
+    AUTOSCALING = "Autoscaling"
 
     FIELDS_NOT_HONOURED = "FieldsNotHonoured"
     INVALID_SPEC = "InvalidSpec"
@@ -56,6 +57,10 @@ class Reason(StrEnum):
     EVICTED = "Evicted"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     PODS_REFUSED = "PodsRefused"
+
+    METRICS_UNAVAILABLE = "MetricsUnavailable"
+    REQUESTS_MISSING = "RequestsMissing"
+    AUTOSCALER_FAILED = "AutoscalerFailed"
 
     #: The storage step has reasons and remedies of its own, `pillion.storage.errors`; this one is for when it has none.
     DOWNLOAD_FAILED = "DownloadFailed"
@@ -90,6 +95,9 @@ REMEDIES: Final[dict[str, str]] = {
     Reason.EVICTED: "give the pod requests that match its use, or free space on the nodes",
     Reason.PROGRESS_DEADLINE_EXCEEDED: "look at the pods of the newest ReplicaSet; the previous version keeps serving",
     Reason.PODS_REFUSED: "correct what the message names",
+    Reason.METRICS_UNAVAILABLE: "install metrics-server, or see why it has no metrics of the pods: 'kubectl top pods'",
+    Reason.REQUESTS_MISSING: "give every container of the pod a request of it, or set scaleMetricType: AverageValue",
+    Reason.AUTOSCALER_FAILED: "correct what the message names; see 'kubectl describe hpa'",
     Reason.DOWNLOAD_FAILED: "check the URI, the network and the credentials of the ServiceAccount",
     Reason.UNSAFE_FORMAT: "convert the model to a safe format, or set allowPickle: true if you trust the file",
     Reason.MODEL_LOAD_FAILED: "correct the model file or its format",

@@ -18,6 +18,7 @@ class RenderSettings:
         image_pull_policy: its pull policy.
         image_pull_secrets: names of Secrets for pulling it, looked up in the InferenceService's namespace.
         cluster_domain: the domain of cluster DNS.
+        operator_namespace: where the operator's own pods are, empty where it runs outside the cluster.
         requests: what a runtime container asks for where the manifest says nothing. There is no CPU limit by default:
             throttling hurts the tail more than sharing does.
         storage_requests: the same for the storage init container.
@@ -27,5 +28,6 @@ class RenderSettings:
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
+    operator_namespace: str = ""
     requests: Mapping[str, str] = field(default_factory=lambda: {"cpu": "100m", "memory": "256Mi"})
     storage_requests: Mapping[str, str] = field(default_factory=lambda: {"cpu": "100m", "memory": "128Mi"})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -64,11 +66,14 @@ def call(
 
 
 def _unary(channel: grpc.Channel, method: str, answer: Any) -> Any:  # noqa: ANN401 - generated classes are untyped here
-    return channel.unary_unary(
+    api_key = os.environ.get("PILLION_API_KEY")
+    metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
+    called: Any = channel.unary_unary(
         f"{_SERVICE}/{method}",
         request_serializer=lambda message: message.SerializeToString(),
         response_deserializer=answer.FromString,
     )
+    return functools.partial(called, metadata=metadata)
 
 
 def _credentials(ca: Path | None, cert: Path | None, key: Path | None) -> grpc.ChannelCredentials:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -24,9 +25,11 @@ def call(
     Raises:
         CommandError: the server cannot be reached, or answers with an error.
     """
+    api_key = os.environ.get("PILLION_API_KEY")
+    headers = {"authorization": f"Bearer {api_key}"} if api_key else None
     document = {"instances": body} if isinstance(body, list) else body
     try:
-        response = httpx.post(url, json=document, timeout=timeout, verify=_trust(ca, cert, key))
+        response = httpx.post(url, json=document, headers=headers, timeout=timeout, verify=_trust(ca, cert, key))
     except httpx.TimeoutException:
         raise CommandError(f"{url}: no answer within {timeout:g} s") from None
     except httpx.ConnectError as error:

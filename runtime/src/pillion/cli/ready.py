@@ -37,15 +37,17 @@ def announcement(server: Server, settings: Settings, seconds: float, ca: Path | 
     lines = [f"{names} ready in {seconds:.1f} s   docs {base}/docs   grpc :{ports['grpc']}   metrics :{ports['admin']}"]
     # curl needs no scheme for http; leaving it out keeps the line short.
     address = base if scheme == "https" else base.removeprefix("http://")
-    lines += [f"try: {curl(status, address, ca, mutual=settings.tls.client.cert is not None)}" for status in ready]
+    mutual, keyed = settings.tls.client.cert is not None, settings.auth.api_key is not None
+    lines += [f"try: {curl(status, address, ca, mutual=mutual, keyed=keyed)}" for status in ready]
     lines += [f"not ready: {failure}" for failure in failures(server.statuses())]
     return "\n".join(lines)
 
 
-def curl(status: ModelStatus, base: str, ca: Path | None = None, *, mutual: bool = False) -> str:
+def curl(status: ModelStatus, base: str, ca: Path | None = None, *, mutual: bool = False, keyed: bool = False) -> str:
     """A command that the model answers, with its real input names, datatypes and shapes, and zeros for values."""
     options = "" if ca is None else f"--cacert {shlex.quote(str(ca))} "
     options += "--cert CLIENT.crt --key CLIENT.key " if mutual else ""
+    options += '-H "X-API-Key: $PILLION_API_KEY" ' if keyed else ""
     path, body = _body(status)
     return f"curl {options}--json {shlex.quote(json.dumps(body, separators=(',', ':')))} {base}{path}"
 

@@ -36,7 +36,9 @@ HONOURED_SECRET_ANNOTATIONS = frozenset(
 )
 
 _DEPLOYMENT_MODES = frozenset({"Standard", "RawDeployment"})
-_AUTOSCALERS = frozenset({"none", "external"})
+#: Values of `autoscalerClass` that leave the number of replicas to somebody else, or to nobody.
+NO_AUTOSCALER = frozenset({"none", "external"})
+_AUTOSCALERS = NO_AUTOSCALER | {"hpa"}
 _FOREIGN = ("autoscaling.knative.dev/", "networking.knative.dev/", "serving.knative.dev/", "networking.kserve.io/")
 
 
@@ -72,13 +74,14 @@ def _of(address: str, entries: Mapping[str, str]) -> Iterator[UnhonouredField]:
         elif name == "deploymentMode" and value not in _DEPLOYMENT_MODES:
             yield UnhonouredField(field, "the mode is always Standard")
         elif name == "autoscalerClass" and value not in _AUTOSCALERS:
-            yield UnhonouredField(field, "autoscaling is not available yet")
+            yield UnhonouredField(field, "it is hpa, none or external")
 
 
 __all__ = [
     "HONOURED_ANNOTATIONS",
     "HONOURED_SECRET_ANNOTATIONS",
     "KSERVE_PREFIX",
+    "NO_AUTOSCALER",
     "PREFIX",
     "annotation",
     "is_stopped",

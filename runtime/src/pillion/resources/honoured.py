@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pillion.resources.autoscaling import metric_plan
 from pillion.resources.base import ResourceModel
 from pillion.resources.component import FORMAT_SHORTHANDS
 from pillion.resources.core import ContainerFields, SmallContainerFields
@@ -42,6 +43,10 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.model.modelFormat",
         "predictor.minReplicas",
         "predictor.maxReplicas",
+        "predictor.scaleTarget",
+        "predictor.scaleMetric",
+        "predictor.scaleMetricType",
+        "predictor.autoScaling",
         "predictor.containerConcurrency",
         "predictor.timeout",
         "predictor.labels",
@@ -51,7 +56,10 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.tls.clientCASecretName",
         "predictor.tls.mode",
         "predictor.drain",
+        "predictor.rollout.mode",
+        "predictor.networkPolicy",
         "predictor.metrics.enabled",
+        "predictor.metrics.monitor",
         "predictor.storage",
     ]
 )
@@ -66,10 +74,6 @@ NOT_YET: frozenset[str] = frozenset(
         *(f"predictor.{name}.storage.schemaPath" for name in (*FORMAT_SHORTHANDS, "model")),
         *(f"predictor.{name}.confidential" for name in (*FORMAT_SHORTHANDS, "model")),
         "predictor.name",
-        "predictor.scaleTarget",
-        "predictor.scaleMetric",
-        "predictor.scaleMetricType",
-        "predictor.autoScaling",
         "predictor.canaryTrafficPercent",
         "predictor.logger",
         "predictor.batcher",
@@ -81,10 +85,10 @@ NOT_YET: frozenset[str] = frozenset(
         "predictor.http",
         "predictor.jobs",
         "predictor.management",
-        "predictor.networkPolicy",
-        "predictor.rollout",
+        "predictor.rollout.steps",
+        "predictor.rollout.analysis",
+        "predictor.rollout.progressDeadline",
         "predictor.tls.selfSigned",
-        "predictor.metrics.monitor",
         "predictor.metrics.onDataPort",
     ]
 )
@@ -137,8 +141,11 @@ def _values(predictor: PredictorSpec) -> Iterator[UnhonouredField]:
     least = 1 if predictor.min_replicas is None else predictor.min_replicas
     if least == 0:
         yield UnhonouredField("spec.predictor.minReplicas", "scaling to zero is not available yet; one replica runs")
-    if predictor.max_replicas and predictor.max_replicas > max(least, 1):
-        yield UnhonouredField("spec.predictor.maxReplicas", f"autoscaling is not available yet; {max(least, 1)} run")
+    plan = metric_plan(predictor)
+    if predictor.max_replicas and predictor.max_replicas > max(least, 1) and not plan.metrics:
+        yield UnhonouredField("spec.predictor.maxReplicas", f"there is nothing to scale on; {max(least, 1)} run")
+    for field, why in plan.left_out:
+        yield UnhonouredField(f"spec.predictor.{field}", why)
     sources = {"model": predictor.model, **{name: getattr(predictor, name) for name in FORMAT_SHORTHANDS}}
     for name, source in sources.items():
         uri = source.storage_uri if source is not None else None

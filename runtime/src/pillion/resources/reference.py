@@ -69,8 +69,9 @@ def _not_yet(page: Page) -> Iterator[str]:
     yield ""
     yield (
         "These fields, with all that is inside them, are accepted so that manifests need no change later. Where one is "
-        "set, the condition `FieldsHonoured` is false and names it. `maxReplicas` above `minReplicas` and "
-        f"`minReplicas: 0` count among them, and storage URIs of other schemes than {schemes}."
+        "set, the condition `FieldsHonoured` is false and names it. `minReplicas: 0` counts among them, the metrics "
+        "`concurrency` and `rps` and those of other types than `Resource`, and storage URIs of other schemes than "
+        f"{schemes}."
     )
     yield ""
     for field in sorted(NOT_YET):

@@ -38,7 +38,8 @@ class RolloutSpec(ResourceModel):
     """How a new version takes over."""
 
     mode: Literal["Availability", "ResourceAware"] | None = None
-    """Availability adds a pod before it removes one; ResourceAware removes first, where no spare node is.
+    """Availability adds a pod before it removes one, which needs room for one more. ResourceAware removes one first:
+    meanwhile one pod fewer answers, and of a single replica none. `deploymentStrategy` decides where both are set.
     Default: Availability."""
 
     steps: Annotated[AtomicOf[RolloutStep], MaxLen(20)] | None = None

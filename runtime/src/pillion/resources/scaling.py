@@ -68,13 +68,15 @@ class ScalingFields(ResourceModel):
     """The least number of replicas. Default: 1. Zero lets the service sleep while nobody asks."""
 
     max_replicas: Count | None = None
-    """The greatest number of replicas. Zero, absent or equal to the least: the number is fixed."""
+    """The greatest number of replicas. Above the least, a HorizontalPodAutoscaler decides, unless the annotation
+    `autoscalerClass` is `none` or `external`. Zero, absent or equal to the least: the number is fixed."""
 
     scale_target: Positive | None = None
-    """The value of `scaleMetric` per replica to aim at."""
+    """The value of `scaleMetric` per replica to aim at: percent of the request, or with AverageValue cores or bytes.
+    Default: 80 percent."""
 
     scale_metric: ScaleMetric | None = None
-    """What to scale on: cpu, memory, concurrency (requests in progress) or rps (requests per second)."""
+    """What to scale on: cpu, memory, concurrency (requests in progress) or rps (requests per second). Default: cpu."""
 
     scale_metric_type: TargetType | None = None
     """How `scaleTarget` is read. Default: Utilization for cpu and memory, else AverageValue."""

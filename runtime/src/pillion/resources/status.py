@@ -16,7 +16,7 @@ class Condition(ResourceModel):
 
     type: Annotated[str, MinLen(1), MaxLen(316)]
     """The aspect: Ready, PredictorReady, TransformerReady, RoutesReady, ModelLoaded, FieldsHonoured, Progressing,
-    Stopped, Reconciling or Stalled."""
+    Stopped, Reconciling, Stalled or, where an autoscaler decides, ScalingActive."""
 
     status: ConditionStatus
     """Whether it holds."""

@@ -218,20 +218,26 @@ class JobsSpec(ResourceModel):
 
 
 class NetworkPolicySpec(ResourceModel):
-    """Which pods may connect."""
+    """Which pods may connect. The cluster's network plugin must enforce NetworkPolicies."""
 
     from_: Annotated[AtomicOf[Open] | None, Field(alias="from")] = None
-    """Peers that may reach the data ports, as in a NetworkPolicy. Default: every pod of the namespace."""
+    """Peers that may reach the data ports, as in a NetworkPolicy. Empty: nobody. Default: every pod of the
+    namespace."""
 
     admin_from: AtomicOf[Open] | None = None
-    """Peers that may read the admin port. Default: every pod, so that Prometheus can scrape."""
+    """Peers that may read the admin port, besides the operator. Empty: nobody. Default: every pod of the cluster, so
+    that Prometheus can scrape."""
+
+    egress: AtomicOf[Open] | None = None
+    """What the pods may reach, as in a NetworkPolicy; the model's storage and DNS must be among it. Empty: nothing.
+    Default: untouched."""
 
 
 class MonitorSpec(ResourceModel):
-    """An object of the Prometheus operator."""
+    """An object of the Prometheus operator, which tells Prometheus to scrape the pods' admin port."""
 
     kind: Literal["ServiceMonitor", "PodMonitor"]
-    """The kind of object."""
+    """The kind of object. Where the cluster does not have it, `FieldsHonoured` says so until it does."""
 
     interval: Duration | None = None
     """How often to scrape. Default: Prometheus' own."""

@@ -12,11 +12,13 @@ from pillion.dataplane.settings import PlaneSettings
 from pillion.metrics import RuntimeMetrics
 from pillion.protocol.limits import CodecLimits
 from pillion.repository.repository import ModelRepository
+from pillion.transport.authentication import ApiKey
 from pillion.transport.grpc.limits import GrpcLimits
 from pillion.transport.grpc.options import GrpcOptions
 from pillion.transport.grpc.server import GrpcServer
 from pillion.transport.http.app import Fallback
 from pillion.transport.http.dispatcher import Dispatcher
+from pillion.transport.http.guard import Guard
 from pillion.transport.http.limits import HttpLimits
 from pillion.transport.http.options import DispatchOptions
 
@@ -78,9 +80,9 @@ def build_plane(settings: Settings, registry: Registry) -> DataPlane:
     )
 
 
-def build_dispatcher(plane: DataPlane, settings: Settings, drain: DrainState) -> Dispatcher:
+def build_dispatcher(plane: DataPlane, settings: Settings, drain: DrainState) -> Dispatcher | Guard:
     """The ASGI application of the HTTP data port."""
-    return Dispatcher(
+    dispatcher = Dispatcher(
         plane,
         Fallback(plane, settings.admin.port),
         DispatchOptions(
@@ -91,6 +93,8 @@ def build_dispatcher(plane: DataPlane, settings: Settings, drain: DrainState) ->
             on_answer=_answer_log(settings.log.access),
         ),
     )
+    key = _api_key(settings)
+    return dispatcher if key is None else Guard(dispatcher, key, plane)
 
 
 def build_grpc(plane: DataPlane, settings: Settings) -> GrpcServer:
@@ -110,9 +114,14 @@ def build_grpc(plane: DataPlane, settings: Settings) -> GrpcServer:
         GrpcOptions(
             codec=codec_limits(settings),
             management_enabled=settings.management.enabled,
+            api_key=_api_key(settings),
             on_answer=_rpc_log(settings.log.access),
         ),
     )
+
+
+def _api_key(settings: Settings) -> ApiKey | None:
+    return None if settings.auth.api_key is None else ApiKey(settings.auth.api_key)
 
 
 def _rpc_log(share: float) -> Callable[[RpcRecord], None] | None:

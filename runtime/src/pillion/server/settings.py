@@ -145,6 +145,22 @@ class ManagementSettings(Section, frozen=True):
     """Whether models may be loaded and unloaded through the data ports."""
 
 
+class AuthSettings(Section, frozen=True):
+    """Who may call the data ports."""
+
+    api_key: str | None = None
+    """Key that callers show as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; health stays open. Never shown."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no header can carry."""
+        key = self.api_key
+        if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
+            raise ValueError(
+                "auth.api_key (PILLION_API_KEY) is empty, or has white space or characters beyond ASCII, which no "
+                "header can carry; a Secret made from a file often ends with a line break: make it with --from-literal"
+            )
+
+
 class LogSettings(Section, frozen=True):
     """Logs on standard error."""
 
@@ -180,6 +196,8 @@ class Settings(Section, frozen=True):
     """Bounds that protect the process."""
     management: ManagementSettings = ManagementSettings()
     """Changes through the data ports."""
+    auth: AuthSettings = AuthSettings()
+    """Who may call the data ports."""
     log: LogSettings = LogSettings()
     """Logs."""
     control: ControlSettings = ControlSettings()

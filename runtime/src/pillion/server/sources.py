@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 _KEEP_ALIVE: Final = "http.keep_alive_timeout"
 _KEEP_ALIVE_VARIABLE: Final = "PILLION_HTTP_KEEP_ALIVE_TIMEOUT_S"
 _KEEP_ALIVE_DEPRECATED: Final = "RAY_SERVE_HTTP_KEEP_ALIVE_TIMEOUT_S"
+_API_KEY: Final = "auth.api_key"
+_API_KEY_VARIABLE: Final = "PILLION_API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,9 @@ def _described(model: type[Section], prefix: str, texts: Mapping[tuple[str, str]
 
 
 def shown(key: str, value: object) -> str:
-    """A value as people may see it: inline PEM is never printed."""
+    """A value as people may see it: inline PEM and keys are never printed."""
+    if key == _API_KEY and value is not None:
+        return "(hidden)"
     if isinstance(value, str) and value.lstrip().startswith("-----BEGIN"):
         return "(inline PEM)"
     if key.startswith("tls.") and isinstance(value, str) and "\n" in value:
@@ -132,6 +136,7 @@ def load_settings(
         merged = _merge(merged, values)
     origins = {key: next((name(key) for name, v in layers if _has(v, key)), "default") for key in _keys(merged)}
     _keep_alive_aliases(merged, origins, environ)
+    _api_key_alias(merged, origins, environ)
     problems: list[str] = []
     settings = _checked(Settings, merged, "", origins, problems)
     if problems:
@@ -151,6 +156,20 @@ def _keep_alive_aliases(merged: Nested, origins: dict[str, str], environ: Mappin
             merged["http"] = _merge(_section(merged, "http"), {"keep_alive_timeout": value})
             origins[_KEEP_ALIVE] = name
             return
+
+
+def _api_key_alias(merged: Nested, origins: dict[str, str], environ: Mapping[str, str]) -> None:
+    """The short name of the key's variable, below its proper one and above the file.
+
+    Elsewhere an empty variable counts as not set; here that would open the door that somebody meant to close.
+    """
+    for name in (_API_KEY_VARIABLE, variable_of(_API_KEY)):
+        if environ.get(name) == "":
+            raise StartError(ExitCode.USAGE, f"{name} is set and empty: give it a value, or unset it to ask for no key")
+    if origins.get(_API_KEY, "").startswith(("--", "PILLION_")) or not environ.get(_API_KEY_VARIABLE):
+        return
+    merged["auth"] = _merge(_section(merged, "auth"), {"api_key": environ[_API_KEY_VARIABLE]})
+    origins[_API_KEY] = _API_KEY_VARIABLE
 
 
 def _section(values: Nested, name: str) -> Nested:

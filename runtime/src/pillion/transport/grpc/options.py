@@ -11,6 +11,8 @@ from pillion.protocol.limits import CodecLimits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pillion.transport.authentication import ApiKey
+
 __all__ = ["GrpcOptions", "RpcRecord"]
 
 
@@ -34,6 +36,8 @@ class GrpcOptions:
     codec: CodecLimits = field(default_factory=CodecLimits)
     management_enabled: bool = False
     """Whether load and unload are answered on this port; else PERMISSION_DENIED names the setting."""
+    api_key: ApiKey | None = None
+    """What calls other than health must show."""
     clock: Callable[[], float] = time.monotonic
     """The data plane's clock, for deadlines."""
     health_poll: float = 0.25

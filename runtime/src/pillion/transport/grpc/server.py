@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from pillion.protocol.protos import open_inference_pb2
+from pillion.transport.grpc.guard import Guard
 from pillion.transport.grpc.health import HEALTH_SERVICE, Health
 from pillion.transport.grpc.infer import InferMethods
 from pillion.transport.grpc.information import InformationMethods
@@ -57,7 +58,9 @@ class GrpcServer:
             OSError: the address cannot be bound; ``errno`` is ``EADDRINUSE`` as grpc does not say more.
         """
         server = grpc.aio.server(
-            options=self._limits.channel_arguments(), maximum_concurrent_rpcs=self._limits.max_concurrent_rpcs
+            interceptors=self._interceptors(),
+            options=self._limits.channel_arguments(),
+            maximum_concurrent_rpcs=self._limits.max_concurrent_rpcs,
         )
         server.add_generic_rpc_handlers(
             (self._inference(), self._health.handler(), OnDemand("/grpc.reflection.", _reflection))
@@ -94,6 +97,11 @@ class GrpcServer:
             if self._cutting is None:
                 self._cutting = asyncio.create_task(server.stop(None))
             await asyncio.wait({self._stopping, self._cutting})
+
+    def _interceptors(self) -> list[grpc.aio.ServerInterceptor]:
+        """None without a key: one that does nothing costs each call a step of the event loop."""
+        key = self._options.api_key
+        return [] if key is None else [Guard(INFERENCE_SERVICE, key, self._plane)]
 
     def _inference(self) -> grpc.GenericRpcHandler:
         infer = InferMethods(self._plane, self._options)

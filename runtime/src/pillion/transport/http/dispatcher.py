@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-__all__ = ["Dispatcher"]
+__all__ = ["Dispatcher", "path_of"]
 
 _log: Final = logging.getLogger("pillion.http")
 _INTERNAL: Final = "Internal error; the server's log has it under this id"
@@ -133,7 +133,7 @@ class Dispatcher:
             self._record(scope, identity, answer, started, target)
 
     def _resolve(self, scope: Scope) -> Target | None:
-        target = resolve(_path(scope))
+        target = resolve(path_of(scope))
         # Only what leads somewhere is kept, so that made-up paths cannot fill the memory; mounted apps are not, as
         # their root differs from request to request.
         if target is not None and not scope.get("root_path") and len(self._known) < _KEPT_PATHS:
@@ -176,7 +176,7 @@ def _failed(error: Exception, identity: str, target: Target) -> Answer:
     return error_answer(error, identity)
 
 
-def _path(scope: Scope) -> str:
+def path_of(scope: Scope) -> str:
     """The path below the mount point, percent-decoded; an encoded slash does not start a new segment."""
     path: str = scope["path"]
     raw: bytes = scope.get("raw_path") or b""

@@ -1,0 +1,84 @@
+"""ScalingActive: whether the autoscaler can decide. Only on services that ask for one.
+
+Source: autoscaling/v2 HorizontalPodAutoscalerConditionType, and the reasons that its controller gives.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pillion.resources.autoscaling import metric_plan
+from pillion_operator.judge.facts import Verdict
+from pillion_operator.state.kinds import HORIZONTAL_POD_AUTOSCALER
+from pillion_operator.state.manifest import condition_of, seconds_at, text_at
+from pillion_operator.state.names import predictor_name
+from pillion_operator.state.reasons import Reason, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pillion.resources import JsonObject
+    from pillion_operator.judge.facts import Facts
+    from pillion_operator.state.observed import Observed
+
+__all__ = ["TYPE", "first_metrics_wait", "judge"]
+
+TYPE: Final = "ScalingActive"
+#: Metrics of a pod that has just started come with the second scrape of metrics-server.
+_FIRST_METRICS_SECONDS: Final = 90.0
+#: What the controller says where nobody serves `metrics.k8s.io`, and where the one that does is down.
+_NO_METRICS_API: Final = ("could not find the requested resource", "the server is currently unable to handle")
+
+
+def judge(facts: Facts) -> Verdict | None:
+    """Judge by the autoscaler's own conditions; None where the manifest asks for none."""
+    bounds = facts.desired.replicas
+    if not bounds.autoscaled:
+        return None
+    refused = next((p for p in facts.outcome.problems if p.location.startswith(HORIZONTAL_POD_AUTOSCALER.name)), None)
+    if refused is not None:
+        return Verdict(TYPE, "False", refused.reason, refused.sentence)
+    found = _autoscaler(facts.observed)
+    able, active = condition_of(found, "AbleToScale"), condition_of(found, "ScalingActive")
+    if able.get("status") == "False":
+        return _failed(Reason.AUTOSCALER_FAILED, able)
+    if active.get("status") == "True":
+        resources = metric_plan(facts.service.spec.predictor).resources
+        text = f"Between {bounds.least} and {bounds.most} pods, by {resources}."
+        return Verdict(TYPE, "True", Reason.AUTOSCALING, text)
+    if not active:
+        return Verdict(TYPE, "Unknown", Reason.STARTING, "The autoscaler has not looked yet.")
+    return _inactive(facts, active)
+
+
+def first_metrics_wait(observed: Observed) -> float | None:
+    """Return the seconds after which an autoscaler that waits for its first metrics counts as failed."""
+    active = condition_of(_autoscaler(observed), "ScalingActive")
+    if active.get("status") != "False":
+        return None
+    left = seconds_at(active, "lastTransitionTime") + _FIRST_METRICS_SECONDS - observed.now
+    return left if left > 0 else None
+
+
+def _inactive(facts: Facts, active: JsonObject) -> Verdict:
+    said = text_at(active, "message")
+    if "missing request for" in said:
+        return _failed(Reason.REQUESTS_MISSING, active)
+    if any(sign in said for sign in _NO_METRICS_API):
+        return _failed(Reason.METRICS_UNAVAILABLE, active)
+    waits = facts.deployment.available == 0 or first_metrics_wait(facts.observed) is not None
+    if waits and text_at(active, "reason").startswith("FailedGet"):
+        return Verdict(TYPE, "Unknown", Reason.STARTING, "The pods have no metrics yet.")
+    metrics = text_at(active, "reason").startswith("FailedGet")
+    return _failed(Reason.METRICS_UNAVAILABLE if metrics else Reason.AUTOSCALER_FAILED, active)
+
+
+def _failed(reason: Reason, condition: Mapping[str, object]) -> Verdict:
+    said = str(condition.get("message") or condition.get("reason") or "it gives no reason")
+    text = f"the number of pods stays as it is, since the autoscaler cannot decide: {said}"
+    return Verdict(TYPE, "False", reason, sentence(text, reason))
+
+
+def _autoscaler(observed: Observed) -> JsonObject:
+    found = observed.children.get(HORIZONTAL_POD_AUTOSCALER, {})
+    return found.get(predictor_name(text_at(observed.service, "metadata", "name")), {})

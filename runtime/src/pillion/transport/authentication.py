@@ -1,0 +1,56 @@
+"""One key that callers of the data ports must show, for services that are reachable by more than their own callers.
+
+Health and readiness stay open: probes and load balancers have no key, and say nothing about a model. Everything else
+asks for it, also routes that do not exist yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Final
+
+from pillion.errors import ErrorCode, PillionError
+
+__all__ = ["AUTHORIZATION", "KEY_HEADER", "ApiKey"]
+
+AUTHORIZATION: Final = "authorization"
+KEY_HEADER: Final = "x-api-key"
+_SETTING: Final = "auth.api_key (PILLION_API_KEY)"
+_REMEDY: Final = "send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'"
+
+
+class ApiKey:
+    """The key, kept as a digest so that comparing takes the same time whatever is shown, its length included."""
+
+    __slots__ = ("_digest",)
+
+    def __init__(self, key: str) -> None:
+        self._digest = hashlib.sha256(key.encode()).digest()
+
+    def check(self, authorization: bytes | None, key: bytes | None) -> None:
+        """Take either header's value.
+
+        Raises:
+            PillionError: ``UNAUTHENTICATED``; no key is shown, or another one.
+        """
+        shown = key if key is not None else _bearer(authorization)
+        if shown is None:
+            raise PillionError(
+                ErrorCode.UNAUTHENTICATED,
+                f"this server asks for the key that its setting {_SETTING} holds",
+                field=AUTHORIZATION,
+                remedy=_REMEDY,
+            )
+        if not hmac.compare_digest(hashlib.sha256(shown).digest(), self._digest):
+            raise PillionError(
+                ErrorCode.UNAUTHENTICATED,
+                f"the key is not the one that the server's setting {_SETTING} holds",
+                field=KEY_HEADER if key is not None else AUTHORIZATION,
+            )
+
+
+def _bearer(authorization: bytes | None) -> bytes | None:
+    """The token of RFC 6750, section 2.1; None for another scheme."""
+    scheme, _, token = (authorization or b"").partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" and token.strip() else None

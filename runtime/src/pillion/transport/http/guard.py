@@ -1,0 +1,84 @@
+"""The application in front of the dispatcher where a key is asked for. Without a key it is not there at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from pillion.dataplane.call import WireProtocol
+from pillion.errors import PillionError
+from pillion.transport.http.answer import error_answer, send_answer
+from pillion.transport.http.dispatcher import path_of
+from pillion.transport.http.headers import new_request_id, request_id
+from pillion.transport.http.routes import Route, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from pillion.dataplane.call import InferencePlane
+    from pillion.transport.authentication import ApiKey
+    from pillion.transport.http.direct import DirectAnswer
+    from pillion.transport.http.dispatcher import Dispatcher
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+
+__all__ = ["Guard"]
+
+_OPEN: Final = frozenset({Route.LIVE, Route.READY, Route.MODEL_READY})
+_V1: Final = frozenset({Route.V1_PREDICT, Route.V1_EXPLAIN})
+_CHALLENGE: Final = ((b"www-authenticate", b"Bearer"), (b"connection", b"close"))
+"""The body was not read, so the connection cannot be used again."""
+
+
+class Guard:
+    """An ASGI 3 application, and a :class:`~pillion.transport.http.direct.DirectApplication`.
+
+    Args:
+        app: what answers those who show the key.
+        key: the key.
+        plane: counts those who do not.
+    """
+
+    def __init__(self, app: Dispatcher, key: ApiKey, plane: InferencePlane) -> None:
+        self._app = app
+        self._key = key
+        self._plane = plane
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection scope, as ASGI defines it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        target = resolve(path_of(scope)) if scope["type"] == "http" else None
+        if target is not None and target.route in _OPEN:
+            await self._app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        try:
+            self._check(headers)
+        except PillionError as error:
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008, "reason": error.message})
+                return
+            protocol = WireProtocol.V1 if target is not None and target.route in _V1 else WireProtocol.REST
+            self._plane.refused(error, protocol, "" if target is None else target.model)
+            identity = request_id(headers) if b"x-request-id" in headers else new_request_id()
+            answer = error_answer(error, identity, headers=_CHALLENGE)
+            await send_answer(send, answer, identity, head=scope["method"] == "HEAD", close=False)
+            return
+        await self._app(scope, receive, send)
+
+    def begin(
+        self, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> DirectAnswer | Callable[[Scope, Receive, Send], Awaitable[None]] | None:
+        """Let those who show the key through; the others are refused on the ordinary way."""
+        try:
+            self._check(dict(headers))
+        except PillionError:
+            return None
+        return self._app.begin(target, headers, body)
+
+    def _check(self, headers: dict[bytes, bytes]) -> None:
+        self._key.check(headers.get(b"authorization"), headers.get(b"x-api-key"))

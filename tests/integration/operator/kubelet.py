@@ -1,0 +1,76 @@
+"""The parts of a node and of metrics-server that tests play: pods that are Ready, and the CPU that they use."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from tests.integration.operator.harness import PATHS, Api
+
+if TYPE_CHECKING:
+    from e2e.cluster.node.apiserver import ControlPlane
+
+SELECTOR = "serving.pillion.dev/inferenceservice=iris"
+_METRICS = "/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods"
+
+#: metrics-server's kind, kept by the API server itself: the autoscaler's controller cannot tell who serves it.
+METRICS_API = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: pods.metrics.k8s.io
+  annotations: {api-approved.kubernetes.io: "unapproved, stands in for metrics-server in a test"}
+spec:
+  group: metrics.k8s.io
+  scope: Namespaced
+  names: {plural: pods, singular: podmetrics, kind: PodMetrics, listKind: PodMetricsList}
+  versions:
+    - name: v1beta1
+      served: true
+      storage: true
+      schema:
+        openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}
+"""
+
+
+def now() -> str:
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def pods(api: Api, namespace: str) -> list[dict[str, Any]]:
+    """The pods of `iris` that are not on their way out."""
+    found = api.list("Pod", namespace, labelSelector=SELECTOR)
+    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def make_ready(api: Api, namespace: str) -> int:
+    """Make every pod of `iris` Ready since a minute ago; return how many there are."""
+    since = (dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    ready = [{"type": "Ready", "status": "True", "lastTransitionTime": since}]
+    found = pods(api, namespace)
+    for pod in found:
+        if pod["status"].get("phase") != "Running":
+            status = {"phase": "Running", "startTime": since, "conditions": ready}
+            name = pod["metadata"]["name"]
+            api.patch("Pod", namespace, name, {"status": status}, subresource="status", manager="kubelet")
+    return len(found)
+
+
+def serve_metrics(cluster: ControlPlane) -> None:
+    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=METRICS_API)
+    cluster.kubectl("wait", "--for=condition=Established", "crd/pods.metrics.k8s.io", "--timeout=30s")
+
+
+def use_cpu(api: Api, namespace: str, millicores: int) -> None:
+    """Say of every pod of `iris` that it uses so much CPU."""
+    PATHS["PodMetrics"] = _METRICS
+    for pod in pods(api, namespace):
+        metadata = {"name": pod["metadata"]["name"], "labels": pod["metadata"]["labels"]}
+        containers = [{"name": "runtime", "usage": {"cpu": f"{millicores}m", "memory": "64Mi"}}]
+        body = {"timestamp": now(), "window": "15s", "containers": containers, "metadata": metadata}
+        known = api.get("PodMetrics", namespace, metadata["name"])
+        if known is None:
+            api.create(namespace, {"apiVersion": "metrics.k8s.io/v1beta1", "kind": "PodMetrics", **body})
+        else:
+            path = f"{_METRICS.format(namespace)}/{metadata['name']}"
+            api.send("PATCH", path, body, "application/merge-patch+json").raise_for_status()
