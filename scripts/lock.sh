@@ -13,7 +13,7 @@ lock() { # name extras...
   echo "requirements/$name.lock: $(grep -c '==' "requirements/$name.lock") packages"
 }
 [ "${1:-}" = "--upgrade" ] && UPGRADE=1
-lock runtime serve storage sklearn onnx
+lock runtime serve storage sklearn tabular onnx xgboost lightgbm
 lock operator operator
 lock dev dev
 printf 'uv>=0.8,<1\n' | "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

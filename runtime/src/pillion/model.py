@@ -20,6 +20,10 @@ class ModelMetadata:
     """Framework and format in the protocol's style, for example ``sklearn_skops`` or ``onnx_onnxruntime``."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    columns: tuple[TensorSpec, ...] = ()
+    """The columns of the only input, a matrix, where they have names: it may be sent as these tensors instead."""
+    ignored: tuple[str, ...] = ()
+    """Inputs that are taken and not looked at: columns that the model was given in training and does not use."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,23 +89,32 @@ def datatype_of(dtype: np.dtype[Any]) -> Datatype:
 class TensorSpec:
     """What a model declares about one input or output.
 
-    ``shape`` has -1 for a dimension that may vary. ``optional`` inputs may be left out of a request.
+    ``shape`` has -1 for a dimension that may vary. ``optional`` inputs may be left out of a request. Elements of
+    ``nullable`` inputs may be missing: null in JSON, NaN, or an empty text. ``example`` is a value that the model takes
+    where zero or an empty text is none.
     """
 
     name: str
     datatype: Datatype
     shape: tuple[int, ...]
     optional: bool = False
+    nullable: bool = False
+    example: str | bool | float | None = None
 
 
 @dataclass(slots=True)
 class Tensor:
-    """A named array with its protocol datatype. ``data.shape`` is the tensor's shape."""
+    """A named array with its protocol datatype. ``data.shape`` is the tensor's shape.
+
+    ``missing`` marks elements that were sent as null, in an array of the same shape; None where there are none. The
+    data holds NaN, 0, False or empty bytes there.
+    """
 
     name: str
     datatype: Datatype
     data: np.ndarray[Any, np.dtype[Any]]
     parameters: dict[str, bool | int | float | str] = field(default_factory=dict)
+    missing: np.ndarray[Any, np.dtype[np.bool_]] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

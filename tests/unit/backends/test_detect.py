@@ -119,7 +119,7 @@ def test_another_format_than_declared_is_refused(iris: IrisModels) -> None:
 
 
 def test_an_unknown_format_lists_the_known_ones(iris: IrisModels) -> None:
-    with pytest.raises(ModelLoadError, match=r"'tensorrt' is not known .use one of: onnx, sklearn"):
+    with pytest.raises(ModelLoadError, match=r"'tensorrt' is not known .use one of: lightgbm, onnx, sklearn, xgboost"):
         detect(iris.onnx, "tensorrt")
 
 

@@ -238,7 +238,7 @@ async def test_numbers_that_the_model_cannot_take_are_the_callers_fault(
     nan = Tensor("input", Datatype.FP64, np.full((1, 4), np.nan))
     error = await bench.refused("m", nan)
     assert error.code is ErrorCode.INVALID_ARGUMENT
-    assert "Input X contains NaN" in error.message
+    assert "row 0: the value is missing" in error.message
 
 
 # Limits

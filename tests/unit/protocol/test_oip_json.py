@@ -54,6 +54,33 @@ def test_each_datatype_decodes_to_its_whole_range(datatype: str, data: str, valu
 
 
 @pytest.mark.parametrize(
+    ("datatype", "data", "filled"),
+    [
+        ("FP64", "[1,null]", [1.0, np.nan]),
+        ("INT64", "[null,2]", [0, 2]),
+        ("BOOL", "[true,null]", [True, False]),
+        ("BYTES", '["a",null]', [b"a", b""]),
+    ],
+)
+def test_null_marks_an_element_as_missing(datatype: str, data: str, filled: list[object]) -> None:
+    (tensor,) = DECODER.decode(body(datatype, data), "m")[0].inputs
+    assert tensor.missing is not None
+    assert ["null" in item for item in data.split(",")] == tensor.missing.ravel().tolist()
+    np.testing.assert_array_equal(np.array(filled, tensor.data.dtype), tensor.data)
+
+
+def test_nulls_in_nested_data_keep_their_places() -> None:
+    tensor = decoded(body("FP64", "[[1,null],[3,4]]", "[2,2]"))
+    assert tensor.missing is not None
+    assert [[False, True], [False, False]] == tensor.missing.tolist()
+
+
+def test_a_wrong_value_beside_a_null_is_the_one_that_is_told_with_the_name_of_its_input() -> None:
+    error = refused(body("FP32", '[null,"one"]'))
+    assert "inputs[0].data[1]: input 'x': expected float | array, got str" == error.message
+
+
+@pytest.mark.parametrize(
     ("datatype", "data", "field"),
     [
         ("INT8", "[1,128]", "inputs[0].data[1]"),
@@ -65,7 +92,6 @@ def test_each_datatype_decodes_to_its_whole_range(datatype: str, data: str, valu
         ("INT32", "[1,1.0]", "inputs[0].data[1]"),
         ("INT32", "[1,true]", "inputs[0].data[1]"),
         ("FP32", '[1,"2"]', "inputs[0].data[1]"),
-        ("FP32", "[1,null]", "inputs[0].data[1]"),
         ("FP32", "[1,true]", "inputs[0].data[1]"),
         ("FP32", "[1,1e39]", "inputs[0].data[1]"),
         ("FP64", "[1,1e999]", "inputs[0].data[1]"),

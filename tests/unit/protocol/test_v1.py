@@ -15,6 +15,22 @@ TABLE = ModelMetadata(
     "p", (TensorSpec("age", Datatype.INT64, (-1, 1)), TensorSpec("town", Datatype.BYTES, (-1, 1))), ()
 )
 
+GAPS = ModelMetadata(
+    "p",
+    (
+        TensorSpec("height", Datatype.FP64, (-1, 1), nullable=True),
+        TensorSpec("town", Datatype.BYTES, (-1, 1), nullable=True),
+    ),
+    (),
+)
+NAMED = ModelMetadata(
+    "p",
+    (TensorSpec("input", Datatype.FP64, (-1, 2)),),
+    (),
+    columns=(TensorSpec("a", Datatype.FP64, (-1, 1)), TensorSpec("b", Datatype.FP64, (-1, 1))),
+    ignored=("note",),
+)
+
 
 def decoded(document: object, metadata: ModelMetadata) -> dict[str, object]:
     request = decode_v1(json.dumps(document).encode(), model="m", metadata=metadata)
@@ -40,6 +56,42 @@ def test_rows_as_objects_become_one_column_for_each_input() -> None:
     assert expected == decoded({"instances": rows}, TABLE)
 
 
+def test_rows_as_lists_become_the_columns_of_a_table_in_its_order() -> None:
+    expected = {"age": ("INT64", [[1], [2]]), "town": ("BYTES", [[b"Ulm"], [b"Bonn"]])}
+    assert expected == decoded({"instances": [[1, "Ulm"], [2, "Bonn"]]}, TABLE)
+
+
+def test_null_is_a_missing_value_where_the_model_takes_such() -> None:
+    for rows in ([{"height": 1.5, "town": None}, {"town": "Ulm", "height": None}], [[1.5, None], [None, "Ulm"]]):
+        request = decode_v1(json.dumps({"instances": rows}).encode(), model="m", metadata=GAPS)
+        gaps = {tensor.name: tensor.missing.tolist() for tensor in request.inputs if tensor.missing is not None}
+        assert {"height": [[False], [True]], "town": [[True], [False]]} == gaps
+
+
+def test_a_matrix_with_named_columns_takes_rows_as_lists_and_as_objects() -> None:
+    assert {"input": ("FP64", [[1.0, 2.0]])} == decoded({"instances": [[1, 2]]}, NAMED)
+    assert {"a": ("FP64", [[1.0]]), "b": ("FP64", [[2.0]])} == decoded({"instances": [{"b": 2, "a": 1}]}, NAMED)
+    assert {"a": ("FP64", [[1.0]]), "b": ("FP64", [[2.0]])} == decoded({"inputs": {"a": [1], "b": [2]}}, NAMED)
+
+
+def test_columns_that_the_model_does_not_use_may_hold_anything() -> None:
+    assert {"a": ("FP64", [[1.0]]), "b": ("FP64", [[2.0]])} == decoded(
+        {"instances": [{"b": 2, "note": ["x"], "a": 1}]}, NAMED
+    )
+    assert {"a": ("FP64", [[1.0]])} == decoded({"inputs": {"a": [1], "note": "x"}}, NAMED)
+
+
+def test_a_renamed_column_is_told_with_its_row_and_the_nearest_name() -> None:
+    error = refused(b'{"instances":[{"age":1,"town":"a"},{"age":1,"twon":"a"}]}', TABLE)
+    assert "instances[1].twon: the model has no input 'twon'; did you mean 'town'?" == error.message
+
+
+def test_missing_columns_are_told_with_their_row() -> None:
+    error = refused(b'{"instances":[{"age":1,"town":"a"},{}]}', TABLE)
+    assert "instances[1]: inputs 'age', 'town' are missing" == error.message
+    assert "send null for a missing value" == refused(b'{"instances":[{"height":1}]}', GAPS).remedy
+
+
 def test_columns_become_inputs_by_name() -> None:
     columns = {"age": [1, 2], "town": ["Ulm", "Bonn"]}
     expected = {"age": ("INT64", [[1], [2]]), "town": ("BYTES", [[b"Ulm"], [b"Bonn"]])}
@@ -56,7 +108,13 @@ def test_columns_become_inputs_by_name() -> None:
         (b'{"instances":[[1,2,3,4],[1,2,3]]}', MATRIX, "instances"),
         (b'{"instances":[[1,2,3,4],{"x":1}]}', MATRIX, "instances[1]"),
         (b'{"instances":[{"y":1}]}', MATRIX, "instances[0].y"),
-        (b'{"instances":[[1,2]]}', TABLE, "instances"),
+        (b'{"instances":[[1,2]]}', TABLE, "instances[0][1]"),
+        (b'{"instances":[[1,"a"],[1]]}', TABLE, "instances[1]"),
+        (b'{"instances":[[1,["a"]]]}', TABLE, "instances[0][1]"),
+        (b'{"instances":[[1,"a"],{"age":1,"town":"a"}]}', TABLE, "instances[1]"),
+        (b'{"instances":[[1,null]]}', TABLE, "instances[0][1]"),
+        (b'{"instances":[{"age":1,"town":"a"},{"age":null,"town":"a"}]}', TABLE, "instances[1].age"),
+        (b'{"instances":[{"age":1,"town":"a"},{"age":1,"twon":"a"}]}', TABLE, "instances[1].twon"),
         (b'{"instances":[{"age":1.5,"town":"a"}]}', TABLE, "instances[0].age"),
         (b'{"instances":[{"age":1,"town":"a"},{"age":1}]}', TABLE, "instances[1]"),
         (b'{"inputs":{"height":[1]}}', TABLE, "inputs.height"),

@@ -32,7 +32,12 @@ __all__ = [
     "canonical_name",
 ]
 
-BACKENDS: Final[Mapping[str, str]] = {"sklearn": "pillion.backends.sklearn", "onnx": "pillion.backends.onnx"}
+BACKENDS: Final[Mapping[str, str]] = {
+    "sklearn": "pillion.backends.sklearn",
+    "onnx": "pillion.backends.onnx",
+    "xgboost": "pillion.backends.xgboost",
+    "lightgbm": "pillion.backends.lightgbm",
+}
 """Module of each backend; it defines ``BACKEND``. The names are those of ``format`` in ``runtime.yaml``."""
 
 _ALIASES: Final[Mapping[str, str]] = {"scikit-learn": "sklearn", "skops": "sklearn", "onnxruntime": "onnx"}

@@ -1,8 +1,10 @@
 """Which file to load and by which backend, found from names and first bytes, without loading anything.
 
 Accepted layouts: one file; a folder with one model file (KServe: ``model.joblib``, ``model.pkl``, ``model.skops``,
-``model.onnx``); a folder with one numbered folder per version (Triton: ``1/model.onnx``), of which the highest counts.
-Content wins over the name: a pickle is treated as a pickle whatever it is called.
+``model.onnx``, ``model.bst``); a folder with one numbered folder per version (Triton: ``1/model.onnx``), of which the
+highest counts.
+Content wins over the name: a pickle is treated as a pickle whatever it is called. Names that many things have
+(``.json``, ``.txt``) count as models by their content only.
 """
 
 from __future__ import annotations
@@ -29,12 +31,18 @@ class FileKind(StrEnum):
     PICKLE = "pickle"
     """Pickle and joblib: reading it can run any code."""
     ONNX = "onnx"
+    XGBOOST = "xgboost"
+    """XGBoost's JSON or UBJSON."""
+    LIGHTGBM = "lightgbm"
+    """LightGBM's text."""
 
 
 _BACKEND: Final[Mapping[FileKind, str]] = {
     FileKind.SKOPS: "sklearn",
     FileKind.PICKLE: "sklearn",
     FileKind.ONNX: "onnx",
+    FileKind.XGBOOST: "xgboost",
+    FileKind.LIGHTGBM: "lightgbm",
 }
 _BY_SUFFIX: Final[Mapping[str, FileKind]] = {
     ".skops": FileKind.SKOPS,
@@ -43,7 +51,15 @@ _BY_SUFFIX: Final[Mapping[str, FileKind]] = {
     ".pickle": FileKind.PICKLE,
     ".onnx": FileKind.ONNX,
 }
-_NAMES: Final = ", ".join(f"model{suffix}" for suffix in _BY_SUFFIX)
+_BY_CONTENT: Final[Mapping[str, str]] = {
+    ".json": "an XGBoost model: write it with model.save_model('model.json')",
+    ".ubj": "an XGBoost model: write it with model.save_model('model.ubj')",
+    ".txt": "a LightGBM model: write it with booster.save_model('model.txt')",
+    ".bst": "a model of XGBoost or LightGBM: write it with save_model('model.json') or save_model('model.txt')",
+}
+"""Names that say nothing without the content, and what such a file should be."""
+_HEAD: Final = 512
+_NAMES: Final = ", ".join(f"model{suffix}" for suffix in (*_BY_SUFFIX, *_BY_CONTENT))
 _LISTED: Final = 8
 
 
@@ -64,20 +80,27 @@ def kind_of(file: Path) -> FileKind:
     """
     try:
         with file.open("rb") as stream:
-            head = stream.read(4)
+            head = stream.read(_HEAD)
     except OSError as error:
         raise ModelLoadError(f"{file.name} cannot be read: {error.strerror}", "check its permissions") from error
     if not head:
         raise ModelLoadError(f"{file.name} is empty", "upload the model again")
     if head[0] == 0x80 and len(head) > 1 and head[1] <= 5:  # opcode PROTO and its number, protocols 2 to 5
         return FileKind.PICKLE
+    trees = _trees(head)
+    if trees is not None:
+        return trees
     named = _BY_SUFFIX.get(file.suffix.lower())
-    if head == b"PK\x03\x04" and _is_skops(file):
+    if head.startswith(b"PK\x03\x04") and _is_skops(file):
         return FileKind.SKOPS
     if named is FileKind.SKOPS:
         raise ModelLoadError(
             f"{file.name} is not a skops file", "write it with skops.io.dump(model, 'model.skops'), or upload it again"
         )
+    expected = _BY_CONTENT.get(file.suffix.lower())
+    if expected is not None:
+        what, _, remedy = expected.partition(": ")
+        raise ModelLoadError(f"{file.name} is not {what}", remedy)
     if named is None:
         raise ModelLoadError(f"the format of {file.name} is not known", f"name it one of: {_NAMES}")
     return named
@@ -90,6 +113,24 @@ def pickle_refusal(file: Path) -> ModelLoadError:
         "convert it where you trust it with skops.io.dump(model, 'model.skops'),"
         " or accept the risk with --allow-pickle or allowPickle: true",
     )
+
+
+def _trees(head: bytes) -> FileKind | None:
+    """The kind of a file of boosted trees, from its first bytes."""
+    if head.startswith(b"tree\n") and b"version=v" in head:
+        return FileKind.LIGHTGBM
+    # A JSON object, or one of UBJSON, where the length of a key stands before it instead of a quote.
+    if head.startswith(b"{") and (b'"learner"' in head or b"\x07learner" in head):
+        return FileKind.XGBOOST
+    return None
+
+
+def _trees_in(file: Path) -> FileKind | None:
+    try:
+        with file.open("rb") as stream:
+            return _trees(stream.read(_HEAD))
+    except OSError:
+        return None
 
 
 def _is_skops(file: Path) -> bool:
@@ -128,9 +169,9 @@ def _only_candidate(folder: Path, backend: str | None) -> Path:
     visible = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     if not visible:
         raise ModelLoadError(f"{folder} is empty", f"put one of these into it: {_NAMES}")
-    candidates = [entry for entry in visible if entry.suffix.lower() in _BY_SUFFIX and entry.is_file()]
+    candidates = [entry for entry in visible if entry.is_file() and _is_candidate(entry)]
     if backend is not None:
-        preferred = [entry for entry in candidates if _BACKEND[_BY_SUFFIX[entry.suffix.lower()]] == backend]
+        preferred = [entry for entry in candidates if _backend_of(entry) == backend]
         candidates = preferred or candidates
     named_model = [entry for entry in candidates if entry.stem == "model"]
     candidates = named_model or candidates
@@ -146,6 +187,17 @@ def _only_candidate(folder: Path, backend: str | None) -> Path:
     if len(visible) == 1 and visible[0].is_file():
         return visible[0]
     raise ModelLoadError(f"{folder} holds no model file, only: {_listing(visible)}", f"put one of these in: {_NAMES}")
+
+
+def _is_candidate(file: Path) -> bool:
+    suffix = file.suffix.lower()
+    return suffix in _BY_SUFFIX or (suffix in _BY_CONTENT and (file.stem == "model" or _trees_in(file) is not None))
+
+
+def _backend_of(file: Path) -> str | None:
+    """By the name where that says it, else by the content."""
+    kind = _BY_SUFFIX.get(file.suffix.lower()) or _trees_in(file)
+    return None if kind is None else _BACKEND[kind]
 
 
 def _listing(entries: list[Path]) -> str:

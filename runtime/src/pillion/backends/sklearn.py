@@ -1,8 +1,9 @@
 """scikit-learn models: skops files, and pickles where their owner allows them.
 
-The input is named ``input``; since there is only one, a single tensor of any name is taken, as existing clients of
-scikit-learn servers send many. Outputs are the estimator's methods: ``predict`` (the default), ``predict_proba``,
-``decision_function``, ``transform``.
+The input is a matrix named ``input``; since there is only one, a single tensor of any name is taken, as existing
+clients of scikit-learn servers send many. Of an estimator fitted on a data frame the columns are inputs by name: beside
+the matrix where one datatype holds them all, instead of it where they differ. Outputs are the estimator's methods:
+``predict`` (the default), ``predict_proba``, ``decision_function``, ``transform``.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class SklearnBackend:
         # Requests bring arrays, never named columns: the warning would be repeated for each of them.
         with _WARNINGS:
             warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
-        return SklearnModel(estimator, platform=f"sklearn_{kind.value}", libraries=libraries)
+        with _WARNINGS, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the model is tried with rows of examples and of missing values
+            return SklearnModel(estimator, platform=f"sklearn_{kind.value}", libraries=libraries)
 
 
 def _load_skops(path: Path) -> object:

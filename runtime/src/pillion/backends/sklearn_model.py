@@ -8,24 +8,30 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pillion.backends import text
-from pillion.backends.api import InputRule
+from pillion.backends.sklearn_columns import table_of
+from pillion.backends.sklearn_faults import fault_of
+from pillion.backends.sklearn_inputs import Documents, Matrix, TableReader
 from pillion.model import Libraries, ModelMetadata
-from pillion.tensors import Datatype, Tensor, TensorSpec, datatype_of
+from pillion.tensors import Datatype, Tensor, TensorSpec, datatype_of, dtype_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from pillion.backends.sklearn_columns import Table
+    from pillion.backends.sklearn_inputs import Reader
     from pillion.execution.api import Interrupt
 
-__all__ = ["INPUT", "SklearnModel"]
+    Factory = Callable[[Sequence[bool]], Reader]
+
+__all__ = ["SklearnModel"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _log = logging.getLogger(__name__)
 
-INPUT: Final = "input"
 _METHODS: Final = ("predict", "predict_proba", "decision_function", "transform")
-_NUMBERS: Final = frozenset(Datatype) - {Datatype.BYTES}
+_PRECISIONS: Final = (np.dtype(np.float64), np.dtype(np.float32))
+_MOST_PROBES: Final = 256
 
 
 class SklearnModel:
@@ -35,70 +41,133 @@ class SklearnModel:
 
     def __init__(self, estimator: Any, platform: str, libraries: Libraries) -> None:  # noqa: ANN401 - any estimator
         self.libraries: Libraries | None = libraries
-        self._text = _takes_text(estimator)
-        self._flat = self._text and _takes_documents(estimator)
-        columns = int(getattr(estimator, "n_features_in_", -1))
-        self._methods: dict[str, Callable[[Array], Any]] = {
+        self._methods: dict[str, Callable[[Any], Any]] = {
             name: method for name in _METHODS if callable(method := getattr(estimator, name, None))
         }
-        self._dtype: np.dtype[Any] = np.dtype(np.float64)
-        probes = self._probe(columns)
-        dimensions = (-1,) if self._flat else (-1, columns)
-        datatype = Datatype.BYTES if self._text else datatype_of(self._dtype)
-        spec = TensorSpec(INPUT, datatype, dimensions)
-        accepts = frozenset({Datatype.BYTES}) if self._text else _NUMBERS
-        self.rules = (InputRule(spec, accepts, shapes=((-1, 1),) if self._flat else ()),)
+        table = table_of(estimator)
+        self._columns = table.used if table is not None else []
+        self._reader, probes = self._probe(list(_readers(estimator, table)), max(1, len(self._columns)))
+        self.rules = self._reader.rules
         outputs = [_output_spec(name, estimator, probes.get(name)) for name in self._methods]
-        self.metadata = ModelMetadata(platform, (spec,), tuple(outputs))
+        self.metadata = ModelMetadata(
+            platform,
+            tuple(rule.spec for rule in self.rules),
+            tuple(outputs),
+            columns=self._reader.columns,
+            ignored=self._reader.ignored,
+        )
         self.default_outputs = (next(iter(self._methods)),) if self._methods else ()
 
-    def _probe(self, columns: int) -> dict[str, Array]:
-        """Results of each method for one row of zeros: the surest source of output types and shapes.
+    def _probe(self, factories: list[Factory], width: int) -> tuple[Reader, dict[str, Array]]:
+        """The reader whose row of examples the estimator takes, and what each method says to it.
 
-        Some estimators only take the precision they were trained with; where FP64 fails and FP32 works, FP32 is
-        declared. Zeros may be invalid for the model (a category never seen): then the estimator's attributes decide.
+        Trying is the surest source of output types and shapes, and of where values may be missing. Some estimators only
+        take the precision they were trained with: where FP64 fails and FP32 works, FP32 is declared. The row may be
+        invalid for the model: then its attributes decide, and missing values are left to the model to judge where it
+        knows its columns.
         """
-        if columns < 0 or self._text:
-            return {}
-        for dtype in (np.dtype(np.float64), np.dtype(np.float32)):
+        for factory in factories:
+            reader = factory([True] * width)
+            row = _example(reader, frozenset())
+            if row is None:
+                break
             try:
-                results = {name: method(np.zeros((1, columns), dtype)) for name, method in self._methods.items()}
+                results = {name: method(reader.read(row)) for name, method in self._methods.items()}
             except Exception as error:  # noqa: BLE001 - any estimator may refuse generated input in its own way
-                _log.info("zeros of %s are not valid input: %s", dtype, error)
+                _log.info("a row of examples is not valid input: %s", error)
                 continue
-            self._dtype = dtype
             for name, result in results.items():
                 if isinstance(result, (list, tuple)):  # several outputs: no single tensor holds them
                     del self._methods[name]
-            return {name: _dense(results[name]) for name in self._methods}
-        return {}
+            found = {name: _dense(results[name]) for name in self._methods}
+            return factory(self._nullable(reader, width)), found
+        return factories[0]([bool(self._columns)] * width), {}
+
+    def _nullable(self, reader: Reader, width: int) -> list[bool]:
+        """For each column whether the estimator takes a row in which it is missing."""
+        every = frozenset(range(width))
+        if self._takes(reader, every):
+            return [True] * width
+        if width == 1 or width > _MOST_PROBES:
+            return [False] * width
+        return [self._takes(reader, frozenset({position})) for position in range(width)]
+
+    def _takes(self, reader: Reader, gaps: frozenset[int]) -> bool:
+        row = _example(reader, gaps)
+        if row is None or not self._methods:
+            return False
+        try:
+            next(iter(self._methods.values()))(reader.read(row))
+        except Exception:  # noqa: BLE001 - the answer to the question, in whatever way the estimator says it
+            return False
+        return True
 
     def predict(
         self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt | None
     ) -> list[Tensor]:
         """See :class:`~pillion.backends.api.Predictor`. ``interrupt`` is heeded between two methods."""
-        given = inputs[0]
-        if given is None:
-            raise TypeError("the input is missing")
-        matrix = self._matrix(given)
+        data = self._reader.read(inputs)
         results: list[Tensor] = []
         for name in outputs:
             if interrupt is not None and interrupt.fired:
                 raise InterruptedError("the call was given up")
-            results.append(_tensor(name, self._methods[name](matrix)))
+            try:
+                result = self._methods[name](data)
+            except (ValueError, TypeError) as error:
+                fault = fault_of(data, self._reader.columns or self.metadata.inputs, self._columns)
+                raise (error if fault is None else fault) from error
+            results.append(_tensor(name, result))
         return results
-
-    def _matrix(self, given: Tensor) -> Array:
-        data = given.data
-        if self._text:
-            decoded = text.decode(data, given.name)
-            return decoded.ravel() if self._flat else decoded
-        if given.datatype is Datatype.BF16:  # the upper half of an FP32's bits
-            data = (data.astype(np.uint32) << 16).view(np.float32)
-        return data.astype(self._dtype, copy=False)
 
     def close(self) -> None:
         """Nothing outside Python's memory."""
+
+
+def _readers(estimator: Any, table: Table | None) -> Iterator[Factory]:  # noqa: ANN401 - any estimator
+    """The ways the estimator may take its input, the likeliest first."""
+    if _takes_documents(estimator):
+        yield lambda _: Documents()
+        return
+    width = int(getattr(estimator, "n_features_in_", -1))
+    if table is not None:
+        text_columns = sum(column.text for column in table.columns)
+        if len(table.used) < len(table.columns) or 0 < text_columns < len(table.columns):
+            yield lambda nullable: TableReader(table, nullable)
+            return
+        width = len(table.columns)
+    is_text = _takes_text(estimator) if table is None else bool(table.columns) and table.columns[0].text
+    for dtype in (None,) if is_text else _PRECISIONS:
+        yield lambda nullable, dtype=dtype: Matrix(width, dtype, table, nullable)  # type: ignore[misc] # binds the loop's variable
+
+
+def _example(reader: Reader, gaps: frozenset[int]) -> list[Tensor] | None:
+    """One row of examples, with the columns of those numbers missing; None where it cannot be made."""
+    if not reader.columns:
+        tensors = [_one(rule.spec, position in gaps) for position, rule in enumerate(reader.rules)]
+        return None if None in tensors else [tensor for tensor in tensors if tensor is not None]
+    columns = [_one(spec, position in gaps) for position, spec in enumerate(reader.columns)]
+    present = [column for column in columns if column is not None]
+    missing = np.hstack([_gaps(column) for column in present])
+    data = np.hstack([column.data for column in present])
+    return [Tensor(reader.rules[0].spec.name, present[0].datatype, data, missing=missing)]
+
+
+def _one(spec: TensorSpec, gap: bool) -> Tensor | None:  # noqa: FBT001 - read with the call
+    """One row of one input; None where its width is not known, or a text has no example."""
+    if spec.shape[-1] < 0 or (spec.datatype is Datatype.BYTES and spec.example is None):
+        return None
+    shape = (1, *spec.shape[1:])
+    if spec.datatype is Datatype.BYTES:
+        data = np.full(shape, b"" if gap else str(spec.example).encode(), dtype=np.object_)
+    else:
+        data = np.full(shape, spec.example or 0, dtype=dtype_of(spec.datatype))
+        if gap and data.dtype.kind == "f":
+            data.fill(np.nan)
+    return Tensor(spec.name, spec.datatype, data, missing=np.full(shape, gap))
+
+
+def _gaps(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return np.zeros(tensor.shape, np.bool_) if tensor.missing is None else tensor.missing
 
 
 def _tensor(name: str, result: Any) -> Tensor:  # noqa: ANN401 - array or sparse matrix
@@ -134,9 +203,7 @@ def _takes_documents(estimator: Any) -> bool:  # noqa: ANN401 - any estimator
 
 
 def _takes_text(estimator: Any) -> bool:  # noqa: ANN401 - any estimator
-    """Whether the model was fitted on text: a vectoriser of documents, or an encoder of text categories."""
-    if _takes_documents(estimator):
-        return True
+    """Whether the first step of a model without column names encodes text."""
     categories = getattr(_first_step(estimator), "categories_", None)
     return isinstance(categories, list) and any(
         isinstance(column, np.ndarray) and column.dtype.kind in "OUST" for column in categories

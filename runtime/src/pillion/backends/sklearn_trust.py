@@ -3,6 +3,7 @@
 skops builds an object only if its type is trusted. Its default list leaves out what fitted forests, neighbours and
 Gaussian processes are made of, since their content is indexed without checks. Those families are accepted here, by
 class and not by name alone, and :mod:`pillion.backends.sklearn_integrity` checks the content of the indexed ones.
+``numpy.dtype`` is accepted as well: skops reads it as the type of an array that it loads without pickle.
 Functions, and classes of any other package, are never accepted.
 """
 
@@ -19,6 +20,7 @@ __all__ = ["accepted", "refused"]
 
 _FAMILIES: Final = (
     "sklearn.base.BaseEstimator",
+    "sklearn.compose._column_transformer.make_column_selector",
     "sklearn.tree._tree.Tree",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.gaussian_process.kernels.Kernel",
@@ -30,6 +32,8 @@ _FAMILIES: Final = (
     "sklearn.neighbors._ball_tree.BallTree32",
     "sklearn.utils._bunch.Bunch",
 )
+_VALUES: Final = frozenset({"numpy.dtype"})
+"""What imputers keep of the tables that they were fitted on."""
 _NEVER_IMPORTED: Final = frozenset({"tests", "conftest", "externals", "datasets", "_build_utils"})
 
 
@@ -44,6 +48,8 @@ def refused(names: Iterable[str]) -> list[str]:
 
 
 def _in_family(name: str) -> bool:
+    if name in _VALUES:
+        return True
     module, _, attribute = name.rpartition(".")
     segments = module.split(".")
     if segments[0] != "sklearn" or _NEVER_IMPORTED.intersection(segments):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["decode", "encode"]
+__all__ = ["decode", "decode_column", "encode"]
 
 _OBJECT = np.dtype(np.object_)
 
@@ -24,6 +24,30 @@ def decode(data: np.ndarray[Any, np.dtype[Any]], name: str) -> np.ndarray[Any, n
         except UnicodeDecodeError as error:
             raise ValueError(f"input {name!r}: element {index} is not valid UTF-8") from error
     return flat.reshape(data.shape)
+
+
+def decode_column(
+    data: np.ndarray[Any, np.dtype[Any]], name: str, *, empty: object = ""
+) -> np.ndarray[Any, np.dtype[Any]]:
+    """The same for a column, whose values repeat: each distinct one is decoded once.
+
+    Args:
+        data: one dimension of ``bytes``.
+        name: of the input, for the error.
+        empty: what stands for an empty text.
+
+    Raises:
+        ValueError: an element is not UTF-8.
+    """
+    values = data.tolist()
+    try:
+        known: dict[object, object] = {value: value.decode() for value in set(values)}
+    except (UnicodeDecodeError, AttributeError):
+        return decode(data, name)
+    known[b""] = empty
+    column = np.empty(len(values), dtype=_OBJECT)
+    column[:] = [known[value] for value in values]
+    return column
 
 
 def encode(data: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "cluster_only", "manifest_sources", "named_source", "render_runtime_file", "resolve"]
 
-_MODEL_SUFFIXES: Final = (".skops", ".onnx", ".joblib", ".pkl", ".pickle")
+_MODEL_SUFFIXES: Final = (".skops", ".onnx", ".joblib", ".pkl", ".pickle", ".json", ".ubj", ".txt", ".bst")
 _LOCAL: Final = frozenset({"name", "model", "models", "timeout", "container_concurrency"})
 """Fields of the predictor, besides the formats, that mean something on one machine."""
 _CLUSTER_SCHEMES: Final = ("configmap://", "pvc://")

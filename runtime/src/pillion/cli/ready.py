@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pillion.dataplane.call import ModelState
 from pillion.tensors import Datatype
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import ModelStatus
     from pillion.server import Server
     from pillion.server.settings import Settings
+    from pillion.tensors import TensorSpec
 
 __all__ = ["announcement", "curl", "failures"]
+
+_WIDEST: Final = 64
+"""Columns up to which an example row is shown."""
 
 
 def failures(statuses: Sequence[ModelStatus]) -> list[str]:
@@ -54,11 +58,14 @@ def curl(status: ModelStatus, base: str, ca: Path | None = None, *, mutual: bool
 
 def _body(status: ModelStatus) -> tuple[str, dict[str, object]]:
     inputs = [] if status.metadata is None else [spec for spec in status.metadata.inputs if not spec.optional]
-    if len(inputs) == 1 and len(inputs[0].shape) == 2 and 0 < inputs[0].shape[1] <= 64:
-        row = [_example(inputs[0].datatype)] * inputs[0].shape[1]
+    columns = () if status.metadata is None else status.metadata.columns
+    if 0 < len(columns) <= _WIDEST:
+        return f"/v1/models/{status.name}:predict", {"instances": [{spec.name: _example(spec) for spec in columns}]}
+    if len(inputs) == 1 and len(inputs[0].shape) == 2 and 0 < inputs[0].shape[1] <= _WIDEST:
+        row = [_example(inputs[0])] * inputs[0].shape[1]
         return f"/v1/models/{status.name}:predict", {"instances": [row]}
     if len(inputs) > 1 and all(len(spec.shape) == 2 and spec.shape[1] == 1 for spec in inputs):
-        row_by_name = {spec.name: _example(spec.datatype) for spec in inputs}
+        row_by_name = {spec.name: _example(spec) for spec in inputs}
         return f"/v1/models/{status.name}:predict", {"instances": [row_by_name]}
     tensors = []
     for spec in inputs:
@@ -66,12 +73,15 @@ def _body(status: ModelStatus) -> tuple[str, dict[str, object]]:
         count = 1
         for size in shape:
             count *= size
-        data = [_example(spec.datatype)] * min(count, 64)
+        data = [_example(spec)] * min(count, 64)
         tensors.append({"name": spec.name, "shape": shape, "datatype": spec.datatype.value, "data": data})
     return f"/v2/models/{status.name}/infer", {"inputs": tensors}
 
 
-def _example(datatype: Datatype) -> float | int | str | bool:
+def _example(spec: TensorSpec) -> float | int | str | bool:
+    datatype = spec.datatype
+    if spec.example is not None:
+        return spec.example
     if datatype is Datatype.BYTES:
         return "text"
     if datatype is Datatype.BOOL:

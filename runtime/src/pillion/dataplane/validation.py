@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pillion.dataplane.columns import column_rule, joined
 from pillion.errors import ErrorCode, PillionError
 from pillion.tensors import Datatype, dtype_of
+from pillion.wording import listing, missing, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,12 +25,17 @@ class Binder:
     """
 
     def __init__(self, model: LoadedModel) -> None:
+        metadata = model.metadata
         self._rules = model.rules
         self._any_name = model.any_input_name and len(model.rules) == 1
-        self._index = {rule.spec.name: position for position, rule in enumerate(model.rules)}
-        self._outputs = frozenset(spec.name for spec in model.metadata.outputs)
+        self._outputs = frozenset(spec.name for spec in metadata.outputs)
         self._default_outputs = model.default_outputs
-        self._symbols = any(any(rule.symbols) for rule in model.rules) and len(model.rules) > 1
+        self._columns: frozenset[str] | None = None
+        rules = model.rules
+        if metadata.columns and len(rules) == 1:
+            self._columns = frozenset(spec.name for spec in metadata.columns)
+            rules = tuple(column_rule(spec, rules[0].accepts) for spec in metadata.columns)
+        self._named = _Named(rules, frozenset(metadata.ignored))
 
     def outputs(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
         """The outputs to compute.
@@ -48,32 +55,74 @@ class Binder:
     def inputs(self, given: list[Tensor]) -> Sequence[Tensor | None]:
         """The tensors in the order of the model's inputs; None for an optional one that is left out.
 
+        Columns sent for a model whose input is one matrix become that matrix.
+
         Raises:
             PillionError: ``INVALID_ARGUMENT`` with the path of the field and what was expected.
         """
         rules = self._rules
         if len(given) == 1 and len(rules) == 1:
             tensor = given[0]
-            if tensor.name == rules[0].spec.name or self._any_name:
+            if (tensor.name == rules[0].spec.name or self._any_name) and (
+                self._columns is None or not self._is_column(tensor)
+            ):
                 _check(tensor, rules[0], 0)
                 return given
+        bound = self._named.bind(given)
+        if self._columns is None:
+            return bound
+        return [joined([column for column in bound if column is not None], rules[0].spec)]
+
+    def _is_column(self, tensor: Tensor) -> bool:
+        """Whether the only tensor is one column rather than the matrix: it is then told which others are missing."""
+        return (
+            self._columns is not None
+            and tensor.name in self._columns
+            and not _fits(tensor.data.shape, self._rules[0].spec.shape)
+        )
+
+    def _offered(self) -> str:
+        return "it has: " + ", ".join(sorted(self._outputs))
+
+
+class _Named:
+    """Inputs that are told apart by their names."""
+
+    def __init__(self, rules: tuple[InputRule, ...], ignored: frozenset[str]) -> None:
+        self._rules = rules
+        self._ignored = ignored
+        self._index = {rule.spec.name: position for position, rule in enumerate(rules)}
+        self._symbols = any(any(rule.symbols) for rule in rules) and len(rules) > 1
+
+    def bind(self, given: list[Tensor]) -> list[Tensor | None]:
+        """The tensors in the order of the rules; None for an optional one that is left out."""
+        rules = self._rules
         bound: list[Tensor | None] = [None] * len(rules)
         places: list[int] = [0] * len(rules)
         for place, tensor in enumerate(given):
             position = self._index.get(tensor.name)
             if position is None:
-                raise _invalid(f"inputs[{place}].name", f"the model has no input {tensor.name!r}; {self._expected()}")
+                if tensor.name in self._ignored:
+                    continue
+                raise self._unknown(tensor.name, place, given)
             if bound[position] is not None:
                 raise _invalid(f"inputs[{place}].name", f"input {tensor.name!r} is given twice")
             _check(tensor, rules[position], place)
             bound[position] = tensor
             places[position] = place
-        for rule, found in zip(rules, bound, strict=True):
-            if found is None and not rule.spec.optional:
-                raise _invalid("inputs", f"input {rule.spec.name!r} is missing; {self._expected()}")
+        absent = [
+            rule.spec.name for rule, found in zip(rules, bound, strict=True) if found is None and not rule.spec.optional
+        ]
+        if absent:
+            raise _invalid("inputs", f"{missing(absent)}; {self._expected()}")
         if self._symbols:
             self._agree(bound, places)
         return bound
+
+    def _unknown(self, name: str, place: int, given: list[Tensor]) -> PillionError:
+        present = {tensor.name for tensor in given}
+        near = nearest(name, [known for known in self._index if known not in present])
+        return _invalid(f"inputs[{place}].name", f"the model has no input {name!r}{near}; {self._expected()}")
 
     def _agree(self, bound: Sequence[Tensor | None], places: Sequence[int]) -> None:
         """Dimensions that the model gives one name must be of one size."""
@@ -93,12 +142,9 @@ class Binder:
                     )
 
     def _expected(self) -> str:
-        return "expected: " + ", ".join(
-            f"{rule.spec.name!r} ({rule.spec.datatype.value} {list(rule.spec.shape)})" for rule in self._rules
+        return "expected: " + listing(
+            [f"{rule.spec.name!r} ({rule.spec.datatype.value} {list(rule.spec.shape)})" for rule in self._rules]
         )
-
-    def _offered(self) -> str:
-        return "it has: " + ", ".join(sorted(self._outputs))
 
 
 def _check(tensor: Tensor, rule: InputRule, place: int) -> None:
@@ -119,6 +165,13 @@ def _check(tensor: Tensor, rule: InputRule, place: int) -> None:
     if dtype is not expected and dtype != expected:
         raise _invalid(
             f"inputs[{place}].data", f"input {tensor.name!r} is declared {tensor.datatype.value} and carries other data"
+        )
+    if tensor.missing is not None and not spec.nullable:
+        element = int(tensor.missing.argmax())
+        row = element // max(1, tensor.missing[0].size) if shape else 0
+        raise _invalid(
+            f"inputs[{place}].data[{element}]",
+            f"input {tensor.name!r} is null in row {row}, and the model takes no missing values there",
         )
 
 

@@ -10,7 +10,7 @@ from pillion.dataplane.call import ModelState
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pillion.dataplane.call import ModelStatus
+    from pillion.dataplane.call import ModelMetadata, ModelStatus
     from pillion.tensors import TensorSpec
 
 __all__ = ["EXTENSIONS", "SERVER_NAME", "index_entries", "model_document", "names", "root_document", "server_document"]
@@ -60,15 +60,24 @@ def model_document(status: ModelStatus, versions: Sequence[str]) -> Document:
         "name": status.name,
         "versions": list(versions),
         "platform": metadata.platform if metadata else "",
-        "inputs": [_tensor(spec) for spec in metadata.inputs] if metadata else [],
+        "inputs": _inputs(metadata) if metadata else [],
         "outputs": [_tensor(spec) for spec in metadata.outputs] if metadata else [],
     }
 
 
+def _inputs(metadata: ModelMetadata) -> list[Document]:
+    """The inputs; a matrix with named columns says the names, in order, since it may be sent as these columns."""
+    inputs = [_tensor(spec) for spec in metadata.inputs]
+    if metadata.columns:
+        inputs[0].setdefault("parameters", {})["columns"] = [spec.name for spec in metadata.columns]
+    return inputs
+
+
 def _tensor(spec: TensorSpec) -> Document:
     document: Document = {"name": spec.name, "datatype": spec.datatype.value, "shape": list(spec.shape)}
-    if spec.optional:
-        document["parameters"] = {"optional": True}
+    parameters = {name: True for name in ("optional", "nullable") if getattr(spec, name)}
+    if parameters:
+        document["parameters"] = parameters
     return document
 
 

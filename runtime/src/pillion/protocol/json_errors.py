@@ -13,11 +13,12 @@ from pillion.errors import ErrorCode, PillionError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["decode_json", "json_error"]
+__all__ = ["decode_json", "json_error", "named_input"]
 
 _T = TypeVar("_T")
 _PATH: Final = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
 _NOT_A_NUMBER: Final = re.compile(rb"-?(?:NaN|Infinity)\b")
+_OF_INPUT: Final = re.compile(r"inputs\[(?P<index>\d+)\]\.data")
 _SEARCH_LIMIT: Final = 1024 * 1024
 """Bytes up to which the field of a NaN is looked for: the search decodes the document a second time."""
 
@@ -45,7 +46,7 @@ def json_error(error: Exception, body: bytes | memoryview) -> PillionError:
         found = _PATH.search(text)
         path = found["path"].lstrip(".") if found else ""
         problem = (text[: found.start()] if found else text).replace("`", "")
-        problem = problem[:1].lower() + problem[1:]
+        problem = (problem[:1].lower() + problem[1:]).replace(" | null", "")
         return _invalid(f"{path}: {problem}" if path else problem, field=path or None)
     if not len(body):
         return _invalid("the body is empty", remedy="send a JSON document")
@@ -54,9 +55,30 @@ def json_error(error: Exception, body: bytes | memoryview) -> PillionError:
         return _invalid(
             f"{path or 'body'}: JSON has no NaN or Infinity",
             field=path,
-            remedy="send the tensor as binary data, or leave the value out",
+            remedy="send null for a missing value, or the tensor as binary data",
         )
     return _invalid(f"the body is not valid JSON: {text.removeprefix('JSON is malformed: ')}")
+
+
+def named_input(error: PillionError, body: bytes | memoryview) -> PillionError:
+    """The error with the name of the input it is about, where its field is ``inputs[i]...`` and that has a name."""
+    found = _OF_INPUT.match(error.field or "")
+    if found is None:
+        return error
+    try:
+        name = msgspec.json.decode(body, type=_Names).inputs[int(found["index"])].name
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, IndexError):
+        return error
+    problem = error.message.removeprefix(f"{error.field}: ")
+    return _invalid(f"{error.field}: input {name!r}: {problem}", field=error.field, remedy=error.remedy)
+
+
+class _Name(msgspec.Struct):
+    name: str
+
+
+class _Names(msgspec.Struct):
+    inputs: list[_Name]
 
 
 def _invalid(message: str, *, field: str | None = None, remedy: str | None = None) -> PillionError:

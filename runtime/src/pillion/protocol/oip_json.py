@@ -12,7 +12,7 @@ import numpy as np
 from pillion.dataplane.call import InferRequest
 from pillion.errors import ErrorCode, PillionError
 from pillion.protocol.answer import JSON_ANSWER, output_form, refuse_shared_memory
-from pillion.protocol.json_errors import decode_json
+from pillion.protocol.json_errors import decode_json, named_input
 from pillion.protocol.limits import CodecLimits
 from pillion.protocol.raw import RAW_ONLY, from_raw
 from pillion.protocol.shape import element_count
@@ -21,11 +21,13 @@ from pillion.protocol.wire import UNREAD, infer_decoder
 from pillion.tensors import Datatype, Tensor, dtype_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pillion.dataplane.call import Parameters
     from pillion.protocol.answer import AnswerForm
     from pillion.protocol.wire import InferBody, InputBody
 
-__all__ = ["OipJsonDecoder", "elements_from_json"]
+__all__ = ["OipJsonDecoder", "elements_from_json", "without_nulls"]
 
 _BINARY_SIZE: Final = "binary_data_size"
 
@@ -34,15 +36,17 @@ class OipJsonDecoder:
     """Decodes request bodies under one set of limits. Keeps no state between requests.
 
     Strict where a lenient reading would change numbers unseen: integers out of range, fractions where integers are
-    asked, true for 1, strings for numbers, null, NaN and Infinity are all refused with the path of the value. ``data``
-    is nested like ``shape`` or flat. FP16 and BF16 travel as binary data only. BYTES are strings, sent as UTF-8, or
-    base64 where the input's parameters say ``content_type: base64``.
+    asked, true for 1, strings for numbers, NaN and Infinity are all refused with the path of the value. Elements that
+    are null are marked as missing; whether the model takes such is for the data plane to say. ``data`` is nested like
+    ``shape`` or flat. FP16 and BF16 travel as binary data only. BYTES are strings, sent as UTF-8, or base64 where the
+    input's parameters say ``content_type: base64``.
     """
 
     def __init__(self, limits: CodecLimits | None = None) -> None:
         self._limits = limits or CodecLimits()
         decoder, self._datatypes = infer_decoder(self._limits.max_json_depth, self._limits.max_string_bytes)
         self._decode = decoder.decode
+        self._nullable: tuple[Callable[[bytes | memoryview], InferBody], dict[type[InputBody], Datatype]] | None = None
 
     def decode(
         self, body: bytes | memoryview, model: str, version: str | None = None, header_length: int | None = None
@@ -63,11 +67,12 @@ class OipJsonDecoder:
             body, tail = _split(body, header_length)
         try:
             document = self._decode(body)
-        except Exception:  # noqa: BLE001  # decoded again, by who can say what is wrong and where
-            document = decode_json(self._decode, body)
-        inputs = self._plain_inputs(document) if tail is None else None
-        if inputs is None:
-            inputs = self._inputs(document, tail)
+        except Exception:  # noqa: BLE001  # decoded again, by who knows null, and can say what is wrong and where
+            document = self._decode_nullable(body)
+            inputs = self._inputs(document, tail, nulls=True)
+        else:
+            plain = self._plain_inputs(document) if tail is None else None
+            inputs = self._inputs(document, tail) if plain is None else plain
         outputs = document.outputs
         if document.parameters is not None:
             return self._with_options(document, inputs, model, version)
@@ -76,6 +81,23 @@ class OipJsonDecoder:
         if len(outputs) == 1 and outputs[0].parameters is None:
             return InferRequest(model, inputs, version, document.id, (outputs[0].name,), {}), JSON_ANSWER
         return self._with_options(document, inputs, model, version)
+
+    def _decode_nullable(self, body: bytes | memoryview) -> InferBody:
+        """The document with null for some elements.
+
+        Raises:
+            PillionError: ``INVALID_ARGUMENT``: that is not what is wrong with it.
+        """
+        if self._nullable is None:
+            decoder, datatypes = infer_decoder(
+                self._limits.max_json_depth, self._limits.max_string_bytes, nullable=True
+            )
+            self._nullable = decoder.decode, datatypes
+            self._datatypes = self._datatypes | datatypes
+        try:
+            return decode_json(self._nullable[0], body)
+        except PillionError as error:
+            raise named_input(error, body) from error
 
     def _plain_inputs(self, document: InferBody) -> list[Tensor] | None:
         """The inputs if all are numbers in JSON and nothing is wrong or unusual; None leaves it to :meth:`_inputs`.
@@ -119,7 +141,7 @@ class OipJsonDecoder:
         request = InferRequest(model, inputs, version, document.id, names, parameters)
         return request, form
 
-    def _inputs(self, document: InferBody, tail: memoryview | None) -> list[Tensor]:
+    def _inputs(self, document: InferBody, tail: memoryview | None, *, nulls: bool = False) -> list[Tensor]:
         bodies = document.inputs
         if len(bodies) > self._limits.max_tensors:
             raise too_many_tensors("inputs", len(bodies), self._limits.max_tensors)
@@ -129,17 +151,16 @@ class OipJsonDecoder:
             datatype = self._datatypes[type(body)]
             parameters = body.parameters
             if parameters is None:
-                data = self._from_json(body, datatype, index)
-                tensors.append(Tensor(body.name, datatype, data))
+                tensors.append(self._from_json(body, datatype, index, {}, nulls=nulls))
                 continue
             refuse_shared_memory(parameters, f"inputs[{index}].parameters")
             if _BINARY_SIZE in parameters:
                 size = parameters.pop(_BINARY_SIZE)
                 data = self._from_tail(body, datatype, index, tail, offset, size)
                 offset += int(size)
+                tensors.append(Tensor(body.name, datatype, data, parameters))
             else:
-                data = self._from_json(body, datatype, index)
-            tensors.append(Tensor(body.name, datatype, data, parameters))
+                tensors.append(self._from_json(body, datatype, index, parameters, nulls=nulls))
         if tail is not None and offset != len(tail):
             raise PillionError(
                 ErrorCode.INVALID_ARGUMENT,
@@ -151,7 +172,9 @@ class OipJsonDecoder:
             unique_names(tuple(tensor.name for tensor in tensors), "inputs")
         return tensors
 
-    def _from_json(self, body: InputBody, datatype: Datatype, index: int) -> np.ndarray[Any, np.dtype[Any]]:
+    def _from_json(
+        self, body: InputBody, datatype: Datatype, index: int, parameters: Parameters, *, nulls: bool
+    ) -> Tensor:
         field = f"inputs[{index}]"
         if datatype in RAW_ONLY:
             raise PillionError(
@@ -170,8 +193,12 @@ class OipJsonDecoder:
                 remedy=f"put the elements into data, or behind the JSON with parameters.{_BINARY_SIZE}",
             )
         count = element_count(body.shape, f"{field}.shape", self._limits.max_elements)
-        encoded = body.parameters is not None and body.parameters.get("content_type") == "base64"
-        return elements_from_json(body.data, datatype, body.shape, count, f"{field}.data", base64=encoded)
+        encoded = parameters.get("content_type") == "base64"
+        data, missing = without_nulls(body.data, datatype) if nulls else (body.data, None)
+        array = elements_from_json(data, datatype, body.shape, count, f"{field}.data", base64=encoded)
+        if missing is not None:
+            missing = missing.reshape(array.shape)
+        return Tensor(body.name, datatype, array, parameters, missing)
 
     def _from_tail(
         self, body: InputBody, datatype: Datatype, index: int, tail: memoryview | None, offset: int, size: object
@@ -193,6 +220,12 @@ class OipJsonDecoder:
         return from_raw(chunk, datatype, body.shape, count, field, self._limits.max_string_bytes)
 
 
+_FILL: Final[dict[Datatype, object]] = {
+    Datatype.FP32: math.nan,
+    Datatype.FP64: math.nan,
+    Datatype.BOOL: False,
+    Datatype.BYTES: "",
+}
 _PLAIN: Final = {datatype: dtype_of(datatype) for datatype in Datatype if datatype not in (Datatype.BYTES, *RAW_ONLY)}
 
 
@@ -210,6 +243,31 @@ def _split(body: bytes | memoryview, header_length: int) -> tuple[memoryview, me
         )
     view = memoryview(body)
     return view[:header_length], view[header_length:]
+
+
+def without_nulls(data: list[Any], datatype: Datatype) -> tuple[list[Any], np.ndarray[Any, np.dtype[np.bool_]] | None]:
+    """The lists with NaN, 0, False or an empty text for each null, and where those were; None for nowhere."""
+    flat: list[Any] = []
+    if not _nulls(data, flat):
+        return data, None
+    missing = np.array([value is None for value in flat], np.bool_)
+    return _filled(data, _FILL.get(datatype, 0)), missing
+
+
+def _nulls(level: list[Any], flat: list[Any]) -> bool:
+    """Whether there is a null in the nested lists, whose elements are gathered in ``flat``."""
+    found = False
+    for value in level:
+        if isinstance(value, list):
+            found = _nulls(value, flat) or found
+        else:
+            flat.append(value)
+            found = found or value is None
+    return found
+
+
+def _filled(level: list[Any], fill: object) -> list[Any]:
+    return [_filled(value, fill) if isinstance(value, list) else fill if value is None else value for value in level]
 
 
 def elements_from_json(

@@ -2,9 +2,12 @@
 
 Source: KServe's V1 data plane, which follows TensorFlow Serving's REST API. Accepted forms:
 
-* ``{"instances": [[5.1, 3.5, 1.4, 0.2], ...]}``: rows of a model with one input.
-* ``{"instances": [{"a": 1, "b": 2}, ...]}``: rows as objects, one key for each input.
+* ``{"instances": [[5.1, 3.5, 1.4, 0.2], ...]}``: rows of a model with one input, or whose inputs are columns: then each
+  row has one value for each, in the order of the model's metadata.
+* ``{"instances": [{"a": 1, "b": 2}, ...]}``: rows as objects, one key for each input or column.
 * ``{"inputs": ...}``: the whole tensor of a model with one input, or an object of columns, one key for each input.
+
+A missing value of a column is null.
 
 The answer is ``{"predictions": [...]}``: one value for each row, or an object by output name where the model has more
 than one output.
@@ -23,11 +26,13 @@ from pillion.dataplane.call import InferRequest
 from pillion.errors import ErrorCode, PillionError
 from pillion.protocol.json_errors import decode_json
 from pillion.protocol.limits import CodecLimits
-from pillion.protocol.oip_json import elements_from_json
+from pillion.protocol.oip_json import elements_from_json, without_nulls
 from pillion.protocol.oip_json_answer import json_elements
 from pillion.protocol.shape import element_count
+from pillion.protocol.v1_table import columns_of, decode_rows, tensors_of_rows
 from pillion.protocol.wire import element_type, nested
 from pillion.tensors import Datatype, Tensor
+from pillion.wording import listing, missing, nearest
 
 if TYPE_CHECKING:
     from pillion.dataplane.call import InferResponse, ModelMetadata
@@ -44,11 +49,14 @@ class _Body(msgspec.Struct):
 
 _BODY = msgspec.json.Decoder(_Body)
 _ROW = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_CELLS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 @lru_cache(maxsize=64)
-def _element_decoder(datatype: Datatype, depth: int, max_string: int) -> msgspec.json.Decoder[Any]:
+def _element_decoder(datatype: Datatype, depth: int, max_string: int, nullable: bool) -> msgspec.json.Decoder[Any]:  # noqa: FBT001 - part of a cache's key
     element = element_type(datatype, max_string)
+    if nullable:
+        element = element | None
     return msgspec.json.Decoder(element | nested(element, depth))
 
 
@@ -61,20 +69,53 @@ def decode_v1(
         PillionError: ``INVALID_ARGUMENT`` naming the field, such as ``instances[3]``.
     """
     limits = limits or CodecLimits()
-    document = decode_json(_BODY.decode, body)
-    columns = bytes(document.inputs)
-    if document.instances is msgspec.UNSET:
-        if not columns:
-            raise _invalid("the body needs instances (rows) or inputs (columns)", "instances")
-        return InferRequest(model, _columns(columns, metadata, limits))
+    columns = columns_of(metadata)
     if columns:
+        table = decode_rows(body, columns, metadata.ignored, limits)
+        if table is not None:
+            return InferRequest(model, table)
+    document = decode_json(_BODY.decode, body)
+    given = bytes(document.inputs)
+    if document.instances is msgspec.UNSET:
+        if not given:
+            raise _invalid("the body needs instances (rows) or inputs (columns)", "instances")
+        return InferRequest(model, _columns(given, metadata, limits))
+    if given:
         raise _invalid("the body has both instances and inputs", "inputs", "send one of them")
     rows = [bytes(row) for row in document.instances]
     if rows and rows[0][:1] == b"{":
         return InferRequest(model, _object_rows(rows, metadata, limits))
+    if columns and not metadata.columns:
+        return InferRequest(
+            model, tensors_of_rows([_row(row, i, columns, limits) for i, row in enumerate(rows)], columns)
+        )
     spec = _only_input(metadata, "instances")
     values = [_decode(row, spec, f"instances[{index}]", limits) for index, row in enumerate(rows)]
     return InferRequest(model, [_tensor(values, spec, "instances", limits)])
+
+
+def _row(text: bytes, index: int, columns: tuple[TensorSpec, ...], limits: CodecLimits) -> list[Any]:
+    """One value for each column."""
+    field = f"instances[{index}]"
+    if text[:1] != b"[":
+        kind = "an object" if text[:1] == b"{" else "no list"
+        raise _invalid(f"{field}: the rows are lists of columns, this one is {kind}", field)
+    cells = decode_json(_CELLS.decode, text)
+    if len(cells) != len(columns):
+        names = listing([spec.name for spec in columns])
+        raise _invalid(f"{field}: {len(cells)} values for {len(columns)} columns", field, f"in this order: {names}")
+    values = []
+    for position, (cell, spec) in enumerate(zip(cells, columns, strict=True)):
+        place = f"{field}[{position}]"
+        try:
+            value = _decode(bytes(cell), spec, place, limits)
+        except PillionError as error:
+            problem = error.message.removeprefix(f"{place}: ")
+            raise _invalid(f"{place}: column {spec.name!r}: {problem}", place, error.remedy) from error
+        if isinstance(value, list):
+            raise _invalid(f"{place}: column {spec.name!r} takes one value", place)
+        values.append(value)
+    return values
 
 
 def _columns(columns: bytes, metadata: ModelMetadata, limits: CodecLimits) -> list[Tensor]:
@@ -85,21 +126,28 @@ def _columns(columns: bytes, metadata: ModelMetadata, limits: CodecLimits) -> li
     return [
         _tensor(_decode(bytes(column), spec, f"inputs.{name}", limits), spec, f"inputs.{name}", limits)
         for name, column in by_name.items()
+        if name not in metadata.ignored
         for spec in (_input(metadata, name, f"inputs.{name}"),)
     ]
 
 
 def _object_rows(rows: list[bytes], metadata: ModelMetadata, limits: CodecLimits) -> list[Tensor]:
     columns: dict[str, list[Any]] = {}
+    table = columns_of(metadata)
     for index, row in enumerate(rows):
         field = f"instances[{index}]"
         if row[:1] != b"{":
             raise _invalid(f"{field}: the first row is an object, this one is not", field)
         cells = decode_json(_ROW.decode, row)
-        if index and cells.keys() != columns.keys():
-            difference = ", ".join(sorted(cells.keys() ^ columns.keys()))
+        if table:
+            _check_keys(cells, metadata, table, field)
+        keys = cells.keys() - frozenset(metadata.ignored)
+        if index and keys != columns.keys():
+            difference = ", ".join(sorted(keys ^ columns.keys()))
             raise _invalid(f"{field}: has not the keys of the first row: {difference}", field)
         for name, cell in cells.items():
+            if name in metadata.ignored:
+                continue
             spec = _input(metadata, name, f"{field}.{name}")
             columns.setdefault(name, []).append(_decode(bytes(cell), spec, f"{field}.{name}", limits))
     return [
@@ -108,10 +156,24 @@ def _object_rows(rows: list[bytes], metadata: ModelMetadata, limits: CodecLimits
     ]
 
 
+def _check_keys(cells: dict[str, Any], metadata: ModelMetadata, table: tuple[TensorSpec, ...], field: str) -> None:
+    """A row of a table has its columns, and no others."""
+    known = {spec.name for spec in table}
+    for name in cells:
+        if name not in known and name not in metadata.ignored:
+            absent = [spec.name for spec in table if spec.name not in cells]
+            problem = f"{field}.{name}: the model has no input {name!r}{nearest(name, absent)}"
+            raise _invalid(problem, f"{field}.{name}", f"its inputs are {listing([spec.name for spec in table])}")
+    absent = [spec.name for spec in table if spec.name not in cells and not spec.optional]
+    if absent:
+        gaps = all(spec.nullable for spec in table if spec.name in absent)
+        raise _invalid(f"{field}: {missing(absent)}", field, "send null for a missing value" if gaps else None)
+
+
 def _decode(text: bytes, spec: TensorSpec, field: str, limits: CodecLimits) -> Any:  # noqa: ANN401  # JSON value
     if spec.datatype in (Datatype.FP16, Datatype.BF16):
         raise _invalid(f"{field}: {spec.datatype} has no JSON form", field, "use the binary form of /v2")
-    decoder = _element_decoder(spec.datatype, limits.max_json_depth, limits.max_string_bytes)
+    decoder = _element_decoder(spec.datatype, limits.max_json_depth, limits.max_string_bytes, spec.nullable)
     try:
         return decode_json(decoder.decode, text)
     except PillionError as error:
@@ -126,10 +188,13 @@ def _tensor(values: Any, spec: TensorSpec, field: str, limits: CodecLimits) -> T
         values = [values]
     shape = _shape(values)
     count = element_count(shape, field, limits.max_elements)
+    gaps: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+    if spec.nullable:
+        values, gaps = without_nulls(values, spec.datatype)
     data = elements_from_json(values, spec.datatype, shape, count, field)
     if data.ndim == 1 and len(spec.shape) == 2 and spec.shape[1] == 1:
         data = data.reshape(-1, 1)
-    return Tensor(spec.name, spec.datatype, data)
+    return Tensor(spec.name, spec.datatype, data, missing=None if gaps is None else gaps.reshape(data.shape))
 
 
 def _shape(values: list[Any]) -> list[int]:
@@ -144,17 +209,19 @@ def _shape(values: list[Any]) -> list[int]:
 def _only_input(metadata: ModelMetadata, field: str) -> TensorSpec:
     required = [spec for spec in metadata.inputs if not spec.optional] or list(metadata.inputs)
     if len(required) != 1:
-        names = ", ".join(spec.name for spec in metadata.inputs)
+        names = listing([spec.name for spec in metadata.inputs])
         raise _invalid(f"{field}: the model has several inputs", field, f"send objects with the keys {names}")
     return required[0]
 
 
 def _input(metadata: ModelMetadata, name: str, field: str) -> TensorSpec:
-    for spec in metadata.inputs:
+    known = [*metadata.inputs, *metadata.columns]
+    for spec in known:
         if spec.name == name:
             return spec
-    names = ", ".join(spec.name for spec in metadata.inputs)
-    raise _invalid(f"{field}: the model has no input {name!r}", field, f"its inputs are {names}")
+    names = [spec.name for spec in metadata.columns or metadata.inputs]
+    problem = f"{field}: the model has no input {name!r}{nearest(name, names)}"
+    raise _invalid(problem, field, f"its inputs are {listing(names)}")
 
 
 def encode_v1(response: InferResponse) -> bytes:

@@ -85,16 +85,19 @@ def nested(element: Any, depth: int) -> Any:  # noqa: ANN401  # type expressions
 
 @lru_cache(maxsize=8)
 def infer_decoder(
-    max_depth: int, max_string: int
+    max_depth: int, max_string: int, *, nullable: bool = False
 ) -> tuple[msgspec.json.Decoder[InferBody], dict[type[InputBody], Datatype]]:
     """The decoder of request documents for the given limits, and the datatype of each structure it makes.
 
-    Building one takes ten milliseconds; they are kept.
+    Building one takes ten milliseconds; they are kept. ``nullable`` lets null stand for any element.
     """
     variants: Any = None
     datatypes: dict[type[InputBody], Datatype] = {}
     for datatype in Datatype:
-        data, absent = nested(element_type(datatype, max_string), max_depth), UNREAD
+        element = element_type(datatype, max_string)
+        if nullable and element is not msgspec.Raw:
+            element = element | None
+        data, absent = nested(element, max_depth), UNREAD
         if data is not msgspec.Raw:
             data, absent = data | msgspec.UnsetType, msgspec.UNSET
         struct = msgspec.defstruct(

@@ -91,14 +91,14 @@ def _warm_up(model: LoadedModel, label: str, settings: RepositorySettings) -> li
 
 
 def sample_input(rule: InputRule) -> Tensor:
-    """A tensor of zeros (or empty texts) of the declared type and shape, varying dimensions taken as 1."""
+    """One row of the declared example, else of zeros or empty texts; dimensions that vary are 1."""
     spec = rule.spec
     shape = tuple(1 if size < 0 else size for size in spec.shape)
     if spec.datatype is Datatype.BYTES:
         data = np.empty(shape, dtype=np.object_)
-        data.fill(b"")
+        data.fill(str(spec.example or "").encode())
     else:
-        data = np.zeros(shape, dtype=dtype_of(spec.datatype))
+        data = np.full(shape, spec.example or 0, dtype=dtype_of(spec.datatype))
     return Tensor(spec.name, spec.datatype, data)
 
 
