@@ -15,26 +15,12 @@ import pytest
 import yaml
 
 from tests.integration.server.process import environment
+from tests.unit.cli.command import PORTS, pillion
 
 if TYPE_CHECKING:
     from tests.models import IrisModels
 
 ROW = "[[5.1,3.5,1.4,0.2]]"
-PORTS = ("--http-port", "0", "--grpc-port", "0", "--admin-port", "0")
-
-
-def pillion(*arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "pillion.cli.main", *arguments],
-        input=stdin,
-        env=environment(**env),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
-    return done
 
 
 def test_help_is_quick() -> None:
@@ -48,7 +34,7 @@ def test_help_is_quick() -> None:
     assert min(spent) < 0.3
 
 
-@pytest.mark.parametrize("command", ["serve", "run", "predict", "validate", "convert", "crd", "config show"])
+@pytest.mark.parametrize("command", ["new", "serve", "run", "predict", "validate", "convert", "crd", "config show"])
 def test_each_help_has_examples_and_exit_codes(command: str) -> None:
     text = pillion(*command.split(), "--help").stdout
     assert "Examples:" in text
@@ -142,42 +128,3 @@ def test_predict_without_a_server_says_so() -> None:
     done = pillion("predict", "iris", "--data", ROW, "--url", "http://127.0.0.1:1")
     assert 1 == done.returncode
     assert "is the server running there?" in done.stderr
-
-
-KSERVE = """
-apiVersion: serving.kserve.io/v1beta1
-kind: InferenceService
-metadata: {name: iris}
-spec: {predictor: {batcher: {maxBatchSize: 4}, onnx: {storageUri: s3://models/iris}}}
-"""
-
-
-def test_convert_prints_the_manifest_and_says_what_does_not_carry_over(tmp_path: Path) -> None:
-    file = tmp_path / "kserve.yaml"
-    file.write_text(KSERVE)
-
-    done = pillion("convert", "-f", str(file))
-
-    assert 0 == done.returncode
-    assert KSERVE.replace("serving.kserve.io", "serving.pillion.dev") == done.stdout
-    assert f"{file}:5: no effect: spec.predictor.batcher: " in done.stderr
-    assert 0 == pillion("validate", "-f", "-", stdin=done.stdout).returncode
-
-
-def test_convert_prints_nothing_to_apply_where_an_object_is_refused() -> None:
-    graph = "apiVersion: serving.kserve.io/v1alpha1\nkind: InferenceGraph\nmetadata: {name: chain}\n"
-
-    done = pillion("convert", "-f", "-", stdin=f"{KSERVE}---\n{graph}")
-
-    assert (2, "") == (done.returncode, done.stdout)
-    assert "-:7: refused: InferenceGraph 'chain'" in done.stderr
-    told = json.loads(pillion("convert", "--json", "-f", "-", stdin=graph).stdout)
-    assert [] == told["objects"]
-    assert ["refused"] == [remark["subject"] for remark in told["remarks"]]
-
-
-def test_convert_names_a_file_that_cannot_be_read() -> None:
-    done = pillion("convert", "-f", "/nowhere.yaml")
-
-    assert 2 == done.returncode
-    assert "/nowhere.yaml: cannot be read" in done.stderr

@@ -38,9 +38,9 @@ def version(as_json: AsJson = False) -> None:
 
 
 def _register() -> None:
-    from pillion.cli import config, convert, crd, predict, serve, validate  # noqa: PLC0415 - they register on this app
+    from pillion.cli import config, convert, crd, new, predict, serve, validate  # noqa: PLC0415 - they register on this app
 
-    for module in (serve, predict, validate, convert, config, crd):
+    for module in (new, serve, predict, validate, convert, config, crd):
         module.register(app)
 
 
