@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tests.integration.server.process import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 __all__ = ["PORTS", "pillion", "serving"]
@@ -20,12 +20,14 @@ PORTS = ("--http-port", "0", "--grpc-port", "0", "--admin-port", "0")
 PILLION = (sys.executable, "-m", "pillion.cli.main")
 
 
-def pillion(*arguments: str, stdin: str = "", cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+def pillion(
+    *arguments: str, stdin: str = "", cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run it to its end; a traceback is never an answer."""
     done = subprocess.run(
         [*PILLION, *arguments],
         input=stdin,
-        env=environment(**env),
+        env=environment(**(env or {})),
         capture_output=True,
         text=True,
         timeout=60,
@@ -38,7 +40,7 @@ def pillion(*arguments: str, stdin: str = "", cwd: Path | None = None, **env: st
 
 @contextlib.contextmanager
 def serving(*arguments: str, cwd: Path | None = None) -> Iterator[list[str]]:
-    """`pillion serve` while the block runs: the first two lines that it printed, its end after Ctrl-C."""
+    """`pillion serve` while the block runs: its first lines (two, of JSON one), its end after Ctrl-C."""
     server = subprocess.Popen(
         [*PILLION, "serve", *arguments],
         env=environment(),
@@ -49,7 +51,7 @@ def serving(*arguments: str, cwd: Path | None = None) -> Iterator[list[str]]:
     )
     try:
         assert server.stdout is not None
-        lines = [server.stdout.readline(), server.stdout.readline()]
+        lines = [server.stdout.readline() for _ in range(1 if "--json" in arguments else 2)]
         assert all(lines), server.communicate(timeout=10)[1]
         yield lines
         server.send_signal(signal.SIGINT)

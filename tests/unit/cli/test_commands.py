@@ -34,7 +34,9 @@ def test_help_is_quick() -> None:
     assert min(spent) < 0.3
 
 
-@pytest.mark.parametrize("command", ["new", "serve", "run", "predict", "validate", "convert", "crd", "config show"])
+@pytest.mark.parametrize(
+    "command", ["new", "serve", "run", "predict", "status", "logs", "validate", "convert", "crd", "config show", "completion"]
+)
 def test_each_help_has_examples_and_exit_codes(command: str) -> None:
     text = pillion(*command.split(), "--help").stdout
     assert "Examples:" in text
@@ -60,11 +62,11 @@ def test_config_show_tells_sources_and_hides_keys() -> None:
         "PILLION_TLS__SERVER__CERT": "/a.crt",
         "PILLION_TLS__SERVER__KEY": "-----BEGIN PRIVATE KEY-----\nMIIE",
     }
-    shown: dict[str, Any] = json.loads(pillion("config", "show", "--json", **env).stdout)
+    shown: dict[str, Any] = json.loads(pillion("config", "show", "--json", env=env).stdout)
     assert {"value": "9000", "source": "PILLION_HTTP__PORT", "variable": "PILLION_HTTP__PORT"} == shown["http.port"]
     assert "default" == shown["grpc.port"]["source"]
-    assert "MIIE" not in pillion("config", "show", **env).stdout
-    bad = pillion("config", "show", PILLION_HTTP__PORT="x")
+    assert "MIIE" not in pillion("config", "show", env=env).stdout
+    bad = pillion("config", "show", env={"PILLION_HTTP__PORT": "x"})
     assert (2, True) == (bad.returncode, "PILLION_HTTP__PORT" in bad.stderr)
 
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["EXIT_CODES", "CommandError"]
+from typing import Final
 
-EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 a port cannot be bound, 4 TLS material."
+__all__ = ["CLUSTER", "EXIT_CODES", "CommandError"]
+
+CLUSTER: Final = 5
+"""The exit code where a cluster cannot be reached, refuses, or does not have the object."""
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 a port cannot be bound, 4 TLS material, "
+    "5 the cluster: not reachable, not allowed, or no such object."
+)
 
 
 class CommandError(Exception):

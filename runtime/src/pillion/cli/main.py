@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Annotated
 
@@ -15,7 +16,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="pillion",
-    help="Serve models on this machine, call them, and check what goes to a cluster.",
+    help="Serve models on this machine, bring them to a cluster, and look after them there.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
@@ -38,9 +39,20 @@ def version(as_json: AsJson = False) -> None:
 
 
 def _register() -> None:
-    from pillion.cli import config, convert, crd, new, predict, serve, validate  # noqa: PLC0415 - they register on this app
+    from pillion.cli import (  # noqa: PLC0415 - they register on this app
+        completion,
+        config,
+        convert,
+        crd,
+        logs,
+        new,
+        predict,
+        serve,
+        status,
+        validate,
+    )
 
-    for module in (new, serve, predict, validate, convert, config, crd):
+    for module in (new, serve, predict, status, logs, validate, convert, config, crd, completion):
         module.register(app)
 
 
@@ -49,8 +61,22 @@ _register()
 
 def main() -> None:
     """Run the command line; what a user can mend is one line, not a traceback."""
+    _run("pillion")
+
+
+def plugin() -> None:
+    """Run as ``kubectl pillion``: the same commands, which mean the cluster where both could be meant."""
+    _run("kubectl pillion")
+
+
+def _run(name: str) -> None:
     try:
-        app()
+        if "_PILLION_COMPLETE" in os.environ:
+            # The app has no options of its own for completion, so typer has not prepared it.
+            from typer import completion  # noqa: PLC0415 - keeps --help quick
+
+            completion.completion_init()  # type: ignore[attr-defined]  # imported there from where it moves about
+        app(prog_name=name)
     except CommandError as failure:
         sys.stderr.write(f"error: {failure}\n")
         sys.exit(failure.code)
