@@ -35,7 +35,8 @@ def test_help_is_quick() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["new", "serve", "run", "predict", "status", "logs", "validate", "convert", "crd", "config show", "completion"]
+    "command",
+    ["new", "serve", "run", "predict", "push", "status", "logs", "validate", "convert", "crd", "config show", "completion"],
 )
 def test_each_help_has_examples_and_exit_codes(command: str) -> None:
     text = pillion(*command.split(), "--help").stdout

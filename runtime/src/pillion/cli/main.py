@@ -47,12 +47,13 @@ def _register() -> None:
         logs,
         new,
         predict,
+        push,
         serve,
         status,
         validate,
     )
 
-    for module in (new, serve, predict, status, logs, validate, convert, config, crd, completion):
+    for module in (new, serve, predict, push, status, logs, validate, convert, config, crd, completion):
         module.register(app)
 
 
