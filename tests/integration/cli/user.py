@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.unit.cli.command import pillion
+from tests.integration.server.process import environment
+from tests.unit.cli.command import PILLION, pillion
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
 __all__ = ["User"]
@@ -28,6 +29,18 @@ class User:
         """Run ``pillion`` in the namespace."""
         return pillion(
             *arguments, "--namespace", self.namespace, stdin=stdin, cwd=self.folder, env=self.environment | env
+        )
+
+    def starts(self, *arguments: str) -> subprocess.Popen[str]:
+        """Run ``pillion`` in the namespace, and go on while it runs."""
+        return subprocess.Popen(
+            [*PILLION, *arguments, "--namespace", self.namespace],
+            cwd=self.folder,
+            env=environment(**self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     @property

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pillion.storage import Reason, StorageError, fetch
-from pillion.storage.pushing import PushProgress, push, read_artifact
+from pillion.storage.local_artifact import read_artifact
+from pillion.storage.pushing import PushProgress, push
 from tests.integration.storage.conftest import LOCAL, S3Server
 from tests.unit.cli.command import pillion
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pillion.storage.pushing import LocalArtifact, Pushed
+    from pillion.storage.local_artifact import LocalArtifact
+    from pillion.storage.pushing import Pushed
 
 DATA = os.urandom(20_000_000)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["PORTS", "pillion", "serving"]
+__all__ = ["PILLION", "PORTS", "pillion", "serving"]
 
 PORTS = ("--http-port", "0", "--grpc-port", "0", "--admin-port", "0")
 PILLION = (sys.executable, "-m", "pillion.cli.main")

@@ -34,10 +34,13 @@ def test_help_is_quick() -> None:
     assert min(spent) < 0.3
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["new", "serve", "run", "predict", "push", "status", "logs", "validate", "convert", "crd", "config show", "completion"],
+COMMANDS = (
+    *("new", "serve", "run", "predict", "push", "deploy", "status", "logs"),
+    *("validate", "convert", "crd", "config show", "completion"),
 )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_help_has_examples_and_exit_codes(command: str) -> None:
     text = pillion(*command.split(), "--help").stdout
     assert "Examples:" in text

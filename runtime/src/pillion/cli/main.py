@@ -44,6 +44,7 @@ def _register() -> None:
         config,
         convert,
         crd,
+        deploy,
         logs,
         new,
         predict,
@@ -53,7 +54,7 @@ def _register() -> None:
         validate,
     )
 
-    for module in (new, serve, predict, push, status, logs, validate, convert, config, crd, completion):
+    for module in (new, serve, predict, push, deploy, status, logs, validate, convert, config, crd, completion):
         module.register(app)
 
 

@@ -13,9 +13,10 @@ import typer
 from pillion.cli.failures import EXIT_CODES, CommandError
 
 if TYPE_CHECKING:
-    from pillion.storage.pushing import LocalArtifact, Pushed
+    from pillion.storage.local_artifact import LocalArtifact
+    from pillion.storage.pushing import Pushed
 
-__all__ = ["read", "register", "upload"]
+__all__ = ["destination_of", "read", "register", "upload"]
 
 _EPILOG = f"""\b
 Examples:
@@ -58,15 +59,13 @@ def read(path: Path) -> LocalArtifact:
     """Read and hash a model of this machine.
 
     Raises:
-        CommandError: it is not there, cannot be read, or what reads and writes storage is not installed.
+        CommandError: it is not there, or cannot be read.
     """
     if not path.exists():
         raise CommandError(f"no such file: {path}", code=2)
-    try:
-        from pillion.storage import StorageError  # noqa: PLC0415 - keeps --help quick
-        from pillion.storage.pushing import read_artifact  # noqa: PLC0415 - as above
-    except ImportError as error:
-        raise CommandError(f"{error}: install what storage needs: pip install 'pillion[storage]'") from None
+    from pillion.storage import StorageError  # noqa: PLC0415 - keeps --help quick
+    from pillion.storage.local_artifact import read_artifact  # noqa: PLC0415 - as above
+
     try:
         return read_artifact(path)
     except StorageError as error:
@@ -77,13 +76,17 @@ def upload(artifact: LocalArtifact, uri: str, *, force: bool) -> Pushed:
     """Upload with a progress bar on standard error.
 
     Raises:
-        CommandError: the store refuses, something else is there, or the transfer failed.
+        CommandError: the store refuses, something else is there, the transfer failed, or obstore is not installed.
     """
     from rich.console import Console  # noqa: PLC0415 - costs start-up
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
 
     from pillion.storage import Reason, StorageError  # noqa: PLC0415 - as above
-    from pillion.storage.pushing import PushProgress, push_sync  # noqa: PLC0415 - as above
+
+    try:
+        from pillion.storage.pushing import PushProgress, push_sync  # noqa: PLC0415 - as above
+    except ImportError as error:
+        raise CommandError(f"{error}: install what storage needs: pip install 'pillion[storage]'") from None
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     console = Console(stderr=True)
@@ -98,3 +101,21 @@ def upload(artifact: LocalArtifact, uri: str, *, force: bool) -> Pushed:
         except StorageError as error:
             wrong = error.reason in {Reason.INVALID_URI, Reason.UNSUPPORTED_SCHEME, Reason.INVALID_SETTING}
             raise CommandError(str(error), code=2 if wrong else 1) from None
+
+
+def destination_of(artifact: LocalArtifact, uri: str) -> str:
+    """The storageUri that `upload` would give, without any contact to the store.
+
+    Raises:
+        CommandError: nothing can be uploaded there.
+    """
+    from pillion.storage import StorageError  # noqa: PLC0415 - keeps --help quick
+
+    try:
+        from pillion.storage.pushing import destination  # noqa: PLC0415 - as above
+    except ImportError as error:
+        raise CommandError(f"{error}: install what storage needs: pip install 'pillion[storage]'") from None
+    try:
+        return str(destination(uri, artifact))
+    except StorageError as error:
+        raise CommandError(str(error), code=2) from None

@@ -21,9 +21,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
-from pillion.storage.digest import file_sha256, tree_digest
 from pillion.storage.errors import Reason, StorageError
-from pillion.storage.local import LocalSource
 from pillion.storage.objectstore import open_store, translate
 from pillion.storage.options import FetchOptions
 from pillion.storage.uri import parse_uri
@@ -33,9 +31,10 @@ if TYPE_CHECKING:
 
     from obstore.store import ObjectStore
 
+    from pillion.storage.local_artifact import LocalArtifact, LocalFile
     from pillion.storage.uri import StorageUri
 
-__all__ = ["PUSH_SCHEMES", "LocalArtifact", "PushProgress", "Pushed", "push", "push_sync", "read_artifact"]
+__all__ = ["PUSH_SCHEMES", "PushProgress", "Pushed", "destination", "push", "push_sync"]
 
 PUSH_SCHEMES: Final = ("s3", "gs", "az", "file")
 _CHUNK: Final = 8 << 20
@@ -44,36 +43,6 @@ _MOST_PARTS: Final = 9_000
 _AT_A_TIME: Final = 4
 _LISTED: Final = 5
 _RETRIES: Final = {"max_retries": 4, "retry_timeout": dt.timedelta(seconds=60)}
-
-
-@dataclass(frozen=True, slots=True)
-class LocalFile:
-    """One file to upload: where it is, its relative path in the artifact, size in bytes, hexadecimal SHA-256."""
-
-    source: Path
-    path: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class LocalArtifact:
-    """What is to be uploaded. `digest` is what `pillion.storage.digest` says of it."""
-
-    files: tuple[LocalFile, ...]
-    single: bool
-
-    @property
-    def digest(self) -> str:
-        """The digest, as the field `digest` of a manifest states it."""
-        if self.single:
-            return f"sha256:{self.files[0].sha256}"
-        return tree_digest((file.path, file.size, file.sha256) for file in self.files)
-
-    @property
-    def size(self) -> int:
-        """Bytes, all files together."""
-        return sum(file.size for file in self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,30 +71,6 @@ class Pushed:
     size: int
     files: int
     unchanged: bool
-
-
-def read_artifact(path: Path) -> LocalArtifact:
-    """Read and hash a file, or every file below a folder.
-
-    Raises:
-        StorageError: it cannot be read, or a folder has no files, or links that lead out of it.
-    """
-    source = LocalSource(path, link_root=None, max_files=FetchOptions().max_files)
-    listing = asyncio.run(source.list(versions=False))
-    if not listing.objects:
-        raise StorageError(Reason.OBJECT_NOT_FOUND, f"{path} has no files in it", remedy="name the model's folder")
-    try:
-        files = tuple(
-            LocalFile(Path(item.key), item.path, item.size or 0, file_sha256(Path(item.key)))
-            for item in listing.objects
-        )
-    except OSError as error:
-        raise StorageError(
-            Reason.OBJECT_NOT_FOUND,
-            f"{error.filename} cannot be read: {error.strerror}",
-            remedy="check its permissions",
-        ) from error
-    return LocalArtifact(files, listing.single)
 
 
 def push_sync(
@@ -174,7 +119,7 @@ class _Push:
         tell: Callable[[PushProgress], None],
     ) -> None:
         self._artifact = artifact
-        self._uri = _destination(uri, artifact)
+        self._uri = destination(uri, artifact)
         self._shown = str(self._uri)
         self._tell = tell
         self._done = 0
@@ -293,7 +238,12 @@ class _Push:
         return found
 
 
-def _destination(text: str, artifact: LocalArtifact) -> StorageUri:
+def destination(text: str, artifact: LocalArtifact) -> StorageUri:
+    """The URI that an artifact is pushed to: below one that ends in ``/``, a single file keeps its name.
+
+    Raises:
+        StorageError: it cannot be pushed to, or pins another digest.
+    """
     uri = parse_uri(text)
     if uri.scheme not in PUSH_SCHEMES:
         raise StorageError(

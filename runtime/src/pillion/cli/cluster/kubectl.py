@@ -67,13 +67,23 @@ class Kubectl:
         Raises:
             CommandError: it did not end in time.
         """
+        return self.run_unscoped(f"--namespace={self.namespace}", *arguments, stdin=stdin, seconds=seconds)
+
+    def run_unscoped(self, *arguments: str, stdin: str | None = None, seconds: float = _SECONDS) -> Done:
+        """The same without a namespace, for manifests that name their own.
+
+        Raises:
+            CommandError: it did not end in time.
+        """
+        command = [self.program, *self.options, *arguments]
         try:
             done = subprocess.run(  # noqa: S603 - the user's own kubectl, with arguments of ours
-                self.command(*arguments), input=stdin, capture_output=True, text=True, timeout=seconds, check=False
+                command, input=stdin, capture_output=True, text=True, timeout=seconds, check=False
             )
         except subprocess.TimeoutExpired:
             raise CommandError(
-                f"kubectl {arguments[0]} did not answer within {seconds:g} s (context {self.context})", code=CLUSTER
+                f"kubectl {' '.join(arguments[:3])} did not answer within {seconds:g} s (context {self.context})",
+                code=CLUSTER,
             ) from None
         return Done(done.returncode, done.stdout, done.stderr)
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from pillion.cli.failures import CLUSTER, CommandError
 
-__all__ = ["NO_KUBECTL", "explained", "said"]
+__all__ = ["NO_KUBECTL", "conflict", "explained", "said"]
 
 NO_KUBECTL: Final = (
     "kubectl is not on PATH: install it (https://kubernetes.io/docs/tasks/tools/); Pillion reaches clusters through "
@@ -54,6 +54,16 @@ def explained(stderr: str, *, context: str = "", doing: str = "") -> CommandErro
     text = said(stderr)
     where = f" (context {context})" if context else ""
     return CommandError(_sentence(text, where, doing), code=CLUSTER)
+
+
+def conflict(stderr: str) -> str:
+    """Whose fields a server-side apply would change, and which; empty where that is not why it failed."""
+    managers = sorted(set(re.findall(r'conflicts? with "([^"]+)"', stderr)))
+    if not managers:
+        return ""
+    fields = re.findall(r"(?:^- |: )(\.[^\s]+)", stderr, re.MULTILINE)
+    named = f": {', '.join(fields)}" if fields else ""
+    return f"{', '.join(managers)} manages fields that would change{named}; take them over with --force"
 
 
 def _sentence(text: str, where: str, doing: str) -> str:
