@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +17,6 @@ from tests.integration.operator.test_conditions import container, play_kubelet
 from tests.unit.cli.command import pillion
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from e2e.cluster.node.apiserver import ControlPlane
     from tests.integration.cli.user import User
     from tests.models import IrisModels
@@ -37,7 +36,7 @@ spec: {predictor: {sklearn: {storageUri: "configmap://iris/iris.skops"}}}
 @pytest.fixture
 def model(user: User, iris: IrisModels) -> Path:
     """iris.skops in the user's folder."""
-    return shutil.copy(iris.skops, user.folder / "iris.skops")
+    return Path(shutil.copy(iris.skops, user.folder / "iris.skops"))
 
 
 def digest_of(path: Path) -> str:
