@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,3 +135,25 @@ def test_predict_without_a_server_says_so() -> None:
     done = pillion("predict", "iris", "--data", ROW, "--url", "http://127.0.0.1:1")
     assert 1 == done.returncode
     assert "is the server running there?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments", "extra"),
+    [
+        ("numpy", ("serve", "iris.skops"), "serve"),
+        ("grpc", ("predict", "iris", "--grpc", "--url", "127.0.0.1:1", "--data", ROW), "serve"),
+        ("obstore", ("push", "iris.skops", "s3://models/iris"), "storage"),
+    ],
+)
+def test_what_the_base_install_leaves_out_is_named_with_the_extra_that_brings_it(
+    package: str, arguments: tuple[str, ...], extra: str, tmp_path: Path, iris: IrisModels
+) -> None:
+    shutil.copy(iris.skops, tmp_path / "iris.skops")
+    absent = tmp_path / "absent"
+    absent.mkdir()
+    (absent / f"{package}.py").write_text(f"raise ModuleNotFoundError('No module', name={package!r})")
+    done = pillion(*arguments, cwd=tmp_path, env={"PYTHONPATH": str(absent)})
+    assert (1, True) == (
+        done.returncode,
+        f"needs {package}, which is not installed: pip install 'pillion[{extra}]'" in done.stderr,
+    )

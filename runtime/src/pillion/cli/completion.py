@@ -17,7 +17,9 @@ Examples:
   pillion completion zsh > "${{fpath[1]}}/_pillion"
   pillion completion fish > ~/.config/fish/completions/pillion.fish
 
-Names of InferenceServices are completed from the current context. {EXIT_CODES}"""
+Names of InferenceServices are completed from the current context.
+
+{EXIT_CODES}"""
 
 
 def register(app: typer.Typer) -> None:

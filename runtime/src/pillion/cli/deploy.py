@@ -35,7 +35,9 @@ Examples:
   pillion deploy iris.skops --dry-run > iris.yaml    # for GitOps; contacts no cluster
   pillion deploy model.onnx --name churn --to s3://models/churn/v3/
 
-A model of up to 1 MiB travels in a ConfigMap; a larger one needs --to. {EXIT_CODES}"""
+A model of up to 1 MiB travels in a ConfigMap; a larger one needs --to.
+
+{EXIT_CODES}"""
 
 
 def register(app: typer.Typer) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from pillion._version import __version__
-from pillion.cli.failures import EXIT_CODES, CommandError
+from pillion.cli.failures import EXIT_CODES, CommandError, missing_extra
 
 __all__ = ["app", "main"]
 
@@ -80,10 +80,19 @@ def _run(name: str) -> None:
             completion.completion_init()  # type: ignore[attr-defined]  # imported there from where it moves about
         app(prog_name=name)
     except CommandError as failure:
-        sys.stderr.write(f"error: {failure}\n")
-        sys.exit(failure.code)
+        _fail(failure)
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        _fail(missing)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fail(failure: CommandError) -> NoReturn:
+    sys.stderr.write(f"error: {failure}\n")
+    sys.exit(failure.code)
 
 
 if __name__ == "__main__":

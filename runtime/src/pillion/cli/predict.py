@@ -25,7 +25,9 @@ Examples:
   pillion predict https://example.org:8443/v1/models/iris:predict --data @rows.json --ca ca.crt
   pillion predict iris --grpc --url 127.0.0.1:8081 --data '[[5.1,3.5,1.4,0.2]]'
 
-Data is a list of rows (or of objects by column), or a whole request body. {EXIT_CODES}"""
+Data is a list of rows (or of objects by column), or a whole request body.
+
+{EXIT_CODES}"""
 
 
 def register(app: typer.Typer) -> None:

@@ -25,7 +25,9 @@ Examples:
   AWS_ENDPOINT_URL=http://127.0.0.1:9000 pillion push iris.skops s3://models/iris.skops
 
 Credentials come from the providers' variables, as for `pillion serve s3://...`. A digest is what `sha256sum` prints
-of a file; of a folder it is taken of the listing of its files. {EXIT_CODES}"""
+of a file; of a folder it is taken of the listing of its files.
+
+{EXIT_CODES}"""
 
 
 def register(app: typer.Typer) -> None:
@@ -76,17 +78,13 @@ def upload(artifact: LocalArtifact, uri: str, *, force: bool) -> Pushed:
     """Upload with a progress bar on standard error.
 
     Raises:
-        CommandError: the store refuses, something else is there, the transfer failed, or obstore is not installed.
+        CommandError: the store refuses, something else is there, or the transfer failed.
     """
     from rich.console import Console  # noqa: PLC0415 - costs start-up
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
 
     from pillion.storage import Reason, StorageError  # noqa: PLC0415 - as above
-
-    try:
-        from pillion.storage.pushing import PushProgress, push_sync  # noqa: PLC0415 - as above
-    except ImportError as error:
-        raise CommandError(f"{error}: install what storage needs: pip install 'pillion[storage]'") from None
+    from pillion.storage.pushing import PushProgress, push_sync  # noqa: PLC0415 - as above
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     console = Console(stderr=True)
@@ -110,11 +108,8 @@ def destination_of(artifact: LocalArtifact, uri: str) -> str:
         CommandError: nothing can be uploaded there.
     """
     from pillion.storage import StorageError  # noqa: PLC0415 - keeps --help quick
+    from pillion.storage.pushing import destination  # noqa: PLC0415 - as above
 
-    try:
-        from pillion.storage.pushing import destination  # noqa: PLC0415 - as above
-    except ImportError as error:
-        raise CommandError(f"{error}: install what storage needs: pip install 'pillion[storage]'") from None
     try:
         return str(destination(uri, artifact))
     except StorageError as error:

@@ -41,7 +41,9 @@ Examples:
   pillion status iris --json | jq -r .reason
   kubectl pillion status iris
 
-Exit code 1: it is not Ready. {EXIT_CODES}"""
+Exit code 1: it is not Ready.
+
+{EXIT_CODES}"""
 
 
 def register(app: typer.Typer) -> None:
