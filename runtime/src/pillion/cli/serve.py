@@ -27,6 +27,7 @@ Examples:
   pillion serve iris.skops
   pillion serve iris=s3://models/iris.skops churn=./churn.onnx
   pillion serve -f inferenceservice.yaml
+  pillion serve models/                            # as laid out for Triton or MLServer
   pillion serve model.joblib --allow-pickle        # a pickle can run code: only if you trust it
   pillion serve iris.skops --tls-self-signed
 
