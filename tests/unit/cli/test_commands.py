@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,26 +16,12 @@ import pytest
 import yaml
 
 from tests.integration.server.process import environment
+from tests.unit.cli.command import PORTS, pillion
 
 if TYPE_CHECKING:
     from tests.models import IrisModels
 
 ROW = "[[5.1,3.5,1.4,0.2]]"
-PORTS = ("--http-port", "0", "--grpc-port", "0", "--admin-port", "0")
-
-
-def pillion(*arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "pillion.cli.main", *arguments],
-        input=stdin,
-        env=environment(**env),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
-    return done
 
 
 def test_help_is_quick() -> None:
@@ -48,7 +35,13 @@ def test_help_is_quick() -> None:
     assert min(spent) < 0.3
 
 
-@pytest.mark.parametrize("command", ["serve", "run", "predict", "validate", "convert", "crd", "config show"])
+COMMANDS = (
+    *("new", "serve", "run", "predict", "push", "deploy", "status", "logs"),
+    *("validate", "convert", "crd", "config show", "completion"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_help_has_examples_and_exit_codes(command: str) -> None:
     text = pillion(*command.split(), "--help").stdout
     assert "Examples:" in text
@@ -74,11 +67,11 @@ def test_config_show_tells_sources_and_hides_keys() -> None:
         "PILLION_TLS__SERVER__CERT": "/a.crt",
         "PILLION_TLS__SERVER__KEY": "-----BEGIN PRIVATE KEY-----\nMIIE",
     }
-    shown: dict[str, Any] = json.loads(pillion("config", "show", "--json", **env).stdout)
+    shown: dict[str, Any] = json.loads(pillion("config", "show", "--json", env=env).stdout)
     assert {"value": "9000", "source": "PILLION_HTTP__PORT", "variable": "PILLION_HTTP__PORT"} == shown["http.port"]
     assert "default" == shown["grpc.port"]["source"]
-    assert "MIIE" not in pillion("config", "show", **env).stdout
-    bad = pillion("config", "show", PILLION_HTTP__PORT="x")
+    assert "MIIE" not in pillion("config", "show", env=env).stdout
+    bad = pillion("config", "show", env={"PILLION_HTTP__PORT": "x"})
     assert (2, True) == (bad.returncode, "PILLION_HTTP__PORT" in bad.stderr)
 
 
@@ -144,40 +137,23 @@ def test_predict_without_a_server_says_so() -> None:
     assert "is the server running there?" in done.stderr
 
 
-KSERVE = """
-apiVersion: serving.kserve.io/v1beta1
-kind: InferenceService
-metadata: {name: iris}
-spec: {predictor: {batcher: {maxBatchSize: 4}, onnx: {storageUri: s3://models/iris}}}
-"""
-
-
-def test_convert_prints_the_manifest_and_says_what_does_not_carry_over(tmp_path: Path) -> None:
-    file = tmp_path / "kserve.yaml"
-    file.write_text(KSERVE)
-
-    done = pillion("convert", "-f", str(file))
-
-    assert 0 == done.returncode
-    assert KSERVE.replace("serving.kserve.io", "serving.pillion.dev") == done.stdout
-    assert f"{file}:5: no effect: spec.predictor.batcher: " in done.stderr
-    assert 0 == pillion("validate", "-f", "-", stdin=done.stdout).returncode
-
-
-def test_convert_prints_nothing_to_apply_where_an_object_is_refused() -> None:
-    graph = "apiVersion: serving.kserve.io/v1alpha1\nkind: InferenceGraph\nmetadata: {name: chain}\n"
-
-    done = pillion("convert", "-f", "-", stdin=f"{KSERVE}---\n{graph}")
-
-    assert (2, "") == (done.returncode, done.stdout)
-    assert "-:7: refused: InferenceGraph 'chain'" in done.stderr
-    told = json.loads(pillion("convert", "--json", "-f", "-", stdin=graph).stdout)
-    assert [] == told["objects"]
-    assert ["refused"] == [remark["subject"] for remark in told["remarks"]]
-
-
-def test_convert_names_a_file_that_cannot_be_read() -> None:
-    done = pillion("convert", "-f", "/nowhere.yaml")
-
-    assert 2 == done.returncode
-    assert "/nowhere.yaml: cannot be read" in done.stderr
+@pytest.mark.parametrize(
+    ("package", "arguments", "extra"),
+    [
+        ("numpy", ("serve", "iris.skops"), "serve"),
+        ("grpc", ("predict", "iris", "--grpc", "--url", "127.0.0.1:1", "--data", ROW), "serve"),
+        ("obstore", ("push", "iris.skops", "s3://models/iris"), "storage"),
+    ],
+)
+def test_what_the_base_install_leaves_out_is_named_with_the_extra_that_brings_it(
+    package: str, arguments: tuple[str, ...], extra: str, tmp_path: Path, iris: IrisModels
+) -> None:
+    shutil.copy(iris.skops, tmp_path / "iris.skops")
+    absent = tmp_path / "absent"
+    absent.mkdir()
+    (absent / f"{package}.py").write_text(f"raise ModuleNotFoundError('No module', name={package!r})")
+    done = pillion(*arguments, cwd=tmp_path, env={"PYTHONPATH": str(absent)})
+    assert (1, True) == (
+        done.returncode,
+        f"needs {package}, which is not installed: pip install 'pillion[{extra}]'" in done.stderr,
+    )

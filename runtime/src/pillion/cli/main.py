@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from pillion._version import __version__
-from pillion.cli.failures import EXIT_CODES, CommandError
+from pillion.cli.failures import EXIT_CODES, CommandError, missing_extra
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="pillion",
-    help="Serve models on this machine, call them, and check what goes to a cluster.",
+    help="Serve models on this machine, bring them to a cluster, and look after them there.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
@@ -38,9 +39,22 @@ def version(as_json: AsJson = False) -> None:
 
 
 def _register() -> None:
-    from pillion.cli import config, convert, crd, predict, serve, validate  # noqa: PLC0415 - they register on this app
+    from pillion.cli import (  # noqa: PLC0415 - they register on this app
+        completion,
+        config,
+        convert,
+        crd,
+        deploy,
+        logs,
+        new,
+        predict,
+        push,
+        serve,
+        status,
+        validate,
+    )
 
-    for module in (serve, predict, validate, convert, config, crd):
+    for module in (new, serve, predict, push, deploy, status, logs, validate, convert, config, crd, completion):
         module.register(app)
 
 
@@ -49,13 +63,36 @@ _register()
 
 def main() -> None:
     """Run the command line; what a user can mend is one line, not a traceback."""
+    _run("pillion")
+
+
+def plugin() -> None:
+    """Run as ``kubectl pillion``: the same commands, which mean the cluster where both could be meant."""
+    _run("kubectl pillion")
+
+
+def _run(name: str) -> None:
     try:
-        app()
+        if "_PILLION_COMPLETE" in os.environ:
+            # The app has no options of its own for completion, so typer has not prepared it.
+            from typer import completion  # noqa: PLC0415 - keeps --help quick
+
+            completion.completion_init()  # type: ignore[attr-defined]  # imported there from where it moves about
+        app(prog_name=name)
     except CommandError as failure:
-        sys.stderr.write(f"error: {failure}\n")
-        sys.exit(failure.code)
+        _fail(failure)
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        _fail(missing)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fail(failure: CommandError) -> NoReturn:
+    sys.stderr.write(f"error: {failure}\n")
+    sys.exit(failure.code)
 
 
 if __name__ == "__main__":

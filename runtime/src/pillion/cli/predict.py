@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import typer
 
+from pillion.cli.cluster.options import Context, Kubeconfig, Namespace  # noqa: TC001 - typer reads them at run time
 from pillion.cli.failures import EXIT_CODES, CommandError
 
 __all__ = ["register"]
 
+_LOCAL: Final = "http://127.0.0.1:8080"
 _EPILOG = f"""\b
 Examples:
   pillion predict iris --data '[[5.1,3.5,1.4,0.2]]'
+  pillion predict iris --data @rows.json -n models               # an InferenceService of the cluster
   pillion predict iris --data @rows.json --url http://127.0.0.1:9000
   pillion predict https://example.org:8443/v1/models/iris:predict --data @rows.json --ca ca.crt
   pillion predict iris --grpc --url 127.0.0.1:8081 --data '[[5.1,3.5,1.4,0.2]]'
 
-Data is a list of rows (or of objects by column), or a whole request body. {EXIT_CODES}"""
+Data is a list of rows (or of objects by column), or a whole request body.
+
+{EXIT_CODES}"""
 
 
 def register(app: typer.Typer) -> None:
@@ -29,36 +35,93 @@ def register(app: typer.Typer) -> None:
     app.command("predict", epilog=_EPILOG)(predict)
 
 
-def predict(
+def predict(  # noqa: PLR0917 - the options of a command line
+    ctx: typer.Context,
     target: Annotated[str, typer.Argument(metavar="MODEL|URL", help="Name of the model, or its whole URL.")],
     data: Annotated[str, typer.Option("--data", "-d", help="JSON, @FILE, or - for standard input.")],
-    url: Annotated[
-        str | None, typer.Option(help="The server.  [default: http://127.0.0.1:8080, with --grpc 127.0.0.1:8081]")
-    ] = None,
+    url: Annotated[str | None, typer.Option(help="The server.  [default: see above]")] = None,
     grpc: Annotated[bool, typer.Option("--grpc", help="Call over gRPC (Open Inference Protocol v2).")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
     ca: Annotated[Path | None, typer.Option(help="CA that signed the server's certificate (PEM file).")] = None,
     cert: Annotated[Path | None, typer.Option(help="Client certificate for mutual TLS (PEM file).")] = None,
     key: Annotated[Path | None, typer.Option(help="Its private key (PEM file).")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole answer.")] = False,
 ) -> None:
-    """Call a model and print its predictions."""
+    """Call a model and print its predictions.
+
+    Without --url it is the server on this machine (127.0.0.1:8080, gRPC 8081) where that serves the model, else the
+    InferenceService of that name in the current context of kubectl, through a forwarded port. -n and --context say
+    that it is the cluster's.
+    """
     body = _data(data)
     for given in (ca, cert, key):
         if given is not None and not given.is_file():
             raise CommandError(f"no such file: {given}", code=2)
     if (cert is None) != (key is None):
         raise CommandError("--cert and --key belong together: give both", code=2)
-    if grpc:
-        from pillion.cli.predict_grpc import call as call_grpc  # noqa: PLC0415 - keeps --help quick
-
-        answer = call_grpc(target, body, url or "127.0.0.1:8081", ca=ca, cert=cert, key=key, timeout=timeout)
+    call = Call(target, body, grpc=grpc, ca=ca, cert=cert, key=key, timeout=timeout)
+    plugin = (ctx.find_root().info_name or "").startswith("kubectl")
+    chosen = plugin or any(value is not None for value in (namespace, context, kubeconfig))
+    if url is not None and chosen:
+        raise CommandError("--url names a server, -n and --context a cluster: give one of them", code=2)
+    if url is None and "://" not in target and (chosen or _elsewhere(target)):
+        answer = _by_cluster(call, context, namespace, kubeconfig)
     else:
-        from pillion.cli.predict_rest import call as call_rest  # noqa: PLC0415 - as above
-
-        answer = call_rest(address(target, body, url), body, ca=ca, cert=cert, key=key, timeout=timeout)
+        answer = call.to(url)
     shown = answer.get("predictions", answer.get("outputs", answer))
     typer.echo(json.dumps(answer if as_json else shown, separators=(",", ":")))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What to ask of whichever server it will be."""
+
+    target: str
+    body: object
+    _: KW_ONLY
+    grpc: bool
+    ca: Path | None
+    cert: Path | None
+    key: Path | None
+    timeout: float
+
+    def to(self, url: str | None, *, server_name: str | None = None) -> dict[str, object]:
+        """Send it; the answer's JSON."""
+        if self.grpc:
+            from pillion.cli.predict_grpc import call as call_grpc  # noqa: PLC0415 - keeps --help quick
+
+            return call_grpc(
+                self.target, self.body, url or "127.0.0.1:8081", ca=self.ca, cert=self.cert, key=self.key,
+                timeout=self.timeout, server_name=server_name,
+            )  # fmt: skip
+        from pillion.cli.predict_rest import call as call_rest  # noqa: PLC0415 - as above
+
+        return call_rest(
+            address(self.target, self.body, url), self.body, ca=self.ca, cert=self.cert, key=self.key,
+            timeout=self.timeout, server_name=server_name,
+        )  # fmt: skip
+
+
+def _elsewhere(model: str) -> bool:
+    """Whether a cluster is there to ask and no server on this machine has the model."""
+    from pillion.cli.cluster.kubectl import available  # noqa: PLC0415 - keeps --help quick
+    from pillion.cli.predict_rest import serves  # noqa: PLC0415 - as above
+
+    return not serves(_LOCAL, model) and available()
+
+
+def _by_cluster(call: Call, context: str | None, namespace: str | None, kubeconfig: str | None) -> dict[str, object]:
+    from pillion.cli.cluster.kubectl import connect  # noqa: PLC0415 - keeps --help quick
+    from pillion.cli.predict_cluster import way_in  # noqa: PLC0415 - as above
+
+    kubectl = connect(context, namespace, kubeconfig)
+    with way_in(kubectl, call.target, grpc=call.grpc, ca=call.ca) as way:
+        # Said, since the same command may mean a server on this machine.
+        sys.stderr.write(f"InferenceService {call.target}, namespace {kubectl.namespace}, context {kubectl.context}\n")
+        return replace(call, ca=way.ca).to(way.url, server_name=way.host)
 
 
 def _data(text: str) -> object:
@@ -86,7 +149,7 @@ def address(target: str, body: object, url: str | None) -> str:
         if urlsplit(target).path.strip("/"):
             return target
         raise CommandError(f"{target} names no model: write pillion predict MODEL --url {target}", code=2)
-    base = url or "http://127.0.0.1:8080"
+    base = url or _LOCAL
     if "://" not in base:
         base = f"http://{base}"
     if isinstance(body, dict) and isinstance(body.get("inputs"), list) and "instances" not in body:

@@ -23,9 +23,18 @@ _SERVICE: Final = "/inference.GRPCInferenceService"
 
 
 def call(
-    model: str, body: object, target: str, *, ca: Path | None, cert: Path | None, key: Path | None, timeout: float
+    model: str,
+    body: object,
+    target: str,
+    *,
+    ca: Path | None,
+    cert: Path | None,
+    key: Path | None,
+    timeout: float,
+    server_name: str | None = None,
 ) -> dict[str, object]:
-    """Ask for the model's inputs, send the rows as raw tensors, give the outputs.
+    """Ask for the model's inputs, send the rows as raw tensors, give the outputs. ``server_name`` is whose certificate
+    to expect where that is not the target's host, as through a forwarded port.
 
     Raises:
         CommandError: the server cannot be reached, answers with an error, or the rows do not fit the inputs.
@@ -35,8 +44,7 @@ def call(
         raise CommandError("--data: with --grpc give a list of rows", code=2)
     secure = ca is not None or target.startswith(("https://", "grpcs://"))
     address = target.rpartition("://")[2]
-    channel = grpc.secure_channel(address, _credentials(ca, cert, key)) if secure else grpc.insecure_channel(address)
-    with channel:
+    with _channel(address, server_name, _credentials(ca, cert, key) if secure else None) as channel:
         try:
             metadata = _unary(channel, "ModelMetadata", pb.ModelMetadataResponse)(
                 pb.ModelMetadataRequest(name=model), timeout=timeout
@@ -63,6 +71,17 @@ def call(
     if len(outputs) == 1:
         answer["predictions"] = outputs[0]["data"]
     return answer
+
+
+def _channel(address: str, server_name: str | None, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+    options: list[tuple[str, str | int]] = []
+    if address.startswith(("127.0.0.1:", "localhost:", "[::1]:")):
+        options.append(("grpc.enable_http_proxy", 0))  # a proxy leads out of this machine
+    if credentials is None:
+        return grpc.insecure_channel(address, options)
+    if server_name is not None:
+        options.append(("grpc.ssl_target_name_override", server_name))
+    return grpc.secure_channel(address, credentials, options)
 
 
 def _unary(channel: grpc.Channel, method: str, answer: Any) -> Any:  # noqa: ANN401 - generated classes are untyped here

@@ -14,22 +14,35 @@ from pillion.cli.failures import CommandError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["call"]
+__all__ = ["call", "serves"]
 
 
 def call(
-    url: str, body: object, *, ca: Path | None, cert: Path | None, key: Path | None, timeout: float
+    url: str,
+    body: object,
+    *,
+    ca: Path | None,
+    cert: Path | None,
+    key: Path | None,
+    timeout: float,
+    server_name: str | None = None,
 ) -> dict[str, object]:
-    """Post the body and give the answer's JSON.
+    """Post the body and give the answer's JSON. ``server_name`` is whom to ask for and whose certificate to expect
+    where that is not the URL's host, as through a forwarded port.
 
     Raises:
         CommandError: the server cannot be reached, or answers with an error.
     """
     api_key = os.environ.get("PILLION_API_KEY")
-    headers = {"authorization": f"Bearer {api_key}"} if api_key else None
+    headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+    if server_name is not None:
+        headers["Host"] = server_name
     document = {"instances": body} if isinstance(body, list) else body
     try:
-        response = httpx.post(url, json=document, headers=headers, timeout=timeout, verify=_trust(ca, cert, key))
+        # A proxy of the environment leads out of this machine, where nobody knows its loopback.
+        with httpx.Client(timeout=timeout, verify=_trust(ca, cert, key), trust_env=not _loopback(url)) as client:
+            named = {} if server_name is None else {"sni_hostname": server_name}
+            response = client.post(url, json=document, headers=headers, extensions=named)
     except httpx.TimeoutException:
         raise CommandError(f"{url}: no answer within {timeout:g} s") from None
     except httpx.ConnectError as error:
@@ -46,6 +59,19 @@ def call(
         said = answer.get("error") if isinstance(answer, dict) else response.text[:500]
         raise CommandError(f"{response.status_code} {response.reason_phrase}: {said}")
     return answer
+
+
+def serves(base: str, model: str) -> bool:
+    """Whether a server is there that knows the model."""
+    try:
+        answer = httpx.get(f"{base}/v2/models/{model}", timeout=2, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
+    return answer.status_code == httpx.codes.OK
+
+
+def _loopback(url: str) -> bool:
+    return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
 
 
 def _trust(ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext:

@@ -10,7 +10,7 @@ from pillion.dataplane.call import ModelState
 from pillion.tensors import Datatype
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from pillion.dataplane.call import ModelStatus
@@ -29,8 +29,14 @@ def failures(statuses: Sequence[ModelStatus]) -> list[str]:
     return [f"{s.name}: {s.reason or s.state.value.lower()}" for s in statuses if s.state is not ModelState.READY]
 
 
-def announcement(server: Server, settings: Settings, seconds: float, ca: Path | None) -> str:
-    """The lines for people; ``ca`` is the certificate that curl has to trust."""
+def announcement(
+    server: Server,
+    settings: Settings,
+    seconds: float,
+    ca: Path | None,
+    examples: Mapping[str, dict[str, object]] | None = None,
+) -> str:
+    """The lines for people; ``ca`` is the certificate that curl has to trust, ``examples`` are bodies by model."""
     ports = server.ports
     host = "127.0.0.1" if settings.http.host in ("0.0.0.0", "::") else settings.http.host  # noqa: S104 - any address includes loopback
     host = f"[{host}]" if ":" in host else host
@@ -42,18 +48,34 @@ def announcement(server: Server, settings: Settings, seconds: float, ca: Path | 
     # curl needs no scheme for http; leaving it out keeps the line short.
     address = base if scheme == "https" else base.removeprefix("http://")
     mutual, keyed = settings.tls.client.cert is not None, settings.auth.api_key is not None
-    lines += [f"try: {curl(status, address, ca, mutual=mutual, keyed=keyed)}" for status in ready]
+    given = examples or {}
+    lines += [
+        f"try: {curl(status, address, ca, mutual=mutual, keyed=keyed, example=given.get(status.name))}"
+        for status in ready
+    ]
     lines += [f"not ready: {failure}" for failure in failures(server.statuses())]
     return "\n".join(lines)
 
 
-def curl(status: ModelStatus, base: str, ca: Path | None = None, *, mutual: bool = False, keyed: bool = False) -> str:
-    """A command that the model answers, with its real input names, datatypes and shapes, and zeros for values."""
+def curl(
+    status: ModelStatus,
+    base: str,
+    ca: Path | None = None,
+    *,
+    mutual: bool = False,
+    keyed: bool = False,
+    example: dict[str, object] | None = None,
+) -> str:
+    """A command that the model answers: with the example, else its real input names, shapes, and zeros."""
     options = "" if ca is None else f"--cacert {shlex.quote(str(ca))} "
     options += "--cert CLIENT.crt --key CLIENT.key " if mutual else ""
     options += '-H "X-API-Key: $PILLION_API_KEY" ' if keyed else ""
-    path, body = _body(status)
+    path, body = _body(status) if example is None else (_path(status.name, example), example)
     return f"curl {options}--json {shlex.quote(json.dumps(body, separators=(',', ':')))} {base}{path}"
+
+
+def _path(name: str, body: dict[str, object]) -> str:
+    return f"/v1/models/{name}:predict" if "instances" in body else f"/v2/models/{name}/infer"
 
 
 def _body(status: ModelStatus) -> tuple[str, dict[str, object]]:

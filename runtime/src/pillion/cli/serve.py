@@ -27,6 +27,7 @@ Examples:
   pillion serve iris.skops
   pillion serve iris=s3://models/iris.skops churn=./churn.onnx
   pillion serve -f inferenceservice.yaml
+  pillion serve models/                            # as laid out for Triton or MLServer
   pillion serve model.joblib --allow-pickle        # a pickle can run code: only if you trust it
   pillion serve iris.skops --tls-self-signed
 
@@ -144,7 +145,8 @@ def _loopback(host: str) -> bool:
 
 
 def _run(runtime_file: RuntimeFile, flags: dict[str, JsonValue], ca: Path | None, *, as_json: bool) -> None:
-    from pillion.cli.ready import announcement, failures  # noqa: PLC0415 - keeps --help quick
+    from pillion.cli.examples import examples  # noqa: PLC0415 - keeps --help quick
+    from pillion.cli.ready import announcement, failures  # noqa: PLC0415 - as above
     from pillion.server.failures import StartError  # noqa: PLC0415 - as above
     from pillion.server.logs import configure  # noqa: PLC0415 - as above
 
@@ -159,7 +161,8 @@ def _run(runtime_file: RuntimeFile, flags: dict[str, JsonValue], ca: Path | None
             names = [status.name for status in server.statuses()]
             typer.echo(json.dumps({"ready": names, "seconds": round(seconds, 3), "ports": server.ports}))
         else:
-            typer.echo(announcement(server, layered.settings, seconds, ca))
+            bodies, refused = examples(runtime_file.models)
+            typer.echo("\n".join([announcement(server, layered.settings, seconds, ca, bodies), *refused]))
         sys.stdout.flush()
 
     try:

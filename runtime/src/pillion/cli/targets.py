@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pillion.cli.failures import CommandError
-from pillion.cli.local import Source, cluster_only, manifest_sources, named_source, render_runtime_file, resolve
+from pillion.cli.layout_sources import sources_of
+from pillion.cli.local import Source, cluster_only, manifest_sources, render_runtime_file, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,7 +71,8 @@ def from_targets(targets: Sequence[str], *, mapped: Mapping[str, Path], allow_pi
     Raises:
         CommandError: a target cannot be found or fetched, or two have one name.
     """
-    return _render([named_source(t, allow_pickle=allow_pickle) for t in targets], Path.cwd(), mapped)
+    sources = [source for t in targets for source in sources_of(t, allow_pickle=allow_pickle)]
+    return _render(sources, Path.cwd(), mapped)
 
 
 def _render(sources: Sequence[Source], beside: Path, mapped: Mapping[str, Path]) -> RuntimeFile:

@@ -38,8 +38,10 @@ class Reason(StrEnum):
     CORRUPT_ARCHIVE = "CorruptArchive"
     UNSAFE_PATH = "UnsafePath"
     TOO_LARGE = "TooLarge"
+    DIFFERENT_CONTENT = "DifferentContent"
     DOWNLOAD_FAILED = "DownloadFailed"
     DOWNLOAD_STALLED = "DownloadStalled"
+    UPLOAD_FAILED = "UploadFailed"
     DISK_FULL = "DiskFull"
     DESTINATION_UNUSABLE = "DestinationUnusable"
 
@@ -57,8 +59,10 @@ EXIT_CODES: Final[dict[Reason, int]] = {
     Reason.CORRUPT_ARCHIVE: 32,
     Reason.UNSAFE_PATH: 33,
     Reason.TOO_LARGE: 34,
+    Reason.DIFFERENT_CONTENT: 35,
     Reason.DOWNLOAD_FAILED: 40,
     Reason.DOWNLOAD_STALLED: 41,
+    Reason.UPLOAD_FAILED: 42,
     Reason.DISK_FULL: 50,
     Reason.DESTINATION_UNUSABLE: 51,
 }

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pillion.storage.options import FetchOptions
     from pillion.storage.uri import StorageUri
 
-__all__ = ["ObjectStoreSource"]
+__all__ = ["ObjectStoreSource", "open_store", "translate"]
 
 _STATUS: Final = re.compile(r"status code: (\d{3})")
 _CODE: Final = re.compile(r"<Code>([A-Za-z0-9.]{1,80})</Code>")
@@ -180,7 +180,20 @@ def _guard(settings: StoreSettings, options: FetchOptions, environment: Mapping[
     return AddressGuard(options)
 
 
-def _open(uri: StorageUri, settings: StoreSettings, guard: AddressGuard | None) -> ObjectStore:
+def open_store(
+    uri: StorageUri, options: FetchOptions, environment: Mapping[str, str], *, retries: dict[str, Any]
+) -> ObjectStore:
+    """The store of a URI of scheme s3, gs or az, for writing. `retries` is obstore's configuration of them.
+
+    Raises:
+        StorageError: `Reason.INVALID_SETTING`, naming the variable.
+    """
+    return _open(uri, store_settings(uri, options, environment), None, retries)
+
+
+def _open(
+    uri: StorageUri, settings: StoreSettings, guard: AddressGuard | None, retries: dict[str, Any] | None = None
+) -> ObjectStore:
     client: dict[str, Any] = dict(settings.client)
     if guard is not None:
         client["proxy_url"] = guard.url
@@ -189,7 +202,10 @@ def _open(uri: StorageUri, settings: StoreSettings, guard: AddressGuard | None) 
     kind: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[uri.scheme]
     try:
         store: ObjectStore = kind(
-            uri.authority, config=settings.config, client_options=client, retry_config={"max_retries": 0}
+            uri.authority,
+            config=settings.config,
+            client_options=client,
+            retry_config=retries or {"max_retries": 0},
         )
     except (BaseError, OSError, ValueError) as error:
         first = str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -1,0 +1,309 @@
+"""``pillion deploy``: a model or a manifest into a cluster, waited for, and told why when it does not arrive."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from pillion.cli.cluster.options import Context, Kubeconfig, Namespace  # noqa: TC001 - typer reads them at run time
+from pillion.cli.failures import EXIT_CODES, CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pillion.cli.cluster.kubectl import Kubectl
+    from pillion.cli.deployment import Manifest
+    from pillion.storage.local_artifact import LocalArtifact
+
+__all__ = ["register"]
+
+_DEFAULT: Final = "inferenceservice.yaml"
+_MANIFEST_SUFFIXES: Final = (".yaml", ".yml", ".json")
+_POLL_SECONDS: Final = 1.0
+_TROUBLE_SECONDS: Final = 20.0
+"""How long trouble that may pass is given: a Secret that comes a moment later, a pull that is tried again."""
+_EPILOG = f"""\b
+Examples:
+  pillion deploy                                     # the inferenceservice.yaml of this folder
+  pillion deploy iris.skops                          # the model alone: the manifest is made
+  pillion deploy iris.skops --dry-run > iris.yaml    # for GitOps; contacts no cluster
+  pillion deploy model.onnx --name churn --to s3://models/churn/v3/
+
+A model of up to 1 MiB travels in a ConfigMap; a larger one needs --to.
+
+{EXIT_CODES}"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("deploy", epilog=_EPILOG)(deploy)
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What is to be applied, in this order, and whom to wait for."""
+
+    manifests: list[Manifest] = field(default_factory=list)
+    services: list[tuple[str, str]] = field(default_factory=list)
+    """Name, and namespace where the manifest says one."""
+    notes: list[str] = field(default_factory=list)
+
+
+def deploy(  # noqa: PLR0917 - the options of a command line
+    source: Annotated[
+        str | None, typer.Argument(metavar="[FILE|MODEL]", help=f"A manifest, or a model.  [default: {_DEFAULT}]")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name for a MODEL's service.  [default: the file's name]")] = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="URI", help="Push the model there: s3:// gs:// az://, see `pillion push`.")
+    ] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be applied; push and apply nothing.")
+    ] = False,
+    output: Annotated[str, typer.Option("--output", "-o", help="Of --dry-run: yaml or json.")] = "yaml",
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Let a pickle or joblib MODEL be loaded, which can run any code.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take over fields that others manage; overwrite what --to has there.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait until it is ready; 0: do not wait.")] = 300.0,
+) -> None:
+    """Bring a model or a manifest to a cluster, and wait until it answers.
+
+    Ends with 1, and says why, where it does not become ready. A storageUri configmap://NAME whose model is beside the
+    manifest gets its ConfigMap, as `pillion serve -f` finds it.
+    """
+    if output not in {"yaml", "json"}:
+        raise CommandError(f"-o {output}: write yaml or json", code=2)
+    chosen = source or _found_here()
+    if chosen == "-" or chosen.endswith(_MANIFEST_SUFFIXES):
+        if name is not None or allow_pickle:
+            raise CommandError("--name and --allow-pickle are for a MODEL: a manifest says both itself", code=2)
+        plan = _from_manifest(chosen, to, push=not dry_run, force=force)
+    else:
+        plan = _from_model(Path(chosen), name, to, allow_pickle=allow_pickle, push=not dry_run, force=force)
+    for note in plan.notes:
+        sys.stderr.write(f"{note}\n")
+    if dry_run:
+        typer.echo(_printed(plan.manifests, namespace, output), nl=False)
+        return
+    from pillion.cli.cluster.kubectl import connect  # noqa: PLC0415 - keeps --help quick
+
+    kubectl = connect(context, namespace, kubeconfig)
+    _apply(kubectl, plan.manifests, scope=namespace, force=force)
+    if timeout > 0:
+        _wait(kubectl, plan.services, timeout)
+
+
+def _found_here() -> str:
+    if not Path(_DEFAULT).is_file():
+        raise CommandError(f"name a model or a manifest: there is no {_DEFAULT} in this folder", code=2)
+    return _DEFAULT
+
+
+def _from_model(path: Path, name: str | None, to: str | None, *, allow_pickle: bool, push: bool, force: bool) -> _Plan:
+    from pillion.backends.api import ModelLoadError  # noqa: PLC0415 - keeps --help quick
+    from pillion.backends.detect import FileKind, detect, pickle_refusal  # noqa: PLC0415 - as above
+    from pillion.cli.deployment import inference_service, service_name  # noqa: PLC0415 - as above
+    from pillion.cli.local import named_source  # noqa: PLC0415 - as above
+    from pillion.cli.push import read  # noqa: PLC0415 - as above
+
+    service = service_name(name or named_source(path.name, allow_pickle=allow_pickle).name)
+    artifact = read(path)
+    try:
+        found = detect(path)
+        if found.kind is FileKind.PICKLE and not allow_pickle:
+            raise pickle_refusal(found.path)
+    except ModelLoadError as error:
+        raise CommandError(str(error), code=2) from None
+    plan = _Plan(services=[(service, "")])
+    uri = _stored(plan, service, path, artifact, to, push=push, force=force)
+    pickled = found.kind is FileKind.PICKLE
+    plan.manifests.append(inference_service(service, found.backend, uri, artifact.digest, allow_pickle=pickled))
+    return plan
+
+
+def _stored(
+    plan: _Plan, service: str, path: Path, artifact: LocalArtifact, to: str | None, *, push: bool, force: bool
+) -> str:
+    """Where the model will be: pushed, or in a ConfigMap that the plan gets."""
+    from pillion.cli import deployment  # noqa: PLC0415 - keeps --help quick
+
+    if to is not None:
+        return _pushed(artifact, to, push=push, force=force)
+    deployment.require_fits(artifact, str(path))
+    name = deployment.config_map_name(service, artifact.digest)
+    plan.manifests.append(deployment.config_map(name, service, _content(artifact), immutable=True))
+    return deployment.config_map_uri(name, artifact)
+
+
+def _pushed(artifact: LocalArtifact, to: str, *, push: bool, force: bool) -> str:
+    from pillion.cli.push import destination_of, upload  # noqa: PLC0415 - keeps --help quick
+
+    return upload(artifact, to, force=force).uri if push else destination_of(artifact, to)
+
+
+def _content(artifact: LocalArtifact) -> dict[str, bytes]:
+    return {file.path: file.source.read_bytes() for file in artifact.files}
+
+
+def _from_manifest(source: str, to: str | None, *, push: bool, force: bool) -> _Plan:
+    from pillion.cli.push import read  # noqa: PLC0415 - keeps --help quick
+    from pillion.resources import InferenceService, ManifestError, load_manifests  # noqa: PLC0415 - as above
+
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        manifests = load_manifests(text, source=source)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{source}: cannot be read: {error}", code=2) from None
+    except ManifestError as error:
+        raise CommandError(str(error), code=2) from None
+    beside = Path.cwd() if source == "-" else Path(source).resolve().parent
+    there = {(manifest.kind, manifest.name) for manifest in manifests}
+    plan = _Plan()
+    for manifest in manifests:
+        content: Manifest = dict(manifest.content)
+        if isinstance(manifest.resource, InferenceService):
+            plan.services.append((manifest.name, manifest.resource.metadata.namespace or ""))
+            model = manifest.resource.spec.predictor.serving_model
+            path = _local(plan, model.storage_uri if model else None, beside, there)
+            if path is not None and model is not None and model.storage_uri:
+                content = _with_model(plan, content, model.storage_uri, path, read(path), to, push=push, force=force)
+            elif to is not None:
+                raise CommandError(f"--to: no model of {manifest.name} is on this machine to be pushed", code=2)
+        plan.manifests.append(content)
+    if not plan.services:
+        raise CommandError(f"{source}: holds no InferenceService", code=2)
+    if to is not None and len(plan.services) > 1:
+        raise CommandError(f"--to names one place, and {source} has {len(plan.services)} services: push first", code=2)
+    return plan
+
+
+def _local(plan: _Plan, uri: str | None, beside: Path, there: set[tuple[str, str]]) -> Path | None:
+    """Where the model of a storageUri is on this machine; None where the cluster has it."""
+    from pillion.cli.local import resolve  # noqa: PLC0415 - keeps --help quick
+
+    if uri is None or not uri.startswith(("configmap://", "file://")):
+        return None
+    name = uri.partition("://")[2].partition("/")[0]
+    if ("ConfigMap", name) in there:
+        return None
+    try:
+        return resolve(uri, beside=beside, mapped={})
+    except CommandError:
+        if uri.startswith("file://"):
+            raise
+        plan.notes.append(f"{uri}: no such model beside the manifest, so the ConfigMap must be in the cluster already")
+        return None
+
+
+def _with_model(
+    plan: _Plan, content: Manifest, uri: str, path: Path, artifact: LocalArtifact, to: str | None, *, push: bool,
+    force: bool,
+) -> Manifest:  # fmt: skip
+    """The manifest with its model brought along, and pinned so that another model is another version."""
+    from pillion.cli import deployment  # noqa: PLC0415 - keeps --help quick
+
+    if to is not None:
+        return deployment.pinned(content, _pushed(artifact, to, push=push, force=force), artifact.digest)
+    if uri.startswith("file://"):
+        raise CommandError(f"{uri}: a cluster has no such file: push it with --to s3://BUCKET/PATH", code=2)
+    deployment.require_fits(artifact, str(path))
+    name, _, key = uri.partition("://")[2].partition("/")
+    made = deployment.config_map(name, name, _content(artifact), immutable=False)
+    plan.manifests.append(deployment.beside(made, content))
+    # A whole ConfigMap is a folder to the runtime, also with one file in it.
+    digest = artifact.digest if key else _tree(artifact)
+    return deployment.pinned(content, uri, digest)
+
+
+def _tree(artifact: LocalArtifact) -> str:
+    from pillion.storage import tree_digest  # noqa: PLC0415 - keeps --help quick
+
+    return tree_digest((file.path, file.size, file.sha256) for file in artifact.files)
+
+
+def _printed(manifests: Sequence[Manifest], namespace: str | None, output: str) -> str:
+    import yaml  # noqa: PLC0415 - keeps --help quick
+
+    placed: list[Manifest] = []
+    for manifest in manifests:
+        metadata = manifest.get("metadata")
+        known = dict(metadata) if isinstance(metadata, dict) else {}
+        scope: Manifest = {"namespace": namespace} if namespace is not None and "namespace" not in known else {}
+        placed.append(manifest | {"metadata": known | scope})
+    if output == "yaml":
+        return yaml.safe_dump_all(placed, sort_keys=False, width=120)
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": placed}, indent=2) + "\n"
+
+
+def _apply(kubectl: Kubectl, manifests: Sequence[Manifest], *, scope: str | None, force: bool) -> None:
+    from pillion.cli.cluster.refusals import conflict  # noqa: PLC0415 - keeps --help quick
+    from pillion.cli.deployment import MANAGER  # noqa: PLC0415 - as above
+
+    # Server-side: kubectl's own way would keep a copy of the model in an annotation, which is limited to 256 KiB.
+    flags = ["--server-side", f"--field-manager={MANAGER}", *(["--force-conflicts"] if force else [])]
+    # The context's namespace is left to kubectl: said aloud, it would refuse manifests that name another.
+    flags += [f"--namespace={scope}"] if scope is not None else []
+    text = _printed(manifests, None, "json")
+    done = kubectl.run_unscoped("apply", *flags, "--filename=-", stdin=text, seconds=120)
+    sys.stderr.write(done.stdout)
+    if done.code == 0:
+        return
+    if taken := conflict(done.stderr):
+        raise CommandError(taken)
+    raise kubectl.failure(done, "kubectl apply")
+
+
+def _wait(kubectl: Kubectl, services: Sequence[tuple[str, str]], timeout: float) -> None:
+    """Wait for each service, telling each new state once.
+
+    Raises:
+        CommandError: one failed, or did not arrive in time; with what `pillion status` says of it.
+    """
+    from pillion.cli.cluster.objects import text_at  # noqa: PLC0415 - keeps --help quick
+
+    began = time.monotonic()
+    for name, namespace in services:
+        there = replace(kubectl, namespace=namespace or kubectl.namespace)
+        _wait_for(there, name, began + timeout, timeout)
+        url = text_at(there.inference_service(name), "status", "url")
+        typer.echo(f"{name} is ready after {time.monotonic() - began:.0f} s: {url}")
+
+
+def _wait_for(kubectl: Kubectl, name: str, deadline: float, timeout: float) -> None:
+    from pillion.cli.cluster.rollout import Stage, arrival  # noqa: PLC0415 - keeps --help quick
+
+    told = ""
+    trouble: tuple[str, float] | None = None
+    while True:
+        now = arrival(kubectl.inference_service(name))
+        if now.stage is Stage.ARRIVED:
+            return
+        if now.message != told:
+            told = now.message
+            sys.stderr.write(f"{name}: {now.reason}: {told}\n")
+        if now.stage is not Stage.IN_TROUBLE:
+            trouble = None
+        elif trouble is None or trouble[0] != now.reason:
+            trouble = (now.reason, time.monotonic())
+        lasting = trouble is not None and time.monotonic() - trouble[1] >= _TROUBLE_SECONDS
+        late = time.monotonic() > deadline
+        if now.stage is Stage.STALLED or lasting or late:
+            from pillion.cli.cluster.drawing import drawn  # noqa: PLC0415 - as above
+            from pillion.cli.status import gather  # noqa: PLC0415 - as above
+
+            typer.echo(f"\n{drawn(gather(kubectl, name))}\n", err=True)
+            why = f"is not ready after {timeout:g} s" if late else "does not become ready"
+            raise CommandError(f"{name} {why}: {now.reason}: {now.message}")
+        time.sleep(_POLL_SECONDS)
