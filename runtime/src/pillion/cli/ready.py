@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pillion.dataplane.call import ModelStatus
+    from pillion.dataplane.tasks import ServedTask
     from pillion.server import Server
     from pillion.server.settings import Settings
 
@@ -37,17 +38,33 @@ def announcement(server: Server, settings: Settings, seconds: float, ca: Path | 
     lines = [f"{names} ready in {seconds:.1f} s   docs {base}/docs   grpc :{ports['grpc']}   metrics :{ports['admin']}"]
     # curl needs no scheme for http; leaving it out keeps the line short.
     address = base if scheme == "https" else base.removeprefix("http://")
-    lines += [f"try: {curl(status, address, ca, mutual=settings.tls.client.cert is not None)}" for status in ready]
+    mutual = settings.tls.client.cert is not None
+    lines += [f"try: {task_curl(task, address, ca, mutual=mutual)}" for task in server.tasks()]
+    with_tensors = [status for status in ready if status.metadata is not None and status.metadata.inputs]
+    lines += [f"try: {curl(status, address, ca, mutual=mutual)}" for status in with_tensors]
     lines += [f"not ready: {failure}" for failure in failures(server.statuses())]
     return "\n".join(lines)
 
 
 def curl(status: ModelStatus, base: str, ca: Path | None = None, *, mutual: bool = False) -> str:
     """A command that the model answers, with its real input names, datatypes and shapes, and zeros for values."""
+    path, body = _body(status)
+    return _curl(body, f"{base}{path}", ca, mutual=mutual)
+
+
+def task_curl(task: ServedTask, base: str, ca: Path | None = None, *, mutual: bool = False) -> str:
+    """A call of a task, with a small value for each parameter that has to be given."""
+    from pillion.authoring.results import example  # noqa: PLC0415 - only where tasks are
+
+    signature = task.signature
+    body = {p.name: example(p.type) for p in signature.parameters if p.required}
+    return _curl(body, f"{base}/{signature.name}", ca, mutual=mutual)
+
+
+def _curl(body: dict[str, object], url: str, ca: Path | None, *, mutual: bool) -> str:
     options = "" if ca is None else f"--cacert {shlex.quote(str(ca))} "
     options += "--cert CLIENT.crt --key CLIENT.key " if mutual else ""
-    path, body = _body(status)
-    return f"curl {options}--json {shlex.quote(json.dumps(body, separators=(',', ':')))} {base}{path}"
+    return f"curl {options}--json {shlex.quote(json.dumps(body, separators=(',', ':')))} {url}"
 
 
 def _body(status: ModelStatus) -> tuple[str, dict[str, object]]:
