@@ -114,6 +114,7 @@ def build_grpc(plane: DataPlane, settings: Settings) -> GrpcServer:
             management_enabled=settings.management.enabled,
             on_answer=_rpc_log(settings.log.access),
         ),
+        tasks=plane,
     )
 
 
