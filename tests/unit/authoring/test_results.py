@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import enum
 import uuid
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray  # noqa: TC002 - annotations are read at run time
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, computed_field
 
 from pillion.authoring.errors import ResultError
@@ -59,8 +59,8 @@ def made_plain(value: Any, annotation: Any) -> Any:
         ({3}, set[int], [3]),
         (Tone.DRY, Tone, "dry"),
         (uuid.UUID(int=0), uuid.UUID, "00000000-0000-0000-0000-000000000000"),
-        (datetime.date(2026, 1, 2), datetime.date, "2026-01-02"),
-        (datetime.timedelta(seconds=1), datetime.timedelta, "PT1S"),
+        (dt.date(2026, 1, 2), dt.date, "2026-01-02"),
+        (dt.timedelta(seconds=1), dt.timedelta, "PT1S"),
         (None, int | None, None),
         (Label("a", np.float64(0.5)), Label, {"name": "a", "score": 0.5}),
         ({"name": "a", "score": 1}, Label, {"name": "a", "score": 1.0}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections.abc  # noqa: TC003 - annotations are read at run time, here and below
 import dataclasses
-import datetime
+import datetime as dt
 import enum
 from typing import Annotated, Any, Literal
 
@@ -32,7 +32,7 @@ class Options(BaseModel):
 @dataclasses.dataclass
 class Picture:
     pixels: NDArray[np.uint8]
-    taken: datetime.datetime | None = None
+    taken: dt.datetime | None = None
 
 
 class Everything(Model):
@@ -70,7 +70,7 @@ def test_arguments_become_the_types_of_the_annotations() -> None:
     (picture,) = given.pop("pictures")
     assert isinstance(picture, Picture)
     assert (np.uint8, [[0, 255]]) == (picture.pixels.dtype, picture.pixels.tolist())
-    assert datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC) == picture.taken
+    assert dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC) == picture.taken
     expected = {"text": "", "options": Options(limit=1), "tone": Tone.WARM, "size": "l", "weights": {"a": 1.0}}
     assert expected | {"raw": b"hi", "extra": [1, None]} == given
 

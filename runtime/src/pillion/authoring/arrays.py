@@ -44,10 +44,17 @@ def to_array(value: Any, dtype: np.dtype[Any] | None) -> np.ndarray[Any, np.dtyp
         return found
     if found.size and found.dtype.kind not in _KINDS.get(dtype.kind, ""):
         raise ValueError(f"should hold {dtype} values")
-    try:
-        return np.asarray(value, dtype=dtype)
-    except OverflowError:
-        raise ValueError(f"holds a number that does not fit into {dtype}") from None
+    with np.errstate(over="ignore"):
+        converted = found.astype(dtype)
+    # numpy wraps integers and makes infinities without a word.
+    if dtype.kind in "iu" and found.size:
+        limits = np.iinfo(dtype)
+        fits = limits.min <= found.min() and found.max() <= limits.max
+    else:
+        fits = bool(np.array_equal(np.isfinite(found), np.isfinite(converted)))
+    if not fits:
+        raise ValueError(f"holds a number that does not fit into {dtype}")
+    return converted
 
 
 @lru_cache(maxsize=64)

@@ -99,7 +99,8 @@ def _one(value: Any, declared: ValueType) -> Any:  # noqa: ANN401
                 if not field.computed and _present(value, field.name, field.type, required=field.required)
             }
         case OptionalOf(item):
-            return _field(value, "value", item) if _present(value, "value", item, required=False) else None
+            # The wrapper is there, so a list in it is one, if an empty one.
+            return _field(value, "value", item) if _present(value, "value", item, required=True) else None
         case ListOf() | MapOf():
             return _field(value, "value", declared)
 
