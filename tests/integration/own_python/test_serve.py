@@ -186,6 +186,19 @@ def test_predict_is_served_as_any_model_is(program: Program) -> None:
     )
 
 
+def test_a_class_of_tasks_alone_takes_no_tensors(tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(LOADS.replace("self, artifact", "self").replace("artifact.read_text()", "''"))
+    with serving(tmp_path, "service.py") as program:
+        tensor = {"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}
+        for path, body in (
+            ("/v2/models/service/infer", {"inputs": [tensor]}),
+            ("/v1/models/service:predict", {"instances": [1]}),
+        ):
+            status, answer = program.curl(path, body)
+            assert 400 == status
+            assert "the model takes no tensors (call its tasks: /docs lists them)" in answer["error"]
+
+
 def test_an_async_predict_takes_several_inputs_and_gives_several_outputs(program: Program) -> None:
     inputs = [
         {"name": "x", "shape": [3], "datatype": "INT64", "data": [1, 2, 3]},

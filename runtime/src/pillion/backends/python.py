@@ -83,12 +83,8 @@ class PythonModel:
         return self._tensors(await answer, outputs)
 
     def _call(self, inputs: Sequence[Tensor | None]) -> Any:  # noqa: ANN401 - what the user's method gives
-        if self._predict is None:
-            raise PillionError(
-                ErrorCode.INVALID_ARGUMENT,
-                f"{self.definition.name} takes no tensors, it has no predict",
-                remedy=f"call its tasks: {', '.join(f'POST /{name}' for name in self._tasks)}",
-            )
+        if self._predict is None:  # the data plane refuses tensors for a model without inputs
+            raise TypeError(f"{self.definition.name} has no predict")
         arguments = {
             one.spec.name: _argument(tensor, one)
             for tensor, one in zip(inputs, self._inputs, strict=True)
