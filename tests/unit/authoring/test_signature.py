@@ -69,7 +69,7 @@ def test_arguments_become_the_types_of_the_annotations() -> None:
     given = signature(Everything).arguments.validate_json(body)
     (picture,) = given.pop("pictures")
     assert isinstance(picture, Picture)
-    assert (np.uint8, [[0, 255]]) == (picture.pixels.dtype, picture.pixels.tolist())
+    assert (np.dtype(np.uint8), [[0, 255]]) == (picture.pixels.dtype, picture.pixels.tolist())
     assert dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC) == picture.taken
     expected = {"text": "", "options": Options(limit=1), "tone": Tone.WARM, "size": "l", "weights": {"a": 1.0}}
     assert expected | {"raw": b"hi", "extra": [1, None]} == given

@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from pydantic import ValidationError
 
-from pillion.errors import ErrorCode, PillionError
+from pillion.errors import ErrorCode, InvalidArguments, PillionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,18 +23,10 @@ if TYPE_CHECKING:
 
     from pillion.authoring.signature import TaskSignature
 
-__all__ = ["Envelope", "InvalidArguments", "decode_arguments", "encode_result", "invalid_arguments", "open_envelope"]
+__all__ = ["Envelope", "decode_arguments", "encode_result", "invalid_arguments", "open_envelope"]
 
 _SHOWN: Final = 5
 _FIELDS: Final = frozenset({"model_id", "inputs", "parameters"})
-
-
-class InvalidArguments(PillionError):  # noqa: N818 - PillionError is what it is; this names which
-    """Arguments that do not fit the signature. ``problems`` has each with its place."""
-
-    def __init__(self, message: str, *, field: str | None, problems: Sequence[dict[str, Any]]) -> None:
-        super().__init__(ErrorCode.INVALID_ARGUMENT, message, field=field)
-        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,11 @@ class GrpcServer:
         server = grpc.aio.server(
             options=self._limits.channel_arguments(), maximum_concurrent_rpcs=self._limits.max_concurrent_rpcs
         )
-        handlers: list[grpc.GenericRpcHandler] = [self._inference(), self._health.handler(), OnDemand("/grpc.reflection.", self._reflection)]
+        handlers: list[grpc.GenericRpcHandler] = [
+            self._inference(),
+            self._health.handler(),
+            OnDemand("/grpc.reflection.", self._reflection),
+        ]
         if self._task_services is not None:
             handlers.append(self._task_services)
         server.add_generic_rpc_handlers(handlers)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from pillion.errors import ErrorCode, PillionError
-from pillion.protocol.task_json import InvalidArguments
+from pillion.errors import ErrorCode, InvalidArguments, PillionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pillion.dataplane.call import Call, WireProtocol
-from pillion.protocol.task_json import decode_arguments, encode_result, open_envelope
 from pillion.transport.http.answer import Answer
 from pillion.transport.http.body import read_body
 from pillion.transport.http.disconnect import finish_watched
@@ -59,9 +58,14 @@ class TaskHandler:
         # Nothing may wait between finding the task and beginning it: a reload would put another class in its place.
         task, arguments = self._called(target, body)
         result = await self._run(task, arguments, Call(WireProtocol.TASK, request_id, deadline), receive)
+        from pillion.protocol.task_json import encode_result  # noqa: PLC0415 - see _called
+
         return Answer(encode_result(result.value))
 
     def _called(self, target: Target, body: bytes | memoryview) -> tuple[ServedTask, dict[str, Any]]:
+        # With pydantic it is much to import, and a server without tasks never gets here.
+        from pillion.protocol.task_json import decode_arguments, open_envelope  # noqa: PLC0415
+
         if target.route is Route.TASK_ENVELOPE:
             envelope = open_envelope(body)
             task = self._plane.find(target.task, envelope.model)
