@@ -11,7 +11,7 @@ import pytest
 from tests.integration.docs.console import Reader, matches, steps
 
 ROOT = Path(__file__).parents[3]
-DOCUMENTS = ["docs/tutorial/first-model.md"]
+DOCUMENTS = ["docs/tutorial/first-model.md", "docs/how-to/own-python.md"]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
