@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.integration.own_python.program import failing, serving
+from tests.waiting import until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,11 +211,37 @@ def test_an_async_predict_takes_several_inputs_and_gives_several_outputs(program
         assert {"low": [1], "high": [2, 3]} == {output["name"]: output["data"] for output in answer["outputs"]}
 
 
-def test_tasks_are_counted_like_every_request(program: Program) -> None:
-    program.curl("/classify", {"text": "a"})
-    metrics = httpx.get(f"http://127.0.0.1:{program.ports['admin']}/metrics").text
-    line = 'pillion_requests_total{code="ok",model="mood",protocol="task",version="1"}'
-    assert any(text.startswith(line) for text in metrics.splitlines()), metrics
+@pytest.mark.parametrize(
+    ("path", "body", "code", "model"),
+    [
+        ("/classify", {"text": "a"}, "ok", "mood"),
+        ("/classify", {"text": 1}, "invalid_argument", "mood"),
+        ("/fail", {}, "model_failed", "mood"),
+        ("/clasify", {}, "not_found", ""),
+    ],
+)
+def test_tasks_are_counted_like_every_request(program: Program, path: str, body: object, code: str, model: str) -> None:
+    def count() -> float:
+        version = "1" if model else ""
+        line = f'pillion_requests_total{{code="{code}",model="{model}",protocol="task",version="{version}"}} '
+        metrics = httpx.get(f"http://127.0.0.1:{program.ports['admin']}/metrics").text
+        return sum(float(text.rpartition(" ")[2]) for text in metrics.splitlines() if text.startswith(line))
+
+    before = count()
+    program.curl(path, body)
+    assert 1 == count() - before
+
+
+def test_a_client_that_leaves_cancels_an_async_method_and_frees_its_place(program: Program) -> None:
+    def gauge(name: str) -> float:
+        metrics = httpx.get(f"http://127.0.0.1:{program.ports['admin']}/metrics").text
+        line = f'{name}{{model="mood",version="1"}} '
+        return next(float(text.rpartition(" ")[2]) for text in metrics.splitlines() if text.startswith(line))
+
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(program.url("/echo_later"), json={"text": "a", "seconds": 600}, timeout=0.3)
+    until_now(lambda: gauge("pillion_in_flight") == 0)
+    until_now(lambda: gauge("pillion_abandoned_calls") == 0)
 
 
 def test_openapi_has_each_task_with_its_schemas(program: Program) -> None:

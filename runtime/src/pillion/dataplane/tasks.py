@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from pillion.errors import ErrorCode, PillionError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pillion.authoring.signature import TaskSignature
-    from pillion.dataplane.call import Call
+    from pillion.dataplane.call import Call, WireProtocol
 
 __all__ = ["ServedTask", "TaskDirectory", "TaskPlane", "TaskResult", "task_named"]
 
@@ -59,7 +59,11 @@ class TaskPlane(Protocol):
         """
         ...
 
-    def perform(self, task: ServedTask, arguments: Mapping[str, Any], call: Call) -> Coroutine[Any, Any, TaskResult]:
+    def refused(self, error: PillionError, protocol: WireProtocol, model: str, version: str | None = None) -> None:
+        """Count a call that a transport could not hand over (see :class:`~pillion.dataplane.call.InferencePlane`)."""
+        ...
+
+    async def perform(self, task: ServedTask, arguments: Mapping[str, Any], call: Call) -> TaskResult:
         """Run one call of a task through admission, queue and executor.
 
         Raises:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from pillion.dataplane.call import WireProtocol
 from pillion.errors import ErrorCode, PillionError
 from pillion.protocol.task_message import decode_request, encode_response
 from pillion.protocol.task_schema import service_schema, shared_files
@@ -87,8 +88,14 @@ class TaskServices(grpc.GenericRpcHandler):
 
     async def _answer(self, service: _Service, method: TaskMethod, message: bytes, context: Context) -> bytes:
         async def handle(identity: str) -> bytes:
-            task = self._plane.find(method.task, _model(service, context))
-            arguments = decode_request(method, task.signature, message)
+            model = ""
+            try:
+                model = _model(service, context)
+                task = self._plane.find(method.task, model)
+                arguments = decode_request(method, task.signature, message)
+            except PillionError as error:
+                self._plane.refused(error, WireProtocol.GRPC, model)
+                raise
             result = await self._plane.perform(task, arguments, call_of(context, identity, self._options.clock))
             return encode_response(method, task.signature, result.value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pillion.dataplane.call import Call, WireProtocol
+from pillion.errors import PillionError
 from pillion.transport.http.answer import Answer
 from pillion.transport.http.body import read_body
 from pillion.transport.http.disconnect import finish_watched
@@ -50,28 +51,26 @@ class TaskHandler:
             PillionError: for the dispatcher to answer.
             ClientDisconnected: nobody is there to answer.
         """
-        check_content_encoding(headers.get(b"content-encoding"))
-        check_content_type(headers.get(b"content-type"))
-        seconds = timeout_seconds(headers)
-        deadline = None if seconds is None else self._options.clock() + seconds
-        body = await read_body(receive, await receive(), headers, self._options.max_body_bytes)
-        # Nothing may wait between finding the task and beginning it: a reload would put another class in its place.
-        task, arguments = self._called(target, body)
-        result = await self._run(task, arguments, Call(WireProtocol.TASK, request_id, deadline), receive)
-        from pillion.protocol.task_json import encode_result  # noqa: PLC0415 - see _called
-
-        return Answer(encode_result(result.value))
-
-    def _called(self, target: Target, body: bytes | memoryview) -> tuple[ServedTask, dict[str, Any]]:
         # With pydantic it is much to import, and a server without tasks never gets here.
-        from pillion.protocol.task_json import decode_arguments, open_envelope  # noqa: PLC0415
+        from pillion.protocol.task_json import decode_arguments, encode_result, open_envelope  # noqa: PLC0415
 
-        if target.route is Route.TASK_ENVELOPE:
-            envelope = open_envelope(body)
-            task = self._plane.find(target.task, envelope.model)
-            return task, envelope.arguments(task.signature)
-        task = self._plane.find(target.task, target.model or None)
-        return task, decode_arguments(task.signature, body)
+        model = target.model
+        try:
+            check_content_encoding(headers.get(b"content-encoding"))
+            check_content_type(headers.get(b"content-type"))
+            seconds = timeout_seconds(headers)
+            deadline = None if seconds is None else self._options.clock() + seconds
+            body = await read_body(receive, await receive(), headers, self._options.max_body_bytes)
+            # Nothing waits between finding the task and beginning it: a reload would put another class in its place.
+            envelope = open_envelope(body) if target.route is Route.TASK_ENVELOPE else None
+            task = self._plane.find(target.task, (model if envelope is None else envelope.model) or None)
+            model, signature = task.model, task.signature
+            arguments = decode_arguments(signature, body) if envelope is None else envelope.arguments(signature)
+        except PillionError as error:
+            self._plane.refused(error, WireProtocol.TASK, model)
+            raise
+        result = await self._run(task, arguments, Call(WireProtocol.TASK, request_id, deadline), receive)
+        return Answer(encode_result(result.value))
 
     async def _run(self, task: ServedTask, arguments: dict[str, Any], call: Call, receive: Receive) -> TaskResult:
         """Ask the data plane. A call that does not end at once is watched for its client's leaving."""
