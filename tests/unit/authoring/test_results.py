@@ -42,7 +42,7 @@ class Loose(TypedDict):
 
 
 def made_plain(value: Any, annotation: Any) -> Any:
-    declared, _ = describe(annotation, "here")
+    declared, _ = describe(type(None) if annotation is None else annotation, "here")
     return plain(value, declared, "it")
 
 
@@ -62,6 +62,7 @@ def made_plain(value: Any, annotation: Any) -> Any:
         (dt.date(2026, 1, 2), dt.date, "2026-01-02"),
         (dt.timedelta(seconds=1), dt.timedelta, "PT1S"),
         (None, int | None, None),
+        (None, None, None),
         (Label("a", np.float64(0.5)), Label, {"name": "a", "score": 0.5}),
         ({"name": "a", "score": 1}, Label, {"name": "a", "score": 1.0}),
         ([Row(value=2)], list[Row], [{"the_value": 2, "doubled": 4}]),
@@ -84,6 +85,7 @@ def test_an_array_keeps_its_declared_dtype() -> None:
     ("value", "annotation", "sentence"),
     [
         ("a", int, "it is str, and an int is declared"),
+        (1, None, "it is int, and None is declared"),
         (True, int, "it is bool, and an int is declared"),
         (1, str, "it is int, and a str is declared"),
         (None, int, "it is NoneType"),

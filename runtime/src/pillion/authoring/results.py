@@ -16,7 +16,7 @@ from pydantic import BaseModel, RootModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from pillion.authoring.errors import ResultError
-from pillion.authoring.types import AnyValue, ArrayOf, Kind, ListOf, MapOf, OptionalOf, Record, Scalar
+from pillion.authoring.types import AnyValue, ArrayOf, Kind, ListOf, MapOf, Nothing, OptionalOf, Record, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +51,10 @@ def plain(value: Any, declared: ValueType, path: str) -> Any:  # noqa: ANN401 - 
             return _array(value, dtype, path)
         case AnyValue():
             return _anything(value, path)
+        case Nothing():
+            if value is not None:
+                raise _wrong(path, value, "None")
+            return None
 
 
 def _scalar(value: Any, declared: Scalar, path: str) -> Any:  # noqa: ANN401
@@ -199,3 +203,5 @@ def example(declared: ValueType, depth: int = 0) -> Any:  # noqa: ANN401 - a pla
             return [[True]] if dtype is not None and dtype.kind == "b" else [[0]]
         case AnyValue():
             return "any"
+        case Nothing():
+            return None

@@ -16,9 +16,8 @@ from enum import Enum, unique
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, RootModel, TypeAdapter, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, TypeAdapter, create_model
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError
-from pydantic_core import PydanticUndefined
 from typing_extensions import is_typeddict
 
 from pillion.authoring.arrays import array_annotation, dtype_in
@@ -30,6 +29,7 @@ __all__ = [
     "Kind",
     "ListOf",
     "MapOf",
+    "Nothing",
     "OptionalOf",
     "Record",
     "RecordField",
@@ -67,6 +67,11 @@ class Scalar:
 @dataclass(frozen=True, slots=True)
 class AnyValue:
     """Whatever JSON can say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """None: what a method gives that returns nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,7 @@ class Record:
     fields: tuple[RecordField, ...] = ()
 
 
-ValueType = Scalar | AnyValue | ArrayOf | OptionalOf | ListOf | MapOf | Record
+ValueType = Scalar | AnyValue | Nothing | ArrayOf | OptionalOf | ListOf | MapOf | Record
 
 _PLAIN: Final[dict[Any, Scalar]] = {
     str: Scalar(Kind.STRING, example="text"),
@@ -162,6 +167,8 @@ class _Reader:
     def read(self, annotation: Any) -> tuple[ValueType, Any]:  # noqa: ANN401 - annotations are any object
         if annotation is Any or annotation is object:
             return AnyValue(), Any
+        if annotation is type(None):
+            return Nothing(), None
         plain = _PLAIN.get(annotation) if isinstance(annotation, type) else None
         if plain is not None:
             return plain, annotation
@@ -278,9 +285,9 @@ class _Reader:
             if item.default is not dataclasses.MISSING:
                 default = item.default
             elif item.default_factory is not dataclasses.MISSING:
-                default = PydanticUndefined
+                default = Field(default_factory=item.default_factory)
             found.append(RecordField(item.name, inner, default is ..., item.name, item.name))
-            annotations[item.name] = (rewritten, None if default is PydanticUndefined else default)
+            annotations[item.name] = (rewritten, default)
             replaced = replaced or _has_array(inner)
         if not replaced:
             return tuple(found), None

@@ -11,7 +11,7 @@ from google.protobuf import struct_pb2
 from google.protobuf.message import DecodeError
 from pydantic import ValidationError
 
-from pillion.authoring.types import AnyValue, ArrayOf, Kind, ListOf, MapOf, OptionalOf, Record, Scalar
+from pillion.authoring.types import AnyValue, ArrayOf, Kind, ListOf, MapOf, Nothing, OptionalOf, Record, Scalar
 from pillion.errors import ErrorCode, PillionError
 from pillion.protocol.task_json import invalid_arguments
 
@@ -88,7 +88,7 @@ def _one(value: Any, declared: ValueType) -> Any:  # noqa: ANN401
             return value.ToDatetime(dt.UTC)
         case Scalar():
             return value
-        case AnyValue():
+        case AnyValue() | Nothing():
             return _from_value(value)
         case ArrayOf():
             return _from_array(value)
@@ -180,7 +180,7 @@ def _write(target: Any, declared: ValueType, value: Any) -> None:  # noqa: ANN40
     match declared:
         case Scalar():
             target.FromDatetime(value)
-        case AnyValue():
+        case AnyValue() | Nothing():
             _to_value(target, value)
         case ArrayOf():
             target.dtype = value.dtype.name

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, struct_pb2, timestamp_pb2
 
-from pillion.authoring.types import AnyValue, ArrayOf, Kind, ListOf, MapOf, OptionalOf, Record, Scalar
+from pillion.authoring.types import AnyValue, ArrayOf, Kind, ListOf, MapOf, Nothing, OptionalOf, Record, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -195,7 +195,7 @@ class _Writer:
                 return
             case Scalar():
                 target = "google.protobuf.Timestamp"
-            case AnyValue():
+            case AnyValue() | Nothing():
                 target = "google.protobuf.Value"
             case ArrayOf():
                 target = "pillion.Array"
