@@ -7,6 +7,7 @@ client.predict([[5.1, 3.5, 1.4, 0.2]])
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final, Self
 
 import httpx
@@ -40,13 +41,16 @@ class Client:
 
     Args:
         url: of the HTTP port.
+        api_key: where the server asks for one; by default that of the environment, ``PILLION_API_KEY``.
         timeout: seconds for one call.
     """
 
-    def __init__(self, url: str, *, timeout: float = _SECONDS) -> None:
+    def __init__(self, url: str, *, api_key: str | None = None, timeout: float = _SECONDS) -> None:
         self.url = url.rstrip("/")
+        key = api_key or os.environ.get("PILLION_API_KEY")
+        headers = {} if key is None else {"X-API-Key": key}
         # No proxies of the environment: they are for the web, and the server may be on loopback.
-        self._http = httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, trust_env=False)
 
     def call(self, task: str, /, *, model: str | None = None, **arguments: Any) -> Any:  # noqa: ANN401 - by the task
         """The result of a task, as JSON gives it.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
+import asyncio
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 
+from pillion.authoring.names import model_name
 from pillion.client import Client
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ def serve(
     from pillion.runtimefile import DesiredModel  # noqa: PLC0415 - `import pillion` is to stay light
     from pillion.server import Server  # noqa: PLC0415 - as above
 
+    if blocking and _in_event_loop():
+        raise RuntimeError("an event loop is running here, as in a notebook: serve beside it, with blocking=False")
     classes = _named(models)
     if artifact is not None and len(classes) != 1:
         raise ValueError("artifact is what one class loads: serve one class")
@@ -142,11 +145,19 @@ def _named(models: tuple[type[Model], ...]) -> Mapping[str, type[Any]]:
             raise TypeError(
                 f"pillion.serve takes classes, not {type(cls).__name__}: write pillion.serve({type(cls).__name__})"
             )
-        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", cls.__name__).replace("_", "-").lower()
+        name = model_name(cls.__name__)
         if name in named:
             raise ValueError(f"two classes are called {cls.__name__}: serve them one by one")
-        named[name.strip("-")] = cls
+        named[name] = cls
     return named
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _settings(host: str, ports: Mapping[str, int | None], *, quiet: bool) -> Settings:

@@ -67,6 +67,11 @@ async def test_it_works_inside_a_running_event_loop_as_in_a_notebook() -> None:
         assert [-1] * 5 == [answer.json() for answer in answers]
 
 
+async def test_the_blocking_form_inside_an_event_loop_says_what_to_write() -> None:
+    with pytest.raises(RuntimeError, match="blocking=False"):
+        pillion.serve(TextMood)
+
+
 def test_a_class_of_a_function_is_served_as_well() -> None:
     factor = 3
 

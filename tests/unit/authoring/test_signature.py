@@ -6,7 +6,8 @@ import collections.abc  # noqa: TC003 - annotations are read at run time, here a
 import dataclasses
 import datetime as dt
 import enum
-from typing import Annotated, Any, Literal
+import functools
+from typing import Annotated, Any, Literal, NewType
 
 import numpy as np
 import pytest
@@ -135,6 +136,43 @@ def test_a_task_may_have_a_name_of_its_own() -> None:
 
 def test_a_method_marked_as_task_is_still_the_method() -> None:
     assert {"pictures": 0} == Everything().describe("a", [])
+
+
+def _awaiting(method: Any) -> Any:
+    @functools.wraps(method)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return method(*args, **kwargs)
+
+    return wrapper
+
+
+def test_a_decorated_method_keeps_its_signature_and_is_awaited_where_that_is_needed() -> None:
+    class Wrapped(Model):
+        @task
+        @_awaiting
+        def say(self, text: str) -> str:
+            return text
+
+        @_awaiting
+        @task
+        def shout(self, text: str) -> str:
+            return text.upper()
+
+    assert [("say", "text", True), ("shout", "text", True)] == [
+        (one.name, one.names, one.asynchronous) for one in define(Wrapped).tasks
+    ]
+
+
+UserId = NewType("UserId", int)
+
+
+def test_a_new_type_is_the_type_behind_it() -> None:
+    class Users(Model):
+        @task
+        def find(self, user: UserId) -> UserId:
+            return user
+
+    assert {"user": 5} == signature(Users).arguments.validate_json(b'{"user": 5}')
 
 
 class _Streams(Model):

@@ -82,8 +82,10 @@ def predict_signature(cls: type[Model]) -> PredictSignature:
         inputs.append(_input(parameter.name, hints.get(parameter.name, Any), place, optional=optional))
     if not inputs:
         raise AuthoringError(f"{place}: takes no input: write predict(self, x)")
+    # A decorator may have made an async method of a plain one, or may have forgotten to.
+    asynchronous = any(map(inspect.iscoroutinefunction, (function, inspect.getattr_static(cls, "predict"))))
     outputs, named = _outputs(hints.get("return", Any), place)
-    return PredictSignature(tuple(inputs), outputs, named, inspect.iscoroutinefunction(function))
+    return PredictSignature(tuple(inputs), outputs, named, asynchronous)
 
 
 def _input(name: str, annotation: Any, place: str, *, optional: bool) -> PredictInput:  # noqa: ANN401 - annotation

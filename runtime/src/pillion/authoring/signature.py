@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 
 from pillion.authoring.errors import AuthoringError
 from pillion.authoring.model import Model
+from pillion.authoring.names import camel_case, same_task
 from pillion.authoring.predict import PredictSignature, predict_signature
 from pillion.authoring.task import options_of
 from pillion.authoring.types import describe
@@ -95,10 +96,10 @@ def define(cls: object) -> ModelDefinition:
     tasks: dict[str, TaskSignature] = {}
     for attribute, options in _marked(cls).items():
         signature = _task(cls, attribute, options)
-        other = tasks.get(_normal(signature.name))
+        other = tasks.get(same_task(signature.name))
         if other is not None:
             raise AuthoringError(f"{cls.__name__}: {other.method} and {attribute} are both the task {signature.name!r}")
-        tasks[_normal(signature.name)] = signature
+        tasks[same_task(signature.name)] = signature
     predict = None
     if callable(getattr(cls, "predict", None)) and "predict" not in tasks:
         predict = predict_signature(cls)
@@ -107,10 +108,6 @@ def define(cls: object) -> ModelDefinition:
             f"{cls.__name__} has neither predict nor a task: mark a method with @task, or write predict(self, x)"
         )
     return ModelDefinition(cls, tuple(tasks.values()), predict, _takes_artifact(cls))
-
-
-def _normal(name: str) -> str:
-    return name.replace("-", "_").lower()
 
 
 def _name(thing: object) -> str:
@@ -132,7 +129,7 @@ def _task(cls: type[Model], attribute: str, options: TaskOptions) -> TaskSignatu
     function = inspect.unwrap(inspect.getattr_static(cls, attribute))
     place = f"{cls.__name__}.{attribute}"
     name = options.name or attribute
-    if name.startswith("_") or _normal(name) in _RESERVED:
+    if name.startswith("_") or same_task(name) in _RESERVED:
         raise AuthoringError(f'{place}: {name!r} is a route of the server: name the task otherwise, @task("name")')
     if isinstance(function, staticmethod | classmethod):
         raise AuthoringError(f"{place}: a task is a method that takes self, not a static or class method")
@@ -160,9 +157,10 @@ def _task(cls: type[Model], attribute: str, options: TaskOptions) -> TaskSignatu
         name=name,
         owner=cls.__name__,
         method=attribute,
-        asynchronous=inspect.iscoroutinefunction(function),
+        # A decorator may have made an async method of a plain one, or may have forgotten to.
+        asynchronous=any(map(inspect.iscoroutinefunction, (function, inspect.getattr_static(cls, attribute)))),
         parameters=tuple(parameters),
-        arguments=_arguments(f"{_camel(name)}Arguments", fields, place),
+        arguments=_arguments(f"{camel_case(name)}Arguments", fields, place),
         returns=returns,
         answer=TypeAdapter(answer),
         summary=summary.strip(),
@@ -211,7 +209,3 @@ def _takes_artifact(cls: type[Model]) -> bool:
     if len(required) > 1 or any(parameter.kind == parameter.KEYWORD_ONLY for parameter in required):
         raise AuthoringError(f"{cls.__name__}.load: takes nothing, or the artifact: load(self) or load(self, artifact)")
     return bool(required)
-
-
-def _camel(name: str) -> str:
-    return "".join(part[:1].upper() + part[1:] for part in name.replace("-", "_").split("_"))

@@ -177,8 +177,9 @@ class _Reader:
             if dtype is not None and dtype.kind not in "biuf":
                 raise self.refusal(annotation, "arrays hold numbers or booleans; use list[str] for text")
             return ArrayOf(dtype), array_annotation(dtype)
-        if hasattr(annotation, "__supertype__"):  # a NewType
-            return self.read(annotation.__supertype__)
+        for meant in ("__supertype__", "__value__"):  # a NewType; a name of Python 3.12's `type` statement
+            if hasattr(annotation, meant) and not isinstance(annotation, type):
+                return self.read(getattr(annotation, meant))
         if isinstance(annotation, type) and not get_args(annotation):
             return self.read_class(annotation)
         return self.read_generic(annotation)

@@ -60,6 +60,8 @@ class PythonModel:
         kinds = [task.asynchronous for task in definition.tasks]
         self.runs_on_loop = all((*kinds, predict.asynchronous) if predict is not None else kinds)
         """Whether all of its methods are ``async``."""
+        self.has_coroutines = any(kinds) or (predict is not None and predict.asynchronous)
+        """Whether one of them is."""
 
     @property
     def tasks(self) -> Mapping[str, TaskSignature]:

@@ -1,8 +1,9 @@
 """Importing the user's module, again after it was edited, and saying where an import went wrong.
 
 A module named by file is imported under its file's name with its folder first on the import path, as ``python FILE``
-would find its neighbours. Importing again first forgets every module of that folder, so that edits of helpers count;
-when the new code cannot be imported, the old modules are put back and the old model serves on with them.
+would find its neighbours. When a file has changed, importing again first forgets every module of that folder, so that
+edits of helpers count; when the new code cannot be imported, the old modules are put back and the old model serves on
+with them.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import importlib
 import importlib.util
 import linecache
 import sys
+import sysconfig
 import threading
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -43,7 +45,11 @@ _DISTRIBUTIONS: Final = {
     "yaml": "pyyaml",
 }
 """What to install for a module whose distribution has another name."""
-_NOT_OURS: Final = ("site-packages", "dist-packages")
+_INSTALLED: Final = ("site-packages", "dist-packages")
+_PYTHON: Final = tuple(
+    {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")} | {Path(__file__).parents[1]}
+)
+"""Python's own library, and this package: a folder such as a home may hold them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,35 +60,61 @@ class Imported:
     files: tuple[str, ...]
 
 
+@dataclass(slots=True)
+class _Folder:
+    """What is known of a folder that code was imported from."""
+
+    before: frozenset[str]
+    """Modules that were there before: the host program's own, which are never taken out."""
+    seen: dict[str, tuple[int, int, int] | None] = field(default_factory=dict)
+    """Files of the last import that succeeded, as they were."""
+
+
+_FOLDERS: Final[dict[Path, _Folder]] = {}
+
+
 def import_class(code: Code) -> Imported:
-    """Import the module and find the class.
+    """Import the module and find the class; modules whose files have not changed are used as they are.
 
     Raises:
         ModelLoadError: the module cannot be imported, or has no such class; ``files`` of it are worth watching.
     """
     folder = Path(code.folder)
     with _LOCK:
+        known = _FOLDERS.setdefault(folder, _Folder(frozenset(sys.modules)))
         if code.folder not in sys.path:
             sys.path.insert(0, code.folder)
-        former = _forget(folder)
+        changed = any(_identity(file) != identity for file, identity in known.seen.items())
+        former = _forget(folder) if changed else {}
         importlib.invalidate_caches()
         linecache.checkcache()
+        present = _ours(folder).keys()
         try:
             module = _import(code)
             cls = _class_in(module, code)
         except BaseException as error:
             tried = _files(folder)
-            _forget(folder)
+            for name in _ours(folder).keys() - present:
+                del sys.modules[name]
             sys.modules.update(former)
-            if isinstance(error, ModelLoadError):
-                error.files = tried
-                raise
             if isinstance(error, KeyboardInterrupt):
                 raise
-            failure = failure_in_code(error, folder, f"importing {code.module}")
+            failure = error
+            if not isinstance(failure, ModelLoadError):
+                failure = failure_in_code(error, folder, f"importing {code.module}")
             failure.files = tuple(dict.fromkeys((*tried, *failure.files)))
-            raise failure from error
-        return Imported(cls, _files(folder))
+            raise failure from (None if failure is error else error)
+        files = _files(folder)
+        known.seen = {file: _identity(file) for file in files}
+        return Imported(cls, files)
+
+
+def _identity(file: str) -> tuple[int, int, int] | None:
+    try:
+        stat = Path(file).stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 def _import(code: Code) -> ModuleType:
@@ -98,6 +130,9 @@ def _import(code: Code) -> ModuleType:
             return found
         # An installed package of that name came first; the file was asked for.
     name = f"pillion_user_{''.join(c if c.isalnum() else '_' for c in name)}"
+    cached = sys.modules.get(name)
+    if cached is not None and getattr(cached, "__file__", None) == str(file):
+        return cached
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ModelLoadError(f"{file} is no Python module")
@@ -124,23 +159,23 @@ def _class_in(module: ModuleType, code: Code) -> type[Any]:
     return next(iter(own.values()))
 
 
-def _is_ours(module: ModuleType | None, folder: Path) -> bool:
-    file = getattr(module, "__file__", None)
-    name = getattr(module, "__name__", "")
-    if not file or name == "__main__" or name.partition(".")[0] in ("pillion", "pillion_operator"):
-        return False
-    path = Path(file)
-    return path.is_relative_to(folder) and not any(part in _NOT_OURS for part in path.parts)
+def _ours(folder: Path) -> dict[str, ModuleType]:
+    """Modules by name that were imported from below the folder because of the user's code."""
+    before = _FOLDERS[folder].before
+    return {
+        name: module
+        for name, module in list(sys.modules.items())
+        if name not in before and _below(getattr(module, "__file__", None) or "", folder)
+    }
 
 
 def _files(folder: Path) -> tuple[str, ...]:
-    ours = (module for module in list(sys.modules.values()) if _is_ours(module, folder))
-    return tuple(sorted({str(module.__file__) for module in ours}))
+    return tuple(sorted({str(module.__file__) for module in _ours(folder).values()}))
 
 
 def _forget(folder: Path) -> dict[str, ModuleType]:
     """Take the folder's modules out; what they were."""
-    former = {name: module for name, module in list(sys.modules.items()) if _is_ours(module, folder)}
+    former = _ours(folder)
     for name in former:
         del sys.modules[name]
     return former
@@ -148,13 +183,12 @@ def _forget(folder: Path) -> dict[str, ModuleType]:
 
 def failure_in_code(error: BaseException, folder: Path, doing: str) -> ModelLoadError:
     """An exception of the user's code as a sentence with file and line, and the remedy where there is one."""
-    if isinstance(error, SyntaxError) and error.filename:
-        place, files = f"{error.filename}:{error.lineno}", [error.filename]
-        message = f"{place}: {type(error).__name__}: {error.msg}"
-        line = (error.text or "").strip()
-        return _with_files(ModelLoadError(f"{message}: {line}" if line else message), files)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _below(frame.filename, folder)]
     files = list(dict.fromkeys(frame.filename for frame in frames))
+    if isinstance(error, SyntaxError) and error.filename:
+        message = f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+        line = (error.text or "").strip()
+        return _with_files(ModelLoadError(f"{message}: {line}" if line else message), [*files, error.filename])
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else doing
     text = " ".join(str(error).split())
     message = f"{place}: {type(error).__name__}: {text}" if text else f"{place}: {type(error).__name__}"
@@ -176,5 +210,8 @@ def _with_files(error: ModelLoadError, files: list[str]) -> ModelLoadError:
 
 
 def _below(file: str, folder: Path) -> bool:
+    """Whether a file is the user's: below the folder, and neither Python's nor an installed package's."""
     path = Path(file)
-    return path.is_relative_to(folder) and not any(part in _NOT_OURS for part in path.parts)
+    if not file or not path.is_relative_to(folder) or any(part in _INSTALLED for part in path.parts):
+        return False
+    return not any(path.is_relative_to(own) for own in _PYTHON)

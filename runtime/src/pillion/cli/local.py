@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pillion.authoring.names import model_name
 from pillion.cli.failures import CommandError
 from pillion.runtimefile import Code, DesiredModel, ExecutionSettings, RuntimeFile
 from pillion.storage.uri import redact
@@ -66,7 +67,7 @@ def named_source(text: str, *, allow_pickle: bool) -> Source:
         name, uri = "", text
     code = code_target(uri, Path.cwd())
     if code is not None:
-        name = name or _kebab(code.class_name or Path(code.module).stem)
+        name = name or model_name(code.class_name or Path(code.module).stem)
         uri = ""
     elif not name:
         last = uri.rstrip("/").rpartition("/")[2]
@@ -88,11 +89,6 @@ def code_target(text: str, beside: Path) -> Code | None:
     if module is not None:
         return Code(module=module[1], class_name=module[2], folder=str(beside.resolve()))
     return None
-
-
-def _kebab(name: str) -> str:
-    """``TextMood`` and ``text_mood`` as ``text-mood``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).replace("_", "-").lower().strip("-")
 
 
 def manifest_sources(service: InferenceService, *, allow_pickle: bool) -> tuple[Source, ...]:

@@ -130,8 +130,8 @@ class Lane:
         known = {"request_id": call.request_id, "model": self._name, "version": self._version}
         if failure.code is ErrorCode.MODEL_FAILED:
             _log.error("model %s failed: %s", self.label, failure.message, exc_info=error, extra=known)
-        elif self._own_code:
-            # To its author a TypeError is a mistake to be found, not only an input to be refused.
+        elif self._own_code and isinstance(error, TypeError):
+            # From a user's own code it is more often a mistake to be found than an input to be refused.
             _log.warning("model %s refused its input: %s", self.label, failure.message, exc_info=error, extra=known)
         else:
             _log.info("model %s refused its input: %s", self.label, failure.message, extra=known)

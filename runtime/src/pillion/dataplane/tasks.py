@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from pillion.authoring.names import same_task
 from pillion.errors import ErrorCode, PillionError
 
 if TYPE_CHECKING:
@@ -72,17 +73,13 @@ class TaskPlane(Protocol):
         ...
 
 
-def _normal(name: str) -> str:
-    return name.replace("-", "_").lower()
-
-
 def task_named(tasks: Mapping[str, TaskSignature], name: str) -> TaskSignature | None:
     """The task of that name; ``-`` and ``_`` are the same."""
     found = tasks.get(name)
     if found is not None:
         return found
-    wanted = _normal(name)
-    return next((task for known, task in tasks.items() if _normal(known) == wanted), None)
+    wanted = same_task(name)
+    return next((task for known, task in tasks.items() if same_task(known) == wanted), None)
 
 
 class TaskDirectory:
@@ -92,7 +89,7 @@ class TaskDirectory:
         self.tasks = tuple(tasks)
         self._by_name: dict[str, list[ServedTask]] = {}
         for task in self.tasks:
-            self._by_name.setdefault(_normal(task.signature.name), []).append(task)
+            self._by_name.setdefault(same_task(task.signature.name), []).append(task)
 
     def serving(self, name: str) -> ServedTask | None:
         """The task of that name, whoever has it; None for an unknown one.
@@ -100,7 +97,7 @@ class TaskDirectory:
         Raises:
             PillionError: ``INVALID_ARGUMENT``: several models have it.
         """
-        found = self._by_name.get(name) or self._by_name.get(_normal(name))
+        found = self._by_name.get(name) or self._by_name.get(same_task(name))
         if found is None:
             return None
         if len(found) > 1:
@@ -121,7 +118,7 @@ class TaskDirectory:
         """
         known = list(tasks or {}) if model is not None else [task.signature.name for task in self.tasks]
         listed = ", ".join(dict.fromkeys(known)) or "none"
-        code = ErrorCode.INVALID_ARGUMENT if _normal(name) in self._by_name else ErrorCode.NOT_FOUND
+        code = ErrorCode.INVALID_ARGUMENT if same_task(name) in self._by_name else ErrorCode.NOT_FOUND
         subject = "there is no task" if model is None else f"model {model!r} has no task"
         raise PillionError(
             code,

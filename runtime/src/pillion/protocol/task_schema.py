@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, struct_pb2, timestamp_pb2
 
+from pillion.authoring.names import camel_case
 from pillion.authoring.types import AnyValue, ArrayOf, Kind, ListOf, MapOf, Nothing, OptionalOf, Record, Scalar
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def service_schema(owner: str, signatures: Sequence[TaskSignature]) -> ServiceSc
     service = writer.file.service.add(name=f"{owner}Service")
     names: list[tuple[str, str, str, str]] = []
     for signature in signatures:
-        base = "".join(part[:1].upper() + part[1:] for part in re.split(r"[-_]", signature.name))
+        base = camel_case(signature.name)
         request, response = writer.unique(f"{base}Request"), writer.unique(f"{base}Response")
         message = writer.file.message_type.add(name=request)
         for number, parameter in enumerate(signature.parameters, 1):

@@ -68,7 +68,7 @@ def _own_python(desired: DesiredModel, settings: RepositorySettings, cpus: int) 
 
     model = python.load(desired, settings.classes)
     threads = desired.execution.threads or max(cpus, _LEAST_THREADS)
-    if desired.execution.executor == "inline":
+    if desired.execution.executor == "inline" and not model.has_coroutines:
         return Served(desired, model, InlineExecutor(), threads)
     executor = MixedExecutor(ThreadExecutor(f"model-{desired.name}", threads))
     return Served(desired, model, executor, _COROUTINES if model.runs_on_loop else threads)

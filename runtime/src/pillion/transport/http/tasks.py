@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pillion.authoring.names import same_task
 from pillion.dataplane.call import Call, WireProtocol
 from pillion.errors import PillionError
 from pillion.transport.http.answer import Answer
@@ -84,5 +85,5 @@ class TaskHandler:
 
 
 def _means(target: Target, task: ServedTask) -> bool:
-    named = target.task == task.signature.name or target.task.replace("-", "_") == task.signature.name.replace("-", "_")
+    named = target.task == task.signature.name or same_task(target.task) == same_task(task.signature.name)
     return named and target.model in ("", task.model)
