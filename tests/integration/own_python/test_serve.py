@@ -5,10 +5,12 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+import grpc
 import httpx
 import numpy as np
 import pytest
 
+from pillion.protocol.protos import open_inference_pb2 as pb
 from tests.integration.own_python.program import failing, serving
 from tests.waiting import until_now
 
@@ -187,6 +189,32 @@ def test_predict_is_served_as_any_model_is(program: Program) -> None:
     )
 
 
+def test_predict_is_served_over_grpc(program: Program) -> None:
+    tensor = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[2])
+    tensor.contents.fp32_contents.extend([1, 3])
+    with grpc.insecure_channel(f"127.0.0.1:{program.ports['grpc']}") as channel:
+        infer = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            request_serializer=pb.ModelInferRequest.SerializeToString,
+            response_deserializer=pb.ModelInferResponse.FromString,
+        )
+        answer = infer(pb.ModelInferRequest(model_name="mood", inputs=[tensor]), timeout=20)
+    assert [-1.0, 1.0] == list(answer.outputs[0].contents.fp32_contents)
+
+
+def test_text_and_optional_inputs_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(TEXTS)
+    with serving(tmp_path, "service.py:Lengths", "service.py:Scale") as program:
+        body = {"instances": ["ab", "c"]}
+        assert (200, {"predictions": [2, 1]}) == program.curl("/v1/models/lengths:predict", body)
+        body = {"instances": [[1, 2]]}
+        assert (200, {"predictions": [[2.0, 4.0]]}) == program.curl("/v1/models/scale:predict", body)
+        tensor = {"name": "x", "shape": [1], "datatype": "BYTES", "data": ["a"]}
+        status, answer = program.curl("/v2/models/scale/infer", {"inputs": [tensor]})
+        assert 400 == status
+        assert "input 'x' is BYTES, expected INT32 or another numeric datatype" in answer["error"]
+
+
 def test_a_class_of_tasks_alone_takes_no_tensors(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text(LOADS.replace("self, artifact", "self").replace("artifact.read_text()", "''"))
     with serving(tmp_path, "service.py") as program:
@@ -313,6 +341,19 @@ def test_which_class_has_to_be_said_where_there_are_two(tmp_path: Path) -> None:
     assert "which class? it has: Mood, Splitter" in printed
 
 
+TEXTS = """
+import numpy as np
+from numpy.typing import NDArray
+from pillion import Model
+
+class Lengths(Model):
+    def predict(self, texts: list[str]) -> list[int]:
+        return [len(text) for text in texts]
+
+class Scale(Model):
+    def predict(self, x: NDArray[np.int32], factor: NDArray[np.float32] = np.float32(2)):
+        return x * factor
+"""
 LOADS = """
 from pillion import Model, task
 class Reader(Model):

@@ -59,8 +59,8 @@ class Slow(Model):
 CLASSES: dict[str, type[Model]] = {"mood": Mood, "other": Other, "slow": Slow}
 
 
-def desired(name: str, **execution: int) -> DesiredModel:
-    return DesiredModel(name=name, path="", format="python", execution=ExecutionSettings(**execution))
+def desired(name: str, threads: int | None = None) -> DesiredModel:
+    return DesiredModel(name=name, path="", format="python", execution=ExecutionSettings(threads=threads))
 
 
 @pytest.fixture
