@@ -205,10 +205,9 @@ def test_predict_is_served_over_grpc(program: Program) -> None:
 def test_text_and_optional_inputs_are_taken(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text(TEXTS)
     with serving(tmp_path, "service.py:Lengths", "service.py:Scale") as program:
-        body = {"instances": ["ab", "c"]}
-        assert (200, {"predictions": [2, 1]}) == program.curl("/v1/models/lengths:predict", body)
-        body = {"instances": [[1, 2]]}
-        assert (200, {"predictions": [[2.0, 4.0]]}) == program.curl("/v1/models/scale:predict", body)
+        texts, rows = {"instances": ["ab", "c"]}, {"instances": [[1, 2]]}
+        assert (200, {"predictions": [2, 1]}) == program.curl("/v1/models/lengths:predict", texts)
+        assert (200, {"predictions": [[2.0, 4.0]]}) == program.curl("/v1/models/scale:predict", rows)
         tensor = {"name": "x", "shape": [1], "datatype": "BYTES", "data": ["a"]}
         status, answer = program.curl("/v2/models/scale/infer", {"inputs": [tensor]})
         assert 400 == status
