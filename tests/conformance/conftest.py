@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,3 +43,13 @@ def run_script(client: str, script: str, *arguments: str) -> dict[str, Any]:
     assert 0 == done.returncode, done.stdout + done.stderr
     results: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return results
+
+
+@pytest.fixture(scope="module")
+def grpcurl() -> str:
+    """From the path, or where ``make cluster-up`` builds it."""
+    built = sorted((Path.home() / ".cache" / "pillion" / "bin").glob("grpcurl-*/grpcurl"))
+    found = shutil.which("grpcurl") or (str(built[-1]) if built else None)
+    if found is None:
+        pytest.skip("grpcurl is neither on the path nor built: make cluster-up builds it")
+    return found

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -13,6 +11,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conformance.server import RunningServer
 
 ROW = '{"inputs":[{"name":"X","datatype":"FP32","shape":[1,4],"data":[5.1,3.5,1.4,0.2]}]}'
@@ -103,16 +103,6 @@ def test_the_grpc_health_probe_finds_it_serving(server: RunningServer, service: 
         stub: Any = health_pb2_grpc.HealthStub(channel)
         answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
     assert health_pb2.HealthCheckResponse.SERVING == answer.status
-
-
-@pytest.fixture(scope="module")
-def grpcurl() -> str:
-    """From the path, or where ``make cluster-up`` builds it."""
-    built = sorted((Path.home() / ".cache" / "pillion" / "bin").glob("grpcurl-*/grpcurl"))
-    found = shutil.which("grpcurl") or (str(built[-1]) if built else None)
-    if found is None:
-        pytest.skip("grpcurl is neither on the path nor built: make cluster-up builds it")
-    return found
 
 
 def test_grpcurl_lists_and_describes_by_reflection(server: RunningServer, grpcurl: str) -> None:

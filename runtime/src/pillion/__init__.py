@@ -3,6 +3,37 @@
 Names are exported lazily so that ``import pillion`` costs no more than the names that are used.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from pillion._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from pillion.authoring.model import Model
+    from pillion.authoring.task import task
+    from pillion.embedding import Serving, serve
+
+__all__ = ["Model", "Serving", "__version__", "serve", "task"]
+
+_HOMES = {
+    "Model": "pillion.authoring.model",
+    "Serving": "pillion.embedding",
+    "serve": "pillion.embedding",
+    "task": "pillion.authoring.task",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - see the module's docstring
+
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

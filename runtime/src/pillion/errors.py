@@ -8,8 +8,12 @@ is imported here.
 from __future__ import annotations
 
 from enum import StrEnum, unique
+from typing import TYPE_CHECKING
 
-__all__ = ["ErrorCode", "PillionError"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["ErrorCode", "InvalidArguments", "PillionError"]
 
 
 @unique
@@ -79,3 +83,17 @@ class PillionError(Exception):
     def __str__(self) -> str:
         """Message and remedy as one line, as every transport shows it."""
         return f"{self.message} ({self.remedy})" if self.remedy else self.message
+
+
+class InvalidArguments(PillionError):  # noqa: N818 - PillionError is what it is; this names which
+    """Arguments that do not fit a signature.
+
+    Args:
+        message: what is wrong, each sentence begun by the field's path.
+        field: path of the first.
+        problems: each with its ``loc`` (path as a list), ``msg`` and ``type``.
+    """
+
+    def __init__(self, message: str, *, field: str | None, problems: Sequence[Mapping[str, object]]) -> None:
+        super().__init__(ErrorCode.INVALID_ARGUMENT, message, field=field)
+        self.problems = tuple(problems)

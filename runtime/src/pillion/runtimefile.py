@@ -15,7 +15,16 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-__all__ = ["API_VERSION", "DesiredModel", "ExecutionSettings", "RuntimeFile", "RuntimeFileError", "dump", "load"]
+__all__ = [
+    "API_VERSION",
+    "Code",
+    "DesiredModel",
+    "ExecutionSettings",
+    "RuntimeFile",
+    "RuntimeFileError",
+    "dump",
+    "load",
+]
 
 API_VERSION: Final = "runtime.pillion.dev/v1"
 
@@ -49,13 +58,24 @@ class ExecutionSettings(_Part, frozen=True, kw_only=True):
     """Deadline of a request that brings none. By default the server's setting."""
 
 
+class Code(_Part, frozen=True, kw_only=True):
+    """A class of the user's. Whoever writes this has decided that its code may run."""
+
+    module: Annotated[str, Meta(min_length=1)]
+    """Path of a ``.py`` file, or name of a module."""
+    class_name: str = ""
+    """By default the module's only :class:`pillion.Model`."""
+    folder: str
+    """Goes first on the import path: what the module's neighbours are found in."""
+
+
 class DesiredModel(_Part, frozen=True, kw_only=True):
     """One model that should be served."""
 
     name: Name
     version: Version = "1"
     path: str
-    """File or folder that holds the artifact, already in place on this machine."""
+    """File or folder that holds the artifact, already in place on this machine; empty for a class without one."""
     format: str | None = None
     """Name of the backend (``sklearn``, ``onnx``, ``xgboost``, ``lightgbm``); found from the files where absent."""
     format_version: str | None = None
@@ -68,6 +88,8 @@ class DesiredModel(_Part, frozen=True, kw_only=True):
     execution: ExecutionSettings = ExecutionSettings()
     parameters: dict[str, Any] = {}
     """Passed to the backend. Values as JSON has them."""
+    code: Code | None = None
+    """The model is a class written in Python."""
 
     def __post_init__(self) -> None:
         """Refuse names that would lead out of a folder."""

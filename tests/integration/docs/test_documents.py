@@ -11,7 +11,12 @@ import pytest
 from tests.integration.docs.console import Reader, matches, steps
 
 ROOT = Path(__file__).parents[3]
-DOCUMENTS = ["docs/tutorial/first-model.md", "docs/how-to/command-line.md", "docs/how-to/from-kserve.md"]
+DOCUMENTS = [
+    "docs/tutorial/first-model.md",
+    "docs/how-to/command-line.md",
+    "docs/how-to/from-kserve.md",
+    "docs/how-to/own-python.md",
+]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -15,8 +15,9 @@ from pillion.cli.local import (
     render_runtime_file,
     resolve,
 )
-from pillion.cli.targets import from_manifest, mappings
+from pillion.cli.targets import from_manifest, from_targets, mappings
 from pillion.resources import InferenceService, load_manifests
+from pillion.runtimefile import Code
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "iris" / "inferenceservice.yaml"
 
@@ -52,9 +53,43 @@ def test_what_gives_no_name_asks_for_one() -> None:
         named_source("s3://bucket/..", allow_pickle=False)
 
 
-def test_python_files_are_said_to_come_later() -> None:
-    with pytest.raises(CommandError, match="models written in Python"):
-        named_source("service.py:Mood", allow_pickle=False)
+@pytest.mark.parametrize(
+    ("text", "name", "module", "class_name"),
+    [
+        ("service.py:TextMood", "text-mood", "/here/service.py", "TextMood"),
+        ("my_service.py", "my-service", "/here/my_service.py", ""),
+        ("/code/service.py:Mood", "mood", "/code/service.py", "Mood"),
+        ("feeling=service.py:Mood", "feeling", "/here/service.py", "Mood"),
+        ("pkg.module:Mood", "mood", "pkg.module", "Mood"),
+    ],
+)
+def test_a_target_may_be_a_class(
+    text: str, name: str, module: str, class_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "cwd", lambda: Path("/here"))
+    source = named_source(text, allow_pickle=False)
+    folder = str(Path(module).parent) if module.endswith(".py") else "/here"
+    assert (name, "") == (source.name, source.uri)
+    assert Code(module=module, class_name=class_name, folder=folder) == source.code
+
+
+def test_addresses_are_not_taken_for_classes() -> None:
+    for text in ("s3://bucket/x.py/model", "iris.skops", "iris=configmap://iris"):
+        assert named_source(text, allow_pickle=False).code is None
+
+
+@pytest.mark.parametrize(
+    ("targets", "options", "sentence"),
+    [
+        (["/nowhere/service.py:Mood"], {}, "/nowhere/service.py: no such file"),
+        (["a:A", "b:B"], {"artifact": "x"}, "--artifact is what a class loads"),
+        (["iris.skops"], {"device": "cuda"}, "--device is where a class computes"),
+        (["a:Mood", "b:Mood"], {}, "two models are called mood"),
+    ],
+)
+def test_options_of_classes_need_a_class(targets: list[str], options: dict[str, str], sentence: str) -> None:
+    with pytest.raises(CommandError, match=sentence):
+        from_targets(targets, mapped={}, allow_pickle=False, **options)
 
 
 def test_a_manifest_gives_its_model_and_options() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from pillion.authoring.signature import TaskSignature
     from pillion.execution.api import Interrupt
     from pillion.model import Libraries, ModelMetadata
     from pillion.tensors import Datatype, Tensor, TensorSpec
@@ -28,6 +29,8 @@ __all__ = [
     "LoadedModel",
     "ModelLoadError",
     "Predictor",
+    "TaskModel",
+    "TaskRun",
     "backend_named",
     "canonical_name",
 ]
@@ -50,6 +53,8 @@ class ModelLoadError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.files: tuple[str, ...] = ()
+        """Files of the user's code whose change may mend it."""
 
     def __str__(self) -> str:
         return f"{self.message} ({self.remedy})" if self.remedy else self.message
@@ -139,6 +144,28 @@ class LoadedModel(Predictor, Protocol):
 
         Called once, when no request holds the model; calls that were given up may still be running.
         """
+        ...
+
+
+class TaskRun(Predictor, Protocol):
+    """One call of a task, on its way through an executor. It takes and gives no tensors."""
+
+    @property
+    def value(self) -> Any:  # noqa: ANN401 - plain data, of the type that the task declares
+        """What the method gave, as plain data; set when the run has ended."""
+        ...
+
+
+class TaskModel(LoadedModel, Protocol):
+    """A model with tasks: a class of the user's."""
+
+    @property
+    def tasks(self) -> Mapping[str, TaskSignature]:
+        """By name."""
+        ...
+
+    def begin(self, task: TaskSignature, arguments: Mapping[str, Any]) -> TaskRun:
+        """One call, not begun yet."""
         ...
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pillion.authoring.names import model_name
 from pillion.cli.failures import CommandError
-from pillion.runtimefile import DesiredModel, ExecutionSettings, RuntimeFile
+from pillion.runtimefile import Code, DesiredModel, ExecutionSettings, RuntimeFile
 from pillion.storage.uri import redact
 
 if TYPE_CHECKING:
@@ -21,7 +22,15 @@ if TYPE_CHECKING:
 
     from pillion.resources import InferenceService
 
-__all__ = ["Source", "cluster_only", "manifest_sources", "named_source", "render_runtime_file", "resolve"]
+__all__ = [
+    "Source",
+    "cluster_only",
+    "code_target",
+    "manifest_sources",
+    "named_source",
+    "render_runtime_file",
+    "resolve",
+]
 
 _MODEL_SUFFIXES: Final = (".skops", ".onnx", ".joblib", ".pkl", ".pickle", ".json", ".ubj", ".txt", ".bst")
 _LOCAL: Final = frozenset({"name", "model", "models", "timeout", "container_concurrency"})
@@ -42,10 +51,13 @@ class Source:
     digest: str = ""
     allow_pickle: bool = False
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
+    code: Code | None = None
+    """A class of the user's; ``uri`` is then its artifact, or empty."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 def named_source(text: str, *, allow_pickle: bool) -> Source:
-    """``iris.skops``, ``NAME=PATH`` or ``NAME=URI``.
+    """``iris.skops``, ``NAME=PATH``, ``NAME=URI``, ``service.py:Class`` or ``package.module:Class``.
 
     Raises:
         CommandError: no usable name can be made of it.
@@ -53,16 +65,30 @@ def named_source(text: str, *, allow_pickle: bool) -> Source:
     name, equals, uri = text.partition("=")
     if not equals or "/" in name or ":" in name:
         name, uri = "", text
-    if re.search(r"\.py(:[A-Za-z_]\w*)?$", uri):
-        raise CommandError(f"{uri}: models written in Python cannot be served by this version yet", code=2)
-    if not name:
+    code = code_target(uri, Path.cwd())
+    if code is not None:
+        name = name or model_name(code.class_name or Path(code.module).stem)
+        uri = ""
+    elif not name:
         last = uri.rstrip("/").rpartition("/")[2]
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", last.partition("?")[0])
         for suffix in _MODEL_SUFFIXES:
             name = name.removesuffix(suffix)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or ".." in name:
-        raise CommandError(f"{text}: no model name can be made of it: write NAME={uri}", code=2)
-    return Source(name, uri, allow_pickle=allow_pickle)
+        raise CommandError(f"{text}: no model name can be made of it: write NAME={uri or text}", code=2)
+    return Source(name, uri, allow_pickle=allow_pickle, code=code)
+
+
+def code_target(text: str, beside: Path) -> Code | None:
+    """``service.py:Class``, ``service.py`` or ``package.module:Class``; None for what names no code."""
+    file = re.fullmatch(r"(.+\.py)(?::([A-Za-z_]\w*))?", text)
+    if file is not None:
+        path = (beside / Path(file[1]).expanduser()).resolve()
+        return Code(module=str(path), class_name=file[2] or "", folder=str(path.parent))
+    module = re.fullmatch(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)", text)
+    if module is not None:
+        return Code(module=module[1], class_name=module[2], folder=str(beside.resolve()))
+    return None
 
 
 def manifest_sources(service: InferenceService, *, allow_pickle: bool) -> tuple[Source, ...]:
@@ -145,13 +171,15 @@ def render_runtime_file(sources: Sequence[Source], paths: Mapping[str, Path]) ->
             DesiredModel(
                 name=source.name,
                 version=source.version,
-                path=str(paths[source.uri]),
+                path=str(paths[source.uri]) if source.uri else "",
                 format=source.format,
                 format_version=source.format_version,
                 uri=redact(source.uri),
                 digest=source.digest,
                 allow_pickle=source.allow_pickle,
                 execution=source.execution,
+                code=source.code,
+                parameters=dict(source.parameters),
             )
             for source in sources
         )

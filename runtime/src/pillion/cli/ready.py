@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pillion.dataplane.call import ModelStatus
+    from pillion.dataplane.tasks import ServedTask
     from pillion.server import Server
     from pillion.server.settings import Settings
     from pillion.tensors import TensorSpec
@@ -49,9 +50,11 @@ def announcement(
     address = base if scheme == "https" else base.removeprefix("http://")
     mutual, keyed = settings.tls.client.cert is not None, settings.auth.api_key is not None
     given = examples or {}
+    lines += [f"try: {task_curl(task, address, ca, mutual=mutual, keyed=keyed)}" for task in server.tasks()]
+    with_tensors = [status for status in ready if status.metadata is not None and status.metadata.inputs]
     lines += [
         f"try: {curl(status, address, ca, mutual=mutual, keyed=keyed, example=given.get(status.name))}"
-        for status in ready
+        for status in with_tensors
     ]
     lines += [f"not ready: {failure}" for failure in failures(server.statuses())]
     return "\n".join(lines)
@@ -67,11 +70,24 @@ def curl(
     example: dict[str, object] | None = None,
 ) -> str:
     """A command that the model answers: with the example, else its real input names, shapes, and zeros."""
+    path, body = _body(status) if example is None else (_path(status.name, example), example)
+    return _curl(body, f"{base}{path}", ca, mutual=mutual, keyed=keyed)
+
+
+def task_curl(task: ServedTask, base: str, ca: Path | None = None, *, mutual: bool = False, keyed: bool = False) -> str:
+    """A call of a task, with a small value for each parameter that has to be given."""
+    from pillion.authoring.results import example  # noqa: PLC0415 - only where tasks are
+
+    signature = task.signature
+    body = {p.name: example(p.type) for p in signature.parameters if p.required}
+    return _curl(body, f"{base}/{signature.name}", ca, mutual=mutual, keyed=keyed)
+
+
+def _curl(body: dict[str, object], url: str, ca: Path | None, *, mutual: bool, keyed: bool) -> str:
     options = "" if ca is None else f"--cacert {shlex.quote(str(ca))} "
     options += "--cert CLIENT.crt --key CLIENT.key " if mutual else ""
     options += '-H "X-API-Key: $PILLION_API_KEY" ' if keyed else ""
-    path, body = _body(status) if example is None else (_path(status.name, example), example)
-    return f"curl {options}--json {shlex.quote(json.dumps(body, separators=(',', ':')))} {base}{path}"
+    return f"curl {options}--json {shlex.quote(json.dumps(body, separators=(',', ':')))} {url}"
 
 
 def _path(name: str, body: dict[str, object]) -> str:

@@ -28,6 +28,7 @@ Examples:
   pillion serve iris=s3://models/iris.skops churn=./churn.onnx
   pillion serve -f inferenceservice.yaml
   pillion serve models/                            # as laid out for Triton or MLServer
+  pillion serve service.py:Mood --reload           # a class of your own
   pillion serve model.joblib --allow-pickle        # a pickle can run code: only if you trust it
   pillion serve iris.skops --tls-self-signed
 
@@ -42,7 +43,8 @@ def register(app: typer.Typer) -> None:
 
 def serve(  # noqa: PLR0917 - the options of a command line
     targets: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="A file or folder, or NAME=URI; several at once.")
+        list[str] | None,
+        typer.Argument(metavar="[MODEL]...", help="A file or folder, NAME=URI, or service.py:Class; several."),
     ] = None,
     file: Annotated[
         Path | None, typer.Option("-f", "--file", help="A manifest with InferenceServices; - reads standard input.")
@@ -56,6 +58,11 @@ def serve(  # noqa: PLR0917 - the options of a command line
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Load pickle and joblib files, which can run any code.")
     ] = False,
+    reload: Annotated[bool, typer.Option("--reload", help="Load a class again when its files change.")] = False,
+    artifact: Annotated[
+        str | None, typer.Option(metavar="PATH", help="What a class written load(self, artifact) loads: path or URI.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Where a class computes: self.device.  [default: cpu]")] = None,
     maps: Annotated[
         list[str] | None,
         typer.Option("--map", metavar="URI=PATH", help="Where storage of a cluster is here: configmap://iris=./iris"),
@@ -84,12 +91,18 @@ def serve(  # noqa: PLR0917 - the options of a command line
 
     if (file is None) == (not targets):
         raise CommandError("name what to serve: a model (pillion serve iris.skops) or a manifest (-f FILE)", code=2)
+    if file is not None and (reload or artifact or device):
+        raise CommandError("--reload, --artifact and --device are for classes: pillion serve service.py:Class", code=2)
     mapped = mappings(maps or [])
     notes: list[str] = []
     if file is not None:
         runtime_file, notes = from_manifest(file, mapped=mapped, allow_pickle=allow_pickle)
     else:
-        runtime_file = from_targets(targets or [], mapped=mapped, allow_pickle=allow_pickle)
+        runtime_file = from_targets(
+            targets or [], mapped=mapped, allow_pickle=allow_pickle, artifact=artifact, device=device
+        )
+    if reload and not any(model.code for model in runtime_file.models):
+        raise CommandError("--reload follows the files of a class: name one, service.py:Class", code=2)
     if notes:
         sys.stderr.write(f"not used on this machine: {', '.join(notes)}\n")
     ca: Path | None = None
@@ -116,7 +129,8 @@ def serve(  # noqa: PLR0917 - the options of a command line
         "log.format": log_format,
         "log.access": log_access,
     }
-    _run(runtime_file, {key: value for key, value in flags.items() if value is not None}, ca, as_json=as_json)
+    given: dict[str, JsonValue] = {key: value for key, value in flags.items() if value is not None}
+    _run(runtime_file, given, ca, as_json=as_json, reload=reload)
 
 
 def local_settings(flags: dict[str, JsonValue]) -> Layered:
@@ -144,7 +158,16 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _run(runtime_file: RuntimeFile, flags: dict[str, JsonValue], ca: Path | None, *, as_json: bool) -> None:
+def _reloaded(name: str, seconds: float, failure: str) -> None:
+    """One line for each reload that succeeded; the log has the others."""
+    if not failure:
+        typer.echo(f"reloaded {name} in {seconds:.2f} s")
+        sys.stdout.flush()
+
+
+def _run(
+    runtime_file: RuntimeFile, flags: dict[str, JsonValue], ca: Path | None, *, as_json: bool, reload: bool
+) -> None:
     from pillion.cli.examples import examples  # noqa: PLC0415 - keeps --help quick
     from pillion.cli.ready import announcement, failures  # noqa: PLC0415 - as above
     from pillion.server.failures import StartError  # noqa: PLC0415 - as above
@@ -176,7 +199,14 @@ def _run(runtime_file: RuntimeFile, flags: dict[str, JsonValue], ca: Path | None
         except ImportError as error:
             raise CommandError(f"{error}: install what serving needs: pip install 'pillion[serve]'") from None
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-        Server(layered.settings, models=runtime_file.models).start(on_loaded=loaded)
+        follow = None
+        if reload:
+            from pillion.server.reload import CodeReload  # noqa: PLC0415 - as above
+
+            # A cached file is told from its source by time and size: an edit within the same second would be missed.
+            sys.dont_write_bytecode = True
+            follow = CodeReload(_reloaded)
+        Server(layered.settings, models=runtime_file.models, reload=follow).start(on_loaded=loaded)
     except StartError as failure:
         raise CommandError(str(failure), code=int(failure.code)) from None
     if failed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,13 +66,38 @@ def from_manifest(file: Path, *, mapped: Mapping[str, Path], allow_pickle: bool)
     return _render(sources, beside, mapped), notes
 
 
-def from_targets(targets: Sequence[str], *, mapped: Mapping[str, Path], allow_pickle: bool) -> RuntimeFile:
-    """What the command line names: files, folders, NAME=URI.
+def from_targets(
+    targets: Sequence[str],
+    *,
+    mapped: Mapping[str, Path],
+    allow_pickle: bool,
+    artifact: str | None = None,
+    device: str | None = None,
+) -> RuntimeFile:
+    """What the command line names: files, folders, NAME=URI, classes.
+
+    Args:
+        targets: as they were written.
+        mapped: by ``--map``.
+        allow_pickle: for all of them.
+        artifact: path or URI of what the one class among them loads.
+        device: where classes are to compute.
 
     Raises:
         CommandError: a target cannot be found or fetched, or two have one name.
     """
     sources = [source for t in targets for source in sources_of(t, allow_pickle=allow_pickle)]
+    classes = [source for source in sources if source.code is not None]
+    if artifact is not None and len(classes) != 1:
+        raise CommandError("--artifact is what a class loads: name one class, service.py:Class", code=2)
+    if device is not None and not classes:
+        raise CommandError("--device is where a class computes: name one, service.py:Class", code=2)
+    for source in classes:
+        file = Path(source.code.module) if source.code is not None else Path()
+        if file.suffix == ".py" and not file.is_file():
+            raise CommandError(f"{file}: no such file", code=2)
+    parameters = {} if device is None else {"device": device}
+    sources = [s if s.code is None else replace(s, uri=artifact or "", parameters=parameters) for s in sources]
     return _render(sources, Path.cwd(), mapped)
 
 
@@ -80,7 +106,7 @@ def _render(sources: Sequence[Source], beside: Path, mapped: Mapping[str, Path])
     for name, version in names:
         if names.count((name, version)) > 1:
             raise CommandError(f"two models are called {name} (version {version}): write NAME=URI", code=2)
-    paths = {s.uri: resolve(s.uri, beside=beside, mapped=mapped) or _fetched(s) for s in sources}
+    paths = {s.uri: resolve(s.uri, beside=beside, mapped=mapped) or _fetched(s) for s in sources if s.uri}
     return render_runtime_file(sources, paths)
 
 

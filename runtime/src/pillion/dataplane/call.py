@@ -44,6 +44,8 @@ class WireProtocol(StrEnum):
     REST = "rest"
     GRPC = "grpc"
     V1 = "v1"
+    TASK = "task"
+    """A task over HTTP; over gRPC it counts as ``GRPC``."""
     INTERNAL = "internal"
 
 

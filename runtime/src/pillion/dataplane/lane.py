@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from pillion.dataplane.admission import Admission, deadline_exceeded
 from pillion.dataplane.call import InferResponse
@@ -13,8 +13,10 @@ from pillion.execution.api import DeadlinePassedError
 from pillion.metrics import LaneGauges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+    from pillion.authoring.signature import TaskSignature
+    from pillion.backends.api import Predictor, TaskModel
     from pillion.dataplane.call import Call, InferRequest
     from pillion.dataplane.settings import PlaneSettings
     from pillion.metrics import ModelMetrics
@@ -53,16 +55,33 @@ class Lane:
         self._version = desired.version
         self._timeout = execution.timeout_seconds or settings.timeout_seconds
         self._binder = Binder(served.model)
+        self.tasks: Mapping[str, TaskSignature] = getattr(served.model, "tasks", {})
+        self._own_code = hasattr(served.model, "tasks")
         self._clock = clock
 
-    async def serve(self, request: InferRequest, call: Call, arrived: float) -> InferResponse:
-        """Answer one request that reached the data plane at ``arrived`` (monotonic seconds).
+    def serve(self, request: InferRequest, call: Call, arrived: float) -> Coroutine[Any, Any, list[Tensor]]:
+        """Compute the tensors for one request that reached the data plane at ``arrived`` (monotonic seconds).
+
+        Raises:
+            PillionError: now or when awaited, with the code that says why.
+        """
+        binder = self._binder
+        inputs = binder.inputs(request.inputs)
+        return self._run(self.served.model, inputs, binder.outputs(request.outputs), call, arrived)
+
+    async def perform(self, task: TaskSignature, arguments: Mapping[str, Any], call: Call, arrived: float) -> Any:  # noqa: ANN401 - plain value
+        """The same for one call of a task of the model; gives what the method gave, as plain data.
 
         Raises:
             PillionError: with the code that says why.
         """
-        inputs = self._binder.inputs(request.inputs)
-        wanted = self._binder.outputs(request.outputs)
+        run = cast("TaskModel", self.served.model).begin(task, arguments)
+        await self._run(run, (), (), call, arrived)
+        return run.value
+
+    async def _run(
+        self, model: Predictor, inputs: Sequence[Tensor | None], wanted: tuple[str, ...], call: Call, arrived: float
+    ) -> list[Tensor]:
         deadline = self._deadline(call, arrived)
         if deadline is not None and deadline <= arrived:
             raise deadline_exceeded("before the request arrived")
@@ -78,9 +97,7 @@ class Lane:
                 raise deadline_exceeded("while the request was waiting in the queue")
         served = self.served
         try:
-            results = await served.executor.run(
-                served.model, inputs, wanted, None if deadline is None else deadline - started
-            )
+            results = await served.executor.run(model, inputs, wanted, None if deadline is None else deadline - started)
         except DeadlinePassedError:
             raise deadline_exceeded("while the model was running") from None
         except PillionError:
@@ -95,9 +112,10 @@ class Lane:
         self.metrics.inference.observe(elapsed)
         if deadline is not None and deadline < ended:
             raise deadline_exceeded("while the model was running")
-        return self._answer(request, results)
+        return results
 
-    def _answer(self, request: InferRequest, results: list[Tensor]) -> InferResponse:
+    def answer(self, request: InferRequest, results: list[Tensor]) -> InferResponse:
+        """The response to a request, of the tensors computed for it."""
         return InferResponse(self._name, self._version, results, request.id)
 
     def _deadline(self, call: Call, arrived: float) -> float | None:
@@ -112,6 +130,9 @@ class Lane:
         known = {"request_id": call.request_id, "model": self._name, "version": self._version}
         if failure.code is ErrorCode.MODEL_FAILED:
             _log.error("model %s failed: %s", self.label, failure.message, exc_info=error, extra=known)
+        elif self._own_code and isinstance(error, TypeError):
+            # From a user's own code it is more often a mistake to be found than an input to be refused.
+            _log.warning("model %s refused its input: %s", self.label, failure.message, exc_info=error, extra=known)
         else:
             _log.info("model %s refused its input: %s", self.label, failure.message, extra=known)
         return failure

@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pillion.dataplane.lane import Lane
 from pillion.dataplane.settings import PlaneSettings
+from pillion.dataplane.tasks import ServedTask, TaskDirectory, TaskResult, task_named
 from pillion.errors import ErrorCode, PillionError
 from pillion.metrics import OK
 from pillion.model import ModelState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pillion.dataplane.call import Call, InferRequest, InferResponse, WireProtocol
     from pillion.metrics import RuntimeMetrics
@@ -54,6 +55,7 @@ class DataPlane:
         self._in_flight = 0
         self._idle: asyncio.Event | None = None
         self._draining = False
+        self._directory = TaskDirectory(())
         repository.on_serving = self._serve
         repository.on_retired = self._retire
         repository.on_closing = self._cut_off
@@ -72,7 +74,7 @@ class DataPlane:
         self._in_flight += 1
         code = ErrorCode.INTERNAL.value
         try:
-            response = await lane.serve(request, call, arrived)
+            response = lane.answer(request, await lane.serve(request, call, arrived))
             code = OK
             return response
         except PillionError as error:
@@ -82,11 +84,68 @@ class DataPlane:
             code = ErrorCode.CANCELLED.value
             raise
         finally:
-            served.release()
-            self._in_flight -= 1
-            if self._idle is not None and self._in_flight == 0:
-                self._idle.set()
-            lane.metrics.request(call.protocol, code, self._clock() - arrived)
+            self._ended(lane, call, code, arrived)
+
+    async def perform(self, task: ServedTask, arguments: Mapping[str, Any], call: Call) -> TaskResult:
+        """See :meth:`pillion.dataplane.tasks.TaskPlane.perform`."""
+        arrived = self._clock()
+        lane = self._lanes.get((task.model, task.version))
+        if lane is None or self._draining or self._in_flight >= self._settings.max_in_flight:
+            raise self._refusal(task, call, lane)
+        served = lane.served
+        served.last_used = arrived
+        served.references += 1
+        self._in_flight += 1
+        code = ErrorCode.INTERNAL.value
+        try:
+            value = await lane.perform(task.signature, arguments, call, arrived)
+            code = OK
+            return TaskResult(task.model, task.version, value)
+        except PillionError as error:
+            code = error.code.value
+            raise
+        except asyncio.CancelledError:
+            code = ErrorCode.CANCELLED.value
+            raise
+        finally:
+            self._ended(lane, call, code, arrived)
+
+    def _ended(self, lane: Lane, call: Call, code: str, arrived: float) -> None:
+        lane.served.release()
+        self._in_flight -= 1
+        if self._idle is not None and self._in_flight == 0:
+            self._idle.set()
+        lane.metrics.request(call.protocol, code, self._clock() - arrived)
+
+    def tasks(self) -> Sequence[ServedTask]:
+        """See :meth:`pillion.dataplane.tasks.TaskPlane.tasks`."""
+        return self._directory.tasks
+
+    def expects_tasks(self) -> bool:
+        """See :meth:`pillion.dataplane.tasks.TaskPlane.expects_tasks`."""
+        return bool(self._directory.tasks) or self._repository.awaits_code()
+
+    def find(self, task: str, model: str | None = None, version: str | None = None) -> ServedTask:
+        """See :meth:`pillion.dataplane.tasks.TaskPlane.find`."""
+        if model is None:
+            found = self._directory.serving(task)
+            if found is None and not self._repository.ready():
+                # It may be a task of a model that is not loaded yet.
+                waiting = [s for s in self._repository.statuses() if s.state is not ModelState.READY]
+                if waiting:
+                    raise _not_ready(waiting[0])
+            return found or self._directory.refuse(task)
+        lane = self._lanes.get((model, version))
+        if lane is None:
+            raise _not_ready(self._repository.status(model, version))
+        signature = task_named(lane.tasks, task)
+        if signature is None:
+            return self._directory.refuse(task, lane.served.desired.name, lane.tasks)
+        return ServedTask(model, lane.served.desired.version, signature)
+
+    def code_files(self) -> dict[str, tuple[str, ...]]:
+        """Files of the models written in Python (see :meth:`ModelRepository.code_files`)."""
+        return self._repository.code_files()
 
     def refused(self, error: PillionError, protocol: WireProtocol, model: str, version: str | None = None) -> None:
         """See :meth:`pillion.dataplane.call.InferencePlane.refused`."""
@@ -176,8 +235,14 @@ class DataPlane:
             for key, served in self._repository.serving().items()
             if served in self._by_served
         }
+        self._directory = TaskDirectory(
+            ServedTask(name, lane.served.desired.version, signature)
+            for (name, version), lane in self._lanes.items()
+            if version is None
+            for signature in lane.tasks.values()
+        )
 
-    def _refusal(self, request: InferRequest, call: Call, lane: Lane | None) -> PillionError:
+    def _refusal(self, request: InferRequest | ServedTask, call: Call, lane: Lane | None) -> PillionError:
         """Why a request cannot even be tried."""
         name, version = "", ""
         if self._draining:

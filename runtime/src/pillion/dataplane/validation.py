@@ -61,6 +61,13 @@ class Binder:
             PillionError: ``INVALID_ARGUMENT`` with the path of the field and what was expected.
         """
         rules = self._rules
+        if not rules:
+            raise PillionError(
+                ErrorCode.INVALID_ARGUMENT,
+                "inputs: the model takes no tensors",
+                field="inputs",
+                remedy="call its tasks: /docs lists them",
+            )
         if len(given) == 1 and len(rules) == 1:
             tensor = given[0]
             if (tensor.name == rules[0].spec.name or self._any_name) and (

@@ -208,6 +208,8 @@ def _shape(values: list[Any]) -> list[int]:
 
 def _only_input(metadata: ModelMetadata, field: str) -> TensorSpec:
     required = [spec for spec in metadata.inputs if not spec.optional] or list(metadata.inputs)
+    if not required:
+        raise _invalid(f"{field}: the model takes no tensors", field, "call its tasks: /docs lists them")
     if len(required) != 1:
         names = listing([spec.name for spec in metadata.inputs])
         raise _invalid(f"{field}: the model has several inputs", field, f"send objects with the keys {names}")

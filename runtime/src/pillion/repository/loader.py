@@ -13,6 +13,7 @@ from pillion.backends.api import LoadOptions, backend_named
 from pillion.backends.detect import FileKind, detect, pickle_refusal
 from pillion.execution.adaptive import AdaptiveExecutor, Timed
 from pillion.execution.inline import InlineExecutor
+from pillion.execution.mixed import MixedExecutor
 from pillion.execution.native_threads import per_call
 from pillion.execution.placement import InlineLimits, Measured, median, place
 from pillion.execution.thread import ThreadExecutor
@@ -29,6 +30,10 @@ __all__ = ["describe_failure", "load", "sample_input"]
 
 _log = logging.getLogger(__name__)
 _LONGEST_LINE = 500
+_LEAST_THREADS = 4
+"""Threads for a class of the user's where there are fewer CPUs: such code waits for files and other services, too."""
+_COROUTINES = 256
+"""Calls in progress at the same time of a class whose methods are all ``async``, which wait rather than compute."""
 
 
 def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tuple[Served, str]:
@@ -38,6 +43,8 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
         ModelLoadError: with sentence and remedy.
         Exception: whatever the library raised.
     """
+    if desired.code is not None or desired.name in settings.classes:
+        return _own_python(desired, settings, cpus), "python"
     artifact = detect(Path(desired.path), desired.format)
     if artifact.kind is FileKind.PICKLE and not desired.allow_pickle:
         raise pickle_refusal(artifact.path)  # before any library that could read it is even imported
@@ -53,6 +60,18 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     calls = _warm_up(model, label, settings)
     executor = _executor(desired, threads, calls)
     return Served(desired, model, executor, threads), artifact.backend
+
+
+def _own_python(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> Served:
+    """A class of the user's. Not warmed up: only its author knows what a call with made-up input would do."""
+    from pillion.backends import python  # noqa: PLC0415 - pydantic's part of it is not needed for other models
+
+    model = python.load(desired, settings.classes)
+    threads = desired.execution.threads or max(cpus, _LEAST_THREADS)
+    if desired.execution.executor == "inline" and not model.has_coroutines:
+        return Served(desired, model, InlineExecutor(), threads)
+    executor = MixedExecutor(ThreadExecutor(f"model-{desired.name}", threads))
+    return Served(desired, model, executor, _COROUTINES if model.runs_on_loop else threads)
 
 
 def _executor(desired: DesiredModel, threads: int, calls: list[Measured]) -> Executor:

@@ -46,6 +46,8 @@ class _Entry:
     reason: str = ""
     format: str = ""
     changed_at: float = 0.0
+    files: tuple[str, ...] = ()
+    """Of the user's code, to be watched."""
     suspended: bool = False
     """Unloaded by management: not wanted until loaded again or changed."""
     removed: bool = False
@@ -185,6 +187,18 @@ class ModelRepository:
             if self._entries[name, version].state is ModelState.READY
         )
 
+    def awaits_code(self) -> bool:
+        """Whether a model written in Python is declared and not in memory."""
+        handed = self._settings.classes
+        return any(
+            entry.served is None and (entry.desired.code is not None or name in handed)
+            for (name, _), entry in self._entries.items()
+        )
+
+    def code_files(self) -> dict[str, tuple[str, ...]]:
+        """By name of each model written in Python: the files it was made of, or whose change may mend its load."""
+        return {name: entry.files for (name, _), entry in self._entries.items() if entry.files}
+
     async def close(self) -> None:
         """Close every model. Requests in flight must have ended; loads under way are left to end by themselves."""
         self._closed = True
@@ -230,6 +244,7 @@ class ModelRepository:
             served, found = await self._loading.run(partial(loader.load, desired, self._settings, self._cpus))
         except ModelLoadError as error:
             entry.attempted = desired
+            entry.files = tuple(dict.fromkeys((*entry.files, *error.files)))
             self._failed(key, entry, str(error))
             return
         except Exception as error:  # noqa: BLE001 - a library may raise anything on a bad artifact; its owner is told
@@ -243,6 +258,7 @@ class ModelRepository:
         entry.attempted = desired
         seconds = self._clock() - began
         former, entry.served, entry.format = entry.served, served, found
+        entry.files = getattr(served.model, "files", ())
         self._change(entry, ModelState.READY, "")
         self.on_serving(served, seconds)
         _log.info("model %s version %s is ready after %.2f s", *key, seconds, extra={"model": key[0]})
@@ -250,10 +266,12 @@ class ModelRepository:
             self._retire(former, self._settings.unload_grace_seconds)
 
     def _failed(self, key: Key, entry: _Entry, reason: str) -> None:
-        _log.error("model %s version %s cannot be served: %s", *key, reason, extra={"model": key[0]})
         if entry.served is not None:
-            self._change(entry, ModelState.READY, f"the former model serves on, the new one failed: {reason}")
+            reason = f"the former model serves on, the new one failed: {reason}"
+            _log.error("model %s version %s: %s", *key, reason, extra={"model": key[0]})
+            self._change(entry, ModelState.READY, reason)
         else:
+            _log.error("model %s version %s cannot be served: %s", *key, reason, extra={"model": key[0]})
             self._change(entry, ModelState.UNAVAILABLE, reason)
 
     def _retire(self, served: Served, grace: float) -> asyncio.Task[None]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pillion.backends.api import LoadedModel
     from pillion.execution.api import Executor
     from pillion.runtimefile import DesiredModel
@@ -26,6 +28,8 @@ class RepositorySettings:
     warm_up_seconds: float = 0.05
     """Time spent on measuring a model after its first call."""
     warm_up_calls: int = 100
+    classes: Mapping[str, type[Any]] = field(default_factory=dict)
+    """Classes that the embedding program hands over, by the name of the model."""
 
 
 class Served:

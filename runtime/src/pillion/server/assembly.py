@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import random
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pillion.dataplane.plane import DataPlane
 from pillion.dataplane.settings import PlaneSettings
 from pillion.metrics import RuntimeMetrics
 from pillion.protocol.limits import CodecLimits
 from pillion.repository.repository import ModelRepository
+from pillion.repository.served import RepositorySettings
 from pillion.transport.authentication import ApiKey
 from pillion.transport.grpc.limits import GrpcLimits
 from pillion.transport.grpc.options import GrpcOptions
@@ -23,7 +24,7 @@ from pillion.transport.http.limits import HttpLimits
 from pillion.transport.http.options import DispatchOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pillion.metrics import Registry
     from pillion.server.settings import Settings
@@ -68,11 +69,11 @@ def codec_limits(settings: Settings) -> CodecLimits:
     )
 
 
-def build_plane(settings: Settings, registry: Registry) -> DataPlane:
-    """The data plane with an empty repository."""
+def build_plane(settings: Settings, registry: Registry, classes: Mapping[str, type[Any]]) -> DataPlane:
+    """The data plane with an empty repository; ``classes`` are those that the embedding program hands over."""
     limits = settings.limits
     return DataPlane(
-        repository=ModelRepository(),
+        repository=ModelRepository(RepositorySettings(classes=classes)),
         metrics=RuntimeMetrics(registry),
         settings=PlaneSettings(
             timeout_seconds=limits.deadline_seconds, max_queue=limits.max_queue, max_in_flight=limits.max_in_flight
@@ -84,7 +85,7 @@ def build_dispatcher(plane: DataPlane, settings: Settings, drain: DrainState) ->
     """The ASGI application of the HTTP data port."""
     dispatcher = Dispatcher(
         plane,
-        Fallback(plane, settings.admin.port),
+        Fallback(plane, settings.admin.port, plane),
         DispatchOptions(
             max_body_bytes=settings.limits.max_body_bytes,
             codec=codec_limits(settings),
@@ -92,6 +93,7 @@ def build_dispatcher(plane: DataPlane, settings: Settings, drain: DrainState) ->
             drain=drain,
             on_answer=_answer_log(settings.log.access),
         ),
+        tasks=plane,
     )
     key = _api_key(settings)
     return dispatcher if key is None else Guard(dispatcher, key, plane)
@@ -117,6 +119,7 @@ def build_grpc(plane: DataPlane, settings: Settings) -> GrpcServer:
             api_key=_api_key(settings),
             on_answer=_rpc_log(settings.log.access),
         ),
+        tasks=plane,
     )
 
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pillion.dataplane.call import ModelState
 from pillion.server.admin import AdminApp
@@ -23,13 +23,15 @@ from pillion.server.tls_reload import TlsKeeper
 from pillion.transport.drain import DrainState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from pillion.dataplane.call import ModelStatus
+    from pillion.dataplane.tasks import ServedTask
     from pillion.metrics import Registry
     from pillion.runtimefile import DesiredModel
     from pillion.server.desired import DesiredModels
     from pillion.server.metrics import ServerMetrics
+    from pillion.server.reload import CodeReload
     from pillion.server.settings import Settings
 
 __all__ = ["Runtime"]
@@ -46,6 +48,8 @@ class Runtime:
         desired: the watched file, where there is one.
         tls: replaces the settings' TLS on both data ports.
         registry: where metrics go.
+        classes: models written in Python that the embedding program hands over, by name.
+        reload: follows the files of models written in Python.
     """
 
     def __init__(
@@ -56,14 +60,17 @@ class Runtime:
         tls: TlsConfig | None,
         registry: Registry,
         metrics: ServerMetrics,
+        classes: Mapping[str, type[Any]] | None = None,
+        reload: CodeReload | None = None,
     ) -> None:
         self._settings = settings
         self._models = models
         self._desired = desired
+        self._reload = reload
         self._metrics = metrics
         self._tls_config = tls or TlsConfig.of(settings.tls)
         self._tls: TlsKeeper | None = None
-        self._plane = build_plane(settings, registry)
+        self._plane = build_plane(settings, registry, classes or {})
         self._drain_state = DrainState()
         self.app = build_dispatcher(self._plane, settings, self._drain_state)
         self._http = HttpListener(self.app, http_limits(settings), metrics.refused)
@@ -103,6 +110,10 @@ class Runtime:
     def statuses(self) -> Sequence[ModelStatus]:
         """Every known model version."""
         return self._plane.statuses()
+
+    def tasks(self) -> Sequence[ServedTask]:
+        """The tasks that are served."""
+        return self._plane.tasks()
 
     @property
     def config_error(self) -> str:
@@ -178,6 +189,8 @@ class Runtime:
             _log.error("not ready: %s", self._not_ready(), extra={"seconds": seconds})
         if on_loaded is not None:
             on_loaded(time.monotonic() - began)
+        if self._reload is not None:
+            self._spawn(self._reload.watch(self._plane))
         if self._desired is not None:
             await self._desired.watch(self._plane.apply)
 

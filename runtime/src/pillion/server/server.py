@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import uvloop
 
@@ -19,14 +19,16 @@ from pillion.server.signals import handled
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from starlette.types import ASGIApp
 
     from pillion.dataplane.call import ModelStatus
+    from pillion.dataplane.tasks import ServedTask
     from pillion.metrics import Registry
     from pillion.runtimefile import DesiredModel
+    from pillion.server.reload import CodeReload
     from pillion.server.tls import TlsConfig
 
 __all__ = ["Server"]
@@ -44,6 +46,8 @@ class Server:
         config: a runtime.yaml to read models from and to follow. Its ``settings`` are the caller's to layer.
         tls: replaces the settings' TLS, on HTTP and gRPC alike.
         registry: where metrics go; by default one of its own.
+        classes: models written in Python, by name; ``models`` says how each is to be run.
+        reload: follows the files of models written in Python and loads them again when they change.
     """
 
     def __init__(
@@ -54,11 +58,15 @@ class Server:
         config: Path | None = None,
         tls: TlsConfig | None = None,
         registry: Registry | None = None,
+        classes: Mapping[str, type[Any]] | None = None,
+        reload: CodeReload | None = None,
     ) -> None:
         self._settings = settings or Settings()
         self._models = models
         self._config = config
         self._tls = tls
+        self._classes = classes
+        self._reload = reload
         self._registry = registry or Collectors()
         self._metrics = ServerMetrics(self._registry)
         self._runtime: Runtime | None = None
@@ -91,6 +99,10 @@ class Server:
     def statuses(self) -> Sequence[ModelStatus]:
         """Every known model version and its state."""
         return () if self._runtime is None else self._runtime.statuses()
+
+    def tasks(self) -> Sequence[ServedTask]:
+        """The tasks of models written in Python that are loaded now."""
+        return () if self._runtime is None else self._runtime.tasks()
 
     def start(
         self,
@@ -176,7 +188,16 @@ class Server:
             file = read_runtime_file(self._config)
             models = file.models
             desired = DesiredModels(self._config, file, self._metrics)
-        runtime = Runtime(self._settings, models, desired, self._tls, self._registry, self._metrics)
+        runtime = Runtime(
+            self._settings,
+            models,
+            desired,
+            self._tls,
+            self._registry,
+            self._metrics,
+            classes=self._classes,
+            reload=self._reload,
+        )
         with self._lock:
             self._loop = asyncio.get_running_loop()
             self._runtime = runtime

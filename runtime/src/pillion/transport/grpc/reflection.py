@@ -6,7 +6,7 @@ v1alpha alone and looks descriptors up in one pool; ours come from several.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
@@ -16,13 +16,13 @@ from grpc_reflection.v1alpha import reflection_pb2
 from pillion.protocol.protos import open_inference_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from grpc.aio import ServicerContext
 
     Context = ServicerContext[Any, Any]
 
-__all__ = ["Reflection"]
+__all__ = ["ChangingServices", "Reflection"]
 
 _ALPHA: Final = "grpc.reflection.v1alpha"
 _V1: Final = "grpc.reflection.v1"
@@ -30,23 +30,68 @@ _Request = reflection_pb2.ServerReflectionRequest
 _Response = reflection_pb2.ServerReflectionResponse
 
 
-class Reflection:
-    """Answers by name of file or symbol from the services of this server. There are no extensions in proto3."""
+class ChangingServices(Protocol):
+    """Services that come and go with models."""
 
-    def __init__(self, services: Iterable[str]) -> None:
-        self._services = (*services, f"{_V1}.ServerReflection", f"{_ALPHA}.ServerReflection")
+    def services(self) -> Sequence[str]:
+        """Their names."""
+        ...
+
+    def files(self) -> Sequence[descriptor_pb2.FileDescriptorProto]:
+        """Their definitions, each after those it depends on."""
+        ...
+
+
+class _Definitions:
+    """Files by name and by symbol."""
+
+    def __init__(self) -> None:
         self._pool = descriptor_pool.DescriptorPool()
         self._files: dict[str, bytes] = {}
+
+    def add(self, file: descriptor_pb2.FileDescriptorProto) -> None:
+        self._files[file.name] = file.SerializeToString()
+        self._pool.Add(file)
+
+    def file(self, name: str) -> bytes | None:
+        return self._files.get(name)
+
+    def file_of(self, symbol: str) -> bytes | None:
+        # The pool finds messages, enums and services; a method is found by the service it belongs to.
+        for name in (symbol, symbol.rpartition(".")[0]):
+            try:
+                return self._files.get(self._pool.FindFileContainingSymbol(name).name)
+            except KeyError:
+                continue
+        return None
+
+
+class Reflection:
+    """Answers by name of file or symbol from the services of this server. There are no extensions in proto3.
+
+    Args:
+        services: names of those that are always there.
+        changing: those that are not.
+    """
+
+    def __init__(self, services: Iterable[str], changing: ChangingServices | None = None) -> None:
+        self._services = (*services, f"{_V1}.ServerReflection", f"{_ALPHA}.ServerReflection")
+        self._changing = changing
+        self._fixed = _Definitions()
         for module in (open_inference_pb2, health_pb2, reflection_pb2):
             file = descriptor_pb2.FileDescriptorProto()
             module.DESCRIPTOR.CopyToProto(file)
-            self._add(file)
+            self._fixed.add(file)
             if module is reflection_pb2:
-                self._add(_as_v1(file))
+                self._fixed.add(_as_v1(file))
 
-    def _add(self, file: descriptor_pb2.FileDescriptorProto) -> None:
-        self._files[file.name] = file.SerializeToString()
-        self._pool.Add(file)
+    def _definitions(self) -> list[_Definitions]:
+        if self._changing is None:
+            return [self._fixed]
+        changing = _Definitions()
+        for file in self._changing.files():
+            changing.add(file)
+        return [self._fixed, changing]
 
     async def info(
         self, requests: AsyncIterator[reflection_pb2.ServerReflectionRequest], _: Context
@@ -61,12 +106,15 @@ class Reflection:
     def _answer(self, request: reflection_pb2.ServerReflectionRequest) -> reflection_pb2.ServerReflectionResponse:
         match request.WhichOneof("message_request"):
             case "list_services":
-                services = [reflection_pb2.ServiceResponse(name=name) for name in self._services]
+                names = (*self._services, *(self._changing.services() if self._changing is not None else ()))
+                services = [reflection_pb2.ServiceResponse(name=name) for name in names]
                 return _Response(list_services_response=reflection_pb2.ListServiceResponse(service=services))
             case "file_by_filename":
-                return self._file(request.file_by_filename)
+                name = request.file_by_filename
+                return _found(name, [definitions.file(name) for definitions in self._definitions()])
             case "file_containing_symbol":
-                return self._file_of(request.file_containing_symbol)
+                name = request.file_containing_symbol
+                return _found(name, [definitions.file_of(name) for definitions in self._definitions()])
             case "all_extension_numbers_of_type":
                 name = request.all_extension_numbers_of_type
                 return _Response(
@@ -74,22 +122,6 @@ class Reflection:
                 )
             case kind:
                 return _not_found(str(kind))
-
-    def _file_of(self, symbol: str) -> reflection_pb2.ServerReflectionResponse:
-        # The pool finds messages, enums and services; a method is found by the service it belongs to.
-        for name in (symbol, symbol.rpartition(".")[0]):
-            try:
-                return self._file(self._pool.FindFileContainingSymbol(name).name)
-            except KeyError:
-                continue
-        return _not_found(symbol)
-
-    def _file(self, name: str) -> reflection_pb2.ServerReflectionResponse:
-        content = self._files.get(name)
-        if content is None:
-            return _not_found(name)
-        found = reflection_pb2.FileDescriptorResponse(file_descriptor_proto=[content])
-        return _Response(file_descriptor_response=found)
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         """Both versions of the service for a server."""
@@ -111,6 +143,14 @@ def _as_v1(alpha: descriptor_pb2.FileDescriptorProto) -> descriptor_pb2.FileDesc
             method.input_type = method.input_type.replace(f".{_ALPHA}.", f".{_V1}.")
             method.output_type = method.output_type.replace(f".{_ALPHA}.", f".{_V1}.")
     return file
+
+
+def _found(name: str, files: Sequence[bytes | None]) -> reflection_pb2.ServerReflectionResponse:
+    for content in files:
+        if content is not None:
+            found = reflection_pb2.FileDescriptorResponse(file_descriptor_proto=[content])
+            return _Response(file_descriptor_response=found)
+    return _not_found(name)
 
 
 def _not_found(name: str) -> reflection_pb2.ServerReflectionResponse:

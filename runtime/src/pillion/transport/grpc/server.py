@@ -17,11 +17,13 @@ from pillion.transport.grpc.information import InformationMethods
 from pillion.transport.grpc.limits import GrpcLimits
 from pillion.transport.grpc.on_demand import OnDemand
 from pillion.transport.grpc.options import GrpcOptions
+from pillion.transport.grpc.tasks_on_demand import TasksOnDemand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pillion.dataplane.call import InferencePlane
+    from pillion.dataplane.tasks import TaskPlane
 
 __all__ = ["INFERENCE_SERVICE", "GrpcServer"]
 
@@ -38,15 +40,21 @@ class GrpcServer:
         plane: what answers.
         limits: of messages, calls and connections.
         options: settings and collaborators.
+        tasks: what answers tasks, where there can be any.
     """
 
     def __init__(
-        self, plane: InferencePlane, limits: GrpcLimits | None = None, options: GrpcOptions | None = None
+        self,
+        plane: InferencePlane,
+        limits: GrpcLimits | None = None,
+        options: GrpcOptions | None = None,
+        tasks: TaskPlane | None = None,
     ) -> None:
         self._plane = plane
         self._limits = limits or GrpcLimits()
         self._options = options or GrpcOptions()
         self._health = Health(plane, INFERENCE_SERVICE, self._options.health_poll)
+        self._task_services = None if tasks is None else TasksOnDemand(tasks, self._options)
         self._server: grpc.aio.Server | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._cutting: asyncio.Task[None] | None = None
@@ -62,9 +70,14 @@ class GrpcServer:
             options=self._limits.channel_arguments(),
             maximum_concurrent_rpcs=self._limits.max_concurrent_rpcs,
         )
-        server.add_generic_rpc_handlers(
-            (self._inference(), self._health.handler(), OnDemand("/grpc.reflection.", _reflection))
-        )
+        handlers: list[grpc.GenericRpcHandler] = [
+            self._inference(),
+            self._health.handler(),
+            OnDemand("/grpc.reflection.", self._reflection),
+        ]
+        if self._task_services is not None:
+            handlers.append(self._task_services)
+        server.add_generic_rpc_handlers(handlers)
         try:
             if credentials is None:
                 port = server.add_insecure_port(address)
@@ -115,8 +128,7 @@ class GrpcServer:
             handlers[name] = grpc.unary_unary_rpc_method_handler(method)
         return grpc.method_handlers_generic_handler(INFERENCE_SERVICE, handlers)
 
+    def _reflection(self) -> Sequence[grpc.GenericRpcHandler]:
+        from pillion.transport.grpc.reflection import Reflection  # noqa: PLC0415 - see OnDemand
 
-def _reflection() -> Sequence[grpc.GenericRpcHandler]:
-    from pillion.transport.grpc.reflection import Reflection  # noqa: PLC0415 - see OnDemand
-
-    return Reflection((INFERENCE_SERVICE, HEALTH_SERVICE)).handlers()
+        return Reflection((INFERENCE_SERVICE, HEALTH_SERVICE), self._task_services).handlers()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from pillion.transport.http.errors import HTTP_STATUS, error_body, retry_after
+from pillion.transport.http.errors import HTTP_STATUS, error_body, retry_after, task_error_body, task_status
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-__all__ = ["Answer", "error_answer", "head_lines", "json_answer", "send_answer"]
+__all__ = ["Answer", "error_answer", "head_lines", "json_answer", "send_answer", "task_error_answer"]
 
 Header = tuple[bytes, bytes]
 
@@ -54,6 +54,15 @@ def error_answer(error: PillionError, request_id: str, *, headers: Sequence[Head
     if after is not None:
         headers = (*headers, (b"retry-after", after))
     return Answer(error_body(error, request_id), status=HTTP_STATUS[error.code], headers=headers, code=error.code.value)
+
+
+def task_error_answer(error: PillionError, request_id: str, *, headers: Sequence[Header] = ()) -> Answer:
+    """The same in the shape of the task routes."""
+    after = retry_after(error)
+    if after is not None:
+        headers = (*headers, (b"retry-after", after))
+    body = task_error_body(error, request_id)
+    return Answer(body, status=task_status(error), headers=headers, code=error.code.value)
 
 
 def head_lines(answer: Answer, length: int, request_id: str) -> bytes:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from pillion.dataplane.call import InferencePlane
+    from pillion.dataplane.tasks import TaskPlane
 
 __all__ = ["Fallback"]
 
@@ -24,11 +25,13 @@ class Fallback:
     Args:
         plane: whose models the OpenAPI document describes.
         admin_port: told to those who look for metrics here.
+        tasks: whose tasks it describes, where there can be any.
     """
 
-    def __init__(self, plane: InferencePlane, admin_port: int) -> None:
+    def __init__(self, plane: InferencePlane, admin_port: int, tasks: TaskPlane | None = None) -> None:
         self._plane = plane
         self._admin_port = admin_port
+        self._tasks = tasks
         self._app: ASGIApp | None = None
         self._building = asyncio.Lock()
 
@@ -36,11 +39,11 @@ class Fallback:
         """Answer one request."""
         async with self._building:
             if self._app is None:
-                self._app = await asyncio.to_thread(_build, self._plane, self._admin_port)
+                self._app = await asyncio.to_thread(_build, self._plane, self._admin_port, self._tasks)
         await self._app(scope, receive, send)
 
 
-def _build(plane: InferencePlane, admin_port: int) -> ASGIApp:
+def _build(plane: InferencePlane, admin_port: int, tasks: TaskPlane | None) -> ASGIApp:
     from pillion.transport.http.documentation import create_app  # noqa: PLC0415 - see the module's docstring
 
-    return create_app(plane, admin_port)
+    return create_app(plane, admin_port, tasks)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from pillion.errors import ErrorCode, PillionError
-from pillion.transport.http.answer import Answer, error_answer, head_lines, send_answer
+from pillion.transport.http.answer import Answer, error_answer, head_lines, send_answer, task_error_answer
 from pillion.transport.http.body import ClientDisconnected
 from pillion.transport.http.direct import DirectAnswer
 from pillion.transport.http.errors import CLIENT_CLOSED_REQUEST
@@ -21,12 +21,14 @@ from pillion.transport.http.headers import ACCEPTED_MEDIA, RARE_HEADERS, new_req
 from pillion.transport.http.infer import InferHandler
 from pillion.transport.http.oip import InformationHandler
 from pillion.transport.http.options import AnswerRecord, DispatchOptions
-from pillion.transport.http.routes import METHODS, Route, resolve
+from pillion.transport.http.routes import METHODS, TASK_ROUTES, Route, resolve
+from pillion.transport.http.tasks import TaskHandler
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
     from pillion.dataplane.call import InferencePlane
+    from pillion.dataplane.tasks import TaskPlane
     from pillion.transport.http.infer import Begun
     from pillion.transport.http.routes import Target
 
@@ -54,9 +56,16 @@ class Dispatcher:
         fallback: the ASGI app for every path that is not one of :class:`~pillion.transport.http.routes.Route`, and
             for every scope that is not HTTP (lifespan, WebSocket).
         options: settings and collaborators.
+        tasks: what answers tasks, where there can be any.
     """
 
-    def __init__(self, plane: InferencePlane, fallback: ASGIApp, options: DispatchOptions | None = None) -> None:
+    def __init__(
+        self,
+        plane: InferencePlane,
+        fallback: ASGIApp,
+        options: DispatchOptions | None = None,
+        tasks: TaskPlane | None = None,
+    ) -> None:
         self._fallback = fallback
         self._options = options or DispatchOptions()
         self._drain = self._options.drain
@@ -64,6 +73,7 @@ class Dispatcher:
         self._inference = InferHandler(plane, self._options)
         self._infer = self._inference.infer
         self._information = InformationHandler(plane, self._options)
+        self._tasks = None if tasks is None else TaskHandler(tasks, self._options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection scope, as ASGI defines it."""
@@ -133,7 +143,12 @@ class Dispatcher:
             self._record(scope, identity, answer, started, target)
 
     def _resolve(self, scope: Scope) -> Target | None:
-        target = resolve(path_of(scope))
+        path = path_of(scope)
+        target = resolve(path)
+        if target is None and self._tasks is not None:
+            target, known = self._tasks.target(path, scope["method"])
+            if not known:
+                return target
         # Only what leads somewhere is kept, so that made-up paths cannot fill the memory; mounted apps are not, as
         # their root differs from request to request.
         if target is not None and not scope.get("root_path") and len(self._known) < _KEPT_PATHS:
@@ -146,6 +161,8 @@ class Dispatcher:
         if method not in METHODS[target.route] and target.route is not Route.UNKNOWN:
             allowed = ", ".join(METHODS[target.route])
             raise PillionError(ErrorCode.METHOD_NOT_ALLOWED, f"{method} is not allowed here, only {allowed}")
+        if self._tasks is not None and target.route in TASK_ROUTES:
+            return await self._tasks.answer(target, headers, receive, identity)
         if target.route is Route.V1_PREDICT:
             return await self._inference.predict(target, headers, receive, identity)
         return await self._information.answer(target, receive, identity)
@@ -166,14 +183,15 @@ class Dispatcher:
 
 def _failed(error: Exception, identity: str, target: Target) -> Answer:
     """The answer to a request that failed, whatever it was."""
+    shape = task_error_answer if target.route in TASK_ROUTES else error_answer
     if not isinstance(error, PillionError):
         _log.error("unexpected failure", exc_info=error, extra={"request_id": identity})
-        return error_answer(PillionError(ErrorCode.INTERNAL, _INTERNAL), identity)
+        return shape(PillionError(ErrorCode.INTERNAL, _INTERNAL), identity)
     if error.code is ErrorCode.METHOD_NOT_ALLOWED:
-        return error_answer(error, identity, headers=((b"allow", ", ".join(METHODS[target.route]).encode()),))
+        return shape(error, identity, headers=((b"allow", ", ".join(METHODS[target.route]).encode()),))
     if error.code in _UNREAD:
-        return error_answer(error, identity, headers=((b"connection", b"close"),))
-    return error_answer(error, identity)
+        return shape(error, identity, headers=((b"connection", b"close"),))
+    return shape(error, identity)
 
 
 def path_of(scope: Scope) -> str:

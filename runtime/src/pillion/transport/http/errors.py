@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from pillion.errors import ErrorCode, PillionError
+from pillion.errors import ErrorCode, InvalidArguments, PillionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CLIENT_CLOSED_REQUEST", "HTTP_STATUS", "error_body", "retry_after"]
+__all__ = ["CLIENT_CLOSED_REQUEST", "HTTP_STATUS", "error_body", "retry_after", "task_error_body", "task_status"]
 
 CLIENT_CLOSED_REQUEST: Final = 499
 """Seen in logs and metrics only."""
@@ -46,6 +46,19 @@ _DEFAULT_RETRY: Final = frozenset({ErrorCode.QUEUE_FULL, ErrorCode.NOT_READY, Er
 def error_body(error: PillionError, request_id: str) -> bytes:
     """``{"error", "code", "id"}``: the protocol's shape, with code and request id under the names used everywhere."""
     return orjson.dumps({"error": str(error), "code": error.code.value, "id": request_id})
+
+
+def task_status(error: PillionError) -> int:
+    """The status on task routes: that of the table; 422 for arguments that do not fit, as clients of caikit expect."""
+    return 422 if isinstance(error, InvalidArguments) else HTTP_STATUS[error.code]
+
+
+def task_error_body(error: PillionError, request_id: str) -> bytes:
+    """``{"details", "code", "id"}``, ``code`` being the status; ``additional_info`` has each field that is wrong."""
+    body: dict[str, object] = {"details": str(error), "code": task_status(error), "id": request_id}
+    if isinstance(error, InvalidArguments):
+        body["additional_info"] = list(error.problems)
+    return orjson.dumps(body)
 
 
 def retry_after(error: PillionError) -> bytes | None:

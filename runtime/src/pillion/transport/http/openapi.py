@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pillion.dataplane.call import ModelStatus
+    from pillion.dataplane.tasks import ServedTask
     from pillion.tensors import TensorSpec
 
 __all__ = ["document", "example_tensor"]
@@ -140,13 +141,22 @@ def example_tensor(spec: TensorSpec) -> dict[str, object]:
     return {"name": spec.name, "shape": shape, "datatype": spec.datatype.value, "data": [value] * min(count, 1024)}
 
 
-def document(statuses: Sequence[ModelStatus], *, root_path: str = "") -> dict[str, Any]:
-    """The document, with the names and inputs of the models that are known now."""
+def document(
+    statuses: Sequence[ModelStatus], tasks: Sequence[ServedTask] = (), *, root_path: str = ""
+) -> dict[str, Any]:
+    """The document, with the names and inputs of the models that are known now, and their tasks."""
     names = sorted({status.name for status in statuses})
     loaded = next((status for status in statuses if status.metadata is not None), None)
     example: dict[str, Any] | None = None
     if loaded is not None and loaded.metadata is not None:
         example = {"inputs": [example_tensor(spec) for spec in loaded.metadata.inputs if not spec.optional]}
+    paths, schemas = _paths(_name_parameter(names), example), _SCHEMAS
+    if tasks:
+        from pillion.transport.http.openapi_tasks import TASK_ERROR, describe_tasks  # noqa: PLC0415 - only where tasks are
+
+        task_paths, task_schemas = describe_tasks(tasks, reserved={*_SCHEMAS, "TaskError"})
+        paths = task_paths | paths
+        schemas = task_schemas | _SCHEMAS | {"TaskError": TASK_ERROR}
     described: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -154,8 +164,8 @@ def document(statuses: Sequence[ModelStatus], *, root_path: str = "") -> dict[st
             "version": __version__,
             "description": f"Open Inference Protocol v2 and V1. Models: {', '.join(names) or 'none'}.",
         },
-        "paths": _paths(_name_parameter(names), example),
-        "components": {"schemas": _SCHEMAS},
+        "paths": paths,
+        "components": {"schemas": schemas},
     }
     if root_path:
         described["servers"] = [{"url": root_path}]

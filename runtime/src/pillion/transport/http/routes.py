@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, unique
 from typing import Final, NamedTuple
 
-__all__ = ["METHODS", "Route", "Target", "resolve"]
+__all__ = ["METHODS", "TASK_ROUTES", "Route", "Target", "resolve", "resolve_task"]
 
 
 @unique
@@ -31,6 +31,9 @@ class Route(Enum):
     V1_MODEL = "/v1/models/{model}"
     V1_PREDICT = "/v1/models/{model}:predict"
     V1_EXPLAIN = "/v1/models/{model}:explain"
+    TASK = "/{task}"
+    TASK_OF_MODEL = "/{model}/{task}"
+    TASK_ENVELOPE = "/api/v1/task/{task}"
     UNKNOWN = "/v2/..."
 
 
@@ -40,6 +43,7 @@ class Target(NamedTuple):
     route: Route
     model: str = ""
     version: str | None = None
+    task: str = ""
 
 
 _GET: Final = ("GET", "HEAD")
@@ -56,6 +60,9 @@ METHODS: Final[dict[Route, tuple[str, ...]]] = {
             Route.UNLOAD,
             Route.V1_PREDICT,
             Route.V1_EXPLAIN,
+            Route.TASK,
+            Route.TASK_OF_MODEL,
+            Route.TASK_ENVELOPE,
         ),
         _POST,
     ),
@@ -75,6 +82,10 @@ _VERBS: Final = {
 }
 _V1_VERBS: Final = {"predict": Route.V1_PREDICT, "explain": Route.V1_EXPLAIN}
 _UNKNOWN: Final = Target(Route.UNKNOWN)
+TASK_ROUTES: Final = frozenset({Route.TASK, Route.TASK_OF_MODEL, Route.TASK_ENVELOPE})
+"""Routes whose tail is the user's to name."""
+_FALLBACKS: Final = frozenset({"", "api", "docs", "metrics", "openapi.json", "redoc", "v1"})
+"""First segments of the fallback's routes."""
 
 
 def resolve(path: str) -> Target | None:
@@ -120,3 +131,16 @@ def _below_v2(parts: list[str]) -> Target:
             return Target(Route.UNLOAD, model)
         case _:
             return _UNKNOWN
+
+
+def resolve_task(path: str) -> Target | None:
+    """The task that a path may name which is no route of :func:`resolve`. Whether there is one is for others to say."""
+    match path.strip("/").split("/"):
+        case ["api", "v1", "task", task] if task:
+            return Target(Route.TASK_ENVELOPE, task=task)
+        case [task] if task not in _FALLBACKS:
+            return Target(Route.TASK, task=task)
+        case [model, task] if model not in _FALLBACKS and task:
+            return Target(Route.TASK_OF_MODEL, model, task=task)
+        case _:
+            return None

@@ -1,0 +1,236 @@
+"""Models written in Python: a class of the user's as a model that takes tensors, and answers its tasks."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pillion.authoring.errors import AuthoringError, ResultError
+from pillion.authoring.predict import Form
+from pillion.authoring.results import plain
+from pillion.authoring.signature import define
+from pillion.backends import text
+from pillion.backends.api import InputRule, ModelLoadError
+from pillion.backends.python_source import failure_in_code, import_class
+from pillion.errors import ErrorCode, PillionError
+from pillion.model import ModelMetadata
+from pillion.tensors import Datatype, Tensor, datatype_of, dtype_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping, Sequence
+
+    from pillion.authoring.model import Model
+    from pillion.authoring.predict import PredictInput
+    from pillion.authoring.signature import ModelDefinition, TaskSignature
+    from pillion.execution.api import Interrupt
+    from pillion.model import Libraries
+    from pillion.runtimefile import DesiredModel
+
+__all__ = ["PythonModel", "PythonTaskRun", "load"]
+
+_log: Final = logging.getLogger(__name__)
+_NUMERIC: Final = frozenset(Datatype) - {Datatype.BYTES}
+
+
+class PythonModel:
+    """An instance of a class of the user's (see :class:`~pillion.backends.api.LoadedModel`)."""
+
+    any_input_name = True
+
+    def __init__(self, definition: ModelDefinition, instance: Model, files: tuple[str, ...]) -> None:
+        self.definition = definition
+        self.files = files
+        """What the class was made of, to be watched."""
+        self.instance = instance
+        self.libraries: Libraries | None = None
+        predict = definition.predict
+        self._inputs: tuple[PredictInput, ...] = () if predict is None else predict.inputs
+        self._predict = None if predict is None else getattr(instance, "predict")  # noqa: B009 - not part of Model
+        self._named = predict is not None and predict.named
+        self.asynchronous = predict is not None and predict.asynchronous
+        specs = () if predict is None else predict.outputs
+        self.default_outputs = tuple(spec.name for spec in specs)
+        self.rules = tuple(_rule(one) for one in self._inputs)
+        self.metadata = ModelMetadata("pillion_python", tuple(rule.spec for rule in self.rules), specs)
+        self._tasks = {signature.name: signature for signature in definition.tasks}
+        kinds = [task.asynchronous for task in definition.tasks]
+        self.runs_on_loop = all((*kinds, predict.asynchronous) if predict is not None else kinds)
+        """Whether all of its methods are ``async``."""
+        self.has_coroutines = any(kinds) or (predict is not None and predict.asynchronous)
+        """Whether one of them is."""
+
+    @property
+    def tasks(self) -> Mapping[str, TaskSignature]:
+        """By name, in the order of their declaration."""
+        return self._tasks
+
+    def begin(self, task: TaskSignature, arguments: Mapping[str, Any]) -> PythonTaskRun:
+        """See :class:`~pillion.backends.api.TaskModel`."""
+        return PythonTaskRun(self, task, arguments)
+
+    def predict(
+        self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt | None
+    ) -> list[Tensor]:
+        """See :class:`~pillion.backends.api.Predictor`."""
+        del interrupt
+        return self._tensors(self._call(inputs), outputs)
+
+    async def predict_async(self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...]) -> list[Tensor]:
+        """The same for a ``predict`` that is ``async``."""
+        answer: Awaitable[Any] = self._call(inputs)
+        return self._tensors(await answer, outputs)
+
+    def _call(self, inputs: Sequence[Tensor | None]) -> Any:  # noqa: ANN401 - what the user's method gives
+        if self._predict is None:  # the data plane refuses tensors for a model without inputs
+            raise TypeError(f"{self.definition.name} has no predict")
+        arguments = {
+            one.spec.name: _argument(tensor, one)
+            for tensor, one in zip(inputs, self._inputs, strict=True)
+            if tensor is not None
+        }
+        return self._predict(**arguments)
+
+    def _tensors(self, answer: Any, outputs: tuple[str, ...]) -> list[Tensor]:  # noqa: ANN401
+        place = f"{self.definition.name}.predict"
+        if not self._named:
+            return [_tensor(name, answer, place) for name in outputs]
+        if not isinstance(answer, dict):
+            raise _wrong(f"{place} returned {type(answer).__name__}, and a dict is declared")
+        for name in outputs:
+            if name not in answer:
+                raise _wrong(f"{place} returned no output {name!r}, which is declared")
+        return [_tensor(name, answer[name], place) for name in outputs]
+
+    def close(self) -> None:
+        """The instance goes with the last reference to it."""
+
+
+def _rule(one: PredictInput) -> InputRule:
+    if one.form is Form.FREE:
+        return InputRule(one.spec, frozenset(Datatype), free_rank=True)
+    if one.form is Form.TEXTS:
+        return InputRule(one.spec, frozenset({Datatype.BYTES}), free_rank=True)
+    return InputRule(one.spec, _NUMERIC, free_rank=True)
+
+
+def _argument(tensor: Tensor, one: PredictInput) -> Any:  # noqa: ANN401 - array or list
+    data = tensor.data
+    if tensor.datatype is Datatype.BYTES:
+        decoded = text.decode(data, tensor.name)
+        return decoded.ravel().tolist() if one.form is Form.TEXTS else decoded
+    if tensor.datatype is Datatype.BF16:  # the upper half of an FP32's bits
+        data = (data.astype(np.uint32) << 16).view(np.float32)
+    if one.form is Form.LIST:
+        return data.astype(dtype_of(one.spec.datatype), copy=False).ravel().tolist()
+    if one.form is Form.ARRAY:
+        data = data.astype(dtype_of(one.spec.datatype), copy=False)
+    # People write `x -= mean`; the request's buffer is read-only, so they get one of their own.
+    return data if data.flags.writeable else data.copy()
+
+
+def _tensor(name: str, answer: Any, place: str) -> Tensor:  # noqa: ANN401
+    if isinstance(answer, dict):
+        raise _wrong(f"{place} returned a dict: declare its keys by a TypedDict as the return type")
+    try:
+        data = np.asarray(answer)
+        datatype = datatype_of(data.dtype)
+    except ValueError as error:
+        raise _wrong(f"{place} returned no array: {error}") from error
+    if data.dtype.kind == "O" and not all(isinstance(item, str | bytes) for item in data.ravel().tolist()):
+        raise _wrong(f"{place} returned {type(answer).__name__}, and an array of numbers or text is wanted")
+    return Tensor(name, datatype, text.encode(data) if datatype is Datatype.BYTES else data)
+
+
+def _wrong(message: str) -> PillionError:
+    return PillionError(ErrorCode.MODEL_FAILED, message, remedy="return what is declared")
+
+
+class PythonTaskRun:
+    """One call of a task (see :class:`~pillion.backends.api.TaskRun`)."""
+
+    def __init__(self, model: PythonModel, task: TaskSignature, arguments: Mapping[str, Any]) -> None:
+        self._method = getattr(model.instance, task.method)
+        self._task = task
+        self._arguments = arguments
+        self.asynchronous = task.asynchronous
+        self.value: Any = None
+
+    def predict(
+        self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt | None
+    ) -> list[Tensor]:
+        """Call the method, in a thread."""
+        del inputs, outputs, interrupt
+        return self._keep(self._method(**self._arguments))
+
+    async def predict_async(self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...]) -> list[Tensor]:
+        """Await the method, on the event loop."""
+        del inputs, outputs
+        return self._keep(await self._method(**self._arguments))
+
+    def _keep(self, answer: Any) -> list[Tensor]:  # noqa: ANN401
+        task = self._task
+        try:
+            self.value = plain(
+                answer, task.returns, f"{task.owner}.{task.method} returned what it does not declare: it"
+            )
+        except ResultError as error:
+            raise PillionError(
+                ErrorCode.MODEL_FAILED, str(error), remedy="mend its return type, or its result"
+            ) from None
+        return []
+
+
+def load(desired: DesiredModel, classes: Mapping[str, type[Any]]) -> PythonModel:
+    """Import the class, or take the one that the embedding program handed over, make an instance and load it.
+
+    Raises:
+        ModelLoadError: with file and line where the user's code is at fault.
+    """
+    files: tuple[str, ...] = ()
+    if desired.code is not None:
+        imported = import_class(desired.code)
+        cls, files, folder = imported.cls, imported.files, Path(desired.code.folder)
+    else:
+        cls = classes[desired.name]
+        folder = Path(getattr(sys.modules.get(cls.__module__), "__file__", None) or Path.cwd()).parent
+    try:
+        definition = define(cls)
+        instance = _instance(definition, desired)
+        _load(definition, instance, desired)
+    except (AuthoringError, ModelLoadError) as error:
+        failure = error if isinstance(error, ModelLoadError) else ModelLoadError(str(error))
+        failure.files = files
+        raise failure from None
+    except Exception as error:
+        failure = failure_in_code(error, folder, f"{cls.__name__}.load")
+        failure.files = tuple(dict.fromkeys((*files, *failure.files)))
+        _log.debug("the user's code failed to load", exc_info=error)
+        raise failure from error
+    return PythonModel(definition, instance, files)
+
+
+def _instance(definition: ModelDefinition, desired: DesiredModel) -> Model:
+    device = desired.parameters.get("device", "cpu")
+    instance = definition.cls()
+    instance.device = str(device)
+    return instance
+
+
+def _load(definition: ModelDefinition, instance: Model, desired: DesiredModel) -> None:
+    if not definition.takes_artifact:
+        if desired.path:
+            raise ModelLoadError(
+                f"{definition.name}.load takes no artifact, and {desired.path} was given", "write load(self, artifact)"
+            )
+        instance.load()
+        return
+    if not desired.path:
+        raise ModelLoadError(
+            f"{definition.name}.load takes an artifact, and none was given",
+            "name its files: --artifact PATH, or pillion.serve(..., artifact=PATH)",
+        )
+    instance.load(Path(desired.path))

@@ -1,0 +1,177 @@
+"""``pillion.serve``: models from within a program, a test or a notebook."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
+
+from pillion.authoring.names import model_name
+from pillion.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import JsonValue
+
+    from pillion.authoring.model import Model
+    from pillion.server import Server
+    from pillion.server.settings import Settings
+
+__all__ = ["Serving", "serve"]
+
+_START_SECONDS: Final = 600.0
+
+
+class Serving:
+    """A server that runs beside the program. A context manager: leaving the block ends it.
+
+    Attributes:
+        url: of the HTTP port.
+        grpc: address of the gRPC port, ``host:port``.
+        client: calls it.
+    """
+
+    def __init__(self, server: Server, host: str) -> None:
+        self._server = server
+        ports = server.ports
+        self.url = f"http://{host}:{ports['http']}"
+        self.grpc = f"{host}:{ports['grpc']}"
+        self.client = Client(self.url)
+
+    def stop(self, grace_period_seconds: float | None = None) -> None:
+        """End it; requests in progress may take ``grace_period_seconds`` (None: as configured). Any number of times."""
+        self.client.close()
+        self._server.stop(grace_period_seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+@overload
+def serve(
+    *models: type[Model],
+    blocking: Literal[True] = True,
+    host: str = ...,
+    port: int | None = ...,
+    grpc_port: int | None = ...,
+    artifact: str | Path | None = ...,
+    device: str = ...,
+) -> None: ...
+@overload
+def serve(
+    *models: type[Model],
+    blocking: Literal[False],
+    host: str = ...,
+    port: int | None = ...,
+    grpc_port: int | None = ...,
+    artifact: str | Path | None = ...,
+    device: str = ...,
+) -> Serving: ...
+
+
+def serve(
+    *models: type[Model],
+    blocking: bool = True,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    grpc_port: int | None = None,
+    artifact: str | Path | None = None,
+    device: str = "cpu",
+) -> Serving | None:
+    """Serve classes of models.
+
+    With ``blocking=False`` the server runs in a thread of its own, so it works inside a running event loop, too::
+
+        with pillion.serve(Mood, blocking=False) as s:
+            s.client.call("classify", text="good good bad")
+
+    Args:
+        models: the classes; each is served under its name in kebab case.
+        blocking: True serves until SIGINT or SIGTERM. False returns when the models are loaded.
+        host: to listen on.
+        port: of HTTP; by default 8080, and any free one when not blocking.
+        grpc_port: of gRPC; by default 8081, and any free one when not blocking.
+        artifact: what the one class loads (``load(self, artifact)``).
+        device: what ``self.device`` says.
+
+    Raises:
+        StartError: a port cannot be bound, or a model cannot be loaded; the text has file and line.
+        ImportError: what serving needs is not installed.
+    """
+    from pillion.runtimefile import DesiredModel  # noqa: PLC0415 - `import pillion` is to stay light
+    from pillion.server import Server  # noqa: PLC0415 - as above
+
+    if blocking and _in_event_loop():
+        raise RuntimeError("an event loop is running here, as in a notebook: serve beside it, with blocking=False")
+    classes = _named(models)
+    if artifact is not None and len(classes) != 1:
+        raise ValueError("artifact is what one class loads: serve one class")
+    path = "" if artifact is None else str(Path(artifact).resolve())
+    parameters: dict[str, JsonValue] = {"device": device}
+    desired = [DesiredModel(name=name, path=path, format="python", parameters=parameters) for name in classes]
+    free = None if blocking else 0
+    ports = {"http": port if port is not None else free, "grpc": grpc_port if grpc_port is not None else free}
+    server = Server(_settings(host, ports, quiet=not blocking), models=desired, classes=classes)
+    failed: list[str] = []
+    loaded = threading.Event()
+
+    def on_loaded(running: Server, _seconds: float) -> None:
+        failed.extend(f"{status.name}: {status.reason}" for status in running.statuses() if status.reason)
+        if failed and blocking:
+            threading.Thread(target=running.stop, daemon=True).start()
+        loaded.set()
+
+    server.start(blocking, on_loaded=on_loaded)
+    if not blocking and not loaded.wait(_START_SECONDS):
+        server.stop(0)
+        raise TimeoutError(f"the models did not load within {_START_SECONDS:g} s")
+    if failed:
+        server.stop(0)
+        raise _start_error("; ".join(failed))
+    return None if blocking else Serving(server, host)
+
+
+def _named(models: tuple[type[Model], ...]) -> Mapping[str, type[Any]]:
+    if not models:
+        raise TypeError("pillion.serve: name the class: pillion.serve(Mood)")
+    named: dict[str, type[Any]] = {}
+    for cls in models:
+        if not isinstance(cls, type):
+            raise TypeError(
+                f"pillion.serve takes classes, not {type(cls).__name__}: write pillion.serve({type(cls).__name__})"
+            )
+        name = model_name(cls.__name__)
+        if name in named:
+            raise ValueError(f"two classes are called {cls.__name__}: serve them one by one")
+        named[name] = cls
+    return named
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _settings(host: str, ports: Mapping[str, int | None], *, quiet: bool) -> Settings:
+    from pillion.server.sources import load_settings  # noqa: PLC0415 - as above
+
+    flags: dict[str, JsonValue] = {"http.host": host, "grpc.host": host, "admin.host": host}
+    flags |= {f"{name}.port": port for name, port in ports.items() if port is not None}
+    if quiet:
+        flags["admin.port"] = 0
+    file: dict[str, JsonValue] = {"control.socket": "", "drain.window_seconds": 0, "drain.grace_seconds": 5}
+    return load_settings(flags=flags, file=file, file_name="pillion.serve").settings
+
+
+def _start_error(message: str) -> Exception:
+    from pillion.server.failures import ExitCode, StartError  # noqa: PLC0415 - as above
+
+    return StartError(ExitCode.USAGE, message)

@@ -1,0 +1,214 @@
+"""Protobuf for tasks: a service for each class, made at run time from the signatures.
+
+``class Mood`` with the task ``classify(text: str) -> int`` is the service ``mood.MoodService`` with the method
+``ClassifyPredict(ClassifyRequest) returns (ClassifyResponse)``; the response's field is ``result``. Field numbers are
+the order of declaration, so parameters and fields that are added at the end keep old clients working. Scalars have
+presence: an empty string is a value, and what is left out is missing. What protobuf cannot nest (lists in lists) is
+wrapped in a message.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, struct_pb2, timestamp_pb2
+
+from pillion.authoring.names import camel_case
+from pillion.authoring.types import AnyValue, ArrayOf, Kind, ListOf, MapOf, Nothing, OptionalOf, Record, Scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from google.protobuf.message import Message
+
+    from pillion.authoring.signature import TaskSignature
+    from pillion.authoring.types import ValueType
+
+__all__ = ["ServiceSchema", "TaskMethod", "service_schema", "shared_files"]
+
+_Field = descriptor_pb2.FieldDescriptorProto
+_SCALARS: Final = {
+    Kind.STRING: _Field.TYPE_STRING,
+    Kind.INTEGER: _Field.TYPE_INT64,
+    Kind.NUMBER: _Field.TYPE_DOUBLE,
+    Kind.BOOLEAN: _Field.TYPE_BOOL,
+    Kind.BYTES: _Field.TYPE_BYTES,
+}
+_VALUES: Final = "pillion/values.proto"
+_DEPENDENCIES: Final = ("google/protobuf/struct.proto", "google/protobuf/timestamp.proto", _VALUES)
+
+
+def _values_file() -> descriptor_pb2.FileDescriptorProto:
+    """``pillion.Array``: raw little-endian ``data``, or for people who type, ``values``."""
+    file = descriptor_pb2.FileDescriptorProto(name=_VALUES, package="pillion", syntax="proto3")
+    array = file.message_type.add(name="Array")
+    for number, (name, kind, label) in enumerate(
+        (
+            ("dtype", _Field.TYPE_STRING, _Field.LABEL_OPTIONAL),
+            ("shape", _Field.TYPE_INT64, _Field.LABEL_REPEATED),
+            ("data", _Field.TYPE_BYTES, _Field.LABEL_OPTIONAL),
+            ("values", _Field.TYPE_DOUBLE, _Field.LABEL_REPEATED),
+        ),
+        1,
+    ):
+        array.field.add(name=name, number=number, type=kind, label=label, json_name=name)
+    return file
+
+
+def shared_files() -> list[descriptor_pb2.FileDescriptorProto]:
+    """The files that those of services depend on."""
+    files = []
+    for module in (struct_pb2, timestamp_pb2):
+        file = descriptor_pb2.FileDescriptorProto()
+        module.DESCRIPTOR.CopyToProto(file)
+        files.append(file)
+    return [*files, _values_file()]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMethod:
+    """One method of a service."""
+
+    name: str
+    task: str
+    request: type[Message]
+    response: type[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSchema:
+    """The service of one class."""
+
+    name: str
+    """With the package."""
+    file: descriptor_pb2.FileDescriptorProto
+    methods: tuple[TaskMethod, ...]
+
+
+def service_schema(owner: str, signatures: Sequence[TaskSignature]) -> ServiceSchema:
+    """The service of a class with these tasks."""
+    package = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", owner).lower()
+    writer = _Writer(package)
+    service = writer.file.service.add(name=f"{owner}Service")
+    names: list[tuple[str, str, str, str]] = []
+    for signature in signatures:
+        base = camel_case(signature.name)
+        request, response = writer.unique(f"{base}Request"), writer.unique(f"{base}Response")
+        message = writer.file.message_type.add(name=request)
+        for number, parameter in enumerate(signature.parameters, 1):
+            writer.add(message, f"{package}.{request}", number, parameter.name, parameter.type)
+        answer = writer.file.message_type.add(name=response)
+        writer.add(answer, f"{package}.{response}", 1, "result", signature.returns)
+        service.method.add(
+            name=f"{base}Predict", input_type=f".{package}.{request}", output_type=f".{package}.{response}"
+        )
+        names.append((f"{base}Predict", signature.name, request, response))
+    pool = descriptor_pool.DescriptorPool()
+    for file in (*shared_files(), writer.file):
+        pool.Add(file)
+
+    def message_class(name: str) -> type[Message]:
+        found: type[Message] = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
+        return found
+
+    methods = tuple(TaskMethod(name, task, message_class(req), message_class(res)) for name, task, req, res in names)
+    return ServiceSchema(f"{package}.{owner}Service", writer.file, methods)
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Writes messages into one file."""
+
+    package: str
+    file: descriptor_pb2.FileDescriptorProto = field(init=False)
+    records: dict[int, str] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.file = descriptor_pb2.FileDescriptorProto(
+            name=f"{self.package}/{self.package}.proto", package=self.package, syntax="proto3"
+        )
+        self.file.dependency.extend(_DEPENDENCIES)
+
+    def unique(self, name: str) -> str:
+        """The name, with a number where another type has it already."""
+        found, number = name, 2
+        while found in self.taken:
+            found, number = f"{name}{number}", number + 1
+        self.taken.add(found)
+        return found
+
+    def record(self, record: Record) -> str:
+        """The full name of a record's message, which is written when it is first asked for."""
+        known = self.records.get(id(record))
+        if known is not None:
+            return known
+        name = self.unique(re.sub(r"\W+", "_", record.name).strip("_"))
+        full = self.records[id(record)] = f"{self.package}.{name}"
+        # Fields first, message after: adding to the file while it is being written to would move it.
+        message = descriptor_pb2.DescriptorProto(name=name)
+        for number, one in enumerate(record.fields, 1):
+            self.add(message, full, number, one.name, one.type)
+        self.file.message_type.append(message)
+        return full
+
+    def add(
+        self, message: descriptor_pb2.DescriptorProto, full: str, number: int, name: str, declared: ValueType
+    ) -> None:
+        """Add one field to a message whose full name is ``full``."""
+        if isinstance(declared, OptionalOf):
+            inner = declared.item
+            declared = inner if not isinstance(inner, ListOf | MapOf | OptionalOf) else declared
+        one = _Field(name=name, number=number, json_name=name, label=_Field.LABEL_OPTIONAL)
+        if isinstance(declared, ListOf):
+            one.label = _Field.LABEL_REPEATED
+            self.fill(one, message, full, name, declared.item)
+        elif isinstance(declared, MapOf):
+            one.label = _Field.LABEL_REPEATED
+            entry = message.nested_type.add(name=f"{_camel(name)}Entry")
+            entry.options.map_entry = True
+            entry.field.add(name="key", number=1, type=_Field.TYPE_STRING, label=_Field.LABEL_OPTIONAL, json_name="key")
+            value = entry.field.add(name="value", number=2, label=_Field.LABEL_OPTIONAL, json_name="value")
+            self.fill(value, message, full, name, declared.item)
+            one.type, one.type_name = _Field.TYPE_MESSAGE, f".{full}.{_camel(name)}Entry"
+        else:
+            self.fill(one, message, full, name, declared)
+            if one.type != _Field.TYPE_MESSAGE:
+                one.proto3_optional = True
+                one.oneof_index = len(message.oneof_decl)
+                message.oneof_decl.add(name=f"_{name}")
+        message.field.append(one)
+
+    def fill(
+        self,
+        one: descriptor_pb2.FieldDescriptorProto,
+        message: descriptor_pb2.DescriptorProto,
+        full: str,
+        name: str,
+        declared: ValueType,
+    ) -> None:
+        """Set the type of a field that holds one value."""
+        match declared:
+            case Scalar(kind) if kind in _SCALARS:
+                one.type = _SCALARS[kind]
+                return
+            case Scalar():
+                target = "google.protobuf.Timestamp"
+            case AnyValue() | Nothing():
+                target = "google.protobuf.Value"
+            case ArrayOf():
+                target = "pillion.Array"
+            case Record():
+                target = self.record(declared)
+            case ListOf() | MapOf() | OptionalOf():
+                target = f"{full}.{_camel(name)}Item"
+                wrapper = message.nested_type.add(name=f"{_camel(name)}Item")
+                inner = declared.item if isinstance(declared, OptionalOf) else declared
+                self.add(wrapper, target, 1, "value", inner)
+        one.type, one.type_name = _Field.TYPE_MESSAGE, f".{target}"
+
+
+def _camel(name: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_") if part) or "Value"

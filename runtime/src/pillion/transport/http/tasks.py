@@ -1,0 +1,89 @@
+"""``POST /{task}``, ``/{model}/{task}`` and ``/api/v1/task/{task}``: typed calls of models written in Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pillion.authoring.names import same_task
+from pillion.dataplane.call import Call, WireProtocol
+from pillion.errors import PillionError
+from pillion.transport.http.answer import Answer
+from pillion.transport.http.body import read_body
+from pillion.transport.http.disconnect import finish_watched
+from pillion.transport.http.headers import check_content_encoding, check_content_type, timeout_seconds
+from pillion.transport.http.routes import Route, resolve_task
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+
+    from pillion.dataplane.tasks import ServedTask, TaskPlane, TaskResult
+    from pillion.transport.http.options import DispatchOptions
+    from pillion.transport.http.routes import Target
+
+    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+__all__ = ["TaskHandler"]
+
+
+class TaskHandler:
+    """Tasks over HTTP."""
+
+    def __init__(self, plane: TaskPlane, options: DispatchOptions) -> None:
+        self._plane = plane
+        self._options = options
+
+    def target(self, path: str, method: str) -> tuple[Target | None, bool]:
+        """The route of a path that is none of the protocols', and whether it leads to a task that there is.
+
+        In a server with tasks a POST that leads nowhere is answered here, with what there is; everything else that
+        leads nowhere is the fallback's.
+        """
+        tasks = self._plane.tasks()
+        target = resolve_task(path) if self._plane.expects_tasks() else None
+        if target is None:
+            return None, False
+        known = any(_means(target, task) for task in tasks)
+        return (target, known) if known or method == "POST" else (None, False)
+
+    async def answer(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, request_id: str) -> Answer:
+        """One call.
+
+        Raises:
+            PillionError: for the dispatcher to answer.
+            ClientDisconnected: nobody is there to answer.
+        """
+        # With pydantic it is much to import, and a server without tasks never gets here.
+        from pillion.protocol.task_json import decode_arguments, encode_result, open_envelope  # noqa: PLC0415
+
+        model = target.model
+        try:
+            check_content_encoding(headers.get(b"content-encoding"))
+            check_content_type(headers.get(b"content-type"))
+            seconds = timeout_seconds(headers)
+            deadline = None if seconds is None else self._options.clock() + seconds
+            body = await read_body(receive, await receive(), headers, self._options.max_body_bytes)
+            # Nothing waits between finding the task and beginning it: a reload would put another class in its place.
+            envelope = open_envelope(body) if target.route is Route.TASK_ENVELOPE else None
+            task = self._plane.find(target.task, (model if envelope is None else envelope.model) or None)
+            model, signature = task.model, task.signature
+            arguments = decode_arguments(signature, body) if envelope is None else envelope.arguments(signature)
+        except PillionError as error:
+            self._plane.refused(error, WireProtocol.TASK, model)
+            raise
+        result = await self._run(task, arguments, Call(WireProtocol.TASK, request_id, deadline), receive)
+        return Answer(encode_result(result.value))
+
+    async def _run(self, task: ServedTask, arguments: dict[str, Any], call: Call, receive: Receive) -> TaskResult:
+        """Ask the data plane. A call that does not end at once is watched for its client's leaving."""
+        running = self._plane.perform(task, arguments, call)
+        try:
+            waiting = running.send(None)
+        except StopIteration as finished:
+            result: TaskResult = finished.value
+            return result
+        return await finish_watched(running, waiting, receive, self._options.disconnect_grace)
+
+
+def _means(target: Target, task: ServedTask) -> bool:
+    named = target.task == task.signature.name or same_task(target.task) == same_task(task.signature.name)
+    return named and target.model in ("", task.model)
