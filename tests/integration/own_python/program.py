@@ -63,13 +63,13 @@ class Program:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[Program]:
+def serving(folder: Path, *arguments: str, **variables: str) -> Iterator[Program]:
     """Start it in a folder on free ports, wait until it is ready, and end it whatever the test did."""
     ports = ["--http-port", "0", "--grpc-port", "0", "--admin-port", "0"]
     process = subprocess.Popen(
         [PILLION, "serve", *arguments, *ports, "--json"],
         cwd=folder,
-        env=environment(),
+        env=environment(**variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -103,7 +103,7 @@ def failing(folder: Path, *arguments: str) -> tuple[int, str]:
     done = subprocess.run(
         [PILLION, "serve", *arguments, *ports],
         cwd=folder,
-        env=environment(),
+        env=environment(**variables),
         capture_output=True,
         text=True,
         timeout=60,
