@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,10 +22,9 @@ from e2e.harness.models import SETOSA
 from e2e.harness.waiting import eventually
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from e2e.harness.stage import Stage
 
+README = Path(__file__).parents[2] / "README.md"
 ROW = json.dumps([SETOSA])
 _SECONDS = 240
 
@@ -175,3 +177,28 @@ def test_logs_are_followed_until_they_are_no_longer_wanted(terminal: Terminal) -
         finally:
             following.terminate()
             following.wait(10)
+
+
+@pytest.mark.smoke
+def test_the_readme_s_way_to_a_cluster_works_as_it_stands(terminal: Terminal) -> None:
+    stage = terminal.stage
+    (script,) = re.findall(r"^```sh\n(helm install .*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    # The chart is installed already, with images of this checkout; the reader's namespace is the stage's.
+    commands = script.partition("\n")[2]
+    (terminal.folder / "iris.skops").write_bytes(models.iris().content)
+    config = terminal.folder / "kubeconfig"
+    shutil.copy(stage.target.kubeconfig, config)
+    environment = terminal.environment() | {"KUBECONFIG": str(config)}
+    namespace = ["kubectl", "config", "set-context", stage.target.context, f"--namespace={stage.namespace}"]
+    subprocess.run(namespace, env=environment, check=True, capture_output=True)
+
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands], cwd=terminal.folder, env=environment, capture_output=True,
+        text=True, timeout=_SECONDS, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("[0]\n")
+    assert re.search(
+        rf"^iris +http://iris-predictor.{stage.namespace}.svc.cluster.local +True +1/1 ", done.stdout, re.MULTILINE
+    )

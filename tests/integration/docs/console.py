@@ -3,22 +3,23 @@ document shows.
 
 In a block, a line that starts ``$ `` is typed (``> `` continues it); the lines below it are its output. In the output
 ``...`` stands for any text. A ``pillion serve`` keeps running, as in a reader's first terminal, until the document
-ends.
+ends. The folder that a command changes to is the next one's too.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 __all__ = ["Reader", "Step", "steps"]
 
@@ -65,7 +66,7 @@ class Reader:
     """Somebody who follows a document in a folder of their own. A context manager: leaving ends what was started."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self._folder = folder
+        self._home = self._folder = folder
         self._environment = os.environ | environment
         self._servers: list[subprocess.Popen[str]] = []
 
@@ -88,8 +89,9 @@ class Reader:
         """
         if step.command.startswith("pillion serve"):
             return self._serve(step)
+        left_in = self._home / ".folder"
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", step.command],
+            ["bash", "-euo", "pipefail", "-c", f"{step.command}\npwd > {shlex.quote(str(left_in))}"],
             cwd=self._folder,
             env=self._environment,
             stdout=subprocess.PIPE,
@@ -100,6 +102,7 @@ class Reader:
             check=False,
         )
         assert done.returncode == 0, f"line {step.line}: `{step.command}` ended with {done.returncode}:\n{done.stdout}"
+        self._folder = Path(left_in.read_text().rstrip("\n"))
         return done.stdout
 
     def _serve(self, step: Step) -> str:

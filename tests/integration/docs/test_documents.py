@@ -12,6 +12,7 @@ from tests.integration.docs.console import Reader, matches, steps
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = [
+    "README.md",
     "docs/tutorial/first-model.md",
     "docs/how-to/command-line.md",
     "docs/how-to/from-kserve.md",
