@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) e2e/cluster/cluster.py
 
 .PHONY: help setup demo check lint types layers docs-check generated test unit integration conformance e2e e2e-full \
-        cluster-up cluster-down cluster-status generate lock docs bench bench-quick clean
+        cluster-up cluster-down cluster-status generate lock docs bench bench-quick bench-startup clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  \1|\2/' | column -t -s '|'
@@ -87,6 +87,9 @@ bench: setup ## The whole table of measurements, written to bench/results
 
 bench-quick: setup ## Two minutes of it, for a change under work
 	@$(BIN)/python -m bench run --quick
+
+bench-startup: setup ## Start to ready and memory, against the imports alone
+	@$(BIN)/python -m bench.startup
 
 clean: ## Remove what the targets above made in this folder
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache site .demo
