@@ -45,8 +45,9 @@ class User:
 
     @property
     def environment(self) -> dict[str, str]:
-        """KUBECONFIG, and kubectl on PATH."""
+        """KUBECONFIG, kubectl on PATH, and a home of the user's own, where kubectl keeps its cache."""
         return {
+            "HOME": str(self.folder),
             "KUBECONFIG": str(self.kubeconfig),
             "PATH": f"{self.kubectl.parent}{os.pathsep}{os.environ['PATH']}",
             "NO_COLOR": "1",
