@@ -132,6 +132,16 @@ def test_a_forward_that_is_refused_says_what_kubectl_said(reachable: Cluster) ->
     assert 'services "iris-predictor" not found' in done.stderr
 
 
+def test_a_model_that_is_nowhere_says_that_it_was_looked_for_here_and_in_the_cluster(reachable: Cluster) -> None:
+    done = pillion("predict", "nowhere", "--data", ROW, env=reachable.user.environment)
+
+    assert 5 == done.returncode
+    assert (
+        "no server on 127.0.0.1:8080 has the model nowhere (--url names another), and in the cluster: " in done.stderr
+    )
+    assert "no InferenceService is called nowhere in namespace default" in done.stderr
+
+
 def test_a_url_and_a_cluster_exclude_each_other(reachable: Cluster) -> None:
     done = reachable.user.types("predict", "iris", "--data", ROW, "--url", "http://127.0.0.1:1")
 

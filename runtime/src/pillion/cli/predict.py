@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import typer
 
 from pillion.cli.cluster.options import Context, Kubeconfig, Namespace  # noqa: TC001 - typer reads them at run time
-from pillion.cli.failures import EXIT_CODES, CommandError
+from pillion.cli.failures import CLUSTER, EXIT_CODES, CommandError
 
 __all__ = ["register"]
 
@@ -67,10 +67,12 @@ def predict(  # noqa: PLR0917 - the options of a command line
     chosen = plugin or any(value is not None for value in (namespace, context, kubeconfig))
     if url is not None and chosen:
         raise CommandError("--url names a server, -n and --context a cluster: give one of them", code=2)
-    if url is None and "://" not in target and (chosen or _elsewhere(target)):
+    if url is not None or "://" in target:
+        answer = call.to(url)
+    elif chosen:
         answer = _by_cluster(call, context, namespace, kubeconfig)
     else:
-        answer = call.to(url)
+        answer = _wherever(call)
     shown = answer.get("predictions", answer.get("outputs", answer))
     typer.echo(json.dumps(answer if as_json else shown, separators=(",", ":")))
 
@@ -105,12 +107,21 @@ class Call:
         )  # fmt: skip
 
 
-def _elsewhere(model: str) -> bool:
-    """Whether a cluster is there to ask and no server on this machine has the model."""
+def _wherever(call: Call) -> dict[str, object]:
+    """By the server on this machine that has the model, else by a cluster where one is chosen."""
     from pillion.cli.cluster.kubectl import available  # noqa: PLC0415 - keeps --help quick
     from pillion.cli.predict_rest import serves  # noqa: PLC0415 - as above
 
-    return not serves(_LOCAL, model) and available()
+    if serves(_LOCAL, call.target) or not available():
+        return call.to(None)
+    try:
+        return _by_cluster(call, None, None, None)
+    except CommandError as failure:
+        if failure.code != CLUSTER:
+            raise
+        # Whoever meant a server of this machine must not be led to look for the fault in a cluster.
+        here = f"no server on {_LOCAL.partition('://')[2]} has the model {call.target} (--url names another)"
+        raise CommandError(f"{here}, and in the cluster: {failure}", code=CLUSTER) from None
 
 
 def _by_cluster(call: Call, context: str | None, namespace: str | None, kubeconfig: str | None) -> dict[str, object]:

@@ -33,8 +33,7 @@ def call(
     Raises:
         CommandError: the server cannot be reached, or answers with an error.
     """
-    api_key = os.environ.get("PILLION_API_KEY")
-    headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+    headers = _key_header()
     if server_name is not None:
         headers["Host"] = server_name
     document = {"instances": body} if isinstance(body, list) else body
@@ -62,12 +61,17 @@ def call(
 
 
 def serves(base: str, model: str) -> bool:
-    """Whether a server is there that knows the model."""
+    """Whether a server is there that knows the model, and answers to the key of the environment where it wants one."""
     try:
-        answer = httpx.get(f"{base}/v2/models/{model}", timeout=2, trust_env=False)
+        answer = httpx.get(f"{base}/v2/models/{model}", headers=_key_header(), timeout=2, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL):
         return False
     return answer.status_code == httpx.codes.OK
+
+
+def _key_header() -> dict[str, str]:
+    api_key = os.environ.get("PILLION_API_KEY")
+    return {"authorization": f"Bearer {api_key}"} if api_key else {}
 
 
 def _loopback(url: str) -> bool:
