@@ -103,7 +103,7 @@ def failing(folder: Path, *arguments: str) -> tuple[int, str]:
     done = subprocess.run(
         [PILLION, "serve", *arguments, *ports],
         cwd=folder,
-        env=environment(**variables),
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=60,
