@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -30,8 +31,29 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_its_own_test_passes(project: Path) -> None:
-    _python(project, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(project))
+@pytest.fixture(scope="module")
+def own_class(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a class."""
+    folder = tmp_path_factory.mktemp("new") / "chat"
+    made = pillion("new", "chat", "--template", "python", "--into", str(folder))
+    assert (0, True) == (made.returncode, "pillion serve service.py:Mood --reload" in made.stdout)
+    return folder
+
+
+def test_its_own_test_passes(project: Path, own_class: Path) -> None:
+    for folder in (project, own_class):
+        _python(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder))
+
+
+def test_the_class_is_served_and_answers_the_call_in_its_readme(own_class: Path) -> None:
+    call = re.search(r"`(curl [^`]*)`", (own_class / "README.md").read_text())
+    assert call is not None
+    with serving("service.py:Mood", *PORTS, cwd=own_class) as lines:
+        http = lines[0].partition("http://")[2].partition("/docs")[0]
+        command = call[1].replace("127.0.0.1:8080", http)
+        answer = subprocess.run(command, shell=True, capture_output=True, text=True, check=True, timeout=30)
+        assert "1" == answer.stdout
+        assert lines[1].startswith("try: curl --json")
 
 
 def test_its_manifest_is_valid_and_finds_the_model_beside_it(project: Path) -> None:
@@ -50,9 +72,11 @@ def test_the_printed_call_has_the_example_row_and_is_answered(project: Path) -> 
         assert {"predictions": [0]} == json.loads(answer.stdout)
 
 
-def test_its_code_is_clean_by_the_rules_that_most_projects_use(project: Path) -> None:
-    _python(project, "-m", "ruff", "check", "--isolated", "--no-cache", "--line-length=120", "--select=E,F,I,UP,B", ".")
-    _python(project, "-m", "ruff", "format", "--isolated", "--no-cache", "--line-length=120", "--check", ".")
+def test_its_code_is_clean_by_the_rules_that_most_projects_use(project: Path, own_class: Path) -> None:
+    common = ("--isolated", "--no-cache", "--line-length=120")
+    for folder in (project, own_class):
+        _python(folder, "-m", "ruff", "check", *common, "--select=E,F,I,UP,B", ".")
+        _python(folder, "-m", "ruff", "format", *common, "--check", ".")
 
 
 def test_its_readme_has_five_lines() -> None:
@@ -71,7 +95,7 @@ def test_a_folder_with_files_is_left_alone(tmp_path: Path) -> None:
     [
         (("My_Model",), "such as my-model"),
         (("x" * 60,), "at most 46"),
-        (("iris", "--template", "cobol"), "there are sklearn"),
+        (("iris", "--template", "cobol"), "there are sklearn, python"),
     ],
 )
 def test_what_cannot_be_made_says_why(arguments: Sequence[str], said: str, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ __all__ = ["NEXT", "register", "render"]
 
 NEXT: Final[Mapping[str, str]] = {
     "sklearn": "cd {folder} && python train.py && pillion serve {name}.skops",
+    "python": "cd {folder} && pillion serve service.py:Mood --reload",
 }
 """The templates, and what to type after each."""
 _SUFFIX: Final = ".tmpl"
@@ -28,6 +29,7 @@ _NAME: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,44}[a-z0-9])?")
 _EPILOG = f"""\b
 Examples:
   pillion new iris --template sklearn
+  pillion new mood -t python                       # a class of your own
   pillion new churn -t sklearn --into ~/models/churn
 
 {EXIT_CODES}"""
@@ -43,7 +45,7 @@ def new(
     template: Annotated[str, typer.Option("--template", "-t", help=f"One of: {', '.join(NEXT)}.")] = "sklearn",
     into: Annotated[Path | None, typer.Option(help="Folder to make.  [default: NAME]")] = None,
 ) -> None:
-    """Make a project: code that trains or answers, its test, a manifest and a README."""
+    """Make a project: code that trains or answers, its test, a README, and a manifest where a cluster can serve it."""
     if template not in NEXT:
         raise CommandError(f"no template is called {template}: there are {', '.join(NEXT)}", code=2)
     if not _NAME.fullmatch(name):
