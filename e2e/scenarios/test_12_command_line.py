@@ -124,13 +124,14 @@ def test_the_status_of_a_model_that_does_not_load_has_the_last_line_of_the_pod(t
 
 @pytest.mark.full
 def test_a_pod_that_cannot_start_ends_deploy_with_the_reason(terminal: Terminal) -> None:
+    terminal.stage.apply(manifests.config_map("iris", models.iris()))
     (terminal.folder / "m.yaml").write_text(
         json.dumps(
             manifests.inference_service(
                 "iris",
                 model={
                     "modelFormat": {"name": "sklearn"},
-                    "storageUri": "s3://models/iris",
+                    "storageUri": "configmap://iris/model.skops",
                     "image": "localhost/pillion-e2e/does-not-exist:never",
                 },
             )
