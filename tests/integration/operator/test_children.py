@@ -70,7 +70,8 @@ def test_an_applied_service_gets_every_child_and_a_status(operator: OperatorProc
 
 def _settled(api: Api, namespace: str) -> dict[str, Any] | None:
     found = api.get("InferenceService", namespace, "iris")
-    return found if found and found.get("status", {}).get("replicas", {}).get("desired") == 2 else None
+    replicas_ = (found or {}).get("status", {}).get("replicas", {})
+    return found if (replicas_.get("desired"), replicas_.get("updated")) == (2, 2) else None
 
 
 def test_the_pods_are_restricted_and_bounded_in_time(operator: OperatorProcess, api: Api, namespace: str) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from tests.integration.operator.harness import Api, OperatorProcess, eventually
+from tests.integration.operator.harness import OperatorProcess, eventually
 from tests.integration.resources.corpus import ACCEPTED
 from tests.integration.resources.difference import three_way_difference
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from e2e.cluster.node.apiserver import ControlPlane
@@ -21,10 +23,26 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("manifest", ACCEPTED, ids=lambda path: path.stem)
 @pytest.mark.parametrize("side", [(), ("--server-side", "--force-conflicts")], ids=["client-side", "server-side"])
 def test_a_manifest_that_the_operator_works_on_shows_no_difference(
-    operator: OperatorProcess, cluster: ControlPlane, api: Api, namespace: str, manifest: Path, side: tuple[str, ...]
+    operator: OperatorProcess, cluster: ControlPlane, namespace: str, manifest: Path, side: tuple[str, ...]
 ) -> None:
     file = ("-n", namespace, "-f", str(manifest))
-    cluster.kubectl("apply", *side, *file)
+    with applied(cluster, *side, *file):
+        assert_no_difference(cluster, manifest, side, file)
+
+
+@contextlib.contextmanager
+def applied(cluster: ControlPlane, *arguments: str) -> Iterator[None]:
+    """Apply, and delete at the end: runtimes of the whole cluster would be chosen in other tests too."""
+    cluster.kubectl("apply", *arguments)
+    try:
+        yield
+    finally:
+        file = arguments[arguments.index("-n") :]
+        cluster.kubectl("delete", "--wait=false", *file)
+
+
+def assert_no_difference(cluster: ControlPlane, manifest: Path, side: tuple[str, ...], file: tuple[str, ...]) -> None:
+    """Wait until the operator has looked at all objects, and compare them with what was written."""
 
     def looked_at() -> list[dict[str, Any]] | None:
         got = json.loads(cluster.kubectl("get", "-o", "json", *file))

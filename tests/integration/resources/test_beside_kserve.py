@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
+from e2e.cluster.node.apiserver import ControlPlane
 from pillion.resources import validate
 from pillion.resources.conversion import convert
-from tests.integration.definitions import eventually
+from pillion.resources.crd import KINDS as OURS
+from pillion.resources.crd import crd_yaml
+from tests.integration.definitions import eventually, wait_until_established
 
 if TYPE_CHECKING:
-    from e2e.cluster.node.apiserver import ControlPlane
+    from collections.abc import Iterator
 
 GROUP = "serving.kserve.io"
 KINDS: tuple[tuple[str, str, str, str, list[str]], ...] = (
@@ -52,14 +56,24 @@ def definition(kind: str, plural: str, version: str, scope: str, short: list[str
     }
 
 
+@pytest.fixture(scope="module")
+def both() -> Iterator[ControlPlane]:
+    """A control plane of its own with KServe's kinds beside ours: names without a group may mean either there."""
+    with ControlPlane() as started:
+        started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(definition(*kind) for kind in KINDS))
+        for ours in OURS:
+            started.kubectl("apply", "--server-side", "-f", "-", stdin=crd_yaml(ours))
+            wait_until_established(started, ours)
+        for _, plural, _, _, _ in KINDS:
+            eventually(functools.partial(started.kubectl, "get", f"{plural}.{GROUP}", "-A"))
+        yield started
+
+
 @pytest.fixture
-def both(installed: ControlPlane) -> ControlPlane:
-    """The control plane with KServe's kinds beside ours."""
-    definitions = yaml.safe_dump_all(definition(*kind) for kind in KINDS)
-    installed.kubectl("apply", "-f", "-", stdin=definitions)
-    for _, plural, _, _, _ in KINDS:
-        eventually(lambda plural=plural: installed.kubectl("get", f"{plural}.{GROUP}", "-A"))  # type: ignore[misc] # a default binds the loop's value
-    return installed
+def namespace(both: ControlPlane, request: pytest.FixtureRequest) -> str:
+    name: str = request.node.name.replace("_", "-")[:40].strip("-")
+    both.kubectl("create", "namespace", name)
+    return name
 
 
 def test_no_name_of_ours_is_taken_from_kserve_or_by_it(both: ControlPlane, namespace: str) -> None:

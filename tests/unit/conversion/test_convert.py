@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from pillion.resources import InferenceServiceSpec, ServingRuntimeSpec
+from pillion.resources import InferenceServiceSpec, ModelSpec, ServingRuntimeSpec
 from pillion.resources.conventions import HONOURED_SECRET_ANNOTATIONS
 from pillion.resources.conversion import Subject, convert
 from pillion.resources.conversion.addresses import address_of, path_of
 from pillion.resources.conversion.remedies import REMEDIES
-from pillion.resources.conversion.services import BUILT_IN_FORMATS
+from pillion.resources.conversion.services import BUILT_IN_FORMATS, BUILT_IN_PRIORITY
 from pillion.resources.honoured import NOT_YET
 from pillion.resources.honoured_runtime import RUNTIME_NOT_YET
 from pillion.resources.nearest import model_at
 from pillion_operator.builders.builtin import builtin_runtimes
 from pillion_operator.builders.credentials import SecretSummary, credentials_from
-from pillion_operator.state.manifest import objects_at
+from pillion_operator.builders.selection import Candidate, select_runtime
+from pillion_operator.state.manifest import key_of, object_at, objects_at
 from pillion_operator.state.settings import RenderSettings
 
 if TYPE_CHECKING:
@@ -111,13 +112,13 @@ def test_several_files_become_documents_of_one() -> None:
 
 
 def test_a_runtime_in_another_file_counts() -> None:
-    service = IRIS.replace("onnx: {", "model: {modelFormat: {name: xgboost}, runtimeVersion: v1, ")
+    service = IRIS.replace("onnx: {", "model: {modelFormat: {name: tensorflow}, runtimeVersion: v1, ")
     runtime = """\
 apiVersion: serving.kserve.io/v1alpha1
 kind: ServingRuntime
 metadata: {name: mine}
 spec:
-  supportedModelFormats: [{name: xgboost, autoSelect: true}]
+  supportedModelFormats: [{name: tensorflow, autoSelect: true}]
   containers: [{name: kserve-container, image: "example.com/x:1"}]
 """
 
@@ -227,12 +228,12 @@ _SHARED_WITH_KSERVE = {
 
 def test_the_formats_that_need_no_runtime_are_those_that_the_operator_brings() -> None:
     brought = {
-        supported["name"]
+        (supported["name"], supported["priority"], f"pillion-{supported['name']}" == key_of(runtime).name)
         for runtime in builtin_runtimes(RenderSettings())
         for supported in objects_at(runtime, "spec", "supportedModelFormats")
     }
 
-    assert brought == BUILT_IN_FORMATS
+    assert brought == {(name, BUILT_IN_PRIORITY, True) for name in BUILT_IN_FORMATS}
 
 
 @pytest.mark.parametrize("name", sorted(HONOURED_SECRET_ANNOTATIONS))
@@ -241,3 +242,40 @@ def test_an_annotation_of_a_secret_that_is_passed_over_in_silence_reaches_the_st
     told = {"serving.kserve.io/s3-endpoint": "x", f"serving.kserve.io/{name}": "0"}
 
     assert bare != credentials_from([SecretSummary("s", told, frozenset())])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "supported", "chosen"),
+    [
+        ("ClusterServingRuntime", "kserve-x", "name: sklearn, autoSelect: true, priority: 2", "theirs"),
+        ("ClusterServingRuntime", "kserve-x", "name: sklearn, autoSelect: true, priority: 1", "theirs"),
+        ("ClusterServingRuntime", "zebra", "name: sklearn, autoSelect: true, priority: 1", "ours"),
+        ("ClusterServingRuntime", "kserve-x", "name: sklearn, autoSelect: true", "ours"),
+        ("ClusterServingRuntime", "kserve-x", "name: sklearn, priority: 2", "ours"),
+        ("ClusterServingRuntime", "kserve-x", "name: tensorflow, autoSelect: true, priority: 2", "ours"),
+        ("ServingRuntime", "zebra", "name: sklearn, autoSelect: true", "theirs"),
+    ],
+)
+def test_a_runtime_that_would_take_services_away_from_ours_is_told(
+    kind: str, name: str, supported: str, chosen: str
+) -> None:
+    text = f"""\
+apiVersion: serving.kserve.io/v1alpha1
+kind: {kind}
+metadata: {{name: {name}}}
+spec:
+  supportedModelFormats: [{{{supported}}}]
+  containers: [{{name: kserve-container, image: x}}]
+"""
+    remarks = [str(remark) for remark in converted(text).remarks]
+
+    assert (chosen == "theirs") == any("will be chosen for services" in remark for remark in remarks)
+    model = ModelSpec.from_manifest({"modelFormat": {"name": "sklearn"}})
+    specs = [
+        Candidate(
+            str(content["kind"]), key_of(content).name, ServingRuntimeSpec.from_manifest(object_at(content, "spec"))
+        )
+        for content in (only(converted(text)), *builtin_runtimes(RenderSettings()))
+    ]
+    # The operator's own choice is what the remark is about.
+    assert (chosen == "theirs") == (name == select_runtime(model, specs)[0].name)

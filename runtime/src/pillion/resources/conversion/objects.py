@@ -134,7 +134,7 @@ def _verdict(kind: str, content: JsonObject) -> list[Remark]:
         case InferenceService():
             return list(no_effect(typed))
         case ServingRuntime() | ClusterServingRuntime():
-            return list(runtime_remarks(typed.spec))
+            return list(runtime_remarks(typed))
     return []
 
 

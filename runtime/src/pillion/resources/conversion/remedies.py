@@ -8,6 +8,11 @@ __all__ = ["REMEDIES", "UNMAPPED", "remedy_for"]
 
 _DEFAULT: Final = "remove the line, or accept that it has no effect in this release"
 
+_SCALE: Final = (
+    "scale on cpu or memory, or annotate it serving.pillion.dev/autoscalerClass: external and point an autoscaler at "
+    "the Deployment {name}-predictor"
+)
+
 #: By the field's address below `spec`, the most exact one counts.
 REMEDIES: Final[dict[str, str]] = {
     "transformer": "deploy it by itself, with the predictor's Service {name}-predictor as its upstream",
@@ -16,14 +21,11 @@ REMEDIES: Final[dict[str, str]] = {
         "apply the new version as an InferenceService of another name and split the traffic where it comes in"
     ),
     "predictor.minReplicas": 'set minReplicas: 1, or annotate it serving.pillion.dev/stop: "true" while nobody asks',
-    "predictor.maxReplicas": (
-        "set minReplicas to what the load needs, or annotate it serving.pillion.dev/autoscalerClass: external and "
-        "point an autoscaler at the Deployment {name}-predictor"
-    ),
-    "predictor.scaleTarget": "see spec.predictor.maxReplicas",
-    "predictor.scaleMetric": "see spec.predictor.maxReplicas",
-    "predictor.scaleMetricType": "see spec.predictor.maxReplicas",
-    "predictor.autoScaling": "see spec.predictor.maxReplicas",
+    "predictor.maxReplicas": _SCALE,
+    "predictor.scaleTarget": _SCALE,
+    "predictor.scaleMetric": _SCALE,
+    "predictor.scaleMetricType": _SCALE,
+    "predictor.autoScaling": _SCALE,
     "predictor.logger": "log requests where they come in, at the gateway or in the client",
     "predictor.batcher": "send several rows in one request",
     "predictor.storageUris": "put everything below one prefix and name that in the model's storageUri",

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from pillion.resources.conversion.remarks import Remark, Subject
-from pillion.resources.conversion.services import RuntimeFacts
+from pillion.resources.conversion.services import BUILT_IN_FORMATS, BUILT_IN_PRIORITY, MODEL_CLASS, RuntimeFacts
 from pillion.resources.honoured_runtime import unhonoured_runtime_fields
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from pillion.resources.base import JsonObject
-    from pillion.resources.servingruntime import ServingRuntimeSpec
+    from pillion.resources.servingruntime import ClusterServingRuntime, ServingRuntime, ServingRuntimeSpec
 
 __all__ = ["RUNTIME_KINDS", "runtime_facts", "runtime_remarks"]
 
@@ -45,12 +45,14 @@ def runtime_facts(objects: Iterable[JsonObject]) -> RuntimeFacts:
     return RuntimeFacts(formats, labels)
 
 
-def runtime_remarks(spec: ServingRuntimeSpec) -> Iterator[Remark]:
-    """Yield what is set and not acted on."""
+def runtime_remarks(runtime: ServingRuntime | ClusterServingRuntime) -> Iterator[Remark]:
+    """Yield what is set and not acted on, and what the runtime will do to services that do not name it."""
+    spec = runtime.spec
+    yield from _chosen(runtime)
     for found in unhonoured_runtime_fields(spec):
         reason = found.reason or "it is ModelMesh's, and nothing acts on it"
         yield Remark(Subject.NO_EFFECT, reason, "remove the line", found.field)
-    for address, text in _texts([container.to_api() for container in spec.containers], "spec.containers"):
+    for address, text in _texts(_containers(spec), "spec.containers"):
         for action in _ACTION.findall(text):
             if not _FILLED.fullmatch(action):
                 yield Remark(
@@ -59,10 +61,41 @@ def runtime_remarks(spec: ServingRuntimeSpec) -> Iterator[Remark]:
                     "use {{.Name}}, {{.Namespace}}, {{.Labels.x}} or {{.Annotations.x}}",
                     address,
                 )
+    labels = sorted({label for _, text in _texts(_containers(spec), "") for label in _LABEL.findall(text)})
+    if labels:
+        text = f"services that use the runtime need the label {' and '.join(labels)}"
+        remedy = f"add it{', or convert them in one call with the runtime' if MODEL_CLASS in labels else ''}"
+        yield Remark(Subject.HINT, text, remedy, "spec.containers")
     for key in spec.annotations or {}:
         if key.startswith(_PROMETHEUS):
             remedy = f'write prometheus.io/{key.removeprefix(_PROMETHEUS)} and prometheus.io/scrape: "true"'
             yield Remark(Subject.NO_EFFECT, "it is for KServe's proxy", remedy, f"spec.annotations[{key}]")
+
+
+def _chosen(runtime: ServingRuntime | ClusterServingRuntime) -> Iterator[Remark]:
+    """KServe's runtimes are chosen by themselves, and would take services away from the runtimes that come with us."""
+    name, in_namespace = runtime.metadata.name or "", runtime.kind == "ServingRuntime"
+    taken = [
+        supported.name
+        for supported in runtime.spec.supported_model_formats or []
+        if supported.auto_select
+        and supported.name.lower() in BUILT_IN_FORMATS
+        and not runtime.spec.multi_model
+        # As the operator ranks: the namespace first, then the greater priority, then the name.
+        and (
+            in_namespace
+            or (-(supported.priority or 0), name) < (-BUILT_IN_PRIORITY, f"pillion-{supported.name.lower()}")
+        )
+    ]
+    if taken and not runtime.spec.disabled:
+        where = "of the namespace" if in_namespace else "of the whole cluster"
+        text = f"it will be chosen for services {where} with the format {' or '.join(dict.fromkeys(taken))}"
+        remedy = "if that is not meant, set autoSelect: false and name it in model.runtime where it is"
+        yield Remark(Subject.HINT, f"{text} that name no runtime", remedy, "spec.supportedModelFormats")
+
+
+def _containers(spec: ServingRuntimeSpec) -> list[JsonValue]:
+    return [container.to_api() for container in spec.containers]
 
 
 def _texts(value: JsonValue, address: str) -> Iterator[tuple[str, str]]:

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from pillion.resources.inferenceservice import InferenceService
     from pillion.resources.rules import FieldPath
 
-__all__ = ["BUILT_IN_FORMATS", "RuntimeFacts", "no_effect", "serving_edits"]
+__all__ = ["BUILT_IN_FORMATS", "BUILT_IN_PRIORITY", "MODEL_CLASS", "RuntimeFacts", "no_effect", "serving_edits"]
 
 #: The formats of the ClusterServingRuntimes that come with the operator; a test holds the two together.
-BUILT_IN_FORMATS: Final = frozenset({"sklearn", "onnx"})
+BUILT_IN_FORMATS: Final = frozenset({"sklearn", "onnx", "xgboost", "lightgbm"})
+BUILT_IN_PRIORITY: Final = 1
 
 #: The runtimes that KServe brings, by format, and the one that serves several.
 _KSERVE_RUNTIMES: Final = {
@@ -41,7 +42,7 @@ _KSERVE_RUNTIMES: Final = {
     "mlflow": "kserve-mlserver",
 }
 _MLSERVER: Final = "kserve-mlserver"
-_MODEL_CLASS: Final = "modelClass"
+MODEL_CLASS: Final = "modelClass"
 #: What KServe's webhook writes into the label that MLServer's runtime refers to.
 _MODEL_CLASSES: Final = {
     "sklearn": "mlserver_sklearn.SKLearnModel",
@@ -169,23 +170,23 @@ def _fetch(name: str) -> str:
 
 def _model_class(content: JsonObject, model: _Model, named: str, runtimes: RuntimeFacts) -> Converted:
     """KServe's webhook sets a label that MLServer's runtime reads; here no webhook writes into objects."""
-    wanted = named == _MLSERVER or _MODEL_CLASS in runtimes.labels.get(named, frozenset())
+    wanted = named == _MLSERVER or MODEL_CLASS in runtimes.labels.get(named, frozenset())
     if not named:
         wanted = any(
-            _MODEL_CLASS in runtimes.labels.get(name, frozenset()) and model.format in formats
+            MODEL_CLASS in runtimes.labels.get(name, frozenset()) and model.format in formats
             for name, formats in runtimes.formats.items()
         )
     metadata = cast("JsonObject", content.get("metadata")) if isinstance(content.get("metadata"), dict) else {}
     labels = metadata.get("labels")
     value = _MODEL_CLASSES.get(model.format)
-    if not wanted or value is None or (isinstance(labels, dict) and _MODEL_CLASS in labels):
+    if not wanted or value is None or (isinstance(labels, dict) and MODEL_CLASS in labels):
         return Converted()
     edit = (
-        Put(("metadata", "labels", _MODEL_CLASS), value)
+        Put(("metadata", "labels", MODEL_CLASS), value)
         if isinstance(labels, dict)
-        else Put(("metadata", "labels"), {_MODEL_CLASS: value})
+        else Put(("metadata", "labels"), {MODEL_CLASS: value})
     )
-    text = f"the label {_MODEL_CLASS}: {value} is added, which KServe's webhook sets for MLServer"
+    text = f"the label {MODEL_CLASS}: {value} is added, which KServe's webhook sets for MLServer"
     return Converted((edit,), (Remark(Subject.CHANGED, text, field="metadata.labels"),))
 
 
