@@ -320,6 +320,22 @@ def test_a_pod_may_wait_a_minute_for_a_node() -> None:
 RANGE = ReplicaBounds(2, 10, autoscaled=True)
 
 
+def test_pods_that_an_autoscaler_adds_do_not_make_the_service_not_ready() -> None:
+    live = deployment(wanted=4, readyReplicas=2, availableReplicas=2)
+    ready = [pod(f"iris-{number}", conditions=[READY]) for number in range(2)]
+
+    starting = verdict(facts(live, [*ready, pod("iris-3")], replicas=RANGE), "Ready")
+    without_a_node = facts(live, [*ready, homeless(LONG_AGO)], replicas=RANGE)
+    no_node = verdict(without_a_node, "Ready")
+    too_few = verdict(facts(live, [ready[0], homeless(LONG_AGO)], replicas=RANGE), "Ready")
+
+    assert ("True", "2 of 4 pods are available.") == (starting.status, starting.message)
+    assert "True" == no_node.status
+    assert "insufficient cpu" in no_node.message
+    assert "Unschedulable" == verdict(without_a_node, "Progressing").reason
+    assert ("False", "Unschedulable") == (too_few.status, too_few.reason)
+
+
 def scaler(status: str, reason: str = "", message: str = "", kind: str = "ScalingActive") -> dict[str, Any]:
     since = "2027-01-15T07:59:30Z"  # half a minute ago
     found = {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since}
