@@ -382,6 +382,14 @@ def test_without_an_autoscaler_there_is_no_condition_of_it() -> None:
     assert "ScalingActive" not in [found.type for found in verdicts(facts())]
 
 
+@pytest.mark.parametrize(("status", "scaler_class"), [("False", "hpa"), ("True", "external"), ("True", "none")])
+def test_metrics_are_somebody_elses_where_scaling_is(status: str, scaler_class: str) -> None:
+    service = stored(sklearn={"storageUri": "s3://models/iris"}, maxReplicas=3, scaleMetric="rps")
+    service["metadata"]["annotations"] = {"serving.kserve.io/autoscalerClass": scaler_class}
+
+    assert status == verdict(facts(service=service), "FieldsHonoured").status
+
+
 def test_every_condition_speaks_of_the_generation_and_is_valid_for_the_schema() -> None:
     status: dict[str, Any] = status_of(facts(deployment(), [pod(**ended("boom"))]), TIME)
 
