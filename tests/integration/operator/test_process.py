@@ -140,6 +140,14 @@ def test_the_rights_that_are_granted_are_the_rights_that_are_used(
 ) -> None:
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cert"}, "stringData": {"a": "b"}}
     api.create(namespace, secret)
+    runtime = {
+        "apiVersion": "serving.pillion.dev/v1beta1",
+        "kind": "ServingRuntime",
+        "metadata": {"name": "unused"},
+        "spec": {"supportedModelFormats": [{"name": "other"}], "containers": [{"name": "runtime", "image": "a:1"}]},
+    }
+    api.create(namespace, runtime)
+    eventually(lambda: condition(api.get("ServingRuntime", namespace, "unused"), "Ready"))
     predictor: dict[str, Any] = {
         "minReplicas": 2,
         "maxReplicas": 3,
