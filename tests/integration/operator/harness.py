@@ -30,6 +30,7 @@ PATHS = {
     "InferenceService": f"{PILLION}/namespaces/{{}}/inferenceservices",
     "ServingRuntime": f"{PILLION}/namespaces/{{}}/servingruntimes",
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
+    "ReplicaSet": "/apis/apps/v1/namespaces/{}/replicasets",
     "Service": "/api/v1/namespaces/{}/services",
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pillion_operator.settings import OperatorSettings
+from pillion_operator.state.names import OPERATOR_POD_LABELS
 
 if TYPE_CHECKING:
     import pytest
@@ -13,10 +14,15 @@ if TYPE_CHECKING:
 INSTALL = Path(__file__).parents[3] / "config" / "install.yaml"
 
 
-def _environment() -> dict[str, str]:
+def _pod() -> dict[str, Any]:
     documents: list[dict[str, Any]] = list(yaml.safe_load_all(INSTALL.read_text()))
     deployment = next(document for document in documents if document["kind"] == "Deployment")
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    template: dict[str, Any] = deployment["spec"]["template"]
+    return template
+
+
+def _environment() -> dict[str, str]:
+    (container,) = _pod()["spec"]["containers"]
     return {entry["name"]: entry.get("value", "") for entry in container["env"]}
 
 
@@ -24,6 +30,10 @@ def test_every_variable_that_the_chart_sets_is_a_setting_of_the_operator() -> No
     known = {f"PILLION_OPERATOR_{name}".upper() for name in OperatorSettings.model_fields}
 
     assert set() == {name for name in _environment() if name.startswith("PILLION_")} - known
+
+
+def test_the_operators_pods_carry_the_labels_by_which_network_policies_let_them_in() -> None:
+    assert _pod()["metadata"]["labels"].items() >= OPERATOR_POD_LABELS.items()
 
 
 def test_the_charts_defaults_are_the_operators_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,3 +167,25 @@ def test_a_kubeconfig_without_its_context_says_what_to_set(tmp_path: Path) -> No
 
     with pytest.raises(NoConnectionError, match="set current-context"):
         from_kubeconfig(path)
+
+
+@pytest.mark.parametrize(
+    ("refused", "terminating", "status", "message"),
+    [
+        (True, False, 422, "spec.a is invalid"),
+        (True, False, 500, "failed to create typed patch object: .spec.a: field not declared in schema"),
+        (False, False, 500, "etcdserver: request timed out"),
+        (True, True, 403, "unable to create new content in namespace a because it is being terminated"),
+        (True, True, 403, "create not allowed while custom resource definition is terminating"),
+        (True, False, 403, "podmonitors is forbidden: User cannot create resource"),
+    ],
+)
+def test_what_the_server_refuses_is_told_from_what_may_pass(
+    refused: bool,  # noqa: FBT001 - a column of the table
+    terminating: bool,  # noqa: FBT001 - as above
+    status: int,
+    message: str,
+) -> None:
+    error = ApiError(status, "", message)
+
+    assert (refused, terminating) == (error.refused, error.terminating)

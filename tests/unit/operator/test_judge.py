@@ -320,6 +320,22 @@ def test_a_pod_may_wait_a_minute_for_a_node() -> None:
 RANGE = ReplicaBounds(2, 10, autoscaled=True)
 
 
+def test_pods_that_an_autoscaler_adds_do_not_make_the_service_not_ready() -> None:
+    live = deployment(wanted=4, readyReplicas=2, availableReplicas=2)
+    ready = [pod(f"iris-{number}", conditions=[READY]) for number in range(2)]
+
+    starting = verdict(facts(live, [*ready, pod("iris-3")], replicas=RANGE), "Ready")
+    without_a_node = facts(live, [*ready, homeless(LONG_AGO)], replicas=RANGE)
+    no_node = verdict(without_a_node, "Ready")
+    too_few = verdict(facts(live, [ready[0], homeless(LONG_AGO)], replicas=RANGE), "Ready")
+
+    assert ("True", "2 of 4 pods are available.") == (starting.status, starting.message)
+    assert "True" == no_node.status
+    assert "insufficient cpu" in no_node.message
+    assert "Unschedulable" == verdict(without_a_node, "Progressing").reason
+    assert ("False", "Unschedulable") == (too_few.status, too_few.reason)
+
+
 def scaler(status: str, reason: str = "", message: str = "", kind: str = "ScalingActive") -> dict[str, Any]:
     since = "2027-01-15T07:59:30Z"  # half a minute ago
     found = {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since}
@@ -364,6 +380,14 @@ def test_metrics_that_stay_away_are_told_after_a_while() -> None:
 
 def test_without_an_autoscaler_there_is_no_condition_of_it() -> None:
     assert "ScalingActive" not in [found.type for found in verdicts(facts())]
+
+
+@pytest.mark.parametrize(("status", "scaler_class"), [("False", "hpa"), ("True", "external"), ("True", "none")])
+def test_metrics_are_somebody_elses_where_scaling_is(status: str, scaler_class: str) -> None:
+    service = stored(sklearn={"storageUri": "s3://models/iris"}, maxReplicas=3, scaleMetric="rps")
+    service["metadata"]["annotations"] = {"serving.kserve.io/autoscalerClass": scaler_class}
+
+    assert status == verdict(facts(service=service), "FieldsHonoured").status
 
 
 def test_every_condition_speaks_of_the_generation_and_is_valid_for_the_schema() -> None:

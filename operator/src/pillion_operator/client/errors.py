@@ -68,8 +68,8 @@ class ApiError(Exception):
 
     @property
     def terminating(self) -> bool:
-        """Whether the namespace is being deleted, so that nothing can be made in it any more."""
-        return self.status == 403 and "being terminated" in self.message
+        """Whether the namespace or the kind's definition is being deleted, so that nothing can be made any more."""
+        return self.status == 403 and ("being terminated" in self.message or "is terminating" in self.message)
 
     @property
     def refused(self) -> bool:

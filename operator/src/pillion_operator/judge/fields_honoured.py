@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pillion.resources.conventions import unhonoured_annotations
+from pillion.resources.conventions import NO_AUTOSCALER, annotation, unhonoured_annotations
 from pillion.resources.honoured import unhonoured_fields
 from pillion_operator.judge.facts import Verdict
 from pillion_operator.state.reasons import Reason, sentence
@@ -18,7 +18,8 @@ _SHOWN: Final = 20
 
 def judge(facts: Facts) -> Verdict:
     """Judge by the tables of the schema, and by what the builders noted."""
-    ignored = [str(field) for field in unhonoured_fields(facts.service.spec)]
+    ours = annotation(facts.service.metadata, "autoscalerClass") not in NO_AUTOSCALER
+    ignored = [str(field) for field in unhonoured_fields(facts.service.spec, scaled_by_us=ours)]
     ignored += [str(field) for field in unhonoured_annotations(facts.service.metadata)]
     ignored += [note.text for note in facts.desired.notes if note.reason is Reason.FIELDS_NOT_HONOURED]
     if ignored:

@@ -22,7 +22,9 @@ def judge(facts: Facts) -> Verdict:
         return Verdict(TYPE, "False", facts.problems[0].reason, _message(facts, facts.problems[0]))
     if not deployment.exists or not deployment.current:
         return Verdict(TYPE, "False", Reason.STARTING, "The Deployment has been applied; no pod has been made yet.")
-    if deployment.available < deployment.wanted or deployment.wanted == 0:
+    # Pods that a scaler adds on top are its business: while they start, the service answers as the manifest asks.
+    needed = min(deployment.wanted, max(1, facts.desired.replicas.least))
+    if deployment.available < needed or deployment.wanted == 0:
         text = f"{deployment.available} of {deployment.wanted} pods are available."
         return Verdict(TYPE, "False", Reason.STARTING, text)
     text = f"{deployment.available} of {deployment.wanted} pods are available"

@@ -18,7 +18,8 @@ TYPE: Final = "Progressing"
 def judge(facts: Facts) -> Verdict:
     """Judge by the Deployment: pods still to be replaced, or still to become available."""
     deployment = facts.deployment
-    homeless = next((problem for problem in facts.problems if problem.reason == Reason.UNSCHEDULABLE), None)
+    told = (*facts.problems, *facts.warnings)
+    homeless = next((problem for problem in told if problem.reason == Reason.UNSCHEDULABLE), None)
     if homeless is not None and unplaced(newest_pods(facts), facts.observed.now):
         return Verdict(TYPE, "False", homeless.reason, homeless.sentence)
     if deployment.deadline_exceeded:

@@ -51,6 +51,10 @@ def facts_of(service: InferenceService, observed: Observed, desired: Desired, ou
     blocking = [p for p in certificates if not healthy or p.reason == Reason.CERTIFICATE_EXPIRED]
     stopped_ = desired.replicas.most == 0
     newest = [pod for pod in observed.pods if revision(pod) == deployment.revision]
+    in_pods = pod_problems(newest, surge=deployment.surging)
+    # What keeps pods from starting that an autoscaler adds on top is worth a word, and no reason to be not ready.
+    bounds = desired.replicas
+    scaled = bounds.autoscaled and bounds.least <= sum(is_ready(pod) for pod in newest)
     problems: list[Problem] = [desired.problem] if desired.problem else []
     problems += outcome.problems
     if not stopped_:
@@ -58,9 +62,10 @@ def facts_of(service: InferenceService, observed: Observed, desired: Desired, ou
         problems += () if healthy else observed.missing
         # A pod's own account is more exact than the storm of restarts that follows from it.
         problems += report_problems(observed.reports)
-        problems += pod_problems(newest, surge=deployment.surging)
+        problems += [] if scaled else in_pods
         problems += [refused_pods(deployment.pods_refused)] if deployment.pods_refused else []
-    warnings = tuple(p for p in (*certificates, *observed.missing) if p not in problems)
+    warned = (*certificates, *observed.missing, *(in_pods if scaled and not stopped_ else ()))
+    warnings = tuple(p for p in warned if p not in problems)
     return Facts(service, observed, desired, outcome, deployment, tuple(problems), warnings)
 
 

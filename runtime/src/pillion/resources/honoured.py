@@ -113,10 +113,14 @@ class UnhonouredField:
         return f"{self.field} ({self.reason})" if self.reason else self.field
 
 
-def unhonoured_fields(spec: InferenceServiceSpec) -> list[UnhonouredField]:
-    """Return every field that is set and has no effect in this release, in the order of the schema."""
+def unhonoured_fields(spec: InferenceServiceSpec, *, scaled_by_us: bool = True) -> list[UnhonouredField]:
+    """Return every field that is set and has no effect in this release, in the order of the schema.
+
+    `scaled_by_us` is false where the annotation `autoscalerClass` leaves scaling to somebody else: what its fields mean
+    is theirs to say then.
+    """
     named = [UnhonouredField(f"spec.{field}") for field in _set_and_not_yet(spec, "", set(NOT_YET))]
-    return [*named, *_values(spec.predictor)]
+    return [*named, *_values(spec.predictor), *(_scaling(spec.predictor) if scaled_by_us else ())]
 
 
 def _set_and_not_yet(model: ResourceModel, above: str, not_yet: set[str]) -> Iterator[str]:
@@ -138,20 +142,23 @@ def _asks_for_nothing(value: object) -> bool:
 
 
 def _values(predictor: PredictorSpec) -> Iterator[UnhonouredField]:
-    least = 1 if predictor.min_replicas is None else predictor.min_replicas
-    if least == 0:
+    if predictor.min_replicas == 0:
         yield UnhonouredField("spec.predictor.minReplicas", "scaling to zero is not available yet; one replica runs")
-    plan = metric_plan(predictor)
-    if predictor.max_replicas and predictor.max_replicas > max(least, 1) and not plan.metrics:
-        yield UnhonouredField("spec.predictor.maxReplicas", f"there is nothing to scale on; {max(least, 1)} run")
-    for field, why in plan.left_out:
-        yield UnhonouredField(f"spec.predictor.{field}", why)
     sources = {"model": predictor.model, **{name: getattr(predictor, name) for name in FORMAT_SHORTHANDS}}
     for name, source in sources.items():
         uri = source.storage_uri if source is not None else None
         scheme = uri.partition(":")[0] if uri is not None else "file"
         if scheme not in HONOURED_SCHEMES and not (uri or "").startswith("/"):
             yield UnhonouredField(f"spec.predictor.{name}.storageUri", f"{scheme} is not available yet")
+
+
+def _scaling(predictor: PredictorSpec) -> Iterator[UnhonouredField]:
+    least = max(1, predictor.min_replicas or 1)
+    plan = metric_plan(predictor)
+    if predictor.max_replicas and predictor.max_replicas > least and not plan.metrics:
+        yield UnhonouredField("spec.predictor.maxReplicas", f"there is nothing to scale on; {least} run")
+    for field, why in plan.left_out:
+        yield UnhonouredField(f"spec.predictor.{field}", why)
 
 
 def classified(address: str) -> bool | None:
