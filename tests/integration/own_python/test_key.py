@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -30,7 +30,7 @@ def test_tasks_answer_who_shows_the_key_and_nobody_else(tmp_path: Path) -> None:
         assert 401 == program.curl("/api/v1/task/classify", {"inputs": "abc"})[0]
         assert (200, 3) == program.curl("/classify", {"text": "abc"}, "--header", "X-API-Key: k-123")
         with grpc.insecure_channel(f"127.0.0.1:{program.ports['grpc']}") as channel:
-            call = channel.unary_unary("/mood.MoodService/ClassifyPredict")
+            call: Any = channel.unary_unary("/mood.MoodService/ClassifyPredict")
             with pytest.raises(grpc.RpcError) as refused:
                 call(b"", timeout=10)
             assert grpc.StatusCode.UNAUTHENTICATED is refused.value.code()
