@@ -111,13 +111,13 @@ def test_several_files_become_documents_of_one() -> None:
 
 
 def test_a_runtime_in_another_file_counts() -> None:
-    service = IRIS.replace("onnx: {", "model: {modelFormat: {name: xgboost}, runtimeVersion: v1, ")
+    service = IRIS.replace("onnx: {", "model: {modelFormat: {name: paddle}, runtimeVersion: v1, ")
     runtime = """\
 apiVersion: serving.kserve.io/v1alpha1
 kind: ServingRuntime
 metadata: {name: mine}
 spec:
-  supportedModelFormats: [{name: xgboost, autoSelect: true}]
+  supportedModelFormats: [{name: paddle, autoSelect: true}]
   containers: [{name: kserve-container, image: "example.com/x:1"}]
 """
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["BUILT_IN_FORMATS", "RuntimeFacts", "no_effect", "serving_edits"]
 
 #: The formats of the ClusterServingRuntimes that come with the operator; a test holds the two together.
-BUILT_IN_FORMATS: Final = frozenset({"sklearn", "onnx"})
+BUILT_IN_FORMATS: Final = frozenset({"sklearn", "onnx", "xgboost", "lightgbm", "mlflow"})
 
 #: The runtimes that KServe brings, by format, and the one that serves several.
 _KSERVE_RUNTIMES: Final = {
