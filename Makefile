@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) e2e/cluster/cluster.py
 
 .PHONY: help setup demo check lint types layers docs-check generated test unit integration conformance e2e e2e-full \
-        cluster-up cluster-down cluster-status generate lock docs bench bench-quick bench-startup clean
+        cluster-up cluster-down cluster-status generate lock sbom docs bench bench-quick bench-startup clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  \1|\2/' | column -t -s '|'
@@ -78,6 +78,13 @@ generate: setup ## Write crds/, the values schema, config/install.yaml, protobuf
 
 lock: setup ## Make requirements/*.lock again (UPGRADE=1 takes newer versions)
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)
+
+sbom: setup ## The bill of materials of each image, CycloneDX, into dist/: the same files that are in the images
+	@mkdir -p dist
+	@for lock in operator $(notdir $(basename $(wildcard requirements/runtime*.lock))); do \
+	  $(BIN)/python scripts/sbom.py pillion-$${lock%%-*} requirements/$$lock.lock > dist/pillion-$$lock.cdx.json; \
+	  echo "dist/pillion-$$lock.cdx.json: $$(grep -c '"type": "library"' dist/pillion-$$lock.cdx.json) packages"; \
+	done
 
 docs: docs-check ## Build the documentation site into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

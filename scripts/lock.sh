@@ -9,11 +9,17 @@ lock() { # name extras...
   local extras=()
   for extra in "$@"; do extras+=(--extra "$extra"); done
   "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-emit-find-links \
-    --no-annotate ${UPGRADE:+--upgrade} "${extras[@]}" --output-file "requirements/$name.lock" pyproject.toml
+    --no-annotate ${UPGRADE:+--upgrade} "${extras[@]}" --constraint <(echo "${PIN:-}") --output-file "requirements/$name.lock" pyproject.toml
   echo "requirements/$name.lock: $(grep -c '==' "requirements/$name.lock") packages"
 }
 [ "${1:-}" = "--upgrade" ] && UPGRADE=1
-lock runtime serve storage sklearn tabular onnx xgboost lightgbm
+RUNTIME="serve storage sklearn tabular onnx xgboost lightgbm"
+lock runtime $RUNTIME
+# The runtime with another minor version of scikit-learn, and all else as it is: what `runtimeVersion: sklearn-1.6` asks for.
+others=$(sed -n 's/ \\$//; /^scikit-learn==/d; /==/p' requirements/runtime.lock)
+for minor in 1.5 1.6 1.7 1.8; do
+  PIN="$others"$'\n'"scikit-learn==$minor.*" lock "runtime-sklearn-$minor" $RUNTIME
+done
 lock operator operator
 lock dev dev
 printf 'uv>=0.8,<1\n' | "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
+from pillion.runtimefile import TYPE_NAME
+
 __all__ = ["Values", "schema"]
 
 StringMap = dict[str, str]
@@ -56,6 +58,19 @@ class BuiltinRuntimes(_Part):
     """The ClusterServingRuntimes that come with the operator."""
 
     enabled: bool = Field(True, description="Apply the built-in ClusterServingRuntimes (scikit-learn, ONNX).")
+
+
+class ModelPolicy(_Part):
+    """What is accepted of model files."""
+
+    pickle: Literal["deny", "perObject", "allow"] = Field(
+        "perObject",
+        description="Formats that can run code (pickle, joblib): never, where a manifest says `allowPickle: true`, or "
+        "always. A namespace's label `serving.pillion.dev/pickle-policy` comes before it.",
+    )
+    trusted_types: list[Annotated[str, Field(pattern=TYPE_NAME)]] = Field(
+        [], description="Types, as `package.module.Name`, that skops files may hold in every namespace."
+    )
 
 
 class PodDisruptionBudget(_Part):
@@ -136,6 +151,7 @@ class Values(_Part):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     cluster_domain: str = Field("cluster.local", min_length=1, description="The domain of cluster DNS.")
     builtin_runtimes: BuiltinRuntimes = BuiltinRuntimes()
+    model_policy: ModelPolicy = ModelPolicy()
     resources: Open = Field(
         {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
         description="Requests and limits of the operator's container.",

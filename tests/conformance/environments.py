@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["environment"]
+__all__ = ["environment", "environment_of"]
 
 CLIENTS = Path(__file__).parent / "clients"
 
@@ -25,7 +25,11 @@ def environment(name: str) -> Path:
     Raises:
         subprocess.CalledProcessError: the installer failed; what it said is on standard error.
     """
-    lock = CLIENTS / name / "requirements.lock"
+    return environment_of(name, CLIENTS / name / "requirements.lock")
+
+
+def environment_of(name: str, lock: Path) -> Path:
+    """The same for any lock."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pillion" / "clients"

@@ -55,6 +55,9 @@
   resources: [persistentvolumeclaims]
   verbs: [get]
 - apiGroups: ['']
+  resources: [namespaces]
+  verbs: [get]
+- apiGroups: ['']
   resources: [events]
   verbs: [get, create, patch]
 {{- end }}

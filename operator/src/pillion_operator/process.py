@@ -21,6 +21,7 @@ from pillion_operator.handlers.resync import Resync
 from pillion_operator.handlers.routing import is_news, keys_for
 from pillion_operator.handlers.watch import LISTED, Watcher
 from pillion_operator.metrics import OperatorMetrics
+from pillion_operator.observe.policies import NamespacePolicies
 from pillion_operator.observe.references import ReferenceReader
 from pillion_operator.observe.runtime_status import RuntimeStatusReader
 from pillion_operator.observe.store import Store
@@ -116,6 +117,8 @@ class Operator:
             election = Election(
                 lease_client, self._fence, Key(namespace, settings.lease_name), settings.identity, settings.lease_times
             )
+            render = settings.render
+            self._policies = NamespacePolicies(client, render.pickle_policy, time.monotonic, self._policy_changed)
             self._watcher = Watcher(self._connection, self._kinds, settings.namespaces, self._deliver)
             reconciler = Reconciler(self._parts(client, pods))
             self._workers = Workers(self._queue, reconciler.reconcile, self._metrics.reconciled, settings.workers)
@@ -134,6 +137,7 @@ class Operator:
         return Parts(
             store=store,
             references=ReferenceReader(client, time.monotonic),
+            policies=self._policies,
             runtimes=RuntimeStatusReader(pods),
             applier=ChildApplier(client, store.record),
             status=StatusWriter(client, store.record),
@@ -203,6 +207,7 @@ class Operator:
             await self._follow_optional_kinds(client)
             try:
                 missed = await resync.correct()
+                await self._policies.refresh(key.namespace for key in self._store.keys(INFERENCE_SERVICE))
             except ApiError as error:
                 _log.warning("the periodic list failed: %s", error)
                 continue
@@ -320,6 +325,12 @@ class Operator:
             self._queue.add(key)
         if kind in RUNTIMES:
             self._runtime_queue.add(key_of(manifest))
+
+    def _policy_changed(self, namespace: str) -> None:
+        _log.info("the policies of namespace %s changed", namespace)
+        for key in self._store.keys(INFERENCE_SERVICE):
+            if key.namespace == namespace:
+                self._queue.add(key)
 
     def _sick(self) -> str:
         """Say what is wrong with this process that a restart would mend; nothing where it is well."""

@@ -16,6 +16,7 @@ from pillion_operator.state.kinds import (
     EVENT,
     INFERENCE_SERVICE,
     LEASE,
+    NAMESPACE,
     PERSISTENT_VOLUME_CLAIM,
     POD,
     SECRET,
@@ -69,6 +70,8 @@ def namespace_rules() -> tuple[Rule, ...]:
         _rule(SECRET, "get"),
         _rule(SERVICE_ACCOUNT, "get"),
         _rule(PERSISTENT_VOLUME_CLAIM, "get"),
+        # For the labels that carry policies. In a Role it reaches that namespace only.
+        _rule(NAMESPACE, "get"),
         _rule(EVENT, "get", "create", "patch"),
     )
 

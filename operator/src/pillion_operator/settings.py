@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import uuid
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
@@ -12,6 +13,8 @@ from annotated_types import Ge, Gt, Le
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliImplicitFlag, NoDecode, SettingsConfigDict
 
+from pillion.policy import PicklePolicy
+from pillion.runtimefile import TYPE_NAME
 from pillion_operator.client.lease import LeaseTimes
 from pillion_operator.state.settings import RenderSettings
 
@@ -55,6 +58,11 @@ class OperatorSettings(BaseSettings):
     builtin_runtimes: CliImplicitFlag[bool] = True
     """Whether the built-in ClusterServingRuntimes are created and kept."""
 
+    pickle_policy: PicklePolicy = PicklePolicy.PER_OBJECT
+    """Formats that can run code: deny, perObject or allow; a namespace's label comes before it."""
+    trusted_types: Names = ()
+    """Types that skops files may hold in every namespace, as package.module.Name; separated by commas."""
+
     leader_election: CliImplicitFlag[bool] = True
     """Whether replicas elect a leader; switch it off only where there can never be two."""
     lease_name: str = "pillion-operator"
@@ -82,7 +90,15 @@ class OperatorSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
 
-    @field_validator("namespaces", "image_pull_secrets", mode="before")
+    @field_validator("trusted_types")
+    @classmethod
+    def _types(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [name for name in names if not re.fullmatch(TYPE_NAME, name)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is no type: write package.module.Name")
+        return names
+
+    @field_validator("namespaces", "image_pull_secrets", "trusted_types", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -101,6 +117,8 @@ class OperatorSettings(BaseSettings):
             image_pull_policy=self.image_pull_policy,
             image_pull_secrets=self.image_pull_secrets,
             cluster_domain=self.cluster_domain,
+            pickle_policy=self.pickle_policy,
+            trusted_types=self.trusted_types,
             operator_namespace=pod_namespace(),
         )
 

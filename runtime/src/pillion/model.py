@@ -7,6 +7,8 @@ from enum import StrEnum, unique
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pillion.tensors import TensorSpec
 
 __all__ = ["Libraries", "ModelMetadata", "ModelState", "ModelStatus"]
@@ -28,11 +30,11 @@ class ModelMetadata:
 
 @dataclass(frozen=True, slots=True)
 class Libraries:
-    """Which library wrote the artifact and which one loaded it, each as ``name version``."""
+    """Which libraries wrote the artifact and which load it: version by name, as packages are called."""
 
-    saved: str
-    """Empty where the artifact does not say."""
-    loading: str
+    saved: Mapping[str, str]
+    """Empty where the artifact does not say; a version is empty where it tells only the name."""
+    loading: Mapping[str, str]
 
 
 @unique
@@ -56,6 +58,8 @@ class ModelStatus:
     reason: str = ""
     """Why it is not ready, in one sentence with the remedy. Empty when READY, unless a newer artifact of the same
     version could not be loaded and the former one serves on: then it says so."""
+    cause: str = ""
+    """One word for that reason where programs act on it: a :class:`~pillion.backends.api.LoadFailure`."""
     metadata: ModelMetadata | None = None
     """None until it has been loaded once."""
     format: str = ""

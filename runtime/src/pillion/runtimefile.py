@@ -15,8 +15,11 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from pillion.policy import PicklePolicy
+
 __all__ = [
     "API_VERSION",
+    "TYPE_NAME",
     "Code",
     "DesiredModel",
     "ExecutionSettings",
@@ -27,10 +30,13 @@ __all__ = [
 ]
 
 API_VERSION: Final = "runtime.pillion.dev/v1"
+TYPE_NAME: Final = r"^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)+$"
+"""How the name of a type is written: package, module and name."""
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Name = Annotated[str, Meta(min_length=1, max_length=253, pattern=_NAME)]
 Version = Annotated[str, Meta(min_length=1, max_length=128, pattern=_NAME)]
+TypeName = Annotated[str, Meta(pattern=TYPE_NAME)]
 Positive = Annotated[int, Meta(ge=1)]
 
 
@@ -84,7 +90,11 @@ class DesiredModel(_Part, frozen=True, kw_only=True):
     digest: str = ""
     """``sha256:...`` where known."""
     allow_pickle: bool = False
-    """Whether formats that can run code on loading are accepted for this model."""
+    """Whether the model's owner accepts formats that can run code on loading."""
+    pickle_policy: PicklePolicy = PicklePolicy.PER_OBJECT
+    """What the platform says of such formats; ``deny`` forbids them whatever ``allowPickle`` says."""
+    trusted_types: tuple[TypeName, ...] = ()
+    """Types, as ``package.module.Name``, that a skops file may hold besides those that are always trusted."""
     execution: ExecutionSettings = ExecutionSettings()
     parameters: dict[str, Any] = {}
     """Passed to the backend. Values as JSON has them."""

@@ -2,8 +2,9 @@
 document shows.
 
 In a block, a line that starts ``$ `` is typed (``> `` continues it); the lines below it are its output. In the output
-``...`` stands for any text. A ``pillion serve`` keeps running, as in a reader's first terminal, until the document
-ends. The folder that a command changes to is the next one's too.
+``...`` stands for any text, and a line that starts ``error:`` says that the command fails. A ``pillion serve`` keeps
+running, as in a reader's first terminal, until the document ends. The folder that a command changes to is the next
+one's too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Reader", "Step", "steps"]
 
+SERVES = re.compile(r"(\w+=\S+ )*pillion serve\b")
 READY = re.compile(r"\bready in\b")
 
 
@@ -87,7 +89,8 @@ class Reader:
         Raises:
             AssertionError: it failed, or a server did not become ready.
         """
-        if step.command.startswith("pillion serve"):
+        fails = any(line.startswith("error:") for line in step.output.splitlines())
+        if SERVES.match(step.command) and not fails:
             return self._serve(step)
         left_in = self._home / ".folder"
         done = subprocess.run(
@@ -101,13 +104,15 @@ class Reader:
             timeout=60,
             check=False,
         )
-        assert done.returncode == 0, f"line {step.line}: `{step.command}` ended with {done.returncode}:\n{done.stdout}"
-        self._folder = Path(left_in.read_text().rstrip("\n"))
+        ended = f"line {step.line}: `{step.command}` ended with {done.returncode}:\n{done.stdout}"
+        assert (done.returncode != 0) == fails, ended
+        if not fails:
+            self._folder = Path(left_in.read_text().rstrip("\n"))
         return done.stdout
 
     def _serve(self, step: Step) -> str:
         server = subprocess.Popen(
-            ["bash", "-c", f"exec {step.command}"],
+            ["bash", "-c", f"exec env {step.command}"],
             cwd=self._folder,
             env=self._environment,
             stdout=subprocess.PIPE,

@@ -46,7 +46,8 @@ def test_inputs_and_outputs_are_those_of_the_graph(iris: IrisModels) -> None:
         TensorSpec("probabilities", Datatype.FP32, (-1, 3)),
     )
     assert model.libraries is not None
-    assert model.libraries.saved == "skl2onnx"
+    assert ["skl2onnx"] == list(model.libraries.saved)
+    assert ["onnxruntime"] == list(model.libraries.loading)
 
 
 def test_outputs_come_in_the_order_asked_for(iris: IrisModels) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from pillion.backends import sklearn_trust
-from pillion.backends.api import LoadOptions, ModelLoadError, backend_named
+from pillion.backends.api import LoadFailure, LoadOptions, ModelLoadError, backend_named
 from pillion.tensors import Datatype, Tensor, TensorSpec
 from tests.models import iris_rows
 
@@ -229,8 +230,8 @@ def test_a_compressed_joblib_file_never_runs_without_opt_in(tmp_path: Path, comp
 def test_the_refusal_of_a_pickle_tells_both_ways_out(iris: IrisModels) -> None:
     with pytest.raises(ModelLoadError) as refusal:
         load(iris.joblib)
-    assert "skops.io.dump" in str(refusal.value)
-    assert "--allow-pickle or allowPickle: true" in str(refusal.value)
+    assert "pillion convert-model iris.joblib -o iris.skops --allow-pickle" in str(refusal.value)
+    assert "accept the risk: --allow-pickle or allowPickle: true" in str(refusal.value)
 
 
 def test_an_allowed_joblib_file_predicts(iris: IrisModels) -> None:
@@ -285,13 +286,43 @@ def test_types_of_other_packages_in_a_skops_file_are_listed(tmp_path: Path) -> N
     ],
 )
 def test_functions_borrowed_names_and_other_packages_are_never_trusted(name: str) -> None:
-    assert sklearn_trust.accepted([name]) == []
-    assert [name] == sklearn_trust.refused([name])
+    assert sklearn_trust.judge([name]).accepted == []
 
 
 def test_the_parts_of_fitted_forests_and_neighbours_are_trusted() -> None:
     names = ["sklearn.tree._tree.Tree", "sklearn.metrics._dist_metrics.EuclideanDistance64"]
-    assert names == sklearn_trust.accepted(names)
+    assert sorted(names) == sklearn_trust.judge(names).accepted
+
+
+def test_a_type_is_trusted_where_the_owner_names_it_and_its_code_runs(tmp_path: Path) -> None:
+    pipeline = make_pipeline(FunctionTransformer(_shout), LogisticRegression(max_iter=500)).fit(FEATURES, CLASSES)
+    path = dumped(pipeline, tmp_path)
+    with pytest.raises(ModelLoadError) as refusal:
+        load(path)
+    assert refusal.value.cause is LoadFailure.UNTRUSTED_TYPES
+    named = f"{_shout.__module__}._shout"
+    assert f"add trustedTypes: [{named}] to the model, or --trust {named}" in str(refusal.value)
+
+    model = load(path, trusted_types=frozenset({named}))
+    assert [0, 1, 2] == model.predict([iris_rows()], ("predict",), None)[0].data.tolist()
+
+
+@pytest.mark.parametrize(
+    "name", ["os.system", "builtins.eval", "posix.system", "subprocess.Popen", "joblib.load", "numpy.f2py.compile", "x"]
+)
+def test_what_reaches_the_machine_cannot_be_trusted_by_name(name: str) -> None:
+    assert [] == sklearn_trust.judge([name], {name}).accepted
+    assert "trustedTypes" not in sklearn_trust.remedy([name, "own.Type"])
+
+
+def test_names_that_this_scikit_learn_does_not_have_are_told_from_untrusted_ones() -> None:
+    verdict = sklearn_trust.judge(["sklearn.compose._column_transformer._Gone", "own.Type"])
+    assert (["sklearn.compose._column_transformer._Gone"], ["own.Type"]) == (verdict.gone, verdict.refused)
+
+
+def test_a_name_from_the_tests_of_scikit_learn_is_not_imported_to_be_judged() -> None:
+    sklearn_trust.judge(["sklearn.utils.tests.test_bunch.Thing"])
+    assert "sklearn.utils.tests.test_bunch" not in sys.modules
 
 
 def test_a_truncated_skops_file_is_refused_with_a_sentence(iris: IrisModels, tmp_path: Path) -> None:
@@ -346,20 +377,62 @@ def test_a_histogram_predictor_that_points_outside_itself_is_refused(tmp_path: P
 def test_the_version_that_saved_an_artifact_is_shown_and_a_mismatch_is_logged(
     iris: IrisModels, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import zipfile
 
     import sklearn
 
-    old = tmp_path / "model.skops"
-    with zipfile.ZipFile(iris.skops) as source, zipfile.ZipFile(old, "w") as target:
-        for name in source.namelist():
-            content = source.read(name)
-            if name == "schema.json":
-                content = content.replace(sklearn.__version__.encode(), b"1.4.2")
-            target.writestr(name, content)
+    old = rewritten(iris.skops, tmp_path, sklearn.__version__.encode(), b"1.4.2")
     with caplog.at_level(logging.WARNING):
         model = load(old)
     assert model.libraries is not None
-    assert model.libraries.saved == "scikit-learn 1.4.2"
-    assert model.libraries.loading == f"scikit-learn {sklearn.__version__}"
+    assert "1.4.2" == model.libraries.saved["scikit-learn"]
+    assert sklearn.__version__ == model.libraries.loading["scikit-learn"]
+    assert "saved by scikit-learn 1.4.2" in caplog.text
     assert "results may differ" in caplog.text
+
+
+def rewritten(source: Path, folder: Path, before: bytes, after: bytes) -> Path:
+    """A skops file in whose schema one text stands for another."""
+    import zipfile
+
+    with zipfile.ZipFile(source) as given, zipfile.ZipFile(folder / "model.skops", "w") as target:
+        for name in given.namelist():
+            content = given.read(name)
+            target.writestr(name, content.replace(before, after) if name == "schema.json" else content)
+    return folder / "model.skops"
+
+
+def test_a_file_that_its_version_wrote_differently_names_the_runtime_that_reads_it(
+    iris: IrisModels, tmp_path: Path
+) -> None:
+    import sklearn
+
+    (tmp_path / "a").mkdir()
+    old = rewritten(iris.skops, tmp_path / "a", sklearn.__version__.encode(), b"1.2.2")
+    renamed = rewritten(old, tmp_path, b"LogisticRegression", b"LogisticRegressionOfOld")
+    with pytest.raises(ModelLoadError, match=r"saved by scikit-learn 1\.2\.2") as refusal:
+        load(renamed)
+    assert refusal.value.cause is LoadFailure.LIBRARY_MISMATCH
+    assert "runtimeVersion: sklearn-1.2" in str(refusal.value)
+
+
+def test_the_versions_of_a_pickle_are_shown_too(iris: IrisModels) -> None:
+    import sklearn
+
+    model = load(iris.joblib, allow_pickle=True)
+    assert model.libraries is not None
+    assert sklearn.__version__ == model.libraries.saved["scikit-learn"]
+
+
+def test_a_pickle_that_fails_after_a_warning_of_versions_names_the_runtime_that_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    import sklearn
+
+    estimator = LogisticRegression(max_iter=500).fit(FEATURES, CLASSES)
+    # Protocol 0 is text without lengths, so that another version fits in.
+    old = pickle.dumps(estimator, protocol=0).replace(sklearn.__version__.encode(), b"1.1.3")
+    # The first object is rebuilt, with the warning; the name of the second is not there any more.
+    path.write_bytes(old[:-1] + b"csklearn.linear_model\nGone\n.")
+    with pytest.raises(ModelLoadError, match=r"saved by scikit-learn 1\.1\.3") as refusal:
+        load(path, allow_pickle=True)
+    assert refusal.value.cause is LoadFailure.LIBRARY_MISMATCH
+    assert "runtimeVersion: sklearn-1.1" in str(refusal.value)

@@ -8,6 +8,7 @@ import pytest
 
 from pillion.cli.failures import CommandError
 from pillion.cli.local import (
+    Consent,
     Source,
     cluster_only,
     manifest_sources,
@@ -44,13 +45,13 @@ def service(predictor: str) -> InferenceService:
     ],
 )
 def test_a_target_is_a_file_or_name_and_uri(text: str, name: str, uri: str) -> None:
-    source = named_source(text, allow_pickle=False)
+    source = named_source(text, Consent())
     assert (name, uri) == (source.name, source.uri)
 
 
 def test_what_gives_no_name_asks_for_one() -> None:
     with pytest.raises(CommandError, match="write NAME="):
-        named_source("s3://bucket/..", allow_pickle=False)
+        named_source("s3://bucket/..", Consent())
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_a_target_may_be_a_class(
     text: str, name: str, module: str, class_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Path, "cwd", lambda: Path("/here"))
-    source = named_source(text, allow_pickle=False)
+    source = named_source(text, Consent())
     folder = str(Path(module).parent) if module.endswith(".py") else "/here"
     assert (name, "") == (source.name, source.uri)
     assert Code(module=module, class_name=class_name, folder=folder) == source.code
@@ -75,7 +76,7 @@ def test_a_target_may_be_a_class(
 
 def test_addresses_are_not_taken_for_classes() -> None:
     for text in ("s3://bucket/x.py/model", "iris.skops", "iris=configmap://iris"):
-        assert named_source(text, allow_pickle=False).code is None
+        assert named_source(text, Consent()).code is None
 
 
 @pytest.mark.parametrize(
@@ -89,19 +90,27 @@ def test_addresses_are_not_taken_for_classes() -> None:
 )
 def test_options_of_classes_need_a_class(targets: list[str], options: dict[str, str], sentence: str) -> None:
     with pytest.raises(CommandError, match=sentence):
-        from_targets(targets, mapped={}, allow_pickle=False, **options)
+        from_targets(targets, Consent(), mapped={}, **options)
 
 
 def test_a_manifest_gives_its_model_and_options() -> None:
     given = service('{sklearn: {storageUri: "s3://a/b", allowPickle: true}, timeout: 7, containerConcurrency: 3}')
-    source = manifest_sources(given, allow_pickle=False)[0]
+    source = manifest_sources(given, Consent())[0]
     assert ("iris", "s3://a/b", "sklearn", True) == (source.name, source.uri, source.format, source.allow_pickle)
     assert (3, 7) == (source.execution.max_in_flight, source.execution.timeout_seconds)
 
 
+def test_types_are_trusted_by_the_manifest_and_by_whoever_serves_it() -> None:
+    given = service('{sklearn: {storageUri: "s3://a/b", trustedTypes: [scoring.Clip, scoring.Scale]}}')
+    source = manifest_sources(given, Consent(trusted_types=("own.Type", "scoring.Clip")))[0]
+    assert ("own.Type", "scoring.Clip", "scoring.Scale") == source.trusted_types
+    rendered = render_runtime_file([source], {"s3://a/b": Path("/cache")})
+    assert source.trusted_types == rendered.models[0].trusted_types
+
+
 def test_containers_need_a_cluster() -> None:
     with pytest.raises(CommandError, match="need a cluster"):
-        manifest_sources(service('{containers: [{name: runtime, image: "x"}]}'), allow_pickle=False)
+        manifest_sources(service('{containers: [{name: runtime, image: "x"}]}'), Consent())
 
 
 def test_fields_without_meaning_on_one_machine_are_named() -> None:
@@ -157,6 +166,6 @@ def test_the_example_is_resolved_beside_itself(tmp_path: Path) -> None:
     manifest = tmp_path / EXAMPLE.name
     manifest.write_text(EXAMPLE.read_text())
     (tmp_path / "iris.skops").touch()
-    rendered, notes = from_manifest(manifest, mapped={}, allow_pickle=False)
+    rendered, notes = from_manifest(manifest, Consent(), mapped={})
     assert (str(tmp_path / "iris.skops"), "sklearn") == (rendered.models[0].path, rendered.models[0].format)
     assert [] == notes

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from pillion.policy import PicklePolicy
 from pillion.resources import InferenceService, ModelStorageSpec, ServingRuntimeSpec
 from pillion_operator.builders.builtin import builtin_runtimes
 from pillion_operator.builders.credentials import SecretSummary, StorageCredentials, credentials_from
@@ -14,6 +16,7 @@ from pillion_operator.builders.predictor import plan
 from pillion_operator.builders.selection import Candidate
 from pillion_operator.builders.storage_config import StorageEntry, credentials_of_entry, entries_of
 from pillion_operator.state.kinds import POD_MONITOR, SERVICE_MONITOR
+from pillion_operator.state.policies import PickleRule
 from pillion_operator.state.settings import RenderSettings
 
 if TYPE_CHECKING:
@@ -61,6 +64,8 @@ def planned(
     *candidates: Candidate,
     credentials: StorageCredentials | None = None,
     annotations: dict[str, str] | None = None,
+    settings: RenderSettings = SETTINGS,
+    pickle: PickleRule | None = None,
     **predictor: Any,
 ) -> Desired:
     return plan(
@@ -68,7 +73,8 @@ def planned(
         "uid-1",
         list(candidates) or builtin(),
         credentials or StorageCredentials(),
-        SETTINGS,
+        settings,
+        pickle=pickle or PickleRule(),
     )
 
 
@@ -565,3 +571,86 @@ def test_an_entry_that_cannot_be_used_is_a_problem(said: str, known: dict[str, A
     assert desired.problem is not None
     assert "StorageConfigInvalid" == desired.problem.reason
     assert said in desired.problem.text
+
+
+def serving(desired: Desired) -> dict[str, Any]:
+    found: dict[str, Any] = pod(desired)["containers"][0]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("allowed", "policy", "own"),
+    [
+        (None, "perObject", {}),
+        (True, "perObject", {"allowPickle": True}),
+        (True, "allow", {}),
+        (True, "allow", {"allowPickle": False}),
+        (None, "deny", {"allowPickle": True}),
+        (None, "deny", {}),
+    ],
+)
+def test_a_pickle_is_allowed_by_the_policy_or_by_policy_and_object(
+    allowed: object, policy: str, own: dict[str, Any]
+) -> None:
+    desired = planned(pickle=PickleRule(PicklePolicy(policy), "X"), sklearn={"storageUri": "s3://models/iris", **own})
+
+    model = runtime_file(desired)["models"][0]
+    assert (allowed, policy) == (model.get("allowPickle"), model.get("picklePolicy", "perObject"))
+
+
+def test_allow_pickle_that_a_policy_denies_is_said_to_have_no_effect() -> None:
+    rule = PickleRule(PicklePolicy.DENY, "the label")
+    desired = planned(pickle=rule, sklearn={"storageUri": "s3://models/iris", "allowPickle": True})
+
+    assert ["the model's allowPickle (the pickle policy is 'deny', by the label)"] == [n.text for n in desired.notes]
+
+
+def test_types_are_trusted_by_the_installation_and_by_the_manifest() -> None:
+    settings = replace(SETTINGS, trusted_types=("house.Scale", "house.Clip"))
+    desired = planned(
+        settings=settings, sklearn={"storageUri": "s3://models/iris", "trustedTypes": ["own.T", "house.Clip"]}
+    )
+
+    assert ["house.Scale", "house.Clip", "own.T"] == runtime_file(desired)["models"][0]["trustedTypes"]
+
+
+@pytest.mark.parametrize(
+    ("image", "version", "container"),
+    [
+        ("registry/pillion-runtime:2", "2", {}),
+        ("registry/pillion-runtime:1-sklearn-1.6", "sklearn-1.6", {}),
+        ("registry/pillion-runtime:2-sklearn-1.6", "2-sklearn-1.6", {}),
+        ("registry:5000/r:1-sklearn-1.6", "sklearn-1.6", {"image": "registry:5000/r:1"}),
+        ("registry:5000/r:9", "9", {"image": "registry:5000/r"}),
+        ("r:1-sklearn-1.6", "sklearn-1.6", {"image": "r:1@sha256:" + "0" * 64}),
+        ("r:9", "9", {"image": "r@sha256:" + "0" * 64}),
+    ],
+)
+def test_runtime_version_is_a_tag_or_a_variant_of_the_installed_release(
+    image: str, version: str, container: dict[str, str]
+) -> None:
+    model = {"storageUri": "s3://models/iris", "runtimeVersion": version, **container}
+
+    assert image == serving(planned(sklearn=model))["image"]
+
+
+def test_a_variant_is_only_a_tag_for_an_image_of_others() -> None:
+    model = {"storageUri": "s3://models/iris", "runtimeVersion": "sklearn-1.6"}
+
+    assert "example.com/mlserver:sklearn-1.6" == serving(planned(runtime("mlserver"), sklearn=model))["image"]
+
+
+def test_runtime_version_counts_where_a_runtime_of_ours_names_no_image() -> None:
+    bare = runtime("bare", container="runtime", container_fields={"image": None})
+    model = {"storageUri": "s3://models/iris", "runtimeVersion": "sklearn-1.6"}
+
+    assert "registry/pillion-runtime:1-sklearn-1.6" == serving(planned(bare, sklearn=model))["image"]
+
+
+def test_a_variant_of_an_image_without_a_tag_is_refused_with_the_remedy() -> None:
+    model = {"storageUri": "s3://models/iris", "runtimeVersion": "sklearn-1.6", "image": "r@sha256:" + "0" * 64}
+    problem = planned(sklearn=model).problem
+
+    assert problem is not None
+    assert ("InvalidSpec", False) == (problem.reason, problem.transient)
+    assert "give the runtime's image a tag" in problem.sentence

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pillion.policy import PicklePolicy
 from pillion.resources import InferenceService
 from pillion_operator.judge.status import facts_of, status_of, verdicts
 from pillion_operator.report.events import happenings
@@ -12,6 +14,7 @@ from pillion_operator.report.status import merge_patch
 from pillion_operator.state.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, SERVICE
 from pillion_operator.state.observed import CertificateFacts, ModelReport, Observed, Outcome
 from pillion_operator.state.plan import Desired, Endpoints, Note, Problem, ReplicaBounds, RuntimeChoice
+from pillion_operator.state.policies import PickleRule
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
@@ -78,6 +81,7 @@ def facts(
     missing: tuple[Problem, ...] = (),
     reports: tuple[ModelReport, ...] = (),
     notes: tuple[Note, ...] = (),
+    pickle: PickleRule | None = None,
     autoscaler: dict[str, Any] | None = None,
 ) -> Facts:
     manifest = service or stored()
@@ -87,7 +91,9 @@ def facts(
     observed = Observed(manifest, children, tuple(pods), certificates, missing, reports, NOW)
     choice = RuntimeChoice("ClusterServingRuntime", "pillion-sklearn", "because")
     bounds = replicas or ReplicaBounds(1, None)
-    desired = Desired((), bounds, Endpoints("http://iris", "grpc://iris:8081"), choice, problem, notes)
+    desired = Desired(
+        (), bounds, Endpoints("http://iris", "grpc://iris:8081"), choice, problem, notes, pickle or PickleRule()
+    )
     return facts_of(InferenceService.from_api(manifest), observed, desired, outcome or Outcome())
 
 
@@ -98,7 +104,11 @@ def verdict(given: Facts, kind: str) -> Verdict:
 STORAGE = json.dumps({"reason": "DigestMismatch", "message": "the digest is sha256:b", "remedy": "upload it again"})
 EXPIRED = CertificateFacts("cert", found=True, not_after=NOW - 1)
 MISSING = CertificateFacts("cert", found=False)
-UNSAFE = ModelReport("iris-1", "UNAVAILABLE", "m.pkl is a pickle: loading it can run any code (use skops)")
+UNSAFE = ModelReport("iris-1", "UNAVAILABLE", "m.pkl is a pickle (use skops)", cause="UnsafeFormat")
+UNTRUSTED = ModelReport("iris-1", "UNAVAILABLE", "types: a.B (add trustedTypes: [a.B])", cause="UntrustedTypes")
+TOO_OLD = ModelReport(
+    "iris-1", "UNAVAILABLE", "saved by 1.2 (set runtimeVersion: sklearn-1.2)", cause="LibraryMismatch"
+)
 BROKEN = ModelReport("iris-1", "UNAVAILABLE", "m.onnx is damaged")
 RUNNING: dict[str, Any] = {"containerStatuses": [{"name": "runtime", "ready": False, "state": {"running": {}}}]}
 
@@ -153,6 +163,8 @@ RUNNING: dict[str, Any] = {"containerStatuses": [{"name": "runtime", "ready": Fa
             ),
         ),
         ("UnsafeFormat", "use skops", facts(deployment(), [pod(**RUNNING)], reports=(UNSAFE,))),
+        ("UntrustedTypes", "trustedTypes: [a.B]", facts(deployment(), [pod(**RUNNING)], reports=(UNTRUSTED,))),
+        ("LibraryMismatch", "runtimeVersion: sklearn-1.2", facts(deployment(), [pod(**RUNNING)], reports=(TOO_OLD,))),
         ("ModelLoadFailed", "m.onnx is damaged", facts(deployment(), [pod(**RUNNING)], reports=(BROKEN,))),
         (
             "QuotaExceeded",
@@ -229,7 +241,11 @@ def test_a_secret_that_goes_while_pods_serve_is_a_warning() -> None:
         # The storage step says by its exit code whether another try may help.
         ("False", "True", facts(deployment(), [pod(**ended(STORAGE, 30, name="storage"))])),
         ("True", "False", facts(deployment(), [pod(**ended(STORAGE, 41, name="storage"))])),
-        ("False", "True", facts(deployment(), reports=(ModelReport("p", "UNAVAILABLE", "it can run any code"),))),
+        (
+            "False",
+            "True",
+            facts(deployment(), reports=(UNSAFE,)),
+        ),
         ("True", "False", facts(deployment(), reports=(ModelReport("p", "UNAVAILABLE", "it is torn"),))),
         (
             "False",
@@ -272,6 +288,37 @@ def test_the_libraries_of_the_model_are_reported() -> None:
     status: dict[str, Any] = status_of(facts(pods=[pod(conditions=[READY])], reports=(report,)), TIME)
 
     assert {"saved": {"scikit-learn": "1.5"}} == status["modelStatus"]["libraries"]
+
+
+SAVED_EARLIER = ModelReport(
+    "iris-1", "READY", libraries={"saved": {"scikit-learn": "1.6.1"}, "loading": {"scikit-learn": "1.9.0"}}
+)
+
+
+def test_a_model_of_another_library_version_is_loaded_with_a_warning_and_one_event() -> None:
+    given = facts(pods=[pod(conditions=[READY])], reports=(SAVED_EARLIER,))
+    status: dict[str, Any] = status_of(given, TIME)
+
+    assert ("True", "Loaded") == (verdict(given, "ModelLoaded").status, verdict(given, "ModelLoaded").reason)
+    assert "saved by scikit-learn 1.6.1 and loaded by 1.9.0" in verdict(given, "ModelLoaded").message
+    assert "runtimeVersion: sklearn-1.6" in verdict(given, "Ready").message
+    first = [h for h in happenings(stored(), status, Outcome()) if h.reason == "LibraryMismatch"]
+    assert [True] == [happening.warning for happening in first]
+    assert [] == [h for h in happenings(stored() | {"status": status}, status, Outcome()) if "Library" in h.reason]
+
+
+def test_versions_that_an_older_pod_reports_are_not_the_newest_models() -> None:
+    old = pod("old", revision="old", conditions=[READY])
+    status: dict[str, Any] = status_of(facts(pods=[old, pod()], reports=(replace(SAVED_EARLIER, pod="old"),)), TIME)
+
+    assert "libraries" not in status["modelStatus"]
+
+
+def test_a_refused_pickle_names_who_denies_it_and_waits_for_somebody() -> None:
+    given = facts(deployment(), [pod(**RUNNING)], reports=(UNSAFE,), pickle=PickleRule(PicklePolicy.DENY, "the label"))
+
+    assert "m.pkl is a pickle, by the label; use skops." in verdict(given, "Ready").message
+    assert "True" == verdict(given, "Stalled").status
 
 
 def test_fields_without_effect_are_named() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
+from pillion.policy import permits
 from pillion.runtimefile import DesiredModel, ExecutionSettings, RuntimeFile, dump
 from pillion_operator.builders.storage import MODELS_PATH, check_uri, model_digest
 from pillion_operator.builders.tls import tls_settings
@@ -64,7 +65,9 @@ def _models(context: BuildContext) -> tuple[DesiredModel, ...]:
             # As it may be shown: the runtime reports it at /status.
             uri=str(check_uri(context.storage_uri)) if context.storage_uri else "",
             digest=model_digest(context),
-            allow_pickle=bool(model.allow_pickle),
+            allow_pickle=permits({context.pickle.policy}, opted_in=bool(model.allow_pickle)),
+            pickle_policy=context.pickle.policy,
+            trusted_types=tuple(dict.fromkeys([*context.settings.trusted_types, *(model.trusted_types or ())])),
             execution=ExecutionSettings(
                 max_in_flight=context.predictor.container_concurrency or None,
                 timeout_seconds=context.predictor.timeout,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from pillion.resources import SERVING_CONTAINERS
@@ -11,6 +10,7 @@ from pillion_operator.builders.configmap import config_map
 from pillion_operator.builders.context import BuildContext
 from pillion_operator.builders.deployment import deployment
 from pillion_operator.builders.disruption_budget import disruption_budget
+from pillion_operator.builders.image import with_version
 from pillion_operator.builders.merge import merge_container
 from pillion_operator.builders.monitor import monitor
 from pillion_operator.builders.network_policy import network_policy
@@ -39,6 +39,7 @@ from pillion_operator.state.plan import (
     Problem,
     RuntimeChoice,
 )
+from pillion_operator.state.policies import PickleRule
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
@@ -51,10 +52,11 @@ if TYPE_CHECKING:
 
 __all__ = ["plan"]
 
+_PER_OBJECT: Final = PickleRule()
 #: Fields of a model that are not the container's.
 _MODEL_FIELDS: Final = (
     "modelFormat", "storageUri", "digest", "storage", "runtime", "runtimeVersion", "protocolVersion", "allowPickle",
-    "confidential", "name",
+    "trustedTypes", "confidential", "name",
 )  # fmt: skip
 
 
@@ -65,15 +67,16 @@ def plan(
     credentials: StorageCredentials,
     settings: RenderSettings,
     optional_kinds: frozenset[Kind] = frozenset(),
+    pickle: PickleRule = _PER_OBJECT,
 ) -> Desired:
     """Return every child of the service; where a problem keeps some from being planned, the rest and the problem.
 
-    `optional_kinds` are those of `state.kinds.OPTIONAL` that the cluster has.
+    `optional_kinds` are those of `state.kinds.OPTIONAL` that the cluster has; `pickle` is the namespace's policy.
     """
     bounds = replica_bounds(service_)
     choice: RuntimeChoice | None = None
     try:
-        context, choice = _context(service_, uid, candidates, credentials, settings)
+        context, choice = _context(service_, uid, candidates, credentials, settings, pickle)
         manifest, notes = deployment(context)
         asked = context.predictor.network_policy
         children = [
@@ -90,11 +93,11 @@ def plan(
         watcher, gaps = monitor(context, optional_kinds)
         children += [watcher] if watcher is not None else []
         notes += (*_gaps(context), *gaps)
-        return Desired(tuple(children), bounds, endpoints(context), choice, notes=notes)
+        return Desired(tuple(children), bounds, endpoints(context), choice, notes=notes, pickle=pickle)
     except PlanError as error:
         name = predictor_name(service_.metadata.name or "")
         host = f"{name}.{service_.metadata.namespace}.svc.{settings.cluster_domain}"
-        return Desired((), bounds, Endpoints(f"http://{host}", ""), choice, problem=error.problem)
+        return Desired((), bounds, Endpoints(f"http://{host}", ""), choice, problem=error.problem, pickle=pickle)
 
 
 def _context(
@@ -103,6 +106,7 @@ def _context(
     candidates: Sequence[Candidate],
     credentials: StorageCredentials,
     settings: RenderSettings,
+    pickle: PickleRule,
 ) -> tuple[BuildContext, RuntimeChoice | None]:
     predictor = service_.spec.predictor
     model = predictor.serving_model
@@ -112,7 +116,7 @@ def _context(
             raise PlanError(_not_yet(predictor.models is not None))
         serving = next((c for c in own if c.get("name") in SERVING_CONTAINERS), own[0])
         rest = tuple(container for container in own if container is not serving)
-        return BuildContext(service_, uid, serving, None, credentials, settings, sidecars=rest), None
+        return BuildContext(service_, uid, serving, None, credentials, settings, pickle, sidecars=rest), None
     if credentials.problem is not None:
         raise PlanError(credentials.problem)
     chosen, choice = select_runtime(model, candidates)
@@ -128,7 +132,7 @@ def _context(
     for extra in own:
         if extra.get("name") in {template.name, *SERVING_CONTAINERS}:
             container = merge_container(container, {k: v for k, v in extra.items() if k != "name"})
-    container = _defaulted(_versioned(container, model), settings)
+    container = _versioned(_defaulted(container, settings), model)
     values = PlaceholderValues(
         service_.metadata.name or "",
         service_.metadata.namespace or "",
@@ -140,18 +144,18 @@ def _context(
     sidecars = [fill_container(c, values) for c in sidecars]
     sidecars += [c for c in own if c.get("name") not in {template.name, *SERVING_CONTAINERS}]
     context = BuildContext(
-        service_, uid, container, model, credentials, settings, runtime_pod=runtime, sidecars=tuple(sidecars)
+        service_, uid, container, model, credentials, settings, pickle, runtime_pod=runtime, sidecars=tuple(sidecars)
     )
     return context, choice
 
 
 def _versioned(container: JsonObject, model: ModelSpec) -> JsonObject:
-    """Return the container with the image's tag replaced by `runtimeVersion`, where the manifest gives one."""
+    """Return the container with the image that `runtimeVersion` asks for, where the manifest gives one."""
     image = container.get("image")
     if not model.runtime_version or not isinstance(image, str):
         return container
-    bare = re.sub(r"(@sha256:[0-9a-f]+|:[A-Za-z0-9_][A-Za-z0-9._-]*)$", "", image)
-    return container | {"image": f"{bare}:{model.runtime_version}"}
+    ours = container.get("name") == RUNTIME_CONTAINER
+    return container | {"image": with_version(image, model.runtime_version, ours=ours)}
 
 
 def _defaulted(container: JsonObject, settings: RenderSettings) -> JsonObject:
@@ -174,6 +178,8 @@ def _gaps(context: BuildContext) -> tuple[Note, ...]:
     predictor = context.predictor
     if context.model is not None and context.model.storage is not None and context.model.storage_uri:
         found.append("the model's storage (an entry of the Secret storage-config) beside its storageUri")
+    if context.model is not None and context.model.allow_pickle and context.pickle.denies:
+        found.append(f"the model's allowPickle (the pickle policy is 'deny', by {context.pickle.said_by})")
     if predictor.metrics is not None and predictor.metrics.on_data_port:
         found.append("spec.predictor.metrics.onDataPort (scrape the admin port)")
     if predictor.rollout is not None and predictor.rollout.mode and predictor.deployment_strategy is not None:

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from pillion_operator.state.plan import Problem
 
 TYPE: Final = "ModelLoaded"
-LOAD_FAILURES: Final = frozenset({Reason.UNSAFE_FORMAT, Reason.MODEL_LOAD_FAILED, Reason.CRASH_LOOP_BACK_OFF})
+LOAD_FAILURES: Final = frozenset(
+    {
+        Reason.UNSAFE_FORMAT, Reason.UNTRUSTED_TYPES, Reason.LIBRARY_MISMATCH, Reason.MODEL_LOAD_FAILED,
+        Reason.CRASH_LOOP_BACK_OFF,
+    }
+)  # fmt: skip
 
 State = Literal["Pending", "Loading", "Loaded", "FailedToLoad"]
 
@@ -24,7 +29,10 @@ def judge(facts: Facts) -> Verdict:
     state = target_state(facts)
     if state == "Loaded":
         ready = sum(is_ready(pod) for pod in newest_pods(facts))
-        return Verdict(TYPE, "True", Reason.LOADED, f"Loaded in {ready} {'pod' if ready == 1 else 'pods'}.")
+        text = f"Loaded in {ready} {'pod' if ready == 1 else 'pods'}"
+        warning = next((w for w in facts.warnings if w.reason is Reason.LIBRARY_MISMATCH), None)
+        text += f"; note that {warning.sentence}" if warning else "."
+        return Verdict(TYPE, "True", Reason.LOADED, text)
     if state == "FailedToLoad":
         problem = load_problem(facts)
         if problem is not None:

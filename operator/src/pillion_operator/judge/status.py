@@ -20,7 +20,7 @@ from pillion_operator.judge.certificates import certificate_problems
 from pillion_operator.judge.facts import Facts, Verdict, deployment_facts, is_ready, refused_pods, revision
 from pillion_operator.judge.model_loaded import active_state, newest_pods, target_state
 from pillion_operator.judge.pods import pod_problems
-from pillion_operator.judge.reports import report_problems
+from pillion_operator.judge.reports import mismatch_warnings, report_problems
 from pillion_operator.state.manifest import array, generation_of, objects_at, text_at
 from pillion_operator.state.names import predictor_name
 from pillion_operator.state.reasons import Reason
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from pillion.resources import InferenceService, JsonObject
-    from pillion_operator.state.observed import Observed, Outcome
+    from pillion_operator.state.observed import ModelReport, Observed, Outcome
     from pillion_operator.state.plan import Desired, Problem
 
 __all__ = ["JUDGES", "conditions_of", "facts_of", "status_of", "verdicts"]
@@ -61,10 +61,11 @@ def facts_of(service: InferenceService, observed: Observed, desired: Desired, ou
         problems += blocking
         problems += () if healthy else observed.missing
         # A pod's own account is more exact than the storm of restarts that follows from it.
-        problems += report_problems(observed.reports)
+        problems += report_problems(observed.reports, desired.pickle)
         problems += [] if scaled else in_pods
         problems += [refused_pods(deployment.pods_refused)] if deployment.pods_refused else []
-    warned = (*certificates, *observed.missing, *(in_pods if scaled and not stopped_ else ()))
+    mismatched = mismatch_warnings(_of(newest, observed.reports))
+    warned = (*certificates, *observed.missing, *mismatched, *(in_pods if scaled and not stopped_ else ()))
     warnings = tuple(p for p in warned if p not in problems)
     return Facts(service, observed, desired, outcome, deployment, tuple(problems), warnings)
 
@@ -160,7 +161,7 @@ def _model_status(facts: Facts, timestamp: str) -> JsonObject:
     }
     if facts.problems:
         status["lastFailureInfo"] = _failure(facts, facts.problems[0], timestamp)
-    libraries = next((report.libraries for report in facts.observed.reports if report.libraries), {})
+    libraries = next((report.libraries for report in _of(pods, facts.observed.reports) if report.libraries), {})
     if libraries:
         status["libraries"] = {which: dict(versions) for which, versions in libraries.items() if versions}
     return status
@@ -177,6 +178,12 @@ def _failure(facts: Facts, problem: Problem, timestamp: str) -> JsonObject:
     same = known is not None and known.reason == problem.reason and known.message == problem.sentence
     failure["time"] = known.time if known is not None and same and known.time else timestamp
     return failure
+
+
+def _of(pods: Iterable[JsonObject], reports: Iterable[ModelReport]) -> tuple[ModelReport, ...]:
+    """Return what those pods report."""
+    names = {_name(pod) for pod in pods}
+    return tuple(report for report in reports if report.pod in names)
 
 
 def _name(pod: JsonObject) -> str:

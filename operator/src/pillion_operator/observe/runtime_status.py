@@ -80,6 +80,7 @@ def reports_of(pod: str, model: str, answer: object) -> tuple[ModelReport, ...]:
             text_at(entry, "state"),
             text_at(entry, "reason"),
             {which: texts_at(entry, "libraries", which) for which in object_at(entry, "libraries")},
+            text_at(entry, "cause"),
         )
         for entry in objects_at(answer, "models")
         if not model or text_at(entry, "name") == model

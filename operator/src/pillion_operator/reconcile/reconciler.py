@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from pillion.resources import JsonObject
     from pillion_operator.apply.children import ChildApplier
+    from pillion_operator.observe.policies import NamespacePolicies
     from pillion_operator.observe.references import ReferenceReader, References
     from pillion_operator.observe.runtime_status import RuntimeStatusReader
     from pillion_operator.observe.store import Store
@@ -71,6 +72,7 @@ class Parts:
 
     store: Store
     references: ReferenceReader
+    policies: NamespacePolicies
     runtimes: RuntimeStatusReader
     applier: ChildApplier
     status: StatusWriter
@@ -114,6 +116,7 @@ class Reconciler:
             references.credentials,
             self._parts.settings,
             self._parts.optional_kinds(),
+            await self._parts.policies.read(key.namespace),
         )
         outcome = await self._parts.applier.apply(observed, desired)
         self._count_repairs(observed, outcome)

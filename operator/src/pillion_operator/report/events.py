@@ -8,10 +8,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from pillion.libraries import Mismatch, mismatches
 from pillion_operator.client.errors import ApiError
 from pillion_operator.state.kinds import EVENT
-from pillion_operator.state.manifest import Key, Manifest, condition_of, key_of, number_at, text_at, uid_of
+from pillion_operator.state.manifest import (
+    Key,
+    Manifest,
+    condition_of,
+    key_of,
+    number_at,
+    object_at,
+    text_at,
+    texts_at,
+    uid_of,
+)
 from pillion_operator.state.names import FIELD_MANAGER
+from pillion_operator.state.reasons import REMEDIES, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,14 +57,30 @@ def happenings(service: Manifest, status: JsonObject, outcome: Outcome) -> tuple
     if outcome.created:
         found.append(Happening("Created", f"Created {', '.join(outcome.created)}."))
     found += [Happening("Repaired", f"{text[:1].upper()}{text[1:]}.") for text in outcome.repaired]
-    after = {"status": status}
+    after: Manifest = {"status": status}
     for kind in ("Ready", "FieldsHonoured", "ScalingActive"):
         old, new = condition_of(service, kind), condition_of(after, kind)
         changed = (old.get("status"), old.get("reason")) != (new.get("status"), new.get("reason"))
         reason, good = text_at(new, "reason"), new.get("status") == "True"
         if changed and new and not (good and kind != "Ready") and (good or reason not in _GOOD):
             found.append(Happening(reason, text_at(new, "message"), warning=not good))
+    found += _mismatches(service, after)
     return tuple(found)
+
+
+def _mismatches(before: Manifest, after: Manifest) -> list[Happening]:
+    """Return the libraries that now load in another version than saved, and did not do so before."""
+
+    def known(service: Manifest) -> set[Mismatch]:
+        found = object_at(service, "status", "modelStatus", "libraries")
+        return set(mismatches(texts_at(found, "saved"), texts_at(found, "loading")))
+
+    new = sorted(known(after) - known(before), key=str)
+    remedy = REMEDIES[Reason.LIBRARY_MISMATCH]
+    return [
+        Happening(Reason.LIBRARY_MISMATCH, f"The model was {mismatch}: results may differ; {remedy}.", warning=True)
+        for mismatch in new
+    ]
 
 
 class EventWriter:

@@ -23,6 +23,9 @@ CONFIG_HASH_ANNOTATION: Final = f"{GROUP}/config-hash"
 REVISION_ANNOTATION: Final = f"{GROUP}/revision"
 """On the pod template: a digest of the template, by which pods of the newest version are known."""
 
+PICKLE_POLICY_LABEL: Final = f"{GROUP}/pickle-policy"
+"""On a Namespace: its policy for formats that can run code. Whoever may label namespaces decides."""
+
 RESTARTED_AT_ANNOTATION: Final = "kubectl.kubernetes.io/restartedAt"
 
 #: Containers that serve predictions: ours, and KServe's.

@@ -35,6 +35,8 @@ class ModelReport:
     state: str
     reason: str = ""
     libraries: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    cause: str = ""
+    """One word for `reason`: a reason of ours, empty where the runtime has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pillion_operator.state.policies import PickleRule
 from pillion_operator.state.reasons import Reason, sentence
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Desired:
     Attributes:
         children: objects to apply, in this order.
         replicas: bounds of the Deployment's count, which is never part of its manifest.
+        pickle: the policy for formats that can run code that it was made under.
         complete: False where a problem kept a child from being planned: what runs then stays, nothing is pruned.
     """
 
@@ -109,6 +111,7 @@ class Desired:
     choice: RuntimeChoice | None = None
     problem: Problem | None = None
     notes: tuple[Note, ...] = ()
+    pickle: PickleRule = field(default_factory=PickleRule)
 
     @property
     def complete(self) -> bool:

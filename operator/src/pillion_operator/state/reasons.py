@@ -65,6 +65,8 @@ class Reason(StrEnum):
     #: The storage step has reasons and remedies of its own, `pillion.storage.errors`; this one is for when it has none.
     DOWNLOAD_FAILED = "DownloadFailed"
     UNSAFE_FORMAT = "UnsafeFormat"
+    UNTRUSTED_TYPES = "UntrustedTypes"
+    LIBRARY_MISMATCH = "LibraryMismatch"
     MODEL_LOAD_FAILED = "ModelLoadFailed"
 
 
@@ -99,7 +101,10 @@ REMEDIES: Final[dict[str, str]] = {
     Reason.REQUESTS_MISSING: "give every container of the pod a request of it, or set scaleMetricType: AverageValue",
     Reason.AUTOSCALER_FAILED: "correct what the message names; see 'kubectl describe hpa'",
     Reason.DOWNLOAD_FAILED: "check the URI, the network and the credentials of the ServiceAccount",
-    Reason.UNSAFE_FORMAT: "convert the model to a safe format, or set allowPickle: true if you trust the file",
+    Reason.UNSAFE_FORMAT: "convert it where you trust it: pillion convert-model model.joblib -o model.skops"
+    " --allow-pickle; or set allowPickle: true if you trust the file",
+    Reason.UNTRUSTED_TYPES: "list the types under trustedTypes if you trust their code",
+    Reason.LIBRARY_MISMATCH: "set runtimeVersion to a runtime with the version that saved the model, or save it again",
     Reason.MODEL_LOAD_FAILED: "correct the model file or its format",
 }
 

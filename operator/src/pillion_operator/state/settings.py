@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pillion.policy import PicklePolicy
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -18,6 +20,8 @@ class RenderSettings:
         image_pull_policy: its pull policy.
         image_pull_secrets: names of Secrets for pulling it, looked up in the InferenceService's namespace.
         cluster_domain: the domain of cluster DNS.
+        pickle_policy: what is said of formats that can run code, where a namespace says nothing else.
+        trusted_types: types that skops files may hold in every namespace.
         operator_namespace: where the operator's own pods are, empty where it runs outside the cluster.
         requests: what a runtime container asks for where the manifest says nothing. There is no CPU limit by default:
             throttling hurts the tail more than sharing does.
@@ -28,6 +32,8 @@ class RenderSettings:
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
+    pickle_policy: PicklePolicy = PicklePolicy.PER_OBJECT
+    trusted_types: tuple[str, ...] = ()
     operator_namespace: str = ""
     requests: Mapping[str, str] = field(default_factory=lambda: {"cpu": "100m", "memory": "256Mi"})
     storage_requests: Mapping[str, str] = field(default_factory=lambda: {"cpu": "100m", "memory": "128Mi"})

@@ -7,6 +7,7 @@ scikit-learn still serves ONNX. Nothing here imports a model library.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum, unique
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -25,6 +26,7 @@ __all__ = [
     "BACKENDS",
     "Backend",
     "InputRule",
+    "LoadFailure",
     "LoadOptions",
     "LoadedModel",
     "ModelLoadError",
@@ -46,13 +48,26 @@ BACKENDS: Final[Mapping[str, str]] = {
 _ALIASES: Final[Mapping[str, str]] = {"scikit-learn": "sklearn", "skops": "sklearn", "onnxruntime": "onnx"}
 
 
+@unique
+class LoadFailure(StrEnum):
+    """Why an artifact cannot be served, where others than people act on it. The values are reasons of conditions."""
+
+    UNSAFE_FORMAT = "UnsafeFormat"
+    """Loading it could run code, and nobody allowed that."""
+    UNTRUSTED_TYPES = "UntrustedTypes"
+    """It is made of types that nobody trusted."""
+    LIBRARY_MISMATCH = "LibraryMismatch"
+    """It was saved by another version of the library, and this one cannot read it."""
+
+
 class ModelLoadError(Exception):
     """An artifact cannot be served. The text is one sentence for the model's owner; ``remedy`` says what to do."""
 
-    def __init__(self, message: str, remedy: str | None = None) -> None:
+    def __init__(self, message: str, remedy: str | None = None, cause: LoadFailure | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.cause = cause
         self.files: tuple[str, ...] = ()
         """Files of the user's code whose change may mend it."""
 
@@ -65,6 +80,13 @@ class LoadOptions:
     """What the owner allowed and asked for."""
 
     allow_pickle: bool = False
+    """Whether a pickle may be loaded: what policies and owner come to."""
+    trusted_types: frozenset[str] = frozenset()
+    """Types, as ``package.module.Name``, that a skops file may hold besides those that are always trusted."""
+    columns: tuple[str, ...] = ()
+    """Names of the input's columns as the artifact's packaging tells them, for a model that does not know them."""
+    saved: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the libraries that saved it, as the packaging tells them."""
     native_threads: int = 1
     """Threads the library may use inside one call."""
     parameters: Mapping[str, JsonValue] = field(default_factory=dict)

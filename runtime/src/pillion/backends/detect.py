@@ -1,26 +1,30 @@
 """Which file to load and by which backend, found from names and first bytes, without loading anything.
 
-Accepted layouts: one file; a folder with one model file (KServe: ``model.joblib``, ``model.pkl``, ``model.skops``,
-``model.onnx``, ``model.bst``); a folder with one numbered folder per version (Triton: ``1/model.onnx``), of which the
-highest counts.
+Accepted layouts: one file; a folder that MLflow wrote; a folder with one model file (KServe: ``model.joblib``,
+``model.pkl``, ``model.skops``, ``model.onnx``, ``model.bst``); a folder with one numbered folder per version (Triton:
+``1/model.onnx``), of which the highest counts.
 Content wins over the name: a pickle is treated as a pickle whatever it is called. Names that many things have
 (``.json``, ``.txt``) count as models by their content only.
 """
 
 from __future__ import annotations
 
+import shlex
 import zipfile
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Final
 
-from pillion.backends.api import ModelLoadError, canonical_name
+from pillion.backends import mlflow
+from pillion.backends.api import LoadFailure, ModelLoadError, canonical_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Artifact", "FileKind", "detect", "kind_of", "pickle_refusal"]
+    from pillion.backends.mlflow import Packaged
+
+__all__ = ["Artifact", "FileKind", "conversion_command", "detect", "kind_of", "pickle_refusal"]
 
 
 @unique
@@ -70,6 +74,8 @@ class Artifact:
     path: Path
     kind: FileKind
     backend: str
+    packaged: Packaged | None = None
+    """What MLflow says of it, where it wrote the folder."""
 
 
 def kind_of(file: Path) -> FileKind:
@@ -106,13 +112,31 @@ def kind_of(file: Path) -> FileKind:
     return named
 
 
-def pickle_refusal(file: Path) -> ModelLoadError:
-    """The answer to a pickle whose owner has not allowed it."""
+def pickle_refusal(file: Path, *, denied: bool = False) -> ModelLoadError:
+    """The answer to a pickle that may not be loaded.
+
+    Args:
+        file: the pickle.
+        denied: whether the policy forbids it, so that its owner's consent would change nothing.
+    """
+    convert = f"convert it where you trust it: {conversion_command(file.name)}"
+    if denied:
+        return ModelLoadError(
+            f"{file.name} is a pickle: loading it can run any code, and the pickle policy 'deny' forbids it",
+            convert,
+            LoadFailure.UNSAFE_FORMAT,
+        )
     return ModelLoadError(
         f"{file.name} is a pickle: loading it can run any code, so it was not opened",
-        "convert it where you trust it with skops.io.dump(model, 'model.skops'),"
-        " or accept the risk with --allow-pickle or allowPickle: true",
+        f"{convert}; or accept the risk: --allow-pickle or allowPickle: true",
+        LoadFailure.UNSAFE_FORMAT,
     )
+
+
+def conversion_command(name: str) -> str:
+    """The command that turns a pickle of that name into a format that cannot run code, ready to be pasted."""
+    stem = name.rpartition(".")[0] or name
+    return f"pillion convert-model {shlex.quote(name)} -o {shlex.quote(stem + '.skops')} --allow-pickle"
 
 
 def _trees(head: bytes) -> FileKind | None:
@@ -151,9 +175,14 @@ def detect(path: Path, wanted: str | None = None) -> Artifact:
     Raises:
         ModelLoadError: nothing there, nothing known, several candidates, or another format than declared.
     """
-    backend = canonical_name(wanted) if wanted else None
     if not path.exists():
         raise ModelLoadError(f"{path} does not exist", "check the path and whether the download has finished")
+    of_mlflow = mlflow.package_in(path)
+    if of_mlflow is not None:
+        return _packaged(of_mlflow, wanted)
+    if wanted and wanted.lower() == mlflow.FORMAT:
+        raise ModelLoadError(f"{path} holds no MLmodel", "name the folder that MLflow wrote, or declare another format")
+    backend = canonical_name(wanted) if wanted else None
     file = path if path.is_file() else _only_candidate(path, backend)
     kind = kind_of(file)
     found = _BACKEND[kind]
@@ -163,6 +192,20 @@ def detect(path: Path, wanted: str | None = None) -> Artifact:
             f"declare {found!r}, or upload a file of the declared format",
         )
     return Artifact(file, kind, found)
+
+
+def _packaged(folder: Path, wanted: str | None) -> Artifact:
+    """The library's own file in a folder of MLflow's."""
+    packaged = mlflow.read(folder)
+    kind = kind_of(packaged.path)
+    found = _BACKEND[kind]
+    declared = None if not wanted or wanted.lower() == mlflow.FORMAT else canonical_name(wanted)
+    if declared is not None and declared != found:
+        raise ModelLoadError(
+            f"MLmodel has a model of {found}, but the format is declared as {wanted!r}",
+            f"declare {mlflow.FORMAT!r} or {found!r}",
+        )
+    return Artifact(packaged.path, kind, found, packaged)
 
 
 def _only_candidate(folder: Path, backend: str | None) -> Path:

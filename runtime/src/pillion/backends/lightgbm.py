@@ -58,7 +58,7 @@ class LightGBMBackend:
             raw=lambda matrix: np.asarray(booster.predict(matrix, num_threads=threads)),
             outputs=outputs,
             refuses_unknown=False,
-            libraries=Libraries(saved="", loading=f"lightgbm {lgb.__version__}"),
+            libraries=Libraries(saved=options.saved, loading={"lightgbm": lgb.__version__}),
         )
 
 

@@ -66,7 +66,10 @@ class OnnxModel:
         self.default_outputs = tuple(spec.name for spec in outputs)
         self.metadata = ModelMetadata("onnx_onnxruntime", tuple(rule.spec for rule in self.rules), tuple(outputs))
         producer = session.get_modelmeta().producer_name
-        self.libraries: Libraries | None = Libraries(saved=producer, loading=f"onnxruntime {ort.__version__}")
+        # ONNX Runtime tells the producer's name and not its version.
+        self.libraries: Libraries | None = Libraries(
+            saved={producer: ""} if producer else {}, loading={"onnxruntime": ort.__version__}
+        )
         self._encoders: dict[str, Callable[[str, Any], Tensor]] = {
             node.name: _encoder(node.type) for node in session.get_outputs()
         }

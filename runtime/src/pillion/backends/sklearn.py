@@ -1,4 +1,4 @@
-"""scikit-learn models: skops files, and pickles where their owner allows them.
+"""scikit-learn models: skops files, and pickles where policy and owner allow them.
 
 The input is a matrix named ``input``; since there is only one, a single tensor of any name is taken, as existing
 clients of scikit-learn servers send many. Of an estimator fitted on a data frame the columns are inputs by name: beside
@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any, Final
 import joblib
 import sklearn
 import skops.io
-from sklearn.exceptions import InconsistentVersionWarning
 
-from pillion.backends import sklearn_integrity, sklearn_trust
-from pillion.backends.api import LoadOptions, ModelLoadError
+from pillion.backends import sklearn_integrity, sklearn_trust, sklearn_versions
+from pillion.backends.api import LoadFailure, LoadOptions, ModelLoadError
 from pillion.backends.detect import FileKind, kind_of, pickle_refusal
 from pillion.backends.sklearn_model import SklearnModel
+from pillion.libraries import mismatches
 from pillion.model import Libraries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
 __all__ = ["BACKEND"]
@@ -45,9 +45,11 @@ class SklearnBackend:
         if kind is FileKind.PICKLE:
             if not options.allow_pickle:
                 raise pickle_refusal(path)
-            estimator, saved = _with_version(lambda: _unpickle(path))
+            estimator, saved = _with_versions(path, options.saved, lambda: _unpickle(path))
         elif kind is FileKind.SKOPS:
-            estimator, saved = _with_version(lambda: _load_skops(path))
+            saved = _readable(path, lambda: sklearn_versions.saved_by_skops(path))
+            trusted = _trusted(path, saved, options.trusted_types)
+            estimator, saved = _with_versions(path, saved, lambda: _load_skops(path, trusted))
             sklearn_integrity.check(estimator)
         else:
             raise ModelLoadError(f"{path.name} holds a {kind.value} model", "declare its format")
@@ -56,29 +58,43 @@ class SklearnBackend:
                 f"{path.name} holds a {type(estimator).__name__}, which is not a scikit-learn estimator",
                 "save the fitted estimator itself",
             )
-        libraries = Libraries(saved=f"scikit-learn {saved}", loading=f"scikit-learn {sklearn.__version__}")
-        if libraries.saved != libraries.loading:
-            _log.warning(
-                "%s was saved by %s and is loaded by %s: results may differ", path, libraries.saved, libraries.loading
-            )
+        libraries = Libraries(saved, sklearn_versions.loading_versions())
+        for mismatch in mismatches(libraries.saved, libraries.loading):
+            _log.warning("%s was %s: results may differ", path, mismatch)
         # Requests bring arrays, never named columns: the warning would be repeated for each of them.
         with _WARNINGS:
             warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
         with _WARNINGS, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the model is tried with rows of examples and of missing values
-            return SklearnModel(estimator, platform=f"sklearn_{kind.value}", libraries=libraries)
+            return SklearnModel(estimator, f"sklearn_{kind.value}", libraries, options.columns)
 
 
-def _load_skops(path: Path) -> object:
-    unknown = _readable(path, lambda: skops.io.get_untrusted_types(file=path))
-    not_accepted = sklearn_trust.refused(unknown)
-    if not_accepted:
-        raise ModelLoadError(
-            f"{path.name} holds types that are not trusted: {', '.join(not_accepted)}",
-            "train the model without them; if its origin is trusted, save it with joblib and accept the risk"
-            " with --allow-pickle or allowPickle: true",
+def _trusted(path: Path, saved: Mapping[str, str], trusted: Collection[str]) -> list[str]:
+    """The types in the file besides those that skops trusts itself.
+
+    Raises:
+        ModelLoadError: some are trusted by nobody; lists them, and the line that would trust them.
+    """
+    unknown: list[str] = _readable(path, lambda: skops.io.get_untrusted_types(file=path))
+    verdict = sklearn_trust.judge(unknown, trusted)
+    if verdict.gone:
+        problem = f"{', '.join(verdict.gone)} is not there"
+        raise sklearn_versions.mismatch_refusal(path, saved, problem) or ModelLoadError(
+            f"{path.name} needs what this scikit-learn does not have: {', '.join(verdict.gone)}",
+            "save it again with the version that loads it",
+            LoadFailure.LIBRARY_MISMATCH,
         )
-    loaded: object = _readable(path, lambda: skops.io.load(path, trusted=sklearn_trust.accepted(unknown)))
+    if verdict.refused:
+        raise ModelLoadError(
+            f"{path.name} holds types that are not trusted: {', '.join(verdict.refused)}",
+            sklearn_trust.remedy(verdict.refused),
+            LoadFailure.UNTRUSTED_TYPES,
+        )
+    return verdict.accepted
+
+
+def _load_skops(path: Path, trusted: list[str]) -> object:
+    loaded: object = _readable(path, lambda: skops.io.load(path, trusted=trusted))
     return loaded
 
 
@@ -107,18 +123,28 @@ def _unpickle(path: Path) -> object:
     return loaded
 
 
-def _with_version(load: Callable[[], object]) -> tuple[object, str]:
-    """The object and the version of scikit-learn that saved it, which only the warning at loading tells."""
+def _with_versions(
+    path: Path, saved: Mapping[str, str], load: Callable[[], object]
+) -> tuple[object, Mapping[str, str]]:
+    """The object, and the versions that saved it: for a pickle only a warning while it is loaded tells.
+
+    Raises:
+        ModelLoadError: it cannot be loaded, and versions are the likely reason.
+    """
     with _WARNINGS, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        loaded = load()
-    saved: Any = sklearn.__version__
+        try:
+            loaded = load()
+        except Exception as error:
+            known = {**saved, **sklearn_versions.saved_by_warnings(caught)}
+            refusal = sklearn_versions.mismatch_refusal(path, known, f"{type(error).__name__}: {error}")
+            if refusal is None:
+                raise
+            raise refusal from error
     for warning in caught:
-        if isinstance(warning.message, InconsistentVersionWarning):
-            saved = warning.message.original_sklearn_version
-        else:
-            _log.info("while loading: %s", warning.message)
-    return loaded, str(saved)
+        _log.info("while loading: %s", warning.message)
+    found = sklearn_versions.saved_by_warnings(caught)
+    return loaded, {"scikit-learn": sklearn.__version__, **saved, **found}
 
 
 BACKEND: Final = SklearnBackend()

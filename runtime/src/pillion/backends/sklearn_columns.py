@@ -70,11 +70,18 @@ class Table:
         return [column for column in self.columns if column.used]
 
 
-def table_of(estimator: Any) -> Table | None:  # noqa: ANN401 - any estimator
-    """The table the estimator was fitted on; None where it was fitted without names of columns."""
+def table_of(estimator: Any, declared: Sequence[str] = ()) -> Table | None:  # noqa: ANN401 - any estimator
+    """The table the estimator was fitted on; None where it was fitted without names of columns.
+
+    Args:
+        estimator: the estimator.
+        declared: names that come with it from elsewhere, for one that was fitted without.
+    """
     names = getattr(estimator, "feature_names_in_", None)
     if names is None:
         names = getattr(_first_fitted(estimator), "feature_names_in_", None)
+    if names is None and declared and len(declared) == getattr(estimator, "n_features_in_", -1):
+        names = declared
     if names is None:
         return None
     table = Table([Column(str(name)) for name in names])

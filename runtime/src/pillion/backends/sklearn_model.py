@@ -39,12 +39,19 @@ class SklearnModel:
 
     any_input_name = True
 
-    def __init__(self, estimator: Any, platform: str, libraries: Libraries) -> None:  # noqa: ANN401 - any estimator
+    def __init__(
+        self,
+        estimator: Any,  # noqa: ANN401 - any estimator
+        platform: str,
+        libraries: Libraries,
+        declared: tuple[str, ...] = (),
+    ) -> None:
+        self.estimator = estimator
         self.libraries: Libraries | None = libraries
         self._methods: dict[str, Callable[[Any], Any]] = {
             name: method for name in _METHODS if callable(method := getattr(estimator, name, None))
         }
-        table = table_of(estimator)
+        table = table_of(estimator, declared)
         self._columns = table.used if table is not None else []
         self._reader, probes = self._probe(list(_readers(estimator, table)), max(1, len(self._columns)))
         self.rules = self._reader.rules

@@ -56,7 +56,7 @@ class XGBoostBackend:
             outputs=_outputs(document),
             refuses_unknown=True,
             libraries=Libraries(
-                saved=f"xgboost {'.'.join(map(str, document.version))}", loading=f"xgboost {xgb.__version__}"
+                saved={"xgboost": ".".join(map(str, document.version))}, loading={"xgboost": xgb.__version__}
             ),
         )
 

@@ -115,10 +115,10 @@ def _from_model(path: Path, name: str | None, to: str | None, *, allow_pickle: b
     from pillion.backends.api import ModelLoadError  # noqa: PLC0415 - keeps --help quick
     from pillion.backends.detect import FileKind, detect, pickle_refusal  # noqa: PLC0415 - as above
     from pillion.cli.deployment import inference_service, service_name  # noqa: PLC0415 - as above
-    from pillion.cli.local import named_source  # noqa: PLC0415 - as above
+    from pillion.cli.local import Consent, named_source  # noqa: PLC0415 - as above
     from pillion.cli.push import read  # noqa: PLC0415 - as above
 
-    service = service_name(name or named_source(path.name, allow_pickle=allow_pickle).name)
+    service = service_name(name or named_source(path.name, Consent()).name)
     artifact = read(path)
     try:
         found = detect(path)

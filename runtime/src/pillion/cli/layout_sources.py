@@ -14,10 +14,12 @@ from pillion.cli.local import Source, named_source
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pillion.cli.local import Consent
+
 __all__ = ["sources_of"]
 
 
-def sources_of(target: str, *, allow_pickle: bool) -> Sequence[Source]:
+def sources_of(target: str, consent: Consent) -> Sequence[Source]:
     """The models of a target. Settings of other servers that have no meaning here are named on standard error.
 
     Raises:
@@ -25,21 +27,22 @@ def sources_of(target: str, *, allow_pickle: bool) -> Sequence[Source]:
     """
     folder = Path(target).expanduser()
     if not folder.is_dir():
-        return (named_source(target, allow_pickle=allow_pickle),)
+        return (named_source(target, consent),)
     from pillion.backends.api import ModelLoadError, canonical_name  # noqa: PLC0415 - keeps --help quick
     from pillion.cli.layouts import LayoutError, read_layout  # noqa: PLC0415 - as above
 
     try:
         layout = read_layout(folder)
         if layout is None:
-            return (named_source(target, allow_pickle=allow_pickle),)
+            return (named_source(target, consent),)
         sources = [
             Source(
                 name=model.name,
                 uri=str(model.path.resolve()),
                 format=canonical_name(model.format),
                 version=model.version,
-                allow_pickle=allow_pickle,
+                allow_pickle=consent.allow_pickle,
+                trusted_types=consent.trusted_types,
             )
             for model in layout.models
         ]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pillion.resources import InferenceService
 
 __all__ = [
+    "Consent",
     "Source",
     "cluster_only",
     "code_target",
@@ -50,13 +51,22 @@ class Source:
     version: str = "1"
     digest: str = ""
     allow_pickle: bool = False
+    trusted_types: tuple[str, ...] = ()
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     code: Code | None = None
     """A class of the user's; ``uri`` is then its artifact, or empty."""
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
-def named_source(text: str, *, allow_pickle: bool) -> Source:
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What whoever starts the server accepts of artifacts, beside what manifests say."""
+
+    allow_pickle: bool = False
+    trusted_types: tuple[str, ...] = ()
+
+
+def named_source(text: str, consent: Consent) -> Source:
     """``iris.skops``, ``NAME=PATH``, ``NAME=URI``, ``service.py:Class`` or ``package.module:Class``.
 
     Raises:
@@ -76,7 +86,7 @@ def named_source(text: str, *, allow_pickle: bool) -> Source:
             name = name.removesuffix(suffix)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or ".." in name:
         raise CommandError(f"{text}: no model name can be made of it: write NAME={uri or text}", code=2)
-    return Source(name, uri, allow_pickle=allow_pickle, code=code)
+    return Source(name, uri, allow_pickle=consent.allow_pickle, trusted_types=consent.trusted_types, code=code)
 
 
 def code_target(text: str, beside: Path) -> Code | None:
@@ -91,7 +101,7 @@ def code_target(text: str, beside: Path) -> Code | None:
     return None
 
 
-def manifest_sources(service: InferenceService, *, allow_pickle: bool) -> tuple[Source, ...]:
+def manifest_sources(service: InferenceService, consent: Consent) -> tuple[Source, ...]:
     """The models of an InferenceService.
 
     Raises:
@@ -111,7 +121,8 @@ def manifest_sources(service: InferenceService, *, allow_pickle: bool) -> tuple[
                 format_version=model.model_format.version,
                 version=model.version or "1",
                 digest=model.digest or "",
-                allow_pickle=allow_pickle or bool(model.allow_pickle),
+                allow_pickle=consent.allow_pickle or bool(model.allow_pickle),
+                trusted_types=_trusted(consent, model.trusted_types),
                 execution=execution,
             )
             for index, model in enumerate(predictor.models)
@@ -129,10 +140,15 @@ def manifest_sources(service: InferenceService, *, allow_pickle: bool) -> tuple[
             format=model.model_format.name,
             format_version=model.model_format.version,
             digest=model.digest or "",
-            allow_pickle=allow_pickle or bool(model.allow_pickle),
+            allow_pickle=consent.allow_pickle or bool(model.allow_pickle),
+            trusted_types=_trusted(consent, model.trusted_types),
             execution=execution,
         ),
     )
+
+
+def _trusted(consent: Consent, types: Sequence[str] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*consent.trusted_types, *(types or ())]))
 
 
 def _uri(uri: str | None, place: str) -> str:
@@ -177,6 +193,7 @@ def render_runtime_file(sources: Sequence[Source], paths: Mapping[str, Path]) ->
                 uri=redact(source.uri),
                 digest=source.digest,
                 allow_pickle=source.allow_pickle,
+                trusted_types=source.trusted_types,
                 execution=source.execution,
                 code=source.code,
                 parameters=dict(source.parameters),

@@ -43,6 +43,7 @@ def _register() -> None:
         completion,
         config,
         convert,
+        convert_model,
         crd,
         deploy,
         logs,
@@ -54,7 +55,21 @@ def _register() -> None:
         validate,
     )
 
-    for module in (new, serve, predict, push, deploy, status, logs, validate, convert, config, crd, completion):
+    for module in (
+        new,
+        serve,
+        predict,
+        push,
+        deploy,
+        status,
+        logs,
+        validate,
+        convert,
+        convert_model,
+        config,
+        crd,
+        completion,
+    ):
         module.register(app)
 
 

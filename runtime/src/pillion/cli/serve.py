@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
 from typing import TYPE_CHECKING, Annotated
@@ -30,6 +31,7 @@ Examples:
   pillion serve models/                            # as laid out for Triton or MLServer
   pillion serve service.py:Mood --reload           # a class of your own
   pillion serve model.joblib --allow-pickle        # a pickle can run code: only if you trust it
+  pillion serve model.skops --trust scoring.Clip   # the file holds a class of yours
   pillion serve iris.skops --tls-self-signed
 
 {EXIT_CODES}"""
@@ -58,6 +60,16 @@ def serve(  # noqa: PLR0917 - the options of a command line
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Load pickle and joblib files, which can run any code.")
     ] = False,
+    pickle_policy: Annotated[
+        str | None,
+        typer.Option(
+            help="Pickle and joblib files: deny, perObject (where a manifest allows it) or allow.  [default: perObject]"
+        ),
+    ] = None,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option("--trust", metavar="TYPE", help="A type that a skops file may hold: package.module.Name."),
+    ] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Load a class again when its files change.")] = False,
     artifact: Annotated[
         str | None, typer.Option(metavar="PATH", help="What a class written load(self, artifact) loads: path or URI.")
@@ -87,20 +99,22 @@ def serve(  # noqa: PLR0917 - the options of a command line
 
     Every other setting can be given by its environment variable: see `pillion config show`.
     """
-    from pillion.cli.targets import from_manifest, from_targets, mappings  # noqa: PLC0415 - keeps --help quick
+    from pillion.cli.local import Consent  # noqa: PLC0415 - keeps --help quick
+    from pillion.cli.targets import from_manifest, from_targets, mappings  # noqa: PLC0415 - as above
 
     if (file is None) == (not targets):
         raise CommandError("name what to serve: a model (pillion serve iris.skops) or a manifest (-f FILE)", code=2)
+    if allow_pickle and pickle_policy == "deny":
+        raise CommandError("--allow-pickle and --pickle-policy deny exclude each other", code=2)
     if file is not None and (reload or artifact or device):
         raise CommandError("--reload, --artifact and --device are for classes: pillion serve service.py:Class", code=2)
     mapped = mappings(maps or [])
+    consent = Consent(allow_pickle, _types(trust or []))
     notes: list[str] = []
     if file is not None:
-        runtime_file, notes = from_manifest(file, mapped=mapped, allow_pickle=allow_pickle)
+        runtime_file, notes = from_manifest(file, consent, mapped=mapped)
     else:
-        runtime_file = from_targets(
-            targets or [], mapped=mapped, allow_pickle=allow_pickle, artifact=artifact, device=device
-        )
+        runtime_file = from_targets(targets or [], consent, mapped=mapped, artifact=artifact, device=device)
     if reload and not any(model.code for model in runtime_file.models):
         raise CommandError("--reload follows the files of a class: name one, service.py:Class", code=2)
     if notes:
@@ -125,12 +139,22 @@ def serve(  # noqa: PLR0917 - the options of a command line
         "tls.server.cert": tls_cert,
         "tls.server.key": tls_key,
         "tls.client.cert": tls_client_ca,
+        "models.pickle_policy": pickle_policy,
         "log.level": log_level,
         "log.format": log_format,
         "log.access": log_access,
     }
     given: dict[str, JsonValue] = {key: value for key, value in flags.items() if value is not None}
     _run(runtime_file, given, ca, as_json=as_json, reload=reload)
+
+
+def _types(names: list[str]) -> tuple[str, ...]:
+    from pillion.runtimefile import TYPE_NAME  # noqa: PLC0415 - keeps --help quick
+
+    for name in names:
+        if not re.fullmatch(TYPE_NAME, name):
+            raise CommandError(f"--trust {name}: write a type as package.module.Name", code=2)
+    return tuple(dict.fromkeys(names))
 
 
 def local_settings(flags: dict[str, JsonValue]) -> Layered:

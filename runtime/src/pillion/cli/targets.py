@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pillion.cli.failures import CommandError
 from pillion.cli.layout_sources import sources_of
-from pillion.cli.local import Source, cluster_only, manifest_sources, render_runtime_file, resolve
+from pillion.cli.local import Consent, Source, cluster_only, manifest_sources, render_runtime_file, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def mappings(texts: Sequence[str]) -> dict[str, Path]:
     return mapped
 
 
-def from_manifest(file: Path, *, mapped: Mapping[str, Path], allow_pickle: bool) -> tuple[RuntimeFile, list[str]]:
+def from_manifest(file: Path, consent: Consent, *, mapped: Mapping[str, Path]) -> tuple[RuntimeFile, list[str]]:
     """What the InferenceServices of a manifest ask for, and what of them is not used on this machine.
 
     Raises:
@@ -60,7 +60,7 @@ def from_manifest(file: Path, *, mapped: Mapping[str, Path], allow_pickle: bool)
     services = [m.resource for m in manifests if isinstance(m.resource, InferenceService)]
     if not services:
         raise CommandError(f"{file}: holds no InferenceService", code=2)
-    sources = [source for service in services for source in manifest_sources(service, allow_pickle=allow_pickle)]
+    sources = [source for service in services for source in manifest_sources(service, consent)]
     notes = [field for service in services for field in cluster_only(service)]
     beside = Path.cwd() if str(file) == "-" else file.resolve().parent
     return _render(sources, beside, mapped), notes
@@ -68,9 +68,9 @@ def from_manifest(file: Path, *, mapped: Mapping[str, Path], allow_pickle: bool)
 
 def from_targets(
     targets: Sequence[str],
+    consent: Consent,
     *,
     mapped: Mapping[str, Path],
-    allow_pickle: bool,
     artifact: str | None = None,
     device: str | None = None,
 ) -> RuntimeFile:
@@ -78,15 +78,15 @@ def from_targets(
 
     Args:
         targets: as they were written.
+        consent: what is accepted of all of them.
         mapped: by ``--map``.
-        allow_pickle: for all of them.
         artifact: path or URI of what the one class among them loads.
         device: where classes are to compute.
 
     Raises:
         CommandError: a target cannot be found or fetched, or two have one name.
     """
-    sources = [source for t in targets for source in sources_of(t, allow_pickle=allow_pickle)]
+    sources = [source for t in targets for source in sources_of(t, consent)]
     classes = [source for source in sources if source.code is not None]
     if artifact is not None and len(classes) != 1:
         raise CommandError("--artifact is what a class loads: name one class, service.py:Class", code=2)

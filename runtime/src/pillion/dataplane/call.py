@@ -44,6 +44,7 @@ class WireProtocol(StrEnum):
     REST = "rest"
     GRPC = "grpc"
     V1 = "v1"
+    MLFLOW = "mlflow"
     TASK = "task"
     """A task over HTTP; over gRPC it counts as ``GRPC``."""
     INTERNAL = "internal"

@@ -6,8 +6,9 @@ Whole bodies are decoded at once against the types of the columns, in C; what do
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["columns_of", "decode_rows", "tensors_of_rows"]
 
+_ODD: Final = re.compile(r'["\\\x00-\x1f]')
+"""Characters that msgspec allows in no name of a field."""
+
 
 def columns_of(metadata: ModelMetadata) -> tuple[TensorSpec, ...]:
     """The columns of a model whose input is a table; empty where it is something else."""
@@ -41,7 +45,7 @@ def decode_rows(
     body: bytes | memoryview, columns: tuple[TensorSpec, ...], ignored: tuple[str, ...], limits: CodecLimits
 ) -> list[Tensor] | None:
     """The columns of ``{"instances": [{...}, ...]}``; None where the body is of another form or does not fit."""
-    if any(spec.datatype in RAW_ONLY for spec in columns):
+    if any(spec.datatype in RAW_ONLY or _ODD.search(spec.name) for spec in columns) or any(map(_ODD.search, ignored)):
         return None
     try:
         rows = _rows_decoder(columns, ignored, limits.max_string_bytes).decode(body).instances

@@ -17,6 +17,7 @@ from pillion.execution.mixed import MixedExecutor
 from pillion.execution.native_threads import per_call
 from pillion.execution.placement import InlineLimits, Measured, median, place
 from pillion.execution.thread import ThreadExecutor
+from pillion.policy import PicklePolicy, permits
 from pillion.repository.served import Served
 from pillion.tensors import Datatype, Tensor, dtype_of
 
@@ -46,12 +47,19 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     if desired.code is not None or desired.name in settings.classes:
         return _own_python(desired, settings, cpus), "python"
     artifact = detect(Path(desired.path), desired.format)
-    if artifact.kind is FileKind.PICKLE and not desired.allow_pickle:
-        raise pickle_refusal(artifact.path)  # before any library that could read it is even imported
+    policies = {settings.pickle_policy, desired.pickle_policy}
+    allowed = permits(policies, opted_in=desired.allow_pickle)
+    if artifact.kind is FileKind.PICKLE and not allowed:
+        # Before any library that could read it is even imported.
+        raise pickle_refusal(artifact.path, denied=PicklePolicy.DENY in policies)
     execution = desired.execution
     threads = execution.threads or cpus
+    packaged = artifact.packaged
     options = LoadOptions(
-        allow_pickle=desired.allow_pickle,
+        allow_pickle=allowed,
+        trusted_types=frozenset(desired.trusted_types),
+        columns=packaged.columns if packaged else (),
+        saved=packaged.saved if packaged else {},
         native_threads=per_call(cpus, execution.max_in_flight or threads),
         parameters=desired.parameters,
     )

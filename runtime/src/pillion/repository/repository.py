@@ -44,6 +44,7 @@ class _Entry:
     served: Served | None = None
     state: ModelState = ModelState.LOADING
     reason: str = ""
+    cause: str = ""
     format: str = ""
     changed_at: float = 0.0
     files: tuple[str, ...] = ()
@@ -245,7 +246,7 @@ class ModelRepository:
         except ModelLoadError as error:
             entry.attempted = desired
             entry.files = tuple(dict.fromkeys((*entry.files, *error.files)))
-            self._failed(key, entry, str(error))
+            self._failed(key, entry, str(error), error.cause or "")
             return
         except Exception as error:  # noqa: BLE001 - a library may raise anything on a bad artifact; its owner is told
             entry.attempted = desired
@@ -265,14 +266,14 @@ class ModelRepository:
         if former is not None:
             self._retire(former, self._settings.unload_grace_seconds)
 
-    def _failed(self, key: Key, entry: _Entry, reason: str) -> None:
+    def _failed(self, key: Key, entry: _Entry, reason: str, cause: str = "") -> None:
         if entry.served is not None:
             reason = f"the former model serves on, the new one failed: {reason}"
             _log.error("model %s version %s: %s", *key, reason, extra={"model": key[0]})
-            self._change(entry, ModelState.READY, reason)
+            self._change(entry, ModelState.READY, reason, cause)
         else:
             _log.error("model %s version %s cannot be served: %s", *key, reason, extra={"model": key[0]})
-            self._change(entry, ModelState.UNAVAILABLE, reason)
+            self._change(entry, ModelState.UNAVAILABLE, reason, cause)
 
     def _retire(self, served: Served, grace: float) -> asyncio.Task[None]:
         self.on_retired(served)
@@ -295,8 +296,8 @@ class ModelRepository:
         while self._retiring:
             await asyncio.wait(set(self._retiring))
 
-    def _change(self, entry: _Entry, state: ModelState, reason: str) -> None:
-        entry.state, entry.reason, entry.changed_at = state, reason, self._wall_clock()
+    def _change(self, entry: _Entry, state: ModelState, reason: str, cause: str = "") -> None:
+        entry.state, entry.reason, entry.cause, entry.changed_at = state, reason, cause, self._wall_clock()
 
     def _named(self, name: str) -> dict[Key, _Entry]:
         found = {key: entry for key, entry in self._entries.items() if key[0] == name}
@@ -319,6 +320,7 @@ class ModelRepository:
             version=key[1],
             state=entry.state,
             reason=entry.reason,
+            cause=entry.cause,
             metadata=served.model.metadata if served is not None else None,
             format=entry.format or entry.desired.format or "",
             uri=entry.desired.uri,

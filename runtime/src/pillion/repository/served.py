@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pillion.policy import PicklePolicy
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,6 +30,8 @@ class RepositorySettings:
     warm_up_seconds: float = 0.05
     """Time spent on measuring a model after its first call."""
     warm_up_calls: int = 100
+    pickle_policy: PicklePolicy = PicklePolicy.PER_OBJECT
+    """What this process says of formats that can run code; what is said of a single model comes beside it."""
     classes: Mapping[str, type[Any]] = field(default_factory=dict)
     """Classes that the embedding program hands over, by the name of the model."""
 

@@ -7,7 +7,15 @@ from annotated_types import MaxLen
 from pillion.resources.annotations import Count, Name, NamedList, NamedOpen, Percent, Positive, Shallow, TextMap
 from pillion.resources.base import ResourceModel
 from pillion.resources.core import DeploymentStrategy, SmallContainerFields
-from pillion.resources.model import FormatSpec, ModelSpec, ModelStorageSpec, NamedModel, StorageUri, StorageUris
+from pillion.resources.model import (
+    FormatSpec,
+    ModelSpec,
+    ModelStorageSpec,
+    NamedModel,
+    SklearnSpec,
+    StorageUri,
+    StorageUris,
+)
 from pillion.resources.pod import PodFields, PodFieldsWithoutContainers
 from pillion.resources.rollout import ArtifactStorage, DrainSpec, RolloutSpec
 from pillion.resources.rules import Rule, TextRule
@@ -166,7 +174,7 @@ class PredictorSpec(ComponentSpec):
     name: Annotated[str, MaxLen(40), TextRule(pattern=LABEL_PATTERN, message=LABEL_MESSAGE)] | None = None
     """The variant's name. The children are then named `{service}-{name}-predictor`. A canary needs one."""
 
-    sklearn: FormatSpec | None = None
+    sklearn: SklearnSpec | None = None
     """A scikit-learn model."""
 
     xgboost: FormatSpec | None = None

@@ -9,6 +9,7 @@ from pillion.resources.annotations import AtomicOf, Name, Shallow, TextMap
 from pillion.resources.base import ResourceModel
 from pillion.resources.core import ContainerFields, SmallContainerFields
 from pillion.resources.rules import TextRule
+from pillion.runtimefile import TYPE_NAME
 
 #: Schemes of storage URIs. Those after `configmap` are accepted because KServe's manifests and MLflow's use them;
 #: the operator says in a condition where one is not honoured yet.
@@ -34,6 +35,10 @@ Digest: TypeAlias = Annotated[
     str,
     MaxLen(71),
     TextRule(pattern="^sha256:[0-9a-f]{64}$", message="a digest is 'sha256:' and 64 hexadecimal digits in lower case"),
+]
+
+TypeName: TypeAlias = Annotated[
+    str, MaxLen(253), TextRule(pattern=TYPE_NAME, message="write a type as package.module.Name")
 ]
 
 ProtocolVersion: TypeAlias = Literal["v1", "v2", "grpc-v1", "grpc-v2"]
@@ -103,6 +108,13 @@ class ModelSource(ResourceModel):
     """Encrypted model files."""
 
 
+class TrustedTypes(ResourceModel):
+    """For formats whose files name the types they are made of."""
+
+    trusted_types: Annotated[AtomicOf[TypeName], MaxLen(64)] | None = None
+    """Types, as `package.module.Name`, that a skops file may hold besides scikit-learn's own."""
+
+
 class FormatSpec(ModelSource, SmallContainerFields):
     """A model whose format is the field's name; its other fields are those of the container that serves it."""
 
@@ -116,7 +128,11 @@ class FormatSpec(ModelSource, SmallContainerFields):
     """Encrypted model files."""
 
 
-class ModelSpec(ModelSource, ContainerFields):
+class SklearnSpec(FormatSpec, TrustedTypes):
+    """A scikit-learn model; its other fields are those of the container that serves it."""
+
+
+class ModelSpec(ModelSource, TrustedTypes, ContainerFields):
     """A model of any format; its other fields are those of the container that serves it."""
 
     model_format: ModelFormat
@@ -139,7 +155,7 @@ class StorageUriSpec(ResourceModel):
 StorageUris: TypeAlias = Annotated[AtomicOf[StorageUriSpec], MinLen(1), MaxLen(16)]
 
 
-class NamedModel(ResourceModel):
+class NamedModel(TrustedTypes):
     """One of several models that one runtime serves."""
 
     name: Annotated[str, MinLen(1), MaxLen(63)]

@@ -120,7 +120,9 @@ def _model(status: ModelStatus) -> Mapping[str, object]:
         "changedAt": changed.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
     if status.libraries is not None:
-        described["libraries"] = {"saved": status.libraries.saved, "loading": status.libraries.loading}
+        described["libraries"] = {"saved": dict(status.libraries.saved), "loading": dict(status.libraries.loading)}
+    if status.cause:
+        described["cause"] = status.cause
     return described
 
 

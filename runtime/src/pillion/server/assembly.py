@@ -73,7 +73,7 @@ def build_plane(settings: Settings, registry: Registry, classes: Mapping[str, ty
     """The data plane with an empty repository; ``classes`` are those that the embedding program hands over."""
     limits = settings.limits
     return DataPlane(
-        repository=ModelRepository(RepositorySettings(classes=classes)),
+        repository=ModelRepository(RepositorySettings(pickle_policy=settings.models.pickle_policy, classes=classes)),
         metrics=RuntimeMetrics(registry),
         settings=PlaneSettings(
             timeout_seconds=limits.deadline_seconds, max_queue=limits.max_queue, max_in_flight=limits.max_in_flight

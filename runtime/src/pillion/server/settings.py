@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from pillion.policy import PicklePolicy
+
 __all__ = ["Limits", "Section", "Settings"]
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -145,6 +147,13 @@ class ManagementSettings(Section, frozen=True):
     """Whether models may be loaded and unloaded through the data ports."""
 
 
+class ModelSettings(Section, frozen=True):
+    """What is accepted of artifacts."""
+
+    pickle_policy: PicklePolicy = PicklePolicy.PER_OBJECT
+    """Formats that can run code while they are loaded: deny, perObject (where a model says allowPickle) or allow."""
+
+
 class AuthSettings(Section, frozen=True):
     """Who may call the data ports."""
 
@@ -196,6 +205,8 @@ class Settings(Section, frozen=True):
     """Bounds that protect the process."""
     management: ManagementSettings = ManagementSettings()
     """Changes through the data ports."""
+    models: ModelSettings = ModelSettings()
+    """What is accepted of artifacts."""
     auth: AuthSettings = AuthSettings()
     """Who may call the data ports."""
     log: LogSettings = LogSettings()

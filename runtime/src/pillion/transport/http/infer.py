@@ -1,4 +1,4 @@
-"""``POST .../infer`` and ``:predict``: body in, data plane, body out. The path every prediction over HTTP takes.
+"""``POST .../infer``, ``:predict``, ``/invocations``: body in, data plane, body out. Every prediction over HTTP.
 
 Written for few calls per request: with a model of some microseconds each look-up and each coroutine shows in the
 requests per second. What is rare (several chunks, limits to check early, deadlines, raw tensors) is kept out of the way
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pillion.dataplane.call import Call, WireProtocol
 from pillion.errors import ErrorCode, PillionError
+from pillion.protocol.invocations import decode_invocation
 from pillion.protocol.oip_json import OipJsonDecoder
 from pillion.protocol.oip_json_answer import encode_answer
 from pillion.protocol.v1 import decode_v1, encode_v1
@@ -44,7 +45,7 @@ _REST: Final = WireProtocol.REST
 
 
 class InferHandler:
-    """Inference over the Open Inference Protocol and over V1."""
+    """Inference over the Open Inference Protocol, over V1 and over MLflow's scoring protocol."""
 
     def __init__(self, plane: InferencePlane, options: DispatchOptions) -> None:
         self._plane = plane
@@ -118,16 +119,45 @@ class InferHandler:
             PillionError: for the dispatcher to answer.
             ClientDisconnected: nobody is there to answer.
         """
+        return await self._rows(target.model, decode_v1, WireProtocol.V1, headers, receive, request_id)
+
+    async def invoke(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, request_id: str) -> Answer:
+        """One request of MLflow's scoring protocol: of the model in the path, else of the only one there is.
+
+        Raises:
+            PillionError: for the dispatcher to answer.
+            ClientDisconnected: nobody is there to answer.
+        """
+        model = target.model or self._only_model()
+        return await self._rows(model, decode_invocation, WireProtocol.MLFLOW, headers, receive, request_id)
+
+    async def _rows(
+        self,
+        model: str,
+        decode: Callable[..., InferRequest],
+        protocol: WireProtocol,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        request_id: str,
+    ) -> Answer:
         try:
             deadline, _ = self._rare(headers)
             check_content_type(headers.get(b"content-type"))
             body = await read_body(receive, await receive(), headers, self._limit)
-            metadata = self._metadata(target.model)
-            request = decode_v1(body, model=target.model, metadata=metadata, limits=self._options.codec)
+            request = decode(body, model=model, metadata=self._metadata(model), limits=self._options.codec)
         except PillionError as error:
-            self._plane.refused(error, WireProtocol.V1, target.model)
+            self._plane.refused(error, protocol, model)
             raise
-        return Answer(encode_v1(await self._run(request, Call(WireProtocol.V1, request_id, deadline), receive)))
+        return Answer(encode_v1(await self._run(request, Call(protocol, request_id, deadline), receive)))
+
+    def _only_model(self) -> str:
+        names = sorted({status.name for status in self._plane.statuses()})
+        if len(names) != 1:
+            known = f"the models here are {', '.join(names)}" if names else "there is no model here"
+            raise PillionError(
+                ErrorCode.UNKNOWN_MODEL, f"Request for unknown model: {known}", remedy="POST /invocations/{model}"
+            )
+        return names[0]
 
     def _metadata(self, model: str) -> ModelMetadata:
         status = self._plane.status(model)

@@ -108,6 +108,23 @@ _SCHEMAS: Final[dict[str, Any]] = {
             "inputs": {"description": "Columns by name, or one array."},
         },
     },
+    "InvocationRequest": {
+        "type": "object",
+        "description": "MLflow's scoring protocol: exactly one of these.",
+        "properties": {
+            "dataframe_split": {
+                "type": "object",
+                "required": ["data"],
+                "properties": {
+                    "columns": {"type": "array", "items": {"type": "string"}},
+                    "data": {"type": "array", "items": {"type": "array", "items": {}}},
+                },
+            },
+            "dataframe_records": {"type": "array", "items": {"type": "object"}},
+            "instances": {"type": "array", "items": {}, "description": "One item a row."},
+            "inputs": {"description": "Columns by name, or one array."},
+        },
+    },
     "V1Response": {
         "type": "object",
         "required": ["predictions"],
@@ -193,6 +210,8 @@ def _paths(model: dict[str, Any], example: dict[str, Any] | None) -> dict[str, A
         "/v1/models": _get("The models", None, "v1"),
         "/v1/models/{model}": _get("State of a model", None, "v1", [model]),
         "/v1/models/{model}:predict": _post("Predict", "V1Request", "V1Response", "v1", [model]),
+        "/invocations": _post("Predict, the only model", "InvocationRequest", "V1Response", "mlflow", []),
+        "/invocations/{model}": _post("Predict", "InvocationRequest", "V1Response", "mlflow", [model]),
     }
     for base, parameters in (("/v2/models/{model}", [model]), (versioned, [model, version])):
         paths[base] = _get("Inputs and outputs of a model", "ModelMetadata", "models", parameters)

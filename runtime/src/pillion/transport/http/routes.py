@@ -31,6 +31,7 @@ class Route(Enum):
     V1_MODEL = "/v1/models/{model}"
     V1_PREDICT = "/v1/models/{model}:predict"
     V1_EXPLAIN = "/v1/models/{model}:explain"
+    INVOCATIONS = "/invocations"
     TASK = "/{task}"
     TASK_OF_MODEL = "/{model}/{task}"
     TASK_ENVELOPE = "/api/v1/task/{task}"
@@ -60,6 +61,7 @@ METHODS: Final[dict[Route, tuple[str, ...]]] = {
             Route.UNLOAD,
             Route.V1_PREDICT,
             Route.V1_EXPLAIN,
+            Route.INVOCATIONS,
             Route.TASK,
             Route.TASK_OF_MODEL,
             Route.TASK_ENVELOPE,
@@ -70,7 +72,16 @@ METHODS: Final[dict[Route, tuple[str, ...]]] = {
 
 _FIXED: Final = {
     route.value: Target(route)
-    for route in (Route.ROOT, Route.SERVER, Route.LIVE, Route.READY, Route.MODELS, Route.INDEX, Route.V1_MODELS)
+    for route in (
+        Route.ROOT,
+        Route.SERVER,
+        Route.LIVE,
+        Route.READY,
+        Route.MODELS,
+        Route.INDEX,
+        Route.V1_MODELS,
+        Route.INVOCATIONS,
+    )
 }
 _VERBS: Final = {
     "infer": Route.INFER,
@@ -106,6 +117,8 @@ def resolve(path: str) -> Target | None:
         parts.pop()
     if parts[1:2] == ["v2"]:
         return _below_v2(parts[2:])
+    if len(parts) == 3 and parts[1] == "invocations":
+        return Target(Route.INVOCATIONS, parts[2])
     if len(parts) == 4 and parts[1] == "v1" and parts[2] == "models":
         model, colon, verb = parts[3].rpartition(":")
         if not colon:
