@@ -16,6 +16,7 @@ DOCUMENTS = [
     "docs/how-to/command-line.md",
     "docs/how-to/from-kserve.md",
     "docs/how-to/own-python.md",
+    "docs/how-to/tabular.md",
 ]
 
 
