@@ -194,7 +194,14 @@ def main() -> None:
         ports = {kind: free_port() for kind in ("http", "grpc", "admin")}
         flags = [part for kind, port in ports.items() for part in (f"--{kind}-port", str(port))]
         flags += [part for kind in ports for part in (f"--{kind}-host", "127.0.0.1")]
-        command: list[str | Path] = [sys.executable, "-m", "pillion.server", "--config", folder / "runtime.yaml", *flags]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "pillion.server",
+            "--config",
+            folder / "runtime.yaml",
+            *flags,
+        ]
         command += ["--control-socket", folder / "control.sock"]
         server = Process("pillion", command, 0, folder / "log")
         server.start(partial(is_ready, ports["admin"]))

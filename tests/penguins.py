@@ -32,9 +32,7 @@ def fit(unknown: str = "ignore", *, remainder: str = "passthrough", model: Any =
     texts = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown=unknown))
     columns = ColumnTransformer([("numbers", numbers, NUMBERS), ("texts", texts, TEXTS)], remainder=remainder)
     last = LogisticRegression(max_iter=5000) if model is None else model
-    return make_pipeline(columns, last).fit(
-        table(), load_penguins()["species"]
-    )
+    return make_pipeline(columns, last).fit(table(), load_penguins()["species"])
 
 
 def save(estimator: Any, folder: Path, name: str = "penguins") -> Path:
