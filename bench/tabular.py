@@ -3,7 +3,8 @@
 ``python -m bench.tabular [--rounds N]`` writes ``bench/results/tabular.md`` and ``.json``. The server has one processor
 and the client the other; in-process prediction runs in the client, with one native thread as in the server. Rounds are
 interleaved: in-process, REST, gRPC for each model, again and again; a ratio is taken within a round. Each answer is
-compared with the in-process one. ``sent`` starts from the bytes of the request, ``whole`` from the arrays.
+compared with the in-process one. ``sent`` starts from the bytes of the request, ``whole`` from the arrays. Next to the
+ratio of times stands the one of processor time, client and server together, which neighbours disturb least.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Case:
     path: Path
     arrays: dict[str, np.ndarray[Any, np.dtype[Any]]]
     predict: Callable[[], np.ndarray[Any, np.dtype[Any]]]
-    rounds: list[dict[str, float]] = field(default_factory=list)
+    rounds: list[dict[str, tuple[float, float]]] = field(default_factory=list)
+    """Seconds, and processor seconds of both sides, by way."""
 
 
 def cases(folder: Path) -> list[Case]:
@@ -134,17 +136,20 @@ def by_grpc(call: Callable[..., bytes], message: bytes) -> np.ndarray[Any, Any]:
     return np.frombuffer(response.raw_output_contents[0]).reshape(ROWS, -1)
 
 
-def timed(work: Callable[[], np.ndarray[Any, Any]]) -> tuple[float, np.ndarray[Any, Any]]:
-    """Seconds, and what came."""
-    started = time.perf_counter()
+def timed(
+    work: Callable[[], np.ndarray[Any, Any]], server: Process
+) -> tuple[tuple[float, float], np.ndarray[Any, Any]]:
+    """Seconds and processor seconds, and what came."""
+    there, here, started = server.cpu_seconds(), time.process_time(), time.perf_counter()
     result = work()
-    return time.perf_counter() - started, result
+    seconds, used = time.perf_counter() - started, time.process_time() - here
+    return (seconds, used + server.cpu_seconds() - there), result
 
 
-def measure(case: Case, connection: http.client.HTTPConnection, call: Callable[..., bytes]) -> None:
+def measure(case: Case, connection: http.client.HTTPConnection, call: Callable[..., bytes], server: Process) -> None:
     """One round of one model."""
     body, message = rest_body(case), grpc_message(case)
-    here, expected = timed(case.predict)
+    here, expected = timed(case.predict, server)
     seconds = {"in-process": here}
     for name, work in {
         "rest, sent": lambda: by_rest(connection, case, body),
@@ -152,7 +157,7 @@ def measure(case: Case, connection: http.client.HTTPConnection, call: Callable[.
         "rest, whole": lambda: by_rest(connection, case, rest_body(case)),
         "grpc, whole": lambda: by_grpc(call, grpc_message(case)),
     }.items():
-        seconds[name], result = timed(work)
+        seconds[name], result = timed(work, server)
         if not np.array_equal(result, expected):
             raise RuntimeError(f"{case.name} by {name} is not what the estimator says")
     case.rounds.append(seconds)
@@ -165,7 +170,8 @@ def report(found: list[Case], rounds: int) -> str:
         "# predict_proba of 10,000 rows by binary tensors",
         "",
         f"`python -m bench.tabular --rounds {rounds}`: speed of a call over that of the estimator in this process,",
-        "median (lowest to highest) of the ratios within each of the interleaved rounds. One processor for each side.",
+        "median (quartiles) of the ratios within each of the interleaved rounds; then the same of processor time, client and",
+        "server together. One processor for each side.",
         "",
         f"| model | in-process ms | {' | '.join(ways)} |",
         f"|---|---|{'---|' * len(ways)}",
@@ -173,9 +179,11 @@ def report(found: list[Case], rounds: int) -> str:
     for case in found:
         cells = []
         for way in ways:
-            ratios = sorted(each["in-process"] / each[way] for each in case.rounds)
-            cells.append(f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
-        here = median(each["in-process"] for each in case.rounds) * 1000
+            ratios = sorted(each["in-process"][0] / each[way][0] for each in case.rounds)
+            quarter = len(ratios) // 4
+            used = sum(each["in-process"][1] for each in case.rounds) / sum(each[way][1] for each in case.rounds)
+            cells.append(f"{median(ratios):.2f} ({ratios[quarter]:.2f} to {ratios[-1 - quarter]:.2f}), {used:.2f}")
+        here = median(each["in-process"][0] for each in case.rounds) * 1000
         lines.append(f"| {case.title} | {here:.1f} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -213,7 +221,7 @@ def main() -> None:
                 call: Callable[..., bytes] = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
                 for number in range(rounds + 1):
                     for case in found:
-                        measure(case, connection, call)
+                        measure(case, connection, call, server)
                         if number == 0:  # warm-up
                             case.rounds.clear()
         finally:
