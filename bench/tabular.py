@@ -170,7 +170,7 @@ def report(found: list[Case], rounds: int) -> str:
         "# predict_proba of 10,000 rows by binary tensors",
         "",
         f"`python -m bench.tabular --rounds {rounds}`: speed of a call over that of the estimator in this process,",
-        "median (quartiles) of the ratios within each of the interleaved rounds; then the same of processor time, client and",
+        "median (quartiles) of the ratios within each of the interleaved rounds; then that of processor time, client and",
         "server together. One processor for each side.",
         "",
         f"| model | in-process ms | {' | '.join(ways)} |",
