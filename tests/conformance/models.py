@@ -12,6 +12,8 @@ from skl2onnx import to_onnx
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
+from tests import penguins
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,7 +24,7 @@ def save_models(folder: Path) -> list[dict[str, str]]:
     """Train and save; gives the ``models`` of a ``runtime.yaml``.
 
     ``iris`` is a scikit-learn classifier in two versions, ``iris-onnx`` the same in ONNX; ``text``, ``half`` and
-    ``plain`` give back what they get: BYTES, FP16 and FP32 of any length.
+    ``plain`` give back what they get: BYTES, FP16 and FP32 of any length. ``penguins`` takes named columns of a table.
     """
     features, species = load_iris(return_X_y=True)
     classifier = LogisticRegression(max_iter=1000).fit(features, species)
@@ -34,6 +36,7 @@ def save_models(folder: Path) -> list[dict[str, str]]:
     return [
         {"name": "iris", "version": "1", "path": str(folder / "iris.skops")},
         {"name": "iris", "version": "2", "path": str(folder / "iris.skops")},
+        {"name": "penguins", "path": str(penguins.save(penguins.fit(), folder))},
         {"name": "iris-onnx", "path": str(folder / "iris.onnx")},
         *({"name": name, "path": str(folder / f"{name}.onnx")} for name in ("text", "half", "plain")),
     ]

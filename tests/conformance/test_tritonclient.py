@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import penguins
 from tests.conformance.conftest import run_script
 
 if TYPE_CHECKING:
@@ -26,6 +27,16 @@ IRIS_ONNX = {
 @pytest.fixture(scope="module")
 def http(server: RunningServer) -> dict[str, Any]:
     return run_script("tritonclient", "triton_http.py", server.http)
+
+
+def test_a_data_frame_is_answered_as_by_the_estimator_over_http_and_grpc(server: RunningServer) -> None:
+    results = run_script("tritonclient", "triton_pandas.py", server.http, server.grpc)
+    estimator, frame = penguins.fit(), penguins.table()
+    expected = {
+        "predict": estimator.predict(frame).tolist(),
+        "predict_proba": estimator.predict_proba(frame).tolist(),
+    }
+    assert {"http": expected, "grpc": expected} == results
 
 
 @pytest.fixture(scope="module")

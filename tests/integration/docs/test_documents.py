@@ -18,6 +18,7 @@ DOCUMENTS = [
     "docs/how-to/from-kserve.md",
     "docs/how-to/own-python.md",
     "docs/how-to/safe-artifacts.md",
+    "docs/how-to/tabular.md",
 ]
 
 

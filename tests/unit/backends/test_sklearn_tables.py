@@ -16,7 +16,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from pillion.backends.api import LoadOptions, ModelLoadError, backend_named
@@ -178,6 +178,18 @@ def test_columns_are_found_inside_estimators_around_the_pipeline(around: Any) ->
     table = table_of(around(inner).fit(TABLE[["colour", "floor"]], TARGET))
     assert table is not None
     assert {"colour": "BYTES", "floor": "FP64"} == {found.name: found.datatype.value for found in table.columns}
+
+
+def test_a_step_that_picks_columns_made_before_it_leaves_those_of_the_table_as_they_are() -> None:
+    table = pd.DataFrame({"a": [1.0, 2, 3, 4], "b": [0.0, 5, 1, 7]})
+    first = StandardScaler().set_output(transform="pandas")
+    union = FeatureUnion([("scaled", first)]).set_output(transform="pandas")
+    second = ColumnTransformer([("b", StandardScaler(), ["scaled__b"])], remainder="passthrough")
+    estimator = make_pipeline(union, second, LogisticRegression()).fit(table, [0, 1, 0, 1])
+    found = table_of(estimator)
+    assert found is not None
+    assert found.by_name
+    assert ["a", "b"] == [column.name for column in found.used]
 
 
 def test_a_missing_number_is_told_with_column_and_row(tmp_path: Path) -> None:

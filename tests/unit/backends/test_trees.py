@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import lightgbm as lgb
@@ -252,3 +253,13 @@ def test_other_files_of_such_names_do_not_stand_in_the_way(tmp_path: Path) -> No
     (tmp_path / "metadata.json").write_text("{}")
     (tmp_path / "requirements.txt").write_text("xgboost\n")
     assert ("churn.json", "xgboost") == (detect(tmp_path).path.name, detect(tmp_path).backend)
+
+
+def test_without_openmp_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "libgomp.so.1: cannot open shared object file: No such file or directory"
+    (tmp_path / "lightgbm.py").write_text(f"raise OSError({text!r})")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "lightgbm")
+    monkeypatch.delitem(sys.modules, "pillion.backends.lightgbm", raising=False)
+    with pytest.raises(ModelLoadError, match=r"libgomp.so.1.*apt-get install libgomp1"):
+        backend_named("lightgbm")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from pillion.backends.api import BACKENDS
 from pillion.policy import PicklePolicy
 from pillion.resources import InferenceService, ModelStorageSpec, ServingRuntimeSpec
 from pillion_operator.builders.builtin import builtin_runtimes
@@ -96,6 +97,11 @@ def storage_args(desired: Desired) -> list[str]:
 def runtime_file(desired: Desired) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load(child(desired, "ConfigMap")["data"]["runtime.yaml"])
     return found
+
+
+def test_each_backend_of_the_runtime_has_a_built_in_runtime() -> None:
+    formats = {found.name for candidate in builtin() for found in candidate.spec.supported_model_formats or ()}
+    assert set(BACKENDS) == formats
 
 
 def test_a_service_gets_its_children_in_the_order_in_which_they_need_each_other() -> None:

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import lightgbm as lgb
 import numpy as np
 
 from pillion.backends import lightgbm_file
 from pillion.backends.api import LoadOptions, ModelLoadError
 from pillion.backends.boosted import BoostedModel, Feature, classes, unchanged
 from pillion.model import Libraries
+
+try:
+    import lightgbm as lgb
+except OSError as error:  # its library is there, and one that it needs itself is not
+    raise ModelLoadError(f"LightGBM cannot be loaded: {error}", "install OpenMP: apt-get install libgomp1") from error
 
 if TYPE_CHECKING:
     from collections.abc import Callable

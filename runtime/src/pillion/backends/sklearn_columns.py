@@ -114,7 +114,14 @@ def _walk(part: Any, columns: list[Column], table: Table, depth: int) -> None:  
 def _walk_by_name(part: Any, columns: list[Column], table: Table, depth: int) -> None:  # noqa: ANN401 - any estimator
     by_name = {column.name: column for column in columns}
     for _, transformer, selection in part.transformers_:
-        chosen = _chosen(selection, columns, by_name)
+        try:
+            chosen = _chosen(selection, columns, by_name)
+        except (KeyError, ValueError, IndexError, TypeError):
+            # It sees columns that an earlier step made, not those of the table.
+            table.by_name = True
+            for column in columns:
+                column.used = True
+            continue
         table.by_name = table.by_name or _has_names(selection)
         if transformer == "passthrough":
             for column in chosen:

@@ -101,11 +101,7 @@ class Matrix:
     def read(self, inputs: Sequence[Tensor | None]) -> Any:  # noqa: ANN401 - array or frame
         """A matrix of ``dtype``, or of ``str``; as a frame where parts of the estimator pick columns by name."""
         given = _given(inputs[0])
-        if self.dtype is None:
-            matrix = self._texts(given)
-        else:
-            data = _numbers(given)
-            matrix = data.astype(self.dtype, copy=False)
+        matrix = self._texts(given) if self.dtype is None else _numbers(given).astype(self.dtype, copy=False)
         return matrix if self._frame is None else self._frame(matrix, columns=self._names, copy=False)
 
     def _texts(self, given: Tensor) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -31,7 +32,8 @@ _log = logging.getLogger(__name__)
 
 _METHODS: Final = ("predict", "predict_proba", "decision_function", "transform")
 _PRECISIONS: Final = (np.dtype(np.float64), np.dtype(np.float32))
-_MOST_PROBES: Final = 256
+_LONGEST_PROBE: Final = 1.0
+"""Seconds."""
 
 
 class SklearnModel:
@@ -91,13 +93,16 @@ class SklearnModel:
         return factories[0]([bool(self._columns)] * width), {}
 
     def _nullable(self, reader: Reader, width: int) -> list[bool]:
-        """For each column whether the estimator takes a row in which it is missing."""
-        every = frozenset(range(width))
-        if self._takes(reader, every):
+        """For each column whether the estimator takes a row in which it is missing.
+
+        A slow estimator with many columns is not asked about each: it judges the rest when requests come.
+        """
+        if self._takes(reader, frozenset(range(width))):
             return [True] * width
-        if width == 1 or width > _MOST_PROBES:
-            return [False] * width
-        return [self._takes(reader, frozenset({position})) for position in range(width)]
+        if width == 1:
+            return [False]
+        until = time.monotonic() + _LONGEST_PROBE
+        return [time.monotonic() > until or self._takes(reader, frozenset({position})) for position in range(width)]
 
     def _takes(self, reader: Reader, gaps: frozenset[int]) -> bool:
         row = _example(reader, gaps)

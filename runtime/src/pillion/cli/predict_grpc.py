@@ -50,8 +50,9 @@ def call(
                 pb.ModelMetadataRequest(name=model), timeout=timeout
             )
             request = pb.ModelInferRequest(model_name=model)
-            for spec in metadata.inputs:
-                data = _column(rows, spec.name, spec.datatype, list(spec.shape), alone=len(metadata.inputs) == 1)
+            for position, spec in enumerate(metadata.inputs):
+                values = _values_of(rows, spec.name, None if len(metadata.inputs) == 1 else position)
+                data = _column(values, spec.name, spec.datatype, list(spec.shape))
                 request.inputs.add(name=spec.name, datatype=spec.datatype, shape=data.shape)
                 request.raw_input_contents.append(_raw(data, spec.datatype))
             response = _unary(channel, "ModelInfer", pb.ModelInferResponse)(request, timeout=timeout)
@@ -101,25 +102,36 @@ def _credentials(ca: Path | None, cert: Path | None, key: Path | None) -> grpc.C
     return credentials
 
 
-def _column(
-    rows: list[Any], name: str, datatype: str, shape: list[int], *, alone: bool
-) -> np.ndarray[Any, np.dtype[Any]]:
-    """The rows' values for one input: all of them where the model has one input, else the column of that name."""
+def _values_of(rows: list[Any], name: str, position: int | None) -> list[Any]:
+    """The rows' values for one input: by its name in objects, by its position in lists.
+
+    Args:
+        rows: as given.
+        name: of the input.
+        position: of the input among several; None where it is the only one, to which whole rows belong.
+    """
+    try:
+        if isinstance(rows[0], dict):
+            return [row[name] for row in rows]
+        return rows if position is None else [row[position] for row in rows]
+    except (KeyError, TypeError, IndexError) as error:
+        raise CommandError(f"--data has no value for the input {name} in each row: {error}", code=2) from None
+
+
+def _column(values: list[Any], name: str, datatype: str, shape: list[int]) -> np.ndarray[Any, np.dtype[Any]]:
+    """An array of the input's datatype. null is a missing value: NaN, and for text an empty one."""
     dtype = dtype_of(Datatype(datatype))
     try:
-        values = [row[name] for row in rows] if isinstance(rows[0], dict) else rows
         data = np.asarray(values, dtype=dtype)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise CommandError(f"--data does not fit the input {name} ({datatype} {shape}): {error}", code=2) from None
-    if not alone and not isinstance(rows[0], dict):
-        raise CommandError(f"the model has several inputs: give each row as an object with {name}, ...", code=2)
     return data.reshape(-1, 1) if len(shape) == 2 and data.ndim == 1 else data
 
 
 def _raw(data: np.ndarray[Any, np.dtype[Any]], datatype: str) -> bytes:
     if datatype != Datatype.BYTES:
         return data.tobytes()
-    pieces = [item if isinstance(item, bytes) else str(item).encode() for item in data.ravel()]
+    pieces = [str("" if item is None else item).encode() for item in data.ravel()]
     return b"".join(len(piece).to_bytes(4, "little") + piece for piece in pieces)
 
 
