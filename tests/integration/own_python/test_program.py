@@ -110,6 +110,13 @@ def test_an_error_of_the_server_is_raised_with_its_sentence_and_status() -> None
             s.client.call("clasify", text="a")
 
 
+def test_a_key_of_the_environment_is_asked_for_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PILLION_API_KEY", "secret")
+    with pillion.serve(TextMood, blocking=False) as s:
+        assert 401 == httpx.post(f"{s.url}/classify", json={"text": "good"}).status_code
+        assert 1 == s.client.call("classify", text="good")
+
+
 class Nothing(Model):
     pass
 

@@ -235,10 +235,11 @@ class DataPlane:
             for key, served in self._repository.serving().items()
             if served in self._by_served
         }
+        newest = {name: lane for (name, version), lane in self._lanes.items() if version is None}
         self._directory = TaskDirectory(
             ServedTask(name, lane.served.desired.version, signature)
-            for (name, version), lane in self._lanes.items()
-            if version is None
+            # By name: the repository's order is not the same from run to run, and people read what is listed.
+            for name, lane in sorted(newest.items())
             for signature in lane.tasks.values()
         )
 
