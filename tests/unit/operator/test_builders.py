@@ -101,7 +101,7 @@ def runtime_file(desired: Desired) -> dict[str, Any]:
 
 def test_each_backend_of_the_runtime_has_a_built_in_runtime() -> None:
     formats = {found.name for candidate in builtin() for found in candidate.spec.supported_model_formats or ()}
-    assert set(BACKENDS) == formats
+    assert set(BACKENDS) <= formats
 
 
 def test_a_service_gets_its_children_in_the_order_in_which_they_need_each_other() -> None:
