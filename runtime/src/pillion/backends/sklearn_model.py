@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -32,8 +31,8 @@ _log = logging.getLogger(__name__)
 
 _METHODS: Final = ("predict", "predict_proba", "decision_function", "transform")
 _PRECISIONS: Final = (np.dtype(np.float64), np.dtype(np.float32))
-_LONGEST_PROBE: Final = 1.0
-"""Seconds."""
+_MOST_TRIED: Final = 64
+"""A number and not a time: what a model declares must not depend on how busy the machine was."""
 
 
 class SklearnModel:
@@ -95,14 +94,13 @@ class SklearnModel:
     def _nullable(self, reader: Reader, width: int) -> list[bool]:
         """For each column whether the estimator takes a row in which it is missing.
 
-        A slow estimator with many columns is not asked about each: it judges the rest when requests come.
+        Of many columns only the first are tried one by one: the estimator judges the others when requests come.
         """
         if self._takes(reader, frozenset(range(width))):
             return [True] * width
         if width == 1:
             return [False]
-        until = time.monotonic() + _LONGEST_PROBE
-        return [time.monotonic() > until or self._takes(reader, frozenset({position})) for position in range(width)]
+        return [position >= _MOST_TRIED or self._takes(reader, frozenset({position})) for position in range(width)]
 
     def _takes(self, reader: Reader, gaps: frozenset[int]) -> bool:
         row = _example(reader, gaps)
