@@ -10,10 +10,11 @@ Layout of the data, by datatype:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 if TYPE_CHECKING:
@@ -102,8 +103,7 @@ class TensorSpec:
     example: str | bool | float | None = None
 
 
-@dataclass(slots=True)
-class Tensor:
+class Tensor(msgspec.Struct):
     """A named array with its protocol datatype. ``data.shape`` is the tensor's shape.
 
     ``missing`` marks elements that were sent as null, in an array of the same shape; None where there are none. The
@@ -113,7 +113,7 @@ class Tensor:
     name: str
     datatype: Datatype
     data: np.ndarray[Any, np.dtype[Any]]
-    parameters: dict[str, bool | int | float | str] = field(default_factory=dict)
+    parameters: dict[str, bool | int | float | str] = {}
     missing: np.ndarray[Any, np.dtype[np.bool_]] | None = None
 
     @property

@@ -3,14 +3,16 @@
 Transports decode what they received into :class:`InferRequest` plus :class:`Call`, await
 :meth:`InferencePlane.infer`, and encode the :class:`InferResponse` or translate the
 :class:`~pillion.errors.PillionError`. They know nothing about queues, executors or backends, and the data plane knows
-nothing about HTTP or gRPC.
+nothing about HTTP or gRPC. The values are made for every request, so they are msgspec's structures: those cost a fifth of a
+dataclass.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from pillion.model import Libraries, ModelMetadata, ModelState, ModelStatus
 
@@ -50,8 +52,7 @@ class WireProtocol(StrEnum):
     INTERNAL = "internal"
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct):
     """The circumstances of one request.
 
     ``deadline`` is a time on the monotonic clock of the data plane (seconds, ``time.monotonic`` by default); None
@@ -64,8 +65,7 @@ class Call:
     deadline: float | None = None
 
 
-@dataclass(slots=True)
-class InferRequest:
+class InferRequest(msgspec.Struct):
     """One inference request: which model, the input tensors, and which outputs are wanted (empty: all default ones)."""
 
     model: str
@@ -73,18 +73,17 @@ class InferRequest:
     version: str | None = None
     id: str | None = None
     outputs: tuple[str, ...] = ()
-    parameters: Parameters = field(default_factory=dict)
+    parameters: Parameters = {}
 
 
-@dataclass(slots=True)
-class InferResponse:
+class InferResponse(msgspec.Struct):
     """The answer: the model and version that computed it, and the output tensors in the order asked for."""
 
     model: str
     version: str
     outputs: list[Tensor]
     id: str | None = None
-    parameters: Parameters = field(default_factory=dict)
+    parameters: Parameters = {}
 
 
 class InferencePlane(Protocol):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DataPlane"]
 
+_INTERNAL: Final = ErrorCode.INTERNAL.value
 _RETRY_WHILE_LOADING: Final = 2.0
 _RETRY_WHILE_DRAINING: Final = 1.0
 _RETRY_WHEN_FULL: Final = 1.0
@@ -72,7 +73,7 @@ class DataPlane:
         served.last_used = arrived
         served.references += 1
         self._in_flight += 1
-        code = ErrorCode.INTERNAL.value
+        code = _INTERNAL
         try:
             response = lane.answer(request, await lane.serve(request, call, arrived))
             code = OK
@@ -96,7 +97,7 @@ class DataPlane:
         served.last_used = arrived
         served.references += 1
         self._in_flight += 1
-        code = ErrorCode.INTERNAL.value
+        code = _INTERNAL
         try:
             value = await lane.perform(task.signature, arguments, call, arrived)
             code = OK

@@ -185,7 +185,10 @@ def _check(tensor: Tensor, rule: InputRule, place: int) -> None:
 def _fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
     if len(shape) != len(declared):
         return False
-    return all(want in (-1, size) for size, want in zip(shape, declared, strict=True))
+    for size, wanted in zip(shape, declared, strict=True):  # noqa: SIM110 - `all` would make a generator for each request
+        if wanted not in (-1, size):
+            return False
+    return True
 
 
 def _datatypes(rule: InputRule) -> str:
