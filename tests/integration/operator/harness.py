@@ -211,6 +211,18 @@ class OperatorProcess:
             - self.metric("pillion_operator_api_requests_total", verb="create", kind="leases")
         )
 
+    def at_rest(self) -> tuple[float, float]:
+        """Writes and reconciles so far, once none has been added for a second: what went before is through."""
+        seen: list[tuple[float, float]] = []
+
+        def look() -> tuple[float, float] | None:
+            seen.append((self.writes(), self.metric("pillion_operator_reconciles_total")))
+            return seen[-1] if seen[-2:-1] == seen[-1:] else None
+
+        counts = eventually(look, within=60, pause=1.0)
+        assert counts is not None
+        return counts
+
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 

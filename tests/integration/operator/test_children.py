@@ -327,7 +327,7 @@ def test_a_settled_service_costs_no_writes(operator: OperatorProcess, api: Api, 
     # The status that tells of both pods is the last write but for the event that follows it.
     eventually(lambda: (_settled(api, namespace) or {}).get("status", {}).get("replicas", {}).get("updated") == 2)
     eventually(lambda: [e for e in api.list("Event", namespace) if e["reason"] == "Created"])
-    writes = operator.writes()
+    writes, _ = operator.at_rest()
 
     done = operator.metric("pillion_operator_reconciles_total", result="ok")
     # A change that means nothing makes the operator look again.
