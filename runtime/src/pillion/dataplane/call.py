@@ -3,8 +3,8 @@
 Transports decode what they received into :class:`InferRequest` plus :class:`Call`, await
 :meth:`InferencePlane.infer`, and encode the :class:`InferResponse` or translate the
 :class:`~pillion.errors.PillionError`. They know nothing about queues, executors or backends, and the data plane knows
-nothing about HTTP or gRPC. The values are made for every request, so they are msgspec's structures: those cost a fifth of a
-dataclass.
+nothing about HTTP or gRPC. The values are made for every request, so they are msgspec's structures: those cost a fifth
+of a dataclass.
 """
 
 from __future__ import annotations
