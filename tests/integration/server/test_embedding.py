@@ -82,6 +82,7 @@ def host_handler(number, frame):
     if "--raises" in sys.argv:
         raise SystemExit(7)
 signal.signal(signal.SIGTERM, host_handler)
+interrupt = signal.getsignal(signal.SIGINT)  # a program that a shell started in the background ignores it
 sections = {name: {"host": "127.0.0.1", "port": 0} for name in ("http", "grpc", "admin")}
 server = Server(msgspec.convert(sections | {"control": {"socket": ""}}, Settings))
 def kill_once_started():
@@ -98,7 +99,7 @@ try:
 finally:
     assert ran == [signal.SIGTERM], ran
     assert signal.getsignal(signal.SIGTERM) is host_handler
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is interrupt
     print("restored")
 """
 

@@ -82,12 +82,14 @@ def skops(estimator: Any, path: Path) -> Converted:  # noqa: ANN401 - any estima
 class _Onnx:
     def __init__(self, session: Any, estimator: Any, versions: dict[str, str]) -> None:  # noqa: ANN401 - untyped libraries
         self._session = session
+        self._estimator = estimator
         self._outputs = _methods_of(estimator)
         self.foreign_types: list[str] = []
         self.versions = versions
 
     def rows(self, rows: Any) -> Any:  # noqa: ANN401 - array or data frame
         """In single precision, which is what the converted model computes in."""
+        rows = expressed(self._estimator, rows)
         if isinstance(rows, np.ndarray):
             return rows.astype(np.float32)
         numbers = rows.select_dtypes("number").columns
@@ -114,7 +116,9 @@ def onnx(estimator: Any, path: Path, samples: Samples) -> Converted:  # noqa: AN
     # Classifiers put out a list of dictionaries unless told not to.
     options = {id(estimator): {"zipmap": False}} if callable(getattr(estimator, "predict_proba", None)) else None
     try:
-        model = skl2onnx.convert_sklearn(estimator, initial_types=_types(samples.rows), options=options)
+        model = skl2onnx.convert_sklearn(
+            estimator, initial_types=_types(expressed(estimator, samples.rows)), options=options
+        )
     except Exception as error:
         raise ModelLoadError(
             f"skl2onnx cannot convert this model: {type(error).__name__}: {' '.join(str(error).split())[:300]}",
@@ -132,6 +136,22 @@ def results_of(estimator: Any, rows: Any) -> dict[str, Array]:  # noqa: ANN401 -
     """What the estimator's methods return."""
     found = {name: method for name in METHODS if callable(method := getattr(estimator, name, None))}
     return {name: _dense(method(rows)) for name, method in found.items()}
+
+
+def expressed(estimator: Any, rows: Any) -> Any:  # noqa: ANN401 - any estimator; array or data frame
+    """The rows as the ONNX model takes them: columns by name where the estimator picks them by name, else a matrix."""
+    if isinstance(rows, np.ndarray) or rows.select_dtypes("number").shape != rows.shape:
+        return rows
+    return rows if _picks_columns(estimator) else rows.to_numpy()
+
+
+def _picks_columns(estimator: Any) -> bool:  # noqa: ANN401 - any estimator
+    from sklearn.compose import ColumnTransformer  # noqa: PLC0415 - each format imports its own libraries
+
+    parts = [estimator]
+    if callable(getattr(estimator, "get_params", None)):
+        parts += estimator.get_params(deep=True).values()
+    return any(isinstance(part, ColumnTransformer) for part in parts)
 
 
 def feed(rows: Any) -> dict[str, Array]:  # noqa: ANN401 - array or data frame
