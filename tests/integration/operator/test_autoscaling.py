@@ -238,11 +238,14 @@ def test_an_autoscaler_that_looks_costs_no_writes(
         seen: list[Any] = found["status"].get("currentMetrics") or []
         return seen
 
-    writes, looks = operator.at_rest()
-    for millicores in (81, 79, 82):
+    writes, reconciles = operator.at_rest()
+    loads = (81, 79, 82, 78, 81, 79)
+    for millicores in loads:
         before = load()
         use_cpu(api, namespace, millicores)
         eventually(lambda known=before: load() not in ([], known))  # type: ignore[misc]  # a default binds the value
 
     assert writes == operator.writes()
-    assert looks == operator.metric("pillion_operator_reconciles_total")
+    # One that was put off before, such as the one that finds metrics missing for too long, may fall into this time;
+    # were the autoscaler's looks followed, there would be one for each.
+    assert operator.metric("pillion_operator_reconciles_total") - reconciles < len(loads) / 2
