@@ -57,7 +57,7 @@ def plain(value: Any, declared: ValueType, path: str) -> Any:  # noqa: ANN401 - 
             return None
 
 
-def _scalar(value: Any, declared: Scalar, path: str) -> Any:  # noqa: ANN401
+def _scalar(value: Any, declared: Scalar, path: str) -> Any:  # noqa: ANN401 - what a method returned
     if isinstance(value, np.generic):
         value = value.item()
     if declared.adapter is not None:
@@ -68,19 +68,19 @@ def _scalar(value: Any, declared: Scalar, path: str) -> Any:  # noqa: ANN401
     return _SCALARS[declared.kind](value, path)
 
 
-def _text(value: Any, path: str) -> str:  # noqa: ANN401
+def _text(value: Any, path: str) -> str:  # noqa: ANN401 - what a method returned
     if isinstance(value, str):
         return value if type(value) is str else str.__str__(value)
     raise _wrong(path, value, "a str")
 
 
-def _integer(value: Any, path: str) -> int:  # noqa: ANN401
+def _integer(value: Any, path: str) -> int:  # noqa: ANN401 - what a method returned
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
     raise _wrong(path, value, "an int")
 
 
-def _number(value: Any, path: str) -> float:  # noqa: ANN401
+def _number(value: Any, path: str) -> float:  # noqa: ANN401 - what a method returned
     if isinstance(value, float | int) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise ResultError(f"{path} is {value}, which JSON cannot carry")
@@ -88,19 +88,19 @@ def _number(value: Any, path: str) -> float:  # noqa: ANN401
     raise _wrong(path, value, "a float")
 
 
-def _boolean(value: Any, path: str) -> bool:  # noqa: ANN401
+def _boolean(value: Any, path: str) -> bool:  # noqa: ANN401 - what a method returned
     if isinstance(value, bool):
         return value
     raise _wrong(path, value, "a bool")
 
 
-def _bytes(value: Any, path: str) -> bytes:  # noqa: ANN401
+def _bytes(value: Any, path: str) -> bytes:  # noqa: ANN401 - what a method returned
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     raise _wrong(path, value, "bytes")
 
 
-def _timestamp(value: Any, path: str) -> dt.datetime:  # noqa: ANN401
+def _timestamp(value: Any, path: str) -> dt.datetime:  # noqa: ANN401 - what a method returned
     if isinstance(value, dt.datetime):
         return value
     raise _wrong(path, value, "a datetime")
@@ -116,7 +116,7 @@ _SCALARS: Final[dict[Kind, Callable[[Any, str], Any]]] = {
 }
 
 
-def _list(value: Any, item: ValueType, path: str) -> list[Any]:  # noqa: ANN401
+def _list(value: Any, item: ValueType, path: str) -> list[Any]:  # noqa: ANN401 - what a method returned
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, str | bytes | dict) or not hasattr(value, "__iter__"):
@@ -124,7 +124,7 @@ def _list(value: Any, item: ValueType, path: str) -> list[Any]:  # noqa: ANN401
     return [plain(inner, item, f"{path}[{index}]") for index, inner in enumerate(value)]
 
 
-def _record(value: Any, declared: Record, path: str) -> dict[str, Any]:  # noqa: ANN401
+def _record(value: Any, declared: Record, path: str) -> dict[str, Any]:  # noqa: ANN401 - what a method returned
     if isinstance(value, BaseModel):
         value = value.model_dump(by_alias=True)  # what its own serialisers make of it
     elif not isinstance(value, dict):
@@ -144,7 +144,7 @@ def _record(value: Any, declared: Record, path: str) -> dict[str, Any]:  # noqa:
     return result
 
 
-def _array(value: Any, dtype: np.dtype[Any] | None, path: str) -> np.ndarray[Any, np.dtype[Any]]:  # noqa: ANN401
+def _array(value: Any, dtype: np.dtype[Any] | None, path: str) -> np.ndarray[Any, np.dtype[Any]]:  # noqa: ANN401 - what a method returned
     try:
         array = np.asarray(value) if dtype is None else np.asarray(value, dtype=dtype)
     except (TypeError, ValueError):
@@ -156,7 +156,7 @@ def _array(value: Any, dtype: np.dtype[Any] | None, path: str) -> np.ndarray[Any
     return array
 
 
-def _anything(value: Any, path: str) -> Any:  # noqa: ANN401
+def _anything(value: Any, path: str) -> Any:  # noqa: ANN401 - what a method returned
     if isinstance(value, RootModel):
         value = value.root
     try:
@@ -165,7 +165,7 @@ def _anything(value: Any, path: str) -> Any:  # noqa: ANN401
         raise ResultError(f"{path} cannot be written as JSON: {error}") from None
 
 
-def _numpy(value: Any) -> Any:  # noqa: ANN401
+def _numpy(value: Any) -> Any:  # noqa: ANN401 - what a method returned
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):
@@ -173,7 +173,7 @@ def _numpy(value: Any) -> Any:  # noqa: ANN401
     raise ValueError(f"{type(value).__name__} is no type that JSON knows")
 
 
-def _key(key: Any, path: str) -> str:  # noqa: ANN401
+def _key(key: Any, path: str) -> str:  # noqa: ANN401 - what a method returned
     if not isinstance(key, str):
         raise ResultError(f"{path} has the key {key!r}, and keys are text")
     return key
