@@ -1,7 +1,8 @@
 """Which files of a project are left out of its image. Pure: names in, verdicts out.
 
 The patterns are those of ``.dockerignore``: relative to the project, ``*`` within a name, ``**`` over folders, ``!``
-for what is to be kept all the same; the last that matches decides, and a folder that is left out takes its content along.
+for what is to be kept all the same; the last that matches decides, and a folder that is left out takes its content
+along.
 """
 
 from __future__ import annotations

@@ -178,7 +178,8 @@ def files_of(folder: Path, *, without: frozenset[Path], most_bytes: int) -> File
         told = ", ".join(f"{one.path.removeprefix(CODE + '/')} ({one.size / 1e6:.0f} MB)" for one in largest)
         raise ImageError(
             f"{folder} has {size / 1e6:.0f} MB of files, more than {most_bytes / 1e6:.0f} MB; the largest: {told}. "
-            "Name what is not needed in .pillionignore, keep models in storage (load(self, artifact)), or raise --max-size",
+            "Name what is not needed in .pillionignore, keep models in storage (load(self, artifact)), or raise "
+            "--max-size",
             usage=True,
         )
     return Files(tuple(entries), tuple(secrets), ignored, size)
