@@ -43,7 +43,8 @@ def test_a_built_image_serves_under_any_user_of_group_0(tmp_path: Path) -> None:
     pillion = Path(sys.executable).parent / "pillion"
     subprocess.run([pillion, "new", "mood", "-t", "python", "--into", tmp_path / "mood"], check=True)
     shutil.copy(LOCK, tmp_path / "mood" / "requirements.lock")
-    command = [pillion, "build", tmp_path / "mood", "--base", images.build("runtime"), "-o", tmp_path / "mood.tar"]
+    base = images.build("runtime")
+    command: list[str | Path] = [pillion, "build", tmp_path / "mood", "--base", base, "-o", tmp_path / "mood.tar"]
     subprocess.run(command, check=True)
     variables = {f"PILLION_{port}__PORT": "0" for port in ("HTTP", "GRPC", "ADMIN")}
 
