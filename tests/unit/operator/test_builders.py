@@ -223,6 +223,17 @@ def test_a_policy_of_containers_of_ones_own_opens_their_ports_only() -> None:
     assert [[9000, 9001]] == [[port["port"] for port in rule["ports"]] for rule in found]
 
 
+def test_an_image_that_brings_its_model_is_run_as_our_runtime_with_settings_and_no_model_of_the_manifests() -> None:
+    image = f"registry.example/mood@sha256:{'a' * 64}"
+    desired = planned(containers=[{"name": "runtime", "image": image}])
+
+    container = pod(desired)["containers"][0]
+    assert (image, True) == (container["image"], "preStop" in container["lifecycle"])
+    assert not {"command", "args"} & container.keys()
+    file = json.loads(child(desired, "ConfigMap")["data"]["runtime.yaml"])
+    assert ([], ["drain"]) == (file.get("models", []), sorted(file["settings"]))
+
+
 def monitored(asked: dict[str, Any], *kinds: Kind, **predictor: Any) -> Desired:
     service_ = service(metrics={"monitor": asked}, **(predictor or SKLEARN))
     return plan(service_, "uid-1", builtin(), StorageCredentials(), SETTINGS, frozenset(kinds))
