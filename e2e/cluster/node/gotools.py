@@ -115,6 +115,11 @@ GROUPS: Mapping[str, Group] = {
             {"grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl"},
         ),
         Group("rclone", "github.com/rclone/rclone", {"rclone": "."}),
+        Group(
+            "fake-gcs-server",
+            "github.com/fsouza/fake-gcs-server",
+            {"fake-gcs-server": "github.com/fsouza/fake-gcs-server"},
+        ),
         Group("loadgen", "", {"loadgen": "."}),
         Group("pause", "", {"pause": "."}),
         Group(
