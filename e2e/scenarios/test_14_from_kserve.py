@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import yaml
 from sklearn.datasets import load_iris
-from sklearn.svm import SVC
+from sklearn.linear_model import LogisticRegression
 
 from e2e.harness import kserve, manifests, models
 from e2e.harness.bucket import ACCESS_KEY, SECRET_KEY, Bucket
@@ -67,8 +67,8 @@ def cloud(stage: Stage) -> CloudStorage:
     return made
 
 
-def _iris_svc() -> SVC:
-    return SVC(gamma="scale").fit(*load_iris(return_X_y=True))
+def _iris() -> LogisticRegression:
+    return LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True))
 
 
 def _joblib(model: object) -> bytes:
@@ -96,7 +96,7 @@ def _with_consent(document: Manifest) -> Manifest:
 
 @pytest.mark.smoke
 def test_a_joblib_sample_asks_for_one_line_more_and_answers_its_own_request(stage: Stage, cloud: CloudStorage) -> None:
-    model = _iris_svc()
+    model = _iris()
     cloud.put(_JOBLIB, _joblib(model))
     converted = kserve.convert(kserve.sample("v1beta1/sklearn/v1/sklearn.yaml"))
     (document,) = converted.objects
@@ -124,16 +124,16 @@ def test_the_samples_of_four_formats_answer_their_own_requests(
 
     features, classes = load_iris(return_X_y=True, as_frame=True)
     numbers = features.to_numpy()
-    svc = _iris_svc()
+    iris = _iris()
     boosted = xgboost.train({"objective": "multi:softprob", "num_class": 3}, xgboost.DMatrix(numbers, classes), 5)
     boosted.save_model(tmp_path / "x.ubj")
     leaves = lightgbm.train(
         {"objective": "multiclass", "num_class": 3, "verbosity": -1}, lightgbm.Dataset(features, classes), 5
     )
     leaves.save_model(tmp_path / "l.txt")
-    graph = to_onnx(svc, numbers[:1].astype(np.float32)).SerializeToString()
+    graph = to_onnx(iris, numbers[:1].astype(np.float32)).SerializeToString()
     # The two libraries' files have the name that KServe's servers look for.
-    cloud.put("gs://seldon-models/sklearn/iris/model.joblib", _joblib(svc))
+    cloud.put("gs://seldon-models/sklearn/iris/model.joblib", _joblib(iris))
     cloud.put("gs://kfserving-examples/models/xgboost/iris/model.bst", (tmp_path / "x.ubj").read_bytes())
     cloud.put("gs://kfserving-examples/models/lightgbm/iris/model.bst", (tmp_path / "l.txt").read_bytes())
     cloud.put("gs://kfserving-examples/models/onnx/model.onnx", graph)
@@ -149,7 +149,7 @@ def test_the_samples_of_four_formats_answer_their_own_requests(
         return found
 
     request = kserve.request("v1beta1/sklearn/v2/iris-input.json")
-    assert svc.predict(ROWS).tolist() == infer("sklearn-irisv2", request)
+    assert iris.predict(ROWS).tolist() == infer("sklearn-irisv2", request)
     predicted = infer("xgboost-iris", kserve.request("v1beta1/xgboost/iris-input.json"))
     assert np.allclose(boosted.predict(xgboost.DMatrix(ROWS)).ravel(), predicted, atol=1e-5)
     of_columns = kserve.request("v1beta1/lightgbm/iris-input.json")
@@ -159,14 +159,14 @@ def test_the_samples_of_four_formats_answer_their_own_requests(
     assert np.allclose(leaves.predict(np.array(row).T), answer["predictions"])
     # KServe's ONNX sample is a style transfer; what is asked here is asked of the artifact at its place.
     rows = {"name": "X", "shape": [2, 4], "datatype": "FP32", "data": ROWS}
-    assert svc.predict(ROWS).tolist() == infer("style-sample", {"inputs": [rows]})
+    assert iris.predict(ROWS).tolist() == infer("style-sample", {"inputs": [rows]})
 
 
 @pytest.mark.full
 def test_the_secrets_of_the_storage_samples_open_a_bucket(stage: Stage, tmp_path: Path) -> None:
     bucket = Bucket(stage, "example-models")
     bucket.start()
-    model = _iris_svc()
+    model = _iris()
     bucket.put("sklearn/model.joblib", _joblib(model))
     # Endpoint and keys are what the samples' comments tell to replace.
     secret = kserve.sample("storage/s3/s3_secret.yaml").read_text()
@@ -222,7 +222,7 @@ def test_a_custom_model_of_kserve_s_own_sdk_answers(open_stage: Stage, tmp_path:
 
 @pytest.mark.full
 def test_mlserver_serves_by_kserve_s_own_runtime(open_stage: Stage, cloud: CloudStorage, tmp_path: Path) -> None:
-    model = _iris_svc()
+    model = _iris()
     cloud.put("gs://seldon-models/sklearn/iris/model.joblib", _joblib(model))
     # KServe's kustomization puts a real image in the place of this one, too.
     text = kserve.runtime("kserve-mlserver").read_text()
