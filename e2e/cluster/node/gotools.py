@@ -126,6 +126,11 @@ GROUPS: Mapping[str, Group] = {
             "github.com/google/go-containerregistry",
             {"crane": "github.com/google/go-containerregistry/cmd/crane"},
         ),
+        Group(
+            "fake-gcs-server",
+            "github.com/fsouza/fake-gcs-server",
+            {"fake-gcs-server": "github.com/fsouza/fake-gcs-server"},
+        ),
         Group("loadgen", "", {"loadgen": "."}),
         Group("pause", "", {"pause": "."}),
         Group(
