@@ -31,6 +31,7 @@ check: lint types layers generated ## Lint, types, layers, generated files up to
 lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/python scripts/exceptions.py
 	@test ! -e operator/__init__.py || { echo "operator/__init__.py would shadow the standard library's operator module: remove it"; exit 1; }
 
 types: setup

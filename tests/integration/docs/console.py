@@ -4,7 +4,7 @@ document shows.
 In a block, a line that starts ``$ `` is typed (``> `` continues it); the lines below it are its output. In the output
 ``...`` stands for any text, and a line that starts ``error:`` says that the command fails. A ``pillion serve`` keeps
 running, as in a reader's first terminal, until the document ends. The folder that a command changes to is the next
-one's too.
+one's too. Every document has the ports to itself (see :mod:`tests.integration.docs.network`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+from tests.integration.docs.network import OwnLoopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -71,8 +73,10 @@ class Reader:
         self._home = self._folder = folder
         self._environment = os.environ | environment
         self._servers: list[subprocess.Popen[str]] = []
+        self._network = OwnLoopback()
 
     def __enter__(self) -> Self:
+        self._network.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,6 +86,7 @@ class Reader:
             server.wait(20)
             if server.stdout is not None:
                 server.stdout.close()
+        self._network.__exit__()
 
     def follow(self, step: Step) -> str:
         """Type one command; returns what it printed.
@@ -94,7 +99,14 @@ class Reader:
             return self._serve(step)
         left_in = self._home / ".folder"
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", f"{step.command}\npwd > {shlex.quote(str(left_in))}"],
+            [
+                *self._network.prefix,
+                "bash",
+                "-euo",
+                "pipefail",
+                "-c",
+                f"{step.command}\npwd > {shlex.quote(str(left_in))}",
+            ],
             cwd=self._folder,
             env=self._environment,
             stdout=subprocess.PIPE,
@@ -112,7 +124,7 @@ class Reader:
 
     def _serve(self, step: Step) -> str:
         server = subprocess.Popen(
-            ["bash", "-c", f"exec env {step.command}"],
+            [*self._network.prefix, "bash", "-c", f"exec env {step.command}"],
             cwd=self._folder,
             env=self._environment,
             stdout=subprocess.PIPE,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.integration.docs.console import Reader, matches, steps
+from tests.integration.docs.network import OwnLoopback
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = [
@@ -38,3 +40,22 @@ def test_shown_output_matches_with_gaps_and_only_with_gaps() -> None:
     assert matches("ready in ... s", "ready in 0.6 s\n")
     assert not matches("ready in ... s", "failed in 0.6 s\n")
     assert not matches("a", "a\nb")
+
+
+def test_two_readers_may_use_the_same_port(tmp_path: Path) -> None:
+    with OwnLoopback() as one, OwnLoopback() as other:
+        if not one.prefix:
+            pytest.skip("this machine lets nobody make a network namespace")
+        listen = "import socket; socket.create_server(('127.0.0.1', 8080)); print('mine', flush=True); input()"
+        held = [
+            subprocess.Popen(
+                [*network.prefix, sys.executable, "-c", listen],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for network in (one, other)
+        ]
+        assert [("mine\n", ""), ("mine\n", "")] == [
+            (process.stdout.readline() if process.stdout else "", process.communicate("\n")[0]) for process in held
+        ]

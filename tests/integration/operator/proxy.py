@@ -16,6 +16,7 @@ from aiohttp import web
 from pillion_operator.client.connection import from_kubeconfig
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
     from types import TracebackType
 
@@ -107,7 +108,7 @@ class FaultyApiServer:
                     await answer.write(chunk)
             return answer
 
-    async def _until_cut(self, upstream: aiohttp.ClientResponse):  # type: ignore[no-untyped-def]  # noqa: ANN202 - an async generator of bytes
+    async def _until_cut(self, upstream: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         reading: asyncio.Task[bytes] | None = None
         try:
             while not (self.gone or self.down):

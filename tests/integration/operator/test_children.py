@@ -335,4 +335,4 @@ def test_a_settled_service_costs_no_writes(operator: OperatorProcess, api: Api, 
     eventually(lambda: operator.metric("pillion_operator_reconciles_total", result="ok") > done)
 
     assert writes == operator.writes()
-    assert api.get("InferenceService", namespace, "iris")["spec"] == service["spec"]  # type: ignore[index]
+    assert api.get("InferenceService", namespace, "iris")["spec"] == service["spec"]  # type: ignore[index]  # it was just created, so it is there

@@ -191,7 +191,7 @@ def test_a_count_that_is_a_scalers_already_costs_no_write(live: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(("same", "wanted", "live"), [(True, "0.5", "500m"), (False, "1", "2")])
-def test_the_target_of_an_autoscaler_is_a_quantity(same: bool, wanted: str, live: str) -> None:  # noqa: FBT001
+def test_the_target_of_an_autoscaler_is_a_quantity(same: bool, wanted: str, live: str) -> None:  # noqa: FBT001 - a case of the table
     def autoscaler(value: str) -> dict[str, Any]:
         return {"spec": {"metrics": [{"resource": {"target": {"averageValue": value}}}]}}
 

@@ -24,7 +24,7 @@ def autoscaler(version: str = "1", *, load: int = 50, most: int = 9, active: str
         (True, autoscaler("2", active="False")),
     ],
 )
-def test_the_load_that_an_autoscaler_saw_is_no_news(news: bool, after: dict[str, Any]) -> None:  # noqa: FBT001
+def test_the_load_that_an_autoscaler_saw_is_no_news(news: bool, after: dict[str, Any]) -> None:  # noqa: FBT001 - a case of the table
     assert news == is_news(HORIZONTAL_POD_AUTOSCALER, autoscaler(), after)
 
 

@@ -184,7 +184,7 @@ class _Reader:
             return self.read_class(annotation)
         return self.read_generic(annotation)
 
-    def read_generic(self, annotation: Any) -> tuple[ValueType, Any]:  # noqa: ANN401
+    def read_generic(self, annotation: Any) -> tuple[ValueType, Any]:  # noqa: ANN401 - type hints have no type of their own
         origin, arguments = get_origin(annotation), get_args(annotation)
         if origin is Annotated:
             inner, rewritten = self.read(arguments[0])
@@ -208,7 +208,7 @@ class _Reader:
             return self.read_choice(annotation, list(arguments)), annotation
         return self.read_other(annotation)
 
-    def read_union(self, annotation: Any, members: tuple[Any, ...]) -> tuple[ValueType, Any]:  # noqa: ANN401
+    def read_union(self, annotation: Any, members: tuple[Any, ...]) -> tuple[ValueType, Any]:  # noqa: ANN401 - type hints have no type of their own
         present = [member for member in members if member is not type(None)]
         if len(present) == 1 and len(present) < len(members):
             inner, rewritten = self.read(present[0])
@@ -217,7 +217,7 @@ class _Reader:
             annotation, "unions other than Optional are not available yet: use a class with optional fields"
         )
 
-    def read_choice(self, annotation: Any, values: list[Any]) -> Scalar:  # noqa: ANN401
+    def read_choice(self, annotation: Any, values: list[Any]) -> Scalar:  # noqa: ANN401 - type hints have no type of their own
         kinds = {type(value) for value in values}
         if kinds in ({str}, {int}):
             kind = Kind.STRING if kinds == {str} else Kind.INTEGER
@@ -302,7 +302,7 @@ class _Reader:
 
         return tuple(found), Annotated[shadow, AfterValidator(build)]
 
-    def inner(self, cls: type[Any], name: str, annotation: Any) -> ValueType:  # noqa: ANN401
+    def inner(self, cls: type[Any], name: str, annotation: Any) -> ValueType:  # noqa: ANN401 - type hints have no type of their own
         """The type of a field of a class that pydantic validates by itself."""
         found, _ = self.at(cls, name).read(_unwrapped(annotation))
         if _has_array(found) and not dataclasses.is_dataclass(cls):
@@ -320,7 +320,7 @@ class _Reader:
                 f"{self.place}: the annotations of {cls.__name__} cannot be resolved: {error}"
             ) from error
 
-    def read_other(self, annotation: Any) -> tuple[ValueType, Any]:  # noqa: ANN401
+    def read_other(self, annotation: Any) -> tuple[ValueType, Any]:  # noqa: ANN401 - type hints have no type of their own
         """Types that pydantic knows and that are written as text or a number: dates, UUIDs, decimals, URLs, paths."""
         try:
             adapter = TypeAdapter(annotation)
@@ -332,7 +332,7 @@ class _Reader:
             raise self.refusal(annotation)
         return Scalar(kind[0], adapter, _EXAMPLES.get(str(schema.get("format")), kind[1])), annotation
 
-    def refusal(self, annotation: Any, remedy: str = "") -> AuthoringError:  # noqa: ANN401
+    def refusal(self, annotation: Any, remedy: str = "") -> AuthoringError:  # noqa: ANN401 - type hints have no type of their own
         name = annotation.__name__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)
         remedy = (
             remedy or "use str, int, float, bool, bytes, lists, dicts, dataclasses, pydantic models or numpy arrays"
@@ -349,12 +349,12 @@ _EXAMPLES: Final = {
 }
 
 
-def _must_have(cls: Any, key: str, hint: Any) -> bool:  # noqa: ANN401
+def _must_have(cls: Any, key: str, hint: Any) -> bool:  # noqa: ANN401 - type hints have no type of their own
     """Whether a TypedDict needs the key. Its own word misses NotRequired where annotations are text."""
     return key in cls.__required_keys__ and get_origin(hint) is not typing.NotRequired
 
 
-def _unwrapped(annotation: Any) -> Any:  # noqa: ANN401
+def _unwrapped(annotation: Any) -> Any:  # noqa: ANN401 - type hints have no type of their own
     """Without TypedDict's Required and NotRequired."""
     origin = get_origin(annotation)
     if origin in (typing.Required, typing.NotRequired):

@@ -94,7 +94,7 @@ class PythonModel:
         }
         return self._predict(**arguments)
 
-    def _tensors(self, answer: Any, outputs: tuple[str, ...]) -> list[Tensor]:  # noqa: ANN401
+    def _tensors(self, answer: Any, outputs: tuple[str, ...]) -> list[Tensor]:  # noqa: ANN401 - what a user's code returned
         place = f"{self.definition.name}.predict"
         if not self._named:
             return [_tensor(name, answer, place) for name in outputs]
@@ -132,7 +132,7 @@ def _argument(tensor: Tensor, one: PredictInput) -> Any:  # noqa: ANN401 - array
     return data if data.flags.writeable else data.copy()
 
 
-def _tensor(name: str, answer: Any, place: str) -> Tensor:  # noqa: ANN401
+def _tensor(name: str, answer: Any, place: str) -> Tensor:  # noqa: ANN401 - what a user's code returned
     if isinstance(answer, dict):
         raise _wrong(f"{place} returned a dict: declare its keys by a TypedDict as the return type")
     try:
@@ -171,7 +171,7 @@ class PythonTaskRun:
         del inputs, outputs
         return self._keep(await self._method(**self._arguments))
 
-    def _keep(self, answer: Any) -> list[Tensor]:  # noqa: ANN401
+    def _keep(self, answer: Any) -> list[Tensor]:  # noqa: ANN401 - what a user's code returned
         task = self._task
         try:
             self.value = plain(

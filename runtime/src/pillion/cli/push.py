@@ -81,7 +81,7 @@ def upload(artifact: LocalArtifact, uri: str, *, force: bool) -> Pushed:
         CommandError: the store refuses, something else is there, or the transfer failed.
     """
     from rich.console import Console  # noqa: PLC0415 - costs start-up
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415 - as above
 
     from pillion.storage import Reason, StorageError  # noqa: PLC0415 - as above
     from pillion.storage.pushing import PushProgress, push_sync  # noqa: PLC0415 - as above

@@ -112,10 +112,10 @@ def _render(sources: Sequence[Source], beside: Path, mapped: Mapping[str, Path])
 
 def _fetched(source: Source) -> Path:
     from rich.console import Console  # noqa: PLC0415 - costs start-up
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415 - as above
 
     from pillion.storage import FetchOptions, StorageError, fetch_sync  # noqa: PLC0415 - costs start-up
-    from pillion.storage import Progress as Fetched  # noqa: PLC0415
+    from pillion.storage import Progress as Fetched  # noqa: PLC0415 - as above
 
     key = hashlib.sha256(source.uri.encode()).hexdigest()[:24]
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())

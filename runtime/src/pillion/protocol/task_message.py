@@ -69,7 +69,7 @@ def _present(message: Any, name: str, declared: ValueType, *, required: bool) ->
     return bool(message.HasField(name))
 
 
-def _field(message: Any, name: str, declared: ValueType) -> Any:  # noqa: ANN401
+def _field(message: Any, name: str, declared: ValueType) -> Any:  # noqa: ANN401 - as above
     value = getattr(message, name)
     match declared:
         case ListOf(item):
@@ -82,7 +82,7 @@ def _field(message: Any, name: str, declared: ValueType) -> Any:  # noqa: ANN401
             return _one(value, declared)
 
 
-def _one(value: Any, declared: ValueType) -> Any:  # noqa: ANN401
+def _one(value: Any, declared: ValueType) -> Any:  # noqa: ANN401 - a field of whatever type
     match declared:
         case Scalar(Kind.TIMESTAMP):
             return value.ToDatetime(dt.UTC)
@@ -105,7 +105,7 @@ def _one(value: Any, declared: ValueType) -> Any:  # noqa: ANN401
             return _field(value, "value", declared)
 
 
-def _from_value(value: struct_pb2.Value) -> Any:  # noqa: ANN401
+def _from_value(value: struct_pb2.Value) -> Any:  # noqa: ANN401 - JSON
     match value.WhichOneof("kind"):
         case "number_value":
             number = value.number_value
@@ -122,7 +122,7 @@ def _from_value(value: struct_pb2.Value) -> Any:  # noqa: ANN401
             return None
 
 
-def _from_array(value: Any) -> np.ndarray[Any, np.dtype[Any]]:  # noqa: ANN401
+def _from_array(value: Any) -> np.ndarray[Any, np.dtype[Any]]:  # noqa: ANN401 - one of the array messages
     """An array of ``data`` or ``values``.
 
     Raises:
@@ -147,7 +147,7 @@ def _from_array(value: Any) -> np.ndarray[Any, np.dtype[Any]]:  # noqa: ANN401
 # --- writing
 
 
-def _set(message: Any, name: str, declared: ValueType, value: Any) -> None:  # noqa: ANN401
+def _set(message: Any, name: str, declared: ValueType, value: Any) -> None:  # noqa: ANN401 - as above
     if value is None:
         return
     match declared:
@@ -175,7 +175,7 @@ def _set(message: Any, name: str, declared: ValueType, value: Any) -> None:  # n
             _write(target, declared, value)
 
 
-def _write(target: Any, declared: ValueType, value: Any) -> None:  # noqa: ANN401
+def _write(target: Any, declared: ValueType, value: Any) -> None:  # noqa: ANN401 - a message, and plain data
     """Fill the message that stands for one value."""
     match declared:
         case Scalar():
@@ -196,7 +196,7 @@ def _write(target: Any, declared: ValueType, value: Any) -> None:  # noqa: ANN40
             _set(target, "value", declared, value)
 
 
-def _to_value(target: struct_pb2.Value, value: Any) -> None:  # noqa: ANN401
+def _to_value(target: struct_pb2.Value, value: Any) -> None:  # noqa: ANN401 - JSON
     match value:
         case None:
             target.null_value = struct_pb2.NULL_VALUE

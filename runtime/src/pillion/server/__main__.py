@@ -62,8 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         Server(layered.settings, config=config).start()
     except StartError as failure:
-        # The sentence is the interface; a traceback would say nothing more.
-        logging.getLogger("pillion.server").error(  # noqa: TRY400
+        logging.getLogger("pillion.server").error(  # noqa: TRY400 - the sentence is the interface, a traceback adds nothing
             "cannot start: %s", failure, extra={"exit_code": int(failure.code)}
         )
         sys.stderr.write(f"pillion: cannot start: {failure}\n")

@@ -51,8 +51,7 @@ class HttpListener:
             proxy_headers=False,
             server_header=False,
         )
-        # uvicorn declares whole seconds; the value only reaches call_later.
-        self._config.timeout_keep_alive = limits.keep_alive  # type: ignore[assignment]
+        self._config.timeout_keep_alive = limits.keep_alive  # type: ignore[assignment]  # fractions: only call_later sees it
         self._config.load()
         self.state = EngineState(limits, refused)
         self._server: asyncio.Server | None = None

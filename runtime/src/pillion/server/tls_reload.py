@@ -73,9 +73,8 @@ class TlsKeeper:
             return configuration(served)
 
         credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
-            # None means unchanged (grpc's documentation of dynamic_ssl_server_credentials); the stubs leave it out.
             configuration(served),
-            fetch,  # type: ignore[arg-type]
+            fetch,  # type: ignore[arg-type]  # None means unchanged, says grpc's documentation; the stubs leave it out
             require_client_authentication=self.mutual,
         )
         return credentials

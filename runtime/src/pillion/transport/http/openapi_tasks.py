@@ -130,7 +130,7 @@ def _envelope(
     return schema, {"inputs": value}
 
 
-def _operation(task: ServedTask, body: Any, result: Any, shown: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+def _operation(task: ServedTask, body: Any, result: Any, shown: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - JSON schemas
     signature = task.signature
     errors = {
         status: {

@@ -53,7 +53,7 @@ class TaskHandler:
             ClientDisconnected: nobody is there to answer.
         """
         # With pydantic it is much to import, and a server without tasks never gets here.
-        from pillion.protocol.task_json import decode_arguments, encode_result, open_envelope  # noqa: PLC0415
+        from pillion.protocol.task_json import decode_arguments, encode_result, open_envelope  # noqa: PLC0415 - as said
 
         model = target.model
         try:
