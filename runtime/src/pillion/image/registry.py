@@ -11,7 +11,7 @@ import httpx
 
 from pillion._version import __version__
 from pillion.image.authentication import RegistryAuth
-from pillion.image.content import INDEXES, MANIFESTS, Descriptor, digest_of
+from pillion.image.content import INDEXES, MANIFESTS, Descriptor, digest_of, parsed
 from pillion.image.credentials import configuration_file, find_credentials
 from pillion.image.errors import ImageError
 
@@ -184,8 +184,6 @@ class Registry:
 def _said(body: bytes) -> str:
     """The registry's own words. Source: OCI distribution specification, "Error codes"."""
     with contextlib.suppress(ImageError):
-        from pillion.image.content import parsed  # noqa: PLC0415 - only for errors
-
         first = (parsed(body, "").get("errors") or [{}])[0]
         if isinstance(first, dict) and (first.get("code") or first.get("message")):
             return f", {first.get('code', '')} {first.get('message', '')}".rstrip()
