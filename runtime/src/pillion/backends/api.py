@@ -42,10 +42,22 @@ BACKENDS: Final[Mapping[str, str]] = {
     "onnx": "pillion.backends.onnx",
     "xgboost": "pillion.backends.xgboost",
     "lightgbm": "pillion.backends.lightgbm",
+    "torch": "pillion.backends.torch",
+    "huggingface": "pillion.backends.huggingface",
+    "embeddings": "pillion.backends.embeddings",
 }
 """Module of each backend; it defines ``BACKEND``. The names are those of ``format`` in ``runtime.yaml``."""
 
-_ALIASES: Final[Mapping[str, str]] = {"scikit-learn": "sklearn", "skops": "sklearn", "onnxruntime": "onnx"}
+_ALIASES: Final[Mapping[str, str]] = {
+    "scikit-learn": "sklearn",
+    "skops": "sklearn",
+    "onnxruntime": "onnx",
+    "pytorch": "torch",
+    "transformers": "huggingface",
+    "sentence-transformers": "embeddings",
+}
+_EXTRAS: Final[Mapping[str, str]] = {"embeddings": "huggingface"}
+"""The extra that brings a backend's library, where it has another name."""
 
 
 @unique
@@ -80,7 +92,7 @@ class LoadOptions:
     """What the owner allowed and asked for."""
 
     allow_pickle: bool = False
-    """Whether a pickle may be loaded: what policies and owner come to."""
+    """Whether formats that can run code (pickles, programs of PyTorch) may be loaded: what policies and owner come to."""
     trusted_types: frozenset[str] = frozenset()
     """Types, as ``package.module.Name``, that a skops file may hold besides those that are always trusted."""
     columns: tuple[str, ...] = ()
@@ -227,5 +239,5 @@ def backend_named(name: str) -> Backend:
         return cast("Backend", import_module(BACKENDS[known]).BACKEND)
     except ModuleNotFoundError as error:
         raise ModelLoadError(
-            f"model format {known!r} needs {error.name}, which is not installed", f"pip install 'pillion[{known}]'"
+            f"model format {known!r} needs {error.name}, which is not installed", f"pip install 'pillion[{_EXTRAS.get(known, known)}]'"
         ) from error

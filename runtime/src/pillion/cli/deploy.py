@@ -157,7 +157,8 @@ def _from_class(wanted: Wanted, image: str, *, push: bool) -> _Plan:
 
 def _from_model(path: Path, name: str | None, to: str | None, *, allow_pickle: bool, push: bool, force: bool) -> _Plan:
     from pillion.backends.api import ModelLoadError  # noqa: PLC0415 - keeps --help quick
-    from pillion.backends.detect import FileKind, detect, pickle_refusal  # noqa: PLC0415 - as above
+    from pillion.backends.detect import UNSAFE, detect  # noqa: PLC0415 - as above
+    from pillion.backends.unsafe import unsafe_refusal  # noqa: PLC0415 - as above
     from pillion.cli.deployment import inference_service, service_name  # noqa: PLC0415 - as above
     from pillion.cli.local import Consent, named_source  # noqa: PLC0415 - as above
     from pillion.cli.push import read  # noqa: PLC0415 - as above
@@ -166,13 +167,13 @@ def _from_model(path: Path, name: str | None, to: str | None, *, allow_pickle: b
     artifact = read(path)
     try:
         found = detect(path)
-        if found.kind is FileKind.PICKLE and not allow_pickle:
-            raise pickle_refusal(found.path)
+        if found.kind in UNSAFE and not allow_pickle:
+            raise unsafe_refusal(found.path, found.kind)
     except ModelLoadError as error:
         raise CommandError(str(error), code=2) from None
     plan = _Plan(services=[(service, "")])
     uri = _stored(plan, service, path, artifact, to, push=push, force=force)
-    pickled = found.kind is FileKind.PICKLE
+    pickled = found.kind in UNSAFE
     plan.manifests.append(inference_service(service, found.backend, uri, artifact.digest, allow_pickle=pickled))
     return plan
 

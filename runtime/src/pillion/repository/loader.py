@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pillion.backends.api import LoadOptions, backend_named
-from pillion.backends.detect import FileKind, detect, pickle_refusal
+from pillion.backends.detect import UNSAFE, detect
+from pillion.backends.unsafe import unsafe_refusal
 from pillion.execution.adaptive import AdaptiveExecutor, Timed
 from pillion.execution.inline import InlineExecutor
 from pillion.execution.mixed import MixedExecutor
@@ -49,9 +50,9 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     artifact = detect(Path(desired.path), desired.format)
     policies = {settings.pickle_policy, desired.pickle_policy}
     allowed = permits(policies, opted_in=desired.allow_pickle)
-    if artifact.kind is FileKind.PICKLE and not allowed:
+    if artifact.kind in UNSAFE and not allowed:
         # Before any library that could read it is even imported.
-        raise pickle_refusal(artifact.path, denied=PicklePolicy.DENY in policies)
+        raise unsafe_refusal(artifact.path, artifact.kind, denied=PicklePolicy.DENY in policies)
     execution = desired.execution
     threads = execution.threads or cpus
     packaged = artifact.packaged
