@@ -47,7 +47,7 @@ docs-check: setup
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir $(or $(TMPDIR),/tmp)/pillion-docs-check
 
 test: check docs-check ## Lint, types, layers, docs, then unit, integration (real etcd + kube-apiserver) and conformance tests
-	@$(CLUSTER) build control-plane etcd helm helm4 kustomize kubeconform kstatus argo-health rclone grpcurl ghz loadgen
+	@$(CLUSTER) build control-plane etcd helm helm4 kustomize kubeconform kstatus argo-health rclone grpcurl ghz loadgen registry crane
 	@$(BIN)/pytest tests
 
 unit: setup ## Only the tests without servers

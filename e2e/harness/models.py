@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import pickle
 from dataclasses import dataclass
 
@@ -37,6 +38,16 @@ def iris(*, shift: int = 0, rows: int | None = None) -> Artifact:
 def pickled_iris() -> Artifact:
     """Return the same model as a pickle, which could run code on loading."""
     return Artifact("model.pkl", pickle.dumps(_trained(0, None)), 0)
+
+
+@functools.cache
+def joblib_iris() -> Artifact:
+    """Return the same model as joblib writes it, which is a pickle too."""
+    import joblib
+
+    written = io.BytesIO()
+    joblib.dump(_trained(0, None), written)
+    return Artifact("model.joblib", written.getvalue(), 0)
 
 
 def corrupt_iris() -> Artifact:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from e2e.cluster.node import paths, prerequisites
 from e2e.cluster.node.failure import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+
+class Run(Protocol):
+    """Runs a command in a container and returns what it printed."""
+
+    def __call__(self, *command: str, user: str, variables: Mapping[str, str]) -> str:
+        """Raises ClusterError where the command fails."""
 
 
 class Buildah:
@@ -64,6 +72,20 @@ class Buildah:
             reference, f"oci-archive:{partial}:{reference}",
         )  # fmt: skip  # options, then from where to where
         partial.rename(archive)
+
+    @contextlib.contextmanager
+    def container(self, image: str) -> Iterator[Run]:
+        """Make a container of an image, such as `oci-archive:PATH`; what it gives runs commands in it."""
+        name = self._run("from", "--quiet", image).stdout.strip()
+
+        def run(*command: str, user: str, variables: Mapping[str, str]) -> str:
+            options = [f"--env={key}={value}" for key, value in variables.items()]
+            return self._run("run", f"--user={user}", *options, name, "--", *command).stdout
+
+        try:
+            yield run
+        finally:
+            self._run("rm", name)
 
     def _run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

@@ -115,6 +115,22 @@ GROUPS: Mapping[str, Group] = {
             {"grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl"},
         ),
         Group("rclone", "github.com/rclone/rclone", {"rclone": "."}),
+        # A registry, and a client of registries that knows nothing of us.
+        Group(
+            "registry",
+            "github.com/distribution/distribution/v3",
+            {"registry": "github.com/distribution/distribution/v3/cmd/registry"},
+        ),
+        Group(
+            "crane",
+            "github.com/google/go-containerregistry",
+            {"crane": "github.com/google/go-containerregistry/cmd/crane"},
+        ),
+        Group(
+            "fake-gcs-server",
+            "github.com/fsouza/fake-gcs-server",
+            {"fake-gcs-server": "github.com/fsouza/fake-gcs-server"},
+        ),
         Group("loadgen", "", {"loadgen": "."}),
         Group("pause", "", {"pause": "."}),
         Group(

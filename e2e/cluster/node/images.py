@@ -30,6 +30,8 @@ class Image:
     #: Go tools that the Dockerfile copies by `COPY --from=tools`, or from such a context.
     programs: tuple[str, ...] = ()
     arguments: Mapping[str, str] = field(default_factory=dict)
+    #: Further folders that COPY reads, by the name after `--from=`.
+    contexts: Mapping[str, Path] = field(default_factory=dict)
     #: Whether it is made from the Python base image.
     on_base: bool = True
 
@@ -53,6 +55,21 @@ IMAGES: Mapping[str, Image] = {
     "operator": Image("localhost/pillion-operator:e2e", paths.REPOSITORY / "operator" / "Dockerfile", paths.REPOSITORY),
     "runtime": Image("localhost/pillion-runtime:e2e", paths.REPOSITORY / "runtime" / "Dockerfile", paths.REPOSITORY),
     "s3": Image("localhost/pillion-e2e/s3:local", _SOURCE / "s3" / "Dockerfile", programs=("rclone",), on_base=False),
+    "gcs": Image(
+        "localhost/pillion-e2e/gcs:local",
+        _SOURCE / "gcs" / "Dockerfile",
+        programs=("fake-gcs-server",),
+        on_base=False,
+    ),
+    "mlserver": Image(
+        "localhost/pillion-e2e/mlserver:local", _SOURCE / "mlserver" / "Dockerfile", _SOURCE / "mlserver"
+    ),
+    "kserve": Image(
+        "localhost/pillion-e2e/kserve:local",
+        _SOURCE / "kserve" / "Dockerfile",
+        _SOURCE / "kserve",
+        contexts={"client": paths.REPOSITORY / "tests" / "conformance" / "clients" / "kserve"},
+    ),
     "prometheus": Image("localhost/pillion-e2e/prometheus:local", _SOURCE / "prometheus" / "Dockerfile"),
     "client": Image(
         "localhost/pillion-e2e/client:local",
@@ -102,7 +119,7 @@ def build(name: str) -> Path:
                 wanted.dockerfile,
                 wanted.context or tools,
                 arguments=wanted.arguments,
-                named_contexts={"tools": tools} if wanted.context else {},
+                named_contexts={**({"tools": tools} if wanted.context else {}), **wanted.contexts},
                 secrets=build_secrets(scratch),
             )
         archive = archives() / f"{name}-{identity[:16]}.tar"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from tests.integration.operator.harness import PATHS, Api
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from e2e.cluster.node.apiserver import ControlPlane
 
 SELECTOR = "serving.pillion.dev/inferenceservice=iris"
@@ -56,9 +59,13 @@ def make_ready(api: Api, namespace: str) -> int:
     return len(found)
 
 
-def serve_metrics(cluster: ControlPlane) -> None:
+@contextlib.contextmanager
+def metrics_served(cluster: ControlPlane) -> Iterator[None]:
+    """A metrics API for the length of the block."""
     cluster.kubectl("apply", "--server-side", "-f", "-", stdin=METRICS_API)
     cluster.kubectl("wait", "--for=condition=Established", "crd/pods.metrics.k8s.io", "--timeout=30s")
+    yield
+    cluster.kubectl("delete", "-f", "-", "--timeout=30s", stdin=METRICS_API)
 
 
 def use_cpu(api: Api, namespace: str, millicores: int) -> None:

@@ -9,58 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.operator.harness import Api, OperatorProcess, condition, eventually, inference_service
-from tests.integration.operator.kubelet import make_ready, pods, serve_metrics, use_cpu
+from tests.integration.operator.harness import Api, OperatorProcess, condition, eventually
+from tests.integration.operator.kubelet import metrics_served, pods, use_cpu
+from tests.integration.operator.scaled import autoscaler, change, create, replicas, scaling, settled
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from e2e.cluster.node.apiserver import ControlPlane
-
-SKLEARN = {"storageUri": "s3://models/iris"}
-
-
-def create(api: Api, namespace: str, annotations: dict[str, str] | None = None, **predictor: Any) -> dict[str, Any]:
-    created = api.create(namespace, inference_service(annotations=annotations, sklearn=SKLEARN, **predictor))
-    eventually(lambda: api.get("Deployment", namespace, "iris-predictor"))
-    return created
-
-
-def change(api: Api, namespace: str, **predictor: Any) -> None:
-    api.patch("InferenceService", namespace, "iris", {"spec": {"predictor": predictor}})
-
-
-def autoscaler(api: Api, namespace: str) -> dict[str, Any] | None:
-    return api.get("HorizontalPodAutoscaler", namespace, "iris-predictor")
-
-
-def replicas(api: Api, namespace: str) -> int:
-    deployment = api.get("Deployment", namespace, "iris-predictor")
-    return deployment["spec"]["replicas"] if deployment else -1
-
-
-def scaling(api: Api, namespace: str, reason: str, within: float = 60) -> dict[str, Any]:
-    """The condition ScalingActive, once it has that reason; on a busy machine the controller takes its time."""
-
-    def look() -> dict[str, Any] | None:
-        found = condition(api.get("InferenceService", namespace, "iris"), "ScalingActive")
-        return found if found.get("reason") == reason else None
-
-    found = eventually(look, within=within)
-    assert found is not None
-    return found
-
-
-def settled(api: Api, namespace: str, count: int) -> None:
-    """Wait until the Deployment has seen its newest spec and has that many pods, all Ready."""
-
-    def look() -> bool:
-        make_ready(api, namespace)
-        deployment = api.get("Deployment", namespace, "iris-predictor")
-        assert deployment is not None
-        status = deployment["status"]
-        seen = status.get("observedGeneration") == deployment["metadata"]["generation"]
-        return bool(seen and status.get("readyReplicas") == count and deployment["spec"]["replicas"] == count)
-
-    eventually(look)
 
 
 def version(api: Api, namespace: str) -> str:
@@ -165,9 +121,10 @@ def test_stopping_takes_the_autoscaler_away_and_starting_brings_it_back(
 
 
 @pytest.fixture(scope="module")
-def metrics(cluster: ControlPlane) -> None:
-    """From here on the cluster has a metrics API."""
-    serve_metrics(cluster)
+def metrics(cluster: ControlPlane) -> Iterator[None]:
+    """From here to the module's end the cluster has a metrics API."""
+    with metrics_served(cluster):
+        yield
 
 
 @pytest.mark.parametrize(
@@ -221,31 +178,3 @@ def test_what_the_autoscaler_decides_is_kept_and_outlives_it(
     eventually(lambda: any(pod["metadata"]["labels"].get("team") == "b" for pod in pods(api, namespace)))
 
     assert [] == [wanted for wanted, _ in counts_since(api, namespace, since) if wanted < 4]
-
-
-def test_an_autoscaler_that_looks_costs_no_writes(
-    operator: OperatorProcess, api: Api, namespace: str, metrics: None
-) -> None:
-    create(api, namespace, minReplicas=2, maxReplicas=10)
-    settled(api, namespace, 2)
-    use_cpu(api, namespace, 80)
-    scaling(api, namespace, "Autoscaling")
-    eventually(lambda: condition(api.get("InferenceService", namespace, "iris"), "Reconciling")["status"] == "False")
-
-    def load() -> list[Any]:
-        found = autoscaler(api, namespace)
-        assert found is not None
-        seen: list[Any] = found["status"].get("currentMetrics") or []
-        return seen
-
-    writes, reconciles = operator.at_rest()
-    loads = (81, 79, 82, 78, 81, 79)
-    for millicores in loads:
-        before = load()
-        use_cpu(api, namespace, millicores)
-        eventually(lambda known=before: load() not in ([], known))  # type: ignore[misc]  # a default binds the value
-
-    assert writes == operator.writes()
-    # One that was put off before, such as the one that finds metrics missing for too long, may fall into this time;
-    # were the autoscaler's looks followed, there would be one for each.
-    assert operator.metric("pillion_operator_reconciles_total") - reconciles < len(loads) / 2

@@ -223,6 +223,17 @@ def test_a_policy_of_containers_of_ones_own_opens_their_ports_only() -> None:
     assert [[9000, 9001]] == [[port["port"] for port in rule["ports"]] for rule in found]
 
 
+def test_an_image_that_brings_its_model_is_run_as_our_runtime_with_settings_and_no_model_of_the_manifests() -> None:
+    image = f"registry.example/mood@sha256:{'a' * 64}"
+    desired = planned(containers=[{"name": "runtime", "image": image}])
+
+    container = pod(desired)["containers"][0]
+    assert (image, True) == (container["image"], "preStop" in container["lifecycle"])
+    assert not {"command", "args"} & container.keys()
+    file = json.loads(child(desired, "ConfigMap")["data"]["runtime.yaml"])
+    assert ([], ["drain"]) == (file.get("models", []), sorted(file["settings"]))
+
+
 def monitored(asked: dict[str, Any], *kinds: Kind, **predictor: Any) -> Desired:
     service_ = service(metrics={"monitor": asked}, **(predictor or SKLEARN))
     return plan(service_, "uid-1", builtin(), StorageCredentials(), SETTINGS, frozenset(kinds))
@@ -353,12 +364,67 @@ def test_the_manifest_is_merged_over_the_runtime_by_name_and_arguments_are_appen
 
 def test_placeholders_stand_for_the_services_metadata() -> None:
     env = [{"name": "TIER", "value": "{{.Labels.tier}}"}, {"name": "NS", "value": "{{ .Namespace }}"}]
-    mine = runtime("mine", container_fields={"args": ["--name={{.Name}}", "{{.Labels.none}}"], "env": env})
+    mine = runtime("mine", container_fields={"args": ["--name={{.Name}}", "{{ messages }}"], "env": env})
 
     container = pod(planned(mine))["containers"][0]
 
-    assert ["--name=iris", "{{.Labels.none}}"] == container["args"]
+    assert ["--name=iris", "{{ messages }}"] == container["args"]
     assert ["gold", "ns"] == [variable["value"] for variable in container["env"]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "where", "remedy"),
+    [
+        ({"args": ["--a", "--b={{.Unknown}}"]}, "args[1]", "placeholders are {{.Name}}"),
+        ({"command": ["{{ .Labels.none }}"]}, "command[0]", "the label 'none'"),
+        ({"env": [{"name": "X", "value": "{{.Annotations.a.b/c}}"}]}, "env[X].value", "the annotation 'a.b/c'"),
+    ],
+)
+def test_a_placeholder_without_a_value_is_a_problem_and_reaches_no_container(
+    fields: dict[str, Any], where: str, remedy: str
+) -> None:
+    desired = planned(runtime("mine", container_fields=fields))
+
+    assert desired.problem is not None
+    assert ("PlaceholderUnfilled", False) == (desired.problem.reason, desired.problem.transient)
+    assert f"containers[kserve-container].{where}" == desired.problem.location
+    assert "the ClusterServingRuntime 'mine'" in desired.problem.text
+    assert remedy in desired.problem.sentence
+    assert () == desired.children
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        (
+            "s3://models/iris",
+            {"AWS_REGION": "eu-1", "PILLION_STORAGE_MAX_BYTES": "2Gi", "AWS_ENDPOINT_URL": "http://s3"},
+        ),
+        ("pvc://claim/iris", {"PILLION_STORAGE_MAX_BYTES": "2Gi"}),
+    ],
+)
+def test_what_a_remedy_of_the_storage_step_names_is_set_in_the_models_env(uri: str, expected: dict[str, str]) -> None:
+    env = [
+        {"name": "PILLION_STORAGE_MAX_BYTES", "value": "2Gi"},
+        {"name": "AWS_REGION", "value": "eu-1"},
+        {"name": "OTHER", "value": "x"},
+    ]
+    known = StorageCredentials(
+        env=({"name": "AWS_REGION", "value": "us-1"}, {"name": "AWS_ENDPOINT_URL", "value": "http://s3"})
+    )
+
+    step = pod(planned(credentials=known, sklearn={"storageUri": uri, "env": env}))["initContainers"][0]
+
+    assert expected == {variable["name"]: variable["value"] for variable in step["env"]}
+    assert len(expected) == len(step["env"])
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1337", 1337), ("0", None), ("root", None)])
+def test_the_storage_step_runs_as_the_user_of_kserve_s_annotation(value: str, expected: int | None) -> None:
+    desired = planned(annotations={"serving.kserve.io/storage-initializer-uid": value})
+
+    assert expected == pod(desired)["initContainers"][0]["securityContext"].get("runAsUser")
+    assert "runAsUser" not in pod(desired)["containers"][0]["securityContext"]
 
 
 def test_a_runtime_that_is_not_ours_gets_neither_our_files_nor_our_security_context() -> None:

@@ -73,6 +73,21 @@ async def test_of_two_wishes_for_later_the_earlier_counts(queue: Workqueue[str],
     assert 0 == len(queue)
 
 
+async def test_work_on_a_key_voids_older_wishes_to_look_later(queue: Workqueue[str], clock: Clock) -> None:
+    queue.add_after("a", 60)
+    queue.add("a")
+    await queue.get()
+    queue.add_after("a", 90)
+    queue.done("a")
+
+    clock.now = 60
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await queue.get()
+    clock.now = 90
+    assert "a" == await queue.get()
+
+
 async def test_a_failing_key_comes_back_ever_later_until_it_is_forgotten(queue: Workqueue[str], clock: Clock) -> None:
     waits = []
     for _ in range(4):

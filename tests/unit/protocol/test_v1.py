@@ -92,6 +92,16 @@ def test_missing_columns_are_told_with_their_row() -> None:
     assert "send null for a missing value" == refused(b'{"instances":[{"height":1}]}', GAPS).remedy
 
 
+def test_objects_of_columns_stand_one_below_the_other_as_kserve_s_lightgbm_server_takes_them() -> None:
+    blocks = [{"age": [1, 2], "town": ["Ulm", "Bonn"]}, {"age": 3, "town": ["Köln"]}]
+    expected = {
+        "age": ("INT64", [[1], [2], [3]]),
+        "town": ("BYTES", [[b"Ulm"], [b"Bonn"], ["Köln".encode()]]),
+    }
+    assert expected == decoded({"inputs": blocks}, TABLE)
+    assert refused(b'{"inputs": [{"height": [1]}]}', TABLE).message.startswith("inputs[0].height: ")
+
+
 def test_columns_become_inputs_by_name() -> None:
     columns = {"age": [1, 2], "town": ["Ulm", "Bonn"]}
     expected = {"age": ("INT64", [[1], [2]]), "town": ("BYTES", [[b"Ulm"], [b"Bonn"]])}

@@ -14,7 +14,7 @@ from pillion_operator.builders.image import with_version
 from pillion_operator.builders.merge import merge_container
 from pillion_operator.builders.monitor import monitor
 from pillion_operator.builders.network_policy import network_policy
-from pillion_operator.builders.placeholders import PlaceholderValues, fill_container
+from pillion_operator.builders.placeholders import PlaceholderValues, fill_container, unfilled
 from pillion_operator.builders.selection import Candidate, select_runtime
 from pillion_operator.builders.service import endpoints, service
 from pillion_operator.state.kinds import (
@@ -142,11 +142,29 @@ def _context(
     container = fill_container(container, values)
     sidecars = [c for c in objects_at(runtime, "containers") if c.get("name") != template.name]
     sidecars = [fill_container(c, values) for c in sidecars]
+    for filled in (container, *sidecars):
+        _check_placeholders(filled, chosen)
     sidecars += [c for c in own if c.get("name") not in {template.name, *SERVING_CONTAINERS}]
     context = BuildContext(
         service_, uid, container, model, credentials, settings, pickle, runtime_pod=runtime, sidecars=tuple(sidecars)
     )
     return context, choice
+
+
+def _check_placeholders(container: JsonObject, runtime: Candidate) -> None:
+    found = next(unfilled(container), None)
+    if found is None:
+        return
+    field = f"containers[{container.get('name')}].{found.field}"
+    text = f"the placeholder {found.text} in {field} of the {runtime.kind} {runtime.name!r} has no value"
+    kind, _, key = found.text.strip("{}- ").removeprefix(".").partition(".")
+    source = {"Labels": "label", "Annotations": "annotation"}.get(kind)
+    remedy = (
+        f"give the InferenceService the {source} {key!r}, or correct the runtime"
+        if source and key
+        else "correct the runtime: placeholders are {{.Name}}, {{.Namespace}}, {{.Labels.x}} and {{.Annotations.x}}"
+    )
+    raise PlanError(Problem(Reason.PLACEHOLDER_UNFILLED, text, field, transient=False, remedy=remedy))
 
 
 def _versioned(container: JsonObject, model: ModelSpec) -> JsonObject:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pillion.resources.conventions import storage_user
 from pillion.storage.errors import Reason as StorageReason
 from pillion.storage.errors import StorageError
+from pillion.storage.options import ENVIRONMENT_PREFIX
 from pillion.storage.uri import StorageUri, parse_uri
 from pillion_operator.builders.merge import merge_objects
 from pillion_operator.builders.security import container_security
+from pillion_operator.state.manifest import objects_at
 from pillion_operator.state.names import STORAGE_CONTAINER
 from pillion_operator.state.plan import PlanError, Problem
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from pillion.resources.base import JsonObject
     from pillion_operator.builders.context import BuildContext
 
@@ -22,6 +27,12 @@ __all__ = ["MODELS_PATH", "StorageParts", "check_uri", "model_digest", "storage_
 
 MODELS_PATH: Final = "/mnt/models"
 _SOURCE_PATH: Final = "/mnt/source"
+#: Variables of the providers and of HTTP clients that the storage step reads, see `pillion.storage.credentials`.
+_PROVIDERS: Final = ("AWS_", "S3_", "AZURE_", "GOOGLE_")
+_OTHERS: Final = frozenset(
+    {"STORAGE_EMULATOR_HOST", "awsAnonymousCredential"}
+    | {name for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for name in (proxy, proxy.lower())}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +108,30 @@ def storage_parts(context: BuildContext) -> StorageParts | None:
         "args": list(arguments),
         "resources": merge_objects(resources, given.to_api()) if given else resources,
         "volumeMounts": list(mounts),
-        "securityContext": container_security(),
+        "securityContext": _security(context),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    if source is None and context.credentials.env:
-        container["env"] = list(context.credentials.env)
+    env = _environment(context, remote=source is None)
+    if env:
+        container["env"] = env
     return StorageParts(container, tuple(volumes))
+
+
+def _environment(context: BuildContext, *, remote: bool) -> list[JsonValue]:
+    """Return the credentials, and what the model's `env` sets of the storage step's variables, which wins."""
+    of_model = [v for v in objects_at(context.container, "env") if _is_of_storage(str(v.get("name")), remote=remote)]
+    chosen = {variable["name"] for variable in of_model}
+    given = context.credentials.env if remote else ()
+    return [*(variable for variable in given if variable["name"] not in chosen), *of_model]
+
+
+def _is_of_storage(name: str, *, remote: bool) -> bool:
+    return name.startswith(ENVIRONMENT_PREFIX) or (remote and (name.startswith(_PROVIDERS) or name in _OTHERS))
+
+
+def _security(context: BuildContext) -> JsonObject:
+    uid = storage_user(context.service.metadata)
+    return container_security() if uid is None else container_security() | {"runAsUser": uid}
 
 
 def _image(context: BuildContext) -> str:

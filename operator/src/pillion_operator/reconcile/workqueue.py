@@ -66,7 +66,11 @@ class Workqueue(Generic[K]):
             self._changed.set()
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Have the key worked on later; of several such wishes the earliest counts."""
+        """Have the key worked on later; of several such wishes the earliest counts.
+
+        A wish lives until the key is next taken for work, for whatever reason: whoever works on it sees the whole of
+        it, and says anew when to look again.
+        """
         if seconds <= 0:
             self.add(key)
             return
@@ -98,6 +102,7 @@ class Workqueue(Generic[K]):
             if self._ready:
                 key, _ = self._ready.popitem(last=False)
                 self._working.add(key)
+                self._due.pop(key, None)
                 self._idle.clear()
                 return key
             self._changed.clear()
@@ -126,7 +131,7 @@ class Workqueue(Generic[K]):
         now = self._clock()
         while self._later and self._later[0][0] <= now:
             due, _, key = heapq.heappop(self._later)
-            # An entry that was overtaken by an earlier wish for the same key is void.
+            # An entry that was overtaken by an earlier wish for the same key, or by work on it, is void.
             if self._due.get(key) == due:
                 del self._due[key]
                 self.add(key)

@@ -38,6 +38,7 @@ class Reason(StrEnum):
 
     NO_SERVING_RUNTIME = "NoServingRuntime"
     SERVING_RUNTIME_NOT_FOUND = "ServingRuntimeNotFound"
+    PLACEHOLDER_UNFILLED = "PlaceholderUnfilled"
     UNSUPPORTED_STORAGE = "UnsupportedStorage"
     LOCAL_FILE = "LocalFile"
     STORAGE_CONFIG_INVALID = "StorageConfigInvalid"
@@ -80,6 +81,7 @@ REMEDIES: Final[dict[str, str]] = {
     Reason.QUOTA_EXCEEDED: "lower the requests or replicas, or have the namespace's ResourceQuota raised",
     Reason.NO_SERVING_RUNTIME: "create a ServingRuntime that supports the format, or name one in model.runtime",
     Reason.SERVING_RUNTIME_NOT_FOUND: "create it, or correct model.runtime",
+    Reason.PLACEHOLDER_UNFILLED: "set the label or annotation on the InferenceService, or correct the runtime",
     Reason.UNSUPPORTED_STORAGE: "use configmap://, pvc://, s3://, gs://, az:// or http(s)://",
     Reason.LOCAL_FILE: "upload it with 'pillion push' and use the URI that it prints",
     Reason.STORAGE_CONFIG_INVALID: "correct the Secret's entry, or use storageUri instead",

@@ -17,6 +17,7 @@ from pillion.cli.failures import EXIT_CODES, CommandError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pillion.cli.build import Wanted
     from pillion.cli.cluster.kubectl import Kubectl
     from pillion.cli.deployment import Manifest
     from pillion.storage.local_artifact import LocalArtifact
@@ -34,6 +35,7 @@ Examples:
   pillion deploy iris.skops                          # the model alone: the manifest is made
   pillion deploy iris.skops --dry-run > iris.yaml    # for GitOps; contacts no cluster
   pillion deploy model.onnx --name churn --to s3://models/churn/v3/
+  pillion deploy mood/ --image registry.example/team/mood:v1   # a class of your own: built, pushed, applied
 
 A model of up to 1 MiB travels in a ConfigMap; a larger one needs --to.
 
@@ -57,11 +59,22 @@ class _Plan:
 
 def deploy(  # noqa: PLR0917 - the options of a command line
     source: Annotated[
-        str | None, typer.Argument(metavar="[FILE|MODEL]", help=f"A manifest, or a model.  [default: {_DEFAULT}]")
+        str | None,
+        typer.Argument(metavar="[FILE|MODEL|PROJECT]", help=f"A manifest, a model, or a class.  [default: {_DEFAULT}]"),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name for a MODEL's service.  [default: the file's name]")] = None,
     to: Annotated[
         str | None, typer.Option(metavar="URI", help="Push the model there: s3:// gs:// az://, see `pillion push`.")
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(metavar="HOST/NAME:TAG", help="Build a class into it and push: see `pillion build`.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="Of --image: the image to build on.  [default: Pillion's]")] = None,
+    platform: Annotated[
+        list[str] | None, typer.Option(help="Of --image: linux/amd64 or linux/arm64.  [default: linux/amd64]")
+    ] = None,
+    insecure_registry: Annotated[
+        list[str] | None, typer.Option(metavar="HOST", help="Of --image: a registry without TLS.")
     ] = None,
     namespace: Namespace = None,
     context: Context = None,
@@ -85,8 +98,23 @@ def deploy(  # noqa: PLR0917 - the options of a command line
     """
     if output not in {"yaml", "json"}:
         raise CommandError(f"-o {output}: write yaml or json", code=2)
-    chosen = source or _found_here()
-    if chosen == "-" or chosen.endswith(_MANIFEST_SUFFIXES):
+    if image is None and (base or platform or insecure_registry):
+        raise CommandError("--base, --platform and --insecure-registry are of --image HOST/NAME:TAG", code=2)
+    chosen = source or (_found_here() if image is None else ".")
+    if image is not None:
+        if to is not None or allow_pickle:
+            raise CommandError("--to and --allow-pickle are for a saved model, --image is for a class", code=2)
+        from pillion.cli.build import Wanted  # noqa: PLC0415 - keeps --help quick
+
+        wanted = Wanted(chosen, base or "", tuple(platform or ()), name or "", insecure=tuple(insecure_registry or ()))
+        plan = _from_class(wanted, image, push=not dry_run)
+    elif _is_code(chosen):
+        raise CommandError(
+            f"{chosen} is Python: in a cluster code runs only from an image, so say where that goes: "
+            f"pillion deploy {chosen} --image HOST/NAME:TAG",
+            code=2,
+        )
+    elif chosen == "-" or chosen.endswith(_MANIFEST_SUFFIXES):
         if name is not None or allow_pickle:
             raise CommandError("--name and --allow-pickle are for a MODEL: a manifest says both itself", code=2)
         plan = _from_manifest(chosen, to, push=not dry_run, force=force)
@@ -109,6 +137,22 @@ def _found_here() -> str:
     if not Path(_DEFAULT).is_file():
         raise CommandError(f"name a model or a manifest: there is no {_DEFAULT} in this folder", code=2)
     return _DEFAULT
+
+
+def _is_code(text: str) -> bool:
+    """Whether a user means a class: its file, or the folder of a project that holds nothing to deploy but one."""
+    path = Path(text)
+    return ".py" in path.suffix or (path.is_dir() and (path / "service.py").is_file())
+
+
+def _from_class(wanted: Wanted, image: str, *, push: bool) -> _Plan:
+    from pillion.cli.build import pushed  # noqa: PLC0415 - keeps --help quick
+    from pillion.cli.deployment import own_image, service_name  # noqa: PLC0415 - as above
+
+    if wanted.name:
+        service_name(wanted.name)
+    name, pinned = pushed(wanted, image, push=push)
+    return _Plan(manifests=[own_image(service_name(name), pinned)], services=[(name, "")])
 
 
 def _from_model(path: Path, name: str | None, to: str | None, *, allow_pickle: bool, push: bool, force: bool) -> _Plan:

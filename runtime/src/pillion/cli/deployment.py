@@ -28,6 +28,7 @@ __all__ = [
     "config_map_name",
     "config_map_uri",
     "inference_service",
+    "own_image",
     "pinned",
     "require_fits",
     "service_name",
@@ -108,6 +109,20 @@ def inference_service(name: str, model_format: str, uri: str, digest: str, *, al
         "kind": "InferenceService",
         "metadata": {"name": name},
         "spec": {"predictor": {"model": model}},
+    }
+
+
+def own_image(name: str, image: str) -> Manifest:
+    """An InferenceService of an image that brings its own model.
+
+    The container has the name of Pillion's runtime, which it is: the operator gives it settings, probes, certificates
+    and the drain as it does where it brings the model itself.
+    """
+    return {
+        "apiVersion": "serving.pillion.dev/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": name},
+        "spec": {"predictor": {"containers": [{"name": "runtime", "image": image}]}},
     }
 
 

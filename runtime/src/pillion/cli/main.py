@@ -40,6 +40,7 @@ def version(as_json: AsJson = False) -> None:
 
 def _register() -> None:
     from pillion.cli import (  # noqa: PLC0415 - they register on this app
+        build,
         completion,
         config,
         convert,
@@ -59,6 +60,7 @@ def _register() -> None:
         new,
         serve,
         predict,
+        build,
         push,
         deploy,
         status,

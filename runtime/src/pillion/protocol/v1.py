@@ -6,6 +6,7 @@ Source: KServe's V1 data plane, which follows TensorFlow Serving's REST API. Acc
   row has one value for each, in the order of the model's metadata.
 * ``{"instances": [{"a": 1, "b": 2}, ...]}``: rows as objects, one key for each input or column.
 * ``{"inputs": ...}``: the whole tensor of a model with one input, or an object of columns, one key for each input.
+* ``{"inputs": [{"a": [1], "b": [2]}, ...]}``: such objects one below the other, as KServe's LightGBM server takes them.
 
 A missing value of a column is null.
 
@@ -15,6 +16,7 @@ than one output.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +52,8 @@ class _Body(msgspec.Struct):
 _BODY = msgspec.json.Decoder(_Body)
 _ROW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _CELLS = msgspec.json.Decoder(list[msgspec.Raw])
+_BLOCKS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_BLOCKS_START = re.compile(rb"\[\s*\{")
 
 
 @lru_cache(maxsize=64)
@@ -119,6 +123,8 @@ def _row(text: bytes, index: int, columns: tuple[TensorSpec, ...], limits: Codec
 
 
 def _columns(columns: bytes, metadata: ModelMetadata, limits: CodecLimits) -> list[Tensor]:
+    if _BLOCKS_START.match(columns):
+        return _column_blocks(columns, metadata, limits)
     if columns[:1] != b"{":
         spec = _only_input(metadata, "inputs")
         return [_tensor(_decode(columns, spec, "inputs", limits), spec, "inputs", limits)]
@@ -128,6 +134,21 @@ def _columns(columns: bytes, metadata: ModelMetadata, limits: CodecLimits) -> li
         for name, column in by_name.items()
         if name not in metadata.ignored
         for spec in (_input(metadata, name, f"inputs.{name}"),)
+    ]
+
+
+def _column_blocks(text: bytes, metadata: ModelMetadata, limits: CodecLimits) -> list[Tensor]:
+    """Objects of columns one below the other, as KServe's LightGBM server takes them; a bare value is one row."""
+    columns: dict[str, list[Any]] = {}
+    for index, block in enumerate(decode_json(_BLOCKS.decode, text)):
+        for name, cell in block.items():
+            if name in metadata.ignored:
+                continue
+            field = f"inputs[{index}].{name}"
+            value = _decode(bytes(cell), _input(metadata, name, field), field, limits)
+            columns.setdefault(name, []).extend(value if isinstance(value, list) else [value])
+    return [
+        _tensor(values, _input(metadata, name, name), f"inputs[*].{name}", limits) for name, values in columns.items()
     ]
 
 

@@ -20,7 +20,9 @@ PREFIX = f"{GROUP}/"
 KSERVE_PREFIX = "serving.kserve.io/"
 
 #: Annotations, without their prefix, that this release acts on.
-HONOURED_ANNOTATIONS = frozenset({"deploymentMode", "stop", "enable-prometheus-scraping", "autoscalerClass"})
+HONOURED_ANNOTATIONS = frozenset(
+    {"deploymentMode", "stop", "enable-prometheus-scraping", "autoscalerClass", "storage-initializer-uid"}
+)
 
 #: Annotations of Secrets with credentials, without their prefix, that reach the storage step.
 HONOURED_SECRET_ANNOTATIONS = frozenset(
@@ -35,6 +37,7 @@ HONOURED_SECRET_ANNOTATIONS = frozenset(
     }
 )
 
+_STORAGE_USER = "storage-initializer-uid"
 _DEPLOYMENT_MODES = frozenset({"Standard", "RawDeployment"})
 #: Values of `autoscalerClass` that leave the number of replicas to somebody else, or to nobody.
 NO_AUTOSCALER = frozenset({"none", "external"})
@@ -51,6 +54,19 @@ def annotation(metadata: ObjectMeta, name: str) -> str | None:
 def is_stopped(metadata: ObjectMeta) -> bool:
     """Return whether the annotation `stop` asks for no pods."""
     return (annotation(metadata, "stop") or "").lower() == "true"
+
+
+def storage_user(metadata: ObjectMeta) -> int | None:
+    """Return the user that the storage step runs as, where the annotation `storage-initializer-uid` names one.
+
+    With Istio's CNI a step that comes before the proxy reaches the network only as the proxy's user, 1337.
+    """
+    return _user(annotation(metadata, _STORAGE_USER) or "")
+
+
+def _user(text: str) -> int | None:
+    """The number of a user that is not root; None for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and 0 < int(text) < 2**31 else None
 
 
 def unhonoured_annotations(metadata: ObjectMeta) -> list[UnhonouredField]:
@@ -75,6 +91,8 @@ def _of(address: str, entries: Mapping[str, str]) -> Iterator[UnhonouredField]:
             yield UnhonouredField(field, "the mode is always Standard")
         elif name == "autoscalerClass" and value not in _AUTOSCALERS:
             yield UnhonouredField(field, "it is hpa, none or external")
+        elif name == _STORAGE_USER and _user(value) is None:
+            yield UnhonouredField(field, "it is the number of a user, and not root's")
 
 
 __all__ = [
@@ -85,5 +103,6 @@ __all__ = [
     "PREFIX",
     "annotation",
     "is_stopped",
+    "storage_user",
     "unhonoured_annotations",
 ]

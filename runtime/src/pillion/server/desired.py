@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pillion import runtimefile
@@ -11,12 +12,11 @@ from pillion.server.watch import changes, identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from pathlib import Path
 
     from pillion.runtimefile import DesiredModel, RuntimeFile
     from pillion.server.metrics import ServerMetrics
 
-__all__ = ["DesiredModels", "read_runtime_file"]
+__all__ = ["DesiredModels", "merged", "read_bundled", "read_runtime_file"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +37,28 @@ def read_runtime_file(path: Path) -> RuntimeFile:
         raise StartError(ExitCode.USAGE, str(error)) from None
 
 
+def read_bundled(path: str) -> tuple[DesiredModel, ...]:
+    """The models that the image brings: code is run from there only, never by what a ConfigMap or a store says.
+
+    Raises:
+        StartError: there is a file to be and it cannot be used.
+    """
+    return read_runtime_file(Path(path)).models if path else ()
+
+
+def merged(bundled: Sequence[DesiredModel], declared: Sequence[DesiredModel]) -> tuple[DesiredModel, ...]:
+    """The image's models and the declared ones.
+
+    Raises:
+        StartError: two have one name and version.
+    """
+    known = {(model.name, model.version) for model in bundled}
+    twice = next((model.name for model in declared if (model.name, model.version) in known), None)
+    if twice is not None:
+        raise StartError(ExitCode.USAGE, f"the model {twice!r} is declared, and the image brings one of that name")
+    return (*bundled, *declared)
+
+
 class DesiredModels:
     """What runtime.yaml asks for, followed as it changes.
 
@@ -44,15 +66,25 @@ class DesiredModels:
         path: the file; its folder may be a mounted ConfigMap.
         first: what it held when the process started.
         metrics: told of each attempt to apply a change.
+        bundled: models of the image, which are there whatever the file says.
         interval: seconds between looks at the file.
     """
 
-    def __init__(self, path: Path, first: RuntimeFile, metrics: ServerMetrics, *, interval: float = 0.5) -> None:
+    def __init__(
+        self,
+        path: Path,
+        first: RuntimeFile,
+        metrics: ServerMetrics,
+        *,
+        bundled: Sequence[DesiredModel] = (),
+        interval: float = 0.5,
+    ) -> None:
         self._path = path
         self._identity = identity_of((str(path),))
         self._file = first
         self._metrics = metrics
         self._interval = interval
+        self._bundled = bundled
         self.error = ""
         """Why the last change was not applied; empty when it was."""
 
@@ -61,6 +93,7 @@ class DesiredModels:
         async for _ in changes((str(self._path),), since=self._identity, interval=self._interval):
             try:
                 new = read_runtime_file(self._path)
+                models = merged(self._bundled, new.models)
             except StartError as failure:
                 self.error = str(failure)
                 self._metrics.config_reload("failed")
@@ -72,5 +105,5 @@ class DesiredModels:
             unchanged = new.models == self._file.models
             self._file = new
             if not unchanged:
-                await apply(new.models)
+                await apply(models)
             self._metrics.config_reload("succeeded")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import uvloop
 
 from pillion.metrics import Collectors
-from pillion.server.desired import DesiredModels, read_runtime_file
+from pillion.server.desired import DesiredModels, merged, read_bundled, read_runtime_file
 from pillion.server.metrics import ServerMetrics
 from pillion.server.runtime import Runtime
 from pillion.server.settings import Settings
@@ -186,8 +186,9 @@ class Server:
         models, desired = self._models, None
         if self._config is not None:
             file = read_runtime_file(self._config)
-            models = file.models
-            desired = DesiredModels(self._config, file, self._metrics)
+            bundled = read_bundled(self._settings.models.bundled)
+            models = merged(bundled, file.models)
+            desired = DesiredModels(self._config, file, self._metrics, bundled=bundled)
         runtime = Runtime(
             self._settings,
             models,

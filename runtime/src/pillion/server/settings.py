@@ -152,6 +152,8 @@ class ModelSettings(Section, frozen=True):
 
     pickle_policy: PicklePolicy = PicklePolicy.PER_OBJECT
     """Formats that can run code while they are loaded: deny, perObject (where a model says allowPickle) or allow."""
+    bundled: str = ""
+    """A runtime.yaml of an image that brings its own models: they are served beside those of --config. Empty: none."""
 
 
 class AuthSettings(Section, frozen=True):

@@ -16,6 +16,8 @@ from pillion.resources.honoured import unhonoured_fields
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pydantic import JsonValue
+
     from pillion.resources.base import JsonObject
     from pillion.resources.conversion.edits import Edit
     from pillion.resources.inferenceservice import InferenceService
@@ -50,6 +52,7 @@ _MODEL_CLASSES: Final = {
     "lightgbm": "mlserver_lightgbm.LightGBMModel",
     "mlflow": "mlserver_mlflow.MLflowRuntime",
 }
+_MODELS_FOLDER: Final = "/mnt/models"
 _PICKLES: Final = (".joblib", ".pkl", ".pickle")
 _SAFE: Final = (".skops", ".onnx")
 _CONTAINER_ONLY: Final = frozenset((f.alias or name) for name, f in ContainerFields.model_fields.items()) - frozenset(
@@ -176,10 +179,16 @@ def _model_class(content: JsonObject, model: _Model, named: str, runtimes: Runti
             MODEL_CLASS in runtimes.labels.get(name, frozenset()) and model.format in formats
             for name, formats in runtimes.formats.items()
         )
-    metadata = cast("JsonObject", content.get("metadata")) if isinstance(content.get("metadata"), dict) else {}
-    labels = metadata.get("labels")
     value = _MODEL_CLASSES.get(model.format)
-    if not wanted or value is None or (isinstance(labels, dict) and MODEL_CLASS in labels):
+    if not wanted or value is None:
+        return Converted()
+    label, environment = _label(content, value), _mlserver_environment(content, model)
+    return Converted([*label.edits, *environment.edits], [*label.remarks, *environment.remarks])
+
+
+def _label(content: JsonObject, value: str) -> Converted:
+    labels = _metadata(content).get("labels")
+    if isinstance(labels, dict) and MODEL_CLASS in labels:
         return Converted()
     edit = (
         Put(("metadata", "labels", MODEL_CLASS), value)
@@ -188,6 +197,25 @@ def _model_class(content: JsonObject, model: _Model, named: str, runtimes: Runti
     )
     text = f"the label {MODEL_CLASS}: {value} is added, which KServe's webhook sets for MLServer"
     return Converted((edit,), (Remark(Subject.CHANGED, text, field="metadata.labels"),))
+
+
+def _mlserver_environment(content: JsonObject, model: _Model) -> Converted:
+    """The two variables by which MLServer finds a model that has no settings file of its own."""
+    given = model.content.get("env")
+    known: list[JsonValue] = list(given) if isinstance(given, list) else []
+    names = {variable.get("name") for variable in known if isinstance(variable, dict)}
+    wanted = {"MLSERVER_MODEL_NAME": str(_metadata(content).get("name") or ""), "MLSERVER_MODEL_URI": _MODELS_FOLDER}
+    more: list[JsonValue] = [{"name": name, "value": value} for name, value in wanted.items() if name not in names]
+    if not more or not (model.text("storageUri") or model.content.get("storage")):
+        return Converted()
+    added = " and ".join(str(variable["name"]) for variable in more if isinstance(variable, dict))
+    text = f"{added} are added, which KServe's webhook sets for MLServer"
+    remark = Remark(Subject.CHANGED, text, field=f"{model.address}.env")
+    return Converted((Put((*model.path, "env"), [*known, *more]),), (remark,))
+
+
+def _metadata(content: JsonObject) -> JsonObject:
+    return cast("JsonObject", content.get("metadata")) if isinstance(content.get("metadata"), dict) else {}
 
 
 def _pickle(model: _Model) -> Converted:
