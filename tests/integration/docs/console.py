@@ -5,7 +5,8 @@ In a block, a line that starts ``$ `` is typed (``> `` continues it); the lines 
 ``...`` stands for any text, and a line that starts ``error:`` says that the command fails. A ``pillion serve`` keeps
 running, as in a reader's first terminal, until the document ends. The folder that a command changes to is the next
 one's too. A block with a title that is a path is a file, as a reader would save it (`` ```python title="app.py" ``);
-a ``console`` block with a title belongs to the environment of that name. Every document has the ports to itself (see :mod:`tests.integration.docs.network`).
+a ``console`` block with a title belongs to the environment of that name. Every document has the ports to itself (see
+:mod:`tests.integration.docs.network`).
 """
 
 from __future__ import annotations

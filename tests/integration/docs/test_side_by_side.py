@@ -56,9 +56,9 @@ GUIDES = [
     Guide(
         "from-mlserver.md",
         "MLServer",
-        ROOT / "bench" / "peers" / "mlserver",
+        ROOT / "e2e" / "cluster" / "images" / "mlserver",
         r"mlserver start ",
-        "127.0.0.1:8080/v2/health/ready",
+        "127.0.0.1:8080/v2/models/iris/ready",
         tensors,
     ),
 ]
