@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) e2e/cluster/cluster.py
 
 .PHONY: help setup demo check lint types layers docs-check generated test unit integration conformance e2e e2e-full \
-        cluster-up cluster-down cluster-status generate lock sbom docs bench bench-quick bench-startup clean
+        cluster-up cluster-down cluster-status generate lock sbom docs docs-full bench bench-quick bench-startup clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  \1|\2/' | column -t -s '|'
@@ -48,13 +48,16 @@ docs-check: setup
 
 test: check docs-check ## Lint, types, layers, docs, then unit, integration (real etcd + kube-apiserver) and conformance tests
 	@$(CLUSTER) build control-plane etcd helm helm4 kustomize kubeconform kstatus argo-health rclone grpcurl ghz loadgen registry crane
-	@$(BIN)/pytest tests
+	@$(BIN)/pytest tests -m "not frameworks"
 
 unit: setup ## Only the tests without servers
 	@$(BIN)/pytest tests/unit
 
 integration: setup ## Only the tests against real servers and a real API server
-	@$(BIN)/pytest tests/integration
+	@$(BIN)/pytest tests/integration -m "not frameworks"
+
+docs-full: setup ## Both halves of the guides from other frameworks, each framework in an environment of its own
+	@$(BIN)/pytest tests/integration/docs -m frameworks
 
 conformance: setup ## Only the tests with public clients over the wire
 	@$(BIN)/pytest tests/conformance

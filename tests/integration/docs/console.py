@@ -4,7 +4,9 @@ document shows.
 In a block, a line that starts ``$ `` is typed (``> `` continues it); the lines below it are its output. In the output
 ``...`` stands for any text, and a line that starts ``error:`` says that the command fails. A ``pillion serve`` keeps
 running, as in a reader's first terminal, until the document ends. The folder that a command changes to is the next
-one's too. Every document has the ports to itself (see :mod:`tests.integration.docs.network`).
+one's too. A block with a title that is a path is a file, as a reader would save it (`` ```python title="app.py" ``);
+a ``console`` block with a title belongs to the environment of that name. Every document has the ports to itself (see
+:mod:`tests.integration.docs.network`).
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import shlex
 import signal
 import subprocess
 import threading
+import time
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -24,9 +28,10 @@ from tests.integration.docs.network import OwnLoopback
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Reader", "Step", "steps"]
+__all__ = ["Peer", "Reader", "Step", "matches", "steps"]
 
 SERVES = re.compile(r"(\w+=\S+ )*pillion serve\b")
+FENCE = re.compile(r'\s*```(?P<language>\w*)(?:\s+title="(?P<title>[^"]+)")?\s*')
 READY = re.compile(r"\bready in\b")
 
 
@@ -37,27 +42,41 @@ class Step:
     line: int
     command: str
     output: str
+    where: str = ""
+    """The environment that it is typed in; empty: Pillion's."""
 
 
 def steps(markdown: str) -> Iterator[Step]:
-    """The commands of all ``console`` blocks, in order."""
-    inside = False
+    """The commands of all ``console`` blocks and the files of all titled blocks, in order."""
+    lines = iter(enumerate(markdown.splitlines(), 1))
+    for begun, line in lines:
+        fence = FENCE.fullmatch(line)
+        if fence is None:
+            continue
+        block = [text for _, text in takewhile(lambda numbered: numbered[1].strip() != "```", lines)]
+        if fence["language"] == "console":
+            yield from _typed(block, begun, fence["title"] or "")
+        elif fence["title"] and "." in fence["title"]:
+            name = shlex.quote(fence["title"])
+            text = "\n".join(block)
+            yield Step(begun, f"mkdir -p $(dirname {name}); cat > {name} <<'END-OF-FILE'\n{text}\nEND-OF-FILE", "")
+
+
+def _typed(block: list[str], begun: int, where: str) -> Iterator[Step]:
     command: list[str] = []
     output: list[str] = []
-    begun = 0
-    for number, line in enumerate([*markdown.splitlines(), ""], 1):
-        fence = line.strip().startswith("```")
-        if inside and (fence or line.startswith("$ ")) and command:
-            yield Step(begun, "\n".join(command), "\n".join(output).strip())
-            command, output = [], []
-        if fence:
-            inside = line.strip().startswith("```console") if not inside else False
-        elif inside and line.startswith("$ "):
-            begun, command = number, [line[2:]]
-        elif inside and (line.startswith("> ") or line == ">") and command and not output:
+    at = begun
+    for number, line in enumerate(block, begun + 1):
+        if line.startswith("$ "):
+            if command:
+                yield Step(at, "\n".join(command), "\n".join(output).strip(), where)
+            at, command, output = number, [line[2:]], []
+        elif (line.startswith("> ") or line == ">") and command and not output:
             command.append(line[2:])
-        elif inside and command:
+        elif command:
             output.append(line)
+    if command:
+        yield Step(at, "\n".join(command), "\n".join(output).strip(), where)
 
 
 def matches(shown: str, printed: str) -> bool:
@@ -66,12 +85,28 @@ def matches(shown: str, printed: str) -> bool:
     return re.fullmatch(r"\s?.*?\s?".join(parts), " ".join(printed.split()), re.DOTALL) is not None
 
 
-class Reader:
-    """Somebody who follows a document in a folder of their own. A context manager: leaving ends what was started."""
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another framework that a document compares with."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    path: Path
+    """The folder of its programs."""
+    serves: re.Pattern[str]
+    """The command that starts its server."""
+    ready: str
+    """What answers once it serves."""
+
+
+class Reader:
+    """Somebody who follows a document in a folder of their own. A context manager: leaving ends what was started.
+
+    ``peers`` are the environments that titled blocks are typed in; what they serve runs until the document ends, too.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], peers: Mapping[str, Peer] | None = None) -> None:
         self._home = self._folder = folder
         self._environment = os.environ | environment
+        self._peers = peers or {}
         self._servers: list[subprocess.Popen[str]] = []
         self._network = OwnLoopback()
 
@@ -97,6 +132,9 @@ class Reader:
         fails = any(line.startswith("error:") for line in step.output.splitlines())
         if SERVES.match(step.command) and not fails:
             return self._serve(step)
+        peer = self._peers.get(step.where)
+        if peer is not None and peer.serves.match(step.command):
+            return self._serve_by(peer, step)
         left_in = self._home / ".folder"
         done = subprocess.run(
             [
@@ -108,7 +146,7 @@ class Reader:
                 f"{step.command}\npwd > {shlex.quote(str(left_in))}",
             ],
             cwd=self._folder,
-            env=self._environment,
+            env=self._variables(peer),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -151,3 +189,29 @@ class Reader:
             f"line {step.line}: `{step.command}` ended with {server.poll()}:\n{''.join(printed)}"
         )
         return "".join(printed)
+
+    def _variables(self, peer: Peer | None) -> dict[str, str]:
+        if peer is None:
+            return self._environment
+        return self._environment | {"PATH": f"{peer.path}{os.pathsep}{os.environ['PATH']}"}
+
+    def _serve_by(self, peer: Peer, step: Step) -> str:
+        log = self._home / f".server-{step.line}.log"
+        with log.open("w") as file:
+            server = subprocess.Popen(
+                [*self._network.prefix, "bash", "-c", f"exec env {step.command}"],
+                cwd=self._folder,
+                env=self._variables(peer),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                text=True,
+            )
+        self._servers.append(server)
+        asked = [*self._network.prefix, "curl", "--silent", "--fail", "--output", "/dev/null", peer.ready]
+        deadline = time.monotonic() + 60
+        while subprocess.run(asked, check=False).returncode != 0:
+            assert server.poll() is None, f"line {step.line}: `{step.command}` ended:\n{log.read_text()}"
+            assert time.monotonic() < deadline, f"line {step.line}: `{step.command}` is not ready:\n{log.read_text()}"
+            time.sleep(0.2)
+        return ""
