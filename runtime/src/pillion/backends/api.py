@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BACKENDS",
+    "ON_DEVICES",
     "Backend",
     "InputRule",
     "LoadFailure",
@@ -56,6 +57,8 @@ _ALIASES: Final[Mapping[str, str]] = {
     "transformers": "huggingface",
     "sentence-transformers": "embeddings",
 }
+ON_DEVICES: Final = frozenset({"torch", "huggingface", "embeddings"})
+"""Backends that take ``parameters.device``."""
 _EXTRAS: Final[Mapping[str, str]] = {"embeddings": "huggingface"}
 """The extra that brings a backend's library, where it has another name."""
 
@@ -92,7 +95,7 @@ class LoadOptions:
     """What the owner allowed and asked for."""
 
     allow_pickle: bool = False
-    """Whether formats that can run code (pickles, programs of PyTorch) may be loaded: what policies and owner come to."""
+    """Whether formats that can run code (pickles, programs of PyTorch) may be loaded, by policies and owner."""
     trusted_types: frozenset[str] = frozenset()
     """Types, as ``package.module.Name``, that a skops file may hold besides those that are always trusted."""
     columns: tuple[str, ...] = ()
@@ -239,5 +242,6 @@ def backend_named(name: str) -> Backend:
         return cast("Backend", import_module(BACKENDS[known]).BACKEND)
     except ModuleNotFoundError as error:
         raise ModelLoadError(
-            f"model format {known!r} needs {error.name}, which is not installed", f"pip install 'pillion[{_EXTRAS.get(known, known)}]'"
+            f"model format {known!r} needs {error.name}, which is not installed",
+            f"pip install 'pillion[{_EXTRAS.get(known, known)}]'",
         ) from error

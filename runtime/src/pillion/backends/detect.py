@@ -140,15 +140,17 @@ def kind_of(file: Path) -> FileKind:
     if not head:
         raise ModelLoadError(f"{file.name} is empty", "upload the model again")
     named = _BY_SUFFIX.get(file.suffix.lower())
+    if _is_safetensors(head, file):
+        return FileKind.SAFETENSORS
     if head[0] == 0x80 and len(head) > 1 and head[1] <= 5:  # opcode PROTO and its number, protocols 2 to 5
         # torch.save wrote bare pickles before it wrote zip files.
         return FileKind.TORCH_PICKLE if named is FileKind.TORCH_PICKLE else FileKind.PICKLE
     trees = _trees(head)
     if trees is not None:
         return trees
-    zipped = _BY_ZIP.get(zip_kind(file)) if head.startswith(b"PK\x03\x04") else None
+    zipped = zip_kind(file) if head.startswith(b"PK\x03\x04") else None
     if zipped is not None:
-        return zipped
+        return _BY_ZIP[zipped]
     if named is FileKind.SKOPS:
         raise ModelLoadError(
             f"{file.name} is not a skops file", "write it with skops.io.dump(model, 'model.skops'), or upload it again"
@@ -160,6 +162,12 @@ def kind_of(file: Path) -> FileKind:
     if named is None:
         raise ModelLoadError(f"the format of {file.name} is not known", f"name it one of: {_NAMES}")
     return named
+
+
+def _is_safetensors(head: bytes, file: Path) -> bool:
+    """Whether it begins with the length of a JSON document, and the document. That length can look like a pickle."""
+    length = int.from_bytes(head[:8], "little")
+    return head[8:9] == b"{" and 8 + length <= file.stat().st_size
 
 
 def _trees(head: bytes) -> FileKind | None:

@@ -1,4 +1,4 @@
-"""Folders that ``save_pretrained`` wrote: a ``config.json``, weights and a tokenizer. Nothing is imported or loaded here.
+"""Folders that ``save_pretrained`` wrote: a ``config.json``, weights and a tokenizer. Nothing is loaded here.
 
 With ``modules.json`` it is a sentence embedder (sentence-transformers), else a model of transformers. Weights are
 safetensors where there are any; a folder that has only ``pytorch_model.bin`` holds a pickle.

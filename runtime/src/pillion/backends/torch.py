@@ -60,7 +60,8 @@ def _program(path: Path) -> torch.export.ExportedProgram:
             return torch.export.load(path)
     except Exception as error:
         raise ModelLoadError(
-            f"{path.name} could not be read by PyTorch {torch.__version__}: {type(error).__name__}: {_last_line(error)}",
+            f"{path.name} could not be read by PyTorch {torch.__version__}: "
+            f"{type(error).__name__}: {_last_line(error)}",
             "export it again with this version of PyTorch, or upload it again if it may be cut short",
         ) from error
 
@@ -112,7 +113,8 @@ def _module(path: Path, device: torch.device) -> torch.nn.Module:
             f"{path.name} holds weights and not the class that they belong to", _WITH_CLASS.format(name=path.name)
         )
     raise ModelLoadError(
-        f"{path.name} holds a {type(loaded).__name__}, which is no module of PyTorch", "save the module or its state dict"
+        f"{path.name} holds a {type(loaded).__name__}, which is no module of PyTorch",
+        "save the module or its state dict",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch.utils import _pytree
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportedModel"]
 
+_GUARD: Final = "Guard failed: "
+"""What the program's checks of its inputs raise begins so; the condition that did not hold follows."""
+
 
 class ExportedModel:
     """A program, moved to its device. It holds no state that a call changes, so threads may share it."""
@@ -31,7 +34,8 @@ class ExportedModel:
         self._outputs, specs = _outputs(program, nodes)
         self._structure = program.call_spec.in_spec
         self._ranges = {
-            str(symbol): (int(bounds.lower), _bound(bounds.upper)) for symbol, bounds in program.range_constraints.items()
+            str(symbol): (int(bounds.lower), _bound(bounds.upper))
+            for symbol, bounds in program.range_constraints.items()
         }
         moved = program if device.type == "cpu" else torch.export.passes.move_to_device_pass(program, device)
         self._module = moved.module()
@@ -63,6 +67,11 @@ class ExportedModel:
                 result = self._module(*args, **kwargs)
         except IndexError as error:
             raise ValueError(f"an input indexes what is not there: {error}") from error
+        except AssertionError as error:
+            guard = str(error)
+            if not guard.startswith(_GUARD):
+                raise
+            raise ValueError(f"the program was exported for other shapes: it needs {guard[len(_GUARD) :]}") from error
         leaves = dict(zip(self._outputs, _pytree.tree_leaves(result), strict=True))
         return [from_torch(name, leaves[name]) for name in outputs]
 
@@ -77,7 +86,7 @@ class ExportedModel:
                 if size < least or (most is not None and size > most):
                     allowed = f"at least {least}" if most is None else f"from {least} to {most}"
                     raise ValueError(
-                        f"input {rule.spec.name!r}: dimension {axis} is {size}, and the program was exported for {allowed}"
+                        f"input {rule.spec.name!r}: dimension {axis} is {size}, and the program takes {allowed}"
                     )
 
     def close(self) -> None:

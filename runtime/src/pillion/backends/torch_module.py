@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["ModuleModel"]
 
 _EXAMPLE: Final = "example_inputs"
+_FAILURES: Final = (torch.OutOfMemoryError, *filter(None, [getattr(torch, "AcceleratorError", None)]))
+"""Errors of the machine, which are errors of the runtime by their class."""
 
 
 class ModuleModel:
@@ -96,17 +98,17 @@ class ModuleModel:
                 return named_leaves(self._module(**given))
         except IndexError as error:
             raise ValueError(f"an input indexes what is not there: {error}") from error
-        except torch.OutOfMemoryError:
+        except _FAILURES:
             raise
         except RuntimeError as error:
             if self._declared:
                 raise
             # Nothing was declared that could have been checked: PyTorch's own check of shapes and dtypes.
-            raise ValueError(str(error).strip().splitlines()[-1]) from error
+            said = str(error).strip().splitlines()[-1].removeprefix("RuntimeError: ")
+            shown = ", ".join(f"{name} {datatype_of(t.dtype)} {list(t.shape)}" for name, t in given.items())
+            raise ValueError(f"forward refused {shown}: {said}") from error
 
-    def _tried(
-        self, example: Mapping[str, torch.Tensor]
-    ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    def _tried(self, example: Mapping[str, torch.Tensor]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         """Inputs and outputs as one call shows them; a second one with twice the rows shows what varies."""
         given = {name: tensor.to(self._device) for name, tensor in example.items()}
         try:
@@ -127,9 +129,7 @@ class ModuleModel:
             raise ModelLoadError("forward gives no tensor", "return a tensor, a tuple or a dict of tensors")
         return inputs, outputs
 
-    def _doubled(
-        self, given: Mapping[str, torch.Tensor]
-    ) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    def _doubled(self, given: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         """The same with every row twice; None where the inputs have no rows in common, or the module refuses."""
         if len({tensor.shape[:1] for tensor in given.values()}) != 1 or not next(iter(given.values())).shape:
             return None
@@ -173,8 +173,8 @@ def _example(module: torch.nn.Module, names: Mapping[str, bool]) -> dict[str, to
     if isinstance(value, tuple | list) and len(value) <= len(names):
         value = dict(zip(names, value, strict=False))
     wrong = ModelLoadError(
-        f"{type(module).__name__}.{_EXAMPLE} is neither a tensor, a tuple of tensors nor a dict of them by the names of "
-        f"forward: {', '.join(names)}",
+        f"{type(module).__name__}.{_EXAMPLE} is neither a tensor, a tuple of tensors nor a dict of them by the names "
+        f"of forward: {', '.join(names)}",
         f"write {_EXAMPLE} = torch.zeros(1, 4), or a tuple in the order of forward",
     )
     if not isinstance(value, dict) or not value or not set(value) <= set(names):
@@ -193,6 +193,4 @@ def _spec(name: str, value: torch.Tensor, doubled: torch.Tensor | None) -> Tenso
     other = value if doubled is None else doubled
     if len(other.shape) != len(value.shape):
         return TensorSpec(name, datatype, tuple(-1 for _ in value.shape))
-    return TensorSpec(
-        name, datatype, tuple(a if a == b else -1 for a, b in zip(value.shape, other.shape, strict=True))
-    )
+    return TensorSpec(name, datatype, tuple(a if a == b else -1 for a, b in zip(value.shape, other.shape, strict=True)))

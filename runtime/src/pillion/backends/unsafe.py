@@ -37,9 +37,7 @@ def unsafe_refusal(file: Path, kind: FileKind, *, denied: bool = False) -> Model
         kind: what it holds.
         denied: whether the policy forbids it, so that its owner's consent would change nothing.
     """
-    what, convert = _WHAT.get(
-        kind, ("a pickle", f"convert it where you trust it: {conversion_command(file.name)}")
-    )
+    what, convert = _WHAT.get(kind, ("a pickle", f"convert it where you trust it: {conversion_command(file.name)}"))
     if denied:
         return ModelLoadError(
             f"{file.name} is {what}: loading it can run any code, and the pickle policy 'deny' forbids it",
