@@ -6,7 +6,6 @@ import textwrap
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import grpc
 import httpx
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ import torch
 
 from pillion.protocol.protos import open_inference_pb2 as pb
 from pillion.runtimefile import DesiredModel, RuntimeFile, dump
+from tests.backends.calls import infer
 from tests.backends.nets import Net, rows
 from tests.integration.own_python.program import failing, serving
 from tests.integration.server.process import served
@@ -89,15 +89,9 @@ def test_rest_answers_as_the_module_does(program: Program, model: str) -> None:
 
 @pytest.mark.parametrize("model", ["net", "program"])
 def test_grpc_answers_as_the_module_does(program: Program, model: str) -> None:
-    with grpc.insecure_channel(f"127.0.0.1:{program.ports['grpc']}") as channel:
-        infer = channel.unary_unary(
-            "/inference.GRPCInferenceService/ModelInfer",
-            request_serializer=pb.ModelInferRequest.SerializeToString,
-            response_deserializer=pb.ModelInferResponse.FromString,
-        )
-        tensor = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[2, 4])
-        request = pb.ModelInferRequest(model_name=model, inputs=[tensor], raw_input_contents=[rows().tobytes()])
-        answer = infer(request, timeout=10)
+    tensor = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[2, 4])
+    request = pb.ModelInferRequest(model_name=model, inputs=[tensor], raw_input_contents=[rows().tobytes()])
+    answer = infer(program, request)
     assert ["output"] == [output.name for output in answer.outputs]
     found = np.frombuffer(answer.raw_output_contents[0], np.float32).reshape(2, 3)
     np.testing.assert_allclose(expected(), found, rtol=1e-5)

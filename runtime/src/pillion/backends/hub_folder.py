@@ -122,7 +122,10 @@ def read_json(file: Path) -> Any:  # noqa: ANN401 - any JSON document
 
 def _weights(folder: Path) -> Path | None:
     """The pickle, where there is nothing better."""
-    if any((folder / name).is_file() for name in _SAFE):
+    if (folder / _SAFE[0]).is_file():
+        return None
+    if (folder / _SAFE[1]).is_file():
+        _check_shards(folder / _SAFE[1])
         return None
     for name in _PICKLED:
         if (folder / name).is_file():
@@ -131,3 +134,18 @@ def _weights(folder: Path) -> Path | None:
         f"{folder} has a {_CONFIG} and no weights: neither {_SAFE[0]} nor {_PICKLED[0]} is there",
         "save the whole folder with model.save_pretrained(FOLDER); weights of TensorFlow and Flax are not served",
     )
+
+
+def _check_shards(index: Path) -> None:
+    """The files that an index names are safetensors of its folder: the library would open a pickle as well."""
+    document = read_json(index)
+    shards = document.get("weight_map") if isinstance(document, dict) else None
+    if not isinstance(shards, dict) or not shards:
+        raise ModelLoadError(f"{index.name} names no files of weights", "save the model again")
+    for shard in sorted({str(name) for name in shards.values()}):
+        if PurePosixPath(shard).name != shard or not shard.endswith(".safetensors"):
+            raise ModelLoadError(
+                f"{index.name} names {shard}, which is no safetensors file of the folder", "save the model again"
+            )
+        if not (index.parent / shard).is_file():
+            raise ModelLoadError(f"{index.name} names {shard}, which is not there", "upload the whole folder again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from pillion.tensors import Datatype, Tensor
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NUMERIC", "datatype_of", "device_for", "from_torch", "limit_threads", "named_leaves", "to_torch"]
+__all__ = ["LOADING", "NUMERIC", "datatype_of", "device_for", "from_torch", "limit_threads", "named_leaves", "to_torch"]
 
 _DATATYPES: Final[Mapping[torch.dtype, Datatype]] = {
     torch.bool: Datatype.BOOL,
@@ -31,6 +32,8 @@ _DATATYPES: Final[Mapping[torch.dtype, Datatype]] = {
     torch.float64: Datatype.FP64,
     torch.bfloat16: Datatype.BF16,
 }
+LOADING: Final = threading.Lock()
+"""One load at a time: while transformers makes a model, it changes defaults of the whole process."""
 NUMERIC: Final = frozenset(_DATATYPES.values())
 """What a tensor of PyTorch can hold: all but text."""
 
