@@ -70,6 +70,9 @@ def deploy(  # noqa: PLR0917 - the options of a command line
         str | None, typer.Option(metavar="HOST/NAME:TAG", help="Build a class into it and push: see `pillion build`.")
     ] = None,
     base: Annotated[str | None, typer.Option(help="Of --image: the image to build on.  [default: Pillion's]")] = None,
+    artifact: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Of --image: what the class loads, a path in the project.")
+    ] = None,
     platform: Annotated[
         list[str] | None, typer.Option(help="Of --image: linux/amd64 or linux/arm64.  [default: linux/amd64]")
     ] = None,
@@ -98,15 +101,20 @@ def deploy(  # noqa: PLR0917 - the options of a command line
     """
     if output not in {"yaml", "json"}:
         raise CommandError(f"-o {output}: write yaml or json", code=2)
-    if image is None and (base or platform or insecure_registry):
-        raise CommandError("--base, --platform and --insecure-registry are of --image HOST/NAME:TAG", code=2)
+    if image is None and (base or artifact or platform or insecure_registry):
+        raise CommandError(
+            "--base, --artifact, --platform and --insecure-registry are of --image HOST/NAME:TAG", code=2
+        )
     chosen = source or (_found_here() if image is None else ".")
     if image is not None:
         if to is not None or allow_pickle:
             raise CommandError("--to and --allow-pickle are for a saved model, --image is for a class", code=2)
         from pillion.cli.build import Wanted  # noqa: PLC0415 - keeps --help quick
 
-        wanted = Wanted(chosen, base or "", tuple(platform or ()), name or "", insecure=tuple(insecure_registry or ()))
+        wanted = Wanted(
+            chosen, base or "", tuple(platform or ()), name or "",
+            artifact=artifact or "", insecure=tuple(insecure_registry or ()),
+        )  # fmt: skip
         plan = _from_class(wanted, image, push=not dry_run)
     elif _is_code(chosen):
         raise CommandError(
