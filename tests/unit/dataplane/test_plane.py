@@ -18,6 +18,7 @@ from pillion.dataplane.plane import DataPlane
 from pillion.dataplane.settings import PlaneSettings
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.adaptive import AdaptiveExecutor
+from pillion.execution.placement import InlineLimits
 from pillion.metrics import RuntimeMetrics
 from pillion.repository.repository import ModelRepository
 from pillion.repository.served import RepositorySettings
@@ -274,6 +275,7 @@ async def test_the_queue_of_slow_times_dissolves_once_calls_run_on_the_loop_agai
     executor = served.executor
     assert isinstance(executor, AdaptiveExecutor)
     executor._watch.slow(1.0)
+    executor._watch._limits = InlineLimits(60, 60, 60)  # however busy this machine is, it does not happen again
 
     async def client(calls: int) -> None:
         for _ in range(calls):

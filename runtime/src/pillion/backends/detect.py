@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import shlex
 import zipfile
-from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from pillion.backends import mlflow
 from pillion.backends.api import LoadFailure, ModelLoadError, canonical_name
@@ -67,8 +68,7 @@ _NAMES: Final = ", ".join(f"model{suffix}" for suffix in (*_BY_SUFFIX, *_BY_CONT
 _LISTED: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
+class Artifact(msgspec.Struct, frozen=True):
     """The file to load, what it holds, and the backend that loads it."""
 
     path: Path

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from pillion.policy import PicklePolicy
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["RepositorySettings", "Served"]
 
 
-@dataclass(frozen=True, slots=True)
-class RepositorySettings:
+class RepositorySettings(msgspec.Struct, frozen=True):
     """How models are loaded, run and let go."""
 
     cpus: int | None = None
@@ -32,7 +32,7 @@ class RepositorySettings:
     warm_up_calls: int = 100
     pickle_policy: PicklePolicy = PicklePolicy.PER_OBJECT
     """What this process says of formats that can run code; what is said of a single model comes beside it."""
-    classes: Mapping[str, type[Any]] = field(default_factory=dict)
+    classes: Mapping[str, type[Any]] = msgspec.field(default_factory=dict)
     """Classes that the embedding program hands over, by the name of the model."""
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from http import HTTPStatus
+
+import msgspec
 
 from pillion.errors import ErrorCode, PillionError
 from pillion.transport.http.errors import HTTP_STATUS, error_body, retry_after
@@ -24,8 +25,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """A request that never reaches the application."""
 
     limit: str
