@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pillion.execution import garbage
 from pillion.policy import PicklePolicy
 
 if TYPE_CHECKING:
@@ -77,3 +78,4 @@ class Served:
         """Let go of threads and memory. Requests still holding the model must have ended."""
         self.executor.close()
         self.model.close()
+        garbage.thaw()  # or cycles inside the model would be kept for ever
