@@ -6,7 +6,6 @@ flag, the variable or the file that a value was taken from.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import itertools
 import logging
@@ -228,6 +227,8 @@ def _checked(model: type[Section], values: Nested, prefix: str, origins: Mapping
         place = origins.get(key) or next((o for k, o in origins.items() if k.startswith(f"{key}.")), key)
         field = fields.get(name)
         if field is None:
+            import difflib  # noqa: PLC0415 - only for what is wrong
+
             near = difflib.get_close_matches(key, list(leaves()), n=1)
             problems.append(f"{place}: no such setting{f'; did you mean {near[0]}?' if near else ''}")
         elif _is_section(field.type):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from http import HTTPStatus
 
 import msgspec
@@ -36,7 +36,7 @@ class Refusal(msgspec.Struct, frozen=True):
 def answer(refusal: Refusal) -> bytes:
     """The whole HTTP response, in the error shape of every route, with ``Connection: close``."""
     status = HTTPStatus(HTTP_STATUS[refusal.error.code])
-    identity = secrets.token_hex(16)
+    identity = os.urandom(16).hex()
     content = error_body(refusal.error, identity)
     wait = retry_after(refusal.error)
     return b"".join(
