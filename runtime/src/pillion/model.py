@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Libraries", "ModelMetadata", "ModelState", "ModelStatus"]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelMetadata:
+class ModelMetadata(msgspec.Struct, frozen=True):
     """What a loaded model says of itself, read from the artifact: never guessed from requests."""
 
     platform: str
@@ -28,8 +28,7 @@ class ModelMetadata:
     """Inputs that are taken and not looked at: columns that the model was given in training and does not use."""
 
 
-@dataclass(frozen=True, slots=True)
-class Libraries:
+class Libraries(msgspec.Struct, frozen=True):
     """Which libraries wrote the artifact and which load it: version by name, as packages are called."""
 
     saved: Mapping[str, str]
@@ -48,8 +47,7 @@ class ModelState(StrEnum):
     """Failed to load, or unloaded; ``reason`` says which."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
+class ModelStatus(msgspec.Struct, frozen=True):
     """One model version as the repository sees it now."""
 
     name: str

@@ -10,7 +10,6 @@ Layout of the data, by datatype:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +85,7 @@ def datatype_of(dtype: np.dtype[Any]) -> Datatype:
     raise ValueError(f"arrays of dtype {dtype} have no datatype in the Open Inference Protocol")
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
+class TensorSpec(msgspec.Struct, frozen=True):
     """What a model declares about one input or output.
 
     ``shape`` has -1 for a dimension that may vary. ``optional`` inputs may be left out of a request. Elements of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -15,6 +14,8 @@ _LISTED: Final = 12
 
 def nearest(given: str, known: Iterable[str]) -> str:
     """``; did you mean 'age'?`` where a known name is like the given one, else nothing."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only for what is wrong
+
     by_lower = {name.lower(): name for name in known}
     close = get_close_matches(given.lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean {by_lower[close[0]]!r}?" if close else ""

@@ -59,6 +59,17 @@ async def test_nobody_overtakes_those_who_wait() -> None:
     assert admission.running == 2
 
 
+async def test_everybody_who_waits_can_be_admitted_at_once() -> None:
+    admission = busy(gate(capacity=1, max_queue=5))
+    waiting = [await queue(admission) for _ in range(3)]
+    waiting[1].cancel()
+    await asyncio.sleep(0)
+    admission.leave()
+    admission.admit_waiting()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert (2, 0) == (admission.running, admission.queued)
+
+
 async def test_one_more_than_the_queue_holds_is_turned_away_at_once_naming_the_limit() -> None:
     admission = busy(gate(max_queue=1))
     waiting = await queue(admission)

@@ -17,6 +17,8 @@ from pillion.dataplane.call import Call, InferencePlane, InferRequest, InferResp
 from pillion.dataplane.plane import DataPlane
 from pillion.dataplane.settings import PlaneSettings
 from pillion.errors import ErrorCode, PillionError
+from pillion.execution.adaptive import AdaptiveExecutor
+from pillion.execution.placement import InlineLimits
 from pillion.metrics import RuntimeMetrics
 from pillion.repository.repository import ModelRepository
 from pillion.repository.served import RepositorySettings
@@ -262,6 +264,34 @@ async def test_overload_is_answered_queue_full_at_once_and_the_accepted_are_serv
     assert 15.0 == bench.sample(
         "pillion_requests_total", model="overload", version="1", protocol="rest", code="queue_full"
     )
+
+
+async def test_the_queue_of_slow_times_dissolves_once_calls_run_on_the_loop_again(
+    make: Callable[..., Bench], iris: IrisModels
+) -> None:
+    bench = make()
+    await bench.plane.apply([DesiredModel(name="m", path=str(iris.onnx))])
+    (served,) = bench.plane._by_served
+    executor = served.executor
+    assert isinstance(executor, AdaptiveExecutor)
+    executor._watch.slow(1.0)
+    executor._watch._limits = InlineLimits(60, 60, 60)  # however busy this machine is, it does not happen again
+
+    async def client(calls: int) -> None:
+        for _ in range(calls):
+            await bench.infer("m", iris_rows("X", Datatype.FP32))
+            await asyncio.sleep(0)  # a request by network comes in a later turn of the loop
+
+    def waited() -> float:
+        return bench.sample("pillion_queue_wait_seconds_count", model="m", version="1") or 0.0
+
+    clients = [asyncio.ensure_future(client(200)) for _ in range(16)]
+    await until(lambda: executor.immediate)
+    before = waited()
+    assert before > 0
+    await asyncio.gather(*clients)
+    assert waited() - before < 16
+    assert bench.plane.in_flight() == 0
 
 
 async def test_the_limit_of_the_whole_server_names_its_setting(make: Callable[..., Bench], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -137,6 +138,19 @@ async def test_an_adaptive_executor_moves_to_threads_after_a_slow_call_and_says_
     assert "m/1: a call took" in caplog.text
     given = seconds(0)
     assert [given] == await executor.run(Sleeper(), [given], ("x",), None)
+    executor.close()
+
+
+async def test_an_adaptive_executor_is_immediate_only_while_nothing_of_its_model_is_in_a_thread() -> None:
+    threads = ThreadExecutor("m", 1)
+    executor = AdaptiveExecutor("m/1", threads, limits=LIMITS)
+    seen = [executor.immediate]
+    elsewhere = asyncio.ensure_future(threads.run(Sleeper(), [seconds(0.05)], ("x",), None))
+    await asyncio.sleep(0)
+    seen.append(executor.immediate)
+    await elsewhere
+    seen.append(executor.immediate)
+    assert [True, False, True] == seen
     executor.close()
 
 

@@ -1,4 +1,4 @@
-"""Requests answered in the call that received them: the same answers as the ordinary way, through real sockets."""
+"""Requests answered in the turn that received them: the same answers as the ordinary way, through real sockets."""
 
 from __future__ import annotations
 
@@ -183,6 +183,102 @@ async def test_a_request_behind_one_that_waits_is_answered_after_it(running: Run
         running.plane.release.set()
         assert "slow" == json.loads((await answer(reader))[2])["model_name"]
         assert "second" == (await answer(reader))[1]["x-request-id"]
+
+
+async def test_a_client_that_closes_its_half_after_the_request_gets_its_answer(running: Running) -> None:
+    async with running.connect() as (reader, writer):
+        writer.write(request())
+        writer.write_eof()
+        assert 200 == (await answer(reader))[0]
+        assert 0 == running.app.ordinary
+
+
+async def test_rubbish_behind_a_request_does_not_cost_its_answer(running: Running) -> None:
+    async with running.connect() as (reader, writer):
+        writer.write(request() + b"\x00\x01rubbish\r\n\r\n")
+        assert [200, 400] == [(await answer(reader))[0] for _ in range(2)]
+        assert b"" == await reader.read()
+
+
+async def test_a_client_that_says_close_is_closed_after_an_answer_that_had_to_wait(running: Running) -> None:
+    async with running.connect() as (reader, writer):
+        writer.write(request("slow", BODY, "Connection: close"))
+        await until(running.plane.entered.is_set)
+        running.plane.release.set()
+        status, headers, _ = await answer(reader)
+        assert (200, "close") == (status, headers["connection"])
+        assert b"" == await reader.read()
+
+
+class Wire(asyncio.Transport):
+    """A connection without a network: what the other tests cannot hit, two events in one turn of the loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        assert not self.closed
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+def received(running: Running) -> tuple[DirectHttpProtocol, Wire]:
+    """A connection that has just received a request, which waits for the end of the turn."""
+    config = Config(running.app, ws="none", lifespan="off", log_config=None, access_log=False)
+    config.load()
+    connection, wire = DirectHttpProtocol(config, running.state, asyncio.get_running_loop()), Wire()
+    connection.connection_made(wire)
+    connection.data_received(request())
+    assert b"" == wire.written
+    return connection, wire
+
+
+async def test_the_end_of_the_server_comes_after_an_answer_that_is_due(running: Running) -> None:
+    connection, wire = received(running)
+    running.state.drain()
+    connection.shutdown()
+    assert wire.written.startswith(b"HTTP/1.1 200 OK")
+    assert b"connection: close\r\n" in wire.written
+    assert wire.closed
+
+
+@pytest.mark.parametrize("end", ["shutdown", "cut"])
+async def test_an_answer_that_is_due_is_sent_before_the_connection_ends(running: Running, end: str) -> None:
+    connection, wire = received(running)
+    getattr(connection, end)()
+    assert wire.written.startswith(b"HTTP/1.1 200 OK")
+    assert wire.closed
+    await asyncio.sleep(0)
+    assert 1 == wire.written.count(b"HTTP/1.1")
+
+
+async def test_a_client_that_left_within_the_turn_costs_no_call(running: Running) -> None:
+    connection, wire = received(running)
+    connection.connection_lost(None)
+    await asyncio.sleep(0)
+    assert (b"", 0) == (wire.written, len(running.plane.requests))
+
+
+async def test_a_connection_with_a_request_that_waits_is_not_idle(running: Running) -> None:
+    connection, wire = received(running)
+    connection.timeout_keep_alive_handler()
+    assert not wire.closed
+    await asyncio.sleep(0)
+    assert wire.written.startswith(b"HTTP/1.1 200 OK")
 
 
 async def test_an_answer_while_draining_says_close_and_closes(running: Running) -> None:

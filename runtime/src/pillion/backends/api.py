@@ -6,10 +6,11 @@ scikit-learn still serves ONNX. Nothing here imports a model library.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,8 +91,7 @@ class ModelLoadError(Exception):
         return f"{self.message} ({self.remedy})" if self.remedy else self.message
 
 
-@dataclass(frozen=True, slots=True)
-class LoadOptions:
+class LoadOptions(msgspec.Struct, frozen=True):
     """What the owner allowed and asked for."""
 
     allow_pickle: bool = False
@@ -100,15 +100,14 @@ class LoadOptions:
     """Types, as ``package.module.Name``, that a skops file may hold besides those that are always trusted."""
     columns: tuple[str, ...] = ()
     """Names of the input's columns as the artifact's packaging tells them, for a model that does not know them."""
-    saved: Mapping[str, str] = field(default_factory=dict)
+    saved: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Versions of the libraries that saved it, as the packaging tells them."""
     native_threads: int = 1
     """Threads the library may use inside one call."""
-    parameters: Mapping[str, JsonValue] = field(default_factory=dict)
+    parameters: Mapping[str, JsonValue] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class InputRule:
+class InputRule(msgspec.Struct, frozen=True):
     """What one input must look like. Stricter or laxer than its declaration, as the library behind allows.
 
     Args:

@@ -6,7 +6,6 @@ Source: PyTorch, ``torch.save`` (``data.pkl``), ``torch.jit.save`` (``constants.
 
 from __future__ import annotations
 
-import zipfile
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,8 @@ class ZipKind(StrEnum):
 
 def zip_kind(file: Path) -> ZipKind | None:
     """What it holds; None for any other zip file, and for one that cannot be read."""
+    import zipfile  # noqa: PLC0415 - most artifacts are none
+
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()

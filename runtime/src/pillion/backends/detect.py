@@ -9,9 +9,10 @@ Content wins over the name: a pickle is treated as a pickle whatever it is calle
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from pillion.backends import mlflow
 from pillion.backends.api import ModelLoadError, canonical_name
@@ -115,8 +116,7 @@ _NAMES: Final = ", ".join(f"model{suffix}" for suffix in (*_BY_SUFFIX, *_BY_CONT
 _LISTED: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
+class Artifact(msgspec.Struct, frozen=True):
     """The file or folder to load, what it holds, and the backend that loads it."""
 
     path: Path

@@ -9,9 +9,10 @@ Source: transformers, ``PreTrainedModel.save_pretrained``; sentence-transformers
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from pillion.backends.api import ModelLoadError
 
@@ -29,8 +30,7 @@ _MOST_BYTES: Final = 8 * 1024 * 1024
 _WITHOUT_WEIGHTS: Final = frozenset({"Pooling", "Normalize"})
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+class Module(msgspec.Struct, frozen=True):
     """One step of a sentence embedder."""
 
     kind: str
@@ -38,8 +38,7 @@ class Module:
     folder: Path
 
 
-@dataclass(frozen=True, slots=True)
-class HubFolder:
+class HubFolder(msgspec.Struct, frozen=True):
     """What was found, from the names of files."""
 
     path: Path

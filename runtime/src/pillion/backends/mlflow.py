@@ -10,9 +10,10 @@ Source: MLflow, "MLflow Models", storage format and signature.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from pillion.backends.api import ModelLoadError
 
@@ -36,8 +37,7 @@ _FLAVOURS: Final[Mapping[str, tuple[str, str, str]]] = {
 version."""
 
 
-@dataclass(frozen=True, slots=True)
-class Packaged:
+class Packaged(msgspec.Struct, frozen=True):
     """What MLmodel says of the model beside it."""
 
     path: Path
@@ -45,7 +45,7 @@ class Packaged:
     flavour: str
     columns: tuple[str, ...] = ()
     """Names of the input's columns in the order of the signature; none where it has no signature of columns."""
-    saved: Mapping[str, str] = field(default_factory=dict)
+    saved: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Versions of the libraries that wrote it."""
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import numpy as np
 import onnxruntime as ort
 
@@ -155,7 +155,7 @@ def _with_batch(rules: tuple[InputRule, ...]) -> tuple[InputRule, ...]:
     unnamed = all(rule.spec.shape[:1] == (-1,) and rule.symbols[0] == "" for rule in rules)
     if len(rules) < 2 or not unnamed:
         return rules
-    return tuple(replace(rule, symbols=("batch", *rule.symbols[1:])) for rule in rules)
+    return tuple(msgspec.structs.replace(rule, symbols=("batch", *rule.symbols[1:])) for rule in rules)
 
 
 def _output(node: ort.NodeArg) -> TensorSpec | None:

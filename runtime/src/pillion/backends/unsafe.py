@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Final
 
 from pillion.backends.api import LoadFailure, ModelLoadError
@@ -53,5 +52,7 @@ def unsafe_refusal(file: Path, kind: FileKind, *, denied: bool = False) -> Model
 
 def conversion_command(name: str) -> str:
     """The command that turns a pickle of that name into a format that cannot run code, ready to be pasted."""
+    import shlex  # noqa: PLC0415 - only refusals need it
+
     stem = name.rpartition(".")[0] or name
     return f"pillion convert-model {shlex.quote(name)} -o {shlex.quote(stem + '.skops')} --allow-pickle"

@@ -124,6 +124,14 @@ class Admission:
                 return
         self.running -= 1
 
+    def admit_waiting(self) -> None:
+        """Give a slot to every waiting request, however many: for calls that cannot overlap."""
+        while self._waiting:
+            turn, _ = self._waiting.popitem(last=False)
+            if not turn.done():
+                self.running += 1
+                turn.set_result(None)
+
     def fail_waiting(self, error: Callable[[], PillionError]) -> None:
         """End every waiting request with an error of its own."""
         while self._waiting:

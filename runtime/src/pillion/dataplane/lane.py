@@ -88,16 +88,17 @@ class Lane:
         clock = self._clock
         admission = self.admission
         started = arrived
-        if not admission.try_enter():
+        executor = self.served.executor
+        slot = not executor.immediate
+        if slot and not admission.try_enter():
             await admission.enter(deadline)
             started = clock()
             self.metrics.queue_wait.observe(started - arrived)
             if deadline is not None and deadline <= started:
                 admission.leave()
                 raise deadline_exceeded("while the request was waiting in the queue")
-        served = self.served
         try:
-            results = await served.executor.run(model, inputs, wanted, None if deadline is None else deadline - started)
+            results = await executor.run(model, inputs, wanted, None if deadline is None else deadline - started)
         except DeadlinePassedError:
             raise deadline_exceeded("while the model was running") from None
         except PillionError:
@@ -105,7 +106,11 @@ class Lane:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a model may raise anything, even sys.exit()
             raise self._failure(error, call) from None
         finally:
-            admission.leave()
+            if slot:
+                admission.leave()
+                # Slots handed on one by one would keep the queue alive for ever: each request would find one before it.
+                if admission.queued and executor.immediate:
+                    admission.admit_waiting()
         ended = clock()
         elapsed = ended - started
         admission.rate.add(elapsed)

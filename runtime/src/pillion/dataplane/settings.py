@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 __all__ = ["PlaneSettings"]
 
 
-@dataclass(frozen=True, slots=True)
-class PlaneSettings:
+class PlaneSettings(msgspec.Struct, frozen=True):
     """Defaults for every model, and the limits they share. A model's ``execution`` overrides the first two."""
 
     timeout_seconds: float | None = 60.0

@@ -7,8 +7,9 @@ cancellation are those of every request.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+import msgspec
 
 from pillion.authoring.names import same_task
 from pillion.errors import ErrorCode, PillionError
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ServedTask", "TaskDirectory", "TaskPlane", "TaskResult", "task_named"]
 
 
-@dataclass(frozen=True, slots=True)
-class ServedTask:
+class ServedTask(msgspec.Struct, frozen=True):
     """A task of a model that is loaded now."""
 
     model: str
@@ -31,8 +31,7 @@ class ServedTask:
     signature: TaskSignature
 
 
-@dataclass(frozen=True, slots=True)
-class TaskResult:
+class TaskResult(msgspec.Struct, frozen=True):
     """The answer: who computed it, and the plain value (see :func:`pillion.authoring.results.plain`)."""
 
     model: str

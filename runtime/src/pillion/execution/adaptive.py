@@ -67,6 +67,11 @@ class AdaptiveExecutor:
         return self._watch.placement
 
     @property
+    def immediate(self) -> bool:
+        """See :class:`~pillion.execution.api.Executor`."""
+        return self._watch.placement is Placement.INLINE and self._threads.idle
+
+    @property
     def abandoned(self) -> int:
         """See :class:`~pillion.execution.api.Executor`."""
         return self._threads.abandoned

@@ -58,6 +58,14 @@ class Executor(Protocol):
         ...
 
     @property
+    def immediate(self) -> bool:
+        """Whether a call made now runs at once, on the event loop, and nothing of the model runs elsewhere.
+
+        Such calls cannot overlap, so they need no slot.
+        """
+        ...
+
+    @property
     def abandoned(self) -> int:
         """Calls that still run although nobody waits for them."""
         ...

@@ -19,6 +19,7 @@ class InlineExecutor:
     __slots__ = ()
 
     abandoned = 0
+    immediate = True
 
     async def run(
         self,

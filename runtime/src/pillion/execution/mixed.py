@@ -39,6 +39,8 @@ class MixedExecutor:
         self._threads = threads
         self._ending: set[asyncio.Task[list[Tensor]]] = set()
 
+    immediate = False
+
     @property
     def abandoned(self) -> int:
         """See :class:`~pillion.execution.api.Executor`."""

@@ -13,9 +13,10 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -38,8 +39,7 @@ class Placement(StrEnum):
     THREAD = "thread"
 
 
-@dataclass(frozen=True, slots=True)
-class InlineLimits:
+class InlineLimits(msgspec.Struct, frozen=True):
     """How quick a call must be to run on the event loop. Seconds."""
 
     median_seconds: float = 150e-6
@@ -48,8 +48,7 @@ class InlineLimits:
     proof_calls: int = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(msgspec.Struct, frozen=True):
     """How long one call took. Seconds."""
 
     cpu: float

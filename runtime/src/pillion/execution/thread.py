@@ -66,6 +66,8 @@ class ThreadExecutor:
         self._abandoned = 0
         self._closed = False
 
+    immediate = False
+
     @property
     def abandoned(self) -> int:
         """Calls given up that still hold a thread."""
@@ -75,6 +77,11 @@ class ThreadExecutor:
     def busy(self) -> int:
         """Calls handed to a thread that have not come back yet, abandoned ones included."""
         return self._busy
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call is in a thread or waits for one."""
+        return not self._busy and not self._pending
 
     async def run(
         self,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from pillion.errors import ErrorCode, PillionError
 
@@ -17,8 +18,7 @@ __all__ = ["JSON_ANSWER", "AnswerForm", "output_form", "refuse_shared_memory"]
 _SHARED_MEMORY = "shared_memory_region"
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerForm:
+class AnswerForm(msgspec.Struct, frozen=True):
     """Per output: in the JSON document, or as raw bytes behind it.
 
     ``binary_default`` is the request's ``binary_data_output``; ``binary`` holds the outputs that said ``binary_data``

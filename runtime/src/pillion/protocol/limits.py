@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 __all__ = ["CodecLimits"]
 
 
-@dataclass(frozen=True, slots=True)
-class CodecLimits:
+class CodecLimits(msgspec.Struct, frozen=True):
     """Limits on the content of a request; each is a setting of the same name below ``limits``.
 
     The size of the whole message is the transport's limit, not one of these.

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["OipJsonDecoder", "elements_from_json", "without_nulls"]
 
 _BINARY_SIZE: Final = "binary_data_size"
+_USUAL_DEPTH: Final = 4
+"""Levels that the first decoder knows: a batch of images. Building one for all levels takes ten milliseconds."""
 
 
 class OipJsonDecoder:
@@ -44,7 +46,8 @@ class OipJsonDecoder:
 
     def __init__(self, limits: CodecLimits | None = None) -> None:
         self._limits = limits or CodecLimits()
-        decoder, self._datatypes = infer_decoder(self._limits.max_json_depth, self._limits.max_string_bytes)
+        depth = min(self._limits.max_json_depth, _USUAL_DEPTH)
+        decoder, self._datatypes = infer_decoder(depth, self._limits.max_string_bytes)
         self._decode = decoder.decode
         self._nullable: tuple[Callable[[bytes | memoryview], InferBody], dict[type[InputBody], Datatype]] | None = None
 
@@ -67,8 +70,8 @@ class OipJsonDecoder:
             body, tail = _split(body, header_length)
         try:
             document = self._decode(body)
-        except Exception:  # noqa: BLE001  # decoded again, by who knows null, and can say what is wrong and where
-            document = self._decode_nullable(body)
+        except Exception:  # noqa: BLE001  # decoded again, by who knows null and depth, and can say what is wrong and where
+            document = self._decode_unusual(body)
             inputs = self._inputs(document, tail, nulls=True)
         else:
             plain = self._plain_inputs(document) if tail is None else None
@@ -82,8 +85,8 @@ class OipJsonDecoder:
             return InferRequest(model, inputs, version, document.id, (outputs[0].name,), {}), JSON_ANSWER
         return self._with_options(document, inputs, model, version)
 
-    def _decode_nullable(self, body: bytes | memoryview) -> InferBody:
-        """The document with null for some elements.
+    def _decode_unusual(self, body: bytes | memoryview) -> InferBody:
+        """The document with null for some elements, or with data nested deeper than usual.
 
         Raises:
             PillionError: ``INVALID_ARGUMENT``: that is not what is wrong with it.

@@ -89,7 +89,7 @@ def infer_decoder(
 ) -> tuple[msgspec.json.Decoder[InferBody], dict[type[InputBody], Datatype]]:
     """The decoder of request documents for the given limits, and the datatype of each structure it makes.
 
-    Building one takes ten milliseconds; they are kept. ``nullable`` lets null stand for any element.
+    Building one for 16 levels takes ten milliseconds; they are kept. ``nullable`` lets null stand for any element.
     """
     variants: Any = None
     datatypes: dict[type[InputBody], Datatype] = {}

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from pillion.backends.api import ON_DEVICES, LoadOptions, ModelLoadError, backend_named
 from pillion.backends.detect import UNSAFE, detect
-from pillion.backends.torch_weights import is_module
-from pillion.backends.torch_weights import load as load_module
 from pillion.backends.unsafe import unsafe_refusal
 from pillion.execution.adaptive import AdaptiveExecutor, Timed
 from pillion.execution.inline import InlineExecutor
@@ -61,12 +59,12 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
         parameters=desired.parameters,
     )
     if desired.code is not None or desired.name in settings.classes:
-        from pillion.backends import python  # noqa: PLC0415 - pydantic's part of it is not needed for other models
+        from pillion.backends import python, torch_weights  # noqa: PLC0415 - what they import other models do not need
 
         found = python.find(desired, settings.classes)
-        if not is_module(found.cls):
+        if not torch_weights.is_module(found.cls):
             return _own_python(desired, python.load(found, desired), cpus), "python"
-        module = load_module(found, desired, options, denied=denied)
+        module = torch_weights.load(found, desired, options, denied=denied)
         return _served(desired, module, threads, settings), "torch"
     artifact = detect(Path(desired.path), desired.format)
     if artifact.kind in UNSAFE and not allowed:
@@ -76,7 +74,7 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
         raise ModelLoadError(f"models of {artifact.backend} compute on the CPU, and a device is named", "leave it out")
     packaged = artifact.packaged
     if packaged is not None:
-        options = replace(options, columns=packaged.columns, saved=packaged.saved)
+        options = msgspec.structs.replace(options, columns=packaged.columns, saved=packaged.saved)
     model = backend_named(artifact.backend).load(artifact.path, options)
     return _served(desired, model, threads, settings), artifact.backend
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from pillion.backends.api import ModelLoadError
 from pillion.errors import ErrorCode, PillionError
@@ -36,8 +37,7 @@ _log = logging.getLogger(__name__)
 Key = tuple[str, str]
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(msgspec.Struct):
     """One model version: what is wanted, what serves, and what can be said of it."""
 
     desired: DesiredModel
@@ -54,7 +54,7 @@ class _Entry:
     removed: bool = False
     attempted: DesiredModel | None = None
     """What the last load tried, whatever came of it."""
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
 
 
 class ModelRepository:

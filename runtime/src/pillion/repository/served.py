@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from pillion.execution import garbage
 from pillion.policy import PicklePolicy
 
 if TYPE_CHECKING:
@@ -18,8 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["RepositorySettings", "Served"]
 
 
-@dataclass(frozen=True, slots=True)
-class RepositorySettings:
+class RepositorySettings(msgspec.Struct, frozen=True):
     """How models are loaded, run and let go."""
 
     cpus: int | None = None
@@ -32,7 +33,7 @@ class RepositorySettings:
     warm_up_calls: int = 100
     pickle_policy: PicklePolicy = PicklePolicy.PER_OBJECT
     """What this process says of formats that can run code; what is said of a single model comes beside it."""
-    classes: Mapping[str, type[Any]] = field(default_factory=dict)
+    classes: Mapping[str, type[Any]] = msgspec.field(default_factory=dict)
     """Classes that the embedding program hands over, by the name of the model."""
 
 
@@ -77,3 +78,4 @@ class Served:
         """Let go of threads and memory. Requests still holding the model must have ended."""
         self.executor.close()
         self.model.close()
+        garbage.thaw()  # or cycles inside the model would be kept for ever

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -55,12 +56,15 @@ def main(arguments: list[str] | None = None) -> int:
             file_name=str(config),
         )
         configure(layered.settings.log)
-        from pillion.execution.native_threads import limit  # noqa: PLC0415 - only where models are served
+        from pillion.execution import garbage  # noqa: PLC0415 - only where models are served
+        from pillion.execution.native_threads import limit  # noqa: PLC0415 - as above
 
         limit(os.environ)  # numerical libraries read it once, when they are imported
+        gc.disable()  # imports make many objects and no garbage
         from pillion.server.server import Server  # noqa: PLC0415 - bad settings are told before the heavy imports
 
-        Server(layered.settings, config=config).start()
+        gc.enable()
+        Server(layered.settings, config=config).start(on_loaded=lambda *_: garbage.freeze())
     except StartError as failure:
         logging.getLogger("pillion.server").error(  # noqa: TRY400 - the sentence is the interface, a traceback adds nothing
             "cannot start: %s", failure, extra={"exit_code": int(failure.code)}

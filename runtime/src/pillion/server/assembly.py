@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from pillion.dataplane.plane import DataPlane
 from pillion.dataplane.settings import PlaneSettings
@@ -55,7 +56,7 @@ def http_limits(settings: Settings) -> HttpLimits:
 
 def admin_limits(settings: Settings) -> HttpLimits:
     """Bounds of the admin port: it takes no bodies, and has connections of its own so that probes get through."""
-    return replace(http_limits(settings), max_body_bytes=1024, max_connections=128)
+    return msgspec.structs.replace(http_limits(settings), max_body_bytes=1024, max_connections=128)
 
 
 def codec_limits(settings: Settings) -> CodecLimits:

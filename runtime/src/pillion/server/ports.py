@@ -25,7 +25,9 @@ def bind(host: str, port: int, *, section: str) -> socket.socket:
         StartError: with :attr:`ExitCode.BIND`; names port, reason and remedy.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # As bytes where that is the same: for text, Python loads the tables of international names first.
+        name = host.encode() if host.isascii() else host
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:

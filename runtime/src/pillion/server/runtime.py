@@ -189,6 +189,7 @@ class Runtime:
             _log.error("not ready: %s", self._not_ready(), extra={"seconds": seconds})
         if on_loaded is not None:
             on_loaded(time.monotonic() - began)
+        self._spawn(self._grpc.warm_up())
         if self._reload is not None:
             self._spawn(self._reload.watch(self._plane))
         if self._desired is not None:

@@ -6,11 +6,10 @@ flag, the variable or the file that a value was taken from.
 
 from __future__ import annotations
 
-import difflib
+import functools
 import itertools
 import logging
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 import msgspec
@@ -37,8 +36,7 @@ _API_KEY: Final = "auth.api_key"
 _API_KEY_VARIABLE: Final = "PILLION_API_KEY"
 
 
-@dataclass(frozen=True, slots=True)
-class Layered:
+class Layered(msgspec.Struct, frozen=True):
     """The settings, and by dotted key the place each value was taken from (``default`` where none)."""
 
     settings: Settings
@@ -50,9 +48,15 @@ def flag_of(key: str) -> str:
     return "--" + key.replace(".", "-").replace("_", "-")
 
 
+@functools.cache
+def _fields(model: type[Section]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """The fields with their types. Evaluating the annotations takes a millisecond, and a start asks several times."""
+    return msgspec.structs.fields(model)
+
+
 def leaves(model: type[Section] = Settings, prefix: str = "") -> Iterator[str]:
     """Every dotted key, in the order of the model."""
-    for field in msgspec.structs.fields(model):
+    for field in _fields(model):
         if _is_section(field.type):
             yield from leaves(field.type, f"{prefix}{field.name}.")
         else:
@@ -60,7 +64,7 @@ def leaves(model: type[Section] = Settings, prefix: str = "") -> Iterator[str]:
 
 
 def _sections(model: type[Section] = Settings, prefix: str = "") -> Iterator[str]:
-    for field in msgspec.structs.fields(model):
+    for field in _fields(model):
         if _is_section(field.type):
             yield prefix + field.name
             yield from _sections(field.type, f"{prefix}{field.name}.")
@@ -88,7 +92,7 @@ def meanings() -> dict[str, str]:
 
 
 def _described(model: type[Section], prefix: str, texts: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str]]:
-    for field in msgspec.structs.fields(model):
+    for field in _fields(model):
         if _is_section(field.type):
             yield from _described(field.type, f"{prefix}{field.name}.", texts)
         else:
@@ -214,15 +218,17 @@ def _has(values: Nested, key: str) -> bool:
     return True
 
 
-def _checked(model: type[Any], values: Nested, prefix: str, origins: Mapping[str, str], problems: list[str]) -> Any:  # noqa: ANN401 - a section of whatever kind
+def _checked(model: type[Section], values: Nested, prefix: str, origins: Mapping[str, str], problems: list[str]) -> Any:  # noqa: ANN401 - a section of whatever kind
     """The section of those values. What is wrong with any is added to ``problems``; its default stands in for it."""
-    fields = {field.name: field for field in msgspec.structs.fields(model)}
+    fields = {field.name: field for field in _fields(model)}
     taken: dict[str, object] = {}
     for name, value in values.items():
         key = prefix + name
         place = origins.get(key) or next((o for k, o in origins.items() if k.startswith(f"{key}.")), key)
         field = fields.get(name)
         if field is None:
+            import difflib  # noqa: PLC0415 - only for what is wrong
+
             near = difflib.get_close_matches(key, list(leaves()), n=1)
             problems.append(f"{place}: no such setting{f'; did you mean {near[0]}?' if near else ''}")
         elif _is_section(field.type):

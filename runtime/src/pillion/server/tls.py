@@ -12,9 +12,10 @@ import datetime as dt
 import os
 import ssl
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,13 +31,16 @@ class TlsError(Exception):
     """Certificate, key or CA cannot be used. Names setting and file, never a value that is a secret."""
 
 
-@dataclass(frozen=True, slots=True)
-class TlsConfig:
+class TlsConfig(msgspec.Struct, frozen=True):
     """Where the material is: each a path or inline PEM. ``client_ca`` makes client certificates required."""
 
-    cert: str = field(repr=False)
-    key: str = field(repr=False)
-    client_ca: str | None = field(default=None, repr=False)
+    cert: str
+    key: str
+    client_ca: str | None = None
+
+    def __repr__(self) -> str:
+        """Without the values, which may be keys."""
+        return "TlsConfig()"
 
     @classmethod
     def of(cls, settings: TlsSettings) -> TlsConfig | None:
@@ -52,17 +56,20 @@ class TlsConfig:
         return tuple(value for value in values if value is not None and not is_inline(value))
 
 
-@dataclass(frozen=True, slots=True)
-class TlsMaterial:
+class TlsMaterial(msgspec.Struct, frozen=True):
     """What was read and found to fit together."""
 
     cert: bytes
-    key: bytes = field(repr=False)
+    key: bytes
     client_ca: bytes | None
     not_after: dt.datetime
     """End of validity of our own certificate."""
     subject: str
     """For logs: subject and serial number."""
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"TlsMaterial(subject={self.subject!r}, not_after={self.not_after.isoformat()})"
 
 
 def is_inline(value: str) -> bool:

@@ -6,8 +6,6 @@ asks for it, also routes that do not exist yet.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from typing import Final
 
 from pillion.errors import ErrorCode, PillionError
@@ -23,10 +21,15 @@ _REMEDY: Final = "send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'"
 class ApiKey:
     """The key, kept as a digest so that comparing takes the same time whatever is shown, its length included."""
 
-    __slots__ = ("_digest",)
+    __slots__ = ("_digest", "_equal", "_hash")
 
     def __init__(self, key: str) -> None:
-        self._digest = hashlib.sha256(key.encode()).digest()
+        import hashlib  # noqa: PLC0415 - servers without a key start without it
+        import hmac  # noqa: PLC0415 - as above
+
+        self._hash = hashlib.sha256
+        self._equal = hmac.compare_digest
+        self._digest = self._hash(key.encode()).digest()
 
     def check(self, authorization: bytes | None, key: bytes | None) -> None:
         """Take either header's value.
@@ -42,7 +45,7 @@ class ApiKey:
                 field=AUTHORIZATION,
                 remedy=_REMEDY,
             )
-        if not hmac.compare_digest(hashlib.sha256(shown).digest(), self._digest):
+        if not self._equal(self._hash(shown).digest(), self._digest):
             raise PillionError(
                 ErrorCode.UNAUTHENTICATED,
                 f"the key is not the one that the server's setting {_SETTING} holds",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import re
-import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -29,7 +29,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 _INTERNAL: Final = "Internal error; the server's log has it under this id"
 
 
-_PROCESS: Final = secrets.token_hex(8)
+_PROCESS: Final = os.urandom(8).hex()
 _COUNT: Final = itertools.count()
 
 

@@ -16,7 +16,7 @@ from pillion.dataplane.call import ModelState
 from pillion.errors import ErrorCode, PillionError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from grpc.aio import ServicerContext
 
@@ -33,11 +33,11 @@ _Response = health_pb2.HealthCheckResponse
 class Health:
     """Check and Watch. While draining, the server and its service are not serving; models still say how they are."""
 
-    def __init__(self, plane: InferencePlane, service: str, poll: float) -> None:
+    def __init__(self, plane: InferencePlane, service: str, poll: float, draining: Callable[[], bool]) -> None:
         self._plane = plane
         self._whole = ("", service)
         self._poll = poll
-        self.draining = False
+        self._draining = draining
 
     async def check(self, request: health_pb2.HealthCheckRequest, context: Context) -> health_pb2.HealthCheckResponse:
         """The state now; NOT_FOUND for a name that is none of ours."""
@@ -60,7 +60,7 @@ class Health:
 
     def _status(self, service: str) -> int:
         if service in self._whole:
-            serving = self._plane.ready() and not self.draining
+            serving = self._plane.ready() and not self._draining()
         else:
             try:
                 serving = self._plane.status(service).state is ModelState.READY

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 __all__ = ["GrpcLimits"]
 
 
-@dataclass(frozen=True, slots=True)
-class GrpcLimits:
+class GrpcLimits(msgspec.Struct, frozen=True):
     """Limits of the gRPC server. Sizes are bytes, times are seconds; each is a setting."""
 
     max_message_bytes: int = 64 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""gRPC services whose code is imported when somebody first calls them: few do, and every start would pay for it."""
+"""gRPC services whose code, and protobuf with it, is imported when it is first needed: every start would pay for it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,17 @@ class OnDemand(grpc.GenericRpcHandler):
         self._make = make
         self._handlers: Sequence[grpc.GenericRpcHandler] | None = None
 
+    def made(self) -> Sequence[grpc.GenericRpcHandler]:
+        """The handlers, made now if they have not been yet."""
+        if self._handlers is None:
+            self._handlers = self._make()
+        return self._handlers
+
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
         """The method's handler; None for a method that is none of ours."""
         if not handler_call_details.method.startswith(self._path):
             return None
-        if self._handlers is None:
-            self._handlers = self._make()
-        for handlers in self._handlers:
+        for handlers in self.made():
             found = handlers.service(handler_call_details)
             if found is not None:
                 return found

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from pillion.protocol.limits import CodecLimits
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["GrpcOptions", "RpcRecord"]
 
 
-@dataclass(frozen=True, slots=True)
-class RpcRecord:
+class RpcRecord(msgspec.Struct, frozen=True):
     """One finished call of the inference service, for the access log."""
 
     request_id: str
@@ -29,11 +29,10 @@ class RpcRecord:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class GrpcOptions:
+class GrpcOptions(msgspec.Struct, frozen=True):
     """Settings and collaborators of the gRPC server."""
 
-    codec: CodecLimits = field(default_factory=CodecLimits)
+    codec: CodecLimits = msgspec.field(default_factory=CodecLimits)
     management_enabled: bool = False
     """Whether load and unload are answered on this port; else PERMISSION_DENIED names the setting."""
     api_key: ApiKey | None = None

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
 
-from pillion.protocol.protos import open_inference_pb2
 from pillion.transport.grpc.guard import Guard
-from pillion.transport.grpc.health import HEALTH_SERVICE, Health
-from pillion.transport.grpc.infer import InferMethods
-from pillion.transport.grpc.information import InformationMethods
 from pillion.transport.grpc.limits import GrpcLimits
 from pillion.transport.grpc.on_demand import OnDemand
 from pillion.transport.grpc.options import GrpcOptions
@@ -27,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["INFERENCE_SERVICE", "GrpcServer"]
 
-INFERENCE_SERVICE: Final = open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+INFERENCE_SERVICE: Final = "inference.GRPCInferenceService"
 _NO_END: Final = 1e9
 """Seconds. grpc.aio frees its server when a stop is through, and a stop whose grace has just run out then ends the
 calls of a server that is gone: the process dies. So no stop of ours ever runs out of grace; the time is kept here."""
@@ -53,7 +50,9 @@ class GrpcServer:
         self._plane = plane
         self._limits = limits or GrpcLimits()
         self._options = options or GrpcOptions()
-        self._health = Health(plane, INFERENCE_SERVICE, self._options.health_poll)
+        self._draining = False
+        self._inference = OnDemand(f"/{INFERENCE_SERVICE}/", self._make_inference)
+        self._health = OnDemand("/grpc.health.", self._make_health)
         self._task_services = None if tasks is None else TasksOnDemand(tasks, self._options)
         self._server: grpc.aio.Server | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -71,9 +70,9 @@ class GrpcServer:
             maximum_concurrent_rpcs=self._limits.max_concurrent_rpcs,
         )
         handlers: list[grpc.GenericRpcHandler] = [
-            self._inference(),
-            self._health.handler(),
-            OnDemand("/grpc.reflection.", self._reflection),
+            self._inference,
+            self._health,
+            OnDemand("/grpc.reflection.", self._make_reflection),
         ]
         if self._task_services is not None:
             handlers.append(self._task_services)
@@ -91,9 +90,15 @@ class GrpcServer:
         self._server = server
         return port
 
+    async def warm_up(self) -> None:
+        """Import what the first call would have to wait for, in a thread."""
+        await asyncio.to_thread(_import)
+        self._inference.made()
+        self._health.made()
+
     def mark_draining(self) -> None:
         """Health says NOT_SERVING from now on. Calls are still answered; connections age out by themselves."""
-        self._health.draining = True
+        self._draining = True
 
     async def stop(self, grace: float) -> None:
         """Take no new calls; those in progress get ``grace`` seconds, then they are cancelled. Asked again, the shorter
@@ -116,7 +121,10 @@ class GrpcServer:
         key = self._options.api_key
         return [] if key is None else [Guard(INFERENCE_SERVICE, key, self._plane)]
 
-    def _inference(self) -> grpc.GenericRpcHandler:
+    def _make_inference(self) -> Sequence[grpc.GenericRpcHandler]:
+        from pillion.transport.grpc.infer import InferMethods  # noqa: PLC0415 - see OnDemand
+        from pillion.transport.grpc.information import InformationMethods  # noqa: PLC0415 - see OnDemand
+
         infer = InferMethods(self._plane, self._options)
         # No (de)serializers: these methods take and give the messages' bytes.
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
@@ -126,9 +134,21 @@ class GrpcServer:
         information = InformationMethods(self._plane, self._options)
         for name, method in information.methods().items():
             handlers[name] = grpc.unary_unary_rpc_method_handler(method)
-        return grpc.method_handlers_generic_handler(INFERENCE_SERVICE, handlers)
+        return (grpc.method_handlers_generic_handler(INFERENCE_SERVICE, handlers),)
 
-    def _reflection(self) -> Sequence[grpc.GenericRpcHandler]:
+    def _make_health(self) -> Sequence[grpc.GenericRpcHandler]:
+        from pillion.transport.grpc.health import Health  # noqa: PLC0415 - see OnDemand
+
+        health = Health(self._plane, INFERENCE_SERVICE, self._options.health_poll, lambda: self._draining)
+        return (health.handler(),)
+
+    def _make_reflection(self) -> Sequence[grpc.GenericRpcHandler]:
+        from pillion.transport.grpc.health import HEALTH_SERVICE  # noqa: PLC0415 - see OnDemand
         from pillion.transport.grpc.reflection import Reflection  # noqa: PLC0415 - see OnDemand
 
         return Reflection((INFERENCE_SERVICE, HEALTH_SERVICE), self._task_services).handlers()
+
+
+def _import() -> None:
+    for name in ("health", "infer", "information"):
+        import_module(f"pillion.transport.grpc.{name}")

@@ -1,10 +1,11 @@
-"""Short requests answered in the call that received them, without a task, a cycle or a message.
+"""Short requests answered in the turn of the loop that received them, without a task, a cycle or a message.
 
 What ASGI asks of a server for each request (a task, an event, a scope, two messages) costs more than decoding, a
 small model and encoding together. A request that has arrived whole needs none of it when its answer can be computed
-without waiting. So such requests are held back until their last byte, and then offered to the application as plain
-values. Three things can come back: the answer, which is written at once; an ASGI application, when the call has begun
-and has to wait; or nothing, and the request goes the ordinary way as if nothing had been tried.
+without waiting. So such requests are held back until their last byte, and then, together with all others that came in
+the same turn (see :mod:`pillion.transport.http.turn`), offered to the application as plain values. Three things can
+come back: the answer, which is written at once; an ASGI application, when the call has begun and has to wait; or
+nothing, and the request goes the ordinary way as if nothing had been tried.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from pillion.transport.http.engine import EngineState
+    from pillion.transport.http.refusals import Refusal
 
 __all__ = ["DirectAnswer", "DirectApplication", "DirectHttpProtocol"]
 
@@ -63,6 +65,10 @@ class DirectHttpProtocol(HttpProtocol):
         application: object = config.app
         self._direct = application.begin if isinstance(application, DirectApplication) else None
         self._held: list[bytes] | None = None
+        self._waits = False
+        """Whether the request held back is complete and waits for the end of the turn."""
+        self._keeps = True
+        self._outcome: DirectAnswer | ASGI3Application | None = None
         self._begun: ASGI3Application | None = None
         self._spent = False
         self._idle_since = 0.0
@@ -71,11 +77,12 @@ class DirectHttpProtocol(HttpProtocol):
         """As ever; a request that is not complete by then goes the ordinary way."""
         self._spent = False
         super().data_received(data)
-        if self._held is not None:
+        if self._held is not None and not self._waits:
             self._release()
 
     def on_message_begin(self) -> None:
         """A request starts. What only the ordinary way needs is made when it is taken."""
+        self._answer_now()
         self._begin_head()
         self.url = b""
         self.headers = []
@@ -117,21 +124,80 @@ class DirectHttpProtocol(HttpProtocol):
             self._held.append(body)
 
     def on_message_complete(self) -> None:
-        """Answer now if that can be done."""
-        held = self._held
-        if held is None or self._direct is None:
+        """Have a request that was held back answered at the end of the turn."""
+        if self._held is None:
             super().on_message_complete()
             return
+        self._mark_idle()
+        # Asked now: the parser forgets it when it leaves the message.
+        self._keeps = self.parser.should_keep_alive()
+        self._waits = True
+        self.server_state.turn.add(self, self.loop)
+
+    def compute(self) -> bool:
+        """See :class:`~pillion.transport.http.turn.Waiting`."""
+        held = self._held
+        if not self._waits or held is None or self._direct is None:
+            return False
         body = held[0] if len(held) == 1 else b"".join(held)
-        outcome = self._direct(self.url, self.headers, body)
+        self._outcome = self._direct(self.url, self.headers, body)
+        return True
+
+    def settle(self) -> None:
+        """See :class:`~pillion.transport.http.turn.Waiting`."""
+        self._waits = False
+        outcome, self._outcome = self._outcome, None
         if isinstance(outcome, DirectAnswer):
             self._held = None
-            self._mark_idle()
             self._write(outcome)
-            return
-        self._begun = outcome
-        self._release()
-        super().on_message_complete()
+        else:
+            self._begun = outcome
+            self._release()
+            self.cycle.keep_alive = self.cycle.keep_alive and self._keeps
+            super().on_message_complete()
+
+    def give_up(self, error: Exception) -> None:
+        """See :class:`~pillion.transport.http.turn.Waiting`."""
+        self._waits, self._held, self._outcome = False, None, None
+        self.loop.call_exception_handler({"message": "a request failed outside of the application", "exception": error})
+        self.transport.abort()
+
+    def _answer_now(self) -> None:
+        """Answer a request that waits for the end of the turn, before what comes next on its connection."""
+        if self._waits and self.compute():
+            self.settle()
+
+    def _busy(self) -> bool:
+        return self._waits or super()._busy()
+
+    def eof_received(self) -> None:
+        """The client sends nothing more, but may still read."""
+        self._answer_now()
+        super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is there to be answered."""
+        self._waits, self._held = False, None
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Close after the answer."""
+        self._answer_now()
+        super().shutdown()
+
+    def close_after_answer(self) -> None:
+        """As ever; an answer that waits for the end of the turn will see for itself that the server drains."""
+        if not self._waits:
+            super().close_after_answer()
+
+    def cut(self) -> None:
+        """End the connection after the answer that is due in this turn, if there is one."""
+        self._answer_now()
+        super().cut()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._answer_now()
+        super()._refuse(refusal)
 
     def _release(self) -> None:
         """Let the request that was held back go the ordinary way."""
@@ -145,7 +211,7 @@ class DirectHttpProtocol(HttpProtocol):
         super()._start_asgi_task(cycle, app if begun is None else begun)
 
     def _write(self, answer: DirectAnswer) -> None:
-        keep = self.parser.should_keep_alive() and not self.server_state.draining
+        keep = self._keeps and not self.server_state.draining
         parts = [STATUS_LINE[answer.status]]
         for name, value in self.server_state.default_headers:
             parts += (name, b": ", value, b"\r\n")

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from pillion.transport.http import refusals
+from pillion.transport.http.turn import Turn
 
 if TYPE_CHECKING:
     import asyncio
@@ -57,6 +58,7 @@ class EngineState(ServerState):
         super().__init__()
         self.limits = limits
         self.refused = refused
+        self.turn = Turn()
         self.draining = False
 
     def drain(self) -> None:

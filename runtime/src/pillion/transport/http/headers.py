@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import re
-import secrets
 from typing import TYPE_CHECKING, Final
 
 from pillion.errors import ErrorCode, PillionError
@@ -42,7 +42,7 @@ def request_id(headers: Mapping[bytes, bytes]) -> str:
     return new_request_id()
 
 
-_PROCESS: Final = secrets.token_hex(8)
+_PROCESS: Final = os.urandom(8).hex()
 _COUNT: Final = itertools.count()
 
 

@@ -6,13 +6,12 @@ sentence that names the setting. The values are plain so that the engine reads a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 __all__ = ["HttpLimits"]
 
 
-@dataclass(frozen=True, slots=True)
-class HttpLimits:
+class HttpLimits(msgspec.Struct, frozen=True):
     """Limits of the HTTP engine. Sizes are bytes, times are seconds."""
 
     max_body_bytes: int = 64 * 1024 * 1024

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from pillion.protocol.limits import CodecLimits
 from pillion.transport.drain import DrainState
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["AnswerRecord", "DispatchOptions"]
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerRecord:
+class AnswerRecord(msgspec.Struct, frozen=True):
     """One finished request, for the access log. ``status`` 499 means that the client left before the answer."""
 
     request_id: str
@@ -29,16 +29,15 @@ class AnswerRecord:
     model: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DispatchOptions:
+class DispatchOptions(msgspec.Struct, frozen=True):
     """Settings and collaborators of the HTTP dispatcher."""
 
     max_body_bytes: int = 64 * 1024 * 1024
     """Larger bodies are answered 413, by their stated length or as soon as they pass it."""
-    codec: CodecLimits = field(default_factory=CodecLimits)
+    codec: CodecLimits = msgspec.field(default_factory=CodecLimits)
     management_enabled: bool = False
     """Whether load and unload are answered on this port; else 403 names the setting."""
-    drain: DrainState = field(default_factory=DrainState)
+    drain: DrainState = msgspec.field(default_factory=DrainState)
     clock: Callable[[], float] = time.monotonic
     """The data plane's clock, for deadlines."""
     disconnect_grace: float = 0.01

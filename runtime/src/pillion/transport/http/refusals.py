@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import dataclass
+import os
 from http import HTTPStatus
+
+import msgspec
 
 from pillion.errors import ErrorCode, PillionError
 from pillion.transport.http.errors import HTTP_STATUS, error_body, retry_after
@@ -24,8 +25,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """A request that never reaches the application."""
 
     limit: str
@@ -36,7 +36,7 @@ class Refusal:
 def answer(refusal: Refusal) -> bytes:
     """The whole HTTP response, in the error shape of every route, with ``Connection: close``."""
     status = HTTPStatus(HTTP_STATUS[refusal.error.code])
-    identity = secrets.token_hex(16)
+    identity = os.urandom(16).hex()
     content = error_body(refusal.error, identity)
     wait = retry_after(refusal.error)
     return b"".join(

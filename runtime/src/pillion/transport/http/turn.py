@@ -1,0 +1,80 @@
+"""Requests that arrived in one turn of the event loop, answered together at its end.
+
+Taken one by one, each request sends the processor through the kernel's receiving, the parser, the decoder, the model,
+the encoder and the kernel's sending, and each of these pushes the next one's code out of the caches. Taken stage by
+stage, all of them run on warm caches, and a client with several connections is woken once for several answers. On
+small models that is worth a quarter of the processor time.
+
+A turn's answers are written after 32 requests or a millisecond at the latest, so that the first does not wait long for
+the last.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+__all__ = ["Turn", "Waiting"]
+
+_MOST: Final = 32
+_LONGEST: Final = 0.001
+
+
+class Waiting(Protocol):
+    """A connection with a request that is complete and not begun."""
+
+    def compute(self) -> bool:
+        """Begin the request; False where there is none any more."""
+        ...
+
+    def settle(self) -> None:
+        """Send what came of it."""
+        ...
+
+    def give_up(self, error: Exception) -> None:
+        """End the connection: one of the others failed."""
+        ...
+
+
+class Turn:
+    """The connections of one listener whose requests wait for the end of this turn of the loop."""
+
+    __slots__ = ("_clock", "_waiting")
+
+    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+        self._clock = clock
+        self._waiting: list[Waiting] = []
+
+    def add(self, connection: Waiting, loop: asyncio.AbstractEventLoop) -> None:
+        """Have it answered once the loop has read what else has arrived."""
+        if not self._waiting:
+            loop.call_soon(self._end)
+        self._waiting.append(connection)
+
+    def _end(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        computed: list[Waiting] = []
+        due = self._clock() + _LONGEST
+        for connection in waiting:
+            try:
+                if connection.compute():
+                    computed.append(connection)
+            except Exception as error:  # noqa: BLE001 - the others must not suffer; it is reported by the loop
+                connection.give_up(error)
+            if len(computed) == _MOST or (computed and self._clock() >= due):
+                _settle(computed)
+                computed = []
+                due = self._clock() + _LONGEST
+        _settle(computed)
+
+
+def _settle(computed: list[Waiting]) -> None:
+    for connection in computed:
+        try:
+            connection.settle()
+        except Exception as error:  # noqa: BLE001 - as above
+            connection.give_up(error)
