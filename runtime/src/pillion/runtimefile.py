@@ -83,7 +83,7 @@ class DesiredModel(_Part, frozen=True, kw_only=True):
     path: str
     """File or folder that holds the artifact, already in place on this machine; empty for a class without one."""
     format: str | None = None
-    """Name of the backend (``sklearn``, ``onnx``, ``xgboost``, ``lightgbm``); found from the files where absent."""
+    """Name of the backend (``sklearn``, ``onnx``, ``torch`` and others); found from the files where absent."""
     format_version: str | None = None
     uri: str = ""
     """Where the artifact came from, for status and logs."""

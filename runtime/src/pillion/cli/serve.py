@@ -58,7 +58,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
         int | None, typer.Option(help="Port of metrics and probes; 0: any free one.  [default: 8082]")
     ] = None,
     allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Load pickle and joblib files, which can run any code.")
+        bool, typer.Option("--allow-pickle", help="Load pickles, and programs of PyTorch: they can run any code.")
     ] = False,
     pickle_policy: Annotated[
         str | None,
