@@ -13,6 +13,7 @@ from tests.integration.docs.console import Reader, matches, steps
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.timeout(300)  # five starts of PyTorch, on a machine that may be busy
 @pytest.mark.parametrize("document", ["docs/how-to/torch.md", "docs/how-to/huggingface.md"])
 def test_a_reader_who_types_every_command_of_the_document_sees_what_it_shows(document: str, tmp_path: Path) -> None:
     # Pillion is on the path here and not installed, so its program is made.
