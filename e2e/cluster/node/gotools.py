@@ -100,8 +100,9 @@ GROUPS: Mapping[str, Group] = {
             "sigs.k8s.io/kustomize/kustomize/v5",
             {"kustomize": "sigs.k8s.io/kustomize/kustomize/v5"},
         ),
-        # What GitOps tools make of a status: the library of Flux, and the interpreter of Argo CD.
+        # What GitOps tools make of a status: the libraries of Flux, and the interpreter of Argo CD.
         Group("kstatus", "sigs.k8s.io/cli-utils", {"kstatus": "."}),
+        Group("flux-health", "github.com/fluxcd/pkg/runtime", {"flux-health": "."}),
         Group("argo-health", "github.com/yuin/gopher-lua", {"argo-health": "."}),
         Group(
             "kubeconform",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from tests.integration.gitops.tools import argo, kstatus
+from tests.integration.gitops.tools import argo, flux, kstatus
 from tests.integration.operator.harness import condition, eventually
 
 if TYPE_CHECKING:
     from tests.integration.operator.harness import Api
 
-__all__ = ["pods_are", "ready", "seen", "until"]
+__all__ = ["by_flux", "pods_are", "ready", "seen", "until"]
 
 
 def seen(api: Api, namespace: str, kind: str = "InferenceService", name: str = "iris") -> tuple[str, str]:
@@ -19,6 +19,13 @@ def seen(api: Api, namespace: str, kind: str = "InferenceService", name: str = "
     found = api.get(kind, namespace, name)
     assert found is not None
     return kstatus(found)[0].status, argo(kind, found)[0].status
+
+
+def by_flux(api: Api, namespace: str) -> str:
+    """What Flux says of the service now, where it is given the guide's expressions."""
+    found = api.get("InferenceService", namespace, "iris")
+    assert found is not None
+    return flux(found)[0].status
 
 
 def until(api: Api, namespace: str, *, kind: str = "InferenceService", name: str = "iris", **wanted: str) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from e2e.cluster.node import gotools
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ARGOCD", "Judgement", "argo", "kstatus"]
+__all__ = ["ARGOCD", "Judgement", "argo", "build", "flux", "kstatus"]
 
-ARGOCD = Path(__file__).parents[3] / "config" / "argocd"
+_REPOSITORY = Path(__file__).parents[3]
+ARGOCD = _REPOSITORY / "config" / "argocd"
+GUIDE = _REPOSITORY / "docs" / "how-to" / "gitops.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,11 @@ class Judgement:
 
     status: str
     message: str
+
+
+def build() -> None:
+    """Build all of them now, where a test must not wait for that in its middle."""
+    gotools.ensure(["kstatus", "flux-health", "argo-health"])
 
 
 def kstatus(*objects: dict[str, Any]) -> list[Judgement]:
@@ -35,6 +46,16 @@ def argo(kind: str, *objects: dict[str, Any]) -> list[Judgement]:
     """Run our health script of the kind in Argo CD's interpreter."""
     script = ARGOCD / f"{kind.lower()}.lua"
     return _ask([str(gotools.ensure(["argo-health"])["argo-health"]), str(script)], objects)
+
+
+def flux(*objects: dict[str, Any]) -> list[Judgement]:
+    """Run the guide's expressions in Flux' own evaluator."""
+    (written,) = re.findall(r"```yaml\n(healthCheckExprs:\n.*?)```", GUIDE.read_text(), re.DOTALL)
+    (expressions,) = yaml.safe_load(written)["healthCheckExprs"]
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(expressions, file)
+        file.flush()
+        return _ask([str(gotools.ensure(["flux-health"])["flux-health"]), file.name], objects)
 
 
 def _ask(command: list[str], objects: Iterable[dict[str, Any]]) -> list[Judgement]:

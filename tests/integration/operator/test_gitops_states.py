@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.gitops.seen import pods_are, ready, seen, until
-from tests.integration.gitops.tools import argo, kstatus
+from tests.integration.gitops.seen import by_flux, pods_are, ready, seen, until
+from tests.integration.gitops.tools import argo, build, flux, kstatus
 from tests.integration.operator.harness import Api, OperatorProcess, condition, eventually, inference_service
 
 if TYPE_CHECKING:
     from e2e.cluster.node.apiserver import ControlPlane
 
 CONTAINERS = [{"name": "kserve-container", "image": "example.com/server:1"}]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tools() -> None:
+    build()
 
 
 def runtime(name: str, kind: str = "ServingRuntime", **spec: Any) -> dict[str, Any]:
@@ -31,11 +36,18 @@ def test_a_service_is_in_progress_until_its_pods_are_ready_and_current_then(
     api.create(namespace, inference_service())
     until(api, namespace, Reconciling="True")
     assert ("InProgress", "Progressing") == seen(api, namespace)
+    assert "InProgress" == by_flux(api, namespace)
 
     pods_are(api, namespace, ready())
 
     until(api, namespace, Ready="True", Reconciling="False")
     assert ("Current", "Healthy") == seen(api, namespace)
+    assert "Current" == by_flux(api, namespace)
+
+
+def test_a_service_that_nobody_has_looked_at_is_in_progress(api: Api, namespace: str) -> None:
+    stored = api.create(namespace, inference_service())
+    assert "InProgress" == flux(stored)[0].status
 
 
 @pytest.mark.parametrize(
@@ -53,6 +65,7 @@ def test_a_service_that_waits_for_its_author_is_failed(
     until(api, namespace, Stalled="True")
     assert reason == condition(api.get("InferenceService", namespace, "iris"), "Stalled")["reason"]
     assert ("Failed", "Degraded") == seen(api, namespace)
+    assert "Failed" == by_flux(api, namespace)
 
 
 def test_a_service_whose_runtime_may_come_with_the_same_sync_is_in_progress(
@@ -100,6 +113,7 @@ def test_a_stopped_service_is_suspended(operator: OperatorProcess, api: Api, nam
     until(api, namespace, Stopped="True", Reconciling="False", Stalled="False")
     # To kstatus what is not Ready is in progress; docs/how-to/gitops.md says what to do about it.
     assert ("InProgress", "Suspended") == seen(api, namespace)
+    assert "Current" == by_flux(api, namespace)
 
 
 def test_a_service_on_its_way_out_is_terminating(operator: OperatorProcess, api: Api, namespace: str) -> None:
