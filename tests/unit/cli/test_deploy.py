@@ -146,3 +146,17 @@ def test_a_new_version_that_does_not_load_is_trouble_while_the_old_one_answers()
     }
     found = arrival(given)
     assert (Stage.IN_TROUBLE, "ModelLoadFailed", "the file is corrupt") == (found.stage, found.reason, found.message)
+
+
+def test_what_a_class_loads_is_of_an_image_and_has_to_be_in_it(tmp_path: Path) -> None:
+    alone = pillion("deploy", "net.py:Net", "--artifact", "net.safetensors", cwd=tmp_path)
+    assert (2, True) == (
+        alone.returncode,
+        "--artifact, --platform and --insecure-registry are of --image" in alone.stderr,
+    )
+    (tmp_path / "net.py").write_text("class Net:\n    pass\n")
+    absent = pillion(
+        "deploy", "net.py:Net", "--artifact", "net.safetensors", "--image", "localhost:1/n:1", cwd=tmp_path
+    )
+    said = "--artifact net.safetensors: not among the files that go into the image"
+    assert (2, True) == (absent.returncode, said in absent.stderr)
