@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import resource
 import shutil
 import signal
@@ -16,7 +18,7 @@ import pytest
 import yaml
 
 from tests.integration.server.process import environment
-from tests.unit.cli.command import PORTS, pillion
+from tests.unit.cli.command import PILLION, PORTS, pillion
 
 if TYPE_CHECKING:
     from tests.models import IrisModels
@@ -87,6 +89,30 @@ def test_validate_names_file_line_and_field(tmp_path: Path) -> None:
     assert 2 == pillion("validate", "-f", str(tmp_path / "none.yaml")).returncode
 
 
+def test_validate_calls_nothing_valid_that_it_has_not_looked_at(tmp_path: Path) -> None:
+    other = tmp_path / "deployment.yaml"
+    other.write_text("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n")
+    done = pillion("validate", "-f", str(other))
+
+    assert (0, "", f"not checked: {other} has nothing of serving.pillion.dev/v1beta1\n") == (
+        done.returncode,
+        done.stdout,
+        done.stderr,
+    )
+
+
+@pytest.mark.parametrize(
+    "command", [("validate", "-f"), ("convert", "-f"), ("serve", "-f"), ("deploy",), ("predict", "iris", "--data")]
+)
+def test_a_file_that_is_not_there_is_said_without_an_error_number(command: tuple[str, ...]) -> None:
+    name = "@none.yaml" if command[0] == "predict" else "none.yaml"
+    done = pillion(*command, name)
+
+    assert 2 == done.returncode
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.endswith("none.yaml: no such file\n")
+
+
 def test_serve_prints_a_call_that_works_and_predict_agrees_over_rest_and_grpc(tmp_path: Path, iris: IrisModels) -> None:
     server = subprocess.Popen(
         [sys.executable, "-m", "pillion.cli.main", "serve", f"iris={iris.skops}", *PORTS],
@@ -123,6 +149,23 @@ def test_a_pickle_is_refused_with_the_flag_that_would_allow_it(iris: IrisModels)
     done = pillion("serve", str(iris.joblib), *PORTS)
     assert 1 == done.returncode
     assert "--allow-pickle" in done.stderr
+
+
+def test_a_person_at_a_terminal_reads_once_why_a_model_does_not_load(tmp_path: Path) -> None:
+    model = tmp_path / "cut.skops"
+    model.write_text("no model")
+    terminal, its_end = pty.openpty()
+    try:
+        command = [*PILLION, "serve", str(model), *PORTS]
+        done = subprocess.run(command, env=environment(), stderr=its_end, timeout=60, check=False)
+        printed = os.read(terminal, 65536).decode()
+    finally:
+        os.close(its_end)
+        os.close(terminal)
+
+    assert 1 == done.returncode
+    assert printed.startswith("error: cut: cut.skops is not a skops file")
+    assert 1 == len(printed.splitlines())
 
 
 def test_serve_wants_exactly_one_way_to_name_models(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Wanted", "as_command_errors", "default_base", "pushed", "register"]
 
 _MOST_MB: Final = 512
+_REGISTRY = "PILLION_IMAGE_REGISTRY"
 _EPILOG = f"""\b
 Examples:
   pillion build --push registry.example/team/mood:v1
@@ -148,7 +149,7 @@ def pushed(wanted: Wanted, image: str, *, push: bool) -> tuple[str, str]:
 
 def default_base() -> str:
     """Pillion's own image of this version, in the registry that the installation uses."""
-    return f"{os.environ.get('PILLION_IMAGE_REGISTRY', 'localhost')}/pillion-runtime:{__version__}"
+    return f"{os.environ.get(_REGISTRY) or 'localhost'}/pillion-runtime:{__version__}"
 
 
 @contextlib.contextmanager
@@ -171,6 +172,8 @@ def _opened(wanted: Wanted) -> Iterator[tuple[Plan, Base, BlobStore]]:
 
     plan = _plan(wanted)
     store = BlobStore(cache_folder() / "build")
+    if not wanted.base and not os.environ.get(_REGISTRY):
+        _tell(f"base: {default_base()}; {_REGISTRY}=HOST/TEAM says where Pillion's images are, --base names another")
     with open_base(wanted.base or default_base(), store, os.environ, insecure=frozenset(wanted.insecure)) as base:
         yield plan, base, store
 

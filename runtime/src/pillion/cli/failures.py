@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CLUSTER", "EXIT_CODES", "CommandError", "missing_extra"]
+__all__ = ["CLUSTER", "EXIT_CODES", "CommandError", "missing_extra", "unreadable"]
 
 CLUSTER: Final = 5
 """The exit code where a cluster cannot be reached, refuses, or does not have the object."""
@@ -21,6 +21,15 @@ class CommandError(Exception):
     def __init__(self, message: str, *, code: int = 1) -> None:
         super().__init__(message)
         self.code = code
+
+
+def unreadable(what: str, error: OSError | UnicodeDecodeError) -> CommandError:
+    """That a file cannot be read, in the words of whoever named it."""
+    if isinstance(error, FileNotFoundError):
+        return CommandError(f"{what}: no such file", code=2)
+    if isinstance(error, UnicodeDecodeError):
+        return CommandError(f"{what}: is no text in UTF-8", code=2)
+    return CommandError(f"{what}: cannot be read: {error.strerror or error}", code=2)
 
 
 _SERVE: Final = ("cryptography", "fastapi", "grpc", "httptools", "numpy", "orjson", "prometheus_client", "google")
