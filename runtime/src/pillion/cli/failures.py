@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["CLUSTER", "EXIT_CODES", "CommandError", "missing_extra", "unreadable"]
 
@@ -37,10 +41,29 @@ _EXTRAS: Final = {"obstore": "storage"} | dict.fromkeys((*_SERVE, "pydantic_sett
 """The extra that brings a package which the base install leaves out."""
 
 
-def missing_extra(error: ModuleNotFoundError) -> CommandError | None:
-    """What to install where a package of an extra is not there; None for a module that no extra brings."""
+_BACKENDS: Final = {
+    ".skops": "sklearn",
+    ".joblib": "sklearn",
+    ".pkl": "sklearn",
+    ".pickle": "sklearn",
+    ".onnx": "onnx",
+    ".ubj": "xgboost",
+}
+"""The extra of the backend that a file's ending asks for, where that leaves no doubt."""
+
+
+def missing_extra(error: ModuleNotFoundError, arguments: Sequence[str] = ()) -> CommandError | None:
+    """What to install where a package of an extra is not there; None for a module that no extra brings.
+
+    ``arguments`` are those of the command: who serves a file is told of its backend's extra as well, not next time.
+    """
     package = (error.name or "").partition(".")[0]
     extra = _EXTRAS.get(package)
     if extra is None:
         return None
-    return CommandError(f"this command needs {package}, which is not installed: pip install 'pillion[{extra}]'")
+    extras = {extra: None}
+    if extra == "serve" and arguments[:1] in (["serve"], ["run"]):
+        endings = (PurePath(argument).suffix.lower() for argument in arguments[1:])
+        extras |= dict.fromkeys(_BACKENDS[ending] for ending in endings if ending in _BACKENDS)
+    wanted = ",".join(extras)
+    return CommandError(f"this command needs {package}, which is not installed: pip install 'pillion[{wanted}]'")
