@@ -69,6 +69,8 @@ class OperatorSettings(BaseSettings):
     """Name of the Lease."""
     lease_namespace: str = ""
     """Namespace of the Lease; by default the operator's own."""
+    deployment_name: str = ""
+    """Name of the operator's own Deployment, in that namespace: the Lease goes when it is deleted."""
     lease_duration_seconds: Seconds = LeaseTimes().duration
     """Time without renewal after which another replica takes over."""
     lease_renew_deadline_seconds: Seconds = LeaseTimes().renew_deadline

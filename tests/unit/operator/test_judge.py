@@ -418,6 +418,17 @@ def test_an_autoscaler_says_whether_it_can_decide(
     assert said in found.message
 
 
+def test_the_pod_that_an_autoscaler_happens_to_name_does_not_change_what_is_said() -> None:
+    said = [
+        verdict(facts(replicas=RANGE, autoscaler=scaler("False", "FailedGetResourceMetric", text)), "ScalingActive")
+        for pod in ("iris-predictor-6f5b-x7", "iris-predictor-6f5b-q2")
+        for text in [f"missing request for cpu in container side of Pod {pod}"]
+    ]
+
+    assert said[0] == said[1]
+    assert "missing request for cpu in container side" in said[0].message
+
+
 def test_metrics_that_stay_away_are_told_after_a_while() -> None:
     late = scaler("False", "FailedGetResourceMetric", "no metrics returned")
     late["status"]["conditions"][0]["lastTransitionTime"] = "2027-01-15T07:58:00Z"
