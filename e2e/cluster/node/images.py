@@ -55,6 +55,7 @@ IMAGES: Mapping[str, Image] = {
     "operator": Image("localhost/pillion-operator:e2e", paths.REPOSITORY / "operator" / "Dockerfile", paths.REPOSITORY),
     "runtime": Image("localhost/pillion-runtime:e2e", paths.REPOSITORY / "runtime" / "Dockerfile", paths.REPOSITORY),
     "s3": Image("localhost/pillion-e2e/s3:local", _SOURCE / "s3" / "Dockerfile", programs=("rclone",), on_base=False),
+    "registry": _program("registry"),
     "gcs": Image(
         "localhost/pillion-e2e/gcs:local",
         _SOURCE / "gcs" / "Dockerfile",

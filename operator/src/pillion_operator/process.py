@@ -123,7 +123,7 @@ class Operator:
                 deployment=settings.deployment_name,
             )
             render = settings.render
-            self._policies = NamespacePolicies(client, render.pickle_policy, time.monotonic, self._policy_changed)
+            self._policies = NamespacePolicies(client, render, time.monotonic, self._policy_changed)
             self._watcher = Watcher(self._connection, self._kinds, settings.namespaces, self._deliver)
             reconciler = Reconciler(self._parts(client, pods))
             self._workers = Workers(self._queue, reconciler.reconcile, self._metrics.reconciled, settings.workers)

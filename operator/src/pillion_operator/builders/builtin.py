@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["builtin_runtimes"]
 
-_FORMATS: Final = ("sklearn", "onnx", "xgboost", "lightgbm", "mlflow")
+_FORMATS: Final = ("sklearn", "onnx", "xgboost", "lightgbm", "mlflow", "python")
 
 
 def builtin_runtimes(settings: RenderSettings) -> tuple[JsonObject, ...]:

@@ -7,18 +7,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from pillion.backends.api import LoadOptions, backend_named
 from pillion.backends.detect import FileKind, detect, pickle_refusal
+from pillion.backends.python_folder import code_in, code_refusal
 from pillion.execution.adaptive import AdaptiveExecutor, Timed
 from pillion.execution.inline import InlineExecutor
 from pillion.execution.mixed import MixedExecutor
 from pillion.execution.native_threads import per_call
 from pillion.execution.placement import InlineLimits, Measured, median, place
 from pillion.execution.thread import ThreadExecutor
-from pillion.policy import PicklePolicy, permits
+from pillion.policy import ConsentPolicy, permits
 from pillion.repository.served import Served
+from pillion.runtimefile import PYTHON
 from pillion.tensors import Datatype, Tensor, dtype_of
 
 if TYPE_CHECKING:
@@ -44,14 +47,14 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
         ModelLoadError: with sentence and remedy.
         Exception: whatever the library raised.
     """
-    if desired.code is not None or desired.name in settings.classes:
-        return _own_python(desired, settings, cpus), "python"
+    if desired.name in settings.classes or desired.is_python:
+        return _own_python(_with_code(desired, settings), settings, cpus), PYTHON
     artifact = detect(Path(desired.path), desired.format)
     policies = {settings.pickle_policy, desired.pickle_policy}
     allowed = permits(policies, opted_in=desired.allow_pickle)
     if artifact.kind is FileKind.PICKLE and not allowed:
         # Before any library that could read it is even imported.
-        raise pickle_refusal(artifact.path, denied=PicklePolicy.DENY in policies)
+        raise pickle_refusal(artifact.path, denied=ConsentPolicy.DENY in policies)
     execution = desired.execution
     threads = execution.threads or cpus
     packaged = artifact.packaged
@@ -68,6 +71,17 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     calls = _warm_up(model, label, settings)
     executor = _executor(desired, threads, calls)
     return Served(desired, model, executor, threads), artifact.backend
+
+
+def _with_code(desired: DesiredModel, settings: RepositorySettings) -> DesiredModel:
+    """The model with the class that its folder holds, where it was fetched like a model and may run."""
+    if desired.code is not None or desired.name in settings.classes:
+        return desired
+    policies = {settings.code_policy, desired.code_policy}
+    if not permits(policies, opted_in=desired.trust_code):
+        # Nothing of the folder is read before that.
+        raise code_refusal(denied=ConsentPolicy.DENY in policies)
+    return msgspec.structs.replace(desired, code=code_in(Path(desired.path)))
 
 
 def _own_python(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> Served:

@@ -195,7 +195,7 @@ class ModelRepository:
         """Whether a model written in Python is declared and not in memory."""
         handed = self._settings.classes
         return any(
-            entry.served is None and (entry.desired.code is not None or name in handed)
+            entry.served is None and (entry.desired.is_python or name in handed)
             for (name, _), entry in self._entries.items()
         )
 

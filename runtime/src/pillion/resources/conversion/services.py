@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["BUILT_IN_FORMATS", "BUILT_IN_PRIORITY", "MODEL_CLASS", "RuntimeFacts", "no_effect", "serving_edits"]
 
 #: The formats of the ClusterServingRuntimes that come with the operator; a test holds the two together.
-BUILT_IN_FORMATS: Final = frozenset({"sklearn", "onnx", "xgboost", "lightgbm", "mlflow"})
+BUILT_IN_FORMATS: Final = frozenset({"sklearn", "onnx", "xgboost", "lightgbm", "mlflow", "python"})
 BUILT_IN_PRIORITY: Final = 1
 
 #: The runtimes that KServe brings, by format, and the one that serves several.
