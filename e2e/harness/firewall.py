@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from e2e.harness.target import Target
 
 _HEALTH_PORT = 20244
+#: How kube-router calls what it makes; kube-proxy has other names.
+_CHAINS = ("KUBE-ROUTER-", "KUBE-POD-FW-", "KUBE-NWPLCY-")
+_SETS = ("KUBE-SRC-", "KUBE-DST-")
 
 
 @contextlib.contextmanager
@@ -55,5 +58,32 @@ def enforced(target: Target, log: Path) -> Iterator[None]:
         finally:
             running.terminate()
             running.wait(20)
-            cleaning, _ = node.enter([program, "--cleanup-config", f"--kubeconfig={target.kubeconfig}"])
-            subprocess.run(cleaning, env=environment, stdout=output, stderr=output, check=False, timeout=60)
+            _clean(node)
+
+
+def removal(saved: str) -> str:
+    """Return what undoes the firewall's part of a table that `iptables-save` printed, for `iptables-restore`.
+
+    kube-router has a command for that, which ends before it has done so where IPVS is not there.
+    """
+    lines = saved.splitlines()
+    chains = [line[1:].split()[0] for line in lines if line.startswith(":") and line[1:].startswith(_CHAINS)]
+    callers = [line for line in lines if line.startswith("-A ") and not line[3:].startswith(_CHAINS)]
+    callers = [line for line in callers if any(f"-j {chain}" in line for chain in chains)]
+    undone = [line.replace("-A ", "-D ", 1) for line in callers]
+    return "\n".join(["*filter", *undone, *(f"-F {c}" for c in chains), *(f"-X {c}" for c in chains), "COMMIT", ""])
+
+
+def _clean(node: OwnNode) -> None:
+    def run(*command: str, stdin: str | None = None) -> str:
+        entered, _ = node.enter(command)
+        done = subprocess.run(entered, input=stdin, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return done.stdout
+
+    run("iptables-restore", "--noflush", stdin=removal(run("iptables-save", "--table=filter")))
+    for name in run("ipset", "list", "-name").split():
+        if name.startswith(_SETS):
+            run("ipset", "destroy", name)
+    left = [line for line in run("iptables-save").splitlines() if any(chain in line for chain in _CHAINS)]
+    assert not left, f"left of kube-router: {left}"
