@@ -17,8 +17,7 @@ COMMIT
 
 
 def test_only_what_the_firewall_made_is_taken_out_and_jumps_go_before_chains() -> None:
-    assert (
-        """*filter
+    assert """*filter
 -D FORWARD -m comment --comment "kube-router netpol - X" -j KUBE-ROUTER-FORWARD
 -F KUBE-NWPLCY-DEFAULT
 -F KUBE-POD-FW-5ED2
@@ -27,6 +26,4 @@ def test_only_what_the_firewall_made_is_taken_out_and_jumps_go_before_chains() -
 -X KUBE-POD-FW-5ED2
 -X KUBE-ROUTER-FORWARD
 COMMIT
-"""
-        == removal(SAVED)
-    )
+""" == removal(SAVED)

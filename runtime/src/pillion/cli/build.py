@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
 from typing import TYPE_CHECKING, Annotated, Final
@@ -176,6 +177,8 @@ def _opened(wanted: Wanted) -> Iterator[tuple[Plan, Base, BlobStore]]:
         _tell(f"base: {default_base()}; {_REGISTRY}=HOST/TEAM says where Pillion's images are, --base names another")
     with open_base(wanted.base or default_base(), store, os.environ, insecure=frozenset(wanted.insecure)) as base:
         yield plan, base, store
+    # After the work, so that nobody waits for it who waits for the image.
+    store.prune(now=time.time())
 
 
 def _plan(wanted: Wanted) -> Plan:
