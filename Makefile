@@ -83,7 +83,7 @@ generate: setup ## Write crds/, the values schema, config/install.yaml, protobuf
 lock: setup ## Make requirements/*.lock again (UPGRADE=1 takes newer versions)
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)
 
-sbom: setup ## The bill of materials of each image, CycloneDX, into dist/: the same files that are in the images
+sbom: setup ## The bill of materials of each image, CycloneDX, into dist/: what the locks bring; the files in the images add their base's packages
 	@mkdir -p dist
 	@for lock in operator $(notdir $(basename $(wildcard requirements/runtime*.lock))); do \
 	  $(BIN)/python scripts/sbom.py pillion-$${lock%%-*} requirements/$$lock.lock > dist/pillion-$$lock.cdx.json; \
