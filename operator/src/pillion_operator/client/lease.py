@@ -7,6 +7,8 @@ rest of the duration for requests that are on the wire.
 
 A leader that is stopped gives the lease up. Where the operator is uninstalled it may not: its rights go with it, and
 mostly before it is told to stop. So the lease belongs to the operator's Deployment, and the garbage collector takes it.
+The price: a leader that is frozen while its Deployment is deleted and made anew could write for what is left of its
+certainty once it wakes, were its account not gone as well.
 """
 
 from __future__ import annotations
@@ -122,7 +124,8 @@ class Election:
             try:
                 await self._step(started)
             except ApiError as error:
-                _log.warning("the lease could not be read or written: %s", error)
+                level = logging.INFO if error.conflict else logging.WARNING  # then another replica was faster
+                _log.log(level, "the lease could not be read or written: %s", error)
                 if error.status != 0:
                     await self._read_quietly()
             except TimeoutError:
