@@ -12,7 +12,6 @@ import numpy as np
 
 from pillion.backends.api import LoadOptions, backend_named
 from pillion.backends.detect import FileKind, detect, pickle_refusal
-from pillion.backends.python_folder import code_in, code_refusal
 from pillion.execution.adaptive import AdaptiveExecutor, Timed
 from pillion.execution.inline import InlineExecutor
 from pillion.execution.mixed import MixedExecutor
@@ -77,6 +76,8 @@ def _with_code(desired: DesiredModel, settings: RepositorySettings) -> DesiredMo
     """The model with the class that its folder holds, where it was fetched like a model and may run."""
     if desired.code is not None or desired.name in settings.classes:
         return desired
+    from pillion.backends.python_folder import code_in, code_refusal  # noqa: PLC0415 - other models need none of it
+
     policies = {settings.code_policy, desired.code_policy}
     if not permits(policies, opted_in=desired.trust_code):
         # Nothing of the folder is read before that.
