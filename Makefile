@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) e2e/cluster/cluster.py
 
 .PHONY: help setup demo check lint types layers docs-check generated test unit integration conformance test-backends e2e e2e-full \
-        cluster-up cluster-down cluster-status generate lock sbom docs docs-full bench bench-quick bench-startup clean
+        cluster-up cluster-down cluster-status generate lock sbom docs docs-full docs-recording bench bench-quick bench-startup clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  \1|\2/' | column -t -s '|'
@@ -86,7 +86,7 @@ generate: setup ## Write crds/, the values schema, config/install.yaml, protobuf
 lock: setup ## Make requirements/*.lock again (UPGRADE=1 takes newer versions)
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)
 
-sbom: setup ## The bill of materials of each image, CycloneDX, into dist/: the same files that are in the images
+sbom: setup ## The bill of materials of each image, CycloneDX, into dist/: what the locks bring; the files in the images add their base's packages
 	@mkdir -p dist
 	@for lock in operator $(notdir $(basename $(wildcard requirements/runtime*.lock))); do \
 	  $(BIN)/python scripts/sbom.py pillion-$${lock%%-*} requirements/$$lock.lock > dist/pillion-$$lock.cdx.json; \
@@ -95,6 +95,9 @@ sbom: setup ## The bill of materials of each image, CycloneDX, into dist/: the s
 
 docs: docs-check ## Build the documentation site into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-recording: setup ## Run the README's quickstart, and draw docs/assets/quickstart.svg of it
+	@$(BIN)/python -m scripts.recording
 
 bench: setup ## The whole table of measurements, written to bench/results
 	@$(BIN)/python -m bench run

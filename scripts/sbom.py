@@ -2,8 +2,8 @@
 
     python scripts/sbom.py pillion-runtime requirements/runtime.lock > pillion-runtime.cdx.json
 
-The same lock gives the same bytes: no time, no random number. It lists the Python packages; those of the distribution
-below them are the base image's matter.
+The same lock gives the same bytes: no time, no random number. It lists the Python packages and, with `--root /` in a
+stage on the same base as the image, the distribution's packages that are installed there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import uuid
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -48,16 +49,36 @@ def components(lock: str, python: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda component: component["name"])
 
 
-def document(image: str, version: str, lock: str, python: str = PYTHON) -> dict[str, Any]:
-    """Return the bill of one image."""
-    packages = components(lock, python)
+def distribution(root: Path) -> list[dict[str, Any]]:
+    """Return the Debian packages that are installed below `root`, by name. Source: dpkg(1), purl's type deb."""
+    release = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', (root / "etc/os-release").read_text(), re.MULTILINE))
+    found = []
+    for stanza in (root / "var/lib/dpkg/status").read_text().split("\n\n"):
+        fields = dict(re.findall(r"^(Package|Status|Version|Architecture): (.*)$", stanza, re.MULTILINE))
+        if fields.get("Status", "").split()[-1:] != ["installed"]:
+            continue
+        name, version = fields["Package"], fields["Version"]
+        distro = f"{release['ID']}-{release['VERSION_ID']}"
+        purl = (
+            f"pkg:deb/{release['ID']}/{name}@{quote(version, safe='~')}?arch={fields['Architecture']}&distro={distro}"
+        )
+        found.append({"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl})
+    return sorted(found, key=lambda component: component["purl"])
+
+
+def document(
+    image: str, version: str, lock: str, python: str = PYTHON, system: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Return the bill of one image; `system` are the packages of its distribution."""
+    packages = [*components(lock, python), *(system or [])]
     digest = hashlib.sha256(lock.encode()).hexdigest()
     root = f"pkg:pypi/pillion@{version}#{image}"
+    below = hashlib.sha256("".join(one["purl"] for one in system or []).encode()).hexdigest() if system else ""
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, f'{root} {digest} {python}')}",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, f'{root} {digest} {python} {below}'.strip())}",
         "version": 1,
         "metadata": {
             "component": {
@@ -92,8 +113,10 @@ def main() -> None:
     parser.add_argument("image", help="the image's name")
     parser.add_argument("lock", type=Path, help="the lock that it is built from")
     parser.add_argument("--python", default=PYTHON, help="the image's Python, major and minor")
+    parser.add_argument("--root", type=Path, help="the image's root, for the packages of its distribution")
     arguments = parser.parse_args()
-    bill = document(arguments.image, version_of_project(), arguments.lock.read_text(), arguments.python)
+    system = None if arguments.root is None else distribution(arguments.root)
+    bill = document(arguments.image, version_of_project(), arguments.lock.read_text(), arguments.python, system)
     sys.stdout.write(json.dumps(bill, indent=2) + "\n")
 
 

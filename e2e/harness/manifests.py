@@ -131,13 +131,14 @@ def pod(
     }
 
 
-def service(name: str, port: int) -> Manifest:
-    """Return a Service in front of the pod that `pod` makes of the same name."""
+def service(name: str, port: int, *, node_port: int | None = None) -> Manifest:
+    """Return a Service in front of the pod that `pod` makes of the same name, also on a port of the node."""
+    entry = {"port": port, "targetPort": port, **({"nodePort": node_port} if node_port else {})}
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name},
-        "spec": {"selector": {"app": name}, "ports": [{"port": port, "targetPort": port}]},
+        "spec": {"type": "NodePort" if node_port else "ClusterIP", "selector": {"app": name}, "ports": [entry]},
     }
 
 

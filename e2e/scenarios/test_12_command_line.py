@@ -11,22 +11,31 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.harness import manifests, models
+from e2e.cluster.node import images
+from e2e.harness import manifests, models, registry
 from e2e.harness.models import SETOSA
 from e2e.harness.waiting import eventually
 
 if TYPE_CHECKING:
+    from e2e.harness.report import Report
     from e2e.harness.stage import Stage
 
 README = Path(__file__).parents[2] / "README.md"
 ROW = json.dumps([SETOSA])
 _SECONDS = 240
+#: What somebody adds to the class of `pillion new --template python`, so that it answers predictions too.
+_PREDICT = '''
+    def predict(self, text: list[str]) -> list[int]:
+        """Tell the mood of each text."""
+        return [self.classify(each) for each in text]
+'''
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,40 @@ def test_a_new_project_reaches_the_cluster_and_answers_there(terminal: Terminal)
         f"--context={terminal.stage.target.context}",
     )  # fmt: skip
     assert plugin.returncode == 0, plugin.stdout + plugin.stderr
+
+
+@pytest.mark.full
+def test_a_class_becomes_an_image_that_runs_in_the_cluster_and_says_what_it_has_loaded(
+    terminal: Terminal, report: Report
+) -> None:
+    stage, pillion = terminal.stage, (sys.executable, "-m", "pillion.cli.main")
+    made = terminal.types(*pillion, "new", "mood", "--template=python", "--into=.")
+    assert made.returncode == 0, made.stderr
+    service = terminal.folder / "service.py"
+    service.write_text(service.read_text() + _PREDICT)
+    base = f"--base={images.build('runtime')}"
+    with registry.running(stage) as host:
+        started = time.monotonic()
+        deployed = terminal.pillion("deploy", ".", f"--image={host}/mood:v1", base)
+        seconds = time.monotonic() - started
+
+        assert deployed.returncode == 0, deployed.stderr
+        assert terminal.pillion("predict", "mood", "--data", '["good good bad", "bad"]').stdout == "[1,-1]\n"
+        assert terminal.pillion("predict", "mood", "--grpc", "--data", '["good"]').stdout == "[1]\n"
+        loaded = stage.condition("mood", "ModelLoaded")
+        assert (loaded["status"], loaded["message"]) == ("True", "Loaded in 1 pod: mood.")
+        status = terminal.pillion("status", "mood")
+        assert "mood is Ready: Loaded" in status.stdout
+
+        # The next version has a mistake: status says file and line, and the old one goes on.
+        service.write_text("import tqmd\n" + service.read_text())
+        broken = terminal.pillion("deploy", ".", f"--image={host}/mood:v2", base)
+
+        assert broken.returncode == 1
+        assert "ModelLoadFailed" in broken.stderr
+        assert "tqmd" in broken.stderr
+        assert terminal.pillion("predict", "mood", "--data", '["good"]').stdout == "[1]\n"
+    report.add("own-image", deploy_seconds=round(seconds, 1))
 
 
 @pytest.mark.full

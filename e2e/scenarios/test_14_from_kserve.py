@@ -218,6 +218,8 @@ def test_a_custom_model_of_kserve_s_own_sdk_answers(open_stage: Stage, tmp_path:
 
     answer = _post(open_stage, "custom-model", "v1/models/custom-model:predict", {"instances": [[1, 2], [3, 4]]})
     assert answer == {"predictions": [3, 7]}
+    loaded = open_stage.condition("custom-model", "ModelLoaded")
+    assert (loaded["status"], loaded["reason"]) == ("Unknown", "NotManaged"), "it is not asked"
 
 
 @pytest.mark.full

@@ -1,12 +1,15 @@
-"""Who decides about a file that can run code: the chart for all, a label for the namespace, then the manifest."""
+"""Who decides about pickles and classes, which can run code: the chart, a label of the namespace, the manifest."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from e2e.harness import manifests, models
+from e2e.harness.bucket import Bucket
+from e2e.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +20,20 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.full
 
 _LABEL = "serving.pillion.dev/pickle-policy"
+_CODE_LABEL = "serving.pillion.dev/code-policy"
+_SERVICE = """
+import numpy as np
+import words
+from numpy.typing import NDArray
+from pillion import Model
+
+class Sums(Model):
+    def load(self, artifact):
+        self.factor = int((artifact / "factor.txt").read_text())
+
+    def predict(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return words.total(x) * self.factor
+"""
 
 
 @pytest.fixture
@@ -87,3 +104,44 @@ def test_a_chart_that_allows_asks_for_no_consent(stage: Stage, chart_policy: str
 
     assert chart_policy == "allow"
     assert stage.predict("iris")["data"] == [0]
+
+
+def test_a_class_in_a_bucket_is_refused_then_trusted_and_served(stage: Stage) -> None:
+    bucket = Bucket(stage, "models")
+    bucket.start()
+    for name, text in {
+        "service.py": _SERVICE,
+        "words.py": "def total(rows):\n    return rows.sum(axis=1)\n",
+        "factor.txt": "2",
+    }.items():
+        bucket.put(f"sums/{name}", text.encode())
+    stage.apply(*bucket.credentials("store", "model-reader"))
+
+    def apply(**own: object) -> None:
+        model = {"modelFormat": {"name": "python"}, "storageUri": "s3://models/sums", **own}
+        stage.apply(manifests.inference_service("sums", model=model, serviceAccountName="model-reader"))
+
+    apply()
+    refused = stage.wait_reason("sums", "UntrustedCode")["message"]
+    assert "spec.predictor.model.trustCode: true" in refused
+    assert "--image HOST/NAME:TAG" in refused
+    assert stage.pods("sums") == []
+
+    stage.target.kubectl("label", "namespace", stage.namespace, f"{_CODE_LABEL}=deny")
+    eventually(
+        lambda: stage.condition("sums")["message"],
+        lambda said: "the code policy is 'deny'" in said,
+        within=90,
+        what="the operator has seen the label",
+    )
+    apply(trustCode=True)
+    stage.wait_reason("sums", "UntrustedCode")
+    assert stage.pods("sums") == []
+
+    stage.target.kubectl("label", "namespace", stage.namespace, f"{_CODE_LABEL}=perObject", "--overwrite")
+    # A label is seen by the next periodic round, within a minute.
+    stage.wait_ready("sums", within=150)
+
+    url = f"http://sums-predictor.{stage.namespace}.svc.cluster.local/v1/models/sums:predict"
+    done = stage.client("curl", "--silent", "--fail-with-body", "--json", '{"instances": [[1, 2], [3, 4]]}', url)
+    assert json.loads(done.stdout) == {"predictions": [6.0, 14.0]}

@@ -72,6 +72,11 @@ class ModelPolicy(_Part):
         description="Formats that can run code (pickle, joblib): never, where a manifest says `allowPickle: true`, or "
         "always. A namespace's label `serving.pillion.dev/pickle-policy` comes before it.",
     )
+    code: Literal["deny", "perObject", "allow"] = Field(
+        "perObject",
+        description="Classes in Python that are fetched like a model (format `python`): never, where a manifest says "
+        "`trustCode: true`, or always. A namespace's label `serving.pillion.dev/code-policy` comes before it.",
+    )
     trusted_types: list[Annotated[str, Field(pattern=TYPE_NAME)]] = Field(
         [], description="Types, as `package.module.Name`, that skops files may hold in every namespace."
     )

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from pillion.backends.api import LoadFailure, ModelLoadError
-from pillion.policy import PicklePolicy
+from pillion.policy import ConsentPolicy
 from pillion.repository.loader import load as load_desired
 from pillion.repository.served import RepositorySettings
 from pillion.runtimefile import Code, DesiredModel
@@ -123,7 +123,7 @@ def test_a_policy_that_denies_wins_over_consent(folder: Path) -> None:
     code = Code(module=str(folder / "net.py"), class_name="Net", folder=str(folder))
     desired = DesiredModel(name="net", path=str(folder / "net.pt"), code=code, allow_pickle=True)
     with pytest.raises(ModelLoadError, match="the pickle policy 'deny' forbids it"):
-        load_desired(desired, RepositorySettings(pickle_policy=PicklePolicy.DENY), 1)
+        load_desired(desired, RepositorySettings(pickle_policy=ConsentPolicy.DENY), 1)
 
 
 def test_a_checkpoint_of_training_has_the_weights_inside(folder: Path) -> None:

@@ -77,4 +77,8 @@
   resources: [leases]
   verbs: [get, update]
   resourceNames: [{{ include "pillion.operatorName" . }}]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get]
+  resourceNames: [{{ include "pillion.operatorName" . }}]
 {{- end }}

@@ -31,7 +31,7 @@ from e2e.cluster.node import (
     progress,
 )
 from e2e.cluster.node.failure import ClusterError
-from e2e.cluster.node.layout import Layout, free_index, validate_name
+from e2e.cluster.node.layout import LOCAL_REGISTRY, Layout, free_index, validate_name
 from e2e.cluster.node.pki import CertificateAuthority
 from e2e.cluster.node.record import NodeRecord, Process, all_nodes
 
@@ -126,7 +126,8 @@ def _start(layout: Layout, programs: Mapping[str, Path], archives: list[Path]) -
 
 def _write_files(layout: Layout, programs: Mapping[str, Path]) -> None:
     home = layout.home
-    for folder in (home, layout.logs, layout.volumes, home / "cni", home / "registries" / "_default"):
+    registries = (home / "registries" / host for host in ("_default", LOCAL_REGISTRY))
+    for folder in (home, layout.logs, layout.volumes, home / "cni", *registries):
         folder.mkdir(parents=True, exist_ok=True)
     authority = CertificateAuthority(layout.pki)
     front_proxy = CertificateAuthority(layout.pki / "front-proxy")
@@ -150,6 +151,7 @@ def _write_files(layout: Layout, programs: Mapping[str, Path]) -> None:
     files = {
         "containerd.toml": configuration.containerd(layout, cni_plugins=plugins, snapshotter=snapshotter),
         "registries/_default/hosts.toml": configuration.registries(),
+        f"registries/{LOCAL_REGISTRY}/hosts.toml": configuration.local_registry(),
         "cni/10-bridge.conflist": configuration.cni(layout),
         "kubelet.json": configuration.kubelet(layout),
         "kube-proxy.json": configuration.kube_proxy(layout),

@@ -11,6 +11,7 @@ from e2e.cluster.node.layout import (
     API_SERVICE_ADDRESS,
     CLUSTER_DOMAIN,
     DNS_SERVICE_ADDRESS,
+    LOCAL_REGISTRY,
     POD_NETWORK,
     SERVICE_NETWORK,
     Layout,
@@ -152,6 +153,11 @@ def registries() -> str:
     that does not have it, rather than after the time-outs of a name server that is not there.
     """
     return 'server = "https://127.0.0.1:1"\n'
+
+
+def local_registry() -> str:
+    """Return the settings of the one registry that there may be: a Service's port on the node's own loopback."""
+    return f'server = "http://{LOCAL_REGISTRY}"\n'
 
 
 def cni(layout: Layout) -> str:

@@ -132,6 +132,12 @@ GROUPS: Mapping[str, Group] = {
             "github.com/fsouza/fake-gcs-server",
             {"fake-gcs-server": "github.com/fsouza/fake-gcs-server"},
         ),
+        # The node's bridge enforces no network policies: its firewall does, where a scenario starts it.
+        Group(
+            "kube-router",
+            "github.com/cloudnativelabs/kube-router/v2",
+            {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"},
+        ),
         Group("loadgen", "", {"loadgen": "."}),
         Group("pause", "", {"pause": "."}),
         Group(

@@ -64,6 +64,7 @@ IMAGES: Mapping[str, Image] = {
         for backend in ("torch", "huggingface")
     },
     "s3": Image("localhost/pillion-e2e/s3:local", _SOURCE / "s3" / "Dockerfile", programs=("rclone",), on_base=False),
+    "registry": _program("registry"),
     "gcs": Image(
         "localhost/pillion-e2e/gcs:local",
         _SOURCE / "gcs" / "Dockerfile",

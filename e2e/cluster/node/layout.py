@@ -18,6 +18,8 @@ API_SERVICE_ADDRESS = "10.96.0.1"
 DNS_SERVICE_ADDRESS = "10.96.0.10"
 POD_NETWORK = "10.244.0.0/24"
 CLUSTER_DOMAIN = "cluster.local"
+#: Where the node pulls images that did not come from archives: a port of its own loopback that a Service may have.
+LOCAL_REGISTRY = "localhost:30500"
 
 #: Nodes of this machine differ in the third byte of this network, which is 0 for the first.
 _NODE_NETWORKS = "10.231"

@@ -115,10 +115,15 @@ class Operator:
             _log.info("metrics and probes answer on port %d", probes.port)
             namespace = settings.lease_namespace or pod_namespace() or self._connection.namespace
             election = Election(
-                lease_client, self._fence, Key(namespace, settings.lease_name), settings.identity, settings.lease_times
+                lease_client,
+                self._fence,
+                Key(namespace, settings.lease_name),
+                settings.identity,
+                settings.lease_times,
+                deployment=settings.deployment_name,
             )
             render = settings.render
-            self._policies = NamespacePolicies(client, render.pickle_policy, time.monotonic, self._policy_changed)
+            self._policies = NamespacePolicies(client, render, time.monotonic, self._policy_changed)
             self._watcher = Watcher(self._connection, self._kinds, settings.namespaces, self._deliver)
             reconciler = Reconciler(self._parts(client, pods))
             self._workers = Workers(self._queue, reconciler.reconcile, self._metrics.reconciled, settings.workers)

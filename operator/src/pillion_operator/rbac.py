@@ -85,8 +85,12 @@ def cluster_rules() -> tuple[Rule, ...]:
 
 
 def lease_rules(lease_name: str = "pillion-operator") -> tuple[Rule, ...]:
-    """Return what is needed in the operator's own namespace; a name cannot be checked while it is being created."""
-    return (_rule(LEASE, "create"), _rule(LEASE, "get", "update", names=(lease_name,)))
+    """Return what is needed in the operator's own namespace; a name cannot be checked while it is being created.
+
+    The Lease has the name of the operator's Deployment, which it belongs to.
+    """
+    own = (lease_name,)
+    return (_rule(LEASE, "create"), _rule(LEASE, "get", "update", names=own), _rule(DEPLOYMENT, "get", names=own))
 
 
 def manifests(

@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliImplicitFlag, NoDecode, SettingsConfigDict
 
-from pillion.policy import PicklePolicy
+from pillion.policy import ConsentPolicy
 from pillion.runtimefile import TYPE_NAME
 from pillion_operator.client.lease import LeaseTimes
 from pillion_operator.state.settings import RenderSettings
@@ -58,8 +58,10 @@ class OperatorSettings(BaseSettings):
     builtin_runtimes: CliImplicitFlag[bool] = True
     """Whether the built-in ClusterServingRuntimes are created and kept."""
 
-    pickle_policy: PicklePolicy = PicklePolicy.PER_OBJECT
+    pickle_policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
     """Formats that can run code: deny, perObject or allow; a namespace's label comes before it."""
+    code_policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
+    """Classes that are fetched like a model: deny, perObject or allow; a namespace's label comes before it."""
     trusted_types: Names = ()
     """Types that skops files may hold in every namespace, as package.module.Name; separated by commas."""
 
@@ -69,6 +71,8 @@ class OperatorSettings(BaseSettings):
     """Name of the Lease."""
     lease_namespace: str = ""
     """Namespace of the Lease; by default the operator's own."""
+    deployment_name: str = ""
+    """Name of the operator's own Deployment, in that namespace: the Lease goes when it is deleted."""
     lease_duration_seconds: Seconds = LeaseTimes().duration
     """Time without renewal after which another replica takes over."""
     lease_renew_deadline_seconds: Seconds = LeaseTimes().renew_deadline
@@ -118,6 +122,7 @@ class OperatorSettings(BaseSettings):
             image_pull_secrets=self.image_pull_secrets,
             cluster_domain=self.cluster_domain,
             pickle_policy=self.pickle_policy,
+            code_policy=self.code_policy,
             trusted_types=self.trusted_types,
             operator_namespace=pod_namespace(),
         )

@@ -1,4 +1,4 @@
-"""Whether formats that can run code while they are loaded (pickle, joblib) may be loaded."""
+"""Whether artifacts that can run code may be loaded: pickles, and classes that are fetched like a model."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["PicklePolicy", "permits"]
+__all__ = ["ConsentPolicy", "permits"]
 
 
 @unique
-class PicklePolicy(StrEnum):
-    """What is said of pickles in general; the value is the word in manifests, labels, values and flags."""
+class ConsentPolicy(StrEnum):
+    """What is said of such artifacts in general; the value is the word in manifests, labels, values and flags."""
 
     DENY = "deny"
     """Never, whatever the model's owner says."""
     PER_OBJECT = "perObject"
-    """Where the model's owner says so: ``allowPickle: true``."""
+    """Where the model's owner says so: ``allowPickle: true`` of a pickle, ``trustCode: true`` of a class."""
     ALLOW = "allow"
     """Always."""
 
 
-def permits(policies: Iterable[PicklePolicy], *, opted_in: bool) -> bool:
-    """Whether a pickle may be loaded where several have a say: one ``deny`` is enough to forbid it.
+def permits(policies: Iterable[ConsentPolicy], *, opted_in: bool) -> bool:
+    """Whether such an artifact may be loaded where several have a say: one ``deny`` is enough to forbid it.
 
     Args:
         policies: of the process, of the platform.
         opted_in: whether the model's owner allowed it.
     """
     said = set(policies)
-    return PicklePolicy.DENY not in said and (opted_in or PicklePolicy.ALLOW in said)
+    return ConsentPolicy.DENY not in said and (opted_in or ConsentPolicy.ALLOW in said)

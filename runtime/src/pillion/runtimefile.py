@@ -15,10 +15,11 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from pillion.policy import PicklePolicy
+from pillion.policy import ConsentPolicy
 
 __all__ = [
     "API_VERSION",
+    "PYTHON",
     "TYPE_NAME",
     "Code",
     "DesiredModel",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 API_VERSION: Final = "runtime.pillion.dev/v1"
+PYTHON: Final = "python"
+"""The format of a folder that holds a class."""
 TYPE_NAME: Final = r"^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)+$"
 """How the name of a type is written: package, module and name."""
 
@@ -83,7 +86,8 @@ class DesiredModel(_Part, frozen=True, kw_only=True):
     path: str
     """File or folder that holds the artifact, already in place on this machine; empty for a class without one."""
     format: str | None = None
-    """Name of the backend (``sklearn``, ``onnx``, ``torch`` and others); found from the files where absent."""
+    """Name of the backend (``sklearn``, ``onnx``, ``torch`` and others), or ``python`` for a folder with a class;
+    found from the files where absent."""
     format_version: str | None = None
     uri: str = ""
     """Where the artifact came from, for status and logs."""
@@ -91,8 +95,12 @@ class DesiredModel(_Part, frozen=True, kw_only=True):
     """``sha256:...`` where known."""
     allow_pickle: bool = False
     """Whether the model's owner accepts formats that can run code on loading."""
-    pickle_policy: PicklePolicy = PicklePolicy.PER_OBJECT
+    pickle_policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
     """What the platform says of such formats; ``deny`` forbids them whatever ``allowPickle`` says."""
+    trust_code: bool = False
+    """Whether the model's owner lets a class run that was fetched like a model: format ``python``, without ``code``."""
+    code_policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
+    """What the platform says of such classes; ``deny`` forbids them whatever ``trustCode`` says."""
     trusted_types: tuple[TypeName, ...] = ()
     """Types, as ``package.module.Name``, that a skops file may hold besides those that are always trusted."""
     execution: ExecutionSettings = ExecutionSettings()
@@ -100,6 +108,11 @@ class DesiredModel(_Part, frozen=True, kw_only=True):
     """Passed to the backend. Values as JSON has them."""
     code: Code | None = None
     """The model is a class written in Python."""
+
+    @property
+    def is_python(self) -> bool:
+        """Whether the model is a class: one that is named, or one that lies in the folder at ``path``."""
+        return self.code is not None or self.format == PYTHON
 
     def __post_init__(self) -> None:
         """Refuse names that would lead out of a folder."""

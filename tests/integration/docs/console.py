@@ -3,7 +3,8 @@ document shows.
 
 In a block, a line that starts ``$ `` is typed (``> `` continues it); the lines below it are its output. In the output
 ``...`` stands for any text, and a line that starts ``error:`` says that the command fails. A ``pillion serve`` keeps
-running, as in a reader's first terminal, until the document ends. The folder that a command changes to is the next
+running, as in a reader's first terminal, until the document ends or has the same ports served by another, which is when
+a reader presses Ctrl-C. The folder that a command changes to is the next
 one's too. A block with a title that is a path is a file, as a reader would save it (`` ```python title="app.py" ``);
 a ``console`` block with a title belongs to the environment of that name. Every document has the ports to itself (see
 :mod:`tests.integration.docs.network`).
@@ -108,6 +109,7 @@ class Reader:
         self._environment = os.environ | environment
         self._peers = peers or {}
         self._servers: list[subprocess.Popen[str]] = []
+        self._on_default_ports: subprocess.Popen[str] | None = None
         self._network = OwnLoopback()
 
     def __enter__(self) -> Self:
@@ -161,6 +163,10 @@ class Reader:
         return done.stdout
 
     def _serve(self, step: Step) -> str:
+        by_default = "-port " not in step.command
+        if by_default and self._on_default_ports is not None:
+            self._on_default_ports.send_signal(signal.SIGINT)
+            self._on_default_ports.wait(20)
         server = subprocess.Popen(
             [*self._network.prefix, "bash", "-c", f"exec env {step.command}"],
             cwd=self._folder,
@@ -171,6 +177,8 @@ class Reader:
             text=True,
         )
         self._servers.append(server)
+        if by_default:
+            self._on_default_ports = server
         printed: list[str] = []
         wanted = len(step.output.splitlines())
         complete = threading.Event()

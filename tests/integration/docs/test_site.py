@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -77,6 +79,36 @@ def test_the_guides_are_in_the_navigation_of_every_page(site: Path, pages: dict[
     home = {urlsplit(link).path for link in pages[site / "index.html"].links}
 
     assert {"how-to/gitops/", "how-to/from-kserve/", "troubleshooting/"} <= home
+
+
+def test_each_page_has_a_title_and_a_description_of_its_own(site: Path, pages: dict[Path, Page]) -> None:
+    described: dict[str, list[str]] = {}
+    for path in pages.keys() - {site / "404.html"}:
+        text = path.read_text()
+        for wanted in (r"<title>(.+?)</title>", r'<meta name="?description"? content="(.+?)"'):
+            found = re.search(wanted, text)
+            described.setdefault(found[1] if found else "none", []).append(str(path.relative_to(site)))
+
+    assert [] == [(words, where) for words, where in described.items() if words == "none" or len(where) > 1]
+
+
+def test_every_page_is_linked_from_another(site: Path, pages: dict[Path, Page]) -> None:
+    linked = {
+        (path.parent / urlsplit(link).path / "index.html").resolve()
+        for path, page in pages.items()
+        for link in page.links
+        if not urlsplit(link).netloc and (path.parent / urlsplit(link).path).resolve() != path.parent
+    }
+
+    assert set() == pages.keys() - linked - {site / "404.html"}
+
+
+def test_search_finds_what_is_under_each_heading_without_another_host(site: Path) -> None:
+    index = json.loads((site / "search" / "search_index.json").read_text())
+    places = {entry["location"] for entry in index["docs"] if "null" in entry["text"]}
+
+    assert "how-to/tabular/#missing-values" in places
+    assert list(site.glob("assets/javascripts/workers/search*.js"))
 
 
 def test_a_page_asks_nothing_of_other_hosts(pages: dict[Path, Page]) -> None:

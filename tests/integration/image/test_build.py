@@ -180,6 +180,23 @@ def test_an_unknown_base_is_said_by_its_name(project: Project, host: str) -> Non
     assert (2, f"error: {host}/none:v1: the registry has no such image\n") == (done.returncode, done.stderr)
 
 
+def test_a_registry_that_cannot_be_reached_is_named_with_what_to_look_at(project: Project) -> None:
+    here = project.builds("--base", "127.0.0.1:1/pillion-runtime:v1", "-o", "../a.tar")
+    elsewhere = project.builds("--base", "registry.invalid/pillion-runtime:v1", "-o", "../a.tar")
+
+    assert (1, 1) == (here.returncode, elsewhere.returncode)
+    assert "the registry 127.0.0.1:1 cannot be reached" in here.stderr
+    assert "Is it running on this machine?" in here.stderr
+    assert "one without TLS is named by --insecure-registry registry.invalid" in elsewhere.stderr
+
+
+def test_the_base_that_nobody_named_is_said_before_it_is_looked_for(project: Project) -> None:
+    said = pillion("build", "-o", "../a.tar", cwd=project.folder, env=project.env).stderr
+
+    assert said.startswith("base: localhost/pillion-runtime:")
+    assert "PILLION_IMAGE_REGISTRY=HOST/TEAM says where Pillion's images are" in said
+
+
 def test_a_base_that_does_not_serve_is_refused(project: Project, tmp_path: Path) -> None:
     other = write_base(tmp_path / "other", entry=("nginx",))
     done = project.builds("--base", str(other), "-o", "../a.tar")

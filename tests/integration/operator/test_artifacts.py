@@ -245,3 +245,51 @@ def test_a_model_that_only_another_version_reads_names_the_runtime_that_does(
         return found
 
     eventually(lambda: image().endswith(":dev-sklearn-1.5"))
+
+
+MOOD = """
+from pillion import Model
+
+class Mood(Model):
+    def predict(self, text: list[str]) -> list[int]:
+        return [each.count("good") for each in text]
+"""
+CODE_LABEL = "serving.pillion.dev/code-policy"
+
+
+def python_model(**own: Any) -> dict[str, Any]:
+    return inference_service(model={"modelFormat": {"name": "python"}, "storageUri": "s3://models/mood", **own})
+
+
+def test_a_class_from_storage_is_refused_before_any_pod_until_its_manifest_trusts_it(
+    operator: OperatorProcess, api: Api, namespace: str, tmp_path: Path
+) -> None:
+    (tmp_path / "service.py").write_text(MOOD)
+    api.create(namespace, python_model())
+    ready = ready_reason(api, namespace, "UntrustedCode")
+    assert "spec.predictor.model.trustCode: true" in ready["message"]
+    assert "pillion deploy FOLDER --image HOST/NAME:TAG" in ready["message"]
+    assert "True" == condition(api.get("InferenceService", namespace, "iris"), "Stalled")["status"]
+    assert [] == api.list("Deployment", namespace)
+
+    trusted = {"spec": {"predictor": {"model": {"trustCode": True}}}}
+    api.patch("InferenceService", namespace, "iris", trusted)
+
+    with kubelet(api, namespace, tmp_path, tmp_path) as address:
+        ready_reason(api, namespace, "Loaded")
+        status = httpx.get(f"http://{address}:{ADMIN_PORT}/status", timeout=5, trust_env=False).json()
+    assert [("iris", "READY", "python")] == [(m["name"], m["state"], m["format"]) for m in status["models"]]
+
+
+def test_a_namespace_that_denies_code_overrules_the_manifest_until_its_label_changes(
+    operator: OperatorProcess, cluster: ControlPlane, api: Api, namespace: str
+) -> None:
+    cluster.kubectl("label", "namespace", namespace, f"{CODE_LABEL}=deny")
+    api.create(namespace, python_model(trustCode=True))
+    ready = ready_reason(api, namespace, "UntrustedCode")
+    assert f"by the label {CODE_LABEL}=deny of the namespace '{namespace}'" in ready["message"]
+    assert "set spec.predictor.model.trustCode" not in ready["message"]
+
+    cluster.kubectl("label", "namespace", namespace, "--overwrite", f"{CODE_LABEL}=perObject")
+
+    eventually(lambda: model_of(api, namespace).get("trustCode"))

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
+import kopf
 import pytest
 
+from pillion_operator.client.connection import Connection, from_kubeconfig
+from pillion_operator.client.fence import LeaseFence, OpenFence
+from pillion_operator.client.kubernetes import KubernetesClient
+from pillion_operator.client.lease import Election
 from pillion_operator.rbac import manifests
+from pillion_operator.state.manifest import Key
 from tests.integration.operator.harness import Api, OperatorProcess, apply, eventually, inference_service, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from e2e.cluster.node.apiserver import ControlPlane
@@ -60,6 +68,30 @@ def holder(api: Api, namespace: str) -> str:
     return lease["spec"]["holderIdentity"] if lease else ""
 
 
+def own_deployment(namespace: str) -> dict[str, Any]:
+    """What the operator's chart installs, without pods."""
+    labels = {"app": "pillion-operator"}
+    container = {"name": "operator", "image": "pillion-operator"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "pillion-operator", "namespace": namespace},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+def with_client(connection: Connection, act: Callable[[KubernetesClient], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with KubernetesClient(connection, OpenFence()) as client:
+            await act(client)
+
+    asyncio.run(run())
+
+
 def deployed(api: Api, namespace: str) -> int:
     return len(api.list("Deployment", namespace))
 
@@ -101,6 +133,69 @@ def test_a_stopped_leader_gives_the_lease_up_at_once(
     # Sooner than the lease would have run out: it was given up, not abandoned.
     assert time.monotonic() - stopped < float(TIMES["lease_duration_seconds"])
     eventually(lambda: second.metric("pillion_operator_leader") == 1)
+
+
+def test_an_uninstalled_operator_leaves_no_lease_although_its_rights_went_first(
+    cluster: ControlPlane, api: Api, namespace: str, tmp_path: Path
+) -> None:
+    cluster.kubectl("create", "serviceaccount", "first", "--namespace", namespace)
+    roles = manifests(service_account="first", operator_namespace=namespace, namespaces=(namespace,), name="first")
+    apply(cluster, *roles, own_deployment(namespace))
+    uid = eventually(lambda: api.get("Deployment", namespace, "pillion-operator") or {})["metadata"]["uid"]
+    kubeconfig = cluster.kubeconfig_for_service_account(namespace, "first")
+    settings = {"namespaces": namespace, "lease_namespace": namespace, "deployment_name": "pillion-operator"}
+    with running(kubeconfig, tmp_path / "first.log", identity="first", **settings) as first:
+        first.wait_leading()
+        owner, *more = eventually(lambda: api.get("Lease", namespace, "pillion-operator") or {})["metadata"][
+            "ownerReferences"
+        ]
+        assert ([], uid) == (more, owner["uid"])
+
+        # The order of `helm uninstall`: everything is deleted before the kubelet tells the pods.
+        cluster.kubectl("delete", "rolebindings", "--all", "--namespace", namespace)
+        api.delete("Deployment", namespace, "pillion-operator")
+        started = time.monotonic()
+        first.stop()
+        took = time.monotonic() - started
+
+    assert took < 6, "what cannot be given up holds nobody back"
+    assert eventually(lambda: api.get("Lease", namespace, "pillion-operator") is None)
+
+
+def test_a_lease_that_changed_since_the_last_renewal_is_given_up_all_the_same(
+    cluster: ControlPlane, api: Api, namespace: str
+) -> None:
+    async def acquire_and_release(client: KubernetesClient) -> None:
+        election = Election(client, LeaseFence(), Key(namespace, "pillion-operator"), "me")
+        # It renews after two seconds, so it does not see what is written here.
+        running = asyncio.create_task(election.run())
+        await election.leading.wait()
+        running.cancel()
+        api.patch("Lease", namespace, "pillion-operator", {"metadata": {"labels": {"touched": "yes"}}})
+
+        await election.release()
+
+    with_client(from_kubeconfig(cluster.kubeconfig), acquire_and_release)
+
+    lease = api.get("Lease", namespace, "pillion-operator")
+    assert lease is not None
+    assert "yes" == lease["metadata"]["labels"]["touched"]
+    assert ("", 1) == (lease["spec"].get("holderIdentity", ""), lease["spec"]["leaseDurationSeconds"])
+
+
+def test_an_api_server_that_does_not_answer_delays_a_shutdown_by_two_seconds_at_most() -> None:
+    async def release_in_vain(port: int) -> float:
+        connection = Connection(lambda: kopf.ConnectionInfo(server=f"http://127.0.0.1:{port}"), "default")
+        async with KubernetesClient(connection, OpenFence()) as client:
+            election = Election(client, LeaseFence(), Key("default", "pillion-operator"), "me")
+            election.leading.set()
+            started = time.monotonic()
+            await election.release()
+            return time.monotonic() - started
+
+    # The kernel takes the connection; nobody reads from it.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert 1.5 < asyncio.run(release_in_vain(silent.getsockname()[1])) < 3
 
 
 def test_a_frozen_leader_writes_nothing_after_it_wakes(

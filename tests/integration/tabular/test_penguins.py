@@ -151,7 +151,7 @@ def test_grpc_takes_raw_columns_with_nan_and_empty_text_for_what_is_missing(
         ),
         (
             lambda inputs: inputs[2]["data"].__setitem__(1, "deep"),
-            "inputs[2].data[1]: input 'bill_depth_mm': expected float",
+            "inputs[2].data[1]: input 'bill_depth_mm': expected a number, got text",
         ),
         (
             lambda inputs: inputs[3].update(shape=[1, 1], data=[181.0]),

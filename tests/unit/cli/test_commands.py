@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
 import resource
 import shutil
 import signal
@@ -16,7 +19,7 @@ import pytest
 import yaml
 
 from tests.integration.server.process import environment
-from tests.unit.cli.command import PORTS, pillion
+from tests.unit.cli.command import PILLION, PORTS, pillion
 
 if TYPE_CHECKING:
     from tests.models import IrisModels
@@ -87,6 +90,30 @@ def test_validate_names_file_line_and_field(tmp_path: Path) -> None:
     assert 2 == pillion("validate", "-f", str(tmp_path / "none.yaml")).returncode
 
 
+def test_validate_calls_nothing_valid_that_it_has_not_looked_at(tmp_path: Path) -> None:
+    other = tmp_path / "deployment.yaml"
+    other.write_text("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n")
+    done = pillion("validate", "-f", str(other))
+
+    assert (0, "", f"not checked: {other} has nothing of serving.pillion.dev/v1beta1\n") == (
+        done.returncode,
+        done.stdout,
+        done.stderr,
+    )
+
+
+@pytest.mark.parametrize(
+    "command", [("validate", "-f"), ("convert", "-f"), ("serve", "-f"), ("deploy",), ("predict", "iris", "--data")]
+)
+def test_a_file_that_is_not_there_is_said_without_an_error_number(command: tuple[str, ...]) -> None:
+    name = "@none.yaml" if command[0] == "predict" else "none.yaml"
+    done = pillion(*command, name)
+
+    assert 2 == done.returncode
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.endswith("none.yaml: no such file\n")
+
+
 def test_serve_prints_a_call_that_works_and_predict_agrees_over_rest_and_grpc(tmp_path: Path, iris: IrisModels) -> None:
     server = subprocess.Popen(
         [sys.executable, "-m", "pillion.cli.main", "serve", f"iris={iris.skops}", *PORTS],
@@ -125,6 +152,23 @@ def test_a_pickle_is_refused_with_the_flag_that_would_allow_it(iris: IrisModels)
     assert "--allow-pickle" in done.stderr
 
 
+def test_a_person_at_a_terminal_reads_once_why_a_model_does_not_load(tmp_path: Path) -> None:
+    model = tmp_path / "cut.skops"
+    model.write_text("no model")
+    terminal, its_end = pty.openpty()
+    try:
+        command = [*PILLION, "serve", str(model), *PORTS]
+        done = subprocess.run(command, env=environment(), stderr=its_end, timeout=60, check=False)
+        printed = os.read(terminal, 65536).decode()
+    finally:
+        os.close(its_end)
+        os.close(terminal)
+
+    assert 1 == done.returncode
+    assert printed.startswith("error: cut: cut.skops is not a skops file")
+    assert 1 == len(printed.splitlines())
+
+
 def test_serve_wants_exactly_one_way_to_name_models(tmp_path: Path) -> None:
     assert 2 == pillion("serve").returncode
     missing = pillion("serve", str(tmp_path / "none.skops"))
@@ -140,20 +184,22 @@ def test_predict_without_a_server_says_so() -> None:
 @pytest.mark.parametrize(
     ("package", "arguments", "extra"),
     [
-        ("numpy", ("serve", "iris.skops"), "serve"),
+        ("numpy", ("serve", "iris.skops"), "serve,sklearn"),
+        ("numpy", ("serve", "service.py:Mood"), "serve"),
         ("grpc", ("predict", "iris", "--grpc", "--url", "127.0.0.1:1", "--data", ROW), "serve"),
         ("obstore", ("push", "iris.skops", "s3://models/iris"), "storage"),
+        ("numpy", ("convert-model", "iris.joblib", "-o", "new.skops", "--allow-pickle"), "sklearn"),
     ],
 )
 def test_what_the_base_install_leaves_out_is_named_with_the_extra_that_brings_it(
     package: str, arguments: tuple[str, ...], extra: str, tmp_path: Path, iris: IrisModels
 ) -> None:
     shutil.copy(iris.skops, tmp_path / "iris.skops")
+    shutil.copy(iris.joblib, tmp_path / "iris.joblib")
+    (tmp_path / "service.py").touch()
     absent = tmp_path / "absent"
     absent.mkdir()
     (absent / f"{package}.py").write_text(f"raise ModuleNotFoundError('No module', name={package!r})")
     done = pillion(*arguments, cwd=tmp_path, env={"PYTHONPATH": str(absent)})
-    assert (1, True) == (
-        done.returncode,
-        f"needs {package}, which is not installed: pip install 'pillion[{extra}]'" in done.stderr,
-    )
+    said = rf"needs {package}, which is not installed.{{2}}pip install 'pillion\[{extra}\]'"
+    assert (1, True) == (done.returncode, re.search(said, done.stderr) is not None), done.stderr

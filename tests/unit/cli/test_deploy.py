@@ -86,7 +86,7 @@ def test_a_whole_config_map_is_pinned_by_the_digest_of_its_files(tmp_path: Path,
     [
         ((), "there is no inferenceservice.yaml"),
         (("none.skops",), "no such file"),
-        (("none.yaml",), "cannot be read"),
+        (("none.yaml",), "none.yaml: no such file"),
         (("big.onnx",), "--to s3://BUCKET/PATH"),
         (("Big_Model.onnx",), "--name big-model"),
         (("nested",), "cannot be a key of a ConfigMap"),

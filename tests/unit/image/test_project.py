@@ -54,6 +54,38 @@ def test_declared_dependencies_without_a_lock_are_refused_with_the_command(proje
         dependencies(project)
 
 
+@pytest.mark.parametrize(
+    ("declares", "text"),
+    [
+        ("tqdm>=4", "# what we need\npillion[serve]\ntqdm>=4  # progress\n"),
+        ("-r base.in", "--index-url https://index.example\n-r base.in\n"),
+    ],
+)
+def test_a_requirements_in_without_a_lock_is_refused_with_the_command_for_it(
+    project: Path, declares: str, text: str
+) -> None:
+    (project / "requirements.in").write_text(text)
+
+    with pytest.raises(ImageError) as refusal:
+        dependencies(project)
+
+    assert f"requirements.in declares {declares} and there is no lock" in str(refusal.value)
+    assert "uv pip compile --generate-hashes requirements.in -o requirements.lock" in str(refusal.value)
+
+
+def test_a_requirements_in_of_nothing_but_pillion_needs_no_lock(project: Path) -> None:
+    (project / "requirements.in").write_text("# nothing else\npillion[serve]>=1\n")
+
+    assert () == dependencies(project).names
+
+
+def test_an_unpinned_requirements_txt_is_what_the_lock_is_made_of(project: Path) -> None:
+    (project / "requirements.txt").write_text("tqdm\n")
+
+    with pytest.raises(ImageError, match=r"--generate-hashes requirements\.txt -o requirements\.lock"):
+        dependencies(project)
+
+
 def test_a_project_that_needs_nothing_but_pillion_needs_no_lock(project: Path) -> None:
     (project / "pyproject.toml").write_text('[project]\nname = "m"\ndependencies = ["pillion[serve]"]\n')
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.sbom import components, document
+from scripts.sbom import components, distribution, document
 
 ROOT = Path(__file__).parents[3]
 LOCKS = [*sorted((ROOT / "requirements").glob("runtime*.lock")), ROOT / "requirements" / "operator.lock"]
@@ -47,6 +47,29 @@ def test_the_script_that_the_images_run_gives_the_same_bytes_twice(lock: Path) -
     assert first == second
     names = {component["name"] for component in json.loads(first)["components"]}
     assert CENTRAL.get(lock.stem, "scikit-learn") in names
+
+
+def test_a_bill_lists_the_distributions_packages_that_are_installed_with_purls(tmp_path: Path) -> None:
+    (tmp_path / "var/lib/dpkg").mkdir(parents=True)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text('PRETTY_NAME="Debian GNU/Linux 12"\nVERSION_ID="12"\nID=debian\n')
+    stanzas = [
+        "Package: login\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:4.13+dfsg1-1~deb12u1\n",
+        "Package: adduser\nStatus: install ok installed\nArchitecture: all\nVersion: 3.134\n",
+        "Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 1\n",
+        "Package: half\nStatus: install ok half-installed\nArchitecture: amd64\nVersion: 1\n",
+    ]
+    (tmp_path / "var/lib/dpkg/status").write_text("\n".join(stanzas))
+
+    found = distribution(tmp_path)
+
+    assert [
+        "pkg:deb/debian/adduser@3.134?arch=all&distro=debian-12",
+        "pkg:deb/debian/login@1%3A4.13%2Bdfsg1-1~deb12u1?arch=amd64&distro=debian-12",
+    ] == [component["purl"] for component in found]
+    whole = document("image", "1", LOCK, system=found)
+    assert {component["purl"] for component in found} < set(whole["dependencies"][0]["dependsOn"])
+    assert whole["serialNumber"] != document("image", "1", LOCK)["serialNumber"]
 
 
 def test_each_variant_of_the_runtime_differs_from_it_in_scikit_learn_and_what_that_brings() -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pillion.backends.api import BACKENDS, canonical_name
-from pillion.policy import PicklePolicy
+from pillion.policy import ConsentPolicy
 from pillion.resources import InferenceService, ModelStorageSpec, ServingRuntimeSpec
 from pillion_operator.builders.builtin import builtin_runtimes
 from pillion_operator.builders.credentials import SecretSummary, StorageCredentials, credentials_from
@@ -17,7 +17,7 @@ from pillion_operator.builders.predictor import plan
 from pillion_operator.builders.selection import Candidate
 from pillion_operator.builders.storage_config import StorageEntry, credentials_of_entry, entries_of
 from pillion_operator.state.kinds import POD_MONITOR, SERVICE_MONITOR
-from pillion_operator.state.policies import PickleRule
+from pillion_operator.state.policies import ConsentRule, NamespaceRules
 from pillion_operator.state.settings import RenderSettings
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def planned(
     credentials: StorageCredentials | None = None,
     annotations: dict[str, str] | None = None,
     settings: RenderSettings = SETTINGS,
-    pickle: PickleRule | None = None,
+    pickle: ConsentRule | None = None,
+    code: ConsentRule | None = None,
     **predictor: Any,
 ) -> Desired:
     return plan(
@@ -75,7 +76,7 @@ def planned(
         list(candidates) or builtin(),
         credentials or StorageCredentials(),
         settings,
-        pickle=pickle or PickleRule(),
+        rules=NamespaceRules(pickle or ConsentRule(), code or ConsentRule()),
     )
 
 
@@ -101,8 +102,11 @@ def runtime_file(desired: Desired) -> dict[str, Any]:
 
 def test_each_backend_of_the_runtime_has_a_built_in_runtime() -> None:
     formats = {found.name for candidate in builtin() for found in candidate.spec.supported_model_formats or ()}
-    # MLflow is a layout of folders whose models are those of the backends; the rest are other names of backends.
-    assert {*BACKENDS, "mlflow"} == {name if name == "mlflow" else canonical_name(name) for name in formats}
+    # MLflow is a layout of folders whose models are those of the backends, and Python is a class and no format of files;
+    # the rest are other names of backends.
+    assert {*BACKENDS, "mlflow", "python"} == {
+        name if name in {"mlflow", "python"} else canonical_name(name) for name in formats
+    }
 
 
 @pytest.mark.parametrize(
@@ -126,7 +130,14 @@ def test_a_heavy_backend_has_an_image_of_its_own(model_format: str, name: str, i
 def test_an_image_without_a_tag_has_no_variants() -> None:
     digest = f"registry/pillion-runtime@sha256:{'a' * 64}"
     names = {manifest["metadata"]["name"] for manifest in builtin_runtimes(RenderSettings(runtime_image=digest))}  # type: ignore[call-overload,index] # JSON
-    assert {"pillion-sklearn", "pillion-onnx", "pillion-xgboost", "pillion-lightgbm", "pillion-mlflow"} == names
+    assert {
+        "pillion-sklearn",
+        "pillion-onnx",
+        "pillion-xgboost",
+        "pillion-lightgbm",
+        "pillion-mlflow",
+        "pillion-python",
+    } == names
 
 
 def test_a_service_gets_its_children_in_the_order_in_which_they_need_each_other() -> None:
@@ -689,17 +700,81 @@ def serving(desired: Desired) -> dict[str, Any]:
 def test_a_pickle_is_allowed_by_the_policy_or_by_policy_and_object(
     allowed: object, policy: str, own: dict[str, Any]
 ) -> None:
-    desired = planned(pickle=PickleRule(PicklePolicy(policy), "X"), sklearn={"storageUri": "s3://models/iris", **own})
+    desired = planned(pickle=ConsentRule(ConsentPolicy(policy), "X"), sklearn={"storageUri": "s3://models/iris", **own})
 
     model = runtime_file(desired)["models"][0]
     assert (allowed, policy) == (model.get("allowPickle"), model.get("picklePolicy", "perObject"))
 
 
 def test_allow_pickle_that_a_policy_denies_is_said_to_have_no_effect() -> None:
-    rule = PickleRule(PicklePolicy.DENY, "the label")
+    rule = ConsentRule(ConsentPolicy.DENY, "the label")
     desired = planned(pickle=rule, sklearn={"storageUri": "s3://models/iris", "allowPickle": True})
 
     assert ["the model's allowPickle (the pickle policy is 'deny', by the label)"] == [n.text for n in desired.notes]
+
+
+PYTHON_MODEL = {"modelFormat": {"name": "python"}, "storageUri": "s3://models/mood"}
+
+
+@pytest.mark.parametrize(
+    ("trusted", "policy", "own"),
+    [
+        (True, "perObject", {"trustCode": True}),
+        (True, "allow", {}),
+        (True, "allow", {"trustCode": False}),
+    ],
+)
+def test_a_class_from_storage_runs_by_the_policy_or_by_policy_and_object(
+    trusted: object, policy: str, own: dict[str, Any]
+) -> None:
+    desired = planned(code=ConsentRule(ConsentPolicy(policy), "X"), model=PYTHON_MODEL | own)
+
+    model = runtime_file(desired)["models"][0]
+    assert ("python", trusted) == (model["format"], model.get("trustCode"))
+    assert policy == model.get("codePolicy", "perObject")
+    assert desired.choice is not None
+    assert "pillion-python" == desired.choice.name
+
+
+@pytest.mark.parametrize(
+    ("policy", "own", "said"),
+    [
+        ("perObject", {}, "set spec.predictor.model.trustCode: true if you trust everybody who can write there"),
+        ("perObject", {"trustCode": False}, "set spec.predictor.model.trustCode: true"),
+        ("deny", {}, "the code policy is 'deny', by the label"),
+        ("deny", {"trustCode": True}, "the code policy is 'deny', by the label"),
+    ],
+)
+def test_a_class_from_storage_that_may_not_run_gets_no_pods_and_the_field_and_the_remedy(
+    policy: str, own: dict[str, Any], said: str
+) -> None:
+    desired = planned(code=ConsentRule(ConsentPolicy(policy), "the label"), model=PYTHON_MODEL | own)
+
+    assert () == desired.children
+    problem = desired.problem
+    assert problem is not None
+    assert ("UntrustedCode", "spec.predictor.model.trustCode", False) == (
+        problem.reason,
+        problem.location,
+        problem.transient,
+    )
+    assert said in problem.sentence
+    assert "pillion deploy FOLDER --image" in problem.sentence
+    assert ("set spec.predictor.model.trustCode" in problem.sentence) == (policy == "perObject")
+
+
+def test_a_runtime_of_others_for_python_has_rules_of_its_own() -> None:
+    theirs = runtime("theirs", formats=[{"name": "python", "autoSelect": True}])
+
+    assert planned(theirs, model=PYTHON_MODEL).problem is None
+
+
+def test_trust_code_of_a_format_without_code_is_said_to_have_no_effect_and_stays_out_of_the_file() -> None:
+    model = {"modelFormat": {"name": "sklearn"}, "storageUri": "s3://models/iris", "trustCode": True}
+    desired = planned(code=ConsentRule(ConsentPolicy.DENY, "X"), model=model)
+
+    assert ["the model's trustCode (the format 'sklearn' holds no class)"] == [n.text for n in desired.notes]
+    assert set() == {"trustCode", "codePolicy"} & set(runtime_file(desired)["models"][0])
 
 
 def test_types_are_trusted_by_the_installation_and_by_the_manifest() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pillion.policy import PicklePolicy
+from pillion.policy import ConsentPolicy
 from pillion.resources import InferenceService
 from pillion_operator.judge.status import facts_of, status_of, verdicts
 from pillion_operator.report.events import happenings
@@ -14,7 +14,7 @@ from pillion_operator.report.status import merge_patch
 from pillion_operator.state.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, SERVICE
 from pillion_operator.state.observed import CertificateFacts, ModelReport, Observed, Outcome
 from pillion_operator.state.plan import Desired, Endpoints, Note, Problem, ReplicaBounds, RuntimeChoice
-from pillion_operator.state.policies import PickleRule
+from pillion_operator.state.policies import ConsentRule
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def facts(
     missing: tuple[Problem, ...] = (),
     reports: tuple[ModelReport, ...] = (),
     notes: tuple[Note, ...] = (),
-    pickle: PickleRule | None = None,
+    pickle: ConsentRule | None = None,
     autoscaler: dict[str, Any] | None = None,
 ) -> Facts:
     manifest = service or stored()
@@ -92,7 +92,7 @@ def facts(
     choice = RuntimeChoice("ClusterServingRuntime", "pillion-sklearn", "because")
     bounds = replicas or ReplicaBounds(1, None)
     desired = Desired(
-        (), bounds, Endpoints("http://iris", "grpc://iris:8081"), choice, problem, notes, pickle or PickleRule()
+        (), bounds, Endpoints("http://iris", "grpc://iris:8081"), choice, problem, notes, pickle or ConsentRule()
     )
     return facts_of(InferenceService.from_api(manifest), observed, desired, outcome or Outcome())
 
@@ -315,7 +315,9 @@ def test_versions_that_an_older_pod_reports_are_not_the_newest_models() -> None:
 
 
 def test_a_refused_pickle_names_who_denies_it_and_waits_for_somebody() -> None:
-    given = facts(deployment(), [pod(**RUNNING)], reports=(UNSAFE,), pickle=PickleRule(PicklePolicy.DENY, "the label"))
+    given = facts(
+        deployment(), [pod(**RUNNING)], reports=(UNSAFE,), pickle=ConsentRule(ConsentPolicy.DENY, "the label")
+    )
 
     assert "m.pkl is a pickle, by the label; use skops." in verdict(given, "Ready").message
     assert "True" == verdict(given, "Stalled").status
@@ -418,6 +420,17 @@ def test_an_autoscaler_says_whether_it_can_decide(
     assert said in found.message
 
 
+def test_the_pod_that_an_autoscaler_happens_to_name_does_not_change_what_is_said() -> None:
+    said = [
+        verdict(facts(replicas=RANGE, autoscaler=scaler("False", "FailedGetResourceMetric", text)), "ScalingActive")
+        for pod in ("iris-predictor-6f5b-x7", "iris-predictor-6f5b-q2")
+        for text in [f"missing request for cpu in container side of Pod {pod}"]
+    ]
+
+    assert said[0] == said[1]
+    assert "missing request for cpu in container side" in said[0].message
+
+
 def test_metrics_that_stay_away_are_told_after_a_while() -> None:
     late = scaler("False", "FailedGetResourceMetric", "no metrics returned")
     late["status"]["conditions"][0]["lastTransitionTime"] = "2027-01-15T07:58:00Z"
@@ -435,6 +448,55 @@ def test_metrics_are_somebody_elses_where_scaling_is(status: str, scaler_class: 
     service["metadata"]["annotations"] = {"serving.kserve.io/autoscalerClass": scaler_class}
 
     assert status == verdict(facts(service=service), "FieldsHonoured").status
+
+
+OWN_IMAGE = stored(containers=[{"name": "runtime", "image": "registry.example/mood:v1"}])
+FOREIGN = stored(containers=[{"name": "kserve-container", "image": "registry.example/mood:v1"}])
+MOOD = ModelReport("iris-1", "READY", model="mood")
+BROKEN_MOOD = ModelReport("iris-1", "UNAVAILABLE", "service.py:3: No module named 'tqdm'", model="mood")
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "said", "service", "ready", "report"),
+    [
+        ("True", "Loaded", "Loaded in 1 pod: mood.", OWN_IMAGE, True, MOOD),
+        ("True", "Loaded", "Loaded in 1 pod.", OWN_IMAGE, True, None),
+        ("False", "ModelLoadFailed", "No module named 'tqdm'", OWN_IMAGE, False, BROKEN_MOOD),
+        ("False", "Starting", "must be made on Pillion's runtime", OWN_IMAGE, False, None),
+        ("Unknown", "NotManaged", "The container 'kserve-container' brings its own model", FOREIGN, True, None),
+    ],
+)
+def test_an_image_made_on_the_runtime_says_what_it_has_loaded_and_another_one_does_not(
+    status: str,
+    reason: str,
+    said: str,
+    service: dict[str, Any],
+    ready: bool,  # noqa: FBT001 - a case of the table
+    report: ModelReport | None,
+) -> None:
+    live, pods = (AVAILABLE, [pod(conditions=[READY])]) if ready else (deployment(), [pod(**RUNNING)])
+
+    found = verdict(facts(live, pods, service=service, reports=(report,) if report else ()), "ModelLoaded")
+
+    assert (status, reason) == (found.status, found.reason)
+    assert said in found.message
+
+
+@pytest.mark.parametrize(
+    ("reason", "service", "states"),
+    [
+        ("Loaded", OWN_IMAGE, {"activeModelState": "Loaded", "targetModelState": "Loaded"}),
+        ("Ready", FOREIGN, None),
+    ],
+)
+def test_only_containers_that_tell_of_their_models_have_a_model_status(
+    reason: str, service: dict[str, Any], states: dict[str, str] | None
+) -> None:
+    given = facts(pods=[pod(conditions=[READY])], service=service)
+
+    assert reason == verdict(given, "Ready").reason
+    found: dict[str, Any] = status_of(given, TIME)
+    assert states == found.get("modelStatus", {}).get("states")
 
 
 def test_every_condition_speaks_of_the_generation_and_is_valid_for_the_schema() -> None:

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pillion.policy import PicklePolicy
+from pillion.policy import ConsentPolicy
 from pillion_operator.client.errors import ApiError
 from pillion_operator.observe.policies import NamespacePolicies
 from pillion_operator.state.kinds import NAMESPACE
-from pillion_operator.state.policies import rule_of
+from pillion_operator.state.policies import rules_of
+from pillion_operator.state.settings import RenderSettings
 
 if TYPE_CHECKING:
     from pillion_operator.client.kubernetes import KubernetesClient
@@ -35,10 +36,21 @@ LABEL = "serving.pillion.dev/pickle-policy"
 def test_a_label_comes_before_the_installation_and_what_cannot_be_read_never_allows(
     policy: str, said_by: str, labels: dict[str, str] | None, installed: str
 ) -> None:
-    rule = rule_of("ns", labels, PicklePolicy(installed))
+    rules = rules_of("ns", labels, RenderSettings(pickle_policy=ConsentPolicy(installed)))
 
-    assert policy == rule.policy
-    assert said_by in rule.said_by
+    assert policy == rules.pickle.policy
+    assert said_by in rules.pickle.said_by
+
+
+def test_code_has_a_label_and_a_setting_of_its_own() -> None:
+    settings = RenderSettings(pickle_policy=ConsentPolicy.ALLOW, code_policy=ConsentPolicy.DENY)
+
+    by_setting = rules_of("ns", {LABEL: "allow"}, settings).code
+    by_label = rules_of("ns", {"serving.pillion.dev/code-policy": "perObject"}, settings).code
+
+    assert (ConsentPolicy.DENY, "the operator's setting modelPolicy.code") == (by_setting.policy, by_setting.said_by)
+    assert ConsentPolicy.PER_OBJECT == by_label.policy
+    assert "the label serving.pillion.dev/code-policy=perObject of the namespace 'ns'" == by_label.said_by
 
 
 class Namespaces:
@@ -77,11 +89,11 @@ def changed() -> list[str]:
 @pytest.fixture
 def policies(server: Namespaces, changed: list[str]) -> NamespacePolicies:
     client = cast("KubernetesClient", server)
-    return NamespacePolicies(client, PicklePolicy.PER_OBJECT, Clock(), changed.append)
+    return NamespacePolicies(client, RenderSettings(), Clock(), changed.append)
 
 
 async def test_a_burst_of_reconciles_asks_once(policies: NamespacePolicies, server: Namespaces) -> None:
-    assert [PicklePolicy.PER_OBJECT] * 3 == [(await policies.read("ns")).policy for _ in range(3)]
+    assert [ConsentPolicy.PER_OBJECT] * 3 == [(await policies.read("ns")).pickle.policy for _ in range(3)]
     assert 1 == server.asked
 
 
@@ -94,7 +106,7 @@ async def test_a_changed_label_is_told_once(
     await policies.refresh(["ns"])
 
     assert ["ns"] == changed
-    assert (await policies.read("ns")).denies
+    assert (await policies.read("ns")).pickle.denies
 
 
 async def test_namespaces_without_services_are_not_asked_for(policies: NamespacePolicies, server: Namespaces) -> None:
@@ -110,7 +122,7 @@ async def test_a_namespace_that_may_not_be_read_leaves_the_choice_to_each_object
 ) -> None:
     server.refusal = ApiError(403, "Forbidden", "no")
 
-    assert PicklePolicy.PER_OBJECT == (await policies.read("ns")).policy
+    assert ConsentPolicy.PER_OBJECT == (await policies.read("ns")).pickle.policy
 
 
 async def test_an_api_server_that_fails_decides_nothing(policies: NamespacePolicies, server: Namespaces) -> None:

@@ -105,6 +105,15 @@ def test_what_does_not_fit_is_named_as_the_caller_wrote_it(
     assert said in caught.value.message
 
 
-@pytest.mark.parametrize("form", [{"dataframe_split": {"data": []}}, {"dataframe_records": []}, {"instances": []}])
-def test_no_rows_are_taken_as_v1_takes_them(form: dict[str, object]) -> None:
-    assert {"x": ("FP64", [])} == decoded(form, NAMED)
+@pytest.mark.parametrize(
+    ("field", "form"),
+    [
+        ("dataframe_split.data", {"dataframe_split": {"data": []}}),
+        ("dataframe_records", {"dataframe_records": []}),
+        ("instances", {"instances": []}),
+    ],
+)
+def test_no_rows_are_refused_as_v1_refuses_them(field: str, form: dict[str, object]) -> None:
+    with pytest.raises(PillionError) as caught:
+        decoded(form, NAMED)
+    assert f"{field}: there are no rows" == caught.value.message

@@ -77,7 +77,7 @@ def test_nulls_in_nested_data_keep_their_places() -> None:
 
 def test_a_wrong_value_beside_a_null_is_the_one_that_is_told_with_the_name_of_its_input() -> None:
     error = refused(body("FP32", '[null,"one"]'))
-    assert "inputs[0].data[1]: input 'x': expected float | array, got str" == error.message
+    assert "inputs[0].data[1]: input 'x': expected a number, got text" == error.message
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_the_datatype_may_stand_after_the_data() -> None:
         ("[0,4611686018427387904]", "elements"),
         (str([1] * 40), "dimensions"),
         ("[3]", "3"),
-        ("[2.0]", "int"),
-        ("2", "array"),
+        ("[2.0]", "whole number"),
+        ("2", "list"),
     ],
 )
 def test_a_shape_that_cannot_be_is_refused(shape: str, problem: str) -> None:

@@ -86,6 +86,21 @@ def test_a_renamed_column_is_told_with_its_row_and_the_nearest_name() -> None:
     assert "instances[1].twon: the model has no input 'twon'; did you mean 'town'?" == error.message
 
 
+def test_a_row_of_another_width_is_told_with_both_widths_and_the_order_where_columns_have_names() -> None:
+    assert "instances[1]: 3 values, the model takes 4" == refused(b'{"instances":[[1,2,3,4],[1,2,3]]}', MATRIX).message
+    assert "in this order: a, b" == refused(b'{"instances":[[1]]}', NAMED).remedy
+
+
+def test_a_value_of_another_kind_is_told_in_the_words_of_json() -> None:
+    said = {
+        b'{"instances":[[1,2,3,"heavy"]]}': "instances[0][3]: expected a number, got text",
+        b'{"instances":[[1,2,3,null]]}': "instances[0][3]: expected a number, got null",
+        b'{"instances":5}': "instances: expected a list, got a whole number",
+        b"[]": "expected an object, got a list",
+    }
+    assert said == {body: refused(body, MATRIX).message for body in said}
+
+
 def test_missing_columns_are_told_with_their_row() -> None:
     error = refused(b'{"instances":[{"age":1,"town":"a"},{}]}', TABLE)
     assert "instances[1]: inputs 'age', 'town' are missing" == error.message
@@ -115,7 +130,11 @@ def test_columns_become_inputs_by_name() -> None:
         (b'{"instances":[[1]],"inputs":[[1]]}', MATRIX, "inputs"),
         (b'{"instances":5}', MATRIX, "instances"),
         (b'{"instances":[[1,2,3,4],[1,2,3,"4"]]}', MATRIX, "instances[1][3]"),
-        (b'{"instances":[[1,2,3,4],[1,2,3]]}', MATRIX, "instances"),
+        (b'{"instances":[[1,2,3,4],[1,2,3]]}', MATRIX, "instances[1]"),
+        (b'{"instances":[[1,2,3,4],5]}', MATRIX, "instances[1]"),
+        (b'{"instances":[]}', MATRIX, "instances"),
+        (b'{"instances":[]}', TABLE, "instances"),
+        (b'{"instances":[{"age":1,"town":"a"},{"age":[1,2],"town":"a"}]}', TABLE, "instances[1].age"),
         (b'{"instances":[[1,2,3,4],{"x":1}]}', MATRIX, "instances[1]"),
         (b'{"instances":[{"y":1}]}', MATRIX, "instances[0].y"),
         (b'{"instances":[[1,2]]}', TABLE, "instances[0][1]"),

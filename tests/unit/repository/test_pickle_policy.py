@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pillion.backends.api import LoadFailure, ModelLoadError
-from pillion.policy import PicklePolicy, permits
+from pillion.policy import ConsentPolicy, permits
 from pillion.repository import loader
 from pillion.repository.repository import ModelRepository
 from pillion.repository.served import RepositorySettings
@@ -24,7 +24,7 @@ POLICIES = ["deny", "perObject", "allow"]
 @pytest.mark.parametrize("platform", POLICIES)
 def test_one_deny_forbids_and_one_consent_allows(process: str, platform: str) -> None:
     said = {process, platform}
-    policies = {PicklePolicy(policy) for policy in said}
+    policies = {ConsentPolicy(policy) for policy in said}
     assert ("deny" not in said) == permits(policies, opted_in=True)
     assert ("deny" not in said and "allow" in said) == permits(policies, opted_in=False)
 
@@ -55,7 +55,7 @@ def test_a_pickle_under_another_name_is_never_opened_against_the_policy(
 ) -> None:
     mark = tmp_path / "ran"
     (tmp_path / name).write_bytes(pickle.dumps(Marks(str(mark))))
-    settings = RepositorySettings(pickle_policy=PicklePolicy(process))
+    settings = RepositorySettings(pickle_policy=ConsentPolicy(process))
 
     with pytest.raises(ModelLoadError) as refusal:
         loader.load(DesiredModel(name="iris", path=str(tmp_path / name), **model), settings, 1)
@@ -64,7 +64,7 @@ def test_a_pickle_under_another_name_is_never_opened_against_the_policy(
 
 
 async def test_a_process_that_denies_says_so_and_gives_the_command_that_converts(iris: IrisModels) -> None:
-    repository = ModelRepository(RepositorySettings(pickle_policy=PicklePolicy.DENY))
+    repository = ModelRepository(RepositorySettings(pickle_policy=ConsentPolicy.DENY))
     await repository.apply([DesiredModel(name="iris", path=str(iris.joblib), allow_pickle=True)])
     status = repository.status("iris")
 
@@ -76,7 +76,7 @@ async def test_a_process_that_denies_says_so_and_gives_the_command_that_converts
 
 
 async def test_a_process_that_allows_needs_no_word_of_the_model(iris: IrisModels) -> None:
-    repository = ModelRepository(RepositorySettings(pickle_policy=PicklePolicy.ALLOW))
+    repository = ModelRepository(RepositorySettings(pickle_policy=ConsentPolicy.ALLOW))
     await repository.apply([DesiredModel(name="iris", path=str(iris.joblib))])
 
     assert ("", "READY") == (repository.status("iris").reason, repository.status("iris").state)

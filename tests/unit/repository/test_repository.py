@@ -108,6 +108,8 @@ async def test_unknown_models_and_versions_are_named(repository: ModelRepository
         repository.status("iris", "4")
     with pytest.raises(PillionError, match="unknown model"):
         repository.versions("rose")
+    with pytest.raises(PillionError, match=r"'irsi' is not declared here; did you mean 'iris'\?$"):
+        repository.status("irsi")
 
 
 async def test_a_changed_model_replaces_the_old_one_only_when_it_is_warm(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["builtin_runtimes"]
 
-_FORMATS: Final = ("sklearn", "onnx", "xgboost", "lightgbm", "mlflow")
+_FORMATS: Final = ("sklearn", "onnx", "xgboost", "lightgbm", "mlflow", "python")
 _HEAVY: Final[Mapping[str, tuple[str, ...]]] = {
     "torch": ("torch", "pytorch"),
     "huggingface": ("huggingface", "transformers", "sentence-transformers", "embeddings"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from pillion.policy import permits
-from pillion.runtimefile import DesiredModel, ExecutionSettings, RuntimeFile, dump
+from pillion.policy import ConsentPolicy
+from pillion.runtimefile import PYTHON, DesiredModel, ExecutionSettings, RuntimeFile, dump
 from pillion_operator.builders.storage import MODELS_PATH, check_uri, model_digest
 from pillion_operator.builders.tls import tls_settings
 from pillion_operator.state.kinds import CONFIG_MAP
@@ -53,9 +53,10 @@ def _settings(context: BuildContext) -> dict[str, JsonValue]:
 
 
 def _models(context: BuildContext) -> tuple[DesiredModel, ...]:
-    model = context.model
+    model, rules = context.model, context.rules
     if model is None:
         return ()
+    python = model.model_format.name == PYTHON
     return (
         DesiredModel(
             name=context.name,
@@ -65,8 +66,11 @@ def _models(context: BuildContext) -> tuple[DesiredModel, ...]:
             # As it may be shown: the runtime reports it at /status.
             uri=str(check_uri(context.storage_uri)) if context.storage_uri else "",
             digest=model_digest(context),
-            allow_pickle=permits({context.pickle.policy}, opted_in=bool(model.allow_pickle)),
-            pickle_policy=context.pickle.policy,
+            allow_pickle=rules.pickle.permits(opted_in=bool(model.allow_pickle)),
+            pickle_policy=rules.pickle.policy,
+            # Only where it means something, so that runtimes of earlier releases can read the file.
+            trust_code=python and rules.code.permits(opted_in=bool(model.trust_code)),
+            code_policy=rules.code.policy if python else ConsentPolicy.PER_OBJECT,
             trusted_types=tuple(dict.fromkeys([*context.settings.trusted_types, *(model.trusted_types or ())])),
             execution=ExecutionSettings(
                 max_in_flight=context.predictor.container_concurrency or None,

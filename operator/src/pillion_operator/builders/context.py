@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pillion.resources import InferenceService, JsonObject, ModelSpec, PredictorSpec
     from pillion_operator.builders.credentials import StorageCredentials
     from pillion_operator.state.kinds import Kind
-    from pillion_operator.state.policies import PickleRule
+    from pillion_operator.state.policies import NamespaceRules
     from pillion_operator.state.settings import RenderSettings
 
 __all__ = ["DEFAULT_DEADLINE_SECONDS", "DEFAULT_WINDOW_SECONDS", "BuildContext"]
@@ -36,7 +36,7 @@ class BuildContext:
         runtime_pod: the serving runtime's pod fields and other containers, in wire form; empty for custom containers.
         credentials: how the storage init container gets at the store.
         settings: the installation's choices.
-        pickle: the namespace's policy for formats that can run code.
+        rules: the namespace's policies for artifacts that can run code.
     """
 
     service: InferenceService
@@ -45,7 +45,7 @@ class BuildContext:
     model: ModelSpec | None
     credentials: StorageCredentials
     settings: RenderSettings
-    pickle: PickleRule
+    rules: NamespaceRules
     runtime_pod: JsonObject = field(default_factory=dict)
     sidecars: tuple[JsonObject, ...] = ()
 

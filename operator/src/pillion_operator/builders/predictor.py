@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pillion.resources import SERVING_CONTAINERS
+from pillion.runtimefile import PYTHON
 from pillion_operator.builders.autoscaler import autoscaler, replica_bounds
 from pillion_operator.builders.configmap import config_map
 from pillion_operator.builders.context import BuildContext
@@ -39,7 +40,7 @@ from pillion_operator.state.plan import (
     Problem,
     RuntimeChoice,
 )
-from pillion_operator.state.policies import PickleRule
+from pillion_operator.state.policies import NamespaceRules
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
@@ -48,15 +49,16 @@ if TYPE_CHECKING:
     from pillion.resources import InferenceService, JsonObject, ModelSpec
     from pillion_operator.builders.credentials import StorageCredentials
     from pillion_operator.state.kinds import Kind
+    from pillion_operator.state.policies import ConsentRule
     from pillion_operator.state.settings import RenderSettings
 
 __all__ = ["plan"]
 
-_PER_OBJECT: Final = PickleRule()
+_PER_OBJECT: Final = NamespaceRules()
 #: Fields of a model that are not the container's.
 _MODEL_FIELDS: Final = (
     "modelFormat", "storageUri", "digest", "storage", "runtime", "runtimeVersion", "protocolVersion", "allowPickle",
-    "trustedTypes", "confidential", "name",
+    "trustCode", "trustedTypes", "confidential", "name",
 )  # fmt: skip
 
 
@@ -67,16 +69,16 @@ def plan(
     credentials: StorageCredentials,
     settings: RenderSettings,
     optional_kinds: frozenset[Kind] = frozenset(),
-    pickle: PickleRule = _PER_OBJECT,
+    rules: NamespaceRules = _PER_OBJECT,
 ) -> Desired:
     """Return every child of the service; where a problem keeps some from being planned, the rest and the problem.
 
-    `optional_kinds` are those of `state.kinds.OPTIONAL` that the cluster has; `pickle` is the namespace's policy.
+    `optional_kinds` are those of `state.kinds.OPTIONAL` that the cluster has; `rules` are the namespace's policies.
     """
     bounds = replica_bounds(service_)
     choice: RuntimeChoice | None = None
     try:
-        context, choice = _context(service_, uid, candidates, credentials, settings, pickle)
+        context, choice = _context(service_, uid, candidates, credentials, settings, rules)
         manifest, notes = deployment(context)
         asked = context.predictor.network_policy
         children = [
@@ -93,11 +95,11 @@ def plan(
         watcher, gaps = monitor(context, optional_kinds)
         children += [watcher] if watcher is not None else []
         notes += (*_gaps(context), *gaps)
-        return Desired(tuple(children), bounds, endpoints(context), choice, notes=notes, pickle=pickle)
+        return Desired(tuple(children), bounds, endpoints(context), choice, notes=notes, pickle=rules.pickle)
     except PlanError as error:
         name = predictor_name(service_.metadata.name or "")
         host = f"{name}.{service_.metadata.namespace}.svc.{settings.cluster_domain}"
-        return Desired((), bounds, Endpoints(f"http://{host}", ""), choice, problem=error.problem, pickle=pickle)
+        return Desired((), bounds, Endpoints(f"http://{host}", ""), choice, problem=error.problem, pickle=rules.pickle)
 
 
 def _context(
@@ -106,17 +108,18 @@ def _context(
     candidates: Sequence[Candidate],
     credentials: StorageCredentials,
     settings: RenderSettings,
-    pickle: PickleRule,
+    rules: NamespaceRules,
 ) -> tuple[BuildContext, RuntimeChoice | None]:
     predictor = service_.spec.predictor
     model = predictor.serving_model
     own = [container.to_api() for container in predictor.containers or []]
     if model is None:
-        if predictor.models or not own:
+        named = predictor.serving_container
+        if predictor.models or named is None:
             raise PlanError(_not_yet(predictor.models is not None))
-        serving = next((c for c in own if c.get("name") in SERVING_CONTAINERS), own[0])
+        serving = next(container for container in own if container.get("name") == named.name)
         rest = tuple(container for container in own if container is not serving)
-        return BuildContext(service_, uid, serving, None, credentials, settings, pickle, sidecars=rest), None
+        return BuildContext(service_, uid, serving, None, credentials, settings, rules, sidecars=rest), None
     if credentials.problem is not None:
         raise PlanError(credentials.problem)
     chosen, choice = select_runtime(model, candidates)
@@ -146,9 +149,28 @@ def _context(
         _check_placeholders(filled, chosen)
     sidecars += [c for c in own if c.get("name") not in {template.name, *SERVING_CONTAINERS}]
     context = BuildContext(
-        service_, uid, container, model, credentials, settings, pickle, runtime_pod=runtime, sidecars=tuple(sidecars)
+        service_, uid, container, model, credentials, settings, rules, runtime_pod=runtime, sidecars=tuple(sidecars)
     )
+    if context.ours and model.model_format.name == PYTHON:
+        _check_code(model, context.rules.code)
     return context, choice
+
+
+def _check_code(model: ModelSpec, rule: ConsentRule) -> None:
+    """Refuse code from storage before any pod is made that would refuse it."""
+    if rule.permits(opted_in=bool(model.trust_code)):
+        return
+    text = "spec.predictor.model is a class in Python from storage, and in a cluster code runs only from images"
+    image = "build an image of it: pillion deploy FOLDER --image HOST/NAME:TAG"
+    if rule.denies:
+        text += f"; trustCode is not open to it: the code policy is 'deny', by {rule.said_by}"
+        remedy = image
+    else:
+        text += " unless trustCode is true"
+        remedy = f"set spec.predictor.model.trustCode: true if you trust everybody who can write there; or {image}"
+    raise PlanError(
+        Problem(Reason.UNTRUSTED_CODE, text, "spec.predictor.model.trustCode", transient=False, remedy=remedy)
+    )
 
 
 def _check_placeholders(container: JsonObject, runtime: Candidate) -> None:
@@ -196,8 +218,10 @@ def _gaps(context: BuildContext) -> tuple[Note, ...]:
     predictor = context.predictor
     if context.model is not None and context.model.storage is not None and context.model.storage_uri:
         found.append("the model's storage (an entry of the Secret storage-config) beside its storageUri")
-    if context.model is not None and context.model.allow_pickle and context.pickle.denies:
-        found.append(f"the model's allowPickle (the pickle policy is 'deny', by {context.pickle.said_by})")
+    if context.model is not None and context.model.allow_pickle and context.rules.pickle.denies:
+        found.append(f"the model's allowPickle (the pickle policy is 'deny', by {context.rules.pickle.said_by})")
+    if context.model is not None and context.model.trust_code and context.model.model_format.name != PYTHON:
+        found.append(f"the model's trustCode (the format {context.model.model_format.name!r} holds no class)")
     if predictor.metrics is not None and predictor.metrics.on_data_port:
         found.append("spec.predictor.metrics.onDataPort (scrape the admin port)")
     if predictor.rollout is not None and predictor.rollout.mode and predictor.deployment_strategy is not None:

@@ -4,6 +4,11 @@ The rules are those of Kubernetes' client-go (tools/leaderelection): whoever hol
 as abandoned when it has not changed for its duration *as seen by our own clock*, so clocks need not agree. Here the
 decision is a pure function, and the fence closes `renew_deadline` after the last renewal *began*, which leaves the
 rest of the duration for requests that are on the wire.
+
+A leader that is stopped gives the lease up. Where the operator is uninstalled it may not: its rights go with it, and
+mostly before it is told to stop. So the lease belongs to the operator's Deployment, and the garbage collector takes it.
+The price: a leader that is frozen while its Deployment is deleted and made anew could write for what is left of its
+certainty once it wakes, were its account not gone as well.
 """
 
 from __future__ import annotations
@@ -18,8 +23,18 @@ from typing import TYPE_CHECKING, Final
 
 from pillion_operator.client.errors import ApiError
 from pillion_operator.client.fence import boot_clock
-from pillion_operator.state.kinds import LEASE
-from pillion_operator.state.manifest import Key, Manifest, number_at, object_at, text_at, version_of
+from pillion_operator.state.kinds import DEPLOYMENT, LEASE
+from pillion_operator.state.manifest import (
+    Key,
+    Manifest,
+    array,
+    is_deleting,
+    number_at,
+    object_at,
+    text_at,
+    uid_of,
+    version_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +45,9 @@ if TYPE_CHECKING:
 __all__ = ["Election", "LeaseTimes", "Move", "Observation", "decide"]
 
 _log: Final = logging.getLogger(__name__)
+
+#: What giving the lease up may add to the time of a shutdown. Without it the lease runs out by itself.
+_RELEASE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +100,17 @@ class Election:
         identity: str,
         times: LeaseTimes = LeaseTimes(),
         clock: Callable[[], float] = boot_clock,
+        *,
+        deployment: str = "",
     ) -> None:
+        """Take part as `identity`; `deployment` names the Deployment beside the lease that the lease belongs to."""
         self._client = client
         self._fence = fence
         self._key = key
         self._identity = identity
         self._times = times
         self._clock = clock
+        self._deployment = deployment
         self._seen: Observation | None = None
         self._lease: Manifest = {}
         self._renewed = float("-inf")
@@ -102,7 +124,8 @@ class Election:
             try:
                 await self._step(started)
             except ApiError as error:
-                _log.warning("the lease could not be read or written: %s", error)
+                level = logging.INFO if error.conflict else logging.WARNING  # then another replica was faster
+                _log.log(level, "the lease could not be read or written: %s", error)
                 if error.status != 0:
                     await self._read_quietly()
             except TimeoutError:
@@ -114,16 +137,37 @@ class Election:
             await asyncio.sleep(max(0.0, self._times.retry - (self._clock() - started)))
 
     async def release(self) -> None:
-        """Close the fence and give the lease up, so that another replica need not wait for its end."""
+        """Close the fence and give the lease up, so that another replica need not wait for its end.
+
+        As client-go does with ReleaseOnCancel: no holder, and a duration of one second. Only as well as it can be done
+        in a moment.
+        """
         self._fence.close()
         if not self.leading.is_set():
             return
         self.leading.clear()
-        spec = object_at(self._lease, "spec") | {"holderIdentity": "", "leaseDurationSeconds": 1}
         try:
-            await self._client.replace(LEASE, self._lease | {"spec": spec})
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                await self._give_up()
+        except (ApiError, TimeoutError) as error:
+            _log.info("the lease could not be given up and will run out: %s", str(error) or "no answer in time")
+        else:
+            _log.info("the lease %s is given up", self._key)
+
+    async def _give_up(self) -> None:
+        try:
+            await self._replace_holder()
         except ApiError as error:
-            _log.info("the lease could not be given up and will run out: %s", error)
+            if not error.conflict:
+                raise
+            # A renewal that was on its way when this process was told to stop has arrived.
+            await self._read()
+            if self._seen is not None and self._seen.holder == self._identity:
+                await self._replace_holder()
+
+    async def _replace_holder(self) -> None:
+        spec = object_at(self._lease, "spec") | {"holderIdentity": "", "leaseDurationSeconds": 1}
+        await self._client.replace(LEASE, self._lease | {"spec": spec})
 
     def _lost(self) -> bool:
         held = self._seen is not None and self._seen.holder == self._identity
@@ -166,11 +210,34 @@ class Election:
         if move is not Move.RENEW:
             spec["acquireTime"] = now
             spec["leaseTransitions"] = number_at(spec, "leaseTransitions") + (move is Move.TAKE)
-        if move is Move.CREATE:
-            metadata: Manifest = {"namespace": self._key.namespace, "name": self._key.name}
-            fresh: Manifest = {"apiVersion": LEASE.api_version, "kind": LEASE.name, "metadata": metadata, "spec": spec}
-            return await self._client.create(LEASE, fresh)
-        return await self._client.replace(LEASE, self._lease | {"spec": spec})
+        if move is Move.RENEW:
+            return await self._client.replace(LEASE, self._lease | {"spec": spec})
+        owners: Manifest = {"ownerReferences": array(await self._owners())}
+        if move is Move.TAKE:
+            metadata = object_at(self._lease, "metadata") | owners
+            return await self._client.replace(LEASE, self._lease | {"metadata": metadata, "spec": spec})
+        named: Manifest = {"namespace": self._key.namespace, "name": self._key.name}
+        fresh: Manifest = {
+            "apiVersion": LEASE.api_version,
+            "kind": LEASE.name,
+            "metadata": named | owners,
+            "spec": spec,
+        }
+        return await self._client.create(LEASE, fresh)
+
+    async def _owners(self) -> list[Manifest]:
+        """Return the Deployment as owner; nobody where it is not named, not there or not to be read."""
+        if not self._deployment:
+            return []
+        try:
+            found = await self._client.get(DEPLOYMENT, Key(self._key.namespace, self._deployment))
+        except ApiError as error:
+            _log.warning("the lease will stay after an uninstallation: %s", error)
+            return []
+        if found is None or is_deleting(found):
+            return []
+        kind: Manifest = {"apiVersion": DEPLOYMENT.api_version, "kind": DEPLOYMENT.name}
+        return [kind | {"name": self._deployment, "uid": uid_of(found)}]
 
     def _remember(self, lease: Manifest) -> None:
         if self._seen is None or self._seen.version != version_of(lease):

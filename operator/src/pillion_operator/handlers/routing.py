@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pillion_operator.judge import scaling_active
 from pillion_operator.observe.store import owner_of
 from pillion_operator.state.kinds import HORIZONTAL_POD_AUTOSCALER, INFERENCE_SERVICE, LABELLED, RUNTIMES
-from pillion_operator.state.manifest import condition_of, key_of, object_at
+from pillion_operator.state.manifest import condition_of, key_of, object_at, text_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pydantic import JsonValue
 
+    from pillion.resources import JsonObject
     from pillion_operator.observe.store import Store
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.manifest import Key, Manifest
@@ -51,5 +53,9 @@ def _told(autoscaler: Manifest) -> list[JsonValue]:
         for field, value in object_at(autoscaler, "metadata").items()
         if field not in {"resourceVersion", "managedFields"}
     }
-    conditions = [condition_of(autoscaler, kind) for kind in ("AbleToScale", "ScalingActive")]
+    conditions = [_said(condition_of(autoscaler, kind)) for kind in ("AbleToScale", "ScalingActive")]
     return [metadata, object_at(autoscaler, "spec"), *conditions]
+
+
+def _said(condition: JsonObject) -> JsonObject:
+    return condition | {"message": scaling_active.without_pod(text_at(condition, "message"))}

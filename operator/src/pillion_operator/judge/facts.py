@@ -15,7 +15,7 @@ from pillion_operator.state.manifest import (
     number_at,
     text_at,
 )
-from pillion_operator.state.names import REVISION_ANNOTATION, predictor_name
+from pillion_operator.state.names import REVISION_ANNOTATION, RUNTIME_CONTAINER, predictor_name
 from pillion_operator.state.plan import Problem
 from pillion_operator.state.reasons import Reason
 
@@ -78,6 +78,16 @@ class Facts:
     deployment: DeploymentFacts
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def tells_of_models(self) -> bool:
+        """Whether the pods say which models they have: those that the operator gives a model, and own images of ours.
+
+        An image made on Pillion's runtime brings its models along, and is known by its container's name.
+        """
+        predictor = self.service.spec.predictor
+        container = predictor.serving_container
+        return predictor.serving_model is not None or (container is not None and container.name == RUNTIME_CONTAINER)
 
     @property
     def has_service(self) -> bool:

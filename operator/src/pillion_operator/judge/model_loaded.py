@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 from pillion_operator.judge.facts import Facts, Verdict, is_ready, revision
+from pillion_operator.state.manifest import key_of
+from pillion_operator.state.names import RUNTIME_CONTAINER
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
@@ -14,8 +16,8 @@ if TYPE_CHECKING:
 TYPE: Final = "ModelLoaded"
 LOAD_FAILURES: Final = frozenset(
     {
-        Reason.UNSAFE_FORMAT, Reason.UNTRUSTED_TYPES, Reason.LIBRARY_MISMATCH, Reason.MODEL_LOAD_FAILED,
-        Reason.CRASH_LOOP_BACK_OFF,
+        Reason.UNSAFE_FORMAT, Reason.UNTRUSTED_TYPES, Reason.UNTRUSTED_CODE, Reason.LIBRARY_MISMATCH,
+        Reason.MODEL_LOAD_FAILED, Reason.CRASH_LOOP_BACK_OFF,
     }
 )  # fmt: skip
 
@@ -24,12 +26,16 @@ State = Literal["Pending", "Loading", "Loaded", "FailedToLoad"]
 
 def judge(facts: Facts) -> Verdict:
     """Judge: a pod is ready only while its model is loaded, so readiness is the word that counts."""
-    if facts.service.spec.predictor.serving_model is None:
-        return Verdict(TYPE, "Unknown", Reason.NOT_MANAGED, "The containers bring their own model.")
+    predictor = facts.service.spec.predictor
+    if not facts.tells_of_models:
+        container = predictor.serving_container
+        text = "There is no model." if container is None else _foreign(container.name)
+        return Verdict(TYPE, "Unknown", Reason.NOT_MANAGED, text)
     state = target_state(facts)
     if state == "Loaded":
         ready = sum(is_ready(pod) for pod in newest_pods(facts))
         text = f"Loaded in {ready} {'pod' if ready == 1 else 'pods'}"
+        text += _names(facts) if predictor.serving_model is None else ""
         warning = next((w for w in facts.warnings if w.reason is Reason.LIBRARY_MISMATCH), None)
         text += f"; note that {warning.sentence}" if warning else "."
         return Verdict(TYPE, "True", Reason.LOADED, text)
@@ -39,7 +45,24 @@ def judge(facts: Facts) -> Verdict:
             return Verdict(TYPE, "False", problem.reason, problem.sentence)
     if facts.desired.replicas.most == 0:
         return Verdict(TYPE, "False", Reason.STOPPED, "There are no pods.")
-    return Verdict(TYPE, "False", Reason.STARTING, "No pod of the newest version is ready yet.")
+    text = "No pod of the newest version is ready yet"
+    if predictor.serving_model is None:
+        text += f"; the image of the container {RUNTIME_CONTAINER!r} must be made on Pillion's runtime"
+    return Verdict(TYPE, "False", Reason.STARTING, f"{text}.")
+
+
+def _foreign(container: str | None) -> str:
+    return (
+        f"The container {container!r} brings its own model, and what it has loaded is not known: its readiness is that "
+        f"of its own probe. Name it {RUNTIME_CONTAINER!r} if its image is made on Pillion's runtime."
+    )
+
+
+def _names(facts: Facts) -> str:
+    """Return the models that an image brings, as the newest pods name them; nothing where they were not reached."""
+    pods = {key_of(pod).name for pod in newest_pods(facts)}
+    names = {report.model for report in facts.observed.reports if report.pod in pods and report.state == "READY"}
+    return f": {', '.join(sorted(names))}" if names else ""
 
 
 def newest_pods(facts: Facts) -> list[Manifest]:

@@ -13,18 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pillion_operator.state.observed import ModelReport
-    from pillion_operator.state.policies import PickleRule
+    from pillion_operator.state.policies import ConsentRule
 
 __all__ = ["mismatch_warnings", "report_problems"]
 
 #: What the runtime tells apart by a word, `pillion.backends.api.LoadFailure`.
-_CAUSES: Final = frozenset({Reason.UNSAFE_FORMAT, Reason.UNTRUSTED_TYPES, Reason.LIBRARY_MISMATCH})
+_CAUSES: Final = frozenset(
+    {Reason.UNSAFE_FORMAT, Reason.UNTRUSTED_TYPES, Reason.UNTRUSTED_CODE, Reason.LIBRARY_MISMATCH}
+)
 
 #: A runtime's reason is a sentence that may end in its remedy, in brackets.
 _REMEDY: Final = re.compile(r"^(?P<text>.*\S)\s*\((?P<remedy>[^()]*(?:\([^()]*\)[^()]*)*)\)\.?$", re.DOTALL)
 
 
-def report_problems(reports: Iterable[ModelReport], pickle: PickleRule) -> tuple[Problem, ...]:
+def report_problems(reports: Iterable[ModelReport], pickle: ConsentRule) -> tuple[Problem, ...]:
     """Return why models could not be loaded, each kind once."""
     found: dict[str, Problem] = {}
     for report in reports:
@@ -46,7 +48,7 @@ def mismatch_warnings(reports: Iterable[ModelReport]) -> tuple[Problem, ...]:
     return tuple(found.values())
 
 
-def _problem(report: ModelReport, pickle: PickleRule) -> Problem:
+def _problem(report: ModelReport, pickle: ConsentRule) -> Problem:
     match = _REMEDY.match(report.reason)
     text, remedy = (match["text"], match["remedy"]) if match else (report.reason, "")
     reason = Reason(report.cause) if report.cause in _CAUSES else Reason.MODEL_LOAD_FAILED

@@ -5,6 +5,7 @@ Source: autoscaling/v2 HorizontalPodAutoscalerConditionType, and the reasons tha
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from pillion.resources.autoscaling import metric_plan
@@ -15,18 +16,18 @@ from pillion_operator.state.names import predictor_name
 from pillion_operator.state.reasons import Reason, sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pillion.resources import JsonObject
     from pillion_operator.judge.facts import Facts
     from pillion_operator.state.observed import Observed
 
-__all__ = ["TYPE", "first_metrics_wait", "judge"]
+__all__ = ["TYPE", "first_metrics_wait", "judge", "without_pod"]
 
 TYPE: Final = "ScalingActive"
 #: Metrics of a pod that has just started come with the second scrape of metrics-server.
 _FIRST_METRICS_SECONDS: Final = 90.0
 #: What the controller says where nobody serves `metrics.k8s.io`, and where the one that does is down.
+#: Source: `calculatePodRequests` of Kubernetes' replica calculator.
+_POD: Final = re.compile(r" of Pod [a-z0-9](?:[-.a-z0-9]*[a-z0-9])?")
 _NO_METRICS_API: Final = ("could not find the requested resource", "the server is currently unable to handle")
 
 
@@ -60,6 +61,14 @@ def first_metrics_wait(observed: Observed) -> float | None:
     return left if left > 0 else None
 
 
+def without_pod(message: str) -> str:
+    """Return what the controller says, without the pod that it happened to look at first.
+
+    It names any one of them, another one every fifteen seconds, and the same is true of all.
+    """
+    return _POD.sub("", message)
+
+
 def _inactive(facts: Facts, active: JsonObject) -> Verdict:
     said = text_at(active, "message")
     if "missing request for" in said:
@@ -73,8 +82,8 @@ def _inactive(facts: Facts, active: JsonObject) -> Verdict:
     return _failed(Reason.METRICS_UNAVAILABLE if metrics else Reason.AUTOSCALER_FAILED, active)
 
 
-def _failed(reason: Reason, condition: Mapping[str, object]) -> Verdict:
-    said = str(condition.get("message") or condition.get("reason") or "it gives no reason")
+def _failed(reason: Reason, condition: JsonObject) -> Verdict:
+    said = without_pod(text_at(condition, "message")) or text_at(condition, "reason") or "it gives no reason"
     text = f"the number of pods stays as it is, since the autoscaler cannot decide: {said}"
     return Verdict(TYPE, "False", reason, sentence(text, reason))
 

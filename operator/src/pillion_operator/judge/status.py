@@ -143,7 +143,7 @@ def _component(facts: Facts) -> JsonObject:
 
 
 def _model_status(facts: Facts, timestamp: str) -> JsonObject:
-    if facts.service.spec.predictor.serving_model is None or facts.desired.replicas.most == 0:
+    if not facts.tells_of_models or facts.desired.replicas.most == 0:
         return {}
     target, active = target_state(facts), active_state(facts)
     invalid = facts.desired.problem is not None

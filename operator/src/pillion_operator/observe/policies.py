@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 from pillion_operator.client.errors import ApiError
 from pillion_operator.state.kinds import NAMESPACE
 from pillion_operator.state.manifest import Key, labels_of
-from pillion_operator.state.policies import PickleRule, rule_of
+from pillion_operator.state.policies import NamespaceRules, rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pillion.policy import PicklePolicy
     from pillion_operator.client.kubernetes import KubernetesClient
+    from pillion_operator.state.settings import RenderSettings
 
 __all__ = ["NamespacePolicies"]
 
@@ -29,30 +29,30 @@ _FRESH_SECONDS: Final = 5.0
 
 
 class NamespacePolicies:
-    """The rule of each namespace that was asked for."""
+    """The rules of each namespace that was asked for."""
 
     def __init__(
         self,
         client: KubernetesClient,
-        installed: PicklePolicy,
+        installed: RenderSettings,
         clock: Callable[[], float],
         changed: Callable[[str], None],
     ) -> None:
-        """Prepare; `changed` is told the name of a namespace whose rule is another than before."""
+        """Prepare; `changed` is told the name of a namespace whose rules are others than before."""
         self._client = client
         self._installed = installed
         self._clock = clock
         self._changed = changed
-        self._known: dict[str, tuple[float, PickleRule]] = {}
+        self._known: dict[str, tuple[float, NamespaceRules]] = {}
 
-    async def read(self, namespace: str) -> PickleRule:
-        """Return the rule of a namespace.
+    async def read(self, namespace: str) -> NamespaceRules:
+        """Return the rules of a namespace.
 
         Raises:
             ApiError: the API server could not be asked.
         """
-        until, rule = self._known.get(namespace, (0.0, None))
-        return rule if rule is not None and self._clock() < until else await self._ask(namespace)
+        until, rules = self._known.get(namespace, (0.0, None))
+        return rules if rules is not None and self._clock() < until else await self._ask(namespace)
 
     async def refresh(self, used: Iterable[str]) -> None:
         """Read every known namespace again; forget those that are not `used` any more.
@@ -67,19 +67,19 @@ class NamespacePolicies:
             else:
                 del self._known[namespace]
 
-    async def _ask(self, namespace: str) -> PickleRule:
+    async def _ask(self, namespace: str) -> NamespaceRules:
         _, before = self._known.get(namespace, (0.0, None))
         try:
             found = await self._client.get(NAMESPACE, Key("", namespace))
         except ApiError as error:
             if error.status != 403:
                 raise
-            rule = rule_of(namespace, None, self._installed)
+            rules = rules_of(namespace, None, self._installed)
             if before is None:
                 _log.warning("the labels of namespace %s cannot be read: %s", namespace, error)
         else:
-            rule = rule_of(namespace, labels_of(found or {}), self._installed)
-        self._known[namespace] = (self._clock() + _FRESH_SECONDS, rule)
-        if before is not None and before != rule:
+            rules = rules_of(namespace, labels_of(found or {}), self._installed)
+        self._known[namespace] = (self._clock() + _FRESH_SECONDS, rules)
+        if before is not None and before != rules:
             self._changed(namespace)
-        return rule
+        return rules

@@ -16,7 +16,6 @@ from pillion_operator.state.manifest import (
     Manifest,
     is_deleting,
     key_of,
-    labels_of,
     object_at,
     objects_at,
     text_at,
@@ -24,7 +23,7 @@ from pillion_operator.state.manifest import (
     uid_of,
     version_of,
 )
-from pillion_operator.state.names import ADMIN_PORT, OWNER_LABEL
+from pillion_operator.state.names import ADMIN_PORT
 from pillion_operator.state.observed import ModelReport
 
 if TYPE_CHECKING:
@@ -63,15 +62,18 @@ class RuntimeStatusReader:
                 answer = await response.json(content_type=None) if response.status == 200 else {}
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return ()
-        reports = reports_of(key_of(pod).name, labels_of(pod).get(OWNER_LABEL, ""), answer)
+        reports = reports_of(key_of(pod).name, answer)
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         self._known[identity] = reports
         return reports
 
 
-def reports_of(pod: str, model: str, answer: object) -> tuple[ModelReport, ...]:
-    """Read a runtime's answer; what is not as documented is passed over."""
+def reports_of(pod: str, answer: object) -> tuple[ModelReport, ...]:
+    """Read a runtime's answer; what is not as documented is passed over.
+
+    Models that the image brings bear their own names, and keep the pod from being ready as well.
+    """
     if not isinstance(answer, dict):
         return ()
     return tuple(
@@ -81,9 +83,9 @@ def reports_of(pod: str, model: str, answer: object) -> tuple[ModelReport, ...]:
             text_at(entry, "reason"),
             {which: texts_at(entry, "libraries", which) for which in object_at(entry, "libraries")},
             text_at(entry, "cause"),
+            text_at(entry, "name"),
         )
         for entry in objects_at(answer, "models")
-        if not model or text_at(entry, "name") == model
     )
 
 

@@ -25,6 +25,8 @@ REVISION_ANNOTATION: Final = f"{GROUP}/revision"
 
 PICKLE_POLICY_LABEL: Final = f"{GROUP}/pickle-policy"
 """On a Namespace: its policy for formats that can run code. Whoever may label namespaces decides."""
+CODE_POLICY_LABEL: Final = f"{GROUP}/code-policy"
+"""On a Namespace: its policy for classes that are fetched like a model."""
 
 RESTARTED_AT_ANNOTATION: Final = "kubectl.kubernetes.io/restartedAt"
 

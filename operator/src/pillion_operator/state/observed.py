@@ -29,7 +29,7 @@ class CertificateFacts:
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """What one pod's runtime says about its model at `/status`."""
+    """What one pod's runtime says about one of its models at `/status`."""
 
     pod: str
     state: str
@@ -37,6 +37,7 @@ class ModelReport:
     libraries: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     cause: str = ""
     """One word for `reason`: a reason of ours, empty where the runtime has none."""
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pillion_operator.state.policies import PickleRule
+from pillion_operator.state.policies import ConsentRule
 from pillion_operator.state.reasons import Reason, sentence
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Desired:
     choice: RuntimeChoice | None = None
     problem: Problem | None = None
     notes: tuple[Note, ...] = ()
-    pickle: PickleRule = field(default_factory=PickleRule)
+    pickle: ConsentRule = field(default_factory=ConsentRule)
 
     @property
     def complete(self) -> bool:

@@ -5,35 +5,54 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pillion.policy import PicklePolicy
-from pillion_operator.state.names import PICKLE_POLICY_LABEL
+from pillion.policy import ConsentPolicy, permits
+from pillion_operator.state.names import CODE_POLICY_LABEL, PICKLE_POLICY_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PickleRule", "rule_of"]
+    from pillion_operator.state.settings import RenderSettings
+
+__all__ = ["ConsentRule", "NamespaceRules", "rules_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class PickleRule:
-    """The policy for pickles in one namespace, and who says so.
+class ConsentRule:
+    """The policy for one kind of artifacts in one namespace, and who says so.
 
     Attributes:
         policy: the policy.
         said_by: where it comes from, to end a sentence with.
     """
 
-    policy: PicklePolicy = PicklePolicy.PER_OBJECT
+    policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
     said_by: str = "the operator's default"
 
     @property
     def denies(self) -> bool:
-        """Whether no manifest can allow a pickle."""
-        return self.policy is PicklePolicy.DENY
+        """Whether no manifest can allow it."""
+        return self.policy is ConsentPolicy.DENY
+
+    def permits(self, *, opted_in: bool) -> bool:
+        """Whether it may be loaded, where its owner's word is `opted_in`."""
+        return permits({self.policy}, opted_in=opted_in)
 
 
-def rule_of(namespace: str, labels: Mapping[str, str] | None, installed: PicklePolicy) -> PickleRule:
-    """Return the rule of a namespace: its label's, else the installation's.
+@dataclass(frozen=True, slots=True)
+class NamespaceRules:
+    """What holds in one namespace.
+
+    Attributes:
+        pickle: of formats that can run code while they are loaded.
+        code: of classes that are fetched like a model.
+    """
+
+    pickle: ConsentRule = ConsentRule()
+    code: ConsentRule = ConsentRule()
+
+
+def rules_of(namespace: str, labels: Mapping[str, str] | None, installed: RenderSettings) -> NamespaceRules:
+    """Return the rules of a namespace: its labels', else the installation's.
 
     What cannot be read is never taken for consent: a label of another value denies, and labels that the operator may
     not see leave at most the choice of each object.
@@ -41,16 +60,25 @@ def rule_of(namespace: str, labels: Mapping[str, str] | None, installed: PickleP
     Args:
         namespace: its name.
         labels: its labels; None where they could not be read.
-        installed: the installation's policy.
+        installed: the installation's policies.
     """
+    return NamespaceRules(
+        _rule(namespace, labels, installed.pickle_policy, PICKLE_POLICY_LABEL, "modelPolicy.pickle"),
+        _rule(namespace, labels, installed.code_policy, CODE_POLICY_LABEL, "modelPolicy.code"),
+    )
+
+
+def _rule(
+    namespace: str, labels: Mapping[str, str] | None, installed: ConsentPolicy, name: str, setting: str
+) -> ConsentRule:
     if labels is None:
-        policy = PicklePolicy.DENY if installed is PicklePolicy.DENY else PicklePolicy.PER_OBJECT
-        return PickleRule(policy, f"the operator, which may not read the labels of the namespace {namespace!r}")
-    said = labels.get(PICKLE_POLICY_LABEL)
+        policy = ConsentPolicy.DENY if installed is ConsentPolicy.DENY else ConsentPolicy.PER_OBJECT
+        return ConsentRule(policy, f"the operator, which may not read the labels of the namespace {namespace!r}")
+    said = labels.get(name)
     if said is None:
-        return PickleRule(installed, "the operator's setting modelPolicy.pickle")
-    label = f"the label {PICKLE_POLICY_LABEL}={said} of the namespace {namespace!r}"
+        return ConsentRule(installed, f"the operator's setting {setting}")
+    label = f"the label {name}={said} of the namespace {namespace!r}"
     try:
-        return PickleRule(PicklePolicy(said), label)
+        return ConsentRule(ConsentPolicy(said), label)
     except ValueError:
-        return PickleRule(PicklePolicy.DENY, f"{label}, which is none of {', '.join(PicklePolicy)}")
+        return ConsentRule(ConsentPolicy.DENY, f"{label}, which is none of {', '.join(ConsentPolicy)}")

@@ -67,6 +67,7 @@ class Reason(StrEnum):
     DOWNLOAD_FAILED = "DownloadFailed"
     UNSAFE_FORMAT = "UnsafeFormat"
     UNTRUSTED_TYPES = "UntrustedTypes"
+    UNTRUSTED_CODE = "UntrustedCode"
     LIBRARY_MISMATCH = "LibraryMismatch"
     MODEL_LOAD_FAILED = "ModelLoadFailed"
 
@@ -106,6 +107,7 @@ REMEDIES: Final[dict[str, str]] = {
     Reason.UNSAFE_FORMAT: "convert it where you trust it: pillion convert-model model.joblib -o model.skops"
     " --allow-pickle; or set allowPickle: true if you trust the file",
     Reason.UNTRUSTED_TYPES: "list the types under trustedTypes if you trust their code",
+    Reason.UNTRUSTED_CODE: "build an image of it: pillion deploy FOLDER --image HOST/NAME:TAG; or set trustCode: true",
     Reason.LIBRARY_MISMATCH: "set runtimeVersion to a runtime with the version that saved the model, or save it again",
     Reason.MODEL_LOAD_FAILED: "correct the model file or its format",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pillion.policy import PicklePolicy
+from pillion.policy import ConsentPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +21,7 @@ class RenderSettings:
         image_pull_secrets: names of Secrets for pulling it, looked up in the InferenceService's namespace.
         cluster_domain: the domain of cluster DNS.
         pickle_policy: what is said of formats that can run code, where a namespace says nothing else.
+        code_policy: the same of classes that are fetched like a model.
         trusted_types: types that skops files may hold in every namespace.
         operator_namespace: where the operator's own pods are, empty where it runs outside the cluster.
         requests: what a runtime container asks for where the manifest says nothing. There is no CPU limit by default:
@@ -32,7 +33,8 @@ class RenderSettings:
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
-    pickle_policy: PicklePolicy = PicklePolicy.PER_OBJECT
+    pickle_policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
+    code_policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
     trusted_types: tuple[str, ...] = ()
     operator_namespace: str = ""
     requests: Mapping[str, str] = field(default_factory=lambda: {"cpu": "100m", "memory": "256Mi"})

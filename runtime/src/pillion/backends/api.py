@@ -72,6 +72,8 @@ class LoadFailure(StrEnum):
     """Loading it could run code, and nobody allowed that."""
     UNTRUSTED_TYPES = "UntrustedTypes"
     """It is made of types that nobody trusted."""
+    UNTRUSTED_CODE = "UntrustedCode"
+    """It is code, and nobody said that it may run."""
     LIBRARY_MISMATCH = "LibraryMismatch"
     """It was saved by another version of the library, and this one cannot read it."""
 

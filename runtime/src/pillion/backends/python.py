@@ -20,6 +20,7 @@ from pillion.backends.api import InputRule, ModelLoadError
 from pillion.backends.python_source import failure_in_code, import_class
 from pillion.errors import ErrorCode, PillionError
 from pillion.model import ModelMetadata
+from pillion.runtimefile import PYTHON
 from pillion.tensors import Datatype, Tensor, datatype_of, dtype_of
 
 if TYPE_CHECKING:
@@ -252,7 +253,8 @@ def _instance(definition: ModelDefinition, desired: DesiredModel) -> Model:
 
 def _load(definition: ModelDefinition, instance: Model, desired: DesiredModel) -> None:
     if not definition.takes_artifact:
-        if desired.path:
+        # A class that was fetched lies in the folder that it would be given.
+        if desired.path and (desired.code is None or desired.format != PYTHON):
             raise ModelLoadError(
                 f"{definition.name}.load takes no artifact, and {desired.path} was given", "write load(self, artifact)"
             )

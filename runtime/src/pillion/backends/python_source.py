@@ -199,7 +199,7 @@ def failure_in_code(error: BaseException, folder: Path, doing: str) -> ModelLoad
             remedy = f"the package {missing} is there and has no {error.name}"
         else:
             name = _DISTRIBUTIONS.get(missing, missing)
-            remedy = f"{missing} is not installed: pip install {name}"
+            remedy = f"{missing} is not installed: pip install {name}; in a cluster it belongs into the image's lock"
         files += [str(folder / f"{missing}.py"), str(folder / missing / "__init__.py")]
     return _with_files(ModelLoadError(message, remedy), files)
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
 from typing import TYPE_CHECKING, Annotated, Final
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Wanted", "as_command_errors", "default_base", "pushed", "register"]
 
 _MOST_MB: Final = 512
+_REGISTRY = "PILLION_IMAGE_REGISTRY"
 _EPILOG = f"""\b
 Examples:
   pillion build --push registry.example/team/mood:v1
@@ -148,7 +150,7 @@ def pushed(wanted: Wanted, image: str, *, push: bool) -> tuple[str, str]:
 
 def default_base() -> str:
     """Pillion's own image of this version, in the registry that the installation uses."""
-    return f"{os.environ.get('PILLION_IMAGE_REGISTRY', 'localhost')}/pillion-runtime:{__version__}"
+    return f"{os.environ.get(_REGISTRY) or 'localhost'}/pillion-runtime:{__version__}"
 
 
 @contextlib.contextmanager
@@ -171,8 +173,12 @@ def _opened(wanted: Wanted) -> Iterator[tuple[Plan, Base, BlobStore]]:
 
     plan = _plan(wanted)
     store = BlobStore(cache_folder() / "build")
+    if not wanted.base and not os.environ.get(_REGISTRY):
+        _tell(f"base: {default_base()}; {_REGISTRY}=HOST/TEAM says where Pillion's images are, --base names another")
     with open_base(wanted.base or default_base(), store, os.environ, insecure=frozenset(wanted.insecure)) as base:
         yield plan, base, store
+    # After the work, so that nobody waits for it who waits for the image.
+    store.prune(now=time.time())
 
 
 def _plan(wanted: Wanted) -> Plan:

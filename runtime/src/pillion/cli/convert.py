@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pillion.cli.failures import EXIT_CODES, CommandError
+from pillion.cli.failures import EXIT_CODES, unreadable
 
 __all__ = ["register"]
 
@@ -55,4 +55,4 @@ def _text(file: Path) -> str:
     try:
         return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{file}: cannot be read: {error}", code=2) from None
+        raise unreadable(str(file), error) from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pillion.cli.cluster.options import Context, Kubeconfig, Namespace  # noqa: TC001 - typer reads them at run time
-from pillion.cli.failures import EXIT_CODES, CommandError
+from pillion.cli.failures import EXIT_CODES, CommandError, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -218,7 +218,7 @@ def _from_manifest(source: str, to: str | None, *, push: bool, force: bool) -> _
         text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
         manifests = load_manifests(text, source=source)
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{source}: cannot be read: {error}", code=2) from None
+        raise unreadable(source, error) from None
     except ManifestError as error:
         raise CommandError(str(error), code=2) from None
     beside = Path.cwd() if source == "-" else Path(source).resolve().parent

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["CLUSTER", "EXIT_CODES", "CommandError", "missing_extra"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["CLUSTER", "EXIT_CODES", "CommandError", "missing_extra", "unreadable"]
 
 CLUSTER: Final = 5
 """The exit code where a cluster cannot be reached, refuses, or does not have the object."""
@@ -23,15 +27,43 @@ class CommandError(Exception):
         self.code = code
 
 
+def unreadable(what: str, error: OSError | UnicodeDecodeError) -> CommandError:
+    """That a file cannot be read, in the words of whoever named it."""
+    if isinstance(error, FileNotFoundError):
+        return CommandError(f"{what}: no such file", code=2)
+    if isinstance(error, UnicodeDecodeError):
+        return CommandError(f"{what}: is no text in UTF-8", code=2)
+    return CommandError(f"{what}: cannot be read: {error.strerror or error}", code=2)
+
+
 _SERVE: Final = ("cryptography", "fastapi", "grpc", "httptools", "numpy", "orjson", "prometheus_client", "google")
 _EXTRAS: Final = {"obstore": "storage"} | dict.fromkeys((*_SERVE, "pydantic_settings", "uvicorn", "uvloop"), "serve")
 """The extra that brings a package which the base install leaves out."""
 
 
-def missing_extra(error: ModuleNotFoundError) -> CommandError | None:
-    """What to install where a package of an extra is not there; None for a module that no extra brings."""
+_BACKENDS: Final = {
+    ".skops": "sklearn",
+    ".joblib": "sklearn",
+    ".pkl": "sklearn",
+    ".pickle": "sklearn",
+    ".onnx": "onnx",
+    ".ubj": "xgboost",
+}
+"""The extra of the backend that a file's ending asks for, where that leaves no doubt."""
+
+
+def missing_extra(error: ModuleNotFoundError, arguments: Sequence[str] = ()) -> CommandError | None:
+    """What to install where a package of an extra is not there; None for a module that no extra brings.
+
+    ``arguments`` are those of the command: who serves a file is told of its backend's extra as well, not next time.
+    """
     package = (error.name or "").partition(".")[0]
     extra = _EXTRAS.get(package)
     if extra is None:
         return None
-    return CommandError(f"this command needs {package}, which is not installed: pip install 'pillion[{extra}]'")
+    extras = {extra: None}
+    if extra == "serve" and arguments[:1] in (["serve"], ["run"]):
+        endings = (PurePath(argument).suffix.lower() for argument in arguments[1:])
+        extras |= dict.fromkeys(_BACKENDS[ending] for ending in endings if ending in _BACKENDS)
+    wanted = ",".join(extras)
+    return CommandError(f"this command needs {package}, which is not installed: pip install 'pillion[{wanted}]'")

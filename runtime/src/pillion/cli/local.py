@@ -54,6 +54,7 @@ class Source:
     version: str = "1"
     digest: str = ""
     allow_pickle: bool = False
+    trust_code: bool = False
     trusted_types: tuple[str, ...] = ()
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     code: Code | None = None
@@ -144,6 +145,7 @@ def manifest_sources(service: InferenceService, consent: Consent) -> tuple[Sourc
             format_version=model.model_format.version,
             digest=model.digest or "",
             allow_pickle=consent.allow_pickle or bool(model.allow_pickle),
+            trust_code=bool(model.trust_code),
             trusted_types=_trusted(consent, model.trusted_types),
             execution=execution,
         ),
@@ -196,6 +198,7 @@ def render_runtime_file(sources: Sequence[Source], paths: Mapping[str, Path]) ->
                 uri=redact(source.uri),
                 digest=source.digest,
                 allow_pickle=source.allow_pickle,
+                trust_code=source.trust_code,
                 trusted_types=source.trusted_types,
                 execution=source.execution,
                 code=source.code,

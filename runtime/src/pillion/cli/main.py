@@ -99,7 +99,7 @@ def _run(name: str) -> None:
     except CommandError as failure:
         _fail(failure)
     except ModuleNotFoundError as error:
-        missing = missing_extra(error)
+        missing = missing_extra(error, sys.argv[1:])
         if missing is None:
             raise
         _fail(missing)

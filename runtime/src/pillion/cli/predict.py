@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import typer
 
 from pillion.cli.cluster.options import Context, Kubeconfig, Namespace  # noqa: TC001 - typer reads them at run time
-from pillion.cli.failures import CLUSTER, EXIT_CODES, CommandError
+from pillion.cli.failures import CLUSTER, EXIT_CODES, CommandError, unreadable
 
 __all__ = ["register"]
 
@@ -142,7 +142,7 @@ def _data(text: str) -> object:
         try:
             text = Path(text[1:]).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise CommandError(f"--data: {text[1:]} cannot be read: {error}", code=2) from None
+            raise unreadable(f"--data: {text[1:]}", error) from None
     try:
         value: object = json.loads(text)
     except ValueError as error:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+_SAY_WHY = ("pillion.repository.repository", "pillion.server.runtime")
+"""Loggers of why a model does not load. The command says that itself, so a person at a terminal reads it once."""
 _EPILOG = f"""\b
 Examples:
   pillion serve iris.skops
@@ -198,14 +200,19 @@ def _reloaded(name: str, seconds: float, failure: str) -> None:
 def _run(
     runtime_file: RuntimeFile, flags: dict[str, JsonValue], ca: Path | None, *, as_json: bool, reload: bool
 ) -> None:
-    from pillion.cli.examples import examples  # noqa: PLC0415 - keeps --help quick
+    import logging  # noqa: PLC0415 - keeps --help quick
+
+    from pillion.cli.examples import examples  # noqa: PLC0415 - as above
     from pillion.cli.ready import announcement, failures  # noqa: PLC0415 - as above
     from pillion.server.failures import StartError  # noqa: PLC0415 - as above
     from pillion.server.logs import configure  # noqa: PLC0415 - as above
 
     failed: list[str] = []
+    hushed = [logging.getLogger(name) for name in _SAY_WHY] if sys.stderr.isatty() else []
 
     def loaded(server: Server, seconds: float) -> None:
+        for logger in hushed:
+            logger.setLevel(logging.NOTSET)
         failed.extend(failures(server.statuses()))
         if failed and not server.ready():
             server.stop()
@@ -221,6 +228,8 @@ def _run(
     try:
         layered = local_settings(flags)
         configure(layered.settings.log)
+        for logger in hushed:
+            logger.setLevel(logging.CRITICAL)
         from pillion.execution.native_threads import limit  # noqa: PLC0415 - only where models are served
 
         limit(os.environ)  # numerical libraries read it once, when they are imported

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pillion.cli.failures import CommandError
+from pillion.cli.failures import CommandError, unreadable
 from pillion.cli.layout_sources import sources_of
 from pillion.cli.local import Consent, Source, cluster_only, manifest_sources, render_runtime_file, resolve
 
@@ -52,7 +52,7 @@ def from_manifest(file: Path, consent: Consent, *, mapped: Mapping[str, Path]) -
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{file}: cannot be read: {error}", code=2) from None
+        raise unreadable(str(file), error) from None
     try:
         manifests = load_manifests(text, source=str(file))
     except ManifestError as error:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pillion.cli.failures import EXIT_CODES, CommandError
+from pillion.cli.failures import EXIT_CODES, unreadable
 
 __all__ = ["register"]
 
@@ -34,24 +34,34 @@ def validate(
 
     The schema and the rules are those of the custom resource definitions; no cluster is needed.
     """
-    from pillion.resources import validate as check  # noqa: PLC0415 - keeps --help quick
+    from pillion.resources import API_VERSION  # noqa: PLC0415 - keeps --help quick
+    from pillion.resources import validate as check  # noqa: PLC0415 - as above
+    from pillion.resources.validation import concerns  # noqa: PLC0415 - as above
 
     problems = []
+    others: list[str] = []
     for file in files:
         try:
             text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise CommandError(f"{file}: cannot be read: {error}", code=2) from None
-        problems += check(text, source=str(file))
+            raise unreadable(str(file), error) from None
+        found = check(text, source=str(file))
+        problems += found
+        if not found and not concerns(text):
+            others.append(str(file))
     if as_json:
-        found = [
+        told = [
             {"source": p.source, "line": p.line, "field": p.field, "message": p.message, "suggestion": p.suggestion}
             for p in problems
         ]
-        typer.echo(json.dumps({"valid": not problems, "problems": found}))
+        typer.echo(json.dumps({"valid": not problems, "problems": told}))
     elif problems:
         typer.echo("\n".join(str(problem) for problem in problems), err=True)
     else:
-        typer.echo(f"valid: {', '.join(str(file) for file in files)}")
+        valid = [str(file) for file in files if str(file) not in others]
+        if valid:
+            typer.echo(f"valid: {', '.join(valid)}")
+        for file_name in others:
+            typer.echo(f"not checked: {file_name} has nothing of {API_VERSION}", err=True)
     if problems:
         raise typer.Exit(2)

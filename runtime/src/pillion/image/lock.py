@@ -8,9 +8,8 @@ from typing import Final
 
 from pillion.image.errors import ImageError
 
-__all__ = ["REMEDY", "Lock", "read_lock"]
+__all__ = ["Lock", "read_lock", "remedy"]
 
-REMEDY: Final = "uv pip compile --generate-hashes pyproject.toml -o requirements.lock"
 _PINNED: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(\[[^\]]*\])?\s*(?:===?\s*\S+|@\s*\S+)")
 _OWN: Final = "pillion"
 _PASSED: Final = ("--index-url", "-i ", "--extra-index-url", "--find-links", "-f ", "--no-index", "--trusted-host")
@@ -31,12 +30,18 @@ class Lock:
     names: tuple[str, ...]
 
 
+def remedy(declared: str) -> str:
+    """The command that makes a lock of the file with the requirements."""
+    return f"uv pip compile --generate-hashes {declared} -o requirements.lock"
+
+
 def read_lock(text: str, *, source: str) -> Lock:
     """Read a lock.
 
     Raises:
         ImageError: a requirement is not pinned, has no hash, or names a place that an image cannot have.
     """
+    how = remedy(source if source.endswith((".txt", ".in")) else "pyproject.toml")
     kept: list[str] = []
     names: list[str] = []
     for number, line in _logical(text):
@@ -46,20 +51,20 @@ def read_lock(text: str, *, source: str) -> Lock:
                 kept.append(line)
             elif not line.startswith(_OUR_WAY):
                 raise ImageError(
-                    f"{where}: {line.split()[0]} cannot stand in a lock: write it again: {REMEDY}", usage=True
+                    f"{where}: {line.split()[0]} cannot stand in a lock: write it again: {how}", usage=True
                 )
             continue
         requirement, *hashes = re.split(r"\s+--hash[=\s]", line)
         found = _PINNED.match(requirement)
         if found is None:
             raise ImageError(
-                f"{where}: {requirement} is not pinned, so two builds could differ: make a lock: {REMEDY}", usage=True
+                f"{where}: {requirement} is not pinned, so two builds could differ: make a lock: {how}", usage=True
             )
         name = re.sub(r"[-_.]+", "-", found[1]).lower()
         if name == _OWN:
             continue
         if not hashes:
-            raise ImageError(f"{where}: {requirement} has no --hash: make a lock with hashes: {REMEDY}", usage=True)
+            raise ImageError(f"{where}: {requirement} has no --hash: make a lock with hashes: {how}", usage=True)
         names.append(name)
         kept.append(" ".join([requirement.strip(), *(f"--hash={one.strip()}" for one in sorted(hashes))]))
     return Lock("".join(f"{line}\n" for line in kept) if names else "", tuple(names))

@@ -15,7 +15,7 @@ from pillion.authoring.names import model_name
 from pillion.image.errors import ImageError
 from pillion.image.ignore import Rules, Verdict, read_rules
 from pillion.image.layer import Entry, file_entry
-from pillion.image.lock import REMEDY, Lock, read_lock
+from pillion.image.lock import Lock, read_lock, remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,7 @@ CODE: Final = "/app"
 """Where the project's files are in the image."""
 _DEFAULT: Final = "service.py"
 _LARGEST: Final = 3
+_INCLUDES: Final = ("-r", "--requirement", "-e", "--editable")
 _OWN: Final = re.compile(r"pillion\s*(?:$|[\[<>=~!;@])")
 """A requirement of Pillion itself, which the base has."""
 
@@ -121,13 +122,24 @@ def dependencies(folder: Path) -> Lock:
     requirements = folder / "requirements.txt"
     if requirements.is_file():
         return read_lock(_text(requirements), source=requirements.name)
-    declared = _declared(folder / "pyproject.toml")
-    if declared:
-        raise ImageError(
-            f"pyproject.toml declares {', '.join(declared)} and there is no lock, so two builds could differ: {REMEDY}",
-            usage=True,
-        )
+    named, project = folder / "requirements.in", folder / "pyproject.toml"
+    for file, declared in ((named, _named(named)), (project, _declared(project))):
+        if declared:
+            raise ImageError(
+                f"{file.name} declares {', '.join(declared)} and there is no lock, so two builds could differ: "
+                f"{remedy(file.name)}",
+                usage=True,
+            )
     return Lock("", ())
+
+
+def _named(file: Path) -> list[str]:
+    """The requirements of a file that pip-compile and uv make a lock of; what it includes counts as one."""
+    if not file.is_file():
+        return []
+    lines = (re.split(r"(?:^|\s)#", line)[0].strip() for line in _text(file).splitlines())
+    wanted = (line for line in lines if line and (not line.startswith("-") or line.startswith(_INCLUDES)))
+    return [line for line in wanted if not _OWN.match(line)]
 
 
 def _declared(file: Path) -> list[str]:

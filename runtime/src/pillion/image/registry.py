@@ -142,10 +142,13 @@ class Registry:
             ) as response:
                 yield response
         except httpx.ConnectError as error:
-            raise ImageError(
-                f"the registry {self._reference.registry} cannot be reached: {error}. Check its name; one without TLS "
-                f"is named by --insecure-registry {self._reference.registry}"
-            ) from None
+            registry = self._reference.registry
+            remedy = (
+                "Is it running on this machine?"
+                if _is_loopback(self._reference.address)
+                else f"Check its name; one without TLS is named by --insecure-registry {registry}"
+            )
+            raise ImageError(f"the registry {registry} cannot be reached: {error}. {remedy}") from None
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise ImageError(
                 f"the registry {self._reference.registry} broke off: {str(error) or type(error).__name__}"

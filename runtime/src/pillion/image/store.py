@@ -5,18 +5,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pillion.image.content import Descriptor, parsed
 from pillion.image.documents import Layer
 from pillion.image.errors import ImageError
+from pillion.image.expiry import MOST_BYTES, Kept, expendable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 __all__ = ["BlobStore"]
+
+_ABANDONED_SECONDS: Final = 86_400.0
+"""Age of a scratch folder that a killed build has left."""
 
 
 class BlobStore:
@@ -42,7 +48,11 @@ class BlobStore:
     def find(self, descriptor: Descriptor) -> Path | None:
         """The blob's file; None where it is not here whole."""
         path = self._blobs / descriptor.digest.removeprefix("sha256:")
-        return path if path.is_file() and path.stat().st_size == descriptor.size else None
+        if not path.is_file() or path.stat().st_size != descriptor.size:
+            return None
+        with contextlib.suppress(OSError):  # a folder that can only be read keeps its times
+            os.utime(path)
+        return path
 
     def take(self, descriptor: Descriptor, chunks: Iterable[bytes], where: str) -> Path:
         """Keep a blob.
@@ -69,6 +79,27 @@ class BlobStore:
         path = self._blobs / descriptor.digest.removeprefix("sha256:")
         file.replace(path)
         return path
+
+    def prune(self, *, now: float, most_bytes: int = MOST_BYTES) -> int:
+        """Let go of what has not been used for long, and of what is too much; the bytes that are free now.
+
+        Builds that run meanwhile keep what they have looked at within the last hour.
+        """
+        freed = 0
+        with contextlib.suppress(OSError):  # another build may prune as well
+            kept = [Kept(path.name, path.stat().st_size, path.stat().st_mtime) for path in self._blobs.iterdir()]
+            sizes = {blob.name: blob.size for blob in kept}
+            for name in expendable(kept, now=now, most_bytes=most_bytes):
+                (self._blobs / name).unlink()
+                freed += sizes[name]
+            for note in self._layers.glob("*.json"):
+                named = Descriptor.read(parsed(note.read_bytes(), str(note)), str(note)).digest.removeprefix("sha256:")
+                if not (self._blobs / named).exists():
+                    note.unlink()
+            for left in self._scratch.iterdir():
+                if now - left.stat().st_mtime > _ABANDONED_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
+        return freed
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:

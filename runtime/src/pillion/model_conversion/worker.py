@@ -26,6 +26,8 @@ __all__ = ["ENVIRONMENT", "convert"]
 ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV")
 """Variables that the process is given: what Python and libraries need to be found, no credentials."""
 
+_OF_THE_EXTRA: Final = frozenset({"joblib", "numpy", "scipy", "skops", "sklearn"})
+
 
 def convert(job: Job) -> Answer:
     """Load, write, compare, and put the result in its place where it is equal.
@@ -96,6 +98,13 @@ def main() -> None:
         answer = convert(job)
     except ModelLoadError as error:
         answer = Failed(str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in _OF_THE_EXTRA:
+            answer = Failed(f"converting needs {error.name}, which is not installed (pip install 'pillion[sklearn]')")
+        else:
+            answer = Failed(
+                f"{Path(job.source).name} needs the module {error.name!r}: install it, or run this beside it"
+            )
     except Exception as error:  # noqa: BLE001 - unpickling runs any code, which may raise anything
         text = " ".join(str(error).split())
         answer = Failed(f"{Path(job.source).name} could not be loaded: {type(error).__name__}: {text[:500]}")

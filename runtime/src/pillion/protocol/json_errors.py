@@ -17,6 +17,12 @@ __all__ = ["decode_json", "json_error", "named_input"]
 
 _T = TypeVar("_T")
 _PATH: Final = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
+_KINDS: Final = re.compile(r"^expected (?P<wanted>[a-z]+(?: \| [a-z]+)*), got (?P<got>[a-z]+)$")
+_WORDS: Final = {
+    "array": "a list", "bool": "true or false", "bytes": "base64 text", "float": "a number", "int": "a whole number",
+    "null": "null", "object": "an object", "str": "text",
+}  # fmt: skip
+"""JSON's kinds as people call them; msgspec's are those of Python."""
 _NOT_A_NUMBER: Final = re.compile(rb"-?(?:NaN|Infinity)\b")
 _OF_INPUT: Final = re.compile(r"inputs\[(?P<index>\d+)\]\.data")
 _SEARCH_LIMIT: Final = 1024 * 1024
@@ -46,7 +52,7 @@ def json_error(error: Exception, body: bytes | memoryview) -> PillionError:
         found = _PATH.search(text)
         path = found["path"].lstrip(".") if found else ""
         problem = (text[: found.start()] if found else text).replace("`", "")
-        problem = (problem[:1].lower() + problem[1:]).replace(" | null", "")
+        problem = _in_words(problem[:1].lower() + problem[1:])
         return _invalid(f"{path}: {problem}" if path else problem, field=path or None)
     if not len(body):
         return _invalid("the body is empty", remedy="send a JSON document")
@@ -58,6 +64,20 @@ def json_error(error: Exception, body: bytes | memoryview) -> PillionError:
             remedy="send null for a missing value, or the tensor as binary data",
         )
     return _invalid(f"the body is not valid JSON: {text.removeprefix('JSON is malformed: ')}")
+
+
+def _in_words(problem: str) -> str:
+    """``expected float | array | null, got str`` as ``expected a number, got text``.
+
+    Lists and null are left out where something else is wanted, too: it is the value that is wrong, not its nesting.
+    """
+    found = _KINDS.match(problem)
+    if found is None:
+        return problem
+    wanted = found["wanted"].split(" | ")
+    values = [kind for kind in wanted if kind not in {"array", "null"}] or wanted
+    told = [_WORDS.get(kind, kind) for kind in values]
+    return f"expected {' or '.join(told)}, got {_WORDS.get(found['got'], found['got'])}"
 
 
 def named_input(error: PillionError, body: bytes | memoryview) -> PillionError:

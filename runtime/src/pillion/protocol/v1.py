@@ -87,7 +87,9 @@ def decode_v1(
     if given:
         raise _invalid("the body has both instances and inputs", "inputs", "send one of them")
     rows = [bytes(row) for row in document.instances]
-    if rows and rows[0][:1] == b"{":
+    if not rows:
+        raise _invalid("instances: there are no rows", "instances", "send at least one")
+    if rows[0][:1] == b"{":
         return InferRequest(model, _object_rows(rows, metadata, limits))
     if columns and not metadata.columns:
         return InferRequest(
@@ -95,7 +97,26 @@ def decode_v1(
         )
     spec = _only_input(metadata, "instances")
     values = [_decode(row, spec, f"instances[{index}]", limits) for index, row in enumerate(rows)]
+    _check_widths(values, spec, columns)
     return InferRequest(model, [_tensor(values, spec, "instances", limits)])
+
+
+def _check_widths(rows: list[Any], spec: TensorSpec, columns: tuple[TensorSpec, ...]) -> None:
+    """Rows of a matrix are as wide as it is."""
+    if len(spec.shape) != 2 or spec.shape[1] <= 1:
+        return
+    width = spec.shape[1]
+    order = f"in this order: {listing([column.name for column in columns])}" if columns else None
+    for index, row in enumerate(rows):
+        field = f"instances[{index}]"
+        if not isinstance(row, list):
+            raise _invalid(f"{field}: a row is a list of {width} values", field, order)
+        if len(row) != width:
+            raise _invalid(f"{field}: {_values(len(row))}, the model takes {width}", field, order)
+
+
+def _values(number: int) -> str:
+    return f"{number} value" if number == 1 else f"{number} values"
 
 
 def _row(text: bytes, index: int, columns: tuple[TensorSpec, ...], limits: CodecLimits) -> list[Any]:
@@ -107,7 +128,7 @@ def _row(text: bytes, index: int, columns: tuple[TensorSpec, ...], limits: Codec
     cells = decode_json(_CELLS.decode, text)
     if len(cells) != len(columns):
         names = listing([spec.name for spec in columns])
-        raise _invalid(f"{field}: {len(cells)} values for {len(columns)} columns", field, f"in this order: {names}")
+        raise _invalid(f"{field}: {_values(len(cells))} for {len(columns)} columns", field, f"in this order: {names}")
     values = []
     for position, (cell, spec) in enumerate(zip(cells, columns, strict=True)):
         place = f"{field}[{position}]"
@@ -170,7 +191,12 @@ def _object_rows(rows: list[bytes], metadata: ModelMetadata, limits: CodecLimits
             if name in metadata.ignored:
                 continue
             spec = _input(metadata, name, f"{field}.{name}")
-            columns.setdefault(name, []).append(_decode(bytes(cell), spec, f"{field}.{name}", limits))
+            value = _decode(bytes(cell), spec, f"{field}.{name}", limits)
+            if table and isinstance(value, list):
+                if len(value) != 1 or isinstance(value[0], list):
+                    raise _invalid(f"{field}.{name}: a column takes one value in each row", f"{field}.{name}")
+                value = value[0]
+            columns.setdefault(name, []).append(value)
     return [
         _tensor(values, _input(metadata, name, name), f"instances[*].{name}", limits)
         for name, values in columns.items()

@@ -19,8 +19,9 @@ from pillion.execution.mixed import MixedExecutor
 from pillion.execution.native_threads import per_call
 from pillion.execution.placement import InlineLimits, Measured, median, place
 from pillion.execution.thread import ThreadExecutor
-from pillion.policy import PicklePolicy, permits
+from pillion.policy import ConsentPolicy, permits
 from pillion.repository.served import Served
+from pillion.runtimefile import PYTHON
 from pillion.tensors import Datatype, Tensor, dtype_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     """
     policies = {settings.pickle_policy, desired.pickle_policy}
     allowed = permits(policies, opted_in=desired.allow_pickle)
-    denied = PicklePolicy.DENY in policies
+    denied = ConsentPolicy.DENY in policies
     execution = desired.execution
     threads = execution.threads or cpus
     options = LoadOptions(
@@ -58,12 +59,13 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
         native_threads=per_call(cpus, execution.max_in_flight or threads),
         parameters=desired.parameters,
     )
-    if desired.code is not None or desired.name in settings.classes:
+    if desired.name in settings.classes or desired.is_python:
         from pillion.backends import python, torch_weights  # noqa: PLC0415 - what they import other models do not need
 
+        desired = _with_code(desired, settings)
         found = python.find(desired, settings.classes)
         if not torch_weights.is_module(found.cls):
-            return _own_python(desired, python.load(found, desired), cpus), "python"
+            return _own_python(desired, python.load(found, desired), cpus), PYTHON
         module = torch_weights.load(found, desired, options, denied=denied)
         return _served(desired, module, threads, settings), "torch"
     artifact = detect(Path(desired.path), desired.format)
@@ -82,6 +84,19 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
 def _served(desired: DesiredModel, model: LoadedModel, threads: int, settings: RepositorySettings) -> Served:
     calls = _warm_up(model, f"{desired.name}/{desired.version}", settings)
     return Served(desired, model, _executor(desired, threads, calls), threads)
+
+
+def _with_code(desired: DesiredModel, settings: RepositorySettings) -> DesiredModel:
+    """The model with the class that its folder holds, where it was fetched like a model and may run."""
+    if desired.code is not None or desired.name in settings.classes:
+        return desired
+    from pillion.backends.python_folder import code_in, code_refusal  # noqa: PLC0415 - other models need none of it
+
+    policies = {settings.code_policy, desired.code_policy}
+    if not permits(policies, opted_in=desired.trust_code):
+        # Nothing of the folder is read before that.
+        raise code_refusal(denied=ConsentPolicy.DENY in policies)
+    return msgspec.structs.replace(desired, code=code_in(Path(desired.path)))
 
 
 def _own_python(desired: DesiredModel, model: PythonModel, cpus: int) -> Served:

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -25,6 +25,7 @@ from pillion.repository import loader
 from pillion.repository.background import Background
 from pillion.repository.served import RepositorySettings, Served
 from pillion.repository.versions import newest_first
+from pillion.wording import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -35,6 +36,8 @@ __all__ = ["ModelRepository"]
 
 _log = logging.getLogger(__name__)
 Key = tuple[str, str]
+_LONGEST_COMPARED: Final = 64
+"""Characters up to which an unknown name is compared with the known ones: what anybody sends must stay cheap."""
 
 
 class _Entry(msgspec.Struct):
@@ -163,7 +166,7 @@ class ModelRepository:
         """
         keys = self._keys(name)
         if not keys:
-            raise PillionError(ErrorCode.UNKNOWN_MODEL, f"Request for unknown model: {name!r} is not declared here")
+            raise self._unknown(name)
         if version is not None:
             if (name, version) not in self._entries:
                 known = ", ".join(key[1] for key in reversed(keys))
@@ -192,7 +195,7 @@ class ModelRepository:
         """Whether a model written in Python is declared and not in memory."""
         handed = self._settings.classes
         return any(
-            entry.served is None and (entry.desired.code is not None or name in handed)
+            entry.served is None and (entry.desired.is_python or name in handed)
             for (name, _), entry in self._entries.items()
         )
 
@@ -299,10 +302,15 @@ class ModelRepository:
     def _change(self, entry: _Entry, state: ModelState, reason: str, cause: str = "") -> None:
         entry.state, entry.reason, entry.cause, entry.changed_at = state, reason, cause, self._wall_clock()
 
+    def _unknown(self, name: str) -> PillionError:
+        known = sorted({model for model, _ in self._entries}) if len(name) <= _LONGEST_COMPARED else []
+        text = f"Request for unknown model: {name!r} is not declared here{nearest(name, known)}"
+        return PillionError(ErrorCode.UNKNOWN_MODEL, text)
+
     def _named(self, name: str) -> dict[Key, _Entry]:
         found = {key: entry for key, entry in self._entries.items() if key[0] == name}
         if not found:
-            raise PillionError(ErrorCode.UNKNOWN_MODEL, f"Request for unknown model: {name!r} is not declared here")
+            raise self._unknown(name)
         return found
 
     def _keys(self, name: str) -> list[Key]:

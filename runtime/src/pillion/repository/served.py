@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pillion.execution import garbage
-from pillion.policy import PicklePolicy
+from pillion.policy import ConsentPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +31,10 @@ class RepositorySettings(msgspec.Struct, frozen=True):
     warm_up_seconds: float = 0.05
     """Time spent on measuring a model after its first call."""
     warm_up_calls: int = 100
-    pickle_policy: PicklePolicy = PicklePolicy.PER_OBJECT
+    pickle_policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
     """What this process says of formats that can run code; what is said of a single model comes beside it."""
+    code_policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
+    """The same of classes that were fetched like a model."""
     classes: Mapping[str, type[Any]] = msgspec.field(default_factory=dict)
     """Classes that the embedding program hands over, by the name of the model."""
 

@@ -6,7 +6,7 @@ from annotated_types import MaxLen
 
 from pillion.resources.annotations import Count, Name, NamedList, NamedOpen, Percent, Positive, Shallow, TextMap
 from pillion.resources.base import ResourceModel
-from pillion.resources.core import DeploymentStrategy, SmallContainerFields
+from pillion.resources.core import Container, DeploymentStrategy, SmallContainerFields
 from pillion.resources.model import (
     FormatSpec,
     ModelSpec,
@@ -245,6 +245,13 @@ class PredictorSpec(ComponentSpec):
             if given is not None:
                 return name, given
         return None
+
+    @property
+    def serving_container(self) -> Container | None:
+        """The container of the manifest that serves where it has no model: the one that is named so, else the first."""
+        containers = self.containers or []
+        named = (container for container in containers if container.name in SERVING_CONTAINERS)
+        return next(named, containers[0] if containers else None)
 
     @property
     def serving_model(self) -> ModelSpec | None:

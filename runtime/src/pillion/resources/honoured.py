@@ -41,6 +41,7 @@ HONOURED: frozenset[str] = frozenset(
         *(f"predictor.model.{field}" for field in _fields(ContainerFields)),
         *(f"predictor.{name}.{field}" for name in (*FORMAT_SHORTHANDS, "model") for field in (*_SOURCE, "name")),
         "predictor.model.modelFormat",
+        "predictor.model.trustCode",
         "predictor.model.trustedTypes",
         "predictor.sklearn.trustedTypes",
         "predictor.minReplicas",

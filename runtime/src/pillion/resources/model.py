@@ -138,6 +138,9 @@ class ModelSpec(ModelSource, TrustedTypes, ContainerFields):
     model_format: ModelFormat
     """The format of the model's files."""
 
+    trust_code: bool | None = None
+    """Whether a class may run that is fetched like a model (format `python`). Default: false."""
+
     name: Annotated[str, MaxLen(63)] | None = None
     """The container's name."""
 

@@ -78,6 +78,11 @@ def validate(manifest: str | Mapping[str, JsonValue], *, source: str = "") -> li
     return problems
 
 
+def concerns(manifest: str) -> bool:
+    """Whether a manifest has a document that :func:`validate` judges, in a text that can be read."""
+    return any(model_of(document.content) is not None for document in read_documents(manifest))
+
+
 def model_of(content: JsonValue) -> type[ResourceModel] | None:
     """Return the model of a document's kind; None where it is none of Pillion's."""
     if not isinstance(content, dict) or content.get("apiVersion") != API_VERSION:

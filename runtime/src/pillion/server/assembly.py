@@ -73,8 +73,11 @@ def codec_limits(settings: Settings) -> CodecLimits:
 def build_plane(settings: Settings, registry: Registry, classes: Mapping[str, type[Any]]) -> DataPlane:
     """The data plane with an empty repository; ``classes`` are those that the embedding program hands over."""
     limits = settings.limits
+    accepted = settings.models
     return DataPlane(
-        repository=ModelRepository(RepositorySettings(pickle_policy=settings.models.pickle_policy, classes=classes)),
+        repository=ModelRepository(
+            RepositorySettings(pickle_policy=accepted.pickle_policy, code_policy=accepted.code_policy, classes=classes)
+        ),
         metrics=RuntimeMetrics(registry),
         settings=PlaneSettings(
             timeout_seconds=limits.deadline_seconds, max_queue=limits.max_queue, max_in_flight=limits.max_in_flight

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from pillion.policy import PicklePolicy
+from pillion.policy import ConsentPolicy
 
 __all__ = ["Limits", "Section", "Settings"]
 
@@ -150,8 +150,10 @@ class ManagementSettings(Section, frozen=True):
 class ModelSettings(Section, frozen=True):
     """What is accepted of artifacts."""
 
-    pickle_policy: PicklePolicy = PicklePolicy.PER_OBJECT
+    pickle_policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
     """Formats that can run code while they are loaded: deny, perObject (where a model says allowPickle) or allow."""
+    code_policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
+    """Classes that were fetched like a model: deny, perObject (where a model says trustCode) or allow."""
     bundled: str = ""
     """A runtime.yaml of an image that brings its own models: they are served beside those of --config. Empty: none."""
 

@@ -27,7 +27,7 @@ __all__ = ["BUILT_IN_FORMATS", "BUILT_IN_PRIORITY", "MODEL_CLASS", "RuntimeFacts
 
 #: The formats of the ClusterServingRuntimes that come with the operator; a test holds the two together.
 BUILT_IN_FORMATS: Final[Mapping[str, str]] = {
-    **{name: f"pillion-{name}" for name in ("sklearn", "onnx", "xgboost", "lightgbm", "mlflow")},
+    **{name: f"pillion-{name}" for name in ("sklearn", "onnx", "xgboost", "lightgbm", "mlflow", "python")},
     **dict.fromkeys(("torch", "pytorch"), "pillion-torch"),
     **dict.fromkeys(("huggingface", "transformers", "sentence-transformers", "embeddings"), "pillion-huggingface"),
 }
