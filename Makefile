@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) e2e/cluster/cluster.py
 
-.PHONY: help setup demo check lint types layers docs-check generated test unit integration conformance e2e e2e-full \
+.PHONY: help setup demo check lint types layers docs-check generated test unit integration conformance test-backends e2e e2e-full \
         cluster-up cluster-down cluster-status generate lock sbom docs docs-full docs-recording bench bench-quick bench-startup clean
 
 help: ## List the targets
@@ -55,6 +55,9 @@ unit: setup ## Only the tests without servers
 
 integration: setup ## Only the tests against real servers and a real API server
 	@$(BIN)/pytest tests/integration -m "not frameworks"
+
+test-backends: setup ## The tests of PyTorch and Hugging Face, in an environment of their own (5 GB in your cache folder)
+	@PYTHONPATH="$(CURDIR)/runtime/src:$(CURDIR)/operator/src" "$$($(BIN)/python -m tests.backends.environment)" -m pytest tests/backends
 
 docs-full: setup ## Both halves of the guides from other frameworks, each framework in an environment of its own
 	@$(BIN)/pytest tests/integration/docs -m frameworks

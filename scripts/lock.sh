@@ -9,7 +9,7 @@ lock() { # name extras...
   local extras=()
   for extra in "$@"; do extras+=(--extra "$extra"); done
   "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-emit-find-links \
-    --no-annotate ${UPGRADE:+--upgrade} "${extras[@]}" --constraint <(echo "${PIN:-}") --output-file "requirements/$name.lock" pyproject.toml
+    --no-annotate ${UPGRADE:+--upgrade} "${extras[@]}" --constraint <(echo "${PIN:-}") --output-file "requirements/$name.lock" pyproject.toml ${WITH:-}
   echo "requirements/$name.lock: $(grep -c '==' "requirements/$name.lock") packages"
 }
 [ "${1:-}" = "--upgrade" ] && UPGRADE=1
@@ -22,6 +22,13 @@ for minor in 1.5 1.6 1.7 1.8; do
 done
 lock operator operator
 lock dev dev
+# The runtimes of the heavy backends, each an image of its own, in the versions of the runtime where they share packages.
+shared=$(sed -n 's/ \\$//; /==/p' requirements/runtime.lock)
+for backend in torch huggingface; do
+  PIN="$shared" lock "runtime-$backend" serve storage "$backend"
+done
+# What tests/backends runs in: what both have, and what those tests need beside it.
+PIN="$shared" WITH=tests/backends/requirements.in lock backends serve storage huggingface
 printf 'uv>=0.8,<1\n' | "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
   --no-annotate ${UPGRADE:+--upgrade} --output-file requirements/uv.lock -
 # What builds the wheel inside the images: the build system that pyproject.toml names.

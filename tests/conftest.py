@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.models import IrisModels, train_iris
-
 if TYPE_CHECKING:
     import pathlib
+
+    from tests.models import IrisModels
 
 
 @pytest.fixture(scope="session")
 def iris(tmp_path_factory: pytest.TempPathFactory) -> IrisModels:
     """A real classifier in every format (see :class:`tests.models.IrisModels`)."""
+    from tests.models import (
+        train_iris,
+    )  # not where the heavy backends are tested, which have no scikit-learn converters
+
     folder: pathlib.Path = tmp_path_factory.mktemp("iris")
     return train_iris(folder)

@@ -57,7 +57,11 @@ class LeaderElection(_Part):
 class BuiltinRuntimes(_Part):
     """The ClusterServingRuntimes that come with the operator."""
 
-    enabled: bool = Field(True, description="Apply the built-in ClusterServingRuntimes (scikit-learn, ONNX).")
+    enabled: bool = Field(
+        True,
+        description="Apply the built-in ClusterServingRuntimes. Those of PyTorch and Hugging Face use the images "
+        "`{tag}-torch` and `{tag}-huggingface`.",
+    )
 
 
 class ModelPolicy(_Part):

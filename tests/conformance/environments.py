@@ -28,8 +28,8 @@ def environment(name: str) -> Path:
     return environment_of(name, CLIENTS / name / "requirements.lock")
 
 
-def environment_of(name: str, lock: Path) -> Path:
-    """The same for any lock."""
+def environment_of(name: str, lock: Path, *, compiled: bool = False) -> Path:
+    """The same for any lock; ``compiled`` for packages that are so large that compiling them at each start shows."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pillion" / "clients"
@@ -44,6 +44,7 @@ def environment_of(name: str, lock: Path) -> Path:
             uv = Path(sys.executable).with_name("uv")
             subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
             install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", python]
-            subprocess.run([*install, "--require-hashes", "--requirement", lock], check=True)
+            how = ["--require-hashes", *(["--compile-bytecode"] if compiled else [])]
+            subprocess.run([*install, *how, "--requirement", lock], check=True)
             complete.touch()
     return python

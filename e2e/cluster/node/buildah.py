@@ -22,6 +22,10 @@ class Run(Protocol):
         """Raises ClusterError where the command fails."""
 
 
+_GZIP = ("--compression-format=gzip",)
+_QUICK = ("--compression-format=zstd", "--compression-level=1")
+
+
 class Buildah:
     """Builds images without a daemon, as root, also inside a container."""
 
@@ -63,12 +67,12 @@ class Buildah:
         )  # fmt: skip  # one line for what is fixed, one for what is given
         return done.stdout.split()[-1]
 
-    def save(self, reference: str, archive: Path) -> None:
-        """Write an image as an OCI archive; of the compressions this one costs least to write and read."""
+    def save(self, reference: str, archive: Path, *, gzip: bool = False) -> None:
+        """Write an image as an OCI archive: as registries mostly keep them, or as it costs least to write and read."""
         partial = archive.with_suffix(".part")
         partial.unlink(missing_ok=True)
         self._run(
-            "push", "--quiet", "--compression-format=zstd", "--compression-level=1",
+            "push", "--quiet", *(_GZIP if gzip else _QUICK),
             reference, f"oci-archive:{partial}:{reference}",
         )  # fmt: skip  # options, then from where to where
         partial.rename(archive)

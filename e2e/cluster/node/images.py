@@ -54,6 +54,15 @@ IMAGES: Mapping[str, Image] = {
     "hostpath-provisioner": _program("hostpath-provisioner"),
     "operator": Image("localhost/pillion-operator:e2e", paths.REPOSITORY / "operator" / "Dockerfile", paths.REPOSITORY),
     "runtime": Image("localhost/pillion-runtime:e2e", paths.REPOSITORY / "runtime" / "Dockerfile", paths.REPOSITORY),
+    **{
+        f"runtime-{backend}": Image(
+            f"localhost/pillion-runtime:e2e-{backend}",
+            paths.REPOSITORY / "runtime" / "Dockerfile",
+            paths.REPOSITORY,
+            arguments={"LOCK": f"runtime-{backend}"},
+        )
+        for backend in ("torch", "huggingface")
+    },
     "s3": Image("localhost/pillion-e2e/s3:local", _SOURCE / "s3" / "Dockerfile", programs=("rclone",), on_base=False),
     "registry": _program("registry"),
     "gcs": Image(

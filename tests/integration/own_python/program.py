@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.integration.server.process import environment
@@ -16,10 +15,12 @@ from tests.waiting import until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["PILLION", "Program", "serving"]
 
-PILLION = str(Path(sys.executable).parent / "pillion")
+PILLION = (sys.executable, "-m", "pillion.cli.main")
+"""As the script ``pillion`` does it, also where Pillion is not installed but on the path."""
 
 
 @dataclass
@@ -67,7 +68,7 @@ def serving(folder: Path, *arguments: str, **variables: str) -> Iterator[Program
     """Start it in a folder on free ports, wait until it is ready, and end it whatever the test did."""
     ports = ["--http-port", "0", "--grpc-port", "0", "--admin-port", "0"]
     process = subprocess.Popen(
-        [PILLION, "serve", *arguments, *ports, "--json"],
+        [*PILLION, "serve", *arguments, *ports, "--json"],
         cwd=folder,
         env=environment(**variables),
         stdout=subprocess.PIPE,
@@ -101,7 +102,7 @@ def failing(folder: Path, *arguments: str) -> tuple[int, str]:
     """Exit code and standard error of a start that fails."""
     ports = ["--http-port", "0", "--grpc-port", "0", "--admin-port", "0"]
     done = subprocess.run(
-        [PILLION, "serve", *arguments, *ports],
+        [*PILLION, "serve", *arguments, *ports],
         cwd=folder,
         env=environment(),
         capture_output=True,

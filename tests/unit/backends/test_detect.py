@@ -119,7 +119,7 @@ def test_another_format_than_declared_is_refused(iris: IrisModels) -> None:
 
 
 def test_an_unknown_format_lists_the_known_ones(iris: IrisModels) -> None:
-    with pytest.raises(ModelLoadError, match=r"'tensorrt' is not known .use one of: lightgbm, onnx, sklearn, xgboost"):
+    with pytest.raises(ModelLoadError, match=r"'tensorrt' is not known .use one of: embeddings, huggingface, lightgbm"):
         detect(iris.onnx, "tensorrt")
 
 
@@ -127,6 +127,9 @@ def test_formats_have_the_names_that_people_write() -> None:
     assert canonical_name("scikit-learn") == "sklearn"
     assert canonical_name("SKLearn") == "sklearn"
     assert canonical_name("onnxruntime") == "onnx"
+    assert canonical_name("PyTorch") == "torch"
+    assert canonical_name("transformers") == "huggingface"
+    assert canonical_name("sentence-transformers") == "embeddings"
 
 
 def test_a_backend_whose_library_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,3 +139,14 @@ def test_a_backend_whose_library_is_missing_says_what_to_install(monkeypatch: py
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModelLoadError, match=r"needs onnxruntime, which is not installed \(pip install"):
         backend_named("onnx")
+
+
+def test_the_extra_is_named_where_it_has_another_name_than_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "pillion.backends.embeddings", raising=False)
+    with pytest.raises(
+        ModelLoadError, match=r"needs torch, which is not installed \(pip install 'pillion\[huggingface\]'"
+    ):
+        backend_named("sentence-transformers")

@@ -84,7 +84,6 @@ def test_addresses_are_not_taken_for_classes() -> None:
     [
         (["/nowhere/service.py:Mood"], {}, "/nowhere/service.py: no such file"),
         (["a:A", "b:B"], {"artifact": "x"}, "--artifact is what a class loads"),
-        (["iris.skops"], {"device": "cuda"}, "--device is where a class computes"),
         (["a:Mood", "b:Mood"], {}, "two models are called mood"),
     ],
 )

@@ -95,7 +95,7 @@ def test_a_folder_with_files_is_left_alone(tmp_path: Path) -> None:
     [
         (("My_Model",), "such as my-model"),
         (("x" * 60,), "at most 46"),
-        (("iris", "--template", "cobol"), "there are sklearn, python"),
+        (("iris", "--template", "cobol"), "there are sklearn, python, torch, llm"),
     ],
 )
 def test_what_cannot_be_made_says_why(arguments: Sequence[str], said: str, tmp_path: Path) -> None:

@@ -228,12 +228,27 @@ _SHARED_WITH_KSERVE = {
 
 def test_the_formats_that_need_no_runtime_are_those_that_the_operator_brings() -> None:
     brought = {
-        (supported["name"], supported["priority"], f"pillion-{supported['name']}" == key_of(runtime).name)
+        (supported["name"], supported["priority"], key_of(runtime).name)
         for runtime in builtin_runtimes(RenderSettings())
         for supported in objects_at(runtime, "spec", "supportedModelFormats")
     }
 
-    assert brought == {(name, BUILT_IN_PRIORITY, True) for name in BUILT_IN_FORMATS}
+    assert brought == {(name, BUILT_IN_PRIORITY, runtime) for name, runtime in BUILT_IN_FORMATS.items()}
+
+
+@pytest.mark.parametrize("model_format", ["pytorch", "huggingface"])
+def test_arguments_of_kserves_server_do_not_reach_another_server(model_format: str) -> None:
+    predictor = {"model": {"modelFormat": {"name": model_format}, "storageUri": "s3://a/b", "args": ["--model_name=x"]}}
+    conversion = converted(
+        IRIS.replace(
+            "{onnx: {storageUri: s3://models/iris}}", yaml.safe_dump(predictor, default_flow_style=True).strip()
+        )
+    )
+
+    assert {"modelFormat": {"name": model_format}, "storageUri": "s3://a/b"} == only(conversion)["spec"]["predictor"][
+        "model"
+    ]
+    assert any("they are for KServe's server" in str(remark) for remark in conversion.remarks)
 
 
 @pytest.mark.parametrize("name", sorted(HONOURED_SECRET_ANNOTATIONS))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from pillion.backends.api import BACKENDS
+from pillion.backends.api import BACKENDS, canonical_name
 from pillion.policy import ConsentPolicy
 from pillion.resources import InferenceService, ModelStorageSpec, ServingRuntimeSpec
 from pillion_operator.builders.builtin import builtin_runtimes
@@ -102,8 +102,40 @@ def runtime_file(desired: Desired) -> dict[str, Any]:
 
 def test_each_backend_of_the_runtime_has_a_built_in_runtime() -> None:
     formats = {found.name for candidate in builtin() for found in candidate.spec.supported_model_formats or ()}
-    # MLflow is a layout of folders whose models are those of the backends; Python is a class and no format of files.
-    assert {*BACKENDS, "mlflow", "python"} == formats
+    # MLflow is a layout of folders whose models are those of the backends, Python is a class; the rest are other names.
+    others = {"mlflow", "python"}
+    assert {*BACKENDS, *others} == {name if name in others else canonical_name(name) for name in formats}
+
+
+@pytest.mark.parametrize(
+    ("model_format", "name", "image"),
+    [
+        ("sklearn", "pillion-sklearn", "registry/pillion-runtime:1"),
+        ("pytorch", "pillion-torch", "registry/pillion-runtime:1-torch"),
+        ("torch", "pillion-torch", "registry/pillion-runtime:1-torch"),
+        ("huggingface", "pillion-huggingface", "registry/pillion-runtime:1-huggingface"),
+        ("transformers", "pillion-huggingface", "registry/pillion-runtime:1-huggingface"),
+        ("sentence-transformers", "pillion-huggingface", "registry/pillion-runtime:1-huggingface"),
+    ],
+)
+def test_a_heavy_backend_has_an_image_of_its_own(model_format: str, name: str, image: str) -> None:
+    desired = planned(model={"modelFormat": {"name": model_format}, "storageUri": "s3://bucket/model"})
+    assert desired.choice is not None
+    assert name == desired.choice.name
+    assert image == pod(desired)["containers"][0]["image"]
+
+
+def test_an_image_without_a_tag_has_no_variants() -> None:
+    digest = f"registry/pillion-runtime@sha256:{'a' * 64}"
+    names = {manifest["metadata"]["name"] for manifest in builtin_runtimes(RenderSettings(runtime_image=digest))}  # type: ignore[call-overload,index] # JSON
+    assert {
+        "pillion-sklearn",
+        "pillion-onnx",
+        "pillion-xgboost",
+        "pillion-lightgbm",
+        "pillion-mlflow",
+        "pillion-python",
+    } == names
 
 
 def test_a_service_gets_its_children_in_the_order_in_which_they_need_each_other() -> None:

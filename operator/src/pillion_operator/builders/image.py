@@ -8,7 +8,7 @@ from typing import Final
 from pillion_operator.state.plan import PlanError, Problem
 from pillion_operator.state.reasons import Reason
 
-__all__ = ["with_version"]
+__all__ = ["variant", "with_version"]
 
 _DIGEST: Final = re.compile(r"@[a-z0-9]+:[0-9a-f]+$")
 _TAG: Final = re.compile(r":([A-Za-z0-9_][A-Za-z0-9._-]*)$")
@@ -25,12 +25,10 @@ def with_version(image: str, version: str, *, ours: bool) -> str:
     Raises:
         PlanError: a variant is asked for of an image without a tag.
     """
-    untagged = _DIGEST.sub("", image)
-    tag = _TAG.search(untagged)
-    bare = untagged[: tag.start()] if tag else untagged
+    bare, tag = _parts(image)
     if not ours or not _VARIANT.match(version):
         return f"{bare}:{version}"
-    if tag is None:
+    if not tag:
         raise PlanError(
             Problem(
                 Reason.INVALID_SPEC,
@@ -40,4 +38,20 @@ def with_version(image: str, version: str, *, ours: bool) -> str:
                 remedy="give the runtime's image a tag, or write the whole tag into runtimeVersion",
             )
         )
-    return f"{bare}:{tag[1]}-{version}"
+    return f"{bare}:{tag}-{version}"
+
+
+def variant(image: str, name: str) -> str | None:
+    """Return the image of the same release that is built for a backend of its own, `{tag}-torch`.
+
+    None for an image without a tag: it says nothing of its variants.
+    """
+    bare, tag = _parts(image)
+    return f"{bare}:{tag}-{name}" if tag else None
+
+
+def _parts(image: str) -> tuple[str, str]:
+    """Return the image without tag and digest, and the tag."""
+    untagged = _DIGEST.sub("", image)
+    tag = _TAG.search(untagged)
+    return (untagged[: tag.start()], tag[1]) if tag else (untagged, "")

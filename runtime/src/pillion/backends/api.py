@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BACKENDS",
+    "ON_DEVICES",
     "Backend",
     "InputRule",
     "LoadFailure",
@@ -43,10 +44,24 @@ BACKENDS: Final[Mapping[str, str]] = {
     "onnx": "pillion.backends.onnx",
     "xgboost": "pillion.backends.xgboost",
     "lightgbm": "pillion.backends.lightgbm",
+    "torch": "pillion.backends.torch",
+    "huggingface": "pillion.backends.huggingface",
+    "embeddings": "pillion.backends.embeddings",
 }
 """Module of each backend; it defines ``BACKEND``. The names are those of ``format`` in ``runtime.yaml``."""
 
-_ALIASES: Final[Mapping[str, str]] = {"scikit-learn": "sklearn", "skops": "sklearn", "onnxruntime": "onnx"}
+_ALIASES: Final[Mapping[str, str]] = {
+    "scikit-learn": "sklearn",
+    "skops": "sklearn",
+    "onnxruntime": "onnx",
+    "pytorch": "torch",
+    "transformers": "huggingface",
+    "sentence-transformers": "embeddings",
+}
+ON_DEVICES: Final = frozenset({"torch", "huggingface", "embeddings"})
+"""Backends that take ``parameters.device``."""
+_EXTRAS: Final[Mapping[str, str]] = {"embeddings": "huggingface"}
+"""The extra that brings a backend's library, where it has another name."""
 
 
 @unique
@@ -82,7 +97,7 @@ class LoadOptions(msgspec.Struct, frozen=True):
     """What the owner allowed and asked for."""
 
     allow_pickle: bool = False
-    """Whether a pickle may be loaded: what policies and owner come to."""
+    """Whether formats that can run code (pickles, programs of PyTorch) may be loaded, by policies and owner."""
     trusted_types: frozenset[str] = frozenset()
     """Types, as ``package.module.Name``, that a skops file may hold besides those that are always trusted."""
     columns: tuple[str, ...] = ()
@@ -228,5 +243,6 @@ def backend_named(name: str) -> Backend:
         return cast("Backend", import_module(BACKENDS[known]).BACKEND)
     except ModuleNotFoundError as error:
         raise ModelLoadError(
-            f"model format {known!r} needs {error.name}, which is not installed", f"pip install 'pillion[{known}]'"
+            f"model format {known!r} needs {error.name}, which is not installed",
+            f"pip install 'pillion[{_EXTRAS.get(known, known)}]'",
         ) from error

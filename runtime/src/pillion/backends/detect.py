@@ -1,31 +1,32 @@
 """Which file to load and by which backend, found from names and first bytes, without loading anything.
 
-Accepted layouts: one file; a folder that MLflow wrote; a folder with one model file (KServe: ``model.joblib``,
-``model.pkl``, ``model.skops``, ``model.onnx``, ``model.bst``); a folder with one numbered folder per version (Triton:
-``1/model.onnx``), of which the highest counts.
+Accepted layouts: one file; a folder that MLflow or ``save_pretrained`` wrote; a folder with one model file (KServe:
+``model.joblib``, ``model.pkl``, ``model.skops``, ``model.onnx``, ``model.bst``); a folder with one numbered folder per
+version (Triton: ``1/model.onnx``), of which the highest counts.
 Content wins over the name: a pickle is treated as a pickle whatever it is called. Names that many things have
 (``.json``, ``.txt``) count as models by their content only.
 """
 
 from __future__ import annotations
 
-import shlex
-import zipfile
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from pillion.backends import mlflow
-from pillion.backends.api import LoadFailure, ModelLoadError, canonical_name
+from pillion.backends.api import ModelLoadError, canonical_name
+from pillion.backends.archives import ZipKind, zip_kind
+from pillion.backends.hub_folder import hub_folder, missing_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pillion.backends.hub_folder import HubFolder
     from pillion.backends.mlflow import Packaged
 
-__all__ = ["Artifact", "FileKind", "conversion_command", "detect", "kind_of", "pickle_refusal"]
+__all__ = ["UNSAFE", "Artifact", "FileKind", "detect", "kind_of"]
 
 
 @unique
@@ -40,7 +41,35 @@ class FileKind(StrEnum):
     """XGBoost's JSON or UBJSON."""
     LIGHTGBM = "lightgbm"
     """LightGBM's text."""
+    TORCH_EXPORT = "torch.export"
+    """A program of ``torch.export.save``: PyTorch reads it with pickle and evaluates expressions in it."""
+    TORCHSCRIPT = "torchscript"
+    """A program of ``torch.jit.save``."""
+    TORCH_PICKLE = "torch.save"
+    """Weights, or a whole module, of ``torch.save``."""
+    SAFETENSORS = "safetensors"
+    """Weights alone: the class that they belong to is code."""
+    HUB = "transformers"
+    """A folder of transformers with weights as safetensors."""
+    HUB_PICKLE = "transformers (pickle)"
+    """The same with weights that are only there as a pickle."""
+    EMBEDDER = "sentence-transformers"
+    """A folder of sentence-transformers with weights as safetensors."""
+    EMBEDDER_PICKLE = "sentence-transformers (pickle)"
+    """The same with weights that are only there as a pickle."""
 
+
+UNSAFE: Final = frozenset(
+    {
+        FileKind.PICKLE,
+        FileKind.TORCH_EXPORT,
+        FileKind.TORCHSCRIPT,
+        FileKind.TORCH_PICKLE,
+        FileKind.HUB_PICKLE,
+        FileKind.EMBEDDER_PICKLE,
+    }
+)
+"""What can run code when it is loaded, or is a program itself: only where policy and owner allow it."""
 
 _BACKEND: Final[Mapping[FileKind, str]] = {
     FileKind.SKOPS: "sklearn",
@@ -48,6 +77,14 @@ _BACKEND: Final[Mapping[FileKind, str]] = {
     FileKind.ONNX: "onnx",
     FileKind.XGBOOST: "xgboost",
     FileKind.LIGHTGBM: "lightgbm",
+    FileKind.TORCH_EXPORT: "torch",
+    FileKind.TORCHSCRIPT: "torch",
+    FileKind.TORCH_PICKLE: "torch",
+    FileKind.SAFETENSORS: "torch",
+    FileKind.HUB: "huggingface",
+    FileKind.HUB_PICKLE: "huggingface",
+    FileKind.EMBEDDER: "embeddings",
+    FileKind.EMBEDDER_PICKLE: "embeddings",
 }
 _BY_SUFFIX: Final[Mapping[str, FileKind]] = {
     ".skops": FileKind.SKOPS,
@@ -55,6 +92,16 @@ _BY_SUFFIX: Final[Mapping[str, FileKind]] = {
     ".pkl": FileKind.PICKLE,
     ".pickle": FileKind.PICKLE,
     ".onnx": FileKind.ONNX,
+    ".pt2": FileKind.TORCH_EXPORT,
+    ".pt": FileKind.TORCH_PICKLE,
+    ".pth": FileKind.TORCH_PICKLE,
+    ".safetensors": FileKind.SAFETENSORS,
+}
+_BY_ZIP: Final[Mapping[ZipKind, FileKind]] = {
+    ZipKind.SKOPS: FileKind.SKOPS,
+    ZipKind.TORCH_EXPORT: FileKind.TORCH_EXPORT,
+    ZipKind.TORCHSCRIPT: FileKind.TORCHSCRIPT,
+    ZipKind.TORCH_PICKLE: FileKind.TORCH_PICKLE,
 }
 _BY_CONTENT: Final[Mapping[str, str]] = {
     ".json": "an XGBoost model: write it with model.save_model('model.json')",
@@ -63,13 +110,14 @@ _BY_CONTENT: Final[Mapping[str, str]] = {
     ".bst": "a model of XGBoost or LightGBM: write it with save_model('model.json') or save_model('model.txt')",
 }
 """Names that say nothing without the content, and what such a file should be."""
+_OF_HUB: Final = frozenset({"huggingface", "embeddings"})
 _HEAD: Final = 512
 _NAMES: Final = ", ".join(f"model{suffix}" for suffix in (*_BY_SUFFIX, *_BY_CONTENT))
 _LISTED: Final = 8
 
 
 class Artifact(msgspec.Struct, frozen=True):
-    """The file to load, what it holds, and the backend that loads it."""
+    """The file or folder to load, what it holds, and the backend that loads it."""
 
     path: Path
     kind: FileKind
@@ -91,14 +139,18 @@ def kind_of(file: Path) -> FileKind:
         raise ModelLoadError(f"{file.name} cannot be read: {error.strerror}", "check its permissions") from error
     if not head:
         raise ModelLoadError(f"{file.name} is empty", "upload the model again")
+    named = _BY_SUFFIX.get(file.suffix.lower())
+    if _is_safetensors(head, file):
+        return FileKind.SAFETENSORS
     if head[0] == 0x80 and len(head) > 1 and head[1] <= 5:  # opcode PROTO and its number, protocols 2 to 5
-        return FileKind.PICKLE
+        # torch.save wrote bare pickles before it wrote zip files.
+        return FileKind.TORCH_PICKLE if named is FileKind.TORCH_PICKLE else FileKind.PICKLE
     trees = _trees(head)
     if trees is not None:
         return trees
-    named = _BY_SUFFIX.get(file.suffix.lower())
-    if head.startswith(b"PK\x03\x04") and _is_skops(file):
-        return FileKind.SKOPS
+    zipped = zip_kind(file) if head.startswith(b"PK\x03\x04") else None
+    if zipped is not None:
+        return _BY_ZIP[zipped]
     if named is FileKind.SKOPS:
         raise ModelLoadError(
             f"{file.name} is not a skops file", "write it with skops.io.dump(model, 'model.skops'), or upload it again"
@@ -112,31 +164,10 @@ def kind_of(file: Path) -> FileKind:
     return named
 
 
-def pickle_refusal(file: Path, *, denied: bool = False) -> ModelLoadError:
-    """The answer to a pickle that may not be loaded.
-
-    Args:
-        file: the pickle.
-        denied: whether the policy forbids it, so that its owner's consent would change nothing.
-    """
-    convert = f"convert it where you trust it: {conversion_command(file.name)}"
-    if denied:
-        return ModelLoadError(
-            f"{file.name} is a pickle: loading it can run any code, and the pickle policy 'deny' forbids it",
-            convert,
-            LoadFailure.UNSAFE_FORMAT,
-        )
-    return ModelLoadError(
-        f"{file.name} is a pickle: loading it can run any code, so it was not opened",
-        f"{convert}; or accept the risk: --allow-pickle or allowPickle: true",
-        LoadFailure.UNSAFE_FORMAT,
-    )
-
-
-def conversion_command(name: str) -> str:
-    """The command that turns a pickle of that name into a format that cannot run code, ready to be pasted."""
-    stem = name.rpartition(".")[0] or name
-    return f"pillion convert-model {shlex.quote(name)} -o {shlex.quote(stem + '.skops')} --allow-pickle"
+def _is_safetensors(head: bytes, file: Path) -> bool:
+    """Whether it begins with the length of a JSON document, and the document. That length can look like a pickle."""
+    length = int.from_bytes(head[:8], "little")
+    return head[8:9] == b"{" and 8 + length <= file.stat().st_size
 
 
 def _trees(head: bytes) -> FileKind | None:
@@ -157,14 +188,6 @@ def _trees_in(file: Path) -> FileKind | None:
         return None
 
 
-def _is_skops(file: Path) -> bool:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return "schema.json" in archive.namelist()
-    except (zipfile.BadZipFile, OSError):
-        return False
-
-
 def detect(path: Path, wanted: str | None = None) -> Artifact:
     """Find the model file below ``path``.
 
@@ -183,6 +206,13 @@ def detect(path: Path, wanted: str | None = None) -> Artifact:
     if wanted and wanted.lower() == mlflow.FORMAT:
         raise ModelLoadError(f"{path} holds no MLmodel", "name the folder that MLflow wrote, or declare another format")
     backend = canonical_name(wanted) if wanted else None
+    of_hub = hub_folder(path)
+    if of_hub is not None:
+        return _saved_pretrained(of_hub, wanted)
+    if backend in _OF_HUB and path.is_dir():
+        raise missing_config(path) or ModelLoadError(
+            f"{path} holds no config.json of {backend}", "name the folder that save_pretrained wrote"
+        )
     file = path if path.is_file() else _only_candidate(path, backend)
     kind = kind_of(file)
     found = _BACKEND[kind]
@@ -192,6 +222,23 @@ def detect(path: Path, wanted: str | None = None) -> Artifact:
             f"declare {found!r}, or upload a file of the declared format",
         )
     return Artifact(file, kind, found)
+
+
+def _saved_pretrained(folder: HubFolder, wanted: str | None) -> Artifact:
+    """A folder that ``save_pretrained`` wrote."""
+    if folder.embedder:
+        kind = FileKind.EMBEDDER if folder.pickled is None else FileKind.EMBEDDER_PICKLE
+    else:
+        kind = FileKind.HUB if folder.pickled is None else FileKind.HUB_PICKLE
+    found = _BACKEND[kind]
+    declared = canonical_name(wanted) if wanted else found
+    # An embedder is a model of the hub, too; and of a plain encoder an embedder can be made.
+    if declared not in _OF_HUB:
+        raise ModelLoadError(
+            f"{folder.path} holds a model of {kind.value}, but the format is declared as {wanted!r}",
+            f"declare {found!r}",
+        )
+    return Artifact(folder.path, kind, "embeddings" if folder.embedder else declared)
 
 
 def _packaged(folder: Path, wanted: str | None) -> Artifact:
@@ -218,6 +265,9 @@ def _only_candidate(folder: Path, backend: str | None) -> Path:
         candidates = preferred or candidates
     named_model = [entry for entry in candidates if entry.stem == "model"]
     candidates = named_model or candidates
+    lacking = missing_config(folder)
+    if lacking is not None:
+        raise lacking
     if len(candidates) == 1:
         return candidates[0]
     if candidates:

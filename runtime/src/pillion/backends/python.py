@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +24,7 @@ from pillion.runtimefile import PYTHON
 from pillion.tensors import Datatype, Tensor, datatype_of, dtype_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Awaitable, Iterator, Mapping, Sequence
 
     from pillion.authoring.model import Model
     from pillion.authoring.predict import PredictInput
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from pillion.model import Libraries
     from pillion.runtimefile import DesiredModel
 
-__all__ = ["PythonModel", "PythonTaskRun", "load"]
+__all__ = ["Found", "PythonModel", "PythonTaskRun", "find", "load"]
 
 _log: Final = logging.getLogger(__name__)
 _NUMERIC: Final = frozenset(Datatype) - {Datatype.BYTES}
@@ -185,33 +187,61 @@ class PythonTaskRun:
         return []
 
 
-def load(desired: DesiredModel, classes: Mapping[str, type[Any]]) -> PythonModel:
-    """Import the class, or take the one that the embedding program handed over, make an instance and load it.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A class to serve, and where it came from."""
+
+    cls: type[Any]
+    files: tuple[str, ...]
+    """What it was made of, to be watched."""
+    folder: Path
+    """What counts as the user's code in tracebacks."""
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Turn what goes wrong while the class is loaded into a sentence with file and line.
+
+        Raises:
+            ModelLoadError: the class, or what it loads, is at fault.
+        """
+        try:
+            yield
+        except (AuthoringError, ModelLoadError) as error:
+            failure = error if isinstance(error, ModelLoadError) else ModelLoadError(str(error))
+            failure.files = self.files
+            raise failure from None
+        except Exception as error:
+            failure = failure_in_code(error, self.folder, f"{self.cls.__name__}.load")
+            failure.files = tuple(dict.fromkeys((*self.files, *failure.files)))
+            _log.debug("the user's code failed to load", exc_info=error)
+            raise failure from error
+
+
+def find(desired: DesiredModel, classes: Mapping[str, type[Any]]) -> Found:
+    """Import the class, or take the one that the embedding program handed over.
+
+    Raises:
+        ModelLoadError: it cannot be imported; with file and line.
+    """
+    if desired.code is not None:
+        imported = import_class(desired.code)
+        return Found(imported.cls, imported.files, Path(desired.code.folder))
+    cls = classes[desired.name]
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return Found(cls, (), Path(file or Path.cwd()).parent)
+
+
+def load(found: Found, desired: DesiredModel) -> PythonModel:
+    """Make an instance and load it.
 
     Raises:
         ModelLoadError: with file and line where the user's code is at fault.
     """
-    files: tuple[str, ...] = ()
-    if desired.code is not None:
-        imported = import_class(desired.code)
-        cls, files, folder = imported.cls, imported.files, Path(desired.code.folder)
-    else:
-        cls = classes[desired.name]
-        folder = Path(getattr(sys.modules.get(cls.__module__), "__file__", None) or Path.cwd()).parent
-    try:
-        definition = define(cls)
+    with found.telling():
+        definition = define(found.cls)
         instance = _instance(definition, desired)
         _load(definition, instance, desired)
-    except (AuthoringError, ModelLoadError) as error:
-        failure = error if isinstance(error, ModelLoadError) else ModelLoadError(str(error))
-        failure.files = files
-        raise failure from None
-    except Exception as error:
-        failure = failure_in_code(error, folder, f"{cls.__name__}.load")
-        failure.files = tuple(dict.fromkeys((*files, *failure.files)))
-        _log.debug("the user's code failed to load", exc_info=error)
-        raise failure from error
-    return PythonModel(definition, instance, files)
+    return PythonModel(definition, instance, found.files)
 
 
 def _instance(definition: ModelDefinition, desired: DesiredModel) -> Model:

@@ -20,8 +20,9 @@ import skops.io
 
 from pillion.backends import sklearn_integrity, sklearn_trust, sklearn_versions
 from pillion.backends.api import LoadFailure, LoadOptions, ModelLoadError
-from pillion.backends.detect import FileKind, kind_of, pickle_refusal
+from pillion.backends.detect import FileKind, kind_of
 from pillion.backends.sklearn_model import SklearnModel
+from pillion.backends.unsafe import unsafe_refusal
 from pillion.libraries import mismatches
 from pillion.model import Libraries
 
@@ -44,7 +45,7 @@ class SklearnBackend:
         kind = kind_of(path)
         if kind is FileKind.PICKLE:
             if not options.allow_pickle:
-                raise pickle_refusal(path)
+                raise unsafe_refusal(path, kind)
             estimator, saved = _with_versions(path, options.saved, lambda: _unpickle(path))
         elif kind is FileKind.SKOPS:
             saved = _readable(path, lambda: sklearn_versions.saved_by_skops(path))

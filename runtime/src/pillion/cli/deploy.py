@@ -70,6 +70,9 @@ def deploy(  # noqa: PLR0917 - the options of a command line
         str | None, typer.Option(metavar="HOST/NAME:TAG", help="Build a class into it and push: see `pillion build`.")
     ] = None,
     base: Annotated[str | None, typer.Option(help="Of --image: the image to build on.  [default: Pillion's]")] = None,
+    artifact: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Of --image: what the class loads, a path in the project.")
+    ] = None,
     platform: Annotated[
         list[str] | None, typer.Option(help="Of --image: linux/amd64 or linux/arm64.  [default: linux/amd64]")
     ] = None,
@@ -98,15 +101,20 @@ def deploy(  # noqa: PLR0917 - the options of a command line
     """
     if output not in {"yaml", "json"}:
         raise CommandError(f"-o {output}: write yaml or json", code=2)
-    if image is None and (base or platform or insecure_registry):
-        raise CommandError("--base, --platform and --insecure-registry are of --image HOST/NAME:TAG", code=2)
+    if image is None and (base or artifact or platform or insecure_registry):
+        raise CommandError(
+            "--base, --artifact, --platform and --insecure-registry are of --image HOST/NAME:TAG", code=2
+        )
     chosen = source or (_found_here() if image is None else ".")
     if image is not None:
         if to is not None or allow_pickle:
             raise CommandError("--to and --allow-pickle are for a saved model, --image is for a class", code=2)
         from pillion.cli.build import Wanted  # noqa: PLC0415 - keeps --help quick
 
-        wanted = Wanted(chosen, base or "", tuple(platform or ()), name or "", insecure=tuple(insecure_registry or ()))
+        wanted = Wanted(
+            chosen, base or "", tuple(platform or ()), name or "",
+            artifact=artifact or "", insecure=tuple(insecure_registry or ()),
+        )  # fmt: skip
         plan = _from_class(wanted, image, push=not dry_run)
     elif _is_code(chosen):
         raise CommandError(
@@ -157,7 +165,8 @@ def _from_class(wanted: Wanted, image: str, *, push: bool) -> _Plan:
 
 def _from_model(path: Path, name: str | None, to: str | None, *, allow_pickle: bool, push: bool, force: bool) -> _Plan:
     from pillion.backends.api import ModelLoadError  # noqa: PLC0415 - keeps --help quick
-    from pillion.backends.detect import FileKind, detect, pickle_refusal  # noqa: PLC0415 - as above
+    from pillion.backends.detect import UNSAFE, detect  # noqa: PLC0415 - as above
+    from pillion.backends.unsafe import unsafe_refusal  # noqa: PLC0415 - as above
     from pillion.cli.deployment import inference_service, service_name  # noqa: PLC0415 - as above
     from pillion.cli.local import Consent, named_source  # noqa: PLC0415 - as above
     from pillion.cli.push import read  # noqa: PLC0415 - as above
@@ -166,13 +175,13 @@ def _from_model(path: Path, name: str | None, to: str | None, *, allow_pickle: b
     artifact = read(path)
     try:
         found = detect(path)
-        if found.kind is FileKind.PICKLE and not allow_pickle:
-            raise pickle_refusal(found.path)
+        if found.kind in UNSAFE and not allow_pickle:
+            raise unsafe_refusal(found.path, found.kind)
     except ModelLoadError as error:
         raise CommandError(str(error), code=2) from None
     plan = _Plan(services=[(service, "")])
     uri = _stored(plan, service, path, artifact, to, push=push, force=force)
-    pickled = found.kind is FileKind.PICKLE
+    pickled = found.kind in UNSAFE
     plan.manifests.append(inference_service(service, found.backend, uri, artifact.digest, allow_pickle=pickled))
     return plan
 

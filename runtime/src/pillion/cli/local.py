@@ -33,7 +33,10 @@ __all__ = [
     "resolve",
 ]
 
-_MODEL_SUFFIXES: Final = (".skops", ".onnx", ".joblib", ".pkl", ".pickle", ".json", ".ubj", ".txt", ".bst")
+_MODEL_SUFFIXES: Final = (
+    *(".skops", ".onnx", ".joblib", ".pkl", ".pickle", ".json", ".ubj", ".txt", ".bst"),
+    *(".pt2", ".pt", ".pth", ".safetensors"),
+)
 _LOCAL: Final = frozenset({"name", "model", "models", "timeout", "container_concurrency"})
 """Fields of the predictor, besides the formats, that mean something on one machine."""
 _CLUSTER_SCHEMES: Final = ("configmap://", "pvc://")

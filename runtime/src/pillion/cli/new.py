@@ -20,6 +20,8 @@ __all__ = ["NEXT", "register", "render"]
 NEXT: Final[Mapping[str, str]] = {
     "sklearn": "cd {folder} && python train.py && pillion serve {name}.skops",
     "python": "cd {folder} && pillion serve service.py:Mood --reload",
+    "torch": "cd {folder} && python train.py && pillion serve net.py:Net --artifact {name}.safetensors",
+    "llm": "cd {folder} && python tiny.py && pillion serve service.py:Story --artifact tiny",
 }
 """The templates, and what to type after each."""
 _SUFFIX: Final = ".tmpl"
@@ -30,6 +32,7 @@ _EPILOG = f"""\b
 Examples:
   pillion new iris --template sklearn
   pillion new mood -t python                       # a class of your own
+  pillion new story -t llm                         # a language model from a folder
   pillion new churn -t sklearn --into ~/models/churn
 
 {EXIT_CODES}"""

@@ -60,7 +60,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
         int | None, typer.Option(help="Port of metrics and probes; 0: any free one.  [default: 8082]")
     ] = None,
     allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Load pickle and joblib files, which can run any code.")
+        bool, typer.Option("--allow-pickle", help="Load pickles, and programs of PyTorch: they can run any code.")
     ] = False,
     pickle_policy: Annotated[
         str | None,
@@ -74,9 +74,15 @@ def serve(  # noqa: PLR0917 - the options of a command line
     ] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Load a class again when its files change.")] = False,
     artifact: Annotated[
-        str | None, typer.Option(metavar="PATH", help="What a class written load(self, artifact) loads: path or URI.")
+        str | None,
+        typer.Option(
+            metavar="PATH", help="What a class loads, load(self, artifact) or a module's weights: path or URI."
+        ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Where a class computes: self.device.  [default: cpu]")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where PyTorch computes, and self.device of a class: cpu, cuda, cuda:1 or auto."),
+    ] = None,
     maps: Annotated[
         list[str] | None,
         typer.Option("--map", metavar="URI=PATH", help="Where storage of a cluster is here: configmap://iris=./iris"),
@@ -109,7 +115,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
     if allow_pickle and pickle_policy == "deny":
         raise CommandError("--allow-pickle and --pickle-policy deny exclude each other", code=2)
     if file is not None and (reload or artifact or device):
-        raise CommandError("--reload, --artifact and --device are for classes: pillion serve service.py:Class", code=2)
+        raise CommandError("--reload, --artifact and --device go without -f: pillion serve service.py:Class", code=2)
     mapped = mappings(maps or [])
     consent = Consent(allow_pickle, _types(trust or []))
     notes: list[str] = []

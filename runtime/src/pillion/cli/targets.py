@@ -81,7 +81,7 @@ def from_targets(
         consent: what is accepted of all of them.
         mapped: by ``--map``.
         artifact: path or URI of what the one class among them loads.
-        device: where classes are to compute.
+        device: where they are to compute.
 
     Raises:
         CommandError: a target cannot be found or fetched, or two have one name.
@@ -90,14 +90,13 @@ def from_targets(
     classes = [source for source in sources if source.code is not None]
     if artifact is not None and len(classes) != 1:
         raise CommandError("--artifact is what a class loads: name one class, service.py:Class", code=2)
-    if device is not None and not classes:
-        raise CommandError("--device is where a class computes: name one, service.py:Class", code=2)
     for source in classes:
         file = Path(source.code.module) if source.code is not None else Path()
         if file.suffix == ".py" and not file.is_file():
             raise CommandError(f"{file}: no such file", code=2)
     parameters = {} if device is None else {"device": device}
-    sources = [s if s.code is None else replace(s, uri=artifact or "", parameters=parameters) for s in sources]
+    sources = [replace(s, parameters=parameters) for s in sources]
+    sources = [s if s.code is None else replace(s, uri=artifact or "") for s in sources]
     return _render(sources, Path.cwd(), mapped)
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from pillion.backends.api import LoadOptions, backend_named
-from pillion.backends.detect import FileKind, detect, pickle_refusal
+from pillion.backends.api import ON_DEVICES, LoadOptions, ModelLoadError, backend_named
+from pillion.backends.detect import UNSAFE, detect
+from pillion.backends.unsafe import unsafe_refusal
 from pillion.execution.adaptive import AdaptiveExecutor, Timed
 from pillion.execution.inline import InlineExecutor
 from pillion.execution.mixed import MixedExecutor
@@ -25,6 +26,7 @@ from pillion.tensors import Datatype, Tensor, dtype_of
 
 if TYPE_CHECKING:
     from pillion.backends.api import InputRule, LoadedModel
+    from pillion.backends.python import PythonModel
     from pillion.execution.api import Executor
     from pillion.repository.served import RepositorySettings
     from pillion.runtimefile import DesiredModel
@@ -46,30 +48,37 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
         ModelLoadError: with sentence and remedy.
         Exception: whatever the library raised.
     """
-    if desired.name in settings.classes or desired.is_python:
-        return _own_python(_with_code(desired, settings), settings, cpus), PYTHON
-    artifact = detect(Path(desired.path), desired.format)
     policies = {settings.pickle_policy, desired.pickle_policy}
     allowed = permits(policies, opted_in=desired.allow_pickle)
-    if artifact.kind is FileKind.PICKLE and not allowed:
-        # Before any library that could read it is even imported.
-        raise pickle_refusal(artifact.path, denied=ConsentPolicy.DENY in policies)
+    denied = ConsentPolicy.DENY in policies
     execution = desired.execution
     threads = execution.threads or cpus
-    packaged = artifact.packaged
     options = LoadOptions(
         allow_pickle=allowed,
         trusted_types=frozenset(desired.trusted_types),
-        columns=packaged.columns if packaged else (),
-        saved=packaged.saved if packaged else {},
         native_threads=per_call(cpus, execution.max_in_flight or threads),
         parameters=desired.parameters,
     )
+    if desired.name in settings.classes or desired.is_python:
+        from pillion.backends import python, torch_weights  # noqa: PLC0415 - what they import other models do not need
+
+        desired = _with_code(desired, settings)
+        found = python.find(desired, settings.classes)
+        if not torch_weights.is_module(found.cls):
+            return _own_python(desired, python.load(found, desired), cpus), PYTHON
+        module = torch_weights.load(found, desired, options, denied=denied)
+        return _served(desired, module, threads, settings), "torch"
+    artifact = detect(Path(desired.path), desired.format)
+    if artifact.kind in UNSAFE and not allowed:
+        # Before any library that could read it is even imported.
+        raise unsafe_refusal(artifact.path, artifact.kind, denied=denied)
+    if "device" in desired.parameters and artifact.backend not in ON_DEVICES:
+        raise ModelLoadError(f"models of {artifact.backend} compute on the CPU, and a device is named", "leave it out")
+    packaged = artifact.packaged
+    if packaged is not None:
+        options = msgspec.structs.replace(options, columns=packaged.columns, saved=packaged.saved)
     model = backend_named(artifact.backend).load(artifact.path, options)
-    label = f"{desired.name}/{desired.version}"
-    calls = _warm_up(model, label, settings)
-    executor = _executor(desired, threads, calls)
-    return Served(desired, model, executor, threads), artifact.backend
+    return _served(desired, model, threads, settings), artifact.backend
 
 
 def _with_code(desired: DesiredModel, settings: RepositorySettings) -> DesiredModel:
@@ -85,11 +94,13 @@ def _with_code(desired: DesiredModel, settings: RepositorySettings) -> DesiredMo
     return msgspec.structs.replace(desired, code=code_in(Path(desired.path)))
 
 
-def _own_python(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> Served:
-    """A class of the user's. Not warmed up: only its author knows what a call with made-up input would do."""
-    from pillion.backends import python  # noqa: PLC0415 - pydantic's part of it is not needed for other models
+def _served(desired: DesiredModel, model: LoadedModel, threads: int, settings: RepositorySettings) -> Served:
+    calls = _warm_up(model, f"{desired.name}/{desired.version}", settings)
+    return Served(desired, model, _executor(desired, threads, calls), threads)
 
-    model = python.load(desired, settings.classes)
+
+def _own_python(desired: DesiredModel, model: PythonModel, cpus: int) -> Served:
+    """A class of the user's. Not warmed up: only its author knows what a call with made-up input would do."""
     threads = desired.execution.threads or max(cpus, _LEAST_THREADS)
     if desired.execution.executor == "inline" and not model.has_coroutines:
         return Served(desired, model, InlineExecutor(), threads)

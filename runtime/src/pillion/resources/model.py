@@ -102,7 +102,7 @@ class ModelSource(ResourceModel):
     """The protocol that the runtime must speak."""
 
     allow_pickle: bool | None = None
-    """Whether formats that run code while loading (pickle, joblib) may be loaded. Default: false."""
+    """Whether formats that run code while loading (pickle, joblib, PyTorch) may be loaded. Default: false."""
 
     confidential: ConfidentialSpec | None = None
     """Encrypted model files."""

@@ -84,7 +84,7 @@ def _chosen(runtime: ServingRuntime | ClusterServingRuntime) -> Iterator[Remark]
         # As the operator ranks: the namespace first, then the greater priority, then the name.
         and (
             in_namespace
-            or (-(supported.priority or 0), name) < (-BUILT_IN_PRIORITY, f"pillion-{supported.name.lower()}")
+            or (-(supported.priority or 0), name) < (-BUILT_IN_PRIORITY, BUILT_IN_FORMATS[supported.name.lower()])
         )
     ]
     if taken and not runtime.spec.disabled:

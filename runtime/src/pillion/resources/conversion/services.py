@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["BUILT_IN_FORMATS", "BUILT_IN_PRIORITY", "MODEL_CLASS", "RuntimeFacts", "no_effect", "serving_edits"]
 
 #: The formats of the ClusterServingRuntimes that come with the operator; a test holds the two together.
-BUILT_IN_FORMATS: Final = frozenset({"sklearn", "onnx", "xgboost", "lightgbm", "mlflow", "python"})
+BUILT_IN_FORMATS: Final[Mapping[str, str]] = {
+    **{name: f"pillion-{name}" for name in ("sklearn", "onnx", "xgboost", "lightgbm", "mlflow", "python")},
+    **dict.fromkeys(("torch", "pytorch"), "pillion-torch"),
+    **dict.fromkeys(("huggingface", "transformers", "sentence-transformers", "embeddings"), "pillion-huggingface"),
+}
 BUILT_IN_PRIORITY: Final = 1
 
 #: The runtimes that KServe brings, by format, and the one that serves several.
@@ -44,6 +48,8 @@ _KSERVE_RUNTIMES: Final = {
     "mlflow": "kserve-mlserver",
 }
 _MLSERVER: Final = "kserve-mlserver"
+#: Formats whose servers in KServe are told by arguments what to serve.
+_OTHER_SERVERS: Final = frozenset({"pytorch", "huggingface"})
 MODEL_CLASS: Final = "modelClass"
 #: What KServe's webhook writes into the label that MLServer's runtime refers to.
 _MODEL_CLASSES: Final = {
@@ -160,6 +166,11 @@ def _runtime(content: JsonObject, model: _Model, runtimes: RuntimeFacts) -> Conv
         edits.append(Remove((*model.path, "runtimeVersion")))
         text = f"{version!r} is the tag of KServe's image; Pillion's images have tags of their own"
         remarks.append(Remark(Subject.REMOVED, text, field=f"{model.address}.runtimeVersion"))
+    heavy = model.format in _OTHER_SERVERS and not named and not runtimes.serves(model.format)
+    if heavy and model.content.get("args"):
+        edits.append(Remove((*model.path, "args")))
+        text = "they are for KServe's server of this format, and Pillion's has others"
+        remarks.append(Remark(Subject.REMOVED, text, "name the model's folder in storageUri", f"{model.address}.args"))
     label = _model_class(content, model, named, runtimes)
     return Converted([*edits, *label.edits], [*remarks, *label.remarks])
 

@@ -1,0 +1,131 @@
+"""Models of transformers from a folder: the task is that of the architecture in ``config.json``."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import transformers
+
+from pillion.backends import text
+from pillion.backends.api import InputRule, LoadOptions, ModelLoadError
+from pillion.backends.detect import FileKind, detect
+from pillion.backends.hub_folder import read_json
+from pillion.backends.hub_library import (
+    Tokenizers,
+    check_parameters,
+    libraries,
+    load_model,
+    load_tokenizer,
+    longest,
+)
+from pillion.backends.huggingface_tasks import TASKS, Task, Texts
+from pillion.backends.torch_tensors import device_for, limit_threads
+from pillion.backends.unsafe import unsafe_refusal
+from pillion.model import ModelMetadata
+from pillion.tensors import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pillion.execution.api import Interrupt
+
+__all__ = ["BACKEND", "PipelineModel"]
+
+_HEADS: Final = {
+    "ForSequenceClassification": ("text-classification", transformers.AutoModelForSequenceClassification),
+    "ForTokenClassification": ("token-classification", transformers.AutoModelForTokenClassification),
+    "ForMaskedLM": ("fill-mask", transformers.AutoModelForMaskedLM),
+    "ForCausalLM": ("text-generation", transformers.AutoModelForCausalLM),
+    "LMHeadModel": ("text-generation", transformers.AutoModelForCausalLM),
+}
+"""Ends of the names of architectures."""
+
+
+class PipelineModel:
+    """A pipeline of transformers behind typed tensors. Its weights are shared; each thread has its own tokenizer."""
+
+    def __init__(self, folder: Path, task: Task, model: Any, tokenizer: Any) -> None:  # noqa: ANN401 - transformers has no types
+        self._task = task
+        self._model = model
+        self._tokenizers = Tokenizers(tokenizer)
+        self._pipelines = threading.local()
+        self._longest = longest(tokenizer, model.config)
+        self.rules: tuple[InputRule, ...] = task.rules(tokenizer)
+        outputs = task.outputs(model.config)
+        self.any_input_name = len(self.rules) == 1
+        self.default_outputs = tuple(spec.name for spec in outputs if spec.name not in task.on_request)
+        self.metadata = ModelMetadata("huggingface_transformers", tuple(rule.spec for rule in self.rules), outputs)
+        self.libraries = libraries(folder)
+
+    def predict(
+        self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt | None
+    ) -> list[Tensor]:
+        """See :class:`~pillion.backends.api.Predictor`."""
+        first, *rest = inputs
+        if first is None:  # the text is not optional
+            raise TypeError("no text")
+        texts: list[str] = text.decode(first.data, first.name).ravel().tolist()
+        pipeline = self._pipeline()
+        given = Texts(first.name, texts, self._lengths(texts), self._longest, tuple(rest), interrupt)
+        results = self._task.run(pipeline, given)
+        datatypes = {spec.name: spec.datatype for spec in self.metadata.outputs}
+        return [Tensor(name, datatypes[name], results[name]) for name in outputs]
+
+    def _lengths(self, texts: list[str]) -> list[int]:
+        """The tokens of each text."""
+        if not texts:
+            return []
+        tokens = self._tokenizers.own(texts, add_special_tokens=True, truncation=False, padding=False, verbose=False)
+        return [len(ids) for ids in tokens["input_ids"]]
+
+    def _pipeline(self) -> Any:  # noqa: ANN401 - as above
+        made = getattr(self._pipelines, "made", None)
+        if made is None:
+            made = transformers.pipeline(
+                self._task.name, model=self._model, tokenizer=self._tokenizers.own, device=self._model.device
+            )
+            self._pipelines.made = made
+        return made
+
+    def close(self) -> None:
+        """The model's memory goes with the last reference to it."""
+
+
+class HuggingFaceBackend:
+    """Loads folders that ``save_pretrained`` wrote."""
+
+    def load(self, path: Path, options: LoadOptions) -> PipelineModel:
+        """Load model and tokenizer onto the device that was asked for."""
+        artifact = detect(path, "huggingface")
+        if artifact.kind is FileKind.HUB_PICKLE and not options.allow_pickle:
+            raise unsafe_refusal(path, artifact.kind)
+        check_parameters(options)
+        task, head = _head(path)
+        device = device_for(options)
+        limit_threads(options)
+        tokenizer = load_tokenizer(path)
+        return PipelineModel(path, TASKS[task], load_model(path, head, options, device), tokenizer)
+
+
+def _head(folder: Path) -> tuple[str, Any]:
+    """The task, and the class that loads its model.
+
+    Raises:
+        ModelLoadError: the architecture has no task that is served.
+    """
+    config = read_json(folder / "config.json")
+    architectures = config.get("architectures") or []
+    for architecture in architectures:
+        for end, found in _HEADS.items():
+            if str(architecture).endswith(end):
+                return found
+    named = ", ".join(map(str, architectures)) or "no architecture"
+    raise ModelLoadError(
+        f"config.json names {named}, and the tasks that are served are {', '.join(TASKS)}",
+        "for vectors of an encoder, declare the format sentence-transformers; for the rest, serve a class of your own",
+    )
+
+
+BACKEND: Final = HuggingFaceBackend()

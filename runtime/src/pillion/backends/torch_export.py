@@ -1,0 +1,165 @@
+"""Programs of ``torch.export``: inputs, outputs and their shapes come from the program's own signature."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch.utils import _pytree
+
+from pillion.backends.api import InputRule, ModelLoadError
+from pillion.backends.torch_tensors import datatype_of, from_torch, named_leaves, to_torch
+from pillion.model import Libraries, ModelMetadata
+from pillion.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pillion.execution.api import Interrupt
+    from pillion.tensors import Tensor
+
+__all__ = ["ExportedModel"]
+
+_GUARD: Final = "Guard failed: "
+"""What the program's checks of its inputs raise begins so; the condition that did not hold follows."""
+
+
+class ExportedModel:
+    """A program, moved to its device. It holds no state that a call changes, so threads may share it."""
+
+    def __init__(self, program: torch.export.ExportedProgram, device: torch.device, saved_by: str) -> None:
+        self._device = device
+        nodes = {node.name: node for node in program.graph.nodes}
+        self._constants, self.rules = _inputs(program, nodes)
+        self._outputs, specs = _outputs(program, nodes)
+        self._structure = program.call_spec.in_spec
+        self._ranges = {
+            str(symbol): (int(bounds.lower), _bound(bounds.upper))
+            for symbol, bounds in program.range_constraints.items()
+        }
+        moved = program if device.type == "cpu" else torch.export.passes.move_to_device_pass(program, device)
+        self._module = moved.module()
+        self.any_input_name = len(self.rules) == 1
+        self.default_outputs = tuple(spec.name for spec in specs)
+        self.metadata = ModelMetadata("pytorch_export", tuple(rule.spec for rule in self.rules), specs)
+        self.libraries: Libraries | None = Libraries(
+            saved={"torch": saved_by} if saved_by else {}, loading={"torch": torch.__version__}
+        )
+
+    def predict(
+        self,
+        inputs: Sequence[Tensor | None],
+        outputs: tuple[str, ...],
+        interrupt: Interrupt | None,  # noqa: ARG002 - a call of the library cannot be stopped
+    ) -> list[Tensor]:
+        """See :class:`~pillion.backends.api.Predictor`."""
+        given = iter(inputs)
+        flat: list[Any] = list(self._constants)
+        for position, constant in enumerate(flat):
+            if constant is _GIVEN:
+                tensor = next(given)
+                if tensor is not None:  # no input is optional
+                    flat[position] = to_torch(tensor, self._device)
+        self._check_ranges(inputs)
+        args, kwargs = _pytree.tree_unflatten(flat, self._structure)
+        try:
+            with torch.inference_mode():
+                result = self._module(*args, **kwargs)
+        except IndexError as error:
+            raise ValueError(f"an input indexes what is not there: {error}") from error
+        except AssertionError as error:
+            guard = str(error)
+            if not guard.startswith(_GUARD):
+                raise
+            raise ValueError(f"the program was exported for other shapes: it needs {guard[len(_GUARD) :]}") from error
+        leaves = dict(zip(self._outputs, _pytree.tree_leaves(result), strict=True))
+        return [from_torch(name, leaves[name]) for name in outputs]
+
+    def _check_ranges(self, inputs: Sequence[Tensor | None]) -> None:
+        """The program's own guards would raise the same as an assertion about its inner names."""
+        for rule, tensor in zip(self.rules, inputs, strict=True):
+            for axis, symbol in enumerate(rule.symbols):
+                if tensor is None or symbol not in self._ranges:
+                    continue
+                least, most = self._ranges[symbol]
+                size = tensor.shape[axis]
+                if size < least or (most is not None and size > most):
+                    allowed = f"at least {least}" if most is None else f"from {least} to {most}"
+                    raise ValueError(
+                        f"input {rule.spec.name!r}: dimension {axis} is {size}, and the program takes {allowed}"
+                    )
+
+    def close(self) -> None:
+        """The program's memory goes with the last reference to it."""
+
+
+class _Given:
+    """Stands where a request's tensor goes."""
+
+
+_GIVEN = _Given()
+
+
+def _bound(upper: Any) -> int | None:  # noqa: ANN401 - a number of sympy's
+    try:
+        return int(upper)
+    except (TypeError, OverflowError, ValueError, AttributeError):
+        return None  # infinity
+
+
+def _inputs(
+    program: torch.export.ExportedProgram, nodes: dict[str, Any]
+) -> tuple[tuple[Any, ...], tuple[InputRule, ...]]:
+    """What each place of the call gets: a tensor of the request, or what was constant when it was exported."""
+    constants: list[Any] = []
+    rules = []
+    for name in program.graph_signature.user_inputs:
+        if not isinstance(name, str):
+            constants.append(name)
+            continue
+        value = nodes[name].meta.get("val") if name in nodes else None
+        if not isinstance(value, torch.Tensor):
+            if isinstance(value, torch.SymInt):
+                raise ModelLoadError(
+                    f"input {name!r} of the program is a number that varies, and requests bring tensors",
+                    "export it again with a tensor in its place",
+                )
+            constants.append(value)
+            continue
+        constants.append(_GIVEN)
+        rules.append(_rule(name, value))
+    return tuple(constants), tuple(rules)
+
+
+def _rule(name: str, value: torch.Tensor) -> InputRule:
+    datatype = datatype_of(value.dtype)
+    if datatype is None:
+        raise ModelLoadError(
+            f"input {name!r} is of {value.dtype}, which the protocol cannot carry", "export it again with another dtype"
+        )
+    symbols = tuple("" if isinstance(size, int) else str(size) for size in value.shape)
+    return InputRule(TensorSpec(name, datatype, _shape(value)), frozenset({datatype}), symbols)
+
+
+def _outputs(
+    program: torch.export.ExportedProgram, nodes: dict[str, Any]
+) -> tuple[tuple[str, ...], tuple[TensorSpec, ...]]:
+    """The name of each result in order, and what is known of those that are tensors."""
+    positions = list(range(len(program.graph_signature.user_outputs)))
+    by_position = {
+        position: name for name, position in named_leaves(_pytree.tree_unflatten(positions, program.call_spec.out_spec))
+    }
+    names = tuple(by_position[position] for position in positions)
+    specs = []
+    for name, node in zip(names, program.graph_signature.user_outputs, strict=True):
+        value = nodes[node].meta.get("val") if isinstance(node, str) and node in nodes else None
+        datatype = datatype_of(value.dtype) if isinstance(value, torch.Tensor) else None
+        if value is not None and datatype is not None:
+            specs.append(TensorSpec(name, datatype, _shape(value)))
+    if not specs:
+        raise ModelLoadError("no output of the program is a tensor", "export it again with tensor outputs")
+    return names, tuple(specs)
+
+
+def _shape(value: torch.Tensor) -> tuple[int, ...]:
+    return tuple(size if isinstance(size, int) else -1 for size in value.shape)
