@@ -86,8 +86,8 @@ class DesiredModel(_Part, frozen=True, kw_only=True):
     path: str
     """File or folder that holds the artifact, already in place on this machine; empty for a class without one."""
     format: str | None = None
-    """Name of the backend (``sklearn``, ``onnx``, ``torch`` and others), or ``python`` for a folder with a class;
-    found from the files where absent."""
+    """Name of the backend (``sklearn``, ``onnx``, ``torch`` and others), or ``python`` for a folder with a class; found
+    from the files where absent."""
     format_version: str | None = None
     uri: str = ""
     """Where the artifact came from, for status and logs."""

@@ -102,7 +102,7 @@ def runtime_file(desired: Desired) -> dict[str, Any]:
 
 def test_each_backend_of_the_runtime_has_a_built_in_runtime() -> None:
     formats = {found.name for candidate in builtin() for found in candidate.spec.supported_model_formats or ()}
-    # MLflow is a layout of folders, Python a class and no format of files; the rest are other names of backends.
+    # MLflow is a layout of folders whose models are those of the backends, Python is a class; the rest are other names.
     others = {"mlflow", "python"}
     assert {*BACKENDS, *others} == {name if name in others else canonical_name(name) for name in formats}
 

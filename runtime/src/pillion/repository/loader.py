@@ -81,11 +81,6 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     return _served(desired, model, threads, settings), artifact.backend
 
 
-def _served(desired: DesiredModel, model: LoadedModel, threads: int, settings: RepositorySettings) -> Served:
-    calls = _warm_up(model, f"{desired.name}/{desired.version}", settings)
-    return Served(desired, model, _executor(desired, threads, calls), threads)
-
-
 def _with_code(desired: DesiredModel, settings: RepositorySettings) -> DesiredModel:
     """The model with the class that its folder holds, where it was fetched like a model and may run."""
     if desired.code is not None or desired.name in settings.classes:
@@ -97,6 +92,11 @@ def _with_code(desired: DesiredModel, settings: RepositorySettings) -> DesiredMo
         # Nothing of the folder is read before that.
         raise code_refusal(denied=ConsentPolicy.DENY in policies)
     return msgspec.structs.replace(desired, code=code_in(Path(desired.path)))
+
+
+def _served(desired: DesiredModel, model: LoadedModel, threads: int, settings: RepositorySettings) -> Served:
+    calls = _warm_up(model, f"{desired.name}/{desired.version}", settings)
+    return Served(desired, model, _executor(desired, threads, calls), threads)
 
 
 def _own_python(desired: DesiredModel, model: PythonModel, cpus: int) -> Served:
