@@ -122,7 +122,16 @@ def test_a_heavy_backend_has_an_image_of_its_own(model_format: str, name: str, i
     desired = planned(model={"modelFormat": {"name": model_format}, "storageUri": "s3://bucket/model"})
     assert desired.choice is not None
     assert name == desired.choice.name
-    assert image == pod(desired)["containers"][0]["image"]
+    container = pod(desired)["containers"][0]
+    assert image == container["image"]
+    asked = {"cpu": "100m", "memory": "256Mi"} if name == "pillion-sklearn" else {"cpu": "500m", "memory": "1Gi"}
+    assert asked == container["resources"]["requests"]
+
+
+def test_what_a_manifest_asks_for_wins_over_what_a_heavy_backend_does() -> None:
+    model = {"modelFormat": {"name": "torch"}, "storageUri": "s3://bucket/model"}
+    desired = planned(model=model | {"resources": {"requests": {"memory": "8Gi"}}})
+    assert {"cpu": "500m", "memory": "8Gi"} == pod(desired)["containers"][0]["resources"]["requests"]
 
 
 def test_an_image_without_a_tag_has_no_variants() -> None:

@@ -25,6 +25,8 @@ _HEAVY: Final[Mapping[str, tuple[str, ...]]] = {
     "huggingface": ("huggingface", "transformers", "sentence-transformers", "embeddings"),
 }
 """Backends whose libraries are gigabytes, and so have an image each, `{tag}-torch`; and the formats that they serve."""
+_HEAVY_REQUESTS: Final[Mapping[str, str]] = {"cpu": "500m", "memory": "1Gi"}
+"""What a pod of such a backend asks for where the manifest says nothing: half of it holds the libraries alone."""
 
 
 def builtin_runtimes(settings: RenderSettings) -> tuple[JsonObject, ...]:
@@ -33,11 +35,18 @@ def builtin_runtimes(settings: RenderSettings) -> tuple[JsonObject, ...]:
     for backend, formats in _HEAVY.items():
         image = variant(settings.runtime_image, backend)
         if image is not None:
-            found.append(_runtime(backend, formats, image, settings))
+            found.append(_runtime(backend, formats, image, settings, _HEAVY_REQUESTS))
     return tuple(found)
 
 
-def _runtime(name: str, formats: tuple[str, ...], image: str, settings: RenderSettings) -> JsonObject:
+def _runtime(
+    name: str,
+    formats: tuple[str, ...],
+    image: str,
+    settings: RenderSettings,
+    requests: Mapping[str, str] | None = None,
+) -> JsonObject:
+    resources: JsonObject = {} if requests is None else {"resources": {"requests": dict(requests)}}
     return {
         "apiVersion": CLUSTER_SERVING_RUNTIME.api_version,
         "kind": CLUSTER_SERVING_RUNTIME.name,
@@ -55,6 +64,7 @@ def _runtime(name: str, formats: tuple[str, ...], image: str, settings: RenderSe
                     "imagePullPolicy": settings.image_pull_policy,
                     "command": ["python", "-m", "pillion.server"],
                     "args": ["--config", "/etc/pillion/runtime.yaml"],
+                    **resources,
                 }
             ],
         },
