@@ -193,23 +193,14 @@ class OperatorProcess:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum over all label sets that have these labels."""
-        total = 0.0
-        for line in self.probe("/metrics")[1].splitlines():
-            if line.startswith((f"{name} ", f"{name}{{")) and all(f'{k}="{v}"' in line for k, v in labels.items()):
-                total += float(line.rsplit(" ", 1)[1])
-        return total
+        return _sum(self.probe("/metrics")[1], name, **labels)
 
     def writes(self) -> float:
-        """Requests that changed something, the lease aside."""
-        return (
-            sum(
-                self.metric("pillion_operator_api_requests_total", verb=verb)
-                for verb in ("apply", "create", "delete", "patch", "patch status", "patch scale")
-            )
-            + self.metric("pillion_operator_api_requests_total", verb="update")
-            - self.metric("pillion_operator_api_requests_total", verb="update", kind="leases")
-            - self.metric("pillion_operator_api_requests_total", verb="create", kind="leases")
-        )
+        """Requests that changed something, the lease aside. One scrape: the lease is renewed between any two."""
+        text, name = self.probe("/metrics")[1], "pillion_operator_api_requests_total"
+        verbs = ("apply", "create", "delete", "patch", "patch status", "patch scale", "update")
+        leases = sum(_sum(text, name, verb=verb, kind="leases") for verb in ("create", "update"))
+        return sum(_sum(text, name, verb=verb) for verb in verbs) - leases
 
     def at_rest(self) -> tuple[float, float]:
         """Writes and reconciles so far, once none has been added for a second: what went before is through."""
@@ -240,6 +231,14 @@ class OperatorProcess:
             self._process.kill()
             self._process.wait()
             raise
+
+
+def _sum(text: str, name: str, **labels: str) -> float:
+    total = 0.0
+    for line in text.splitlines():
+        if line.startswith((f"{name} ", f"{name}{{")) and all(f'{k}="{v}"' in line for k, v in labels.items()):
+            total += float(line.rsplit(" ", 1)[1])
+    return total
 
 
 @contextlib.contextmanager
