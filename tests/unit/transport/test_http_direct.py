@@ -266,6 +266,13 @@ async def test_an_answer_that_is_due_is_sent_before_the_connection_ends(running:
     assert 1 == wire.written.count(b"HTTP/1.1")
 
 
+async def test_two_requests_in_two_reads_of_one_turn_are_each_computed_once(running: Running) -> None:
+    connection, wire = received(running)
+    connection.data_received(request())
+    await asyncio.sleep(0)
+    assert (2, 2) == (len(running.plane.requests), wire.written.count(b"HTTP/1.1 200 OK"))
+
+
 async def test_a_client_that_left_within_the_turn_costs_no_call(running: Running) -> None:
     connection, wire = received(running)
     connection.connection_lost(None)

@@ -139,13 +139,13 @@ class DirectHttpProtocol(HttpProtocol):
         held = self._held
         if not self._waits or held is None or self._direct is None:
             return False
+        self._waits = False  # a connection can be in one turn twice, its request is computed once
         body = held[0] if len(held) == 1 else b"".join(held)
         self._outcome = self._direct(self.url, self.headers, body)
         return True
 
     def settle(self) -> None:
         """See :class:`~pillion.transport.http.turn.Waiting`."""
-        self._waits = False
         outcome, self._outcome = self._outcome, None
         if isinstance(outcome, DirectAnswer):
             self._held = None
@@ -164,7 +164,7 @@ class DirectHttpProtocol(HttpProtocol):
 
     def _answer_now(self) -> None:
         """Answer a request that waits for the end of the turn, before what comes next on its connection."""
-        if self._waits and self.compute():
+        if self.compute():
             self.settle()
 
     def _busy(self) -> bool:
