@@ -13,7 +13,7 @@ from pillion.tensors import Tensor, datatype_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Net", "Pair", "load", "predict", "rows", "tensor"]
+__all__ = ["NET_SOURCE", "Net", "Pair", "load", "predict", "rows", "tensor"]
 
 
 class Net(torch.nn.Module):  # type: ignore[misc] # PyTorch is not installed where types are checked
@@ -29,6 +29,22 @@ class Net(torch.nn.Module):  # type: ignore[misc] # PyTorch is not installed whe
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits."""
         return self.fc(x)
+
+
+NET_SOURCE = """import torch
+
+
+class Net(torch.nn.Module):
+    example_inputs = torch.zeros(1, 4)
+
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.fc(x)
+"""
+"""The same as a file of the user's. Without the seed: its weights are right only if they come from the artifact."""
 
 
 class Pair(torch.nn.Module):  # type: ignore[misc] # as above

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ import torch
 from pillion.protocol.protos import open_inference_pb2 as pb
 from pillion.runtimefile import DesiredModel, RuntimeFile, dump
 from tests.backends.calls import infer
-from tests.backends.nets import Net, rows
+from tests.backends.nets import NET_SOURCE, Net, rows
 from tests.integration.own_python.program import failing, serving
 from tests.integration.server.process import served
 from tests.waiting import until_now
@@ -26,29 +25,12 @@ if TYPE_CHECKING:
 
     from tests.integration.own_python.program import Program
 
-SOURCE = '''
-import torch
-
-
-class Net(torch.nn.Module):
-    """Four numbers to three."""
-
-    example_inputs = torch.zeros(1, 4)
-
-    def __init__(self):
-        super().__init__()
-        self.fc = torch.nn.Linear(4, 3)
-
-    def forward(self, x):
-        return self.fc(x)
-'''
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A class, its weights, and a program."""
     folder: Path = tmp_path_factory.mktemp("torch")
-    (folder / "net.py").write_text(textwrap.dedent(SOURCE))
+    (folder / "net.py").write_text(NET_SOURCE)
     safetensors.torch.save_file(Net().state_dict(), folder / "net.safetensors")
     shapes = {"x": {0: torch.export.Dim("batch", min=1, max=64)}}
     with warnings.catch_warnings():

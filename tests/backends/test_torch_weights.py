@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from pillion.policy import ConsentPolicy
 from pillion.repository.loader import load as load_desired
 from pillion.repository.served import RepositorySettings
 from pillion.runtimefile import Code, DesiredModel
-from tests.backends.nets import Net, rows, tensor
+from tests.backends.nets import NET_SOURCE, Net, rows, tensor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,20 +23,9 @@ if TYPE_CHECKING:
 
     from pillion.repository.served import Served
 
-NET = """
-import torch
-
-
-class Net(torch.nn.Module):
-    example_inputs = torch.zeros(1, 4)
-
-    def __init__(self):
-        super().__init__()
-        self.fc = torch.nn.Linear(4, 3)
-
-    def forward(self, x):
-        return self.fc(x)
-
+MODULE = (
+    NET_SOURCE
+    + """
 
 class Wider(Net):
     def __init__(self):
@@ -67,11 +55,12 @@ class Tied(torch.nn.Module):
     def forward(self, ids):
         return self.head(self.embed(ids))
 """
+)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "net.py").write_text(textwrap.dedent(NET))
+    (tmp_path / "net.py").write_text(MODULE)
     safetensors.torch.save_file(Net().state_dict(), tmp_path / "net.safetensors")
     return tmp_path
 

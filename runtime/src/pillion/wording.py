@@ -21,10 +21,10 @@ def nearest(given: str, known: Iterable[str]) -> str:
     return f"; did you mean {by_lower[close[0]]!r}?" if close else ""
 
 
-def listing(items: Sequence[str]) -> str:
+def listing(items: Sequence[str], most: int = _LISTED, separator: str = ", ") -> str:
     """The first of many, so that an error stays readable where there are hundreds of columns."""
-    more = f" and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
-    return ", ".join(items[:_LISTED]) + more
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return separator.join(items[:most]) + more
 
 
 def missing(names: Sequence[str]) -> str:

@@ -108,6 +108,19 @@ class LoadOptions(msgspec.Struct, frozen=True):
     """Threads the library may use inside one call."""
     parameters: Mapping[str, JsonValue] = msgspec.field(default_factory=dict)
 
+    def intra_op_threads(self) -> int:
+        """Threads inside an operator: ``parameters.intraOpThreads``, else :attr:`native_threads`.
+
+        Raises:
+            ModelLoadError: it is no number of threads.
+        """
+        asked = self.parameters.get("intraOpThreads")
+        if asked is None:
+            return self.native_threads
+        if isinstance(asked, bool) or not isinstance(asked, int) or not 1 <= asked <= 256:
+            raise ModelLoadError(f"parameters.intraOpThreads is {asked!r}", "give a whole number from 1 to 256")
+        return asked
+
 
 class InputRule(msgspec.Struct, frozen=True):
     """What one input must look like. Stricter or laxer than its declaration, as the library behind allows.

@@ -23,6 +23,7 @@ from pillion.backends.hub_folder import read_json
 from pillion.backends.torch_tensors import LOADING
 from pillion.model import Libraries
 from pillion.tensors import Datatype, TensorSpec
+from pillion.wording import listing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,11 +114,8 @@ def load_model(
         ) from error
     missing = sorted(key for key in told["missing_keys"] if not key.startswith(unused))
     if missing:
-        listed = ", ".join(missing[:_LISTED]) + (
-            f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
-        )
         raise ModelLoadError(
-            f"the weights in {folder.name} lack {listed}, which would be random numbers",
+            f"the weights in {folder.name} lack {listing(missing, _LISTED)}, which would be random numbers",
             "save the fine-tuned model, with its head: model.save_pretrained(FOLDER)",
         )
     return model.to(device).eval()

@@ -57,6 +57,7 @@ class PipelineModel:
         self.any_input_name = len(self.rules) == 1
         self.default_outputs = tuple(spec.name for spec in outputs if spec.name not in task.on_request)
         self.metadata = ModelMetadata("huggingface_transformers", tuple(rule.spec for rule in self.rules), outputs)
+        self._datatypes = {spec.name: spec.datatype for spec in outputs}
         self.libraries = libraries(folder)
 
     def predict(
@@ -70,8 +71,7 @@ class PipelineModel:
         pipeline = self._pipeline()
         given = Texts(first.name, texts, self._lengths(texts), self._longest, tuple(rest), interrupt)
         results = self._task.run(pipeline, given)
-        datatypes = {spec.name: spec.datatype for spec in self.metadata.outputs}
-        return [Tensor(name, datatypes[name], results[name]) for name in outputs]
+        return [Tensor(name, self._datatypes[name], results[name]) for name in outputs]
 
     def _lengths(self, texts: list[str]) -> list[int]:
         """The tokens of each text."""

@@ -111,7 +111,7 @@ class OnnxBackend:
     def load(self, path: Path, options: LoadOptions) -> OnnxModel:
         """Make a session on the CPU provider with ``options.native_threads`` threads inside an operator."""
         settings = ort.SessionOptions()
-        settings.intra_op_num_threads = _threads(options)
+        settings.intra_op_num_threads = options.intra_op_threads()
         settings.inter_op_num_threads = 1
         settings.log_severity_level = _FATAL_ONLY  # failures come back as exceptions and are logged once, by us
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not burn quota
@@ -122,15 +122,6 @@ class OnnxBackend:
                 f"{path.name} is not a valid ONNX model", "it may be cut short or another format: upload it again"
             ) from error
         return OnnxModel(session)
-
-
-def _threads(options: LoadOptions) -> int:
-    asked = options.parameters.get("intraOpThreads")
-    if asked is None:
-        return options.native_threads
-    if isinstance(asked, bool) or not isinstance(asked, int) or not 1 <= asked <= 256:
-        raise ModelLoadError(f"parameters.intraOpThreads is {asked!r}", "give a whole number from 1 to 256")
-    return asked
 
 
 def _rule(node: ort.NodeArg) -> InputRule:

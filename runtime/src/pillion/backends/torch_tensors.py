@@ -110,7 +110,4 @@ def limit_threads(options: LoadOptions) -> None:
     Raises:
         ModelLoadError: ``intraOpThreads`` is no number of threads.
     """
-    asked = options.parameters.get("intraOpThreads", options.native_threads)
-    if isinstance(asked, bool) or not isinstance(asked, int) or not 1 <= asked <= 256:
-        raise ModelLoadError(f"parameters.intraOpThreads is {asked!r}", "give a whole number from 1 to 256")
-    torch.set_num_threads(asked)
+    torch.set_num_threads(options.intra_op_threads())

@@ -15,6 +15,7 @@ from pillion.authoring.model import Model
 from pillion.backends.api import ModelLoadError
 from pillion.backends.detect import FileKind, detect
 from pillion.backends.unsafe import unsafe_refusal
+from pillion.wording import listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -143,6 +144,4 @@ def _give(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], file: st
 
 
 def _some(names: Iterable[str], separator: str = ", ") -> str:
-    listed = sorted(names)
-    rest = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-    return separator.join(listed[:_LISTED]) + rest
+    return listing(sorted(names), _LISTED, separator)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
 from typing import Annotated
 
 import typer
 
-from pillion.cli.failures import EXIT_CODES, unreadable
+from pillion.cli.failures import EXIT_CODES, text_of
 
 __all__ = ["register"]
 
@@ -38,7 +37,7 @@ def convert(
     """
     from pillion.resources.conversion import convert as converted  # noqa: PLC0415 - keeps --help quick
 
-    conversion = converted([(str(file), _text(file)) for file in files])
+    conversion = converted([(str(file), text_of(file)) for file in files])
     if as_json:
         objects = [] if conversion.refused else list(conversion.objects)
         typer.echo(json.dumps({"objects": objects, "remarks": [remark.to_json() for remark in conversion.remarks]}))
@@ -49,10 +48,3 @@ def convert(
             typer.echo(conversion.text, nl=not conversion.text.endswith("\n"))
     if conversion.refused:
         raise typer.Exit(2)
-
-
-def _text(file: Path) -> str:
-    try:
-        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise unreadable(str(file), error) from None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-__all__ = ["CLUSTER", "EXIT_CODES", "CommandError", "missing_extra", "unreadable"]
+__all__ = ["CLUSTER", "EXIT_CODES", "CommandError", "missing_extra", "text_of", "unreadable"]
 
 CLUSTER: Final = 5
 """The exit code where a cluster cannot be reached, refuses, or does not have the object."""
@@ -34,6 +36,18 @@ def unreadable(what: str, error: OSError | UnicodeDecodeError) -> CommandError:
     if isinstance(error, UnicodeDecodeError):
         return CommandError(f"{what}: is no text in UTF-8", code=2)
     return CommandError(f"{what}: cannot be read: {error.strerror or error}", code=2)
+
+
+def text_of(file: Path) -> str:
+    """The text of a file that was named, or of standard input for ``-``.
+
+    Raises:
+        CommandError: it cannot be read.
+    """
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(str(file), error) from None
 
 
 _SERVE: Final = ("cryptography", "fastapi", "grpc", "httptools", "numpy", "orjson", "prometheus_client", "google")

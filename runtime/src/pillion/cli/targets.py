@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pillion.cli.failures import CommandError, unreadable
+from pillion.cli.failures import CommandError, text_of
 from pillion.cli.layout_sources import sources_of
 from pillion.cli.local import Consent, Source, cluster_only, manifest_sources, render_runtime_file, resolve
 
@@ -49,10 +48,7 @@ def from_manifest(file: Path, consent: Consent, *, mapped: Mapping[str, Path]) -
     """
     from pillion.resources import InferenceService, ManifestError, load_manifests  # noqa: PLC0415 - costs start-up
 
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise unreadable(str(file), error) from None
+    text = text_of(file)
     try:
         manifests = load_manifests(text, source=str(file))
     except ManifestError as error:

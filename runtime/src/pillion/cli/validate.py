@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
 from typing import Annotated
 
 import typer
 
-from pillion.cli.failures import EXIT_CODES, unreadable
+from pillion.cli.failures import EXIT_CODES, text_of
 
 __all__ = ["register"]
 
@@ -41,10 +40,7 @@ def validate(
     problems = []
     others: list[str] = []
     for file in files:
-        try:
-            text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise unreadable(str(file), error) from None
+        text = text_of(file)
         found = check(text, source=str(file))
         problems += found
         if not found and not concerns(text):
