@@ -23,6 +23,13 @@ IRIS_ONNX = {
     ],
 }
 
+CONFIG = [
+    "iris-onnx",
+    True,
+    [["X", "TYPE_FP32", [4]]],
+    [["label", "TYPE_INT64", []], ["probabilities", "TYPE_FP32", [3]]],
+]
+
 
 @pytest.fixture(scope="module")
 def http(server: RunningServer) -> dict[str, Any]:
@@ -58,6 +65,11 @@ def grpc(server: RunningServer) -> dict[str, Any]:
         ("nan_binary", True),
         ("sixteen_megabytes", True),
         ("in_parallel", [[0, 2]]),
+        ("compressed", [[0, 2], [0, 2]]),
+        ("compressed_answer", ["gzip", True]),
+        ("compressed_json_answer", [3.0] * 4000),
+        ("configuration", CONFIG),
+        ("statistics", ["iris-onnx", True, True]),
     ],
 )
 def test_over_http_it_gets(http: dict[str, Any], case: str, expected: object) -> None:
@@ -85,7 +97,7 @@ def test_over_http_json_and_binary_say_the_same(http: dict[str, Any]) -> None:
         ("wrong_output", "400", "nothing"),
         ("nan_json", "400", "binary_data"),
         ("load_denied", "403", "management.enabled"),
-        ("compressed", "415", "uncompressed"),
+        ("shared_memory", "501", "binary data"),
     ],
 )
 def test_over_http_it_is_told(http: dict[str, Any], case: str, status: str, text: str) -> None:
@@ -104,6 +116,9 @@ def test_over_http_it_is_told(http: dict[str, Any], case: str, status: str, text
         ("half", [1.5, -2.0, 65504.0]),
         ("sixteen_megabytes", True),
         ("compressed", [0, 2]),
+        ("compressed_deflate", [0, 2]),
+        ("configuration", CONFIG),
+        ("statistics", ["iris-onnx", True, True]),
     ],
 )
 def test_over_grpc_it_gets(grpc: dict[str, Any], case: str, expected: object) -> None:
@@ -132,7 +147,7 @@ def test_over_grpc_a_stream_answers_in_order_and_survives_an_unknown_model(grpc:
         ("wrong_shape", "INVALID_ARGUMENT", "X"),
         ("wrong_datatype", "INVALID_ARGUMENT", "X"),
         ("load_denied", "PERMISSION_DENIED", "management.enabled"),
-        ("statistics", "UNIMPLEMENTED", "/metrics"),
+        ("shared_memory", "UNIMPLEMENTED", "binary data"),
     ],
 )
 def test_over_grpc_it_is_told(grpc: dict[str, Any], case: str, status: str, text: str) -> None:

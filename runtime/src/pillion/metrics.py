@@ -94,13 +94,18 @@ class LaneGauges:
 class ModelMetrics:
     """Everything counted for one model version. The data plane keeps a reference and writes to it directly."""
 
-    __slots__ = ("duration", "gauges", "inference", "load_seconds", "model", "queue_wait", "requests", "version")
+    __slots__ = (
+        "duration", "failed_seconds", "gauges", "inference", "load_seconds", "model", "queue_wait", "requests",
+        "version",
+    )  # fmt: skip
 
     def __init__(self, model: str, version: str) -> None:
         self.model = model
         self.version = version
         self.requests: dict[tuple[WireProtocol, str], int] = {}
         self.duration: dict[WireProtocol, Distribution] = {}
+        self.failed_seconds = 0.0
+        """Those of ``duration`` that requests took which failed."""
         self.queue_wait = Distribution()
         self.inference = Distribution()
         self.load_seconds: float | None = None
@@ -114,6 +119,8 @@ class ModelMetrics:
         if duration is None:
             duration = self.duration[protocol] = Distribution()
         duration.observe(seconds)
+        if code != OK:
+            self.failed_seconds += seconds
 
 
 class RuntimeMetrics:

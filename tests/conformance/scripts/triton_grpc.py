@@ -137,7 +137,33 @@ def load_denied():
 
 @case
 def statistics():
-    client.get_inference_statistics("iris")
+    before = client.get_inference_statistics("iris-onnx").model_stats[0].inference_stats
+    client.infer("iris-onnx", [tensor("X", ROWS, "FP32")])
+    after = client.get_inference_statistics("iris-onnx", as_json=True)["model_stats"][0]
+    counted = after["inference_stats"]
+    more = int(counted["compute_infer"]["ns"]) > before.compute_infer.ns
+    return [after["name"], int(counted["success"]["count"]) == before.success.count + 1, more]
+
+
+@case
+def configuration():
+    config = client.get_model_config("iris-onnx", as_json=True)["config"]
+    tensors = [
+        [[spec["name"], spec["data_type"], [int(side) for side in spec.get("dims", [])]] for spec in config[kind]]
+        for kind in ("input", "output")
+    ]
+    return [config["name"], config["max_batch_size"] > 0, *tensors]
+
+
+@case
+def shared_memory():
+    client.register_system_shared_memory("region", "/region", 64)
+
+
+@case
+def compressed_deflate():
+    answer = client.infer("iris-onnx", [tensor("X", ROWS, "FP32")], compression_algorithm="deflate")
+    return answer.as_numpy("label").tolist()
 
 
 @case

@@ -3,8 +3,10 @@
 # The libraries live in another environment, out of the type checker's sight.
 # mypy: ignore-errors
 
+import gzip
 import json
 import sys
+import urllib.request
 
 import numpy as np
 import tritonclient.http as triton
@@ -165,7 +167,60 @@ def load_denied():
 
 @case
 def compressed():
-    client.infer("iris-onnx", [tensor("X", ROWS, "FP32")], request_compression_algorithm="gzip")
+    return [
+        client.infer("iris-onnx", [tensor("X", ROWS, "FP32")], request_compression_algorithm=algorithm)
+        .as_numpy("label")
+        .tolist()
+        for algorithm in ("gzip", "deflate")
+    ]
+
+
+@case
+def compressed_answer():
+    array = np.full(4000, 3.0, np.float32)
+    answer = client.infer("plain", [tensor("x", array, "FP32")], response_compression_algorithm="gzip")
+    body, length = triton.InferenceServerClient.generate_request_body([tensor("x", array, "FP32")])
+    request = urllib.request.Request(f"http://{sys.argv[1]}/v2/models/plain/infer", body)
+    request.add_header("Inference-Header-Content-Length", str(length))
+    request.add_header("Accept-Encoding", "gzip")
+    request.add_header("Content-Type", "application/octet-stream")
+    with urllib.request.urlopen(request) as sent:
+        encoding, content = sent.headers["Content-Encoding"], sent.read()
+    return [encoding, bytes(gzip.decompress(content)).endswith(answer.as_numpy("y").tobytes())]
+
+
+@case
+def compressed_json_answer():
+    array = np.full(4000, 3.0, np.float32)
+    outputs = [triton.InferRequestedOutput("y", binary_data=False)]
+    answer = client.infer(
+        "plain", [tensor("x", array, "FP32")], outputs=outputs, response_compression_algorithm="deflate"
+    )
+    return answer.as_numpy("y").tolist()
+
+
+@case
+def statistics():
+    before = client.get_inference_statistics("iris-onnx")["model_stats"][0]["inference_stats"]
+    client.infer("iris-onnx", [tensor("X", ROWS, "FP32")])
+    after = client.get_inference_statistics("iris-onnx", "1")["model_stats"][0]
+    counted = after["inference_stats"]
+    more = counted["compute_infer"]["ns"] > before["compute_infer"]["ns"]
+    return [after["name"], counted["success"]["count"] == before["success"]["count"] + 1, more]
+
+
+@case
+def configuration():
+    config = client.get_model_config("iris-onnx")
+    tensors = [
+        [[spec["name"], spec["data_type"], spec["dims"]] for spec in config[kind]] for kind in ("input", "output")
+    ]
+    return [config["name"], config["max_batch_size"] > 0, *tensors]
+
+
+@case
+def shared_memory():
+    client.register_system_shared_memory("region", "/region", 64)
 
 
 @case

@@ -492,6 +492,28 @@ async def test_the_time_of_the_last_request_is_kept(make: Callable[..., Bench], 
     assert last_used == pytest.approx(before, abs=5)
 
 
+async def test_statistics_tell_answers_failures_and_times_apart(make: Callable[..., Bench], tmp_path: Path) -> None:
+    bench = make()
+    gate = await with_gated(bench, tmp_path, "counted", threads=1)
+    running = [bench.begin("counted") for _ in range(2)]
+    await until(lambda: bench.sample("pillion_queue_length", model="counted", version="1") == 1)
+    gate.open()
+    await asyncio.gather(*running)
+    await bench.refused("counted", iris_rows("nothing"))
+
+    (told,) = bench.plane.statistics("counted")
+
+    assert (2, 2, 2, 1) == (told.inferences, told.executions, told.success.count, told.fail.count)
+    assert (2, 2) == (told.queue.count, told.compute.count)
+    assert told.success.seconds >= told.compute.seconds > 0
+    assert told.queue.seconds > 0
+    assert told.last_inference == pytest.approx(time.time(), abs=20)
+    for same in (bench.plane.statistics(), bench.plane.statistics("counted", "1")):
+        assert [(told.name, told.version, told.success)] == [(one.name, one.version, one.success) for one in same]
+    with pytest.raises(PillionError, match="Request for unknown model"):
+        bench.plane.statistics("counted", "9")
+
+
 # The end
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pillion.dataplane.call import InferResponse, ModelMetadata, ModelState, ModelStatus, WireProtocol
+from pillion.dataplane.statistics import Durations, ModelStatistics
 from pillion.errors import ErrorCode, PillionError
 from pillion.tensors import Datatype, Tensor, TensorSpec
 
@@ -99,6 +100,26 @@ class SmallPlane:
     def versions(self, name: str) -> tuple[str, ...]:
         self.status(name)
         return tuple(s.version for s in self.statuses() if s.name == name and s.state is ModelState.READY)
+
+    def statistics(self, name: str = "", version: str | None = None) -> Sequence[ModelStatistics]:
+        if name:
+            self.status(name, version)
+        return [
+            ModelStatistics(
+                status.name,
+                status.version,
+                1700000000.5,
+                inferences=3,
+                executions=2,
+                success=Durations(3, 0.006),
+                fail=Durations(1, 0.001),
+                queue=Durations(2, 0.002),
+                compute=Durations(2, 0.003),
+                batches={1: Durations(1, 0.001), 2: Durations(1, 0.002)},
+            )
+            for status in self.statuses()
+            if (name in (status.name, "")) and version in (None, status.version) and status.metadata is not None
+        ]
 
     async def load(self, name: str) -> None:
         self.status(name)

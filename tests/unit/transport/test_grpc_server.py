@@ -212,12 +212,43 @@ async def test_server_and_models_describe_themselves(running: Running) -> None:
     assert "loading" not in {entry.name for entry in index.models}
 
 
-@pytest.mark.parametrize("method", ["ModelConfig", "ModelStatistics"])
-async def test_extensions_that_are_to_come_say_so(running: Running, method: str) -> None:
-    call = running.unary(method, getattr(pb, f"{method}Response"))
-    message = getattr(pb, f"{method}Request")
-    assert grpc.StatusCode.UNIMPLEMENTED is (await failure(call(message(name="double")))).code()
-    assert grpc.StatusCode.NOT_FOUND is (await failure(call(message(name="none")))).code()
+async def test_the_configuration_says_rows_apart_from_the_shape(running: Running) -> None:
+    config = running.unary("ModelConfig", pb.ModelConfigResponse)
+    told = (await config(pb.ModelConfigRequest(name="double"))).config
+
+    assert ("double", "test_double", True) == (told.name, told.platform, told.max_batch_size > 0)
+    assert [("x", pb.DataType.Value("TYPE_FP32"), [4])] == [(i.name, i.data_type, list(i.dims)) for i in told.input]
+    assert grpc.StatusCode.NOT_FOUND is (await failure(config(pb.ModelConfigRequest(name="none")))).code()
+
+
+async def test_statistics_are_in_nanoseconds(running: Running) -> None:
+    statistics = running.unary("ModelStatistics", pb.ModelStatisticsResponse)
+    (told,) = (await statistics(pb.ModelStatisticsRequest(name="double", version="2"))).model_stats
+
+    assert ("double", "2", 1700000000500, 3, 2) == (
+        told.name, told.version, told.last_inference, told.inference_count, told.execution_count,
+    )  # fmt: skip
+    assert (3, 6_000_000) == (told.inference_stats.success.count, told.inference_stats.success.ns)
+    assert [(1, 1_000_000), (2, 2_000_000)] == [(b.batch_size, b.compute_infer.ns) for b in told.batch_stats]
+    assert grpc.StatusCode.NOT_FOUND is (await failure(statistics(pb.ModelStatisticsRequest(name="none")))).code()
+
+
+async def test_statistics_of_no_name_are_those_of_all_models(running: Running) -> None:
+    statistics = running.unary("ModelStatistics", pb.ModelStatisticsResponse)
+
+    told = (await statistics(pb.ModelStatisticsRequest())).model_stats
+
+    assert {("double", "1"), ("double", "2"), ("table", "1")} <= {(one.name, one.version) for one in told}
+
+
+@pytest.mark.parametrize(
+    "method", ["SystemSharedMemoryRegister", "CudaSharedMemoryStatus", "SystemSharedMemoryUnregister"]
+)
+async def test_shared_memory_is_refused_with_what_to_do_instead(running: Running, method: str) -> None:
+    error = await failure(running.unary(method, pb.ModelReadyResponse)(pb.ModelReadyRequest(name="region")))
+
+    assert grpc.StatusCode.UNIMPLEMENTED is error.code()
+    assert "send tensors as binary data" in (error.details() or "")
 
 
 async def test_management_is_denied_with_the_setting_until_it_is_enabled(running: Running) -> None:
@@ -298,6 +329,20 @@ async def test_reflection_lists_services_and_gives_their_files(running: Running,
     ] == services
     assert [1, 1] == [len(answer.file_descriptor_response.file_descriptor_proto) for answer in answers[1:3]]
     assert [5, 5] == [answer.error_response.error_code for answer in answers[4:]]
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+async def test_the_limit_is_that_of_the_expanded_message(compression: grpc.Compression) -> None:
+    small = await start(SmallPlane(), GrpcLimits(max_message_bytes=100_000))
+    answers = []
+    for size in (90_000, 200_000):
+        message = pb.ModelInferRequest(model_name="echo", raw_input_contents=[bytes(size)])
+        message.inputs.add(name="x", datatype="UINT8", shape=[size])
+        call = small.infer(message, compression=compression)
+        answers.append(await call.code())
+    assert [grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED] == answers
+    await small.channel.close()
+    await small.server.stop(0)
 
 
 async def test_a_message_beyond_the_limit_and_a_call_too_many_are_resource_exhausted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +149,17 @@ async def test_what_is_not_plain_goes_the_ordinary_way(running: Running, lines: 
             await reader.readline()
         await answer(reader)
         assert 1 == running.app.ordinary
+
+
+async def test_a_large_answer_is_compressed_on_the_short_way_too(running: Running) -> None:
+    async with running.connect() as (reader, writer):
+        tensor = {"name": "x", "datatype": "FP32", "shape": [4000], "data": [3] * 4000}
+        body = json.dumps({"inputs": [tensor]}).encode()
+        writer.write(request("double", body, "Accept-Encoding: gzip") + request("double", body))
+        small, whole = await answer(reader), await answer(reader)
+
+        assert ("gzip", whole[2]) == (small[1]["content-encoding"], gzip.decompress(small[2]))
+        assert (1, 2) == (running.app.ordinary, len(running.plane.requests))
 
 
 async def test_other_methods_and_paths_go_the_ordinary_way(running: Running) -> None:

@@ -211,12 +211,6 @@ async def test_other_content_types_are_415_with_the_remedy(client: httpx.AsyncCl
     assert text in answer.json()["error"]
 
 
-async def test_a_compressed_body_is_415(client: httpx.AsyncClient) -> None:
-    answer = await client.post(INFER, content=b"x", headers={"content-encoding": "gzip"})
-    assert 415 == answer.status_code
-    assert "uncompressed" in answer.json()["error"]
-
-
 async def test_a_body_beyond_the_limit_is_413_by_its_length_and_by_its_chunks(plane: SmallPlane) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(20):
@@ -307,7 +301,71 @@ async def test_everything_else_is_the_fallbacks(client: httpx.AsyncClient, path:
     assert b"fallback" == (await client.get(path)).content
 
 
-@pytest.mark.parametrize("path", ["config", "stats", "generate", "generate_stream"])
+async def test_the_configuration_says_rows_apart_from_the_shape(client: httpx.AsyncClient) -> None:
+    for path in ("/v2/models/double/config", "/v2/models/double/versions/2/config"):
+        answer = await client.get(path)
+
+        assert 200 == answer.status_code
+        assert {"name": "double", "platform": "test_double", "max_batch_size": 16 * 1024 * 1024} == {
+            key: answer.json()[key] for key in ("name", "platform", "max_batch_size")
+        }
+        assert [{"name": "x", "data_type": "TYPE_FP32", "dims": [4], "optional": False}] == answer.json()["input"]
+        assert [{"name": "y", "data_type": "TYPE_FP32", "dims": [4]}] == answer.json()["output"]
+
+
+async def test_a_configuration_without_rows_has_whole_shapes(client: httpx.AsyncClient) -> None:
+    answer = (await client.get("/v2/models/echo/config")).json()
+
+    assert (0, "TYPE_STRING", [-1]) == (
+        answer["max_batch_size"], answer["input"][0]["data_type"], answer["input"][0]["dims"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/v2/models/double/stats", [("double", "1"), ("double", "2")]),
+        ("/v2/models/double/versions/2/stats", [("double", "2")]),
+    ],
+)
+async def test_statistics_are_of_the_versions_asked_for(
+    client: httpx.AsyncClient, path: str, expected: list[tuple[str, str]]
+) -> None:
+    told = (await client.get(path)).json()["model_stats"]
+
+    assert expected == [(model["name"], model["version"]) for model in told]
+    assert {"count": 2, "ns": 3_000_000} == told[0]["inference_stats"]["compute_infer"]
+    assert [1, 2] == [batch["batch_size"] for batch in told[0]["batch_stats"]]
+
+
+async def test_statistics_of_all_models_have_a_path_of_their_own(client: httpx.AsyncClient) -> None:
+    told = (await client.get("/v2/models/stats")).json()["model_stats"]
+
+    assert {("double", "1"), ("table", "1")} <= {(model["name"], model["version"]) for model in told}
+
+
+@pytest.mark.parametrize("path", ["config", "stats"])
+async def test_neither_configuration_nor_statistics_of_an_unknown_model(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.get(f"/v2/models/none/{path}")
+
+    assert (404, "unknown_model") == (answer.status_code, answer.json()["code"])
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "path",
+    ["systemsharedmemory/status", "systemsharedmemory/region/a/register", "cudasharedmemory/region/a/unregister"],
+)
+async def test_shared_memory_is_refused_with_what_to_do_instead(
+    client: httpx.AsyncClient, path: str, method: str
+) -> None:
+    answer = await client.request(method, f"/v2/{path}")
+
+    assert (501, "unimplemented") == (answer.status_code, answer.json()["code"])
+    assert "send tensors as binary data" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["generate", "generate_stream"])
 async def test_extensions_that_are_to_come_are_501_and_404_for_unknown_models(
     client: httpx.AsyncClient, path: str
 ) -> None:

@@ -19,6 +19,7 @@ from pillion.model import Libraries, ModelMetadata, ModelState, ModelStatus
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pillion.dataplane.statistics import ModelStatistics
     from pillion.errors import PillionError
     from pillion.tensors import Tensor
 
@@ -122,6 +123,14 @@ class InferencePlane(Protocol):
 
     def versions(self, name: str) -> tuple[str, ...]:
         """The versions of a model that are ready, oldest first.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL``.
+        """
+        ...
+
+    def statistics(self, name: str = "", version: str | None = None) -> Sequence[ModelStatistics]:
+        """Counts and times of a model's versions, or of one of them; without ``name`` of all models that are ready.
 
         Raises:
             PillionError: ``UNKNOWN_MODEL``.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pillion.dataplane.call import Call, InferRequest, InferResponse, WireProtocol
+    from pillion.dataplane.statistics import ModelStatistics
     from pillion.metrics import RuntimeMetrics
     from pillion.model import ModelStatus
     from pillion.repository.repository import ModelRepository
@@ -172,6 +173,18 @@ class DataPlane:
     def versions(self, name: str) -> tuple[str, ...]:
         """See :meth:`pillion.dataplane.call.InferencePlane.versions`."""
         return self._repository.versions(name)
+
+    def statistics(self, name: str = "", version: str | None = None) -> Sequence[ModelStatistics]:
+        """See :meth:`pillion.dataplane.call.InferencePlane.statistics`."""
+        from pillion.dataplane.statistics import model_statistics  # noqa: PLC0415 - few ever ask
+
+        if name:
+            self.status(name, version)
+        return [
+            model_statistics(status, self._metrics.model(status.name, status.version))
+            for status in self.statuses()
+            if (status.name == name and version in (None, status.version) if name else status.state is ModelState.READY)
+        ]
 
     async def load(self, name: str) -> None:
         """See :meth:`pillion.dataplane.call.InferencePlane.load`."""

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
     from pillion.dataplane.call import Parameters
 
-__all__ = ["JSON_ANSWER", "AnswerForm", "output_form", "refuse_shared_memory"]
+__all__ = ["JSON_ANSWER", "NO_SHARED_MEMORY", "AnswerForm", "output_form", "refuse_shared_memory"]
 
 _SHARED_MEMORY = "shared_memory_region"
+NO_SHARED_MEMORY: Final = (
+    "shared memory is not offered: clients and server do not share a machine's memory; send tensors as binary data"
+)
 
 
 class AnswerForm(msgspec.Struct, frozen=True):

@@ -92,6 +92,7 @@ def build_dispatcher(plane: DataPlane, settings: Settings, drain: DrainState) ->
         Fallback(plane, settings.admin.port, plane),
         DispatchOptions(
             max_body_bytes=settings.limits.max_body_bytes,
+            compress_min_bytes=settings.http.compress_min_bytes,
             codec=codec_limits(settings),
             management_enabled=settings.management.enabled,
             drain=drain,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from google.protobuf.message import DecodeError
 
 from pillion.dataplane.call import ModelState
 from pillion.errors import ErrorCode, PillionError
 from pillion.protocol import documents
+from pillion.protocol.answer import NO_SHARED_MEMORY
+from pillion.protocol.model_config import config_document
 from pillion.protocol.protos import open_inference_pb2 as pb
+from pillion.protocol.statistics import statistics_document
 from pillion.transport.grpc.context import answered
 
 if TYPE_CHECKING:
@@ -27,6 +30,16 @@ if TYPE_CHECKING:
 __all__ = ["InformationMethods"]
 
 _Request = TypeVar("_Request", bound="Message")
+_NOT_HERE: Final = {
+    **{
+        f"{kind}SharedMemory{verb}": NO_SHARED_MEMORY
+        for kind in ("System", "Cuda")
+        for verb in ("Status", "Register", "Unregister")
+    },
+    "TraceSetting": "trace settings are not changed over the protocol; they are settings of the server",
+    "LogSettings": "log settings are not changed over the protocol; they are settings of the server",
+}
+"""Methods of Triton's service that say why they are not offered."""
 
 
 class InformationMethods:
@@ -51,7 +64,19 @@ class InformationMethods:
             "RepositoryModelUnload": self._method(
                 "RepositoryModelUnload", pb.RepositoryModelUnloadRequest, self._unload
             ),
+            **{name: self._refusal(name, sentence) for name, sentence in _NOT_HERE.items()},
         }
+
+    def _refusal(self, name: str, sentence: str) -> Method:
+        """A method of Triton's that is refused whatever its message says."""
+
+        async def method(_: bytes, context: Context) -> bytes:
+            async def handle(_: str) -> bytes:
+                raise PillionError(ErrorCode.UNIMPLEMENTED, sentence)
+
+            return await answered(name, context, self._options, handle)
+
+        return method
 
     def _method(
         self, name: str, request_type: type[_Request], answer: Callable[[_Request], Awaitable[Message]]
@@ -94,19 +119,13 @@ class InformationMethods:
         return answer
 
     async def _model_config(self, request: pb.ModelConfigRequest) -> pb.ModelConfigResponse:
-        self._plane.status(request.name, request.version or None)
-        raise PillionError(
-            ErrorCode.UNIMPLEMENTED,
-            "The model configuration extension is not part of this version; use ModelMetadata",
-        )
+        status = self._plane.status(request.name, request.version or None)
+        document = config_document(status, self._options.codec.max_elements)
+        return pb.ModelConfigResponse(config=pb.ModelConfig(**document))
 
     async def _model_statistics(self, request: pb.ModelStatisticsRequest) -> pb.ModelStatisticsResponse:
-        if request.name:
-            self._plane.status(request.name, request.version or None)
-        raise PillionError(
-            ErrorCode.UNIMPLEMENTED,
-            "The statistics extension is not part of this version; counts and times are on the admin port's /metrics",
-        )
+        models = self._plane.statistics(request.name, request.version or None)
+        return pb.ModelStatisticsResponse(**statistics_document(models))
 
     async def _repository_index(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
         entries = documents.index_entries(self._plane.statuses(), ready_only=request.ready)

@@ -42,6 +42,11 @@ class Answer:
         self.parts = parts
         self.code = code
 
+    @property
+    def size(self) -> int:
+        """Bytes on the wire, headers aside."""
+        return len(self.body) + sum(map(len, self.parts)) if self.parts else len(self.body)
+
 
 def json_answer(document: object, *, status: int = 200, headers: Sequence[Header] = (), code: str = "") -> Answer:
     """A JSON document."""
@@ -88,10 +93,9 @@ async def send_answer(send: Send, answer: Answer, request_id: str, *, head: bool
         close: the connection ends with this answer.
     """
     body, parts = answer.body, answer.parts
-    length = len(body) + sum(map(len, parts)) if parts else len(body)
     headers = [
         (b"content-type", answer.content_type),
-        (b"content-length", b"%d" % length),
+        (b"content-length", b"%d" % answer.size),
         (b"x-request-id", request_id.encode()),
         *answer.headers,
     ]

@@ -8,6 +8,7 @@ fallback app.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 from pillion.errors import ErrorCode, PillionError
 from pillion.transport.http.answer import Answer, error_answer, head_lines, send_answer, task_error_answer
 from pillion.transport.http.body import ClientDisconnected
+from pillion.transport.http.compression import compressed
 from pillion.transport.http.direct import DirectAnswer
 from pillion.transport.http.errors import CLIENT_CLOSED_REQUEST
 from pillion.transport.http.headers import ACCEPTED_MEDIA, RARE_HEADERS, new_request_id, request_id
@@ -44,6 +46,7 @@ _log: Final = logging.getLogger("pillion.http")
 _INTERNAL: Final = "Internal error; the server's log has it under this id"
 _UNREAD: Final = frozenset({ErrorCode.PAYLOAD_TOO_LARGE, ErrorCode.UNSUPPORTED_MEDIA_TYPE})
 """Refused before the body was read: the connection cannot be used again."""
+_ANY_METHOD: Final = frozenset({Route.UNKNOWN, Route.SHARED_MEMORY})
 _KEPT_PATHS: Final = 1024
 _JSON_HEAD: Final = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
 
@@ -69,6 +72,7 @@ class Dispatcher:
         self._fallback = fallback
         self._options = options or DispatchOptions()
         self._drain = self._options.drain
+        self._compress_from = self._options.compress_min_bytes or sys.maxsize
         self._known: dict[bytes, Target] = {}
         self._inference = InferHandler(plane, self._options)
         self._infer = self._inference.infer
@@ -109,10 +113,14 @@ class Dispatcher:
         try:
             outcome = self._inference.begin(target, body, identity)
             if isinstance(outcome, bytes):
+                if len(outcome) >= self._compress_from and b"accept-encoding" in fields:
+                    return self._rest(_given(Answer(outcome)), target, identity)
                 return DirectAnswer(200, _JSON_HEAD % (len(outcome), identity.encode()), outcome)
             if not isinstance(outcome, Answer):
                 return self._rest(outcome, target, identity)
             answer = outcome
+            if answer.size >= self._compress_from and b"accept-encoding" in fields:
+                return self._rest(_given(answer), target, identity)
         except Exception as error:  # noqa: BLE001  # the boundary, as in _finish
             answer = _failed(error, identity, target)
         whole = b"".join((answer.body, *answer.parts)) if answer.parts else answer.body
@@ -132,6 +140,8 @@ class Dispatcher:
         answer: Answer | None
         try:
             answer = await working
+            if answer.size >= self._compress_from:
+                answer = await compressed(answer, scope["headers"])
         except ClientDisconnected:
             answer = None
         except Exception as error:  # noqa: BLE001  # the boundary: the client gets the protocol's error shape
@@ -158,7 +168,7 @@ class Dispatcher:
     async def _answer(
         self, target: Target, method: str, headers: dict[bytes, bytes], receive: Receive, identity: str
     ) -> Answer:
-        if method not in METHODS[target.route] and target.route is not Route.UNKNOWN:
+        if method not in METHODS[target.route] and target.route not in _ANY_METHOD:
             allowed = ", ".join(METHODS[target.route])
             raise PillionError(ErrorCode.METHOD_NOT_ALLOWED, f"{method} is not allowed here, only {allowed}")
         if self._tasks is not None and target.route in TASK_ROUTES:
@@ -181,6 +191,15 @@ class Dispatcher:
         )
         if self._options.on_answer is not None:
             self._options.on_answer(record)
+
+
+def _given(answer: Answer) -> Begun:
+    """An answer that is there already, for the ordinary way to send."""
+
+    async def given(_: Receive) -> Answer:
+        return answer
+
+    return given
 
 
 def _failed(error: Exception, identity: str, target: Target) -> Answer:

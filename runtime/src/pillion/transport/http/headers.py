@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ACCEPTED_MEDIA",
     "RARE_HEADERS",
-    "check_content_encoding",
     "check_content_type",
     "header_length",
     "new_request_id",
@@ -107,22 +106,6 @@ def check_content_type(value: bytes | None) -> None:
         raise _unsupported("JSON is sent as UTF-8", "leave the charset out")
     shown = media.strip().decode("ascii", "replace")[:100]
     raise _unsupported(f"Content-Type {shown!r} is not accepted here", "send application/json: use curl --json")
-
-
-def check_content_encoding(value: bytes | None) -> None:
-    """Compressed bodies are refused: what they save on the wire costs the server more, and they hide their size.
-
-    Raises:
-        PillionError: ``UNSUPPORTED_MEDIA_TYPE``.
-    """
-    if value is None or value.lower() == b"identity":
-        return
-    raise PillionError(
-        ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-        f"Content-Encoding {value.decode('ascii', 'replace')[:40]!r} is not accepted",
-        field="Content-Encoding",
-        remedy="send the body uncompressed",
-    )
 
 
 def _unsupported(message: str, remedy: str) -> PillionError:

@@ -17,11 +17,11 @@ from pillion.protocol.oip_json_answer import encode_answer
 from pillion.protocol.v1 import decode_v1, encode_v1
 from pillion.transport.http.answer import Answer
 from pillion.transport.http.body import read_body, too_large
+from pillion.transport.http.content_coding import Expander, content_coding
 from pillion.transport.http.disconnect import finish_watched
 from pillion.transport.http.headers import (
     ACCEPTED_MEDIA,
     RARE_HEADERS,
-    check_content_encoding,
     check_content_type,
     header_length,
     timeout_seconds,
@@ -52,6 +52,7 @@ class InferHandler:
         self._options = options
         self._decode = OipJsonDecoder(options.codec).decode
         self._limit = options.max_body_bytes
+        self._expander = Expander(options.max_body_bytes)
 
     async def infer(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, request_id: str) -> Answer:
         """One request of the Open Inference Protocol.
@@ -60,10 +61,10 @@ class InferHandler:
             PillionError: for the dispatcher to answer.
             ClientDisconnected: nobody is there to answer.
         """
-        deadline = json_bytes = None
+        deadline = json_bytes = coding = None
         try:
             if not RARE_HEADERS.isdisjoint(headers):
-                deadline, json_bytes = self._rare(headers)
+                deadline, json_bytes, coding = self._rare(headers)
             media = headers.get(b"content-type")
             if media not in ACCEPTED_MEDIA:
                 check_content_type(media)
@@ -75,6 +76,8 @@ class InferHandler:
                 body = message["body"]
                 if len(body) > self._limit:
                     raise too_large(self._limit)
+            if coding is not None:
+                body = await self._expander.expand(body, coding)
             request, form = self._decode(body, target.model, target.version, json_bytes)
         except PillionError as error:
             self._plane.refused(error, _REST, target.model, target.version)
@@ -141,9 +144,11 @@ class InferHandler:
         request_id: str,
     ) -> Answer:
         try:
-            deadline, _ = self._rare(headers)
+            deadline, _, coding = self._rare(headers)
             check_content_type(headers.get(b"content-type"))
             body = await read_body(receive, await receive(), headers, self._limit)
+            if coding is not None:
+                body = await self._expander.expand(body, coding)
             request = decode(body, model=model, metadata=self._metadata(model), limits=self._options.codec)
         except PillionError as error:
             self._plane.refused(error, protocol, model)
@@ -165,12 +170,12 @@ class InferHandler:
             raise PillionError(ErrorCode.NOT_READY, status.reason or f"Model {model!r} is {status.state.value.lower()}")
         return status.metadata
 
-    def _rare(self, headers: Mapping[bytes, bytes]) -> tuple[float | None, int | None]:
-        """The deadline, and the bytes of JSON in front of raw tensors."""
-        check_content_encoding(headers.get(b"content-encoding"))
+    def _rare(self, headers: Mapping[bytes, bytes]) -> tuple[float | None, int | None, bytes | None]:
+        """The deadline, the bytes of JSON in front of raw tensors, and the body's coding."""
+        coding = content_coding(headers)
         seconds = timeout_seconds(headers)
         deadline = None if seconds is None else self._options.clock() + seconds
-        return deadline, header_length(headers)
+        return deadline, header_length(headers), coding
 
     async def _run(self, request: InferRequest, call: Call, receive: Receive) -> InferResponse:
         """Ask the data plane. A call that does not end at once is watched for its client's leaving."""

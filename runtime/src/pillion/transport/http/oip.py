@@ -9,7 +9,10 @@ import msgspec
 from pillion.dataplane.call import ModelState
 from pillion.errors import ErrorCode, PillionError
 from pillion.protocol import documents
+from pillion.protocol.answer import NO_SHARED_MEMORY
 from pillion.protocol.json_errors import decode_json
+from pillion.protocol.model_config import config_document
+from pillion.protocol.statistics import statistics_document
 from pillion.transport.http.answer import Answer, error_answer, json_answer
 from pillion.transport.http.body import read_body
 from pillion.transport.http.routes import Route
@@ -27,10 +30,6 @@ __all__ = ["InformationHandler"]
 
 _SMALL_BODY: Final = 64 * 1024
 _LATER: Final = {
-    Route.CONFIG: "the model configuration extension is not part of this version; inputs and outputs are in "
-    "GET /v2/models/{model}",
-    Route.STATS: "the statistics extension is not part of this version; counts and times are on the admin port's "
-    "/metrics",
     Route.GENERATE: "the generate extension is not part of this version; use POST /v2/models/{model}/infer",
     Route.GENERATE_STREAM: "the generate extension is not part of this version; use POST /v2/models/{model}/infer",
     Route.V1_EXPLAIN: "explanations are not part of this version; use :predict",
@@ -61,10 +60,8 @@ class InformationHandler:
         match target.route:
             case Route.LIVE:
                 return json_answer({"live": True})
-            case Route.READY:
-                return self._ready(request_id)
-            case Route.MODEL_READY:
-                return self._model_ready(target, request_id)
+            case Route.READY | Route.MODEL_READY:
+                return self._ready(target, request_id)
             case Route.ROOT:
                 return json_answer(documents.root_document(self._plane.statuses()))
             case Route.SERVER:
@@ -82,10 +79,16 @@ class InformationHandler:
                 return json_answer(documents.index_entries(self._plane.statuses(), ready_only=wanted.ready))
             case Route.LOAD | Route.UNLOAD:
                 return await self._manage(target)
+            case Route.CONFIG:
+                return self._config(target)
+            case Route.STATS:
+                return json_answer(statistics_document(self._plane.statistics(target.model, target.version)))
             case _:
                 return self._refuse(target)
 
-    def _ready(self, request_id: str) -> Answer:
+    def _ready(self, target: Target, request_id: str) -> Answer:
+        if target.route is Route.MODEL_READY:
+            return self._model_ready(target, request_id)
         if self._plane.ready():
             return json_answer({"ready": True})
         waiting = [status for status in self._plane.statuses() if status.state is not ModelState.READY]
@@ -109,6 +112,10 @@ class InformationHandler:
         status = self._plane.status(target.model, target.version)
         return json_answer(documents.model_document(status, self._plane.versions(target.model)))
 
+    def _config(self, target: Target) -> Answer:
+        status = self._plane.status(target.model, target.version)
+        return json_answer(config_document(status, self._options.codec.max_elements))
+
     async def _manage(self, target: Target) -> Answer:
         if not self._options.management_enabled:
             raise PillionError(
@@ -128,5 +135,7 @@ class InformationHandler:
                 "There is no such route below /v2",
                 remedy="GET / lists models and links; inference is POST /v2/models/{model}/infer",
             )
+        if target.route is Route.SHARED_MEMORY:
+            raise PillionError(ErrorCode.UNIMPLEMENTED, NO_SHARED_MEMORY)
         self._plane.status(target.model, target.version)
         raise PillionError(ErrorCode.UNIMPLEMENTED, _LATER[target.route])

@@ -35,6 +35,7 @@ class Route(Enum):
     TASK = "/{task}"
     TASK_OF_MODEL = "/{model}/{task}"
     TASK_ENVELOPE = "/api/v1/task/{task}"
+    SHARED_MEMORY = "/v2/{system|cuda}sharedmemory/..."
     UNKNOWN = "/v2/..."
 
 
@@ -83,6 +84,7 @@ _FIXED: Final = {
         Route.INVOCATIONS,
     )
 }
+_FIXED["/v2/models/stats"] = Target(Route.STATS)
 _VERBS: Final = {
     "infer": Route.INFER,
     "ready": Route.MODEL_READY,
@@ -93,6 +95,7 @@ _VERBS: Final = {
 }
 _V1_VERBS: Final = {"predict": Route.V1_PREDICT, "explain": Route.V1_EXPLAIN}
 _UNKNOWN: Final = Target(Route.UNKNOWN)
+_SHARED_MEMORY: Final = Target(Route.SHARED_MEMORY)
 TASK_ROUTES: Final = frozenset({Route.TASK, Route.TASK_OF_MODEL, Route.TASK_ENVELOPE})
 """Routes whose tail is the user's to name."""
 _FALLBACKS: Final = frozenset({"", "api", "docs", "metrics", "openapi.json", "redoc", "v1"})
@@ -142,6 +145,8 @@ def _below_v2(parts: list[str]) -> Target:
             return Target(Route.LOAD, model)
         case ["repository", "models", model, "unload"]:
             return Target(Route.UNLOAD, model)
+        case ["systemsharedmemory" | "cudasharedmemory", *_]:
+            return _SHARED_MEMORY
         case _:
             return _UNKNOWN
 
