@@ -231,13 +231,39 @@ def test_parameters_outputs_and_id_reach_the_request() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        b'{"inputs":[],"outputs":[{"name":"y","parameters":{"classification":2}}]}',
+        b'{"inputs":[],"parameters":{"sequence_id":7,"sequence_start":true,"sequence_end":false}}',
+        b'{"inputs":[],"parameters":{"sequence_id":"seven"}}',
+        b'{"inputs":[],"parameters":{"shared_memory_offset":0}}',
         b'{"inputs":[],"outputs":[{"name":"y","parameters":{"shared_memory_region":"r"}}]}',
         b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"parameters":{"shared_memory_region":"r"}}]}',
     ],
 )
 def test_an_extension_that_would_change_the_answer_is_not_ignored(document: bytes) -> None:
     assert ErrorCode.UNIMPLEMENTED is refused(document).code
+
+
+def test_what_triton_clients_say_of_no_sequence_is_taken() -> None:
+    document = b'{"inputs":[],"parameters":{"sequence_id":0,"sequence_start":false,"sequence_end":false,"priority":2}}'
+    assert 2 == DECODER.decode(document, "m")[0].parameters["priority"]
+
+
+@pytest.mark.parametrize("name", ["timeout", "priority"])
+@pytest.mark.parametrize("value", [b"-1", b"1.5", b"true", b'"1"', b"1e300", b"10000000000000000"])
+def test_a_timeout_or_priority_that_is_no_whole_number_is_refused(name: str, value: bytes) -> None:
+    error = refused(b'{"inputs":[],"parameters":{"%b":%b}}' % (name.encode(), value))
+    assert (ErrorCode.INVALID_ARGUMENT, f"parameters.{name}") == (error.code, error.field)
+
+
+def test_outputs_may_be_asked_for_as_their_best_classes() -> None:
+    outputs = b'[{"name":"y","parameters":{"classification":3}},{"name":"z","parameters":{"classification":0}}]'
+    request, _ = DECODER.decode(b'{"inputs":[],"outputs":%b}' % outputs, "m")
+    assert {"y": 3} == request.classes
+
+
+@pytest.mark.parametrize("value", [b"-1", b"1.5", b"true", b'"1"'])
+def test_a_number_of_classes_that_is_none_is_refused(value: bytes) -> None:
+    error = refused(b'{"inputs":[],"outputs":[{"name":"y","parameters":{"classification":%b}}]}' % value)
+    assert "outputs[0].parameters.classification" == error.field
 
 
 def test_a_flag_that_is_not_a_flag_is_refused() -> None:

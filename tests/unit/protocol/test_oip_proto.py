@@ -135,12 +135,21 @@ def test_what_is_not_a_message_is_refused(message: bytes) -> None:
     assert ErrorCode.INVALID_ARGUMENT is refused(message).code
 
 
-@pytest.mark.parametrize("kind", ["classification", "shared_memory_region"])
-def test_an_extension_that_would_change_the_answer_is_not_ignored(kind: str) -> None:
+def test_an_extension_that_would_change_the_answer_is_not_ignored() -> None:
     output = pb.ModelInferRequest.InferRequestedOutputTensor(name="y")
-    output.parameters[kind].int64_param = 1
-    message = pb.ModelInferRequest(model_name="m", outputs=[output]).SerializeToString()
-    assert ErrorCode.UNIMPLEMENTED is refused(message).code
+    output.parameters["shared_memory_region"].string_param = "r"
+    message = pb.ModelInferRequest(model_name="m", outputs=[output])
+    assert ErrorCode.UNIMPLEMENTED is refused(message.SerializeToString()).code
+    message.ClearField("outputs")
+    message.parameters["sequence_id"].int64_param = 7
+    assert ErrorCode.UNIMPLEMENTED is refused(message.SerializeToString()).code
+
+
+def test_outputs_may_be_asked_for_as_their_best_classes() -> None:
+    output = pb.ModelInferRequest.InferRequestedOutputTensor(name="y")
+    output.parameters["classification"].int64_param = 3
+    request, _ = decode_infer(pb.ModelInferRequest(model_name="m", outputs=[output]).SerializeToString())
+    assert {"y": 3} == request.classes
 
 
 def test_two_inputs_of_one_name_are_refused() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -219,6 +220,31 @@ async def test_the_configuration_says_rows_apart_from_the_shape(running: Running
     assert ("double", "test_double", True) == (told.name, told.platform, told.max_batch_size > 0)
     assert [("x", pb.DataType.Value("TYPE_FP32"), [4])] == [(i.name, i.data_type, list(i.dims)) for i in told.input]
     assert grpc.StatusCode.NOT_FOUND is (await failure(config(pb.ModelConfigRequest(name="none")))).code()
+
+
+async def test_an_output_may_be_asked_for_as_its_best_classes_every_time(running: Running) -> None:
+    message = request()
+    message.inputs[0].ClearField("contents")
+    message.raw_input_contents.append(np.array([1, 2, 3, 4], np.float32).tobytes())
+    message.outputs.add(name="y").parameters["classification"].int64_param = 1
+
+    answers = [await running.infer(message) for _ in range(3)]
+
+    assert [("BYTES", [1, 1], b"\x0a\0\0\x008.000000:3")] * 3 == [
+        (answer.outputs[0].datatype, list(answer.outputs[0].shape), answer.raw_output_contents[0]) for answer in answers
+    ]
+
+
+async def test_a_timeout_in_the_parameters_is_a_deadline(running: Running) -> None:
+    message = request()
+    message.parameters["timeout"].int64_param = 2_000_000
+    before = time.monotonic()
+
+    await running.infer(message)
+    await running.infer(message, timeout=1)
+
+    first, second = (call.deadline or 0 for call in running.plane.calls)
+    assert (2, 1) == (pytest.approx(first - before, abs=0.5), pytest.approx(second - before, abs=0.5))
 
 
 async def test_statistics_are_in_nanoseconds(running: Running) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -336,6 +337,32 @@ async def test_statistics_are_of_the_versions_asked_for(
     assert expected == [(model["name"], model["version"]) for model in told]
     assert {"count": 2, "ns": 3_000_000} == told[0]["inference_stats"]["compute_infer"]
     assert [1, 2] == [batch["batch_size"] for batch in told[0]["batch_stats"]]
+
+
+async def test_a_timeout_in_the_parameters_shortens_the_deadline(client: httpx.AsyncClient, plane: SmallPlane) -> None:
+    before = time.monotonic()
+    await client.post(INFER, json={**ROW, "parameters": {"timeout": 2_000_000}})
+    await client.post(
+        INFER, json={**ROW, "parameters": {"timeout": 60_000_000}}, headers={"x-request-timeout-seconds": "3"}
+    )
+    await client.post(INFER, json={**ROW, "parameters": {"timeout": 0}})
+
+    first, second, third = (call.deadline for call in plane.calls)
+    assert (2, 3) == (pytest.approx((first or 0) - before, abs=0.5), pytest.approx((second or 0) - before, abs=0.5))
+    assert third is None
+
+
+async def test_an_output_may_be_asked_for_as_its_best_classes(client: httpx.AsyncClient) -> None:
+    outputs = [{"name": "y", "parameters": {"classification": 2}}]
+    for binary in (False, True):
+        answer = await client.post(
+            INFER, json={**ROW, "outputs": outputs, "parameters": {"binary_data_output": binary}}
+        )
+
+        assert 200 == answer.status_code
+        assert b"8.000000:3" in answer.content
+        assert b"6.000000:2" in answer.content
+        assert b'"BYTES","shape":[1,2]' in answer.content
 
 
 async def test_statistics_of_all_models_have_a_path_of_their_own(client: httpx.AsyncClient) -> None:

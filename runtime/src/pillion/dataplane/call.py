@@ -75,6 +75,8 @@ class InferRequest(msgspec.Struct):
     id: str | None = None
     outputs: tuple[str, ...] = ()
     parameters: Parameters = {}
+    classes: dict[str, int] = {}
+    """For transports: outputs to be answered as so many of their best classes, by name."""
 
 
 class InferResponse(msgspec.Struct):

@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pillion.errors import ErrorCode, PillionError
+from pillion.protocol.classification import classes_wanted
+from pillion.protocol.parameters import refuse_shared_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pillion.dataplane.call import Parameters
 
-__all__ = ["JSON_ANSWER", "NO_SHARED_MEMORY", "AnswerForm", "output_form", "refuse_shared_memory"]
-
-_SHARED_MEMORY = "shared_memory_region"
-NO_SHARED_MEMORY: Final = (
-    "shared memory is not offered: clients and server do not share a machine's memory; send tensors as binary data"
-)
+__all__ = ["JSON_ANSWER", "AnswerForm", "output_form", "wanted_classes"]
 
 
 class AnswerForm(msgspec.Struct, frozen=True):
@@ -49,8 +46,7 @@ def output_form(
     Consumes ``binary_data_output`` from ``request_parameters``: it is about the transport, not for the model.
 
     Raises:
-        PillionError: ``INVALID_ARGUMENT`` for a value of the wrong type; ``UNIMPLEMENTED`` for an extension that would
-            change the answer and is not supported (classification, shared memory).
+        PillionError: ``INVALID_ARGUMENT`` for a value of the wrong type; ``UNIMPLEMENTED`` for shared memory.
     """
     default = _flag(request_parameters.pop("binary_data_output", False), f"{in_request}.binary_data_output")
     binary: dict[str, bool] = {}
@@ -58,13 +54,6 @@ def output_form(
     for index, (name, parameters) in enumerate(outputs):
         field = f"outputs[{index}].parameters"
         refuse_shared_memory(parameters, field)
-        if "classification" in parameters:
-            raise PillionError(
-                ErrorCode.UNIMPLEMENTED,
-                f"{field}.classification: the classification extension is not supported",
-                field=f"{field}.classification",
-                remedy="ask for the output itself and take the largest values",
-            )
         if "binary_data" in parameters:
             binary[name] = _flag(parameters["binary_data"], f"{field}.binary_data")
         if parameters.get("content_type") == "base64":
@@ -74,19 +63,18 @@ def output_form(
     return AnswerForm(binary_default=default, binary=binary or None, base64=frozenset(base64))
 
 
-def refuse_shared_memory(parameters: Parameters, field: str) -> None:
-    """Shared memory regions cannot be reached from another pod.
+def wanted_classes(outputs: list[tuple[str, Parameters]]) -> dict[str, int]:
+    """How many classes each output is asked as, by its name; outputs that are asked as they are are not in it.
 
     Raises:
-        PillionError: ``UNIMPLEMENTED`` when the parameters ask for one.
+        PillionError: ``INVALID_ARGUMENT``: no whole number.
     """
-    if _SHARED_MEMORY in parameters:
-        raise PillionError(
-            ErrorCode.UNIMPLEMENTED,
-            f"{field}.{_SHARED_MEMORY}: shared memory is not supported",
-            field=f"{field}.{_SHARED_MEMORY}",
-            remedy="send the tensor as binary data in the body",
-        )
+    wanted = {
+        name: classes_wanted(parameters["classification"], f"outputs[{index}].parameters.classification")
+        for index, (name, parameters) in enumerate(outputs)
+        if "classification" in parameters
+    }
+    return {name: count for name, count in wanted.items() if count}
 
 
 def _flag(value: object, field: str) -> bool:

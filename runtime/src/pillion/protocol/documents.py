@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["EXTENSIONS", "SERVER_NAME", "index_entries", "model_document", "names", "root_document", "server_document"]
 
 SERVER_NAME: Final = "pillion"
-EXTENSIONS: Final = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")
+EXTENSIONS: Final = ("binary_tensor_data", "model_repository", "model_configuration", "statistics", "classification")
 
 Document = dict[str, Any]
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from pillion.dataplane.call import InferRequest
 from pillion.errors import ErrorCode, PillionError
-from pillion.protocol.answer import JSON_ANSWER, output_form, refuse_shared_memory
+from pillion.protocol.answer import JSON_ANSWER, output_form, wanted_classes
 from pillion.protocol.json_errors import decode_json, named_input
 from pillion.protocol.limits import CodecLimits
+from pillion.protocol.parameters import check_parameters, refuse_shared_memory
 from pillion.protocol.raw import RAW_ONLY, from_raw
 from pillion.protocol.shape import element_count
 from pillion.protocol.tensor_list import too_many_tensors, unique_names
@@ -134,14 +135,15 @@ class OipJsonDecoder:
         self, document: InferBody, inputs: list[Tensor], model: str, version: str | None
     ) -> tuple[InferRequest, AnswerForm]:
         parameters: Parameters = document.parameters or {}
-        refuse_shared_memory(parameters, "parameters")
+        check_parameters(parameters)
         outputs = document.outputs or []
         if len(outputs) > self._limits.max_tensors:
             raise too_many_tensors("outputs", len(outputs), self._limits.max_tensors)
         names = tuple(output.name for output in outputs)
         unique_names(names, "outputs")
-        form = output_form(parameters, [(output.name, output.parameters or {}) for output in outputs])
-        request = InferRequest(model, inputs, version, document.id, names, parameters)
+        asked = [(output.name, output.parameters or {}) for output in outputs]
+        form = output_form(parameters, asked)
+        request = InferRequest(model, inputs, version, document.id, names, parameters, wanted_classes(asked))
         return request, form
 
     def _inputs(self, document: InferBody, tail: memoryview | None, *, nulls: bool = False) -> list[Tensor]:

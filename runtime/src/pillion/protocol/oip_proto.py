@@ -13,8 +13,9 @@ from google.protobuf.message import DecodeError
 
 from pillion.dataplane.call import InferRequest
 from pillion.errors import ErrorCode, PillionError
-from pillion.protocol.answer import output_form, refuse_shared_memory
+from pillion.protocol.answer import output_form, wanted_classes
 from pillion.protocol.limits import CodecLimits
+from pillion.protocol.parameters import check_parameters, refuse_shared_memory
 from pillion.protocol.proto_wire import append_bytes_field, cut_bytes_field
 from pillion.protocol.protos import open_inference_pb2 as pb
 from pillion.protocol.raw import RAW_ONLY, from_raw, plain_from_raw, to_raw
@@ -73,17 +74,21 @@ def decode_infer(message: bytes, limits: CodecLimits | None = None) -> tuple[Inf
         raise PillionError(ErrorCode.INVALID_ARGUMENT, "the message is not a valid ModelInferRequest") from error
     inputs = _inputs(document, raw, limits)
     parameters = _parameters(document.parameters)
-    refuse_shared_memory(parameters, "parameters")
+    if parameters:
+        check_parameters(parameters)
     names: tuple[str, ...] = ()
+    classes: dict[str, int] = {}
     if document.outputs:
         if len(document.outputs) > limits.max_tensors:
             raise too_many_tensors("outputs", len(document.outputs), limits.max_tensors)
         names = tuple(output.name for output in document.outputs)
         unique_names(names, "outputs")
-        # Raw or typed follows the request here; this refuses extensions that would change the answer.
-        output_form(parameters, [(output.name, _parameters(output.parameters)) for output in document.outputs])
+        asked = [(output.name, _parameters(output.parameters)) for output in document.outputs]
+        # Raw or typed follows the request here; this refuses what is wrong or not offered.
+        output_form(parameters, asked)
+        classes = wanted_classes(asked)
     request = InferRequest(
-        document.model_name, inputs, document.model_version or None, document.id or None, names, parameters
+        document.model_name, inputs, document.model_version or None, document.id or None, names, parameters, classes
     )
     return request, len(raw) > 0
 

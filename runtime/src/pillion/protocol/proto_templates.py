@@ -69,6 +69,8 @@ class InferCodec:
         dtype = PLAIN.get(tensor.datatype)
         if len(request.inputs) > 1 or request.id or request.parameters or tensor.parameters or dtype is None:
             return
+        if request.classes:
+            return
         cut = cut_bytes_field(message, RAW_INPUTS)
         if cut is None or not message.startswith(cut[0]):
             return  # the tensor's bytes are not the last field

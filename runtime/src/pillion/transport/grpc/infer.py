@@ -11,6 +11,8 @@ from google.protobuf.message import DecodeError
 
 from pillion.dataplane.call import WireProtocol
 from pillion.errors import PillionError
+from pillion.protocol.classification import classify
+from pillion.protocol.parameters import sooner
 from pillion.protocol.proto_templates import InferCodec
 from pillion.protocol.proto_wire import append_bytes_field
 from pillion.protocol.protos import open_inference_pb2 as pb
@@ -47,8 +49,13 @@ class InferMethods:
         started = time.monotonic() if options.on_answer is not None else 0.0
         try:
             request, raw = self._decode(message)
-            response = await self._plane.infer(request, call_of(context, identity, options.clock))
+            call = call_of(context, identity, options.clock)
+            if request.parameters:
+                call.deadline = sooner(call.deadline, request.parameters, options.clock())
+            response = await self._plane.infer(request, call)
             response.id = request.id
+            if request.classes:
+                classify(response, request.classes)
             answer = self._codec.encode(response, raw=raw)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the boundary: every failure has a status
             return await failed("ModelInfer", context, options, error, identity, started)
@@ -65,8 +72,12 @@ class InferMethods:
             call = call_of(context, identity, self._options.clock)
             try:
                 request, raw = self._decode(message)
+                if request.parameters:
+                    call.deadline = sooner(call.deadline, request.parameters, self._options.clock())
                 response = await self._plane.infer(request, call)
                 response.id = request.id
+                if request.classes:
+                    classify(response, request.classes)
                 answer = self._codec.encode(response, raw=raw)
             except Exception as error:  # noqa: BLE001  # the boundary: one bad request must not end its neighbours' stream
                 yield _failed(str(failure_of(error, identity)), message)

@@ -9,8 +9,8 @@ from google.protobuf.message import DecodeError
 from pillion.dataplane.call import ModelState
 from pillion.errors import ErrorCode, PillionError
 from pillion.protocol import documents
-from pillion.protocol.answer import NO_SHARED_MEMORY
 from pillion.protocol.model_config import config_document
+from pillion.protocol.parameters import NO_SHARED_MEMORY
 from pillion.protocol.protos import open_inference_pb2 as pb
 from pillion.protocol.statistics import statistics_document
 from pillion.transport.grpc.context import answered

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pillion.dataplane.call import Call, WireProtocol
 from pillion.errors import ErrorCode, PillionError
+from pillion.protocol.classification import classify
 from pillion.protocol.invocations import decode_invocation
 from pillion.protocol.oip_json import OipJsonDecoder
 from pillion.protocol.oip_json_answer import encode_answer
+from pillion.protocol.parameters import sooner
 from pillion.protocol.v1 import decode_v1, encode_v1
 from pillion.transport.http.answer import Answer
 from pillion.transport.http.body import read_body, too_large
@@ -79,6 +81,8 @@ class InferHandler:
             if coding is not None:
                 body = await self._expander.expand(body, coding)
             request, form = self._decode(body, target.model, target.version, json_bytes)
+            if request.parameters:
+                deadline = sooner(deadline, request.parameters, self._options.clock())
         except PillionError as error:
             self._plane.refused(error, _REST, target.model, target.version)
             raise
@@ -98,12 +102,15 @@ class InferHandler:
         except PillionError as error:
             self._plane.refused(error, _REST, target.model, target.version)
             raise
-        running = self._plane.infer(request, Call(_REST, request_id))
+        deadline = sooner(None, request.parameters, self._options.clock()) if request.parameters else None
+        running = self._plane.infer(request, Call(_REST, request_id, deadline))
         try:
             waiting = running.send(None)
         except StopIteration as finished:
             response: InferResponse = finished.value
             response.id = request.id
+            if request.classes:
+                classify(response, request.classes)
             document, parts = encode_answer(response, form)
             return _raw(document, parts) if parts else document
 
@@ -190,6 +197,8 @@ class InferHandler:
 
 def _encode(response: InferResponse, request: InferRequest, form: AnswerForm) -> Answer:
     response.id = request.id
+    if request.classes:
+        classify(response, request.classes)
     document, parts = encode_answer(response, form)
     return _raw(document, parts) if parts else Answer(document)
 

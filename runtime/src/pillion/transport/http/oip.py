@@ -9,9 +9,9 @@ import msgspec
 from pillion.dataplane.call import ModelState
 from pillion.errors import ErrorCode, PillionError
 from pillion.protocol import documents
-from pillion.protocol.answer import NO_SHARED_MEMORY
 from pillion.protocol.json_errors import decode_json
 from pillion.protocol.model_config import config_document
+from pillion.protocol.parameters import NO_SHARED_MEMORY
 from pillion.protocol.statistics import statistics_document
 from pillion.transport.http.answer import Answer, error_answer, json_answer
 from pillion.transport.http.body import read_body
