@@ -26,6 +26,8 @@ class ModelMetadata(msgspec.Struct, frozen=True):
     """The columns of the only input, a matrix, where they have names: it may be sent as these tensors instead."""
     ignored: tuple[str, ...] = ()
     """Inputs that are taken and not looked at: columns that the model was given in training and does not use."""
+    explains: bool = False
+    """Whether it can say why it predicts what it predicts."""
 
 
 class Libraries(msgspec.Struct, frozen=True):

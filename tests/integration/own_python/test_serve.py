@@ -80,6 +80,11 @@ class Mood(Model):
         x -= x.mean()
         return x
 
+    def explain(self, x):
+        if x.max() > 99:
+            raise ValueError("too large to explain")
+        return [{"farthest": int(np.abs(row - row.mean()).argmax()), "in": row} for row in x]
+
 
 class Splitter(Model):
     async def predict(self, x: np.ndarray, limit: list[float]) -> Halves:
@@ -111,6 +116,27 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 )
 def test_curl_calls_a_task(program: Program, path: str, body: object, expected: object) -> None:
     assert (200, expected) == program.curl(path, body)
+
+
+def test_a_prediction_is_explained_by_the_class_that_made_it(program: Program) -> None:
+    status, answer = program.curl("/v1/models/mood:explain", {"instances": [[1, 2, 9], [5, 2, 2]]})
+
+    assert (200, [2, 0]) == (status, [row["farthest"] for row in answer["explanations"]])
+    assert [1, 2, 9] == answer["explanations"][0]["in"]
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "sentence"),
+    [
+        ("mood", 400, "ValueError: too large to explain"),
+        ("splitter", 501, "model 'splitter' does not explain its predictions"),
+        ("nothing", 404, "Request for unknown model"),
+    ],
+)
+def test_what_is_not_explained_says_why(program: Program, model: str, status: int, sentence: str) -> None:
+    told, answer = program.curl(f"/v1/models/{model}:explain", {"instances": [[1, 100]]})
+
+    assert (status, True) == (told, sentence in answer["error"])
 
 
 def test_plain_methods_run_in_threads_on_the_device_that_was_named(program: Program) -> None:

@@ -282,3 +282,50 @@ class _PredictsText(Model):
 def test_a_class_that_cannot_be_served_is_told_where_and_why(cls: type[Any], sentence: str) -> None:
     with pytest.raises(AuthoringError, match=sentence):
         define(cls)
+
+
+class Explained(Model):
+    def predict(self, x: NDArray[np.float32], y: list[str]) -> NDArray[np.float32]:
+        return x
+
+    async def explain(self, y: list[str], top: int = 3) -> object:
+        return y
+
+
+def test_explain_takes_inputs_of_predict() -> None:
+    explain = define(Explained).explain
+
+    assert explain is not None
+    assert (frozenset({"y"}), True) == (explain.inputs, explain.asynchronous)
+
+
+def test_a_class_without_explain_explains_nothing() -> None:
+    assert define(Everything).explain is None
+
+
+class Alone(Everything):
+    def explain(self, text: str) -> str:
+        return text
+
+
+class Other(Explained):
+    def explain(self, z: list[str]) -> object:  # type: ignore[override]  # what is to be refused
+        return z
+
+
+class Yielding(Explained):
+    def explain(self, y: list[str]) -> object:  # type: ignore[override]  # what is to be refused
+        yield y
+
+
+@pytest.mark.parametrize(
+    ("cls", "text"),
+    [
+        (Alone, "Alone.explain: explains predict, and there is none"),
+        (Other, "Other.explain, parameter z: predict takes x, y"),
+        (Yielding, "Yielding.explain: streaming"),
+    ],
+)
+def test_an_explain_that_cannot_be_called_is_a_start_error(cls: type[Model], text: str) -> None:
+    with pytest.raises(AuthoringError, match=text):
+        define(cls)

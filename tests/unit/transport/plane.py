@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pillion.dataplane.call import InferResponse, ModelMetadata, ModelState, ModelStatus, WireProtocol
+from pillion.dataplane.call import ExplainResult, InferResponse, ModelMetadata, ModelState, ModelStatus, WireProtocol
 from pillion.dataplane.statistics import Durations, ModelStatistics
 from pillion.errors import ErrorCode, PillionError
 from pillion.tensors import Datatype, Tensor, TensorSpec
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MATRIX = (TensorSpec("x", Datatype.FP32, (-1, 4)),)
 METADATA = {
-    "double": ModelMetadata("test_double", MATRIX, (TensorSpec("y", Datatype.FP32, (-1, 4)),)),
+    "double": ModelMetadata("test_double", MATRIX, (TensorSpec("y", Datatype.FP32, (-1, 4)),), explains=True),
     "echo": ModelMetadata("test_echo", (TensorSpec("x", Datatype.BYTES, (-1,)),), ()),
     "slow": ModelMetadata("test_slow", MATRIX, ()),
     "nan": ModelMetadata("test_nan", MATRIX, (TensorSpec("y", Datatype.FP32, (-1, 4)),)),
@@ -60,6 +60,11 @@ class SmallPlane:
         if status.state is not ModelState.READY:
             raise PillionError(ErrorCode.NOT_READY, f"Model {request.model!r} is loading", retry_after=2)
         return InferResponse(request.model, status.version, await self._outputs(request))
+
+    async def explain(self, request: InferRequest, call: Call) -> ExplainResult:
+        self.calls.append(call)
+        self.requests.append(request)
+        return ExplainResult([{"weight": float(value)} for value in request.inputs[0].data.sum(axis=1)])
 
     async def _outputs(self, request: InferRequest) -> list[Tensor]:
         match request.model:

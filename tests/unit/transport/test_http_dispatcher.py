@@ -347,9 +347,9 @@ async def test_a_timeout_in_the_parameters_shortens_the_deadline(client: httpx.A
     )
     await client.post(INFER, json={**ROW, "parameters": {"timeout": 0}})
 
-    first, second, third = (call.deadline for call in plane.calls)
-    assert (2, 3) == (pytest.approx((first or 0) - before, abs=0.5), pytest.approx((second or 0) - before, abs=0.5))
-    assert third is None
+    *limited, unlimited = (call.deadline for call in plane.calls)
+    assert pytest.approx([2, 3], abs=0.5) == [(deadline or 0) - before for deadline in limited]
+    assert unlimited is None
 
 
 async def test_an_output_may_be_asked_for_as_its_best_classes(client: httpx.AsyncClient) -> None:
@@ -363,6 +363,26 @@ async def test_an_output_may_be_asked_for_as_its_best_classes(client: httpx.Asyn
         assert b"8.000000:3" in answer.content
         assert b"6.000000:2" in answer.content
         assert b'"BYTES","shape":[1,2]' in answer.content
+
+
+async def test_an_explanation_is_what_the_model_says(client: httpx.AsyncClient, plane: SmallPlane) -> None:
+    answer = await client.post("/v1/models/double:explain", json={"instances": [[1, 2, 3, 4], [0, 0, 0, 1]]})
+
+    assert (200, {"explanations": [{"weight": 10.0}, {"weight": 1.0}]}) == (answer.status_code, answer.json())
+    assert [WireProtocol.V1] == [call.protocol for call in plane.calls]
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "text"),
+    [("table", 501, "explain beside predict"), ("none", 404, "Request for unknown model"), ("loading", 503, "loading")],
+)
+async def test_what_cannot_be_explained_is_said_with_the_remedy(
+    client: httpx.AsyncClient, plane: SmallPlane, model: str, status: int, text: str
+) -> None:
+    answer = await client.post(f"/v1/models/{model}:explain", json={"instances": []})
+
+    assert (status, [model]) == (answer.status_code, [name for _, _, name in plane.refusals])
+    assert text in answer.json()["error"]
 
 
 async def test_statistics_of_all_models_have_a_path_of_their_own(client: httpx.AsyncClient) -> None:
@@ -431,7 +451,6 @@ async def test_v1_answers_rows(client: httpx.AsyncClient) -> None:
 async def test_v1_says_what_is_not_there(client: httpx.AsyncClient) -> None:
     assert 404 == (await client.post("/v1/models/none:predict", json={"instances": []})).status_code
     assert 503 == (await client.post("/v1/models/loading:predict", json={"instances": []})).status_code
-    assert 501 == (await client.post("/v1/models/double:explain", json={})).status_code
 
 
 async def test_answers_say_connection_close_while_draining(plane: SmallPlane) -> None:

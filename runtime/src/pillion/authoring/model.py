@@ -22,7 +22,7 @@ class Model:
 
     ``predict`` takes and returns numpy arrays and is served as any model is, over the Open Inference Protocol and V1.
     Its annotations say what it takes: ``NDArray[np.float32]``, several parameters for several inputs, ``list[str]``
-    for text.
+    for text. ``explain`` beside it takes the same inputs, and what it returns is the answer to V1's ``:explain``.
 
     Served, an instance is made without arguments, ``load`` is called once, and then the methods: plain ones in
     threads, several at a time, ``async`` ones on the event loop. In a test, do the same by hand: ``model = Mood();

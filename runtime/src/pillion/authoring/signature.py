@@ -16,6 +16,7 @@ from pydantic_core import to_jsonable_python
 from typing_extensions import TypedDict
 
 from pillion.authoring.errors import AuthoringError
+from pillion.authoring.explain import ExplainSignature, explain_signature
 from pillion.authoring.model import Model
 from pillion.authoring.names import camel_case, same_task
 from pillion.authoring.predict import PredictSignature, predict_signature
@@ -78,6 +79,7 @@ class ModelDefinition:
     """In the order of their declaration."""
     predict: PredictSignature | None
     takes_artifact: bool
+    explain: ExplainSignature | None = None
 
     @property
     def name(self) -> str:
@@ -107,7 +109,10 @@ def define(cls: object) -> ModelDefinition:
         raise AuthoringError(
             f"{cls.__name__} has neither predict nor a task: mark a method with @task, or write predict(self, x)"
         )
-    return ModelDefinition(cls, tuple(tasks.values()), predict, _takes_artifact(cls))
+    explain = None
+    if callable(getattr(cls, "explain", None)) and "explain" not in tasks:
+        explain = explain_signature(cls, predict)
+    return ModelDefinition(cls, tuple(tasks.values()), predict, _takes_artifact(cls), explain)
 
 
 def _name(thing: object) -> str:

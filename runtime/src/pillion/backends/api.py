@@ -27,6 +27,8 @@ __all__ = [
     "BACKENDS",
     "ON_DEVICES",
     "Backend",
+    "ExplainRun",
+    "ExplainedModel",
     "InputRule",
     "LoadFailure",
     "LoadOptions",
@@ -217,6 +219,23 @@ class TaskModel(LoadedModel, Protocol):
 
     def begin(self, task: TaskSignature, arguments: Mapping[str, Any]) -> TaskRun:
         """One call, not begun yet."""
+        ...
+
+
+class ExplainRun(Predictor, Protocol):
+    """One explanation on its way through an executor. It takes the model's inputs and gives no tensors."""
+
+    @property
+    def value(self) -> Any:  # noqa: ANN401 - plain data, of no declared type
+        """What the method gave, as plain data; set when the run has ended."""
+        ...
+
+
+class ExplainedModel(LoadedModel, Protocol):
+    """A model whose metadata says that it explains."""
+
+    def begin_explanation(self) -> ExplainRun:
+        """One explanation, not begun yet."""
         ...
 
 

@@ -17,6 +17,7 @@ from pillion.authoring.results import plain
 from pillion.authoring.signature import define
 from pillion.backends import text
 from pillion.backends.api import InputRule, ModelLoadError
+from pillion.backends.python_explain import PythonExplainRun
 from pillion.backends.python_source import failure_in_code, import_class
 from pillion.errors import ErrorCode, PillionError
 from pillion.model import ModelMetadata
@@ -58,9 +59,14 @@ class PythonModel:
         specs = () if predict is None else predict.outputs
         self.default_outputs = tuple(spec.name for spec in specs)
         self.rules = tuple(_rule(one) for one in self._inputs)
-        self.metadata = ModelMetadata("pillion_python", tuple(rule.spec for rule in self.rules), specs)
+        explain = definition.explain
+        self.metadata = ModelMetadata(
+            "pillion_python", tuple(rule.spec for rule in self.rules), specs, explains=explain is not None
+        )
         self._tasks = {signature.name: signature for signature in definition.tasks}
         kinds = [task.asynchronous for task in definition.tasks]
+        if explain is not None:
+            kinds.append(explain.asynchronous)
         self.runs_on_loop = all((*kinds, predict.asynchronous) if predict is not None else kinds)
         """Whether all of its methods are ``async``."""
         self.has_coroutines = any(kinds) or (predict is not None and predict.asynchronous)
@@ -74,6 +80,13 @@ class PythonModel:
     def begin(self, task: TaskSignature, arguments: Mapping[str, Any]) -> PythonTaskRun:
         """See :class:`~pillion.backends.api.TaskModel`."""
         return PythonTaskRun(self, task, arguments)
+
+    def begin_explanation(self) -> PythonExplainRun:
+        """See :class:`~pillion.backends.api.ExplainedModel`."""
+        explain = self.definition.explain
+        if explain is None:  # the data plane asks only models that explain
+            raise TypeError(f"{self.definition.name} has no explain")
+        return PythonExplainRun(self, explain)
 
     def predict(
         self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt | None
@@ -90,12 +103,15 @@ class PythonModel:
     def _call(self, inputs: Sequence[Tensor | None]) -> Any:  # noqa: ANN401 - what the user's method gives
         if self._predict is None:  # the data plane refuses tensors for a model without inputs
             raise TypeError(f"{self.definition.name} has no predict")
-        arguments = {
+        return self._predict(**self.arguments(inputs))
+
+    def arguments(self, inputs: Sequence[Tensor | None], taken: frozenset[str] | None = None) -> dict[str, Any]:
+        """What a method that takes those inputs is called with; ``taken`` where it does not take all of them."""
+        return {
             one.spec.name: _argument(tensor, one)
             for tensor, one in zip(inputs, self._inputs, strict=True)
-            if tensor is not None
+            if tensor is not None and (taken is None or one.spec.name in taken)
         }
-        return self._predict(**arguments)
 
     def _tensors(self, answer: Any, outputs: tuple[str, ...]) -> list[Tensor]:  # noqa: ANN401 - what a user's code returned
         place = f"{self.definition.name}.predict"

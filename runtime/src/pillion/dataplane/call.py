@@ -10,7 +10,7 @@ of a dataclass.
 from __future__ import annotations
 
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Call",
+    "ExplainResult",
     "InferRequest",
     "InferResponse",
     "InferencePlane",
@@ -89,6 +90,12 @@ class InferResponse(msgspec.Struct):
     parameters: Parameters = {}
 
 
+class ExplainResult(msgspec.Struct, frozen=True):
+    """An explanation: plain data, of whatever form the model's author chose."""
+
+    value: Any
+
+
 class InferencePlane(Protocol):
     """What every transport may ask of the data plane."""
 
@@ -100,6 +107,14 @@ class InferencePlane(Protocol):
 
         Raises:
             PillionError: with the code that says why (see :class:`~pillion.errors.ErrorCode`).
+        """
+        ...
+
+    async def explain(self, request: InferRequest, call: Call) -> ExplainResult:
+        """The same way for why a model predicts what it predicts; only for those whose metadata says that they explain.
+
+        Raises:
+            PillionError: with the code that says why not.
         """
         ...
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from pillion.authoring.signature import TaskSignature
-    from pillion.backends.api import Predictor, TaskModel
+    from pillion.backends.api import ExplainedModel, Predictor, TaskModel
     from pillion.dataplane.call import Call, InferRequest
     from pillion.dataplane.settings import PlaneSettings
     from pillion.metrics import ModelMetrics
@@ -77,6 +77,16 @@ class Lane:
         """
         run = cast("TaskModel", self.served.model).begin(task, arguments)
         await self._run(run, (), (), call, arrived)
+        return run.value
+
+    async def explain(self, request: InferRequest, call: Call, arrived: float) -> Any:  # noqa: ANN401 - plain value
+        """Why the model predicts what it predicts for that request, as plain data.
+
+        Raises:
+            PillionError: with the code that says why not.
+        """
+        run = cast("ExplainedModel", self.served.model).begin_explanation()
+        await self._run(run, self._binder.inputs(request.inputs), (), call, arrived)
         return run.value
 
     async def _run(

@@ -11,6 +11,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from pillion.dataplane.call import ExplainResult
 from pillion.dataplane.lane import Lane
 from pillion.dataplane.settings import PlaneSettings
 from pillion.dataplane.tasks import ServedTask, TaskDirectory, TaskResult, task_named
@@ -104,6 +105,31 @@ class DataPlane:
             value = await lane.perform(task.signature, arguments, call, arrived)
             code = OK
             return TaskResult(task.model, task.version, value)
+        except PillionError as error:
+            code = error.code.value
+            raise
+        except asyncio.CancelledError:
+            code = ErrorCode.CANCELLED.value
+            raise
+        finally:
+            self._ended(lane, call, code, arrived)
+
+    async def explain(self, request: InferRequest, call: Call) -> ExplainResult:
+        """See :meth:`pillion.dataplane.call.InferencePlane.explain`."""
+        # The frame of `infer` once more, as above.
+        arrived = self._clock()
+        lane = self._lanes.get((request.model, request.version))
+        if lane is None or self._draining or self._in_flight >= self._settings.max_in_flight:
+            raise self._refusal(request, call, lane)
+        served = lane.served
+        served.last_used = arrived
+        served.references += 1
+        self._in_flight += 1
+        code = _INTERNAL
+        try:
+            value = await lane.explain(request, call, arrived)
+            code = OK
+            return ExplainResult(value)
         except PillionError as error:
             code = error.code.value
             raise

@@ -175,6 +175,8 @@ class Dispatcher:
             return await self._tasks.answer(target, headers, receive, identity)
         if target.route is Route.V1_PREDICT:
             return await self._inference.predict(target, headers, receive, identity)
+        if target.route is Route.V1_EXPLAIN:
+            return await self._inference.explain(target, headers, receive, identity)
         if target.route is Route.INVOCATIONS:
             return await self._inference.invoke(target, headers, receive, identity)
         return await self._information.answer(target, receive, identity)

@@ -7,7 +7,7 @@ in functions of its own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pillion.dataplane.call import Call, WireProtocol
 from pillion.errors import ErrorCode, PillionError
@@ -30,7 +30,7 @@ from pillion.transport.http.headers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 
     from pillion.dataplane.call import InferencePlane, InferRequest, InferResponse
     from pillion.model import ModelMetadata
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["InferHandler"]
 
 _REST: Final = WireProtocol.REST
+_Result = TypeVar("_Result")
 
 
 class InferHandler:
@@ -86,7 +87,8 @@ class InferHandler:
         except PillionError as error:
             self._plane.refused(error, _REST, target.model, target.version)
             raise
-        return _encode(await self._run(request, Call(_REST, request_id, deadline), receive), request, form)
+        running = self._plane.infer(request, Call(_REST, request_id, deadline))
+        return _encode(await self._awaited(running, receive), request, form)
 
     def begin(self, target: Target, body: bytes, request_id: str) -> bytes | Answer | Begun:
         """A request of the Open Inference Protocol without rare headers, answered now or begun.
@@ -131,6 +133,22 @@ class InferHandler:
         """
         return await self._rows(target.model, decode_v1, WireProtocol.V1, headers, receive, request_id)
 
+    async def explain(
+        self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, request_id: str
+    ) -> Answer:
+        """One request of V1 for the reasons of a prediction; of models that know them.
+
+        Raises:
+            PillionError: for the dispatcher to answer.
+            ClientDisconnected: nobody is there to answer.
+        """
+        self._check_explains(target.model)
+        from pillion.protocol.task_json import encode_result  # noqa: PLC0415 - as for tasks: few servers need it
+
+        request, call = await self._row_request(target.model, decode_v1, WireProtocol.V1, headers, receive, request_id)
+        result = await self._awaited(self._plane.explain(request, call), receive)
+        return Answer(encode_result({"explanations": result.value}))
+
     async def invoke(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, request_id: str) -> Answer:
         """One request of MLflow's scoring protocol: of the model in the path, else of the only one there is.
 
@@ -150,6 +168,18 @@ class InferHandler:
         receive: Receive,
         request_id: str,
     ) -> Answer:
+        request, call = await self._row_request(model, decode, protocol, headers, receive, request_id)
+        return Answer(encode_v1(await self._awaited(self._plane.infer(request, call), receive)))
+
+    async def _row_request(
+        self,
+        model: str,
+        decode: Callable[..., InferRequest],
+        protocol: WireProtocol,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        request_id: str,
+    ) -> tuple[InferRequest, Call]:
         try:
             deadline, _, coding = self._rare(headers)
             check_content_type(headers.get(b"content-type"))
@@ -160,7 +190,22 @@ class InferHandler:
         except PillionError as error:
             self._plane.refused(error, protocol, model)
             raise
-        return Answer(encode_v1(await self._run(request, Call(protocol, request_id, deadline), receive)))
+        return request, Call(protocol, request_id, deadline)
+
+    def _check_explains(self, model: str) -> None:
+        try:
+            explains = self._metadata(model).explains
+        except PillionError as error:
+            self._plane.refused(error, WireProtocol.V1, model)
+            raise
+        if not explains:
+            refusal = PillionError(
+                ErrorCode.UNIMPLEMENTED,
+                f"model {model!r} does not explain its predictions",
+                remedy="use :predict; a class of your own explains them by a method explain beside predict",
+            )
+            self._plane.refused(refusal, WireProtocol.V1, model)
+            raise refusal
 
     def _only_model(self) -> str:
         names = sorted({status.name for status in self._plane.statuses()})
@@ -184,14 +229,13 @@ class InferHandler:
         deadline = None if seconds is None else self._options.clock() + seconds
         return deadline, header_length(headers), coding
 
-    async def _run(self, request: InferRequest, call: Call, receive: Receive) -> InferResponse:
-        """Ask the data plane. A call that does not end at once is watched for its client's leaving."""
-        running = self._plane.infer(request, call)
+    async def _awaited(self, running: Coroutine[Any, Any, _Result], receive: Receive) -> _Result:
+        """What the data plane gives. A call that does not end at once is watched for its client's leaving."""
         try:
             waiting = running.send(None)
         except StopIteration as finished:
-            response: InferResponse = finished.value
-            return response
+            result: _Result = finished.value
+            return result
         return await finish_watched(running, waiting, receive, self._options.disconnect_grace)
 
 

@@ -32,7 +32,6 @@ _SMALL_BODY: Final = 64 * 1024
 _LATER: Final = {
     Route.GENERATE: "the generate extension is not part of this version; use POST /v2/models/{model}/infer",
     Route.GENERATE_STREAM: "the generate extension is not part of this version; use POST /v2/models/{model}/infer",
-    Route.V1_EXPLAIN: "explanations are not part of this version; use :predict",
 }
 
 
