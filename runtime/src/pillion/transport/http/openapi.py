@@ -207,15 +207,19 @@ def _paths(model: dict[str, Any], example: dict[str, Any] | None) -> dict[str, A
         "/v2/repository/index": _post("The models and their states", None, None, "repository", []),
         "/v2/repository/models/{model}/load": _post("Load a model again", None, None, "repository", [model]),
         "/v2/repository/models/{model}/unload": _post("Unload a model", None, None, "repository", [model]),
+        "/v2/models/stats": _get("Counts and times of every model", None, "models"),
         "/v1/models": _get("The models", None, "v1"),
         "/v1/models/{model}": _get("State of a model", None, "v1", [model]),
         "/v1/models/{model}:predict": _post("Predict", "V1Request", "V1Response", "v1", [model]),
+        "/v1/models/{model}:explain": _post("Explain a prediction", "V1Request", None, "v1", [model]),
         "/invocations": _post("Predict, the only model", "InvocationRequest", "V1Response", "mlflow", []),
         "/invocations/{model}": _post("Predict", "InvocationRequest", "V1Response", "mlflow", [model]),
     }
     for base, parameters in (("/v2/models/{model}", [model]), (versioned, [model, version])):
         paths[base] = _get("Inputs and outputs of a model", "ModelMetadata", "models", parameters)
         paths[f"{base}/ready"] = _get("Whether a model is ready", None, "models", parameters)
+        paths[f"{base}/config"] = _get("A model in Triton's terms", None, "models", parameters)
+        paths[f"{base}/stats"] = _get("Counts and times of a model", None, "models", parameters)
         paths[f"{base}/infer"] = _post(
             "Infer", "InferenceRequest", "InferenceResponse", "inference", parameters, example=example
         )
