@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) e2e/cluster/cluster.py
 
 .PHONY: help setup demo check lint types layers docs-check generated test unit integration conformance test-backends e2e e2e-full \
-        cluster-up cluster-down cluster-status generate lock sbom docs docs-full docs-recording bench bench-quick bench-startup clean
+        fuzz cluster-up cluster-down cluster-status generate lock sbom docs docs-full docs-recording bench bench-quick bench-startup clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  \1|\2/' | column -t -s '|'
@@ -61,6 +61,10 @@ test-backends: setup ## The tests of PyTorch and Hugging Face, in an environment
 
 docs-full: setup ## Both halves of the guides from other frameworks, each framework in an environment of its own
 	@$(BIN)/pytest tests/integration/docs -m frameworks
+
+FUZZ_SECONDS ?= 60
+fuzz: setup ## Fuzz each codec with atheris for FUZZ_SECONDS (60): Linux, in an environment of its own
+	@$(BIN)/python -m tests.fuzz.run $(FUZZ_SECONDS)
 
 conformance: setup ## Only the tests with public clients over the wire
 	@$(BIN)/pytest tests/conformance

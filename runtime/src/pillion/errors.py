@@ -8,7 +8,7 @@ is imported here.
 from __future__ import annotations
 
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,6 +52,10 @@ class ErrorCode(StrEnum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
 
 
+_LONGEST: Final = 2000
+"""Characters of a sentence."""
+
+
 class PillionError(Exception):
     """An error with a code, the place it is about and the way out.
 
@@ -81,8 +85,15 @@ class PillionError(Exception):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        """Message and remedy as one line, as every transport shows it."""
-        return f"{self.message} ({self.remedy})" if self.remedy else self.message
+        """Message and remedy as one line, as every transport shows it: names in it are the caller's to choose."""
+        text = f"{self.message} ({self.remedy})" if self.remedy else self.message
+        return text if text.isprintable() and len(text) <= _LONGEST else _line(text)
+
+
+def _line(text: str) -> str:
+    """The text escaped where it could not be printed, and cut."""
+    shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:_LONGEST])
+    return shown if len(text) <= _LONGEST else f"{shown}..."
 
 
 class InvalidArguments(PillionError):  # noqa: N818 - PillionError is what it is; this names which

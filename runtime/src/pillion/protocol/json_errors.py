@@ -25,6 +25,7 @@ _WORDS: Final = {
 """JSON's kinds as people call them; msgspec's are those of Python."""
 _NOT_A_NUMBER: Final = re.compile(rb"-?(?:NaN|Infinity)\b")
 _OF_INPUT: Final = re.compile(r"inputs\[(?P<index>\d+)\]\.data")
+_LONGEST_NAME: Final = 64
 _SEARCH_LIMIT: Final = 1024 * 1024
 """Bytes up to which the field of a NaN is looked for: the search decodes the document a second time."""
 
@@ -123,7 +124,14 @@ def _path_of_nan(body: bytes | memoryview) -> str | None:
         if isinstance(value, _Constant):
             return path
         if isinstance(value, dict):
-            stack.extend((item, f"{path}.{key}" if path else key) for key, item in reversed(value.items()))
+            stack.extend((item, _below(path, key)) for key, item in reversed(value.items()))
         elif isinstance(value, list):
             stack.extend((item, f"{path}[{index}]") for index, item in reversed(list(enumerate(value))))
     return None
+
+
+def _below(path: str, key: str) -> str:
+    """The path of a member. A key that is no name is the sender's to know: errors are one line, and short."""
+    if len(key) > _LONGEST_NAME or not key.isprintable():
+        return f"{path}[...]"
+    return f"{path}.{key}" if path else key
