@@ -32,7 +32,15 @@ def main(seconds: int, chosen: list[str]) -> int:
         corpora = [str(found), str(HERE / "corpus" / target)]
         options = [f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=4096", "-verbosity=0"]
         print(f"{target}: {seconds} s", flush=True)  # noqa: T201 - a command says what it does
-        command = [python, "-m", "tests.fuzz.fuzz", target, *corpora, *options, f"-artifact_prefix={target}-"]
+        command: list[str | Path] = [
+            python,
+            "-m",
+            "tests.fuzz.fuzz",
+            target,
+            *corpora,
+            *options,
+            f"-artifact_prefix={target}-",
+        ]
         done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, cwd=ROOT, check=False)
         if done.returncode != 0:
             print(f"{target}: broken; its input belongs into tests/fuzz/corpus/{target}")  # noqa: T201 - as above

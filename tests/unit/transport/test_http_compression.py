@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from pillion.transport.http.compression import accepted_coding
+from pillion.transport.http.compression import wanted_coding
 from pillion.transport.http.dispatcher import Dispatcher
 from pillion.transport.http.options import DispatchOptions
 from tests.unit.transport.plane import SmallPlane
@@ -134,20 +134,20 @@ async def test_a_body_of_just_the_limit_is_taken_and_one_byte_more_is_not() -> N
     ("header", "coding"),
     [
         (b"gzip", b"gzip"),
-        (b"deflate", b"deflate"),
-        (b"gzip, deflate, br, zstd", b"gzip"),
-        (b"deflate, gzip", b"gzip"),
-        (b"deflate;q=0.9, gzip;q=0.5", b"deflate"),
+        (b" Deflate ", b"deflate"),
+        (b"gzip;q=1.0, identity; q=0.5", b"gzip"),
+        (b"gzip, deflate", None),
+        (b"gzip, deflate, br, zstd", None),
         (b"gzip;q=0", None),
+        (b"gzip; q = 0.000", None),
         (b"identity", None),
         (b"br", None),
-        (b"*", b"gzip"),
-        (b"gzip;q=x", None),
+        (b"*", None),
         (b"", None),
     ],
 )
-def test_the_coding_of_the_greatest_weight_is_used(header: bytes, coding: bytes | None) -> None:
-    assert coding == accepted_coding(header)
+def test_who_names_one_coding_wants_it_and_a_list_is_an_offer(header: bytes, coding: bytes | None) -> None:
+    assert coding == wanted_coding(header)
 
 
 def large(array: np.ndarray[Any, Any], *, binary: bool) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class HttpSettings(Section, frozen=True):
     keep_alive_timeout: Seconds = 90.0
     """Seconds an idle connection is kept; proxies idle for longer than the usual 5 s."""
     compress_min_bytes: Annotated[int, Meta(ge=0)] = 8 * 1024
-    """Answers of at least so many bytes are compressed for clients whose Accept-Encoding asks for it; 0: none are."""
+    """Answers of at least so many bytes are compressed for clients that name one coding they want; 0: none are."""
 
 
 class GrpcSettings(Section, frozen=True):

@@ -1,12 +1,14 @@
-"""Answers compressed for clients that ask for it (RFC 9110, section 12.5.3).
+"""Answers compressed for clients that want it (RFC 9110, section 12.5.3).
 
-Most HTTP libraries ask for it by themselves, so it must not cost what it does not save: small answers, and tensors that
-do not get smaller, go out as they are.
+HTTP libraries offer a list of codings without their users knowing (``gzip, deflate, br``), and zlib takes longer
+for an answer than all else together. So a list is taken for an offer, which a server may decline; a client that
+names one coding wants it. For it, too, small answers and tensors that do not get smaller go out as they are.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
 from typing import TYPE_CHECKING, Final
 
@@ -16,43 +18,31 @@ from pillion.transport.http.content_coding import CODINGS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["accepted_coding", "compressed"]
+__all__ = ["compressed", "wanted_coding"]
 
 _LEVEL: Final = 1
 """A third of the time of the usual level, for a tenth more bytes."""
 _AT_ONCE: Final = 64 * 1024
 """Bytes that the event loop waits for; more is left to a thread."""
 _SAMPLE: Final = 16 * 1024
+_NEVER: Final = re.compile(rb"\s*q\s*=\s*0(\.0*)?\s*")
 _WORTH_IT: Final = 0.8
 """What is left of a sample has to be less than this share."""
 
 
-def accepted_coding(value: bytes) -> bytes | None:
-    """The coding to use for an ``Accept-Encoding``: the one of the greatest weight, gzip before deflate."""
-    best, weight = None, 0.0
-    for entry in value.lower().split(b","):
-        name, _, parameter = entry.partition(b";")
-        coding = b"gzip" if name.strip() in (b"*", b"x-gzip") else name.strip()
-        quality = _quality(parameter)
-        if coding in CODINGS and (quality > weight or (quality == weight > 0 and coding == b"gzip")):
-            best, weight = coding, quality
-    return best
-
-
-def _quality(parameter: bytes) -> float:
-    name, _, number = parameter.partition(b"=")
-    if name.strip() != b"q":
-        return 1.0
-    try:
-        return float(number)
-    except ValueError:
-        return 0.0
+def wanted_coding(value: bytes) -> bytes | None:
+    """The one coding that an ``Accept-Encoding`` names beside ``identity``; None for another, for several, for none."""
+    named = [entry.partition(b";") for entry in value.lower().split(b",")]
+    codings = [(name.strip(), weight) for name, _, weight in named if name.strip() not in (b"identity", b"")]
+    if len(codings) != 1 or codings[0][0] not in CODINGS or _NEVER.fullmatch(codings[0][1]):
+        return None
+    return codings[0][0]
 
 
 async def compressed(answer: Answer, headers: Iterable[tuple[bytes, bytes]]) -> Answer:
-    """The answer in a coding that the request's headers accept, where that makes it smaller; else as it is."""
+    """The answer in a coding that the request's headers name, where that makes it smaller; else as it is."""
     asked = b",".join(value for name, value in headers if name == b"accept-encoding")
-    coding = accepted_coding(asked) if asked else None
+    coding = wanted_coding(asked) if asked else None
     if coding is None or not _shrinks(answer):
         return answer
     if answer.size <= _AT_ONCE:

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from pillion.errors import ErrorCode, PillionError
 from pillion.transport.http.answer import Answer, error_answer, head_lines, send_answer, task_error_answer
 from pillion.transport.http.body import ClientDisconnected
-from pillion.transport.http.compression import compressed
+from pillion.transport.http.compression import compressed, wanted_coding
 from pillion.transport.http.direct import DirectAnswer
 from pillion.transport.http.errors import CLIENT_CLOSED_REQUEST
 from pillion.transport.http.headers import ACCEPTED_MEDIA, RARE_HEADERS, new_request_id, request_id
@@ -113,13 +113,13 @@ class Dispatcher:
         try:
             outcome = self._inference.begin(target, body, identity)
             if isinstance(outcome, bytes):
-                if len(outcome) >= self._compress_from and b"accept-encoding" in fields:
+                if len(outcome) >= self._compress_from and wanted_coding(fields.get(b"accept-encoding", b"")):
                     return self._rest(_given(Answer(outcome)), target, identity)
                 return DirectAnswer(200, _JSON_HEAD % (len(outcome), identity.encode()), outcome)
             if not isinstance(outcome, Answer):
                 return self._rest(outcome, target, identity)
             answer = outcome
-            if answer.size >= self._compress_from and b"accept-encoding" in fields:
+            if answer.size >= self._compress_from and wanted_coding(fields.get(b"accept-encoding", b"")):
                 return self._rest(_given(answer), target, identity)
         except Exception as error:  # noqa: BLE001  # the boundary, as in _finish
             answer = _failed(error, identity, target)

@@ -35,7 +35,7 @@ class DispatchOptions(msgspec.Struct, frozen=True):
     max_body_bytes: int = 64 * 1024 * 1024
     """Larger bodies are answered 413, by their stated length or as soon as they pass it."""
     compress_min_bytes: int = 8 * 1024
-    """Answers of at least so many bytes are compressed for clients that accept it; 0: none are."""
+    """Answers of at least so many bytes are compressed for clients that name one coding they want; 0: none are."""
     codec: CodecLimits = msgspec.field(default_factory=CodecLimits)
     management_enabled: bool = False
     """Whether load and unload are answered on this port; else 403 names the setting."""
