@@ -77,6 +77,9 @@ class SmallPlane:
                     raise
         return [Tensor(tensor.name, tensor.datatype, tensor.data) for tensor in request.inputs]
 
+    def flush(self) -> None:
+        """Nothing is gathered here."""
+
     def refused(self, error: PillionError, protocol: WireProtocol, model: str, version: str | None = None) -> None:
         self.refusals.append((error.code, protocol, model))
 

@@ -100,6 +100,14 @@ class InferencePlane(Protocol):
         """
         ...
 
+    def flush(self) -> None:
+        """Compute now what the requests begun in this turn of the event loop wait for together.
+
+        It happens by itself once the loop has run what is ready; a transport that knows when a turn's requests have all
+        begun can have it earlier.
+        """
+        ...
+
     def refused(self, error: PillionError, protocol: WireProtocol, model: str, version: str | None = None) -> None:
         """Count a request for ``model`` that a transport could not hand over: unreadable, too large, no input."""
         ...

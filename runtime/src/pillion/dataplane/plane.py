@@ -21,6 +21,7 @@ from pillion.model import ModelState
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pillion.dataplane.batching import Batcher
     from pillion.dataplane.call import Call, InferRequest, InferResponse, WireProtocol
     from pillion.metrics import RuntimeMetrics
     from pillion.model import ModelStatus
@@ -55,6 +56,7 @@ class DataPlane:
         self._by_served: dict[Served, Lane] = {}
         self._in_flight = 0
         self._idle: asyncio.Event | None = None
+        self._gathering: list[Batcher] = []
         self._draining = False
         self._directory = TaskDirectory(())
         repository.on_serving = self._serve
@@ -210,14 +212,25 @@ class DataPlane:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), grace)
         for lane in list(self._by_served.values()):
-            lane.admission.fail_waiting(_stopping)
+            lane.fail_waiting(_stopping)
         await self._repository.close()
+
+    def flush(self) -> None:
+        """See :meth:`pillion.dataplane.call.InferencePlane.flush`."""
+        gathering, self._gathering = self._gathering, []
+        for batcher in gathering:
+            batcher.flush()
+
+    def _announce(self, batcher: Batcher) -> None:
+        if not self._gathering:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._gathering.append(batcher)
 
     def _serve(self, served: Served, load_seconds: float) -> None:
         desired = served.desired
         metrics = self._metrics.model(desired.name, desired.version)
         metrics.load_seconds = load_seconds
-        lane = Lane(served, self._settings, metrics, self._clock)
+        lane = Lane(served, self._settings, metrics, self._clock, self._announce)
         metrics.gauges.append(lane.gauges)
         self._by_served[served] = lane
         self._route()
@@ -229,7 +242,7 @@ class DataPlane:
         lane = self._by_served.pop(served, None)
         if lane is not None:
             lane.metrics.gauges.remove(lane.gauges)
-            lane.admission.fail_waiting(_unloaded)
+            lane.fail_waiting(_unloaded)
 
     def _route(self) -> None:
         self._lanes = {

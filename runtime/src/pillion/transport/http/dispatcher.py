@@ -18,7 +18,7 @@ from pillion.transport.http.body import ClientDisconnected
 from pillion.transport.http.direct import DirectAnswer
 from pillion.transport.http.errors import CLIENT_CLOSED_REQUEST
 from pillion.transport.http.headers import ACCEPTED_MEDIA, RARE_HEADERS, new_request_id, request_id
-from pillion.transport.http.infer import InferHandler
+from pillion.transport.http.infer import Begun, InferHandler
 from pillion.transport.http.oip import InformationHandler
 from pillion.transport.http.options import AnswerRecord, DispatchOptions
 from pillion.transport.http.routes import METHODS, TASK_ROUTES, Route, resolve
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pillion.dataplane.call import InferencePlane
     from pillion.dataplane.tasks import TaskPlane
-    from pillion.transport.http.infer import Begun
+    from pillion.transport.http.direct import DirectCall
     from pillion.transport.http.routes import Target
 
     Scope = MutableMapping[str, Any]
@@ -66,6 +66,7 @@ class Dispatcher:
         options: DispatchOptions | None = None,
         tasks: TaskPlane | None = None,
     ) -> None:
+        self._plane = plane
         self._fallback = fallback
         self._options = options or DispatchOptions()
         self._drain = self._options.drain
@@ -93,11 +94,9 @@ class Dispatcher:
             working = self._infer(target, headers, receive, identity)
         else:
             working = self._answer(target, method, headers, receive, identity)
-        await self._finish(working, scope, send, target, identity)
+        await self.finish(working, scope, send, target, identity)
 
-    def begin(
-        self, path: bytes, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> DirectAnswer | Callable[[Scope, Receive, Send], Awaitable[None]] | None:
+    def begin(self, path: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> DirectAnswer | DirectCall | None:
         """See :class:`~pillion.transport.http.direct.DirectApplication`: plain inference requests on a known path."""
         target = self._known.get(path)
         if target is None or target.route is not Route.INFER or self._options.on_answer is not None:
@@ -108,25 +107,17 @@ class Dispatcher:
         identity = request_id(fields) if b"x-request-id" in fields else new_request_id()
         try:
             outcome = self._inference.begin(target, body, identity)
-            if isinstance(outcome, bytes):
-                return DirectAnswer(200, _JSON_HEAD % (len(outcome), identity.encode()), outcome)
-            if not isinstance(outcome, Answer):
-                return self._rest(outcome, target, identity)
-            answer = outcome
-        except Exception as error:  # noqa: BLE001  # the boundary, as in _finish
-            answer = _failed(error, identity, target)
-        whole = b"".join((answer.body, *answer.parts)) if answer.parts else answer.body
-        return DirectAnswer(answer.status, head_lines(answer, len(whole), identity), whole)
+        except Exception as error:  # noqa: BLE001  # the boundary, as in finish
+            return _direct(_failed(error, identity, target), identity)
+        if isinstance(outcome, Begun):
+            return _DirectCall(self, outcome, target, identity)
+        return _direct(outcome, identity)
 
-    def _rest(self, begun: Begun, target: Target, identity: str) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-        async def application(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._finish(begun(receive), scope, send, target, identity)
+    def flush(self) -> None:
+        """See :class:`~pillion.transport.http.direct.DirectApplication`."""
+        self._plane.flush()
 
-        return application
-
-    async def _finish(
-        self, working: Awaitable[Answer], scope: Scope, send: Send, target: Target, identity: str
-    ) -> None:
+    async def finish(self, working: Awaitable[Answer], scope: Scope, send: Send, target: Target, identity: str) -> None:
         """Await the answer, send it or what failed, and record it."""
         started = time.monotonic() if self._options.on_answer is not None else 0.0
         answer: Answer | None
@@ -181,6 +172,35 @@ class Dispatcher:
         )
         if self._options.on_answer is not None:
             self._options.on_answer(record)
+
+
+class _DirectCall:
+    """See :class:`~pillion.transport.http.direct.DirectCall`."""
+
+    __slots__ = ("_begun", "_dispatcher", "_identity", "_target")
+
+    def __init__(self, dispatcher: Dispatcher, begun: Begun, target: Target, identity: str) -> None:
+        self._dispatcher = dispatcher
+        self._begun = begun
+        self._target = target
+        self._identity = identity
+
+    def finish(self) -> DirectAnswer | ASGIApp:
+        try:
+            outcome = self._begun.finish()
+        except Exception as error:  # noqa: BLE001  # the boundary, as in finish
+            return _direct(_failed(error, self._identity, self._target), self._identity)
+        return self._rest if outcome is None else _direct(outcome, self._identity)
+
+    async def _rest(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._dispatcher.finish(self._begun.answer(receive), scope, send, self._target, self._identity)
+
+
+def _direct(outcome: bytes | Answer, identity: str) -> DirectAnswer:
+    if isinstance(outcome, bytes):
+        return DirectAnswer(200, _JSON_HEAD % (len(outcome), identity.encode()), outcome)
+    whole = b"".join((outcome.body, *outcome.parts)) if outcome.parts else outcome.body
+    return DirectAnswer(outcome.status, head_lines(outcome, len(whole), identity), whole)
 
 
 def _failed(error: Exception, identity: str, target: Target) -> Answer:

@@ -43,10 +43,12 @@ class Waiting(Protocol):
 class Turn:
     """The connections of one listener whose requests wait for the end of this turn of the loop."""
 
-    __slots__ = ("_clock", "_waiting")
+    __slots__ = ("_clock", "_waiting", "flush")
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
         self._clock = clock
+        self.flush: Callable[[], None] | None = None
+        """Called between computing and sending: whoever gathers requests into one call of a model makes it now."""
         self._waiting: list[Waiting] = []
 
     def add(self, connection: Waiting, loop: asyncio.AbstractEventLoop) -> None:
@@ -66,15 +68,16 @@ class Turn:
             except Exception as error:  # noqa: BLE001 - the others must not suffer; it is reported by the loop
                 connection.give_up(error)
             if len(computed) == _MOST or (computed and self._clock() >= due):
-                _settle(computed)
+                self._settle(computed)
                 computed = []
                 due = self._clock() + _LONGEST
-        _settle(computed)
+        self._settle(computed)
 
-
-def _settle(computed: list[Waiting]) -> None:
-    for connection in computed:
-        try:
-            connection.settle()
-        except Exception as error:  # noqa: BLE001 - as above
-            connection.give_up(error)
+    def _settle(self, computed: list[Waiting]) -> None:
+        if self.flush is not None:
+            self.flush()
+        for connection in computed:
+            try:
+                connection.settle()
+            except Exception as error:  # noqa: BLE001 - as above
+                connection.give_up(error)
