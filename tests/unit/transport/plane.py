@@ -77,6 +77,9 @@ class SmallPlane:
                     raise
         return [Tensor(tensor.name, tensor.datatype, tensor.data) for tensor in request.inputs]
 
+    def gather(self, requests: int) -> None:
+        """Nothing is gathered here."""
+
     def flush(self) -> None:
         """Nothing is gathered here."""
 

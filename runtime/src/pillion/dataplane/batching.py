@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pillion.repository.served import Served
     from pillion.tensors import Tensor
 
-__all__ = ["BatchLimits", "Batcher", "Item"]
+__all__ = ["BatchLimits", "Batcher", "Gathering", "Item"]
 
 _log = logging.getLogger(__name__)
 _ALONE: Final = 1 << 62
@@ -46,6 +46,40 @@ class BatchLimits(msgspec.Struct, frozen=True):
     """Of the inputs. Beyond some megabytes copying them together costs more than a call."""
     delay_seconds: float = 0.0
     """How long a request waits for others although the model is free."""
+
+
+class Gathering:
+    """When what waits in the batchers of a data plane is computed: at the end of each turn of the event loop.
+
+    A transport that begins several requests in a row says so (:meth:`begin`) and ends the turn itself (:meth:`flush`).
+    """
+
+    __slots__ = ("_begun", "_waiting", "lone")
+
+    def __init__(self) -> None:
+        self._waiting: list[Batcher] = []
+        self._begun = False
+        self.lone = False
+        """Whether the request that begins now is the only one of its turn."""
+
+    def begin(self, requests: int) -> None:
+        """So many requests are about to begin; :meth:`flush` follows."""
+        self._begun = True
+        self.lone = requests == 1
+
+    def announce(self, batcher: Batcher) -> None:
+        """Something waits there for the end of the turn."""
+        if not self._begun and not self._waiting:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.append(batcher)
+
+    def flush(self) -> None:
+        """The turn ends."""
+        self._begun = self.lone = False
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for batcher in waiting:
+                batcher.flush()
 
 
 class Item:
@@ -94,7 +128,7 @@ class Batcher:
         limits: of one batch.
         metrics: of the model.
         clock: monotonic seconds.
-        announce: called when something waits for the end of the turn; whoever ends turns calls :meth:`flush` then.
+        gathering: told when something waits for the end of the turn.
     """
 
     def __init__(
@@ -104,14 +138,14 @@ class Batcher:
         limits: BatchLimits,
         metrics: ModelMetrics,
         clock: Callable[[], float],
-        announce: Callable[[Batcher], None],
+        gathering: Gathering,
     ) -> None:
         self._served = served
         self._admission = admission
         self._limits = limits
         self._metrics = metrics
         self._clock = clock
-        self._announce = announce
+        self._gathering = gathering
         self._groups: OrderedDict[object, OrderedDict[Item, None]] = OrderedDict()
         self._due = False
         self._delayed: asyncio.TimerHandle | None = None
@@ -149,8 +183,18 @@ class Batcher:
         admission.gathered += 1
         if not self._due:
             self._due = True
-            self._announce(self)
+            self._gathering.announce(self)
         return item
+
+    @property
+    def needless(self) -> bool:
+        """Whether a request that begins now would be computed at once and alone."""
+        return (
+            self._gathering.lone
+            and not self._groups
+            and not self._limits.delay_seconds
+            and self._served.executor.immediate
+        )
 
     def left(self, item: Item) -> None:
         """Nobody waits for this request any more: it was answered, given up, or ran out of time."""

@@ -100,12 +100,16 @@ class InferencePlane(Protocol):
         """
         ...
 
-    def flush(self) -> None:
-        """Compute now what the requests begun in this turn of the event loop wait for together.
+    def gather(self, requests: int) -> None:
+        """So many requests are about to be begun, without a wait between them, and :meth:`flush` follows.
 
-        It happens by itself once the loop has run what is ready; a transport that knows when a turn's requests have all
-        begun can have it earlier.
+        Requests that are begun in one turn of the event loop may be computed together. That happens by itself once the
+        loop has run what is ready; a transport that knows how many there are and when all have begun saves a turn.
         """
+        ...
+
+    def flush(self) -> None:
+        """Compute now what the requests begun since :meth:`gather` wait for together."""
         ...
 
     def refused(self, error: PillionError, protocol: WireProtocol, model: str, version: str | None = None) -> None:

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pillion.dataplane.admission import Admission, deadline_exceeded
-from pillion.dataplane.batching import Batcher, BatchLimits
+from pillion.dataplane.batching import Batcher, BatchLimits, Gathering
 from pillion.dataplane.call import InferResponse
 from pillion.dataplane.validation import Binder
 from pillion.errors import ErrorCode, PillionError
@@ -40,7 +40,7 @@ class Lane:
         settings: PlaneSettings,
         metrics: ModelMetrics,
         clock: Callable[[], float],
-        announce: Callable[[Batcher], None],
+        gathering: Gathering,
     ) -> None:
         desired = served.desired
         execution = desired.execution
@@ -55,7 +55,7 @@ class Lane:
         )
         self._batcher: Batcher | None = None
         if served.shares_calls:
-            self._batcher = Batcher(served, self.admission, _limits(execution), metrics, clock, announce)
+            self._batcher = Batcher(served, self.admission, _limits(execution), metrics, clock, gathering)
         self.gauges = LaneGauges(
             in_flight=self._running,
             queued=lambda: self.admission.queued,
@@ -78,7 +78,7 @@ class Lane:
         binder = self._binder
         inputs = binder.inputs(request.inputs)
         wanted = binder.outputs(request.outputs)
-        if self._batcher is not None:
+        if self._batcher is not None and not self._batcher.needless:
             return self._share(self._batcher, inputs, wanted, call, arrived)
         return self._run(self.served.model, inputs, wanted, call, arrived)
 

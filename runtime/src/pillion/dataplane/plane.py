@@ -11,6 +11,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from pillion.dataplane.batching import Gathering
 from pillion.dataplane.lane import Lane
 from pillion.dataplane.settings import PlaneSettings
 from pillion.dataplane.tasks import ServedTask, TaskDirectory, TaskResult, task_named
@@ -21,7 +22,6 @@ from pillion.model import ModelState
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pillion.dataplane.batching import Batcher
     from pillion.dataplane.call import Call, InferRequest, InferResponse, WireProtocol
     from pillion.metrics import RuntimeMetrics
     from pillion.model import ModelStatus
@@ -56,7 +56,7 @@ class DataPlane:
         self._by_served: dict[Served, Lane] = {}
         self._in_flight = 0
         self._idle: asyncio.Event | None = None
-        self._gathering: list[Batcher] = []
+        self._gathering = Gathering()
         self._draining = False
         self._directory = TaskDirectory(())
         repository.on_serving = self._serve
@@ -215,22 +215,19 @@ class DataPlane:
             lane.fail_waiting(_stopping)
         await self._repository.close()
 
+    def gather(self, requests: int) -> None:
+        """See :meth:`pillion.dataplane.call.InferencePlane.gather`."""
+        self._gathering.begin(requests)
+
     def flush(self) -> None:
         """See :meth:`pillion.dataplane.call.InferencePlane.flush`."""
-        gathering, self._gathering = self._gathering, []
-        for batcher in gathering:
-            batcher.flush()
-
-    def _announce(self, batcher: Batcher) -> None:
-        if not self._gathering:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._gathering.append(batcher)
+        self._gathering.flush()
 
     def _serve(self, served: Served, load_seconds: float) -> None:
         desired = served.desired
         metrics = self._metrics.model(desired.name, desired.version)
         metrics.load_seconds = load_seconds
-        lane = Lane(served, self._settings, metrics, self._clock, self._announce)
+        lane = Lane(served, self._settings, metrics, self._clock, self._gathering)
         metrics.gauges.append(lane.gauges)
         self._by_served[served] = lane
         self._route()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Sharing", "independent", "sample_input", "sharing"]
 
 _MANY: Final = 8
-_OVERHEAD_SECONDS: Final = 5e-6
+_OVERHEAD_SECONDS: Final = 3e-6
 """What putting a small request into a batch and taking its results out costs, about."""
 _LEAST_GAIN: Final = 0.25
 _LONGEST_CALL: Final = 2.0

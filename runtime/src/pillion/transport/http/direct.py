@@ -60,8 +60,12 @@ class DirectCall(Protocol):
 class DirectApplication(Protocol):
     """An ASGI application that can also take a request as values."""
 
+    def gather(self, requests: int) -> None:
+        """So many requests are about to begin in a row."""
+        ...
+
     def flush(self) -> None:
-        """Every request of this turn has begun: compute what they wait for together."""
+        """All of them have begun: compute what they wait for together."""
         ...
 
     def begin(self, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> DirectAnswer | DirectCall | None:
@@ -84,7 +88,7 @@ class DirectHttpProtocol(HttpProtocol):
         self._direct = None
         if isinstance(application, DirectApplication):
             self._direct = application.begin
-            state.turn.flush = application.flush
+            state.turn.gatherer = application
         self._held: list[bytes] | None = None
         self._waits = False
         """Whether the request held back is complete and waits for the end of the turn."""

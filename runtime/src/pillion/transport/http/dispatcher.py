@@ -113,6 +113,10 @@ class Dispatcher:
             return _DirectCall(self, outcome, target, identity)
         return _direct(outcome, identity)
 
+    def gather(self, requests: int) -> None:
+        """See :class:`~pillion.transport.http.direct.DirectApplication`."""
+        self._plane.gather(requests)
+
     def flush(self) -> None:
         """See :class:`~pillion.transport.http.direct.DirectApplication`."""
         self._plane.flush()

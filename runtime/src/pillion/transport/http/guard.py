@@ -70,6 +70,10 @@ class Guard:
             return
         await self._app(scope, receive, send)
 
+    def gather(self, requests: int) -> None:
+        """See :class:`~pillion.transport.http.direct.DirectApplication`."""
+        self._app.gather(requests)
+
     def flush(self) -> None:
         """See :class:`~pillion.transport.http.direct.DirectApplication`."""
         self._app.flush()

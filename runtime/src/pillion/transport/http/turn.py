@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["Turn", "Waiting"]
+__all__ = ["Gatherer", "Turn", "Waiting"]
 
 _MOST: Final = 32
 _LONGEST: Final = 0.001
@@ -40,15 +40,27 @@ class Waiting(Protocol):
         ...
 
 
+class Gatherer(Protocol):
+    """Puts requests that are computed in a row together."""
+
+    def gather(self, requests: int) -> None:
+        """So many are about to begin."""
+        ...
+
+    def flush(self) -> None:
+        """All of them have begun, and will be settled."""
+        ...
+
+
 class Turn:
     """The connections of one listener whose requests wait for the end of this turn of the loop."""
 
-    __slots__ = ("_clock", "_waiting", "flush")
+    __slots__ = ("_clock", "_waiting", "gatherer")
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
         self._clock = clock
-        self.flush: Callable[[], None] | None = None
-        """Called between computing and sending: whoever gathers requests into one call of a model makes it now."""
+        self.gatherer: Gatherer | None = None
+        """Who puts requests that are computed in a row together."""
         self._waiting: list[Waiting] = []
 
     def add(self, connection: Waiting, loop: asyncio.AbstractEventLoop) -> None:
@@ -61,7 +73,12 @@ class Turn:
         waiting, self._waiting = self._waiting, []
         computed: list[Waiting] = []
         due = self._clock() + _LONGEST
+        left = len(waiting)
+        gatherer = self.gatherer
+        if gatherer is not None:
+            gatherer.gather(left)
         for connection in waiting:
+            left -= 1
             try:
                 if connection.compute():
                     computed.append(connection)
@@ -70,12 +87,14 @@ class Turn:
             if len(computed) == _MOST or (computed and self._clock() >= due):
                 self._settle(computed)
                 computed = []
+                if gatherer is not None:
+                    gatherer.gather(left)
                 due = self._clock() + _LONGEST
         self._settle(computed)
 
     def _settle(self, computed: list[Waiting]) -> None:
-        if self.flush is not None:
-            self.flush()
+        if self.gatherer is not None:
+            self.gatherer.flush()
         for connection in computed:
             try:
                 connection.settle()
