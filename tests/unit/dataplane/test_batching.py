@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from pillion.dataplane.batch import apart, signature, together
 from pillion.dataplane.call import Call, InferRequest, InferResponse, WireProtocol
 from pillion.dataplane.plane import DataPlane
 from pillion.errors import ErrorCode, PillionError
+from pillion.execution.batch import apart, signature, together
 from pillion.metrics import RuntimeMetrics
 from pillion.repository.repository import ModelRepository
 from pillion.repository.rows import independent

@@ -2,7 +2,7 @@
 
 A batch starts when the model is free, not when a timer fires: for a model on the event loop at the end of the turn in
 which its requests arrived, for one in threads also whenever a call ends. So a request that comes alone waits for
-nothing, and the more wait, the more go together. What is put together is decided by :mod:`pillion.dataplane.batch`, how
+nothing, and the more wait, the more go together. What is put together is decided by :mod:`pillion.execution.batch`, how
 much of it by :class:`BatchLimits`; kinds of requests that do not fit together take turns.
 
 A request that is cancelled or whose deadline passes leaves its batch before the call. When a call fails, its requests
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pillion.dataplane.admission import deadline_exceeded
-from pillion.dataplane.batch import apart, signature, together
 from pillion.execution.api import DeadlinePassedError
+from pillion.execution.batch import apart, signature, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence

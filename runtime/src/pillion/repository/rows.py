@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from pillion.dataplane.batch import apart, together
+from pillion.execution.batch import apart, together
 from pillion.tensors import Datatype, Tensor, dtype_of
 
 if TYPE_CHECKING:
