@@ -1,7 +1,7 @@
 """An estimator whose calls can be held and let go by a test, saved and loaded like any other.
 
-Rows whose first value is 0 or NaN (what loading and warm-up send) pass at once. The others count in, wait until the
-gate of that name is opened, and count out. A first value of -1 raises what the gate holds in ``error``.
+Rows whose first value is less than 1 or NaN (what loading and warm-up send) pass at once. The others count in, wait
+until the gate of that name is opened, and count out. A value of -1 raises what the gate holds in ``error``.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class Gated:
         """See the module's docstring."""
         first = float(rows[0, 0])
         mine = gate(self.name)
-        if first == -1 and mine.error is not None:
+        if (rows[:, 0] == -1).any() and mine.error is not None:
             raise mine.error
-        if first != 0 and not np.isnan(first):
+        if abs(first) >= 1:
             mine.pass_through()
         return np.asarray(rows[:, 0] * self.factor)
 

@@ -71,7 +71,14 @@ def _requests(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
 def _phases(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     labels = ("model", "version")
     queue = HistogramMetricFamily("pillion_queue_wait_seconds", "Time that queued requests waited", labels=labels)
-    inference = HistogramMetricFamily("pillion_inference_duration_seconds", "Time in the model's code", labels=labels)
+    inference = HistogramMetricFamily(
+        "pillion_inference_duration_seconds", "Time of a request in the model's code", labels=labels
+    )
+    batches = HistogramMetricFamily(
+        "pillion_batch_requests",
+        "Requests in one call of a model whose requests may share calls",
+        labels=labels,
+    )
     load = GaugeMetricFamily("pillion_model_load_seconds", "Time the last load took, warm-up included", labels=labels)
     for entry in models:
         if not entry.model:
@@ -79,10 +86,13 @@ def _phases(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
         key = (entry.model, entry.version)
         queue.add_metric(key, entry.queue_wait.buckets(), entry.queue_wait.total)
         inference.add_metric(key, entry.inference.buckets(), entry.inference.total)
+        if any(entry.batch_size.counts):
+            batches.add_metric(key, entry.batch_size.buckets(), entry.batch_size.total)
         if entry.load_seconds is not None:
             load.add_metric(key, entry.load_seconds)
     yield queue
     yield inference
+    yield batches
     yield load
 
 

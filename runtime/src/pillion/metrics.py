@@ -26,7 +26,7 @@ OK: Final = "ok"
 _SECONDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
-_BOUNDS: Final = (*(str(bound) for bound in _SECONDS), "+Inf")
+_REQUESTS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 
 
 class Registry(Protocol):
@@ -58,23 +58,25 @@ class Collectors:
 
 
 class Distribution:
-    """A histogram of seconds."""
+    """A histogram, of seconds unless other bounds are given."""
 
-    __slots__ = ("counts", "total")
+    __slots__ = ("_bounds", "counts", "total")
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(_SECONDS) + 1)
+    def __init__(self, bounds: tuple[float, ...] = _SECONDS) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
-    def observe(self, seconds: float) -> None:
-        """Count one duration."""
-        self.counts[bisect_left(_SECONDS, seconds)] += 1
-        self.total += seconds
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count a value, seen ``times`` times."""
+        self.counts[bisect_left(self._bounds, value)] += times
+        self.total += value * times
 
     def buckets(self) -> list[tuple[str, float]]:
         """Cumulative counts by upper bound, as Prometheus wants them."""
         running, result = 0, []
-        for bound, count in zip(_BOUNDS, list(self.counts), strict=True):
+        bounds = (*(str(bound) for bound in self._bounds), "+Inf")
+        for bound, count in zip(bounds, list(self.counts), strict=True):
             running += count
             result.append((bound, float(running)))
         return result
@@ -95,8 +97,8 @@ class ModelMetrics:
     """Everything counted for one model version. The data plane keeps a reference and writes to it directly."""
 
     __slots__ = (
-        "duration", "failed_seconds", "gauges", "inference", "load_seconds", "model", "queue_wait", "requests",
-        "version",
+        "batch_size", "duration", "failed_seconds", "gauges", "inference", "load_seconds", "model", "queue_wait",
+        "requests", "version",
     )  # fmt: skip
 
     def __init__(self, model: str, version: str) -> None:
@@ -108,6 +110,9 @@ class ModelMetrics:
         """Those of ``duration`` that requests took which failed."""
         self.queue_wait = Distribution()
         self.inference = Distribution()
+        """For each request, the time of the call that computed it."""
+        self.batch_size = Distribution(_REQUESTS)
+        """Requests computed by each call, of a model whose requests may share calls."""
         self.load_seconds: float | None = None
         self.gauges: list[LaneGauges] = []
 

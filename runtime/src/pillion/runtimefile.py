@@ -65,6 +65,15 @@ class ExecutionSettings(_Part, frozen=True, kw_only=True):
     """Requests that may wait; one more is answered "queue full". By default the server's setting."""
     timeout_seconds: Annotated[float, Meta(gt=0)] | None = None
     """Deadline of a request that brings none. By default the server's setting."""
+    batching: Literal["auto", "on", "off"] = "auto"
+    """Whether requests may share calls. ``auto``: where the model was seen at its warm-up to compute rows independently
+    of each other, and faster together; ``on``: where it was seen to compute them independently."""
+    max_batch_size: Positive | None = None
+    """Rows computed by one call at most, by default 32; a request with more makes a call of its own."""
+    max_batch_bytes: Positive | None = None
+    """Bytes of the inputs of one call at most, by default 4 MiB."""
+    max_batch_delay_seconds: Annotated[float, Meta(ge=0, le=60)] = 0.0
+    """How long a request waits for others although the model is free."""
 
 
 class Code(_Part, frozen=True, kw_only=True):

@@ -323,13 +323,13 @@ def test_a_missing_configmap_is_named(operator: OperatorProcess, api: Api, names
 
 
 def test_a_field_without_effect_is_named(operator: OperatorProcess, api: Api, namespace: str) -> None:
-    predictor: dict[str, Any] = {"sklearn": {"storageUri": "s3://models/iris"}, "batcher": {"maxBatchSize": 8}}
+    predictor: dict[str, Any] = {"sklearn": {"storageUri": "s3://models/iris"}, "storageContainerName": "own"}
     api.create(namespace, inference_service(**predictor))
 
     found = ready_reason(api, namespace, "FieldsNotHonoured", "FieldsHonoured")
 
     assert "False" == found["status"]
-    assert "spec.predictor.batcher" in found["message"]
+    assert "spec.predictor.storageContainerName" in found["message"]
 
 
 def test_a_quota_that_is_used_up_is_told(

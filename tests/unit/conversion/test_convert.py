@@ -222,7 +222,7 @@ def test_every_field_of_a_runtime_without_effect_exists_and_those_of_services_ha
 
 _SHARED_WITH_KSERVE = {
     "transformer", "explainer", "canaryTrafficPercent", "scaleTarget", "scaleMetric", "scaleMetricType",
-    "autoScaling", "logger", "batcher", "storageUris", "workerSpec",
+    "autoScaling", "logger", "storageUris", "workerSpec",
 }  # fmt: skip
 
 

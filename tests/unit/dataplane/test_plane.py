@@ -94,7 +94,10 @@ async def with_gated(bench: Bench, folder: Path, name: str, **execution: Any) ->
     """Serve one gated model of that name."""
     path = gated.save(folder, name)
     model = DesiredModel(
-        name=name, path=str(path), allow_pickle=True, execution=msgspec.structs.replace(THREAD, **execution)
+        name=name,
+        path=str(path),
+        allow_pickle=True,
+        execution=msgspec.structs.replace(THREAD, **{"batching": "off", **execution}),
     )
     await bench.plane.apply([model])
     assert bench.plane.status(name).state is ModelState.READY, bench.plane.status(name).reason
@@ -145,6 +148,7 @@ async def test_a_quick_model_with_a_free_slot_answers_without_suspending(
         [DesiredModel(name="m", path=str(iris.onnx), execution=ExecutionSettings(executor="inline"))]
     )
     request = InferRequest("m", [iris_rows("X", Datatype.FP32)])
+    bench.plane.gather(1)
     coroutine = bench.plane.infer(request, Call(WireProtocol.GRPC, "r"))
     with pytest.raises(StopIteration):
         coroutine.send(None)
@@ -270,7 +274,7 @@ async def test_the_queue_of_slow_times_dissolves_once_calls_run_on_the_loop_agai
     make: Callable[..., Bench], iris: IrisModels
 ) -> None:
     bench = make()
-    await bench.plane.apply([DesiredModel(name="m", path=str(iris.onnx))])
+    await bench.plane.apply([DesiredModel(name="m", path=str(iris.onnx), execution=ExecutionSettings(batching="off"))])
     (served,) = bench.plane._by_served
     executor = served.executor
     assert isinstance(executor, AdaptiveExecutor)

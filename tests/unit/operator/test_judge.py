@@ -324,13 +324,13 @@ def test_a_refused_pickle_names_who_denies_it_and_waits_for_somebody() -> None:
 
 
 def test_fields_without_effect_are_named() -> None:
-    service = stored(sklearn={"storageUri": "s3://models/iris"}, batcher={"maxBatchSize": 3})
+    service = stored(sklearn={"storageUri": "s3://models/iris"}, storageContainerName="own")
     found = verdict(
         facts(service=service, notes=(Note(Reason.FIELDS_NOT_HONOURED, "tls has no effect"),)), "FieldsHonoured"
     )
 
     assert "False" == found.status
-    assert "spec.predictor.batcher" in found.message
+    assert "spec.predictor.storageContainerName" in found.message
     assert "tls has no effect" in found.message
 
 

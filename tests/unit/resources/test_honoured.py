@@ -70,7 +70,7 @@ def test_what_is_honoured_is_not_named(predictor: JsonObject) -> None:
 @pytest.mark.parametrize(
     ("predictor", "named"),
     [
-        ({"sklearn": {}, "batcher": {"maxBatchSize": 4}}, "spec.predictor.batcher"),
+        ({"sklearn": {}, "storageContainerName": "own"}, "spec.predictor.storageContainerName"),
         ({"sklearn": {}, "canaryTrafficPercent": 0}, "spec.predictor.canaryTrafficPercent"),
         ({"sklearn": {}, "tls": {"selfSigned": True}}, "spec.predictor.tls.selfSigned"),
         ({"sklearn": {"storage": {"schemaPath": "x"}}}, "spec.predictor.sklearn.storage.schemaPath"),

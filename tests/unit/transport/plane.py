@@ -83,6 +83,12 @@ class SmallPlane:
                     raise
         return [Tensor(tensor.name, tensor.datatype, tensor.data) for tensor in request.inputs]
 
+    def gather(self, requests: int) -> None:
+        """Nothing is gathered here."""
+
+    def flush(self) -> None:
+        """Nothing is gathered here."""
+
     def refused(self, error: PillionError, protocol: WireProtocol, model: str, version: str | None = None) -> None:
         self.refusals.append((error.code, protocol, model))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
+from pillion.execution_settings import execution_of
 from pillion.policy import ConsentPolicy
-from pillion.runtimefile import PYTHON, DesiredModel, ExecutionSettings, RuntimeFile, dump
+from pillion.runtimefile import PYTHON, DesiredModel, RuntimeFile, dump
 from pillion_operator.builders.storage import MODELS_PATH, check_uri, model_digest
 from pillion_operator.builders.tls import tls_settings
 from pillion_operator.state.kinds import CONFIG_MAP
@@ -72,9 +73,6 @@ def _models(context: BuildContext) -> tuple[DesiredModel, ...]:
             trust_code=python and rules.code.permits(opted_in=bool(model.trust_code)),
             code_policy=rules.code.policy if python else ConsentPolicy.PER_OBJECT,
             trusted_types=tuple(dict.fromkeys([*context.settings.trusted_types, *(model.trusted_types or ())])),
-            execution=ExecutionSettings(
-                max_in_flight=context.predictor.container_concurrency or None,
-                timeout_seconds=context.predictor.timeout,
-            ),
+            execution=execution_of(context.predictor),
         ),
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pillion.authoring.names import model_name
 from pillion.cli.failures import CommandError
+from pillion.execution_settings import execution_of
 from pillion.runtimefile import Code, DesiredModel, ExecutionSettings, RuntimeFile
 from pillion.storage.uri import redact
 
@@ -113,9 +114,7 @@ def manifest_sources(service: InferenceService, consent: Consent) -> tuple[Sourc
     """
     predictor = service.spec.predictor
     name = service.metadata.name or "model"
-    execution = ExecutionSettings(
-        max_in_flight=predictor.container_concurrency or None, timeout_seconds=predictor.timeout
-    )
+    execution = execution_of(predictor)
     if predictor.models:
         return tuple(
             Source(

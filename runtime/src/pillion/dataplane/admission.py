@@ -66,7 +66,7 @@ class Admission:
         clock: monotonic seconds.
     """
 
-    __slots__ = ("_clock", "_model", "_waiting", "capacity", "max_queue", "rate", "running")
+    __slots__ = ("_clock", "_model", "_waiting", "capacity", "gathered", "max_queue", "rate", "running")
 
     def __init__(self, model: str, capacity: int, max_queue: int, clock: Callable[[], float]) -> None:
         self._model = model
@@ -75,12 +75,14 @@ class Admission:
         self.capacity = capacity
         self.max_queue = max_queue
         self.running = 0
+        self.gathered = 0
+        """Requests that wait to share a call (see :mod:`pillion.dataplane.batching`)."""
         self.rate = ServiceRate()
 
     @property
     def queued(self) -> int:
         """Requests waiting now."""
-        return len(self._waiting)
+        return len(self._waiting) + self.gathered
 
     def try_enter(self) -> bool:
         """Take a free slot at once, unless others have been waiting for one."""
@@ -97,7 +99,7 @@ class Admission:
         Raises:
             PillionError: ``QUEUE_FULL`` at once, or ``DEADLINE_EXCEEDED``.
         """
-        self._refuse_if_hopeless(deadline)
+        self.refuse_if_hopeless(deadline)
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
         self._waiting[turn] = None
@@ -153,7 +155,12 @@ class Admission:
         wait = self.rate.wait(self.queued + 1, self.capacity)
         return min(_LONGEST_RETRY, max(_SHORTEST_RETRY, wait))
 
-    def _refuse_if_hopeless(self, deadline: float | None) -> None:
+    def refuse_if_hopeless(self, deadline: float | None) -> None:
+        """Turn a request that would have to wait away where the queue is full, or longer than its deadline is far.
+
+        Raises:
+            PillionError: ``QUEUE_FULL``.
+        """
         if self.queued >= self.max_queue:
             raise self.queue_full()
         if deadline is None or not self.rate.known:

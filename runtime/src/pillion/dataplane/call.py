@@ -118,6 +118,18 @@ class InferencePlane(Protocol):
         """
         ...
 
+    def gather(self, requests: int) -> None:
+        """So many requests are about to be begun, without a wait between them, and :meth:`flush` follows.
+
+        Requests that are begun in one turn of the event loop may be computed together. That happens by itself once the
+        loop has run what is ready; a transport that knows how many there are and when all have begun saves a turn.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Compute now what the requests begun since :meth:`gather` wait for together."""
+        ...
+
     def refused(self, error: PillionError, protocol: WireProtocol, model: str, version: str | None = None) -> None:
         """Count a request for ``model`` that a transport could not hand over: unreadable, too large, no input."""
         ...

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pillion.dataplane.admission import Admission, deadline_exceeded
+from pillion.dataplane.batching import Batcher, BatchLimits, Gathering
 from pillion.dataplane.call import InferResponse
 from pillion.dataplane.validation import Binder
 from pillion.errors import ErrorCode, PillionError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.settings import PlaneSettings
     from pillion.metrics import ModelMetrics
     from pillion.repository.served import Served
+    from pillion.runtimefile import ExecutionSettings
     from pillion.tensors import Tensor
 
 __all__ = ["Lane", "model_failure"]
@@ -33,7 +35,12 @@ class Lane:
     """Everything that one loaded model needs to answer requests, found by a single lookup."""
 
     def __init__(
-        self, served: Served, settings: PlaneSettings, metrics: ModelMetrics, clock: Callable[[], float]
+        self,
+        served: Served,
+        settings: PlaneSettings,
+        metrics: ModelMetrics,
+        clock: Callable[[], float],
+        gathering: Gathering,
     ) -> None:
         desired = served.desired
         execution = desired.execution
@@ -46,8 +53,11 @@ class Lane:
             max_queue=settings.max_queue if execution.max_queue is None else execution.max_queue,
             clock=clock,
         )
+        self._batcher: Batcher | None = None
+        if served.shares_calls:
+            self._batcher = Batcher(served, self.admission, _limits(execution), metrics, clock, gathering)
         self.gauges = LaneGauges(
-            in_flight=lambda: self.admission.running,
+            in_flight=self._running,
             queued=lambda: self.admission.queued,
             abandoned=lambda: served.executor.abandoned,
         )
@@ -67,7 +77,10 @@ class Lane:
         """
         binder = self._binder
         inputs = binder.inputs(request.inputs)
-        return self._run(self.served.model, inputs, binder.outputs(request.outputs), call, arrived)
+        wanted = binder.outputs(request.outputs)
+        if self._batcher is not None and not self._batcher.needless:
+            return self._share(self._batcher, inputs, wanted, call, arrived)
+        return self._run(self.served.model, inputs, wanted, call, arrived)
 
     async def perform(self, task: TaskSignature, arguments: Mapping[str, Any], call: Call, arrived: float) -> Any:  # noqa: ANN401 - plain value
         """The same for one call of a task of the model; gives what the method gave, as plain data.
@@ -129,6 +142,36 @@ class Lane:
             raise deadline_exceeded("while the model was running")
         return results
 
+    async def _share(
+        self, batcher: Batcher, inputs: Sequence[Tensor | None], wanted: tuple[str, ...], call: Call, arrived: float
+    ) -> list[Tensor]:
+        """The same with other requests, in one call of the model."""
+        deadline = self._deadline(call, arrived)
+        if deadline is not None and deadline <= arrived:
+            raise deadline_exceeded("before the request arrived")
+        item = batcher.add(inputs, wanted, deadline, arrived)
+        try:
+            results = await item.future
+        except PillionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a model may raise anything
+            raise self._failure(error, call) from None
+        finally:
+            batcher.left(item)
+        if deadline is not None and deadline < self._clock():
+            raise deadline_exceeded("while the model was running")
+        return results
+
+    def fail_waiting(self, error: Callable[[], PillionError]) -> None:
+        """End every waiting request with an error of its own."""
+        self.admission.fail_waiting(error)
+        if self._batcher is not None:
+            self._batcher.fail_waiting(error)
+
+    def _running(self) -> int:
+        """Requests that are being computed."""
+        return self.admission.running + (0 if self._batcher is None else self._batcher.extra)
+
     def answer(self, request: InferRequest, results: list[Tensor]) -> InferResponse:
         """The response to a request, of the tensors computed for it."""
         return InferResponse(self._name, self._version, results, request.id)
@@ -151,6 +194,15 @@ class Lane:
         else:
             _log.info("model %s refused its input: %s", self.label, failure.message, extra=known)
         return failure
+
+
+def _limits(execution: ExecutionSettings) -> BatchLimits:
+    usual = BatchLimits()
+    return BatchLimits(
+        execution.max_batch_size or usual.rows,
+        execution.max_batch_bytes or usual.bytes,
+        execution.max_batch_delay_seconds,
+    )
 
 
 def model_failure(error: BaseException, label: str) -> PillionError:

@@ -11,6 +11,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from pillion.dataplane.batching import Gathering
 from pillion.dataplane.call import ExplainResult
 from pillion.dataplane.lane import Lane
 from pillion.dataplane.settings import PlaneSettings
@@ -57,6 +58,7 @@ class DataPlane:
         self._by_served: dict[Served, Lane] = {}
         self._in_flight = 0
         self._idle: asyncio.Event | None = None
+        self._gathering = Gathering()
         self._draining = False
         self._directory = TaskDirectory(())
         repository.on_serving = self._serve
@@ -249,14 +251,22 @@ class DataPlane:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), grace)
         for lane in list(self._by_served.values()):
-            lane.admission.fail_waiting(_stopping)
+            lane.fail_waiting(_stopping)
         await self._repository.close()
+
+    def gather(self, requests: int) -> None:
+        """See :meth:`pillion.dataplane.call.InferencePlane.gather`."""
+        self._gathering.begin(requests)
+
+    def flush(self) -> None:
+        """See :meth:`pillion.dataplane.call.InferencePlane.flush`."""
+        self._gathering.flush()
 
     def _serve(self, served: Served, load_seconds: float) -> None:
         desired = served.desired
         metrics = self._metrics.model(desired.name, desired.version)
         metrics.load_seconds = load_seconds
-        lane = Lane(served, self._settings, metrics, self._clock)
+        lane = Lane(served, self._settings, metrics, self._clock, self._gathering)
         metrics.gauges.append(lane.gauges)
         self._by_served[served] = lane
         self._route()
@@ -268,7 +278,7 @@ class DataPlane:
         lane = self._by_served.pop(served, None)
         if lane is not None:
             lane.metrics.gauges.remove(lane.gauges)
-            lane.admission.fail_waiting(_unloaded)
+            lane.fail_waiting(_unloaded)
 
     def _route(self) -> None:
         self._lanes = {

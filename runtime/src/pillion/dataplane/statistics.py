@@ -45,9 +45,9 @@ class ModelStatistics(msgspec.Struct, frozen=True):
     queue: Durations
     """Requests that reached the model's code, and what they waited before it."""
     compute: Durations
-    """Runs of the model's code."""
+    """Requests that the model computed, each with the time of the run that computed it."""
     batches: Mapping[int, Durations]
-    """Runs by the number of requests computed together; empty where nothing is batched."""
+    """Runs by the number of requests computed together; empty where that is not counted."""
 
 
 def model_statistics(status: ModelStatus, metrics: ModelMetrics) -> ModelStatistics:
@@ -55,17 +55,19 @@ def model_statistics(status: ModelStatus, metrics: ModelMetrics) -> ModelStatist
     answered = sum(count for (_, code), count in metrics.requests.items() if code == OK)
     failed = sum(metrics.requests.values()) - answered
     spent = sum(distribution.total for distribution in metrics.duration.values())
-    runs = sum(metrics.inference.counts)
+    computed = sum(metrics.inference.counts)
+    # Of requests that may share calls each call is counted with how many it computed; others have one each.
+    calls = computed - round(metrics.batch_size.total) + sum(metrics.batch_size.counts)
     return ModelStatistics(
         status.name,
         status.version,
         status.last_used or 0.0,
         inferences=answered,
-        executions=runs,
+        executions=calls,
         success=Durations(answered, max(0.0, spent - metrics.failed_seconds)),
         fail=Durations(failed, metrics.failed_seconds),
-        queue=Durations(runs, metrics.queue_wait.total),
-        compute=Durations(runs, metrics.inference.total),
-        # Batching is what fills this in, from its own counts by size.
+        queue=Durations(computed, metrics.queue_wait.total),
+        compute=Durations(computed, metrics.inference.total),
+        # The metrics count calls by ranges of sizes, and no times by size; this wants both for each size.
         batches={},
     )

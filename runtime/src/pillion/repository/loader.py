@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from pillion.backends.api import ON_DEVICES, LoadOptions, ModelLoadError, backend_named
 from pillion.backends.detect import UNSAFE, detect
@@ -20,18 +19,18 @@ from pillion.execution.native_threads import per_call
 from pillion.execution.placement import InlineLimits, Measured, median, place
 from pillion.execution.thread import ThreadExecutor
 from pillion.policy import ConsentPolicy, permits
+from pillion.repository.rows import sample_input, sharing
 from pillion.repository.served import Served
 from pillion.runtimefile import PYTHON
-from pillion.tensors import Datatype, Tensor, dtype_of
 
 if TYPE_CHECKING:
-    from pillion.backends.api import InputRule, LoadedModel
+    from pillion.backends.api import LoadedModel
     from pillion.backends.python import PythonModel
     from pillion.execution.api import Executor
     from pillion.repository.served import RepositorySettings
     from pillion.runtimefile import DesiredModel
 
-__all__ = ["describe_failure", "load", "sample_input"]
+__all__ = ["describe_failure", "load"]
 
 _log = logging.getLogger(__name__)
 _LONGEST_LINE = 500
@@ -95,8 +94,30 @@ def _with_code(desired: DesiredModel, settings: RepositorySettings) -> DesiredMo
 
 
 def _served(desired: DesiredModel, model: LoadedModel, threads: int, settings: RepositorySettings) -> Served:
-    calls = _warm_up(model, f"{desired.name}/{desired.version}", settings)
-    return Served(desired, model, _executor(desired, threads, calls), threads)
+    label = f"{desired.name}/{desired.version}"
+    calls = _warm_up(model, label, settings)
+    shares = bool(calls) and _shares_calls(desired, model, label)
+    return Served(desired, model, _executor(desired, threads, calls), threads, shares_calls=shares)
+
+
+def _shares_calls(desired: DesiredModel, model: LoadedModel, label: str) -> bool:
+    """Whether requests of the model may be computed together, by its owner's word and what is seen of it."""
+    wanted = desired.execution.batching
+    if wanted == "off":
+        return False
+    try:
+        seen = sharing(model)
+    except Exception as error:  # noqa: BLE001 - it has computed one row and refuses two, in whatever way
+        _log.info("model %s: requests do not share calls, it refuses two rows: %s", label, describe_failure(error))
+        return False
+    if not seen.independent:
+        level = logging.WARNING if wanted == "on" else logging.INFO
+        _log.log(level, "model %s: requests do not share calls, its rows are not computed independently", label)
+        return False
+    shares = seen.pays or wanted == "on"
+    said = "share calls" if shares else "do not share calls"
+    _log.info("model %s: requests %s; eight rows together take %.2f of the time", label, said, seen.together)
+    return shares
 
 
 def _own_python(desired: DesiredModel, model: PythonModel, cpus: int) -> Served:
@@ -141,18 +162,6 @@ def _warm_up(model: LoadedModel, label: str, settings: RepositorySettings) -> li
         _log.info("model %s: not warmed up, it refuses generated input: %s", label, describe_failure(error))
         return []
     return calls
-
-
-def sample_input(rule: InputRule) -> Tensor:
-    """One row of the declared example, else of zeros or empty texts; dimensions that vary are 1."""
-    spec = rule.spec
-    shape = tuple(1 if size < 0 else size for size in spec.shape)
-    if spec.datatype is Datatype.BYTES:
-        data = np.empty(shape, dtype=np.object_)
-        data.fill(str(spec.example or "").encode())
-    else:
-        data = np.full(shape, spec.example or 0, dtype=dtype_of(spec.datatype))
-    return Tensor(spec.name, spec.datatype, data)
 
 
 def describe_failure(error: BaseException) -> str:

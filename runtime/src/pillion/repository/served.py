@@ -46,14 +46,24 @@ class Served:
     closes the model when the last one has left. Event loop's thread only.
     """
 
-    __slots__ = ("_idle", "desired", "executor", "last_used", "model", "references", "threads")
+    __slots__ = ("_idle", "desired", "executor", "last_used", "model", "references", "shares_calls", "threads")
 
-    def __init__(self, desired: DesiredModel, model: LoadedModel, executor: Executor, threads: int) -> None:
+    def __init__(
+        self,
+        desired: DesiredModel,
+        model: LoadedModel,
+        executor: Executor,
+        threads: int,
+        *,
+        shares_calls: bool = False,
+    ) -> None:
         self.desired = desired
         self.model = model
         self.executor = executor
         self.threads = threads
         """Calls that the executor runs at the same time."""
+        self.shares_calls = shares_calls
+        """Whether requests may be computed by one call."""
         self.references = 0
         self.last_used: float | None = None
         """Monotonic time of the last request."""

@@ -71,7 +71,7 @@ class ComponentSpec(ScalingFields, PodFields):
     """Sends requests and responses to a sink."""
 
     batcher: BatcherSpec | None = None
-    """Gathers single requests into batches."""
+    """Bounds the calls that requests share."""
 
     labels: TextMap | None = None
     """Labels of the pods."""

@@ -52,6 +52,7 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.autoScaling",
         "predictor.containerConcurrency",
         "predictor.timeout",
+        "predictor.batcher",
         "predictor.labels",
         "predictor.annotations",
         "predictor.deploymentStrategy",
@@ -79,7 +80,6 @@ NOT_YET: frozenset[str] = frozenset(
         "predictor.name",
         "predictor.canaryTrafficPercent",
         "predictor.logger",
-        "predictor.batcher",
         "predictor.storageUris",
         "predictor.storageContainerName",
         "predictor.workerSpec",
@@ -105,7 +105,7 @@ class UnhonouredField:
     """A field that is set and has no effect in this release.
 
     Attributes:
-        field: its address below `spec`, such as `spec.predictor.batcher`.
+        field: its address below `spec`, such as `spec.predictor.workerSpec`.
         reason: why, where it is the value and not the field.
     """
 

@@ -58,13 +58,13 @@ class LoggerSpec(ResourceModel):
 
 
 class BatcherSpec(ResourceModel):
-    """Gathers single requests into batches for the model."""
+    """Bounds the calls that requests share. Requests share calls where the model's rows are independent."""
 
     max_batch_size: Positive | None = None
-    """The number of instances that closes a batch."""
+    """The number of rows that closes a batch. Default: 32."""
 
     max_latency: Count | None = None
-    """The milliseconds after which a batch is closed, full or not."""
+    """The milliseconds that a request waits for others while the model is free. Default: 0."""
 
     timeout: Positive | None = None
     """The seconds after which a request in a batch is given up."""

@@ -27,7 +27,6 @@ REMEDIES: Final[dict[str, str]] = {
     "predictor.scaleMetricType": _SCALE,
     "predictor.autoScaling": _SCALE,
     "predictor.logger": "log requests where they come in, at the gateway or in the client",
-    "predictor.batcher": "send several rows in one request",
     "predictor.storageUris": "put everything below one prefix and name that in the model's storageUri",
     "predictor.storageContainerName": "give the credentials to the ServiceAccount; the storage step is Pillion's own",
     "predictor.workerSpec": "serve it with a model that fits one pod",
@@ -44,7 +43,7 @@ UNMAPPED: Final[dict[str, tuple[str, str]]] = {
 
 
 def remedy_for(address: str, name: str) -> str:
-    """Return what to do about the field at `address`, such as `spec.predictor.batcher`, of the service `name`."""
+    """Return what to do about the field at `address`, such as `spec.predictor.workerSpec`, of the service `name`."""
     parts = address.removeprefix("spec.").partition(" ")[0].split(".")
     for length in range(len(parts), 0, -1):
         found = REMEDIES.get(".".join(parts[:length]))

@@ -4,13 +4,14 @@ What ASGI asks of a server for each request (a task, an event, a scope, two mess
 small model and encoding together. A request that has arrived whole needs none of it when its answer can be computed
 without waiting. So such requests are held back until their last byte, and then, together with all others that came in
 the same turn (see :mod:`pillion.transport.http.turn`), offered to the application as plain values. Three things can
-come back: the answer, which is written at once; an ASGI application, when the call has begun and has to wait; or
-nothing, and the request goes the ordinary way as if nothing had been tried.
+come back: the answer, which is written at once; a call that has begun and waits, which is asked again at the end of the
+turn and becomes an ASGI application if it still waits; or nothing, and the request goes the ordinary way as if nothing
+had been tried.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast, runtime_checkable
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -18,6 +19,7 @@ from pillion.transport.http.engine import IDLE, HttpProtocol
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Awaitable, Callable, MutableMapping
 
     from uvicorn._types import ASGI3Application
     from uvicorn.config import Config
@@ -26,7 +28,13 @@ if TYPE_CHECKING:
     from pillion.transport.http.engine import EngineState
     from pillion.transport.http.refusals import Refusal
 
-__all__ = ["DirectAnswer", "DirectApplication", "DirectHttpProtocol"]
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+__all__ = ["DirectAnswer", "DirectApplication", "DirectCall", "DirectHttpProtocol"]
 
 _LONGEST_BODY: Final = 64 * 1024
 """Longer bodies do not arrive in one read, and their decoding should not hold up the bytes of other connections."""
@@ -40,13 +48,27 @@ class DirectAnswer(NamedTuple):
     body: bytes
 
 
+class DirectCall(Protocol):
+    """A request that has begun and waits."""
+
+    def finish(self) -> DirectAnswer | Application:
+        """The answer if it is there now, else what goes on waiting for it."""
+        ...
+
+
 @runtime_checkable
 class DirectApplication(Protocol):
     """An ASGI application that can also take a request as values."""
 
-    def begin(
-        self, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> DirectAnswer | ASGI3Application | None:
+    def gather(self, requests: int) -> None:
+        """So many requests are about to begin in a row."""
+        ...
+
+    def flush(self) -> None:
+        """All of them have begun: compute what they wait for together."""
+        ...
+
+    def begin(self, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> DirectAnswer | DirectCall | None:
         """Answer a POST request, begin it, or leave it alone.
 
         Args:
@@ -63,13 +85,16 @@ class DirectHttpProtocol(HttpProtocol):
     def __init__(self, config: Config, state: EngineState, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(config, state, loop)
         application: object = config.app
-        self._direct = application.begin if isinstance(application, DirectApplication) else None
+        self._direct = None
+        if isinstance(application, DirectApplication):
+            self._direct = application.begin
+            state.turn.gatherer = application
         self._held: list[bytes] | None = None
         self._waits = False
         """Whether the request held back is complete and waits for the end of the turn."""
         self._keeps = True
-        self._outcome: DirectAnswer | ASGI3Application | None = None
-        self._begun: ASGI3Application | None = None
+        self._outcome: DirectAnswer | DirectCall | None = None
+        self._begun: Application | None = None
         self._spent = False
         self._idle_since = 0.0
 
@@ -147,11 +172,12 @@ class DirectHttpProtocol(HttpProtocol):
     def settle(self) -> None:
         """See :class:`~pillion.transport.http.turn.Waiting`."""
         outcome, self._outcome = self._outcome, None
-        if isinstance(outcome, DirectAnswer):
+        answer = outcome if outcome is None or isinstance(outcome, DirectAnswer) else outcome.finish()
+        if isinstance(answer, DirectAnswer):
             self._held = None
-            self._write(outcome)
+            self._write(answer)
         else:
-            self._begun = outcome
+            self._begun = answer
             self._release()
             self.cycle.keep_alive = self.cycle.keep_alive and self._keeps
             super().on_message_complete()
@@ -208,7 +234,7 @@ class DirectHttpProtocol(HttpProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         begun, self._begun = self._begun, None
-        super()._start_asgi_task(cycle, app if begun is None else begun)
+        super()._start_asgi_task(cycle, app if begun is None else cast("ASGI3Application", begun))
 
     def _write(self, answer: DirectAnswer) -> None:
         keep = self._keeps and not self.server_state.draining

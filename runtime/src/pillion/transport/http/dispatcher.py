@@ -20,7 +20,7 @@ from pillion.transport.http.compression import compressed, wanted_coding
 from pillion.transport.http.direct import DirectAnswer
 from pillion.transport.http.errors import CLIENT_CLOSED_REQUEST
 from pillion.transport.http.headers import ACCEPTED_MEDIA, RARE_HEADERS, new_request_id, request_id
-from pillion.transport.http.infer import InferHandler
+from pillion.transport.http.infer import Begun, InferHandler
 from pillion.transport.http.oip import InformationHandler
 from pillion.transport.http.options import AnswerRecord, DispatchOptions
 from pillion.transport.http.routes import METHODS, TASK_ROUTES, Route, resolve
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pillion.dataplane.call import InferencePlane
     from pillion.dataplane.tasks import TaskPlane
-    from pillion.transport.http.infer import Begun
+    from pillion.transport.http.direct import DirectCall
     from pillion.transport.http.routes import Target
 
     Scope = MutableMapping[str, Any]
@@ -69,6 +69,7 @@ class Dispatcher:
         options: DispatchOptions | None = None,
         tasks: TaskPlane | None = None,
     ) -> None:
+        self._plane = plane
         self._fallback = fallback
         self._options = options or DispatchOptions()
         self._drain = self._options.drain
@@ -97,11 +98,9 @@ class Dispatcher:
             working = self._infer(target, headers, receive, identity)
         else:
             working = self._answer(target, method, headers, receive, identity)
-        await self._finish(working, scope, send, target, identity)
+        await self.finish(working, scope, send, target, identity)
 
-    def begin(
-        self, path: bytes, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> DirectAnswer | Callable[[Scope, Receive, Send], Awaitable[None]] | None:
+    def begin(self, path: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> DirectAnswer | DirectCall | None:
         """See :class:`~pillion.transport.http.direct.DirectApplication`: plain inference requests on a known path."""
         target = self._known.get(path)
         if target is None or target.route is not Route.INFER or self._options.on_answer is not None:
@@ -112,29 +111,29 @@ class Dispatcher:
         identity = request_id(fields) if b"x-request-id" in fields else new_request_id()
         try:
             outcome = self._inference.begin(target, body, identity)
-            if isinstance(outcome, bytes):
-                if len(outcome) >= self._compress_from and wanted_coding(fields.get(b"accept-encoding", b"")):
-                    return self._rest(_given(Answer(outcome)), target, identity)
-                return DirectAnswer(200, _JSON_HEAD % (len(outcome), identity.encode()), outcome)
-            if not isinstance(outcome, Answer):
-                return self._rest(outcome, target, identity)
-            answer = outcome
-            if answer.size >= self._compress_from and wanted_coding(fields.get(b"accept-encoding", b"")):
-                return self._rest(_given(answer), target, identity)
-        except Exception as error:  # noqa: BLE001  # the boundary, as in _finish
-            answer = _failed(error, identity, target)
-        whole = b"".join((answer.body, *answer.parts)) if answer.parts else answer.body
-        return DirectAnswer(answer.status, head_lines(answer, len(whole), identity), whole)
+        except Exception as error:  # noqa: BLE001  # the boundary, as in finish
+            return _direct(_failed(error, identity, target), identity)
+        asked = fields.get(b"accept-encoding", b"")
+        if isinstance(outcome, Begun):
+            return _DirectCall(self, outcome, target, identity, asked)
+        if self.compresses(outcome, asked):
+            return _DirectCall(self, _Given(outcome), target, identity, asked)
+        return _direct(outcome, identity)
 
-    def _rest(self, begun: Begun, target: Target, identity: str) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-        async def application(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._finish(begun(receive), scope, send, target, identity)
+    def compresses(self, outcome: bytes | Answer, asked: bytes) -> bool:
+        """Whether an answer is large enough to be compressed, and its ``Accept-Encoding`` says that it may."""
+        size = len(outcome) if isinstance(outcome, bytes) else outcome.size
+        return size >= self._compress_from and wanted_coding(asked) is not None
 
-        return application
+    def gather(self, requests: int) -> None:
+        """See :class:`~pillion.transport.http.direct.DirectApplication`."""
+        self._plane.gather(requests)
 
-    async def _finish(
-        self, working: Awaitable[Answer], scope: Scope, send: Send, target: Target, identity: str
-    ) -> None:
+    def flush(self) -> None:
+        """See :class:`~pillion.transport.http.direct.DirectApplication`."""
+        self._plane.flush()
+
+    async def finish(self, working: Awaitable[Answer], scope: Scope, send: Send, target: Target, identity: str) -> None:
         """Await the answer, send it or what failed, and record it."""
         started = time.monotonic() if self._options.on_answer is not None else 0.0
         answer: Answer | None
@@ -195,13 +194,56 @@ class Dispatcher:
             self._options.on_answer(record)
 
 
-def _given(answer: Answer) -> Begun:
-    """An answer that is there already, for the ordinary way to send."""
+class _Given:
+    """An answer that is there already and goes the ordinary way."""
 
-    async def given(_: Receive) -> Answer:
-        return answer
+    __slots__ = ("_answer",)
 
-    return given
+    def __init__(self, outcome: bytes | Answer) -> None:
+        self._answer = Answer(outcome) if isinstance(outcome, bytes) else outcome
+
+    def finish(self) -> None:
+        """As if it were not there yet."""
+
+    async def answer(self, _: Receive) -> Answer:
+        return self._answer
+
+
+class _DirectCall:
+    """See :class:`~pillion.transport.http.direct.DirectCall`."""
+
+    __slots__ = ("_asked", "_begun", "_dispatcher", "_identity", "_target")
+
+    def __init__(
+        self, dispatcher: Dispatcher, begun: Begun | _Given, target: Target, identity: str, asked: bytes
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._begun = begun
+        self._target = target
+        self._identity = identity
+        self._asked = asked
+
+    def finish(self) -> DirectAnswer | ASGIApp:
+        try:
+            outcome = self._begun.finish()
+        except Exception as error:  # noqa: BLE001  # the boundary, as in finish
+            return _direct(_failed(error, self._identity, self._target), self._identity)
+        if outcome is None:
+            return self._rest
+        if self._dispatcher.compresses(outcome, self._asked):
+            self._begun = _Given(outcome)
+            return self._rest
+        return _direct(outcome, self._identity)
+
+    async def _rest(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._dispatcher.finish(self._begun.answer(receive), scope, send, self._target, self._identity)
+
+
+def _direct(outcome: bytes | Answer, identity: str) -> DirectAnswer:
+    if isinstance(outcome, bytes):
+        return DirectAnswer(200, _JSON_HEAD % (len(outcome), identity.encode()), outcome)
+    whole = b"".join((outcome.body, *outcome.parts)) if outcome.parts else outcome.body
+    return DirectAnswer(outcome.status, head_lines(outcome, len(whole), identity), whole)
 
 
 def _failed(error: Exception, identity: str, target: Target) -> Answer:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pillion.dataplane.call import InferencePlane
     from pillion.transport.authentication import ApiKey
-    from pillion.transport.http.direct import DirectAnswer
+    from pillion.transport.http.direct import DirectAnswer, DirectCall
     from pillion.transport.http.dispatcher import Dispatcher
 
     Scope = MutableMapping[str, Any]
@@ -70,9 +70,15 @@ class Guard:
             return
         await self._app(scope, receive, send)
 
-    def begin(
-        self, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> DirectAnswer | Callable[[Scope, Receive, Send], Awaitable[None]] | None:
+    def gather(self, requests: int) -> None:
+        """See :class:`~pillion.transport.http.direct.DirectApplication`."""
+        self._app.gather(requests)
+
+    def flush(self) -> None:
+        """See :class:`~pillion.transport.http.direct.DirectApplication`."""
+        self._app.flush()
+
+    def begin(self, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> DirectAnswer | DirectCall | None:
         """Let those who show the key through; the others are refused on the ordinary way."""
         try:
             self._check(dict(headers))

@@ -7,6 +7,7 @@ in functions of its own.
 
 from __future__ import annotations
 
+from asyncio import Future
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pillion.dataplane.call import Call, WireProtocol
@@ -39,12 +40,56 @@ if TYPE_CHECKING:
     from pillion.transport.http.routes import Target
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-    Begun = Callable[[Receive], Awaitable[Answer]]
 
-__all__ = ["InferHandler"]
+__all__ = ["Begun", "InferHandler"]
 
 _REST: Final = WireProtocol.REST
 _Result = TypeVar("_Result")
+
+
+class Begun:
+    """A request of the Open Inference Protocol whose computation has begun and waits."""
+
+    __slots__ = ("_form", "_grace", "_request", "_running", "_waiting")
+
+    def __init__(
+        self,
+        running: Coroutine[Any, Any, InferResponse],
+        waiting: object,
+        request: InferRequest,
+        form: AnswerForm,
+        grace: float,
+    ) -> None:
+        self._running = running
+        self._waiting = waiting
+        self._request = request
+        self._form = form
+        self._grace = grace
+
+    def finish(self) -> bytes | Answer | None:
+        """The answer, if what it waits for has come; None while it has not. Bytes as from :meth:`InferHandler.begin`.
+
+        Raises:
+            PillionError: for the dispatcher to answer.
+        """
+        waiting = self._waiting
+        if not (isinstance(waiting, Future) and waiting.done()):
+            return None
+        try:
+            self._waiting = self._running.send(None)
+        except StopIteration as finished:
+            return _whole(finished.value, self._request, self._form)
+        return None
+
+    async def answer(self, receive: Receive) -> Answer:
+        """Wait for the answer.
+
+        Raises:
+            PillionError: for the dispatcher to answer.
+            ClientDisconnected: nobody is there to answer.
+        """
+        response = await finish_watched(self._running, self._waiting, receive, self._grace)
+        return _encode(response, self._request, self._form)
 
 
 class InferHandler:
@@ -109,18 +154,8 @@ class InferHandler:
         try:
             waiting = running.send(None)
         except StopIteration as finished:
-            response: InferResponse = finished.value
-            response.id = request.id
-            if request.classes:
-                classify(response, request.classes)
-            document, parts = encode_answer(response, form)
-            return _raw(document, parts) if parts else document
-
-        async def rest(receive: Receive) -> Answer:
-            response = await finish_watched(running, waiting, receive, self._options.disconnect_grace)
-            return _encode(response, request, form)
-
-        return rest
+            return _whole(finished.value, request, form)
+        return Begun(running, waiting, request, form, self._options.disconnect_grace)
 
     async def predict(
         self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, request_id: str
@@ -237,6 +272,14 @@ class InferHandler:
             result: _Result = finished.value
             return result
         return await finish_watched(running, waiting, receive, self._options.disconnect_grace)
+
+
+def _whole(response: InferResponse, request: InferRequest, form: AnswerForm) -> bytes | Answer:
+    response.id = request.id
+    if request.classes:
+        classify(response, request.classes)
+    document, parts = encode_answer(response, form)
+    return _raw(document, parts) if parts else document
 
 
 def _encode(response: InferResponse, request: InferRequest, form: AnswerForm) -> Answer:

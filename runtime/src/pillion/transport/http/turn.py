@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["Turn", "Waiting"]
+__all__ = ["Gatherer", "Turn", "Waiting"]
 
 _MOST: Final = 32
 _LONGEST: Final = 0.001
@@ -40,13 +40,27 @@ class Waiting(Protocol):
         ...
 
 
+class Gatherer(Protocol):
+    """Puts requests that are computed in a row together."""
+
+    def gather(self, requests: int) -> None:
+        """So many are about to begin."""
+        ...
+
+    def flush(self) -> None:
+        """All of them have begun, and will be settled."""
+        ...
+
+
 class Turn:
     """The connections of one listener whose requests wait for the end of this turn of the loop."""
 
-    __slots__ = ("_clock", "_waiting")
+    __slots__ = ("_clock", "_waiting", "gatherer")
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
         self._clock = clock
+        self.gatherer: Gatherer | None = None
+        """Who puts requests that are computed in a row together."""
         self._waiting: list[Waiting] = []
 
     def add(self, connection: Waiting, loop: asyncio.AbstractEventLoop) -> None:
@@ -59,22 +73,30 @@ class Turn:
         waiting, self._waiting = self._waiting, []
         computed: list[Waiting] = []
         due = self._clock() + _LONGEST
+        left = len(waiting)
+        gatherer = self.gatherer
+        if gatherer is not None:
+            gatherer.gather(left)
         for connection in waiting:
+            left -= 1
             try:
                 if connection.compute():
                     computed.append(connection)
             except Exception as error:  # noqa: BLE001 - the others must not suffer; it is reported by the loop
                 connection.give_up(error)
             if len(computed) == _MOST or (computed and self._clock() >= due):
-                _settle(computed)
+                self._settle(computed)
                 computed = []
+                if gatherer is not None:
+                    gatherer.gather(left)
                 due = self._clock() + _LONGEST
-        _settle(computed)
+        self._settle(computed)
 
-
-def _settle(computed: list[Waiting]) -> None:
-    for connection in computed:
-        try:
-            connection.settle()
-        except Exception as error:  # noqa: BLE001 - as above
-            connection.give_up(error)
+    def _settle(self, computed: list[Waiting]) -> None:
+        if self.gatherer is not None:
+            self.gatherer.flush()
+        for connection in computed:
+            try:
+                connection.settle()
+            except Exception as error:  # noqa: BLE001 - as above
+                connection.give_up(error)

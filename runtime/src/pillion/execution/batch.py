@@ -1,0 +1,85 @@
+"""Requests put together into one call of the model, and its results taken apart again. Pure.
+
+Requests fit together when they ask for the same outputs and their tensors agree in datatype and in every dimension but
+the first. Nothing is padded: requests of other shapes make calls of their own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pillion.tensors import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["apart", "signature", "together"]
+
+
+def signature(inputs: Sequence[Tensor | None], outputs: tuple[str, ...]) -> tuple[object, ...] | None:
+    """What requests must have in common to share a call; None for one that cannot share.
+
+    That is one without tensors or rows, or whose tensors do not agree in their number of rows.
+    """
+    if len(inputs) == 1 and (only := inputs[0]) is not None:
+        shape = only.data.shape
+        return (outputs, only.datatype, shape[1:]) if shape and shape[0] else None
+    parts: list[object] = [outputs]
+    rows = 0
+    for tensor in inputs:
+        if tensor is None:
+            parts.append(None)
+            continue
+        shape = tensor.data.shape
+        if not shape or not shape[0] or (rows and shape[0] != rows):
+            return None
+        rows = shape[0]
+        parts += (tensor.datatype, shape[1:])
+    return tuple(parts) if rows else None
+
+
+def together(requests: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
+    """The inputs of one call for all ``requests``, which have one signature: their rows in order."""
+    joined: list[Tensor | None] = []
+    for position, first in enumerate(requests[0]):
+        if first is None:
+            joined.append(None)
+            continue
+        parts: list[Tensor] = [request[position] for request in requests]  # type: ignore[misc] # one signature: all or none
+        data = np.concatenate([part.data for part in parts])
+        missing = None
+        if any(part.missing is not None for part in parts):
+            missing = np.concatenate([_gaps(part) for part in parts])
+        joined.append(Tensor(first.name, first.datatype, data, missing=missing))
+    return joined
+
+
+def apart(results: Sequence[Tensor], rows: Sequence[int]) -> list[list[Tensor]] | None:
+    """Each request's share of the results of a call, as views; None unless there is a result for each row."""
+    total = sum(rows)
+    for result in results:
+        if result.data.shape[:1] != (total,):
+            return None
+    shares: list[list[Tensor]] = []
+    start = 0
+    for count in rows:
+        end = start + count
+        shares.append(
+            [
+                Tensor(
+                    result.name,
+                    result.datatype,
+                    result.data[start:end],
+                    missing=None if result.missing is None else result.missing[start:end],
+                )
+                for result in results
+            ]
+        )
+        start = end
+    return shares
+
+
+def _gaps(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return np.zeros(tensor.data.shape, np.bool_) if tensor.missing is None else tensor.missing

@@ -1,0 +1,32 @@
+"""What a manifest says of how a model's code is run, as ``runtime.yaml`` says it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pillion.runtimefile import ExecutionSettings
+
+if TYPE_CHECKING:
+    from pillion.resources import PredictorSpec
+
+__all__ = ["execution_of"]
+
+
+def execution_of(predictor: PredictorSpec) -> ExecutionSettings:
+    """The settings of the predictor's models.
+
+    ``batcher`` is KServe's: its size and latency bound batches that the runtime makes anyway where a model gains by
+    them, and its time-out is one more bound of the request's.
+    """
+    most = predictor.container_concurrency or None
+    batcher = predictor.batcher
+    if batcher is None:
+        return ExecutionSettings(max_in_flight=most, timeout_seconds=predictor.timeout)
+    bounds = [seconds for seconds in (predictor.timeout, batcher.timeout) if seconds]
+    return ExecutionSettings(
+        max_in_flight=most,
+        timeout_seconds=min(bounds, default=None),
+        batching="on",
+        max_batch_size=batcher.max_batch_size,
+        max_batch_delay_seconds=(batcher.max_latency or 0) / 1000,
+    )

@@ -1,0 +1,349 @@
+"""Requests that share calls of a model: which do, when, and what becomes of those that fail, leave or come too late."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import joblib
+import msgspec
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from pillion.dataplane.call import Call, InferRequest, InferResponse, WireProtocol
+from pillion.dataplane.plane import DataPlane
+from pillion.errors import ErrorCode, PillionError
+from pillion.execution.batch import apart, signature, together
+from pillion.metrics import RuntimeMetrics
+from pillion.repository.repository import ModelRepository
+from pillion.repository.rows import independent
+from pillion.repository.served import RepositorySettings
+from pillion.runtimefile import DesiredModel, ExecutionSettings
+from pillion.tensors import Datatype, Tensor
+from tests import gated
+from tests.models import iris_rows
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.models import IrisModels
+
+INLINE = ExecutionSettings(executor="inline", batching="on")
+THREAD = ExecutionSettings(executor="thread", threads=1, batching="on")
+
+
+class Centred:
+    """Takes its rows' mean away from them: what it says of one row depends on the others."""
+
+    n_features_in_ = 1
+
+    def fit(self, *_: Any) -> Centred:
+        return self
+
+    def predict(self, rows: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
+        return np.asarray(rows[:, 0] - rows[:, 0].mean())
+
+
+@dataclass
+class Bench:
+    """A data plane with a gated model, and what a test looks at."""
+
+    folder: Path
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    gates: list[gated.Gate] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.plane = DataPlane(
+            repository=ModelRepository(RepositorySettings(cpus=2, unload_grace_seconds=20)),
+            metrics=RuntimeMetrics(self.registry),
+        )
+
+    async def serve(self, path: Path, execution: ExecutionSettings, **more: Any) -> None:
+        changed = msgspec.structs.replace(execution, **more)
+        await self.plane.apply([DesiredModel(name="m", path=str(path), allow_pickle=True, execution=changed)])
+        assert self.plane.ready(), self.plane.status("m").reason
+
+    async def serve_gated(self, name: str, **more: Any) -> gated.Gate:
+        await self.serve(gated.save(self.folder, name, 10), THREAD, **more)
+        self.gates.append(gated.gate(name))
+        return self.gates[-1]
+
+    def begin(self, tensor: Tensor, deadline: float | None = None, **fields: Any) -> asyncio.Task[InferResponse]:
+        call = Call(WireProtocol.REST, "r", deadline)
+        return asyncio.ensure_future(self.plane.infer(InferRequest("m", [tensor], **fields), call))
+
+    def values(self, *numbers: float) -> list[asyncio.Task[InferResponse]]:
+        return [self.begin(gated.value(number)) for number in numbers]
+
+    def calls(self) -> float:
+        """Calls of the model so far."""
+        return self.registry.get_sample_value("pillion_batch_requests_count", {"model": "m", "version": "1"}) or 0.0
+
+    def requests(self) -> float:
+        """Requests they computed."""
+        return self.registry.get_sample_value("pillion_batch_requests_sum", {"model": "m", "version": "1"}) or 0.0
+
+    def gauge(self, name: str) -> float | None:
+        return self.registry.get_sample_value(name, {"model": "m", "version": "1"})
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    for opened in made.gates:
+        opened.open()
+    await made.plane.stop(10)
+
+
+async def answers(tasks: list[asyncio.Task[InferResponse]]) -> list[Any]:
+    return [
+        response if isinstance(response, BaseException) else response.outputs[0].data.tolist()
+        for response in await asyncio.gather(*tasks, return_exceptions=True)
+    ]
+
+
+# On the event loop
+
+
+async def test_requests_of_one_turn_share_a_call_and_each_gets_its_own_rows(bench: Bench, iris: IrisModels) -> None:
+    await bench.serve(iris.onnx, INLINE)
+    rows = iris_rows("X", Datatype.FP32).data
+    tasks = [bench.begin(Tensor("X", Datatype.FP32, part), outputs=("label",)) for part in (rows[:1], rows[1:], rows)]
+    assert [[0], [1, 2], [0, 1, 2]] == await answers(tasks)
+    assert (1, 3) == (bench.calls(), bench.requests())
+
+
+async def test_requests_for_other_outputs_make_a_call_of_their_own(bench: Bench, iris: IrisModels) -> None:
+    await bench.serve(iris.onnx, INLINE)
+    tensor = iris_rows("X", Datatype.FP32)
+    tasks = [bench.begin(tensor, outputs=(name,)) for name in ("label", "probabilities", "label")]
+    assert [(3,), (3, 3), (3,)] == [(await task).outputs[0].shape for task in tasks]
+    assert (2, 3) == (bench.calls(), bench.requests())
+
+
+async def test_requests_of_later_turns_do_not_wait_for_each_other(bench: Bench, iris: IrisModels) -> None:
+    await bench.serve(iris.onnx, INLINE)
+    for _ in range(3):
+        await bench.begin(iris_rows("X", Datatype.FP32))
+    assert (3, 3) == (bench.calls(), bench.requests())
+
+
+async def test_a_call_takes_no_more_rows_than_its_limit(bench: Bench, iris: IrisModels) -> None:
+    await bench.serve(iris.onnx, INLINE, max_batch_size=4)
+    tasks = [bench.begin(iris_rows("X", Datatype.FP32, 1), outputs=("label",)) for _ in range(10)]
+    large = bench.begin(iris_rows("X", Datatype.FP32, 9), outputs=("label",))
+    assert [[0]] * 10 == await answers(tasks)
+    assert (9,) == (await large).outputs[0].shape
+    assert (4, 11) == (bench.calls(), bench.requests())
+
+
+async def test_a_call_takes_no_more_bytes_than_its_limit(bench: Bench, iris: IrisModels) -> None:
+    await bench.serve(iris.onnx, INLINE, max_batch_bytes=40)
+    tasks = [bench.begin(iris_rows("X", Datatype.FP32, 1), outputs=("label",)) for _ in range(4)]
+    assert [[0]] * 4 == await answers(tasks)
+    assert 2 == bench.calls()
+
+
+async def test_a_request_waits_for_others_where_a_delay_is_set(bench: Bench, iris: IrisModels) -> None:
+    await bench.serve(iris.onnx, INLINE, max_batch_size=2, max_batch_delay_seconds=30)
+    first = bench.begin(iris_rows("X", Datatype.FP32, 1), outputs=("label",))
+    await asyncio.sleep(0.05)  # many turns of the loop; the delay is far
+    assert not first.done()
+    second = bench.begin(iris_rows("X", Datatype.FP32, 1), outputs=("label",))
+    assert [[0], [0]] == await answers([first, second])
+    assert (1, 2) == (bench.calls(), bench.requests())
+
+
+async def test_a_delay_ends_though_nobody_else_comes(bench: Bench, iris: IrisModels) -> None:
+    await bench.serve(iris.onnx, INLINE, max_batch_delay_seconds=0.02)
+    began = asyncio.get_running_loop().time()
+    assert [[0]] == await answers([bench.begin(iris_rows("X", Datatype.FP32, 1), outputs=("label",))])
+    assert asyncio.get_running_loop().time() - began >= 0.02
+
+
+# In threads
+
+
+async def test_what_waits_for_a_call_to_end_is_the_next_call(bench: Bench) -> None:
+    gate = await bench.serve_gated("share-next")
+    first = bench.values(1)
+    await until(lambda: gate.inside == 1)
+    others = bench.values(2, 3, 4)
+    await until(lambda: bench.gauge("pillion_queue_length") == 3)
+    assert 1 == bench.gauge("pillion_in_flight")
+    gate.open()
+    assert [[10], [20], [30], [40]] == await answers(first + others)
+    assert (2, 4) == (bench.calls(), bench.requests())
+    assert (0, 0) == (bench.gauge("pillion_in_flight"), bench.gauge("pillion_queue_length"))
+    assert 3 == bench.gauge("pillion_queue_wait_seconds_count")
+
+
+async def test_only_the_request_at_fault_fails(bench: Bench) -> None:
+    gate = await bench.serve_gated("share-fault")
+    gate.open()
+    gate.error = ValueError("minus one")
+    found = await answers(bench.values(1, 2, -1, 3, 4))
+    failure = found.pop(2)
+    assert [[10], [20], [30], [40]] == found
+    assert isinstance(failure, PillionError)
+    assert (ErrorCode.INVALID_ARGUMENT, True) == (failure.code, "minus one" in failure.message)
+
+
+async def test_a_request_given_up_while_it_waits_is_never_computed(bench: Bench) -> None:
+    gate = await bench.serve_gated("share-left")
+    first = bench.values(1)
+    await until(lambda: gate.inside == 1)
+    second, third = bench.values(2, 3)
+    await until(lambda: bench.gauge("pillion_queue_length") == 2)
+    second.cancel()
+    await until(lambda: bench.gauge("pillion_queue_length") == 1)
+    gate.open()
+    assert [[10], [30]] == await answers([*first, third])
+    assert (2, 2) == (bench.calls(), bench.requests())
+
+
+async def test_a_deadline_ends_the_wait_and_the_call_of_one_request_alone(bench: Bench) -> None:
+    gate = await bench.serve_gated("share-late")
+    first = bench.values(1)
+    await until(lambda: gate.inside == 1)
+    soon = bench.plane._clock() + 0.05
+    late, patient = bench.begin(gated.value(2), soon), bench.begin(gated.value(3))
+    (refusal,) = await answers([late])
+    assert isinstance(refusal, PillionError)
+    assert ErrorCode.DEADLINE_EXCEEDED is refusal.code
+    gate.open()
+    assert [[10], [30]] == await answers([*first, patient])
+
+
+async def test_a_call_that_nobody_waits_for_gives_its_slot_back_at_once(bench: Bench) -> None:
+    gate = await bench.serve_gated("share-abandoned")
+    tasks = bench.values(1, 2)
+    await until(lambda: gate.inside == 1)
+    for task in tasks:
+        task.cancel()
+    await until(lambda: bench.gauge("pillion_in_flight") == 0)
+    assert 1 == bench.gauge("pillion_abandoned_calls")
+    third = bench.values(3)
+    await until(lambda: gate.inside == 2)
+    gate.open()
+    assert [[30]] == await answers(third)
+
+
+async def test_a_call_is_not_given_up_while_one_of_its_requests_is_waited_for(bench: Bench) -> None:
+    gate = await bench.serve_gated("share-one-left")
+    first, second = bench.values(1, 2)
+    await until(lambda: gate.inside == 1)
+    first.cancel()
+    await asyncio.sleep(0)
+    gate.open()
+    assert [[20]] == await answers([second])
+    assert 0 == bench.gauge("pillion_abandoned_calls")
+
+
+async def test_cancelling_before_the_call_has_begun_leaks_no_slot(bench: Bench) -> None:
+    gate = await bench.serve_gated("share-early")
+    gate.open()
+    for _ in range(5):
+        (task,) = bench.values(1)
+        await asyncio.sleep(0)  # the request is there, its call is not
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await until(lambda: bench.gauge("pillion_in_flight") == 0)
+    assert [[10]] == await answers(bench.values(1))
+
+
+async def test_a_full_queue_refuses_at_once(bench: Bench) -> None:
+    gate = await bench.serve_gated("share-full", max_queue=2)
+    first = bench.values(1)
+    await until(lambda: gate.inside == 1)
+    waiting = bench.values(2, 3)
+    await until(lambda: bench.gauge("pillion_queue_length") == 2)
+    (refusal,) = await answers(bench.values(4))
+    assert isinstance(refusal, PillionError)
+    assert ErrorCode.QUEUE_FULL is refusal.code
+    gate.open()
+    assert [[10], [20], [30]] == await answers(first + waiting)
+
+
+async def test_requests_that_wait_are_told_when_the_server_stops(bench: Bench) -> None:
+    gate = await bench.serve_gated("share-stop")
+    first = bench.values(1)
+    await until(lambda: gate.inside == 1)
+    waiting = bench.values(2)
+    await until(lambda: bench.gauge("pillion_queue_length") == 1)
+    stopping = asyncio.ensure_future(bench.plane.stop(0))
+    (refusal,) = await answers(waiting)
+    assert isinstance(refusal, PillionError)
+    assert ErrorCode.DRAINING is refusal.code
+    gate.open()
+    await stopping
+    await answers(first)
+
+
+# Which models
+
+
+async def test_rows_that_depend_on_each_other_are_never_put_together(bench: Bench, tmp_path: Path) -> None:
+    joblib.dump(Centred(), tmp_path / "centred.joblib")
+    await bench.serve(tmp_path / "centred.joblib", INLINE)
+    assert [[0.0], [0.0]] == await answers([bench.begin(gated.value(1)), bench.begin(gated.value(5))])
+    assert 0 == bench.calls()
+
+
+async def test_requests_share_calls_by_default_where_it_pays(bench: Bench, iris: IrisModels) -> None:
+    await bench.serve(iris.skops, ExecutionSettings(executor="inline"))
+    assert [[0, 1, 2]] * 4 == await answers([bench.begin(iris_rows("input-0")) for _ in range(4)])
+    assert (1, 4) == (bench.calls(), bench.requests())
+
+
+async def test_off_means_a_call_for_each_request(bench: Bench, iris: IrisModels) -> None:
+    await bench.serve(iris.skops, ExecutionSettings(executor="inline", batching="off"))
+    await answers([bench.begin(iris_rows("input-0")) for _ in range(4)])
+    assert 0 == bench.calls()
+
+
+def test_results_that_differ_together_are_dependent() -> None:
+    def row(*values: float) -> list[Tensor]:
+        return [Tensor("y", Datatype.FP32, np.array(values, np.float32))]
+
+    assert independent(row(1), row(2), row(1, 2.00001))
+    assert not independent(row(1), row(2), row(1, 2.1))
+    assert not independent(row(1), row(2), row(1))
+
+
+# Putting together and taking apart
+
+
+def test_texts_numbers_and_gaps_survive_the_way_there_and_back() -> None:
+    def request(number: float, text: bytes, *, gap: bool) -> list[Tensor | None]:
+        missing = np.array([[gap]]) if gap else None
+        return [
+            Tensor("n", Datatype.FP64, np.array([[number]]), missing=missing),
+            None,
+            Tensor("t", Datatype.BYTES, np.array([[text]], np.object_)),
+        ]
+
+    requests = [request(1, b"a", gap=False), request(2, b"b", gap=True)]
+    assert signature(requests[0], ("y",)) == signature(requests[1], ("y",))
+    joined = together(requests)
+    present = [tensor for tensor in joined if tensor is not None]
+    assert ["n", "t"] == [tensor.name for tensor in present]
+    assert joined[1] is None
+    shares = apart(present, [1, 1])
+    assert shares is not None
+    assert [([[1.0]], [[b"a"]]), ([[2.0]], [[b"b"]])] == [(n.data.tolist(), t.data.tolist()) for n, t in shares]
+    assert [[[False]], [[True]]] == [n.missing.tolist() for n, _ in shares if n.missing is not None]
+
+
+@pytest.mark.parametrize(
+    "shapes", [[()], [(0, 4)], [(2, 4), (3, 4)], []], ids=["a scalar", "no rows", "rows that disagree", "no tensors"]
+)
+def test_what_has_no_rows_to_share_stays_alone(shapes: list[tuple[int, ...]]) -> None:
+    tensors = [Tensor(f"x{n}", Datatype.FP32, np.zeros(shape, np.float32)) for n, shape in enumerate(shapes)]
+    assert signature(tensors, ("y",)) is None
