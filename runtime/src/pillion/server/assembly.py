@@ -98,6 +98,7 @@ def build_dispatcher(plane: DataPlane, settings: Settings, drain: DrainState) ->
             on_answer=_answer_log(settings.log.access),
         ),
         tasks=plane,
+        texts=plane,
     )
     key = _api_key(settings)
     return dispatcher if key is None else Guard(dispatcher, key, plane)

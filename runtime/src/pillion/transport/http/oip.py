@@ -31,8 +31,8 @@ _LATER: Final = {
     "GET /v2/models/{model}",
     Route.STATS: "the statistics extension is not part of this version; counts and times are on the admin port's "
     "/metrics",
-    Route.GENERATE: "the generate extension is not part of this version; use POST /v2/models/{model}/infer",
-    Route.GENERATE_STREAM: "the generate extension is not part of this version; use POST /v2/models/{model}/infer",
+    Route.GENERATE: "nothing here generates text; use POST /v2/models/{model}/infer",
+    Route.GENERATE_STREAM: "nothing here generates text; use POST /v2/models/{model}/infer",
     Route.V1_EXPLAIN: "explanations are not part of this version; use :predict",
 }
 
@@ -69,13 +69,14 @@ class InformationHandler:
                 return json_answer(documents.root_document(self._plane.statuses()))
             case Route.SERVER:
                 return json_answer(documents.server_document())
-            case Route.MODELS | Route.V1_MODELS:
+            case Route.MODELS:
                 return json_answer({"models": documents.names(self._plane.statuses())})
+            case Route.V1_MODELS:
+                return json_answer(documents.models_document(self._plane.statuses()))
             case Route.MODEL:
                 return self._model(target)
             case Route.V1_MODEL:
-                status = self._plane.status(target.model)
-                return json_answer({"name": status.name, "ready": status.state is ModelState.READY})
+                return json_answer(documents.v1_model_document(self._plane.status(target.model)))
             case Route.INDEX:
                 body = await read_body(receive, await receive(), {}, _SMALL_BODY)
                 wanted = decode_json(_INDEX.decode, body) if len(body) else _IndexBody()

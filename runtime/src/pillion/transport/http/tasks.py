@@ -70,6 +70,11 @@ class TaskHandler:
         except PillionError as error:
             self._plane.refused(error, WireProtocol.TASK, model)
             raise
+        if signature.streams:
+            from pillion.transport.http.task_stream import streamed  # noqa: PLC0415 - most tasks do not stream
+
+            call = Call(WireProtocol.TASK, request_id, deadline)
+            return await streamed(self._plane, task, arguments, call, receive, self._options.disconnect_grace)
         result = await self._run(task, arguments, Call(WireProtocol.TASK, request_id, deadline), receive)
         return Answer(encode_result(result.value))
 

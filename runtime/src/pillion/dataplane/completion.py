@@ -1,0 +1,111 @@
+"""A generated text as it comes: pieces joined, cut where it is to stop, and how it ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pillion.authoring.finish import Finish
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pillion.dataplane.streams import ItemStream
+
+__all__ = ["Completion", "StopFinder"]
+
+
+class StopFinder:
+    """Finds the first of several texts in one that comes in pieces, and shows nothing of it.
+
+    Args:
+        stops: the texts; none of them empty.
+    """
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stops)
+        self._held = ""
+        self.found = False
+
+    def feed(self, piece: str) -> str:
+        """What can be shown once this piece has come. An end that may become one of the texts is held back."""
+        if not self._stops:
+            return piece
+        text = self._held + piece
+        places = [place for place in (text.find(stop) for stop in self._stops) if place >= 0]
+        if places:
+            self.found, self._held = True, ""
+            return text[: min(places)]
+        held = max((_overlap(text, stop) for stop in self._stops), default=0)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+    def rest(self) -> str:
+        """What was held back of a text that has ended."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Characters at the end of the text that may be the beginning of the stop."""
+    return next((size for size in range(min(len(text), len(stop) - 1), 0, -1) if stop.startswith(text[-size:])), 0)
+
+
+class Completion:
+    """One text of a model that generates.
+
+    Args:
+        stream: of its ``generate``; the first item is there.
+        stops: texts before which it is cut.
+    """
+
+    def __init__(self, stream: ItemStream, stops: Sequence[str] = ()) -> None:
+        self.stream = stream
+        self._finder = StopFinder(stops)
+        self._finish = Finish()
+        self._over = False
+
+    async def take(self) -> str:
+        """What has come since, never empty; empty at the end.
+
+        Raises:
+            PillionError: the stream failed; what came before that has been given.
+        """
+        shown = ""
+        while not shown and not self._over:
+            items = await self.stream.take()
+            for item in items:
+                if isinstance(item, Finish):
+                    self._finish = item
+                elif not self._finder.found:
+                    shown += self._finder.feed(item)
+            if not items:
+                self._over = True
+                shown += self._finder.rest()
+            elif self._finder.found:
+                self._over = True
+                self.stream.finish()
+        return shown
+
+    async def text(self) -> str:
+        """All of it.
+
+        Raises:
+            PillionError: the stream failed.
+        """
+        pieces = []
+        while piece := await self.take():
+            pieces.append(piece)
+        return "".join(pieces)
+
+    @property
+    def reason(self) -> str:
+        """Why it ended."""
+        return "stop" if self._finder.found else self._finish.reason
+
+    @property
+    def tokens(self) -> tuple[int, int] | None:
+        """Of the prompt and of the text, where the model counts them."""
+        finish = self._finish
+        if finish.prompt_tokens is None or finish.completion_tokens is None:
+            return None
+        return finish.prompt_tokens, finish.completion_tokens
