@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pillion.dataplane.completion import StopFinder
+from pillion.stopping import StopFinder
 
 LETTERS = st.text("ab.", max_size=12)
 

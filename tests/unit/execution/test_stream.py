@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from pillion.execution.thread import ThreadExecutor
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Generator
 
 MANY = 1000
 
@@ -31,7 +32,7 @@ class Counting:
         self.threads: set[int] = set()
         self.ended = ""
 
-    def items(self) -> Iterator[Any]:
+    def _numbers(self) -> Generator[Any]:
         try:
             for number in range(self.count):
                 self.threads.add(threading.get_ident())
@@ -45,6 +46,12 @@ class Counting:
             raise
         finally:
             self.threads.add(threading.get_ident())
+
+    def run(self, put: Callable[[Any], bool]) -> None:
+        with contextlib.closing(self._numbers()) as items:
+            for item in items:
+                if not put(item):
+                    break
 
     async def items_async(self) -> AsyncIterator[Any]:
         try:

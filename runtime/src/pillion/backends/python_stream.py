@@ -39,16 +39,17 @@ class PythonStream:
         self._generates = generates
         self.asynchronous = task.asynchronous
 
-    def items(self) -> Iterator[Any]:
-        """Call the method, and give what it gives."""
+    def run(self, put: Callable[[Any], bool]) -> None:
+        """Call the method and hand over what it gives; a generator is closed where nobody reads on."""
         answer = self._method(**self._arguments)
         if self._whole(answer):
-            yield self._plain(answer)
+            put(self._plain(answer))
             return
         iterator = iter(answer)
         try:
             for item in iterator:
-                yield self._plain(item)
+                if not put(self._plain(item)):
+                    break
         finally:
             close = getattr(iterator, "close", None)
             if close is not None:

@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from pillion.execution.api import Interrupt
     from pillion.tensors import Tensor
@@ -32,12 +32,12 @@ class StreamSource(Protocol):
     asynchronous: bool
     """Whether it runs on the event loop."""
 
-    def items(self) -> Iterator[Any]:
-        """The results as plain data, for one that runs in a thread; a generator, closed when nobody reads on."""
+    def run(self, put: Callable[[Any], bool]) -> None:
+        """In a thread: hand each result over as plain data, and end early where ``put`` says that nobody reads on."""
         ...
 
     def items_async(self) -> AsyncIterator[Any]:
-        """The same for one that runs on the event loop."""
+        """The results of one that runs on the event loop."""
         ...
 
 
@@ -167,17 +167,14 @@ class StreamRun:
     def predict(
         self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt | None
     ) -> list[Tensor]:
-        """Run the generator to its end, or close it once nobody reads on."""
+        """Run the code to its end, or until nobody reads on."""
         del inputs, outputs
         buffer = self._buffer
         if interrupt is not None:
             interrupt.action = buffer.close
             if interrupt.fired:  # between its making and the line before
                 buffer.close()
-        with contextlib.closing(self._source.items()) as items:  # type: ignore[type-var] # a generator, says StreamSource
-            for item in items:
-                if not buffer.put(item):
-                    break
+        self._source.run(buffer.put)
         return []
 
     async def predict_async(self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...]) -> list[Tensor]:

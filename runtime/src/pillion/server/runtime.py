@@ -38,7 +38,7 @@ __all__ = ["Runtime"]
 
 _log = logging.getLogger(__name__)
 _TO_SAY_SO = 0.05
-"""Seconds in which open streams can be ended by an error where nothing else is waited for."""
+"""Seconds for the errors that end open streams to leave, where nothing else is waited for."""
 
 
 class Runtime:
@@ -299,6 +299,8 @@ class Runtime:
 
     async def _cut_grpc(self) -> None:
         await self._cut.wait()
+        self._plane.end_streams()
+        await asyncio.sleep(_TO_SAY_SO)
         await self._grpc.stop(0)
 
 

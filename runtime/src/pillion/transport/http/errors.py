@@ -83,7 +83,9 @@ def openai_error_body(error: PillionError, request_id: str) -> bytes:
     kind = _OPENAI_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     # The one code that clients of theirs compare with.
     code = "model_not_found" if error.code is ErrorCode.UNKNOWN_MODEL else error.code.value
-    inner = {"message": str(error), "type": kind, "param": error.field, "code": code}
+    # "inputs" is what the data plane calls all that a model was given; here no field is called so.
+    param = None if error.field == "inputs" else error.field
+    inner = {"message": str(error), "type": kind, "param": param, "code": code}
     return orjson.dumps({"error": inner, "code": error.code.value, "id": request_id})
 
 
