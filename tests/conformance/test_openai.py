@@ -50,6 +50,13 @@ class Words(Model):
 """
 
 
+def gauge(program: Program, name: str) -> float:
+    """The sum of a metric over its labels."""
+    url = f"http://127.0.0.1:{program.ports['admin']}/metrics"
+    text = urllib.request.urlopen(url, timeout=10).read().decode()
+    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(f"{name}{{"))
+
+
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     folder: Path = tmp_path_factory.mktemp("openai")
@@ -143,9 +150,4 @@ def test_a_model_that_is_not_there_is_not_found(results: dict[str, Any]) -> None
 def test_a_client_that_left_in_a_stream_holds_nothing(results: dict[str, Any], program: Program) -> None:
     assert "assistant" == results["leaves"]
 
-    def gauge(name: str) -> float:
-        url = f"http://127.0.0.1:{program.ports['admin']}/metrics"
-        text = urllib.request.urlopen(url, timeout=10).read().decode()
-        return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(f"{name}{{"))
-
-    until_now(lambda: gauge("pillion_in_flight") == 0 and gauge("pillion_abandoned_calls") == 0, 2.0)
+    until_now(lambda: gauge(program, "pillion_in_flight") == 0 and gauge(program, "pillion_abandoned_calls") == 0, 2.0)

@@ -8,17 +8,20 @@ import socket
 import threading
 import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import httpx
 import pytest
 
+from pillion.protocol.protos import open_inference_pb2 as pb
 from tests.integration.own_python.program import serving
 from tests.waiting import until_now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.integration.own_python.program import Program
 
@@ -85,6 +88,7 @@ class Story(Model):
         return {**self.ends, "made": getattr(self, "made", 0), "threads": threading.active_count()}
 '''
 LONG = 10_000
+STREAM = "/v2/models/story/generate_stream"
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +187,13 @@ def test_a_failure_after_it_is_an_event_after_the_pieces(program: Program) -> No
     )
 
 
+def test_the_documentation_lists_what_it_can_be_asked(program: Program) -> None:
+    described = program.curl("/openapi.json")[1]
+    assert {"/v2/models/{model}/generate_stream", "/openai/v1/completions", "/tell"} <= described["paths"].keys()
+    assert not {"/v1/chat/completions", "/v1/embeddings"} & described["paths"].keys()
+    assert ["text/event-stream"] == list(described["paths"]["/tell"]["post"]["responses"]["200"]["content"])
+
+
 def test_a_task_that_yields_is_a_stream_of_its_items(program: Program) -> None:
     found = events(program, "/tell", {"words": ["a", "b"]})
     assert [("message", "a"), ("message", "b")] == [(name, data) for name, data, _ in found]
@@ -202,19 +213,42 @@ def test_a_deadline_ends_a_stream_with_an_error(program: Program) -> None:
     )
 
 
+def leave_grpc(program: Program) -> None:
+    """The same over gRPC."""
+    request = pb.ModelInferRequest(model_name="story")
+    request.parameters["max_tokens"].int64_param = LONG
+    request.inputs.add(name="text_input", datatype="BYTES", shape=[1]).contents.bytes_contents.append(b"a")
+    with grpc.insecure_channel(f"127.0.0.1:{program.ports['grpc']}") as channel:
+        stream = channel.stream_stream(
+            "/inference.GRPCInferenceService/ModelStreamInfer",
+            request_serializer=pb.ModelInferRequest.SerializeToString,
+            response_deserializer=pb.ModelStreamInferResponse.FromString,
+        )
+        answers = stream(iter([request]), timeout=20)
+        assert b"a0 " == next(answers).infer_response.outputs[0].contents.bytes_contents[0]
+        answers.cancel()
+
+
 @pytest.mark.parametrize(
-    ("path", "body", "how"),
+    ("leave", "how"),
     [
-        ("/v2/models/story/generate_stream", {"text_input": "a", "max_tokens": LONG}, "closed"),
-        ("/tell", {"words": ["a"], "times": LONG}, "cancelled"),
+        (
+            partial(leave, path="/v2/models/story/generate_stream", body={"text_input": "a", "max_tokens": LONG}),
+            "closed",
+        ),
+        (partial(leave, path="/tell", body={"words": ["a"], "times": LONG}), "cancelled"),
+        (leave_grpc, "closed"),
     ],
+    ids=["thread", "loop", "grpc"],
 )
 def test_a_hundred_clients_that_leave_end_their_code_and_leave_nothing_behind(
-    program: Program, path: str, body: object, how: str
+    program: Program, leave: Callable[[Program], None], how: str
 ) -> None:
+    leave(program)  # what a first one makes for good, such as connections of the loop's, is not left behind by others
+    until_now(lambda: gauge(program, "pillion_in_flight") == gauge(program, "pillion_abandoned_calls") == 0)
     before, open_before = seen(program)[how], _files(program)
     for _ in range(25):
-        leaving = [threading.Thread(target=leave, args=(program, path, body)) for _ in range(4)]
+        leaving = [threading.Thread(target=leave, args=(program,)) for _ in range(4)]
         for one in leaving:
             one.start()
         for one in leaving:

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 SERVER_NAME: Final = "pillion"
-EXTENSIONS: Final = ("binary_tensor_data", "model_repository")
+EXTENSIONS: Final = ("binary_tensor_data", "generate", "model_repository")
 
 Document = dict[str, Any]
 

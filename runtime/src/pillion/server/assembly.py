@@ -89,7 +89,7 @@ def build_dispatcher(plane: DataPlane, settings: Settings, drain: DrainState) ->
     """The ASGI application of the HTTP data port."""
     dispatcher = Dispatcher(
         plane,
-        Fallback(plane, settings.admin.port, plane),
+        Fallback(plane, settings.admin.port, plane, plane),
         DispatchOptions(
             max_body_bytes=settings.limits.max_body_bytes,
             codec=codec_limits(settings),
@@ -125,6 +125,7 @@ def build_grpc(plane: DataPlane, settings: Settings) -> GrpcServer:
             on_answer=_rpc_log(settings.log.access),
         ),
         tasks=plane,
+        texts=plane,
     )
 
 

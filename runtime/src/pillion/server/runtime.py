@@ -25,6 +25,7 @@ from pillion.transport.drain import DrainState
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+    from pillion.authoring.text import Embedder, Generator
     from pillion.dataplane.call import ModelStatus
     from pillion.dataplane.tasks import ServedTask
     from pillion.metrics import Registry
@@ -116,6 +117,10 @@ class Runtime:
     def tasks(self) -> Sequence[ServedTask]:
         """The tasks that are served."""
         return self._plane.tasks()
+
+    def text_models(self) -> tuple[Mapping[str, Generator], Mapping[str, Embedder]]:
+        """The models that generate, and those that embed."""
+        return self._plane.text_models()
 
     @property
     def config_error(self) -> str:
