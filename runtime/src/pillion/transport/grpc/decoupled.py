@@ -58,7 +58,7 @@ async def generated(
     def left(_: object) -> None:
         stream.close()
 
-    context.add_done_callback(left)
+    context.add_done_callback(left)  # type: ignore[arg-type] # the stubs have a protocol with a named argument
     try:
         completion = Completion(stream, cuts)
         while text := await completion.take():
