@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import collections.abc
+from collections.abc import AsyncIterator, Iterator  # noqa: TC003 - read when a class is
 from typing import Any
 
 import pytest
@@ -17,15 +17,13 @@ from pillion.protocol.generation import arguments
 class Both(Model):
     def generate(
         self, prompt: str | None = None, messages: list[dict[str, Any]] | None = None, max_tokens: int = 4
-    ) -> collections.abc.Iterator[str | Finish]:
+    ) -> Iterator[str | Finish]:
         yield "a"
         yield Finish()
 
 
 class Open(Model):
-    async def generate(
-        self, prompt: str, parameters: dict[str, Any] | None = None
-    ) -> collections.abc.AsyncIterator[str]:
+    async def generate(self, prompt: str, parameters: dict[str, Any] | None = None) -> AsyncIterator[str]:
         yield str(parameters)
 
 
@@ -36,7 +34,7 @@ class Dict(Model):
 
 class Task(Model):
     @task
-    def generate(self, prompt: str) -> collections.abc.Iterator[str]:
+    def generate(self, prompt: str) -> Iterator[str]:
         yield prompt
 
 
@@ -103,7 +101,7 @@ class _NeedsOne(Model):
 
 
 class _Numbers(Model):
-    def generate(self, prompt: str) -> collections.abc.Iterator[int]:
+    def generate(self, prompt: str) -> Iterator[int]:
         yield len(prompt)
 
 
@@ -118,7 +116,7 @@ class _Pictures(Model):
 
 
 class _OneByOne(Model):
-    def embed(self, texts: list[str]) -> collections.abc.Iterator[list[float]]:
+    def embed(self, texts: list[str]) -> Iterator[list[float]]:
         yield [float(len(texts))]
 
 

@@ -144,3 +144,12 @@ async def test_what_was_made_before_a_failure_is_read_before_it() -> None:
     with pytest.raises(ValueError, match="no more"):
         await buffer.take()
     executor.close()
+
+
+async def test_async_code_is_cancelled_also_where_its_readers_leaving_is_seen_first() -> None:
+    source = Counting(MANY, asynchronous=True)
+    buffer, _, executor = begin(source)
+    await buffer.take()
+    buffer.close()
+    await until(lambda: source.ended == "cancelled")
+    executor.close()

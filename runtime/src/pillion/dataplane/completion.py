@@ -29,26 +29,27 @@ class Completion:
         self._finish = Finish()
         self._over = False
 
-    async def take(self) -> str:
-        """What has come since, never empty; empty at the end.
+    async def take(self) -> list[str]:
+        """The pieces that have come since, none of them empty; none at the end.
 
         Raises:
             PillionError: the stream failed; what came before that has been given.
         """
-        shown = ""
+        shown: list[str] = []
         while not shown and not self._over:
             items = await self.stream.take()
             for item in items:
                 if isinstance(item, Finish):
                     self._finish = item
                 elif not self._finder.found:
-                    shown += self._finder.feed(item)
+                    shown.append(self._finder.feed(item))
             if not items:
                 self._over = True
-                shown += self._finder.rest()
+                shown.append(self._finder.rest())
             elif self._finder.found:
                 self._over = True
                 self.stream.finish()
+            shown = [piece for piece in shown if piece]
         return shown
 
     async def text(self) -> str:
@@ -57,10 +58,10 @@ class Completion:
         Raises:
             PillionError: the stream failed.
         """
-        pieces = []
-        while piece := await self.take():
-            pieces.append(piece)
-        return "".join(pieces)
+        text: list[str] = []
+        while pieces := await self.take():
+            text += pieces
+        return "".join(text)
 
     @property
     def reason(self) -> str:

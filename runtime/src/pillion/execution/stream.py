@@ -184,14 +184,20 @@ class StreamRun:
         try:
             async for item in items:
                 if not await self._buffer.put_async(item):
+                    # The reader's leaving may be seen here before the cancelling that it leads to.
+                    await _cancel(items, asyncio.CancelledError())
                     break
         except asyncio.CancelledError as error:
-            # Thrown in where the code has yielded; where it awaited something, it has had it already.
-            if hasattr(items, "athrow"):
-                with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
-                    await items.athrow(error)
+            await _cancel(items, error)
             raise
         finally:
             if hasattr(items, "aclose"):
                 await items.aclose()
         return []
+
+
+async def _cancel(items: AsyncIterator[Any], error: asyncio.CancelledError) -> None:
+    """Throw it in where the code has yielded; where it awaited something, it has had it already."""
+    if hasattr(items, "athrow"):
+        with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
+            await items.athrow(error)

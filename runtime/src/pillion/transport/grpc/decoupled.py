@@ -61,11 +61,10 @@ async def generated(
     context.add_done_callback(left)  # type: ignore[arg-type] # the stubs have a protocol with a named argument
     try:
         completion = Completion(stream, cuts)
-        while text := await completion.take():
-            piece = np.array([text.encode()], np.object_)
-            yield InferResponse(
-                stream.model, stream.version, [Tensor(_OUTPUT, Datatype.BYTES, piece)], request.id, {_LAST: False}
-            )
+        while pieces := await completion.take():
+            for piece in pieces:
+                output = Tensor(_OUTPUT, Datatype.BYTES, np.array([piece.encode()], np.object_))
+                yield InferResponse(stream.model, stream.version, [output], request.id, {_LAST: False})
         if wants_last:
             ended: Parameters = {_LAST: True, "finish_reason": completion.reason}
             yield InferResponse(stream.model, stream.version, [], request.id, ended)

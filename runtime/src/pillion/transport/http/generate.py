@@ -79,8 +79,8 @@ class _Pieces:
         self._request_id = request_id
 
     async def chunks(self) -> AsyncGenerator[bytes]:
-        while text := await self._completion.take():
-            yield event(encode_piece(self._completion, self._request, text))
+        while pieces := await self._completion.take():
+            yield b"".join([event(encode_piece(self._completion, self._request, piece)) for piece in pieces])
         yield event(encode_final(self._completion, self._request))
 
     def failed(self, error: PillionError) -> bytes:

@@ -149,8 +149,8 @@ class _Choices:
             first = answer.first(index)
             if first is not None:
                 yield event(first)
-            while text := await completion.take():
-                yield event(answer.piece(index, text))
+            while pieces := await completion.take():
+                yield b"".join([event(answer.piece(index, piece)) for piece in pieces])
             yield event(answer.last(index, completion.reason))
         usage = answer.usage()
         if usage is not None:
