@@ -89,7 +89,7 @@ def build_dispatcher(plane: DataPlane, settings: Settings, drain: DrainState) ->
     """The ASGI application of the HTTP data port."""
     dispatcher = Dispatcher(
         plane,
-        Fallback(plane, settings.admin.port, plane),
+        Fallback(plane, settings.admin.port, plane, plane),
         DispatchOptions(
             max_body_bytes=settings.limits.max_body_bytes,
             compress_min_bytes=settings.http.compress_min_bytes,
@@ -99,6 +99,7 @@ def build_dispatcher(plane: DataPlane, settings: Settings, drain: DrainState) ->
             on_answer=_answer_log(settings.log.access),
         ),
         tasks=plane,
+        texts=plane,
     )
     key = _api_key(settings)
     return dispatcher if key is None else Guard(dispatcher, key, plane)
@@ -125,6 +126,7 @@ def build_grpc(plane: DataPlane, settings: Settings) -> GrpcServer:
             on_answer=_rpc_log(settings.log.access),
         ),
         tasks=plane,
+        texts=plane,
     )
 
 

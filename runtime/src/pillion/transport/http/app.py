@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from pillion.dataplane.call import InferencePlane
+    from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
 
 __all__ = ["Fallback"]
@@ -26,10 +27,18 @@ class Fallback:
         plane: whose models the OpenAPI document describes.
         admin_port: told to those who look for metrics here.
         tasks: whose tasks it describes, where there can be any.
+        texts: what generates and embeds, which it describes where anything does.
     """
 
-    def __init__(self, plane: InferencePlane, admin_port: int, tasks: TaskPlane | None = None) -> None:
+    def __init__(
+        self,
+        plane: InferencePlane,
+        admin_port: int,
+        tasks: TaskPlane | None = None,
+        texts: TextPlane | None = None,
+    ) -> None:
         self._plane = plane
+        self._texts = texts
         self._admin_port = admin_port
         self._tasks = tasks
         self._app: ASGIApp | None = None
@@ -39,11 +48,11 @@ class Fallback:
         """Answer one request."""
         async with self._building:
             if self._app is None:
-                self._app = await asyncio.to_thread(_build, self._plane, self._admin_port, self._tasks)
+                self._app = await asyncio.to_thread(_build, self._plane, self._admin_port, self._tasks, self._texts)
         await self._app(scope, receive, send)
 
 
-def _build(plane: InferencePlane, admin_port: int, tasks: TaskPlane | None) -> ASGIApp:
+def _build(plane: InferencePlane, admin_port: int, tasks: TaskPlane | None, texts: TextPlane | None) -> ASGIApp:
     from pillion.transport.http.documentation import create_app  # noqa: PLC0415 - see the module's docstring
 
-    return create_app(plane, admin_port, tasks)
+    return create_app(plane, admin_port, tasks, texts)
