@@ -78,10 +78,9 @@ class Controlled(Model):
     @task
     def stuck(self, name: str) -> str:
         """In native code that cannot be interrupted, and holds the interpreter's lock."""
-        (FOLDER / f"{name}.begun").touch()
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-        while True:
-            ctypes.PyDLL(None).usleep(20_000)
+        (FOLDER / f"{name}.begun").touch()
+        ctypes.PyDLL(None).pause()
 
     @task
     async def asynchronous(self, name: str) -> str:

@@ -19,7 +19,7 @@ import msgspec
 
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution import restarts
-from pillion.execution.api import DeadlinePassedError
+from pillion.execution.api import DeadlinePassedError, WorkerState
 from pillion.execution.worker_link import Sent, WorkerLink
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pillion.execution.worker_process import WorkerProcess
     from pillion.tensors import Tensor
 
-__all__ = ["DEPTH", "ProcessExecutor", "WorkerPolicy", "WorkerState"]
+__all__ = ["DEPTH", "ProcessExecutor", "WorkerPolicy"]
 
 _log = logging.getLogger(__name__)
 
@@ -46,19 +46,6 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     """Whether the call that a worker had begun when it died is computed again, once, by another."""
     grace_seconds: float
     """How long a worker may compute on for nobody before it is killed."""
-
-
-class WorkerState(msgspec.Struct, frozen=True):
-    """One worker as metrics show it."""
-
-    index: int
-    pid: int
-    """0 while there is none."""
-    ready: bool
-    starts: int
-    """Processes started, the first one included."""
-    rss: int
-    """Bytes."""
 
 
 class _Seat:

@@ -133,10 +133,12 @@ class SegmentMap:
     Args:
         on_released: called with a segment's number when the last array that looked at it is gone; in whatever thread
             let go of it.
+        writable: whether arrays may be written to. The other side does not look at a segment before it is released.
     """
 
-    def __init__(self, on_released: Callable[[int], object]) -> None:
+    def __init__(self, on_released: Callable[[int], object], *, writable: bool = False) -> None:
         self._on_released = on_released
+        self._protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
         self._maps: dict[int, mmap.mmap] = {}
         self._views: dict[int, weakref.ref[Bytes]] = {}
 
@@ -152,12 +154,12 @@ class SegmentMap:
             if os.fstat(descriptor).st_size < size:
                 raise ValueError("a segment of shared memory is smaller than it says")
             flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
-            self._maps[number] = mmap.mmap(descriptor, size, flags=flags, prot=mmap.PROT_READ)
+            self._maps[number] = mmap.mmap(descriptor, size, flags=flags, prot=self._protection)
         finally:
             os.close(descriptor)
 
     def view(self, number: int) -> Bytes:
-        """All bytes of a segment, read-only. Arrays made of it keep it in use."""
+        """All bytes of a segment. Arrays made of it keep it in use."""
         # A fresh array for each use: numpy makes it the base of every view, so its end is the end of them all.
         whole = np.frombuffer(self._maps[number], dtype=np.uint8)
 

@@ -80,7 +80,8 @@ class Worker:
         self._model = model
         self._pool = SegmentPool()
         self._released: list[int] = []
-        self._mapped = SegmentMap(self._released.append)
+        # Writable, because a class of the user's is given arrays that it may write to: read-only ones would be copied.
+        self._mapped = SegmentMap(self._released.append, writable=True)
         self._current = 0
         self._interrupt = Interrupt()
         self._skipped: set[int] = set()

@@ -167,9 +167,16 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
         raise failure
     seconds = time.monotonic() - began
     description = started[0][1]
-    model = RemoteModel(description)
-    if description.own_code:
-        model = RemoteTaskModel(description, _tasks(desired, settings))
+    try:
+        model = (
+            RemoteTaskModel(description, _tasks(desired, settings))
+            if description.own_code
+            else RemoteModel(description)
+        )
+    except BaseException:
+        for process, _ in started:
+            process.end_soon()
+        raise
     grace = execution.abandoned_grace_seconds
     policy = WorkerPolicy(
         retry=not description.own_code if execution.idempotent is None else execution.idempotent,
