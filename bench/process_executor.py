@@ -82,8 +82,9 @@ def report(rounds: list[dict[str, dict[str, Any]]], command: str) -> str:
         "# Worker processes",
         "",
         (
-            f"`{command}` on {os.cpu_count()} processors, Python {platform.python_version()}; {len(rounds)} interleaved "
-            "rounds, medians. Ratios are taken within a round; in brackets the lowest and the highest."
+            f"`{command}` on {os.cpu_count()} processors, Python {platform.python_version()}; "
+            f"{len(rounds)} interleaved rounds, medians. "
+            "Ratios are taken within a round; in brackets the lowest and the highest."
         ),
         "",
         (

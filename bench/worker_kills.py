@@ -154,8 +154,8 @@ def report(runs: list[dict[str, Any]]) -> str:
         "workers, in flight, queued, abandoned after",
     )
     intro = (
-        f"`python -m bench.worker_kills` on {os.cpu_count()} processors: {WORKERS} worker processes with one ONNX model, "
-        "100 requests/s over REST and 100 over gRPC; failures as the client sees them, without retries."
+        f"`python -m bench.worker_kills` on {os.cpu_count()} processors: {WORKERS} worker processes with one ONNX "
+        "model, 100 requests/s over REST and 100 over gRPC; failures as the client sees them, without retries."
     )
     lines = ["# Worker processes killed under load", "", intro, ""]
     lines += [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]

@@ -20,6 +20,7 @@ DOCUMENTS = [
     "docs/how-to/command-line.md",
     "docs/how-to/from-kserve.md",
     "docs/how-to/own-python.md",
+    "docs/how-to/processes.md",
     "docs/how-to/safe-artifacts.md",
     "docs/how-to/tabular.md",
 ]
