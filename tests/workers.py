@@ -46,6 +46,8 @@ class Controlled(Model):
     def load(self):
         if (FOLDER / "unloadable").exists():
             raise OSError("the disk is on fire")
+        if (FOLDER / "slow-loading").exists():
+            wait_for("loaded")
         if (FOLDER / "dies-loading").exists():
             os._exit(3)
 
@@ -78,7 +80,7 @@ class Controlled(Model):
     @task
     def stuck(self, name: str) -> str:
         """In native code that cannot be interrupted, and holds the interpreter's lock."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         (FOLDER / f"{name}.begun").touch()
         ctypes.PyDLL(None).pause()
 
@@ -117,6 +119,12 @@ class Controlled(Model):
     @task
     def exits(self, text: str) -> str:
         sys.exit(text)
+
+    @task
+    def talks(self, name: str) -> str:
+        (FOLDER / f"{name}.begun").touch()
+        while True:
+            log.warning("x" * 10_000)
 
     @task
     def logs(self, text: str) -> str:

@@ -106,6 +106,18 @@ def test_the_grace_of_a_stopping_server_holds_for_stuck_workers_too(controls: Co
         until_now(lambda: not alive(worker), seconds=5)
 
 
+def test_a_server_that_stops_while_a_model_loads_does_not_wait_for_it(controls: Controls) -> None:
+    controls.touch("slow-loading")
+    config = controls.folder / "runtime.yaml"
+    config.write_text(dump(RuntimeFile(models=(controls.model(processes=2),))))
+    with served(controls.folder, config, ready=False) as server:
+        until_now(lambda: controls.begun("loaded"))
+        workers = children(server)
+        server.signal(signal.SIGTERM)
+        assert 0 == server.wait(15)
+        until_now(lambda: not any(map(alive, workers)), seconds=5)
+
+
 def test_ctrl_c_is_for_the_server_and_not_for_its_workers(controls: Controls) -> None:
     with serving(controls, processes=1) as server:
         [worker] = children(server)

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -223,6 +224,33 @@ async def test_a_model_that_cannot_be_loaded_is_refused_as_in_the_server(
     assert [str(controls.file)] == list(repository.code_files()["code"])
 
 
+async def test_formats_that_can_run_code_are_refused_as_in_the_server(
+    repository: ModelRepository, iris: IrisModels
+) -> None:
+    process = ExecutionSettings(executor="process", processes=1)
+    models = [
+        DesiredModel(name="here", path=str(iris.joblib)),
+        DesiredModel(name="there", path=str(iris.joblib), execution=process),
+    ]
+    await repository.apply(models)
+    here, there = repository.status("here"), repository.status("there")
+    assert (here.reason, here.cause) == (there.reason, there.cause)
+    assert "UnsafeFormat" == there.cause
+
+
+async def test_arguments_that_cannot_be_sent_fail_their_call_alone(
+    repository: ModelRepository, controls: Controls
+) -> None:
+    served = await serve(repository, controls.model())
+    with pytest.raises(RuntimeError, match="the call cannot be sent to its worker process"):
+        await call(served, "logs", text=threading.Lock())
+    broken = tensor(np.zeros(100_000))
+    broken.parameters = {"a": 1 << 80}
+    with pytest.raises(RuntimeError, match="the call cannot be sent to its worker process"):
+        await served.executor.run(served.model, [broken], served.model.default_outputs, 20)
+    assert "fine" == await call(served, "logs", text="fine")
+
+
 async def test_a_worker_that_dies_while_it_loads_is_reported(repository: ModelRepository, controls: Controls) -> None:
     controls.touch("dies-loading")
     await repository.apply([controls.model()])
@@ -297,6 +325,18 @@ async def test_a_call_in_python_code_is_stopped_when_nobody_waits_for_it(
     await until(lambda: waiting.done() and executor_of(served).abandoned == 0 and controls.stopped("c"))
     assert "Abandoned" == (controls.folder / "c.stopped").read_text()
     assert str(pid) == (await call(served, "facts"))["pid"]
+
+
+async def test_a_call_is_stopped_between_two_lines_of_its_log_and_not_within_one(
+    repository: ModelRepository, controls: Controls
+) -> None:
+    served = await serve(repository, controls.model())
+    for turn in range(5):
+        waiting = asyncio.create_task(call(served, "talks", name=str(turn)))
+        await until(lambda turn=turn: controls.begun(str(turn)))  # type: ignore[misc]  # a loop's variable, bound now
+        waiting.cancel()
+        assert "on" == await call(served, "logs", text="on")
+    assert 1 == executor_of(served).workers()[0].starts
 
 
 async def test_a_coroutine_is_cancelled_when_nobody_waits_for_it(

@@ -30,7 +30,7 @@ from pillion.execution.segments import SegmentMap, SegmentPool
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pillion.backends.api import LoadedModel, Predictor, TaskModel
     from pillion.execution.messages import FromWorker, Record
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ABANDON_SIGNAL", "Abandoned", "Connection", "Worker"]
 
-ABANDON_SIGNAL: Final = signal.SIGUSR1
+ABANDON_SIGNAL: Final = signal.SIGRTMIN + 3
+"""One that neither libraries nor people have a use for."""
 _ID: Final = 8
 """Bytes of a call's number on the pipe of those that are given up."""
 
@@ -57,6 +58,11 @@ class Connection:
         self.inbox = Inbox(connection, TO_WORKER)
         self._encoder = msgspec.msgpack.Encoder()
         self._lock = threading.Lock()
+        self._main = threading.main_thread().ident
+        self.logging = False
+        """Whether the main thread is sending a line of the log: half of one must not stay on the wire."""
+        self.on_logged: Callable[[], None] = lambda: None
+        """Called in the main thread after each line."""
 
     def send(self, message: FromWorker, files: list[int] | None = None) -> None:
         """Send all of a message, with descriptors."""
@@ -68,8 +74,17 @@ class Connection:
 
     def log(self, record: Record) -> None:
         """Send a line for the server's log; lost when the server is gone."""
-        with contextlib.suppress(OSError):
-            self.send(record)
+        if threading.get_ident() != self._main:
+            with contextlib.suppress(OSError):
+                self.send(record)
+            return
+        self.logging = True
+        try:
+            with contextlib.suppress(OSError):
+                self.send(record)
+        finally:
+            self.logging = False
+        self.on_logged()
 
 
 class Worker:
@@ -86,6 +101,7 @@ class Worker:
         self._interrupt = Interrupt()
         self._skipped: set[int] = set()
         self._loop: asyncio.Runner | None = None
+        connection.on_logged = self._abandon
         signal.signal(ABANDON_SIGNAL, self._abandon)
         threading.Thread(target=self._watch, args=(abandoned,), name="abandoned-calls", daemon=True).start()
 
@@ -112,8 +128,6 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - a model may raise anything, sys.exit() too; it belongs to its caller
             self._connection.send(failed(call.id, error, self._handed_back()))
             return
-        finally:
-            self._current = 0
         if self._skipped:
             self._skipped = {number for number in self._skipped if number > call.id}
         tensors = []  # what looks at the request's memory is to be gone before the answer says what is
@@ -145,18 +159,18 @@ class Worker:
         inputs = unpack(call.tensors, whole)
         del whole
         interrupt = self._interrupt = Interrupt()
-        self._current = call.id  # before looking whether it was given up: `_watch` does both the other way round
-        if call.id in self._skipped:
-            raise Abandoned
-        if not call.task:
-            tensors = self._compute(self._model, inputs, call.outputs, interrupt)
-            self._current = 0
-            return None, tensors
-        model = cast("TaskModel", self._model)
-        run = model.begin(model.tasks[call.task], pickle.loads(call.arguments))  # noqa: S301 - written by the server
-        self._compute(run, (), (), interrupt)
-        self._current = 0
-        return run.value, []
+        try:
+            self._current = call.id  # before looking whether it was given up: `_watch` does both the other way round
+            if call.id in self._skipped:
+                raise Abandoned
+            if not call.task:
+                return None, self._compute(self._model, inputs, call.outputs, interrupt)
+            model = cast("TaskModel", self._model)
+            run = model.begin(model.tasks[call.task], pickle.loads(call.arguments))  # noqa: S301 - written by the server
+            self._compute(run, (), (), interrupt)
+            return run.value, []
+        finally:
+            self._current = 0  # here, so that whoever calls this is never interrupted
 
     def _compute(
         self, model: Predictor, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt
@@ -203,8 +217,8 @@ class Worker:
                 signal.pthread_kill(main, ABANDON_SIGNAL)
 
     def _abandon(self, *_: object) -> None:
-        """Handle the signal: in the main thread, between two of its steps."""
-        if self._current in self._skipped:
+        """Handle the signal: in the main thread, between two of its steps; put off while it sends to the log."""
+        if self._current in self._skipped and not self._connection.logging:
             self._current = 0
             raise Abandoned
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pillion.execution.frames import MOST_DESCRIPTORS, descriptors, frame
+from pillion.execution.frames import descriptors, frame
 from pillion.execution.messages import Call, Failed, Record, Result, Use
 from pillion.execution.packing import pack, unpack
 from pillion.execution.remote import RemoteTask, raised
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pillion.backends.api import Predictor
+    from pillion.execution.messages import FromWorker
     from pillion.execution.worker_process import WorkerProcess
     from pillion.tensors import Tensor
 
@@ -100,22 +101,23 @@ class WorkerLink:
         if segment is not None:
             call.segment = Use(segment.number, 0 if segment.descriptor is None else segment.size)
         call.released = self._handed_back()
-        if self._pool.dropped:
-            call.dropped, self._pool.dropped = self._pool.dropped, []
-        self._outgoing += frame(self._encoder.encode(call))
+        call.dropped = self._pool.dropped
+        try:
+            self._outgoing += frame(self._encoder.encode(call))
+        except BaseException:
+            self._released[:0] = call.released
+            if segment is not None:
+                self._pool.give_back(segment.number)
+            raise
+        self._pool.dropped = []
         if segment is not None and segment.descriptor is not None:
-            self._announce(segment.descriptor)
+            self._files.append(segment.descriptor)  # no more than calls are outstanding, which is few
             segment.descriptor = None
         self.outstanding[call.id] = sent
         sent.link, sent.number = self, call.id
         if not self._flushing and not self._writing:
             self._flushing = True
             self._loop.call_soon(self._flush)
-
-    def _announce(self, descriptor: int) -> None:
-        self._files.append(descriptor)
-        if len(self._files) == MOST_DESCRIPTORS:
-            self._flush()
 
     def _handed_back(self) -> list[int]:
         count = len(self._released)  # another thread may let go of an array meanwhile
@@ -129,9 +131,10 @@ class WorkerLink:
             self._attached = False
             self._loop.remove_reader(self.process.socket)
             self._loop.remove_writer(self.process.socket)
-            for descriptor in self._files:
+            for descriptor in (*self._files, *self.process.inbox.descriptors):
                 socket.close(descriptor)
             self._files.clear()
+            self.process.inbox.descriptors.clear()
             self._pool.close()
             self._mapped.close()
 
@@ -165,25 +168,28 @@ class WorkerLink:
     def _readable(self) -> None:
         try:
             messages = self.process.inbox.receive()
+            for message in messages:
+                self._take(message)
         except BlockingIOError:
             return
         except (EOFError, ConnectionResetError):  # reset: it had not read everything
             self._ended()
             return
-        except (OSError, msgspec.DecodeError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with an answer, those behind it cannot be read either
             _log.error("worker process %d: its connection broke: %s", self.process.pid, error)
             self.process.kill()
             self._ended()
             return
-        for message in messages:
-            if isinstance(message, Result):
-                self._result(message)
-            elif isinstance(message, Failed):
-                self._failed(message)
-            elif isinstance(message, Record):
-                log_record(message)
         if messages:
             self._on_answer()
+
+    def _take(self, message: FromWorker) -> None:
+        if isinstance(message, Result):
+            self._result(message)
+        elif isinstance(message, Failed):
+            self._failed(message)
+        elif isinstance(message, Record):
+            log_record(message)
 
     def _ended(self) -> None:
         self.detach()
@@ -200,14 +206,17 @@ class WorkerLink:
             if use.size:
                 self._mapped.attach(use.number, use.size, self.process.inbox.descriptors.popleft())
             whole = self._mapped.view(use.number)
-        sent = self._settled(message)
+        sent = self.outstanding.get(message.id)
         if sent is None or sent.future.done():
+            self._settled(message)
             return
         seconds = message.seconds
         self.typical = seconds if self.typical is None else self.typical + _WEIGHT * (seconds - self.typical)
         if isinstance(sent.model, RemoteTask):
             sent.model.value = pickle.loads(message.value)  # noqa: S301 - written by our own worker
-        sent.future.set_result([tensor for tensor in unpack(message.tensors, whole) if tensor is not None])
+        tensors = [tensor for tensor in unpack(message.tensors, whole) if tensor is not None]
+        self._settled(message)  # only now: a call whose answer cannot be read fails with its worker
+        sent.future.set_result(tensors)
 
     def _failed(self, message: Failed) -> None:
         sent = self._settled(message)

@@ -72,6 +72,7 @@ class WorkerProcess:
             os.close(abandoned)
             os.close(lifeline)
         self.pid = self._process.pid
+        self._killed = False
         self.inbox: Inbox[FromWorker] = Inbox(self.socket, FROM_WORKER)
 
     def load(self, order: bytes) -> bytes:
@@ -107,8 +108,14 @@ class WorkerProcess:
         with contextlib.suppress(OSError):  # it has ended, or has not read thousands of them: then it will be killed
             os.write(self._abandoned, call.to_bytes(8, "little"))
 
+    def __del__(self) -> None:
+        """A worker that nobody holds is not left running: with its lifeline it ends."""
+        if hasattr(self, "_lifeline"):
+            self._close_descriptors()
+
     def kill(self) -> None:
         """SIGKILL."""
+        self._killed = True
         self._process.kill()
 
     def end(self, seconds: float = _ENDING_SECONDS) -> None:
@@ -133,6 +140,8 @@ class WorkerProcess:
             return "ended"
         if code >= 0:
             return f"ended with status {code}"
+        if self._killed:
+            return "was killed by the server"
         name = signal.Signals(-code).name
         hint = "; the kernel does that when memory runs out" if -code == signal.SIGKILL else ""
         return f"was ended by {name}{hint}"

@@ -11,8 +11,8 @@ import logging
 import os
 import pickle
 import sys
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,6 +58,8 @@ class Order:
     path: tuple[str, ...]
     """``sys.path``: what the server can import, the worker can."""
     log_level: int
+    write_bytecode: bool
+    """Not where code is followed: an edit within a second of the last would be missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +158,7 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     count = execution.processes or cpus
     launcher = _Launcher(desired, settings, cpus, count)
     began = time.monotonic()
-    with ThreadPoolExecutor(count, thread_name_prefix="worker-start") as pool:
-        starts = [pool.submit(launcher.start, index) for index in range(count)]
-        failures = [start.exception() for start in starts]
-    started = [start.result() for start, failure in zip(starts, failures, strict=True) if failure is None]
-    failure = next((each for each in failures if each is not None), None)
-    if failure is not None:
-        for process, _ in started:
-            process.end_soon()
-        raise failure
+    started = _started(launcher, count)
     seconds = time.monotonic() - began
     description = started[0][1]
     try:
@@ -191,6 +185,33 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     typical = description.typical_seconds
     depth = DEPTH if typical is None or typical < QUICK_SECONDS else 1
     return Served(desired, model, executor, count * depth), description.format
+
+
+def _started(launcher: _Launcher, count: int) -> list[tuple[WorkerProcess, Description]]:
+    """All workers, started at the same time: in threads that do not keep a stopping server from ending.
+
+    Raises:
+        ModelLoadError, RuntimeError: the first that could not be started; the others are ended.
+    """
+    started: list[tuple[WorkerProcess, Description]] = []
+    failures: list[Exception] = []
+
+    def body(index: int) -> None:
+        try:
+            started.append(launcher.start(index))
+        except Exception as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+
+    threads = [threading.Thread(target=body, args=(index,), daemon=True) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        for process, _ in started:
+            process.end_soon()
+        raise failures[0]
+    return started
 
 
 def _tasks(desired: DesiredModel, settings: RepositorySettings) -> Mapping[str, TaskSignature]:
@@ -250,6 +271,7 @@ class _Launcher:
             cpus=bound,
             path=tuple(sys.path),
             log_level=logging.getLogger().getEffectiveLevel(),
+            write_bytecode=not sys.dont_write_bytecode,
         )
         return pickle.dumps(order, protocol=5)
 

@@ -81,6 +81,7 @@ def _loaded(connection: Connection) -> LoadedModel | None:
         os.sched_setaffinity(0, order.cpus)
     logging.basicConfig(level=order.log_level, handlers=[_ToServer(connection)], format="%(message)s")
     sys.path[:] = order.path
+    sys.dont_write_bytecode = not order.write_bytecode
     # Imported only now: libraries read affinity and variables as they are imported.
     from pillion.backends.api import ModelLoadError  # noqa: PLC0415 - see above
     from pillion.repository.processes import describe, load_here  # noqa: PLC0415 - see above
