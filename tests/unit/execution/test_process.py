@@ -351,7 +351,7 @@ async def test_a_coroutine_is_cancelled_when_nobody_waits_for_it(
     assert str(pid) == (await call(served, "facts"))["pid"]
 
 
-async def test_a_call_that_waits_for_a_worker_is_never_begun_after_it_was_given_up(
+async def test_a_call_that_was_given_up_while_it_waited_for_its_worker_holds_nobody_up(
     repository: ModelRepository, controls: Controls
 ) -> None:
     served = await serve(repository, controls.model())
@@ -363,9 +363,9 @@ async def test_a_call_that_waits_for_a_worker_is_never_begun_after_it_was_given_
     second.cancel()
     controls.touch("first")
     await first
-    await call(served, "facts")
-    assert not controls.begun("second")
+    assert "next" == await call(served, "logs", text="next")
     assert 0 == executor_of(served).abandoned
+    assert 1 == executor_of(served).workers()[0].starts
 
 
 async def test_a_worker_that_computes_on_for_nobody_is_killed_after_the_grace(
