@@ -142,7 +142,8 @@ class WorkerProcess:
             return f"ended with status {code}"
         if self._killed:
             return "was killed by the server"
-        name = signal.Signals(-code).name
+        known = {number.value for number in signal.Signals}  # real-time ones have no names
+        name = signal.Signals(-code).name if -code in known else f"signal {-code}"
         hint = "; the kernel does that when memory runs out" if -code == signal.SIGKILL else ""
         return f"was ended by {name}{hint}"
 
