@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pillion.authoring.signature import TaskSignature
-    from pillion.backends.api import InputRule, LoadedModel
+    from pillion.backends.api import InputRule
     from pillion.execution.api import Interrupt
     from pillion.model import Libraries, ModelMetadata
     from pillion.policy import ConsentPolicy
@@ -75,10 +75,12 @@ class Description:
     own_code: bool
     format: str
     typical_seconds: float | None
+    shares_calls: bool
 
 
-def describe(model: LoadedModel, found: str, typical: float | None) -> Description:
+def describe(served: Served, found: str, typical: float | None) -> Description:
     """In the worker: its model, for the server."""
+    model = served.model
     return Description(
         model.metadata,
         model.rules,
@@ -89,10 +91,11 @@ def describe(model: LoadedModel, found: str, typical: float | None) -> Descripti
         hasattr(model, "tasks"),
         found,
         typical,
+        served.shares_calls,
     )
 
 
-def load_here(order: Order) -> tuple[LoadedModel, str]:
+def load_here(order: Order) -> tuple[Served, str]:
     """In the worker: load the model as a server without worker processes would, whatever executor it would choose.
 
     Raises:
@@ -104,8 +107,7 @@ def load_here(order: Order) -> tuple[LoadedModel, str]:
     execution = msgspec.structs.replace(order.desired.execution, executor="inline", threads=1, max_in_flight=1)
     desired = msgspec.structs.replace(order.desired, execution=execution)
     settings = RepositorySettings(pickle_policy=order.pickle_policy, code_policy=order.code_policy)
-    served, found = loader.load(desired, settings, order.share)
-    return served.model, found
+    return loader.load(desired, settings, order.share)
 
 
 class RemoteModel:
@@ -184,7 +186,9 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     )
     typical = description.typical_seconds
     depth = DEPTH if typical is None or typical < QUICK_SECONDS else 1
-    return Served(desired, model, executor, count * depth), description.format
+    if description.shares_calls:
+        depth = min(depth, 2)  # what waits behind these is computed together
+    return Served(desired, model, executor, count * depth, shares_calls=description.shares_calls), description.format
 
 
 def _started(launcher: _Launcher, count: int) -> list[tuple[WorkerProcess, Description]]:

@@ -87,9 +87,9 @@ def _loaded(connection: Connection) -> LoadedModel | None:
     from pillion.repository.processes import describe, load_here  # noqa: PLC0415 - see above
 
     try:
-        model, found = load_here(order)
-        seconds = _typical(model)
-        connection.send(Ready(pickle.dumps(describe(model, found, seconds), protocol=5)))
+        served, found = load_here(order)
+        model = served.model
+        connection.send(Ready(pickle.dumps(describe(served, found, _typical(model)), protocol=5)))
     except ModelLoadError as error:
         connection.send(Unable(error.message, error.remedy, error.cause, error.files))
         return None
@@ -104,7 +104,7 @@ def _typical(model: LoadedModel) -> float | None:
     """Seconds of a call with generated input; None for a class of the user's and for models that refuse such input."""
     if hasattr(model, "tasks") or not model.default_outputs:
         return None
-    from pillion.repository.loader import sample_input  # noqa: PLC0415 - as above
+    from pillion.repository.rows import sample_input  # noqa: PLC0415 - as above
 
     inputs = [None if rule.spec.optional else sample_input(rule) for rule in model.rules]
     seconds: list[float] = []
