@@ -114,7 +114,8 @@ class RemoteModel:
     """A model in worker processes (see :class:`~pillion.backends.api.LoadedModel`)."""
 
     def __init__(self, description: Description) -> None:
-        self.metadata = description.metadata
+        # Explanations do not cross yet: the model says so, instead of failing when it is asked for one.
+        self.metadata = msgspec.structs.replace(description.metadata, explains=False)
         self.rules = description.rules
         self.default_outputs = description.default_outputs
         self.any_input_name = description.any_input_name
