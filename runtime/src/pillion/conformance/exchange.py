@@ -92,12 +92,14 @@ class Rest:
     _client: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        # No proxies of the environment: they lead out of this machine, where nobody knows its loopback.
+        # No proxies of the environment: they lead out of this machine, where nobody knows its loopback. And a connection
+        # for each request: a server may close one after an error, and the next request would be blamed for it.
         self._client = httpx.Client(
             timeout=self.timeout,
             verify=self._trust(),
             trust_env=False,
             headers={"accept-encoding": "identity"} | dict(self.headers),
+            limits=httpx.Limits(max_keepalive_connections=0),
         )
 
     def _trust(self) -> ssl.SSLContext:

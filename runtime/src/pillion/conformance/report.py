@@ -89,7 +89,7 @@ def markdown(report: Report) -> str:
 
 
 def _cell(content: str) -> str:
-    return content.replace("\n", " ").replace("|", "\\|").replace("<", "&lt;")[:240]
+    return content.replace("\n", " ").replace("|", "\\|").replace("<", "&lt;")[:200]
 
 
 def as_json(report: Report) -> str:
