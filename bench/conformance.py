@@ -1,12 +1,13 @@
-"""What others keep of the Open Inference Protocol: ``python -m bench.conformance``; writes ``bench/results/conformance.md``.
+"""What others keep of the Open Inference Protocol: ``python -m bench.conformance``.
 
-Each server of a pinned environment (``bench/peers``) serves the iris model, as for the measurements, and is asked by
+Writes ``bench/results/conformance.md`` and ``.json``. Each server of a pinned environment (``bench/peers``) serves the
+iris model, as for the measurements, and is asked by
 ``pillion conformance`` with a request of its own where its metadata describes no inputs.
 """
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import subprocess
 import sys
@@ -92,11 +93,13 @@ def main() -> int:
     lines = [
         "# What servers keep of the Open Inference Protocol",
         "",
-        f"`python -m bench.conformance`, {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}: the same checks"
-        " (`pillion conformance`, see docs/reference/conformance.md) on each server with the iris model; the others in"
-        " the pinned environments of `bench/peers`, started as for the measurements. A MUST is in the specification; a"
-        " SHOULD is what it leaves open and HTTP, gRPC or clients rely on. Extensions that a server does not claim are"
-        " skipped.",
+        (
+            f"`python -m bench.conformance`, {dt.datetime.now(tz=dt.UTC):%Y-%m-%d}: the same checks"
+            " (`pillion conformance`, see docs/reference/conformance.md) on each server with the iris model; the others"
+            " in the pinned environments of `bench/peers`, started as for the measurements. A MUST is in the specification;"
+            " a SHOULD is what it leaves open and HTTP, gRPC or clients rely on. Extensions that a server does not claim"
+            " are skipped."
+        ),
         "",
         "| server | passed | MUST failed | SHOULD failed | optional failed | skipped |",
         "|---|---|---|---|---|---|",

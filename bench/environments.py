@@ -29,7 +29,9 @@ def python_of(peer: str) -> Path:
     lock = PEERS / peer / "requirements.lock"
     interpreter = _INTERPRETERS.get(peer, sys.executable)
     if not Path(interpreter).exists():
-        raise RuntimeError(f"{peer} needs {interpreter}: apt-get install python3.11, or leave it out with --contestants")
+        raise RuntimeError(
+            f"{peer} needs {interpreter}: apt-get install python3.11, or leave it out with --contestants"
+        )
     version = sys.version if interpreter == sys.executable else interpreter
     digest = hashlib.sha256(lock.read_bytes() + version.encode()).hexdigest()[:12]
     home = cache_folder() / "envs" / f"bench-{peer}-{digest}"

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["Load", "grpc_load", "http_load"]
 
 LOAD_CPU = "1"
+_MOST_BYTES = 64 << 20
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 
@@ -40,12 +42,15 @@ def _milliseconds(text: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def http_load(url: str, body: str, *, connections: int, seconds: int, scratch: Path) -> Load:
+def http_load(
+    url: str, body: bytes, headers: Mapping[str, str], *, connections: int, seconds: int, scratch: Path
+) -> Load:
     """POST ``body`` to ``url`` over and over."""
-    script = scratch / "post.lua"
-    script.write_text(
-        f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = {json.dumps(body)}\n'
-    )
+    script, content = scratch / "post.lua", scratch / "post.body"
+    content.write_bytes(body)
+    lines = ['wrk.method = "POST"', f'wrk.body = io.open({json.dumps(str(content))}, "rb"):read("*a")']
+    lines += [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items()]
+    script.write_text("\n".join(lines) + "\n")
     command: list[str | Path] = [
         "taskset",
         "-c",
@@ -78,6 +83,7 @@ def grpc_load(ghz: Path, address: str, proto: Path, request: Path, *, connection
     command: list[str | Path | int] = [
         *("taskset", "-c", LOAD_CPU, ghz, "--insecure", "--proto", proto, "--call"),
         *("inference.GRPCInferenceService.ModelInfer", "--binary-file", request, "--format", "json"),
+        *("--max-recv-message-size", _MOST_BYTES, "--max-send-message-size", _MOST_BYTES),
         *("--concurrency", connections, "--connections", min(connections, 4), "--duration", f"{seconds}s"),
         # Calls cut by the end of the burst are no failures of the server: let them finish.
         *("--duration-stop", "wait", address),

@@ -16,7 +16,7 @@ from bench.process import Process, free_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["PEERS", "SERVER_CPU", "Serving", "limit", "pillion"]
+__all__ = ["BENCH", "PEERS", "SERVER_CPU", "Serving", "limit", "pillion"]
 
 SERVER_CPU: Final = 0
 BENCH: Final = Path(__file__).parent
@@ -76,7 +76,7 @@ def pillion(
                     "http": {"host": "127.0.0.1", "port": http},
                     "grpc": {"host": "127.0.0.1", "port": grpc},
                     "admin": {"host": "127.0.0.1", "port": admin},
-                    "control": {"socket": str(scratch / f"{config_stem(config)}.sock")},
+                    "control": {"socket": str(scratch / "control.sock")},
                     **(settings or {}),
                 },
                 "models": models or [{"name": "iris", "path": str(model)}],
@@ -91,11 +91,6 @@ def pillion(
     address = f"127.0.0.1:{http}"
     url = f"http://{address}/v2/models/iris/infer"
     return Serving(process, url, body, _of_tensors, address, f"127.0.0.1:{grpc}")
-
-
-def config_stem(config: Path) -> str:
-    """Short: the path of a unix socket has a hundred characters at most."""
-    return config.stem[-20:]
 
 
 def limit(scratch: Path, model: Path) -> Serving:

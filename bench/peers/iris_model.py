@@ -1,4 +1,4 @@
-"""The model of the comparison as every peer's own code holds it: an ONNX Runtime session, or a scikit-learn estimator."""
+"""The model of the comparison as every peer's own code holds it: by ONNX Runtime, or by scikit-learn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load(path):
 
 
 def train(path):
-    """Fit and save the estimator with the scikit-learn of this environment: a pickle of another release may not load."""
+    """Fit and save the estimator with the scikit-learn of this environment: pickles of another may not load."""
     import joblib
     import numpy as np
     from sklearn.datasets import load_iris

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import List
 
 import numpy as np
 import uvicorn
@@ -13,11 +12,11 @@ from pydantic import BaseModel
 
 
 class Rows(BaseModel):
-    instances: List[List[float]]
+    instances: list[list[float]]
 
 
 class Classes(BaseModel):
-    predictions: List[int]
+    predictions: list[int]
 
 
 def application(path):
