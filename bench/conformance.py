@@ -96,9 +96,9 @@ def main() -> int:
         (
             f"`python -m bench.conformance`, {dt.datetime.now(tz=dt.UTC):%Y-%m-%d}: the same checks"
             " (`pillion conformance`, see docs/reference/conformance.md) on each server with the iris model; the others"
-            " in the pinned environments of `bench/peers`, started as for the measurements. A MUST is in the specification;"
-            " a SHOULD is what it leaves open and HTTP, gRPC or clients rely on. Extensions that a server does not claim"
-            " are skipped."
+            " in the pinned environments of `bench/peers`, started as for the measurements. A MUST is in the"
+            " specification; a SHOULD is what it leaves open and HTTP, gRPC or clients rely on. Extensions that a"
+            " server does not claim are skipped."
         ),
         "",
         "| server | passed | MUST failed | SHOULD failed | optional failed | skipped |",

@@ -89,7 +89,7 @@ def grpc_echo(scratch: Path, size: int) -> list[Contestant]:
     request.raw_input_contents.append(content)
     body = request.SerializeToString()
     port = free_port()
-    command = [sys.executable, BENCH / "servers" / "echo_grpc.py", str(port), str(size)]
+    command: list[str | Path] = [sys.executable, BENCH / "servers" / "echo_grpc.py", str(port), str(size)]
     echo = Process(LIMIT, command, SERVER_CPU, scratch / "echo-grpc.log")
 
     def contestant(name: str, process: Process, address: str) -> Contestant:

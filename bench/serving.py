@@ -117,7 +117,7 @@ def _model_of(peer: str, scratch: Path, model: Path) -> Path:
 def _process(name: str, peer: str, scratch: Path, command: list[str | Path], **env: str) -> Process:
     return Process(
         name, command, SERVER_CPU, scratch / f"{peer}.log", cwd=BENCH / "peers" / peer,
-        env={"PYTHONPATH": str(BENCH / "peers"), "PYTHONDONTWRITEBYTECODE": "", "NO_PROXY": "127.0.0.1"} | env,
+        env={"PYTHONPATH": str(BENCH / "peers"), "NO_PROXY": "127.0.0.1"} | env,
     )  # fmt: skip
 
 
@@ -148,7 +148,13 @@ def mlserver(scratch: Path, model: Path) -> Serving:
 def kserve(scratch: Path, model: Path) -> Serving:
     """KServe's Python server with a custom model."""
     http, grpc = free_port(), free_port()
-    command = [python_of("kserve"), "serve.py", _model_of("kserve", scratch, model), str(http), str(grpc)]
+    command: list[str | Path] = [
+        python_of("kserve"),
+        "serve.py",
+        _model_of("kserve", scratch, model),
+        str(http),
+        str(grpc),
+    ]
     url = f"http://127.0.0.1:{http}/v2/models/iris/infer"
     process = _process("KServe", "kserve", scratch, command)
     return Serving(process, url, tensors("X", None), _of_tensors, f"127.0.0.1:{http}", f"127.0.0.1:{grpc}")
@@ -158,7 +164,7 @@ def pytriton(scratch: Path, model: Path) -> Serving:
     """Triton's server with a Python function."""
     http, grpc, metrics = free_port(), free_port(), free_port()
     ports = [str(http), str(grpc), str(metrics)]
-    command = [python_of("pytriton"), "serve.py", _model_of("pytriton", scratch, model), *ports]
+    command: list[str | Path] = [python_of("pytriton"), "serve.py", _model_of("pytriton", scratch, model), *ports]
     url = f"http://127.0.0.1:{http}/v2/models/iris/infer"
     process = _process("PyTriton", "pytriton", scratch, command)
     return Serving(process, url, tensors("X", None), _of_tensors, f"127.0.0.1:{http}", f"127.0.0.1:{grpc}")

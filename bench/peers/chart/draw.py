@@ -53,15 +53,10 @@ def draw(source):
     axes.set_title(document["title"], color=INK, fontsize=11, loc="left")
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(False)
-    for suffix in (".png", ".svg"):
-        # Without a date and with names that do not change, equal figures are an equal file.
-        figure.savefig(
-            source.with_suffix(suffix),
-            transparent=True,
-            bbox_inches="tight",
-            dpi=144,
-            metadata={"Date": None} if suffix == ".svg" else None,
-        )
+    how = {"transparent": True, "bbox_inches": "tight", "dpi": 144}
+    figure.savefig(source.with_suffix(".png"), **how)
+    # Without a date and with names that do not change, equal figures are an equal file.
+    figure.savefig(source.with_suffix(".svg"), **how, metadata={"Date": None})
     plt.close(figure)
 
 
