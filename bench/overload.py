@@ -1,7 +1,7 @@
 """Twice the capacity offered: ``python -m bench.overload [--rounds N] [--set SECTION.KEY=VALUE ...]``.
 
 Writes ``bench/results/overload.md`` and ``.json`` (with ``--quick`` nothing). One server; its model takes 2 ms of
-processor. In each round, of the same server: its capacity by a closed loop (wrk, 16 connections), the latency of an
+processor. In each round, of the same server: its capacity by a closed loop (wrk), the latency of an
 unloaded one by an open loop at a fifth of that, and then an open loop at twice that, which no slowness of the server
 holds back (loadgen, written in Go). Goodput is what was answered 200; whatever else is no 429 fails the run. Memory is
 read before and all along.
@@ -92,7 +92,7 @@ def _open_loop(serving: Serving, rate: float, seconds: int) -> dict[str, Any]:
     return result
 
 
-def one_round(serving: Serving, scratch: Path, *, quick: bool) -> Round:
+def one_round(serving: Serving, scratch: Path, *, connections: int, quick: bool) -> Round:
     """Capacity, the unloaded server, and twice the capacity.
 
     Raises:
@@ -102,7 +102,7 @@ def one_round(serving: Serving, scratch: Path, *, quick: bool) -> Round:
     if json.loads(body)["outputs"][0]["data"] != [0.5]:
         raise ValueError(f"answered {body!r}")
     seconds = 3 if quick else 8
-    closed = http_load(serving.url, BODY, HEADERS, connections=16, seconds=seconds, scratch=scratch)
+    closed = http_load(serving.url, BODY, HEADERS, connections=connections, seconds=seconds, scratch=scratch)
     if closed.failures:
         raise ValueError(f"{closed.failures} failures below the capacity")
     quiet = _open_loop(serving, closed.per_second / 5, seconds)
@@ -176,6 +176,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.overload", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="one short round; writes nothing")
+    parser.add_argument("--connections", type=int, default=16, help="of the closed loop; below what the queue takes")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting, as JSON")
     arguments = parser.parse_args()
     code = {"module": str(BENCH / "servers" / "busy.py"), "className": "Busy", "folder": str(BENCH / "servers")}
@@ -187,7 +188,7 @@ def main() -> int:
         serving.process.start(lambda: is_up(f"http://{serving.http}/v2/health/ready"))
         try:
             for _ in range(1 if arguments.quick else arguments.rounds):
-                rounds.append(one_round(serving, scratch, quick=arguments.quick))
+                rounds.append(one_round(serving, scratch, connections=arguments.connections, quick=arguments.quick))
                 print(rounds[-1], flush=True)
         finally:
             serving.process.stop()
