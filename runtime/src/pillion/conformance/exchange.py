@@ -92,8 +92,8 @@ class Rest:
     _client: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        # No proxies of the environment: they lead out of this machine, where nobody knows its loopback. And a connection
-        # for each request: a server may close one after an error, and the next request would be blamed for it.
+        # No proxies of the environment: they lead out of this machine, where nobody knows its loopback. And for each
+        # request a connection: a server may close one after an error, and the next request would be blamed for it.
         self._client = httpx.Client(
             timeout=self.timeout,
             verify=self._trust(),
