@@ -10,6 +10,7 @@ import json
 import math
 import struct
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,16 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def drip(self) -> None:
+        """Bytes without end, each in time."""
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        while True:
+            self.wfile.write(b" ")
+            self.wfile.flush()
+            time.sleep(0.02)
+
     def model_path(self) -> list[str]:
         """What follows the model's name and version in the path; refuses those that are not there."""
         parts = self.path.strip("/").split("/")
@@ -110,6 +121,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/v2/models":
             return self.answer(200, {"models": self.server.models})
         if self.path == "/v2/health/live":
+            if self.wrong("live drips"):
+                return self.drip()
             return self.answer(200, {} if self.wrong("live is an empty object") else {"live": True})
         if self.path == "/v2/health/ready":
             ready = has_model or self.wrong("ready without a model")

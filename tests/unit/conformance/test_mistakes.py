@@ -115,3 +115,11 @@ def test_what_the_time_is_over_for_is_told_and_does_not_count_as_kept() -> None:
 
     assert 0 < report.count(Outcome.NOT_RUN)
     assert not report.conforms(strict=False)
+
+
+def test_an_answer_that_drips_is_not_waited_for_longer_than_the_time_for_one() -> None:
+    with running("live drips") as url:
+        report = examine(url, timeout=1)
+
+    assert "health.live" in failed(report)
+    assert 15 > report.seconds

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -57,6 +59,29 @@ def test_the_command_exits_with_0_where_every_sentence_is_kept() -> None:
 
     assert 0 == done.returncode, done.stdout
     assert " 0 failed" in done.stdout
+
+
+def test_rest_alone_needs_no_package_beyond_the_base_install() -> None:
+    program = (
+        "import sys; from pillion.conformance.run import examine; examine(sys.argv[1]); "
+        "print({'grpc', 'numpy', 'google', 'uvicorn', 'orjson', 'pydantic'} & set(sys.modules))"
+    )
+    with running() as url:
+        done = subprocess.run(
+            [sys.executable, "-c", program, url], capture_output=True, text=True, check=True, timeout=60
+        )
+
+    assert "set()" == done.stdout.strip()
+
+
+def test_without_grpc_the_command_says_what_to_install() -> None:
+    program = "import sys; sys.modules['grpc'] = None; from pillion.cli.main import main; main()"
+    with running() as url:
+        command = [sys.executable, "-c", program, "conformance", url, "--grpc", "127.0.0.1:1"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert "pip install 'pillion[serve]'" in done.stderr
+    assert 1 == done.returncode
 
 
 def test_a_broken_must_is_1() -> None:

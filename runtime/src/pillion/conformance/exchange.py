@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -118,11 +119,15 @@ class Rest:
         said = "".join(f"\n{name}: {value}" for name, value in headers.items() if name != "content-type")
         kind = f" ({headers['content-type']})" if "content-type" in headers else ""
         sent = f"{method} {path}{kind}{said}" + ("" if content is None else f"\n{shown(content)}")
+        # httpx bounds each wait, not their sum: a server that drips bytes would be waited for without end.
+        until = time.monotonic() + self.timeout
         try:
             with self._client.stream(method, f"{self.base}{path}", content=content, headers=headers) as response:
                 body = bytearray()
-                for chunk in response.iter_raw(1 << 16):
+                for chunk in response.iter_raw():
                     body += chunk
+                    if time.monotonic() > until:
+                        raise httpx.ReadTimeout(f"the answer took longer than {self.timeout:g} s")
                     if len(body) > _MOST_BYTES:
                         break
                 kept = {name.lower(): value for name, value in response.headers.items()}
@@ -140,6 +145,7 @@ class Rest:
         sent = f"POST {path}\nContent-Length: {claimed} before {len(body)} bytes, then no more\n{shown(body)}"
         port = address.port or (443 if address.scheme == "https" else 80)
         received = b""
+        until = time.monotonic() + self.timeout
         try:
             with socket.create_connection((address.hostname or "", port), self.timeout) as plain:
                 wrapped = (
@@ -150,7 +156,7 @@ class Rest:
                 wrapped.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
                 if address.scheme == "http":
                     plain.shutdown(socket.SHUT_WR)
-                while len(received) < _MOST_BYTES:
+                while len(received) < _MOST_BYTES and time.monotonic() < until:
                     chunk = wrapped.recv(1 << 16)
                     if not chunk:
                         break
