@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["Load", "grpc_load", "http_load"]
 
 LOAD_CPU = "1"
-_MOST_BYTES = 64 << 20
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 
@@ -83,7 +82,6 @@ def grpc_load(ghz: Path, address: str, proto: Path, request: Path, *, connection
     command: list[str | Path | int] = [
         *("taskset", "-c", LOAD_CPU, ghz, "--insecure", "--proto", proto, "--call"),
         *("inference.GRPCInferenceService.ModelInfer", "--binary-file", request, "--format", "json"),
-        *("--max-recv-message-size", _MOST_BYTES, "--max-send-message-size", _MOST_BYTES),
         *("--concurrency", connections, "--connections", min(connections, 4), "--duration", f"{seconds}s"),
         # Calls cut by the end of the burst are no failures of the server: let them finish.
         *("--duration-stop", "wait", address),
