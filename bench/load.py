@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["Load", "grpc_load", "http_load"]
@@ -40,12 +41,15 @@ def _milliseconds(text: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def http_load(url: str, body: str, *, connections: int, seconds: int, scratch: Path) -> Load:
+def http_load(
+    url: str, body: bytes, headers: Mapping[str, str], *, connections: int, seconds: int, scratch: Path
+) -> Load:
     """POST ``body`` to ``url`` over and over."""
-    script = scratch / "post.lua"
-    script.write_text(
-        f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = {json.dumps(body)}\n'
-    )
+    script, content = scratch / "post.lua", scratch / "post.body"
+    content.write_bytes(body)
+    lines = ['wrk.method = "POST"', f'wrk.body = io.open({json.dumps(str(content))}, "rb"):read("*a")']
+    lines += [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items()]
+    script.write_text("\n".join(lines) + "\n")
     command: list[str | Path] = [
         "taskset",
         "-c",
