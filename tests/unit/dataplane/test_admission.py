@@ -170,3 +170,19 @@ def test_the_service_rate_follows_slowly() -> None:
     rate.add(2.0)
     assert rate.seconds == pytest.approx(1.1)
     assert rate.wait(ahead=4, capacity=2) == pytest.approx(2.2)
+
+
+async def test_a_queue_that_stands_is_kept_short_where_that_is_asked_for() -> None:
+    now = 0.0
+    admission = busy(Admission("m/1", 1, 100, lambda: now, shed=True))
+    for _ in range(10):
+        admission.rate.add(0.01)
+    waiting = [await queue(admission) for _ in range(20)]
+    now = 0.2
+    with pytest.raises(PillionError, match="shed_standing_queue") as refusal:
+        await admission.enter(None)
+    assert ErrorCode.QUEUE_FULL is refusal.value.code
+    assert refusal.value.retry_after
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)

@@ -11,6 +11,7 @@ import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from pillion.dataplane.standing import StandingQueue
 from pillion.errors import ErrorCode, PillionError
 
 if TYPE_CHECKING:
@@ -64,11 +65,14 @@ class Admission:
         capacity: requests that run at the same time.
         max_queue: requests that may wait.
         clock: monotonic seconds.
+        shed: whether a queue that does not empty is kept short.
     """
 
-    __slots__ = ("_clock", "_model", "_waiting", "capacity", "gathered", "max_queue", "rate", "running")
+    __slots__ = ("_clock", "_model", "_standing", "_waiting", "capacity", "gathered", "max_queue", "rate", "running")
 
-    def __init__(self, model: str, capacity: int, max_queue: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, model: str, capacity: int, max_queue: int, clock: Callable[[], float], *, shed: bool = False
+    ) -> None:
         self._model = model
         self._clock = clock
         self._waiting: OrderedDict[asyncio.Future[None], None] = OrderedDict()
@@ -78,6 +82,7 @@ class Admission:
         self.gathered = 0
         """Requests that wait to share a call (see :mod:`pillion.dataplane.batching`)."""
         self.rate = ServiceRate()
+        self._standing = StandingQueue() if shed else None
 
     @property
     def queued(self) -> int:
@@ -163,10 +168,21 @@ class Admission:
         """
         if self.queued >= self.max_queue:
             raise self.queue_full()
-        if deadline is None or not self.rate.known:
+        if not self.rate.known:
             return
+        now = self._clock()
         expected = self.rate.wait(self.queued + 1, self.capacity)
-        left = deadline - self._clock()
+        if self._standing is not None and self._standing.turns_away(now, self.queued, expected, self.rate.seconds):
+            raise PillionError(
+                ErrorCode.QUEUE_FULL,
+                f"model {self._model}: requests have been waiting all the time, {self.queued} of them now; another one"
+                f" would wait {expected:.3f} s (limits.shed_standing_queue)",
+                remedy="try again later",
+                retry_after=self._retry_after(),
+            )
+        if deadline is None:
+            return
+        left = deadline - now
         if expected > left:
             raise PillionError(
                 ErrorCode.QUEUE_FULL,

@@ -55,6 +55,7 @@ class Lane:
             capacity=execution.max_in_flight or served.threads,
             max_queue=settings.max_queue if execution.max_queue is None else execution.max_queue,
             clock=clock,
+            shed=settings.shed_standing_queue,
         )
         self._batcher: Batcher | None = None
         if served.shares_calls:

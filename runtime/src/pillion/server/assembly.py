@@ -80,7 +80,10 @@ def build_plane(settings: Settings, registry: Registry, classes: Mapping[str, ty
         ),
         metrics=RuntimeMetrics(registry),
         settings=PlaneSettings(
-            timeout_seconds=limits.deadline_seconds, max_queue=limits.max_queue, max_in_flight=limits.max_in_flight
+            timeout_seconds=limits.deadline_seconds,
+            max_queue=limits.max_queue,
+            max_in_flight=limits.max_in_flight,
+            shed_standing_queue=limits.shed_standing_queue,
         ),
     )
 

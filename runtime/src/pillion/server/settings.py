@@ -132,6 +132,8 @@ class Limits(Section, frozen=True):
     """Requests running or waiting in the whole process; one more is answered "queue full"."""
     max_queue: Annotated[int, Meta(ge=0)] = 128
     """Requests of one model that may wait; one more is answered "queue full"."""
+    shed_standing_queue: bool = False
+    """Keep a queue that has not been empty for a while so short that requests wait no longer than a call takes."""
     max_connections: Positive = 4096
     """HTTP connections open at a time."""
     max_rpcs: Positive = 4096
