@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from pillion.dataplane.admission import Admission, deadline_exceeded
 from pillion.dataplane.batching import Batcher, BatchLimits, Gathering
 from pillion.dataplane.call import InferResponse
+from pillion.dataplane.live import LiveCall
 from pillion.dataplane.validation import Binder
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.api import DeadlinePassedError
@@ -61,6 +62,8 @@ class Lane:
             queued=lambda: self.admission.queued,
             abandoned=lambda: served.executor.abandoned,
         )
+        self.live: dict[int, LiveCall] = {}
+        """Calls that may wait, by the identity of their ``Call``."""
         self._name = desired.name
         self._version = desired.version
         self._timeout = execution.timeout_seconds or settings.timeout_seconds
@@ -113,13 +116,16 @@ class Lane:
         started = arrived
         executor = self.served.executor
         slot = not executor.immediate
-        if slot and not admission.try_enter():
-            await admission.enter(deadline)
-            started = clock()
-            self.metrics.queue_wait.observe(started - arrived)
-            if deadline is not None and deadline <= started:
-                admission.leave()
-                raise deadline_exceeded("while the request was waiting in the queue")
+        if slot:
+            live = self.live[id(call)] = LiveCall(call, arrived, deadline)  # the plane takes it out again
+            if not admission.try_enter():
+                await admission.enter(deadline)
+                started = clock()
+                self.metrics.queue_wait.observe(started - arrived)
+                if deadline is not None and deadline <= started:
+                    admission.leave()
+                    raise deadline_exceeded("while the request was waiting in the queue")
+            live.started = started
         try:
             results = await executor.run(model, inputs, wanted, None if deadline is None else deadline - started)
         except DeadlinePassedError:
@@ -129,6 +135,8 @@ class Lane:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a model may raise anything, even sys.exit()
             raise self._failure(error, call) from None
         finally:
+            if call.times is not None:
+                call.times.computed(started, clock())
             if slot:
                 admission.leave()
                 # Slots handed on one by one would keep the queue alive for ever: each request would find one before it.
@@ -186,6 +194,8 @@ class Lane:
     def _failure(self, error: BaseException, call: Call) -> PillionError:
         failure = model_failure(error, self.label)
         known = {"request_id": call.request_id, "model": self._name, "version": self._version}
+        if call.times is not None and call.times.trace_id:
+            known["trace_id"] = call.times.trace_id
         if failure.code is ErrorCode.MODEL_FAILED:
             _log.error("model %s failed: %s", self.label, failure.message, exc_info=error, extra=known)
         elif self._own_code and isinstance(error, TypeError):

@@ -8,11 +8,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from pillion.errors import ErrorCode, PillionError
+from pillion.exposure import exposed
+from pillion.transport.http.answer import Answer, error_answer, send_answer
+from pillion.transport.http.headers import new_request_id
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from pillion.dataplane.call import InferencePlane
     from pillion.dataplane.tasks import TaskPlane
+    from pillion.metrics import Registry
 
 __all__ = ["Fallback"]
 
@@ -26,9 +32,17 @@ class Fallback:
         plane: whose models the OpenAPI document describes.
         admin_port: told to those who look for metrics here.
         tasks: whose tasks it describes, where there can be any.
+        metrics: shown here as on the admin port; None where that alone has them.
     """
 
-    def __init__(self, plane: InferencePlane, admin_port: int, tasks: TaskPlane | None = None) -> None:
+    def __init__(
+        self,
+        plane: InferencePlane,
+        admin_port: int,
+        tasks: TaskPlane | None = None,
+        metrics: Registry | None = None,
+    ) -> None:
+        self._metrics = metrics
         self._plane = plane
         self._admin_port = admin_port
         self._tasks = tasks
@@ -37,10 +51,25 @@ class Fallback:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if self._metrics is not None and scope["type"] == "http" and scope["path"] == "/metrics":
+            await _show(self._metrics, scope, send)
+            return
         async with self._building:
             if self._app is None:
                 self._app = await asyncio.to_thread(_build, self._plane, self._admin_port, self._tasks)
         await self._app(scope, receive, send)
+
+
+async def _show(registry: Registry, scope: Scope, send: Send) -> None:
+    """Metrics, without the web framework that everything else here needs."""
+    if scope["method"] not in ("GET", "HEAD"):
+        error = PillionError(ErrorCode.METHOD_NOT_ALLOWED, f"{scope['method']} is not allowed here, only GET, HEAD")
+        await send_answer(send, error_answer(error, new_request_id()), "", head=False, close=False)
+        return
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    status, media, body = exposed(registry, headers.get(b"accept", b"").decode("latin-1"))
+    answer = Answer(body, status=status, content_type=media.encode(), headers=((b"cache-control", b"no-store"),))
+    await send_answer(send, answer, new_request_id(), head=scope["method"] == "HEAD", close=False)
 
 
 def _build(plane: InferencePlane, admin_port: int, tasks: TaskPlane | None) -> ASGIApp:

@@ -7,22 +7,23 @@ fallback app.
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
-import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from pillion.errors import ErrorCode, PillionError
 from pillion.transport.http.answer import Answer, error_answer, head_lines, send_answer, task_error_answer
 from pillion.transport.http.body import ClientDisconnected
+from pillion.transport.http.caller import Caller
 from pillion.transport.http.compression import compressed, wanted_coding
 from pillion.transport.http.direct import DirectAnswer
-from pillion.transport.http.errors import CLIENT_CLOSED_REQUEST
 from pillion.transport.http.headers import ACCEPTED_MEDIA, RARE_HEADERS, new_request_id, request_id
 from pillion.transport.http.infer import Begun, InferHandler
+from pillion.transport.http.observation import observer_of
 from pillion.transport.http.oip import InformationHandler
-from pillion.transport.http.options import AnswerRecord, DispatchOptions
+from pillion.transport.http.options import DispatchOptions
 from pillion.transport.http.routes import METHODS, TASK_ROUTES, Route, resolve
 from pillion.transport.http.tasks import TaskHandler
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.tasks import TaskPlane
     from pillion.transport.http.direct import DirectCall
     from pillion.transport.http.routes import Target
+    from pillion.transport.observation import Observed
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -74,6 +76,7 @@ class Dispatcher:
         self._options = options or DispatchOptions()
         self._drain = self._options.drain
         self._compress_from = self._options.compress_min_bytes or sys.maxsize
+        self._observer = observer_of(self._options)
         self._known: dict[bytes, Target] = {}
         self._inference = InferHandler(plane, self._options)
         self._infer = self._inference.infer
@@ -92,20 +95,39 @@ class Dispatcher:
                 await self._fallback(scope, receive, send)
                 return
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        observed = None if self._observer is None else self._observer.choose(target, headers)
+        await self._ordinary(target, headers, observed, scope, receive, send)
+
+    async def _ordinary(
+        self,
+        target: Target,
+        headers: dict[bytes, bytes],
+        observed: Observed | None,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """A request on one of our routes, by ASGI's messages."""
         identity = request_id(headers) if b"x-request-id" in headers else new_request_id()
         method: str = scope["method"]
+        if observed is not None and self._observer is not None:
+            receive = self._observer.reading(observed, headers, identity, receive)
         if target.route is Route.INFER and method == "POST":
-            working = self._infer(target, headers, receive, identity)
+            working = self._infer(target, headers, receive, Caller(identity, scope, observed))
         else:
-            working = self._answer(target, method, headers, receive, identity)
-        await self.finish(working, scope, send, target, identity)
+            working = self._answer(target, method, headers, receive, Caller(identity, scope, observed))
+        await self.finish(working, scope, send, target, identity, observed)
 
     def begin(self, path: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> DirectAnswer | DirectCall | None:
         """See :class:`~pillion.transport.http.direct.DirectApplication`: plain inference requests on a known path."""
         target = self._known.get(path)
-        if target is None or target.route is not Route.INFER or self._options.on_answer is not None:
+        if target is None or target.route is not Route.INFER:
             return None
         fields = dict(headers)
+        if self._observer is not None:
+            observed = self._observer.choose(target, fields)
+            if observed is not None:  # decided once: the ordinary way must not choose again
+                return _Ordinary(functools.partial(self._ordinary, target, fields, observed))
         if not RARE_HEADERS.isdisjoint(fields) or fields.get(b"content-type") not in ACCEPTED_MEDIA:
             return None
         identity = request_id(fields) if b"x-request-id" in fields else new_request_id()
@@ -133,9 +155,16 @@ class Dispatcher:
         """See :class:`~pillion.transport.http.direct.DirectApplication`."""
         self._plane.flush()
 
-    async def finish(self, working: Awaitable[Answer], scope: Scope, send: Send, target: Target, identity: str) -> None:
-        """Await the answer, send it or what failed, and record it."""
-        started = time.monotonic() if self._options.on_answer is not None else 0.0
+    async def finish(
+        self,
+        working: Awaitable[Answer],
+        scope: Scope,
+        send: Send,
+        target: Target,
+        identity: str,
+        observed: Observed | None = None,
+    ) -> None:
+        """Await the answer, send it or what failed, and tell of it."""
         answer: Answer | None
         try:
             answer = await working
@@ -148,8 +177,8 @@ class Dispatcher:
         if answer is not None:
             head = scope["method"] == "HEAD"
             await send_answer(send, answer, identity, head=head, close=self._drain.draining)
-        if self._options.on_answer is not None:
-            self._record(scope, identity, answer, started, target)
+        if observed is not None and self._observer is not None:
+            self._observer.ended(observed, scope, target, identity, answer)
 
     def _resolve(self, scope: Scope) -> Target | None:
         path = path_of(scope)
@@ -165,33 +194,32 @@ class Dispatcher:
         return target
 
     async def _answer(
-        self, target: Target, method: str, headers: dict[bytes, bytes], receive: Receive, identity: str
+        self, target: Target, method: str, headers: dict[bytes, bytes], receive: Receive, caller: Caller
     ) -> Answer:
         if method not in METHODS[target.route] and target.route not in _ANY_METHOD:
             allowed = ", ".join(METHODS[target.route])
             raise PillionError(ErrorCode.METHOD_NOT_ALLOWED, f"{method} is not allowed here, only {allowed}")
         if self._tasks is not None and target.route in TASK_ROUTES:
-            return await self._tasks.answer(target, headers, receive, identity)
+            return await self._tasks.answer(target, headers, receive, caller)
         if target.route is Route.V1_PREDICT:
-            return await self._inference.predict(target, headers, receive, identity)
+            return await self._inference.predict(target, headers, receive, caller)
         if target.route is Route.V1_EXPLAIN:
-            return await self._inference.explain(target, headers, receive, identity)
+            return await self._inference.explain(target, headers, receive, caller)
         if target.route is Route.INVOCATIONS:
-            return await self._inference.invoke(target, headers, receive, identity)
-        return await self._information.answer(target, receive, identity)
+            return await self._inference.invoke(target, headers, receive, caller)
+        return await self._information.answer(target, receive, caller.request_id)
 
-    def _record(self, scope: Scope, identity: str, answer: Answer | None, started: float, target: Target) -> None:
-        record = AnswerRecord(
-            request_id=identity,
-            method=scope["method"],
-            path=scope["path"],
-            status=answer.status if answer else CLIENT_CLOSED_REQUEST,
-            code=answer.code if answer else ErrorCode.CANCELLED.value,
-            seconds=time.monotonic() - started,
-            model=target.model,
-        )
-        if self._options.on_answer is not None:
-            self._options.on_answer(record)
+
+class _Ordinary:
+    """A request that goes the ordinary way, with what was decided about it (see the protocol of the class below)."""
+
+    __slots__ = ("_application",)
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    def finish(self) -> ASGIApp:
+        return self._application
 
 
 class _Given:
@@ -205,7 +233,7 @@ class _Given:
     def finish(self) -> None:
         """As if it were not there yet."""
 
-    async def answer(self, _: Receive) -> Answer:
+    async def answer(self, _scope: Scope, _: Receive) -> Answer:
         return self._answer
 
 
@@ -236,7 +264,7 @@ class _DirectCall:
         return _direct(outcome, self._identity)
 
     async def _rest(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._dispatcher.finish(self._begun.answer(receive), scope, send, self._target, self._identity)
+        await self._dispatcher.finish(self._begun.answer(scope, receive), scope, send, self._target, self._identity)
 
 
 def _direct(outcome: bytes | Answer, identity: str) -> DirectAnswer:

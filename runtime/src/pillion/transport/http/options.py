@@ -13,6 +13,9 @@ from pillion.transport.drain import DrainState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pillion.payload.log import PayloadLog
+    from pillion.tracing.tracer import Tracer
+
 __all__ = ["AnswerRecord", "DispatchOptions"]
 
 
@@ -27,6 +30,8 @@ class AnswerRecord(msgspec.Struct, frozen=True):
     """The error's code, empty on success."""
     seconds: float
     model: str = ""
+    trace_id: str = ""
+    """Of the caller's trace, or of ours where it is sampled; empty without one."""
 
 
 class DispatchOptions(msgspec.Struct, frozen=True):
@@ -45,4 +50,10 @@ class DispatchOptions(msgspec.Struct, frozen=True):
     disconnect_grace: float = 0.01
     """Seconds a call may run before the connection is watched for the client's leaving."""
     on_answer: Callable[[AnswerRecord], None] | None = None
-    """Called after each request that the dispatcher answers itself."""
+    """Called after requests that the dispatcher answers itself."""
+    access: float = 1.0
+    """The share of these requests that it is called for, decided when they begin: the others go the quick way."""
+    tracer: Tracer | None = None
+    """Chooses the requests that are traced."""
+    payloads: PayloadLog | None = None
+    """Chooses the requests whose payload is kept, and takes it."""

@@ -1,0 +1,74 @@
+"""The decision at the beginning of a request, and the hand-over at its end. Everything here is the event loop's."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from pillion.tracing.context import TRACEPARENT, TRACESTATE, parse_traceparent
+from pillion.tracing.record import RequestTrace, TraceRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pillion.dataplane.times import Times
+    from pillion.tracing.environment import TracingSettings
+
+__all__ = ["TraceSink", "Tracer"]
+
+
+class TraceSink(Protocol):
+    """Where traces of requests that have ended go."""
+
+    def offer(self, record: TraceRecord) -> None:
+        """Take one, or drop it: never wait."""
+        ...
+
+
+class Tracer:
+    """Chooses the requests that are traced.
+
+    Args:
+        settings: of the environment.
+        sink: where their records go.
+        bits: random numbers of so many bits.
+    """
+
+    def __init__(
+        self, settings: TracingSettings, sink: TraceSink, bits: Callable[[int], int] = random.getrandbits
+    ) -> None:
+        self._sampler = settings.sampler
+        self._propagate = settings.propagate
+        self._sink = sink
+        self._bits = bits
+
+    def sampled(self, headers: Mapping[bytes, bytes]) -> RequestTrace | None:
+        """The identity of a request that is to be traced; None for the others."""
+        given = headers.get(TRACEPARENT) if self._propagate else None
+        parent = None if given is None else parse_traceparent(given)
+        decided = self._sampler.follows(parent)
+        if decided is False:
+            return None
+        trace_id = (self._bits(128) or 1) if parent is None else parent.trace_id
+        if decided is None and not self._sampler.keeps(trace_id):
+            return None
+        if parent is None:
+            return RequestTrace(trace_id, self._bits(64) or 1)
+        state = headers.get(TRACESTATE, b"").decode("latin-1")
+        return RequestTrace(trace_id, self._bits(64) or 1, parent.span_id, state)
+
+    def ended(
+        self,
+        trace: RequestTrace,
+        name: str,
+        began: float,
+        ended: float,
+        times: Times,
+        attributes: dict[str, str | int | float | bool],
+        *,
+        failed: bool,
+    ) -> None:
+        """Hand a traced request over: its spans are made and sent by another thread."""
+        unix = time.time() - time.monotonic()
+        self._sink.offer(TraceRecord(trace, name, began, ended, times, attributes, failed, unix))
