@@ -129,7 +129,7 @@ def collector() -> Iterator[Collector]:
         yield Collector(received)
 
 
-def attributes(holder: Any) -> dict[str, Any]:  # noqa: ANN401 - a span or a resource
+def attributes(holder: Any) -> dict[str, Any]:
     """Attributes as plain values."""
     read: Callable[[Any], Any] = lambda value: getattr(value, value.WhichOneof("value"))  # noqa: E731 - one line of a test's reading
     return {entry.key: read(entry.value) for entry in holder.attributes}
