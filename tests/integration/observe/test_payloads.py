@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ def test_a_prediction_is_two_events_with_kserves_attributes(
         asked, answered = events(sink, 2)
     assert (REQUEST, RESPONSE) == (asked.get_type(), answered.get_type())
     assert ("mine", "mine") == (asked.get_id(), answered.get_id())
-    assert "urn:pillion:iris" == asked.get_source()
+    assert socket.gethostname() == asked.get_source()
     assert {
         "inferenceservicename": "iris",
         "namespace": "flowers",
@@ -130,7 +131,7 @@ def test_a_call_over_grpc_is_sent_as_its_messages(
     message = pb.ModelInferRequest(model_name="iris", inputs=[tensor])
     with served(tmp_path, config_of(tmp_path, iris, logger(sink, encoding=encoding))) as server:
         with grpc.insecure_channel(f"127.0.0.1:{server.ports['grpc']}") as channel:
-            infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+            infer: Any = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
             answer = infer(message.SerializeToString(), timeout=30)
         asked, answered = events(sink, 2)
     assert "application/x-protobuf" == asked.get_datacontenttype()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import socket
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -42,7 +43,7 @@ def common_attributes(options: PayloadOptions) -> dict[str, str]:
     of KServe's know them; annotations only where there are some.
     """
     attributes = {
-        "source": options.source or "urn:pillion:" + (options.service or "runtime"),
+        "source": options.source or socket.gethostname(),
         "inferenceservicename": options.service,
         "namespace": options.namespace,
         "component": options.component,

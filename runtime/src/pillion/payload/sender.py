@@ -12,8 +12,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from pillion.payload.address import sink_address
 from pillion.payload.event import Event, binary, common_attributes, structured
-from pillion.payload.sink import Sink, SinkError, sink_address
+from pillion.payload.sink import Sink, SinkError
 
 if TYPE_CHECKING:
     from pillion.payload.options import PayloadOptions

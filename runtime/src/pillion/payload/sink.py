@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import http.client
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-import msgspec
-
+from pillion.payload.address import sink_address
 from pillion.storage.addresses import connect
 from pillion.storage.errors import Reason, StorageError
 
@@ -21,38 +19,11 @@ if TYPE_CHECKING:
 
     from pillion.payload.options import PayloadOptions
 
-__all__ = ["Sink", "SinkAddress", "SinkError", "sink_address"]
+__all__ = ["Sink", "SinkError"]
 
 
 class SinkError(Exception):
     """An event was not delivered; the text says why."""
-
-
-class SinkAddress(msgspec.Struct, frozen=True):
-    """The parts of the sink's URL."""
-
-    host: str
-    port: int
-    target: str
-    secure: bool
-
-
-def sink_address(url: str) -> SinkAddress:
-    """Take the URL apart.
-
-    Raises:
-        ValueError: it is none that events can be sent to; the text says what is wrong.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url[:200]!r} is no address of a sink: expected http://HOST/PATH or https://HOST/PATH")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("the sink's URL holds a password: give a token in logger.bearer_token")
-    secure = parts.scheme == "https"
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    if not (target.isascii() and target.isprintable() and " " not in target):
-        raise ValueError("the sink's URL holds characters that have to be percent-encoded")
-    return SinkAddress(parts.hostname, parts.port or (443 if secure else 80), target, secure)
 
 
 class Sink:

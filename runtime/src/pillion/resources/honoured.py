@@ -64,6 +64,9 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.networkPolicy",
         "predictor.metrics.enabled",
         "predictor.metrics.monitor",
+        "predictor.metrics.onDataPort",
+        *(f"predictor.logger.{field}" for field in ("url", "mode", "metadataHeaders", "metadataAnnotations")),
+        "predictor.logger.samplePercent",
         "predictor.storage",
     ]
 )
@@ -79,7 +82,7 @@ NOT_YET: frozenset[str] = frozenset(
         *(f"predictor.{name}.confidential" for name in (*FORMAT_SHORTHANDS, "model")),
         "predictor.name",
         "predictor.canaryTrafficPercent",
-        "predictor.logger",
+        *(f"predictor.logger.{field}" for field in ("storage", "marshallerUrl", "batchSize", "batchInterval")),
         "predictor.storageUris",
         "predictor.storageContainerName",
         "predictor.workerSpec",
@@ -92,7 +95,6 @@ NOT_YET: frozenset[str] = frozenset(
         "predictor.rollout.analysis",
         "predictor.rollout.progressDeadline",
         "predictor.tls.selfSigned",
-        "predictor.metrics.onDataPort",
     ]
 )
 

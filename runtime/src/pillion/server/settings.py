@@ -212,7 +212,7 @@ class LoggerSettings(Section, frozen=True):
     annotations: tuple[str, ...] = ()
     """NAME=VALUE, told with every event."""
     source: str = ""
-    """The events' source; by default made of the service's name."""
+    """The events' source; by default the host's name, which is the pod's."""
     service: str = ""
     """Name of the InferenceService, told with every event."""
     namespace: str = ""
@@ -239,7 +239,7 @@ class LoggerSettings(Section, frozen=True):
     def __post_init__(self) -> None:
         """Refuse what no event could be sent to."""
         if self.url:
-            from pillion.payload.sink import sink_address  # noqa: PLC0415 - only who has a sink needs its code
+            from pillion.payload.address import sink_address  # noqa: PLC0415 - only who has a sink needs its code
 
             sink_address(self.url)
         for entry in self.annotations:

@@ -64,7 +64,8 @@ async def _show(registry: Registry, scope: Scope, send: Send) -> None:
     """Metrics, without the web framework that everything else here needs."""
     if scope["method"] not in ("GET", "HEAD"):
         error = PillionError(ErrorCode.METHOD_NOT_ALLOWED, f"{scope['method']} is not allowed here, only GET, HEAD")
-        await send_answer(send, error_answer(error, new_request_id()), "", head=False, close=False)
+        identity = new_request_id()
+        await send_answer(send, error_answer(error, identity), identity, head=False, close=False)
         return
     headers: dict[bytes, bytes] = dict(scope["headers"])
     status, media, body = exposed(registry, headers.get(b"accept", b"").decode("latin-1"))
