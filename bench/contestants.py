@@ -17,7 +17,7 @@ from bench.process import Process, free_port
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Contestant", "grpc_contestants", "is_up", "rest_contestants"]
+__all__ = ["Contestant", "check_rest", "grpc_contestants", "is_up", "rest_body", "rest_contestants"]
 
 SERVER_CPU = 0
 BENCH = Path(__file__).parent
@@ -53,7 +53,8 @@ def rest_body(input_name: str, output_name: str | None) -> str:
     return json.dumps(body)
 
 
-def _check_rest(url: str, body: str) -> None:
+def check_rest(url: str, body: str) -> None:
+    """Ask once; raises unless the answer is the right class."""
     request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         outputs = json.load(answer)["outputs"]
@@ -66,7 +67,7 @@ def _rest(name: str, process: Process, port: int, body: str, ready: str | None) 
 
     def works() -> bool:
         try:
-            _check_rest(url, body)
+            check_rest(url, body)
         except (OSError, urllib.error.URLError):
             return False
         return True
@@ -76,7 +77,7 @@ def _rest(name: str, process: Process, port: int, body: str, ready: str | None) 
         process,
         url,
         (lambda: is_up(f"http://127.0.0.1:{port}{ready}")) if ready else works,
-        lambda: _check_rest(url, body),
+        lambda: check_rest(url, body),
     )
 
 

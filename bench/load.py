@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["Load", "grpc_load", "http_load"]
@@ -40,11 +41,20 @@ def _milliseconds(text: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def http_load(url: str, body: str, *, connections: int, seconds: int, scratch: Path) -> Load:
+def http_load(
+    url: str,
+    body: str,
+    *,
+    connections: int,
+    seconds: int,
+    scratch: Path,
+    headers: Mapping[str, str] | None = None,
+) -> Load:
     """POST ``body`` to ``url`` over and over."""
     script = scratch / "post.lua"
     script.write_text(
         f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = {json.dumps(body)}\n'
+        + "".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}\n" for name, value in (headers or {}).items())
     )
     command: list[str | Path] = [
         "taskset",

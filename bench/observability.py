@@ -1,0 +1,135 @@
+"""``python -m bench.observability``: what observing requests costs, as shares of the same server that observes nothing.
+
+Interleaved rounds over REST with the ONNX model, the cheapest request there is, so that every microsecond shows. Traces
+and events go to a receiver that answers at once, on the processor of the load. ``--baseline FOLDER`` adds the sources
+of another checkout (its ``runtime/src``), to see what is there costs while it is off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from bench.compare import compare
+from bench.contestants import SERVER_CPU, Contestant, check_rest, is_up, rest_body
+from bench.load import LOAD_CPU, Load, http_load
+from bench.models import write_models
+from bench.process import Process, free_port
+
+_TRACE = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way of running the server."""
+
+    name: str
+    environment: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def ways(receiver: str, baseline: Path | None) -> list[Way]:
+    """Nothing observed first: the others are compared with it."""
+    traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver, "OTEL_TRACES_SAMPLER": "parentbased_traceidratio"}
+    payloads = {"url": receiver, "allow_loopback": True, "service": "iris"}
+    found = [
+        Way("off"),
+        Way("traces 1 %", traced | {"OTEL_TRACES_SAMPLER_ARG": "0.01"}),
+        Way("traces, callers do not sample", traced, headers={"traceparent": f"00-{_TRACE}-00"}),
+        Way("traces 100 %", traced | {"OTEL_TRACES_SAMPLER_ARG": "1"}),
+        Way("access log 1 %", settings={"log": {"access": 0.01}}),
+        Way("payload log 1 %", settings={"logger": payloads | {"share": 0.01}}),
+    ]
+    if baseline is not None:
+        found.append(Way("baseline", {"PYTHONPATH": str(baseline)}))
+    return found
+
+
+def contestant(way: Way, scratch: Path, model: Path) -> Contestant:
+    """The server run that way."""
+    http, grpc, admin = free_port(), free_port(), free_port()
+    folder = scratch / "".join(character if character.isalnum() else "-" for character in way.name)
+    folder.mkdir()
+    settings: dict[str, object] = {
+        "http": {"host": "127.0.0.1", "port": http},
+        "grpc": {"host": "127.0.0.1", "port": grpc},
+        "admin": {"host": "127.0.0.1", "port": admin},
+        "control": {"socket": str(folder / "control.sock")},
+        **way.settings,
+    }
+    models = [{"name": "iris", "path": str(model)}]
+    config = folder / "runtime.yaml"
+    config.write_text(json.dumps({"apiVersion": "runtime.pillion.dev/v1", "settings": settings, "models": models}))
+    command: list[str | Path] = [sys.executable, "-m", "pillion.server", "--config", config]
+    process = Process(way.name, command, SERVER_CPU, folder / "server.log", env=way.environment)
+    url = f"http://127.0.0.1:{http}/v2/models/iris/infer"
+    ready = partial(is_up, f"http://127.0.0.1:{http}/v2/health/ready")
+    return Contestant(way.name, process, url, ready, partial(check_rest, url, rest_body("X", "label")))
+
+
+class _Receiver(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        """Take whatever comes."""
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        """Say nothing."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--baseline", type=Path, help="runtime/src of another checkout")
+    parser.add_argument("--only", default="", help="names of ways, by commas; what observes nothing is always there")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=4)
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, {int(LOAD_CPU)})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Receiver)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    chosen = {"off", *(name for name in arguments.only.split(",") if name)}
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        write_models(scratch)
+        found = ways(f"http://127.0.0.1:{server.server_address[1]}", arguments.baseline)
+        by_name = {way.name: way for way in found if not arguments.only or way.name in chosen}
+        body = rest_body("X", "label")
+
+        def load(one: Contestant, seconds: int) -> Load:
+            headers = by_name[one.name].headers
+            return http_load(one.target, body, connections=16, seconds=seconds, scratch=scratch, headers=headers)
+
+        result = compare(
+            "What observing costs",
+            [contestant(way, scratch, scratch / "iris.onnx") for way in by_name.values()],
+            load,
+            rounds=arguments.rounds,
+            seconds=arguments.seconds,
+            warm_up=1,
+            say=print,
+        )
+    for name in by_name:
+        ratio = result.ratio(name, "off")
+        print(
+            f"{name:30} {result.median(name, 'per_second'):8.0f}/s"
+            f"  {ratio.median:.3f} of off ({ratio.low:.3f} to {ratio.high:.3f})"
+            f"  {result.median(name, 'cpu_ms_per_request'):.4f} ms CPU  p99 {result.median(name, 'p99_ms'):.2f} ms"
+        )
+
+
+if __name__ == "__main__":
+    main()
