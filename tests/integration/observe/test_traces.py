@@ -253,7 +253,7 @@ def test_nothing_is_sent_unless_it_is_asked_for(
 def test_without_the_extra_a_warning_names_the_command(tmp_path: Path, iris: IrisModels, gathered: Collector) -> None:
     config = tmp_path / "runtime.yaml"
     write_config(config, {"iris": iris.onnx})
-    # A package of that name without the exporter stands before the real one.
+    # A package of that name without the messages stands before the real one.
     hidden = tmp_path / "hidden" / "opentelemetry"
     hidden.mkdir(parents=True)
     (hidden / "__init__.py").touch()

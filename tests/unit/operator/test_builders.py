@@ -874,7 +874,7 @@ def test_what_the_builder_says_of_the_logger_the_runtime_takes() -> None:
     [
         ("without url", {"mode": "all"}),
         ("is no address of a sink", {"url": "s3://bucket/logs"}),
-        ("logger.bearer_token", {"url": "http://user:word@sink"}),
+        ("holds a password", {"url": "http://user:word@sink"}),
     ],
 )
 def test_a_logger_that_nothing_can_be_sent_to_is_named_and_stays_out_of_the_file(

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from pillion.payload.address import SinkAddress, sink_address
 from pillion.payload.event import REQUEST, Event, binary, common_attributes, structured
 from pillion.payload.options import PayloadOptions
 
@@ -59,24 +58,3 @@ def test_one_object_holds_json_as_it_is_and_all_else_as_base64(
         document["datacontenttype"],
         document["inferenceservicename"],
     )
-
-
-@pytest.mark.parametrize(
-    ("url", "address"),
-    [
-        ("http://sink", SinkAddress("sink", 80, "/", False)),
-        ("https://sink/a?b=c", SinkAddress("sink", 443, "/a?b=c", True)),
-        ("http://[::1]:9000/", SinkAddress("::1", 9000, "/", False)),
-    ],
-)
-def test_a_sinks_url_is_taken_apart(url: str, address: SinkAddress) -> None:
-    assert address == sink_address(url)
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["", "sink", "ftp://sink", "http://", "http://u:p@sink", "http://sink/a b", "http://sink/\r\nx", "http://sink:x"],
-)
-def test_what_is_no_sinks_url_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"sink"):
-        sink_address(url)

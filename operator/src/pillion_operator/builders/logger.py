@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pillion.payload.address import sink_address
+from pillion.web_address import web_address
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -26,7 +26,7 @@ def logger_problem(context: BuildContext) -> str | None:
     if not logger.url:
         return "spec.predictor.logger without url (there is no default sink: name one)"
     try:
-        sink_address(logger.url)
+        web_address(logger.url, of="a sink")
     except ValueError as error:
         return f"spec.predictor.logger.url ({error})"
     return None

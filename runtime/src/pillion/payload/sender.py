@@ -12,9 +12,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from pillion.payload.address import sink_address
 from pillion.payload.event import Event, binary, common_attributes, structured
 from pillion.payload.sink import Sink, SinkError
+from pillion.web_address import web_address
 
 if TYPE_CHECKING:
     from pillion.payload.options import PayloadOptions
@@ -113,7 +113,7 @@ class Sender:
 
 
 def _context(options: PayloadOptions) -> ssl.SSLContext | None:
-    if not sink_address(options.url).secure:
+    if not web_address(options.url, of="a sink").secure:
         return None
     try:
         return ssl.create_default_context(cafile=options.ca or None)

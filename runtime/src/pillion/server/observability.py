@@ -25,7 +25,7 @@ __all__ = ["Observability"]
 
 _log: Final = logging.getLogger(__name__)
 _LAST_SECONDS: Final = 3.0
-_NEEDED: Final = "opentelemetry.exporter.otlp.proto.http"
+_NEEDED: Final = "opentelemetry.proto.collector.trace"
 _REMEDY: Final = 'install them: pip install "pillion[tracing]"'
 
 
@@ -88,10 +88,15 @@ def _traced(environ: Mapping[str, str]) -> tuple[Tracer | None, TraceExport | No
     if not _installed(_NEEDED):
         _log.warning("OpenTelemetry's variables ask for traces, whose libraries are missing here: %s", _REMEDY)
         return None, None
-    from pillion.tracing.export import TraceExport, resource_of  # noqa: PLC0415 - the SDK takes a while to import
+    from pillion.tracing.endpoint import endpoint_of  # noqa: PLC0415 - only who traces needs it
+    from pillion.tracing.export import TraceExport, resource_of  # noqa: PLC0415 - as above
     from pillion.tracing.tracer import Tracer  # noqa: PLC0415 - as above
 
-    export = TraceExport(tracing, resource_of(environ))
+    try:
+        export = TraceExport(tracing, endpoint_of(environ), resource_of(environ))
+    except ValueError as error:
+        _log.warning("%s. Tracing is off", error)
+        return None, None
     return Tracer(tracing, export), export
 
 

@@ -239,9 +239,9 @@ class LoggerSettings(Section, frozen=True):
     def __post_init__(self) -> None:
         """Refuse what no event could be sent to."""
         if self.url:
-            from pillion.payload.address import sink_address  # noqa: PLC0415 - only who has a sink needs its code
+            from pillion.web_address import web_address  # noqa: PLC0415 - only who has a sink needs it
 
-            sink_address(self.url)
+            web_address(self.url, of="a sink")
         for entry in self.annotations:
             if "=" not in entry:
                 raise ValueError(f"logger.annotations: expected NAME=VALUE, got {entry!r}")

@@ -1,8 +1,8 @@
 """OpenTelemetry's environment variables: whether requests are traced, and how.
 
-The endpoint, its headers, certificates, compression and time-out, and the resource, are read by the SDK and its
-exporter themselves. What is wrong is a warning and never ends a start: such variables come from injectors of a whole
-cluster, and a model is not to fail with the collector. Source: OpenTelemetry, Environment Variable Specification.
+The collector is :mod:`pillion.tracing.endpoint`'s. What is wrong is a warning and never ends a start: such variables
+come from injectors of a whole cluster, and a model is not to fail with the collector.
+Source: OpenTelemetry, Environment Variable Specification.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pillion.tracing.endpoint import PREFIXES
 from pillion.tracing.sampling import ALWAYS, Sampler, sampler_named
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TracingSettings", "tracing_settings"]
 
-_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _SPOKEN: Final = "http/protobuf"
 
 
@@ -40,7 +39,7 @@ class TracingSettings(msgspec.Struct, frozen=True):
 def tracing_settings(environ: Mapping[str, str]) -> tuple[TracingSettings | None, tuple[str, ...]]:
     """The settings, None where nothing is to be traced; and what is to be warned of."""
     exporters = [name.strip() for name in environ.get("OTEL_TRACES_EXPORTER", "").split(",") if name.strip()]
-    asked = any(environ.get(name) for name in _ENDPOINTS) or "otlp" in exporters
+    asked = any(environ.get(f"{prefix}ENDPOINT") for prefix in PREFIXES) or "otlp" in exporters
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or exporters == ["none"]:
         return None, ()
     if exporters and "otlp" not in exporters:
@@ -48,7 +47,7 @@ def tracing_settings(environ: Mapping[str, str]) -> tuple[TracingSettings | None
         return None, (f"OTEL_TRACES_EXPORTER={named}: traces are sent by otlp only; set it to otlp. Tracing is off",)
     if not asked:
         return None, ()
-    for name in _PROTOCOLS:
+    for name in (f"{prefix}PROTOCOL" for prefix in PREFIXES):
         protocol = environ.get(name, "").strip()
         if protocol and protocol != _SPOKEN:
             text = f"{name}={protocol}: traces are sent by {_SPOKEN}, which collectors take on port 4318"

@@ -9,7 +9,9 @@ import msgspec
 if TYPE_CHECKING:
     from pillion.dataplane.times import Times
 
-__all__ = ["RequestTrace", "TraceRecord"]
+__all__ = ["Attributes", "RequestTrace", "TraceRecord"]
+
+Attributes = dict[str, str | int | float | bool]
 
 
 class RequestTrace(msgspec.Struct, frozen=True):
@@ -35,7 +37,7 @@ class TraceRecord(msgspec.Struct, frozen=True):
     began: float
     ended: float
     times: Times
-    attributes: dict[str, str | int | float | bool]
+    attributes: Attributes
     failed: bool
     """Whether the server is at fault, as OpenTelemetry's conventions draw that line for each protocol."""
     unix: float

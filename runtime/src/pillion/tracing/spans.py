@@ -1,107 +1,124 @@
-"""The spans of a request that has ended. Imports the SDK, so only what sends imports this."""
+"""The spans of requests that have ended, as OTLP's messages. Imports them, so only what sends imports this."""
 
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
-from opentelemetry.trace.span import TraceState
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from pillion._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from opentelemetry.sdk.resources import Resource
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+    from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
-    from pillion.tracing.record import TraceRecord
+    from pillion.tracing.record import Attributes, TraceRecord
 
-__all__ = ["spans_of"]
+__all__ = ["SpanBatch"]
 
 _SCHEMA: Final = "https://opentelemetry.io/schemas/1.30.0"
-_SCOPE: Final = InstrumentationScope("pillion", __version__, _SCHEMA)
-_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+_SAMPLED: Final = 0x01
+_REMOTE_KNOWN: Final = 0x100
+_REMOTE: Final = 0x200
+"""Bits of a span's flags: that it is sampled, that it is known where its parent is, and that this is elsewhere."""
 
 
-def spans_of(record: TraceRecord, resource: Resource) -> list[ReadableSpan]:
-    """The request's span and below it one for each part of its way that it has come to.
+class SpanBatch:
+    """What is sent at once: the spans of several requests by one sender."""
 
-    ``pillion.decode`` until the data plane has it, ``pillion.admission`` until it may run, ``pillion.batch`` until its
-    batch begins, ``pillion.compute`` in the model's code, ``pillion.encode`` until the answer was handed to the
-    connection.
-    """
-    trace = record.trace
-    state = TraceState.from_header([trace.state]) if trace.state else TraceState()
-    own = SpanContext(trace.trace_id, trace.span_id, is_remote=False, trace_flags=_SAMPLED, trace_state=state)
-    parent = (
-        None
-        if trace.parent_id is None
-        else SpanContext(trace.trace_id, trace.parent_id, is_remote=True, trace_flags=_SAMPLED, trace_state=state)
-    )
+    def __init__(self, resource: Attributes) -> None:
+        self._message = ExportTraceServiceRequest()
+        sender = self._message.resource_spans.add()
+        _put(sender.resource.attributes, resource)
+        scope = sender.scope_spans.add(schema_url=_SCHEMA)
+        scope.scope.name, scope.scope.version = "pillion", __version__
+        self._spans = scope.spans
 
-    def span(
-        name: str,
-        began: float,
-        ended: float,
-        context: SpanContext,
-        above: SpanContext | None,
-        attributes: Mapping[str, str | int | float | bool],
-        *,
-        kind: SpanKind = SpanKind.INTERNAL,
-        failed: bool = False,
-    ) -> ReadableSpan:
-        return ReadableSpan(
-            name=name,
-            context=context,
-            parent=above,
-            resource=resource,
-            attributes=attributes,
-            kind=kind,
-            status=Status(StatusCode.ERROR if failed else StatusCode.UNSET),
-            start_time=_nanoseconds(began + record.unix),
-            end_time=_nanoseconds(max(began, ended) + record.unix),
-            instrumentation_scope=_SCOPE,
+    def add(self, record: TraceRecord) -> None:
+        """Add the request's span and below it one for each part of its way that it has come to.
+
+        ``pillion.decode`` until the data plane has it, ``pillion.admission`` until it may run, ``pillion.batch`` until
+        its batch begins, ``pillion.compute`` in the model's code, ``pillion.encode`` until the connection has the
+        answer.
+        """
+        trace = record.trace
+        trace_id, own = trace.trace_id.to_bytes(16, "big"), trace.span_id.to_bytes(8, "big")
+        whole = self._spans.add(
+            trace_id=trace_id,
+            span_id=own,
+            parent_span_id=b"" if trace.parent_id is None else trace.parent_id.to_bytes(8, "big"),
+            trace_state=trace.state,
+            flags=_SAMPLED | _REMOTE_KNOWN | (0 if trace.parent_id is None else _REMOTE),
+            name=record.name,
+            kind=Span.SPAN_KIND_SERVER,
+            start_time_unix_nano=_nanoseconds(record, record.began),
+            end_time_unix_nano=_nanoseconds(record, record.ended),
         )
+        _put(whole.attributes, record.attributes)
+        if record.failed:
+            whole.status.code = Status.STATUS_CODE_ERROR
+        for part in _parts(record):
+            span = self._spans.add(
+                trace_id=trace_id,
+                span_id=(random.getrandbits(64) or 1).to_bytes(8, "big"),
+                parent_span_id=own,
+                trace_state=trace.state,
+                flags=_SAMPLED | _REMOTE_KNOWN,
+                name=part.name,
+                kind=Span.SPAN_KIND_INTERNAL,
+                start_time_unix_nano=_nanoseconds(record, part.began),
+                end_time_unix_nano=_nanoseconds(record, max(part.began, part.ended)),
+            )
+            _put(span.attributes, part.attributes)
 
-    whole = span(
-        record.name, record.began, record.ended, own, parent, record.attributes, kind=SpanKind.SERVER,
-        failed=record.failed,
-    )  # fmt: skip
-    parts = [
-        span(
-            name,
-            began,
-            ended,
-            SpanContext(trace.trace_id, random.getrandbits(64) or 1, False, _SAMPLED, state),
-            own,
-            attributes,
-        )
-        for name, began, ended, attributes in _parts(record)
-    ]
-    return [whole, *parts]
+    def serialised(self) -> bytes:
+        """The message."""
+        return self._message.SerializeToString()
 
 
-def _parts(record: TraceRecord) -> Iterator[tuple[str, float, float, Mapping[str, str | int | float | bool]]]:
+class _Part(NamedTuple):
+    name: str
+    began: float
+    ended: float
+    attributes: Attributes
+
+
+def _parts(record: TraceRecord) -> Iterator[_Part]:
     """What the request went through. It ended in the first part whose end is not known."""
     times = record.times
     if not times.arrived:
-        yield "pillion.decode", record.began, record.ended, {}
+        yield _Part("pillion.decode", record.began, record.ended, {})
         return
-    model = {"pillion.model.name": times.model, "pillion.model.version": times.version}
-    yield "pillion.decode", record.began, times.arrived, {}
-    yield "pillion.admission", times.arrived, times.started or times.left or record.ended, model
+    model: Attributes = {"pillion.model.name": times.model, "pillion.model.version": times.version}
+    yield _Part("pillion.decode", record.began, times.arrived, {})
+    yield _Part("pillion.admission", times.arrived, times.started or times.left or record.ended, model)
     if times.started:
         begun = times.started
         if times.batched:
-            yield "pillion.batch", begun, times.batched, {**model, "pillion.batch.size": times.batch_size}
+            yield _Part("pillion.batch", begun, times.batched, {**model, "pillion.batch.size": times.batch_size})
             begun = times.batched
-        yield "pillion.compute", begun, times.ended, model
+        yield _Part("pillion.compute", begun, times.ended, model)
     if times.left:
-        yield "pillion.encode", times.left, record.ended, {}
+        yield _Part("pillion.encode", times.left, record.ended, {})
 
 
-def _nanoseconds(seconds: float) -> int:
-    return int(seconds * 1e9)
+def _put(attributes: RepeatedCompositeFieldContainer[KeyValue], values: Mapping[str, str | int | float | bool]) -> None:
+    for key, value in values.items():
+        entry = attributes.add(key=key)
+        match value:
+            case bool():
+                entry.value.bool_value = value
+            case int():
+                entry.value.int_value = value
+            case float():
+                entry.value.double_value = value
+            case _:
+                entry.value.string_value = value
+
+
+def _nanoseconds(record: TraceRecord, seconds: float) -> int:
+    return int((seconds + record.unix) * 1e9)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pillion.dataplane.times import Times
     from pillion.tracing.environment import TracingSettings
+    from pillion.tracing.record import Attributes
 
 __all__ = ["TraceSink", "Tracer"]
 
@@ -65,7 +66,7 @@ class Tracer:
         began: float,
         ended: float,
         times: Times,
-        attributes: dict[str, str | int | float | bool],
+        attributes: Attributes,
         *,
         failed: bool,
     ) -> None:
