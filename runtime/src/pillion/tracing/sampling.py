@@ -7,12 +7,9 @@ Made before there is a span, so that a request that is not sampled costs a compa
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
-
-if TYPE_CHECKING:
-    from pillion.tracing.context import TraceParent
 
 __all__ = ["ALWAYS", "Sampler", "sampler_named"]
 
@@ -25,10 +22,6 @@ class Sampler(msgspec.Struct, frozen=True):
 
     bound: int
     parent_based: bool = True
-
-    def follows(self, parent: TraceParent | None) -> bool | None:
-        """What the caller has decided; None where the decision is ours, by the trace's id."""
-        return parent.sampled if parent is not None and self.parent_based else None
 
     def keeps(self, trace_id: int) -> bool:
         """Whether a trace of that id is sampled."""

@@ -37,6 +37,8 @@ class SpanBatch:
         scope = sender.scope_spans.add(schema_url=_SCHEMA)
         scope.scope.name, scope.scope.version = "pillion", __version__
         self._spans = scope.spans
+        self.traces = 0
+        """Requests in it."""
 
     def add(self, record: TraceRecord) -> None:
         """Add the request's span and below it one for each part of its way that it has come to.
@@ -45,6 +47,7 @@ class SpanBatch:
         its batch begins, ``pillion.compute`` in the model's code, ``pillion.encode`` until the connection has the
         answer.
         """
+        self.traces += 1
         trace = record.trace
         trace_id, own = trace.trace_id.to_bytes(16, "big"), trace.span_id.to_bytes(8, "big")
         whole = self._spans.add(

@@ -6,7 +6,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from pillion.tracing.context import TRACEPARENT, TRACESTATE, parse_traceparent
+from pillion.tracing.context import TRACEPARENT, TRACESTATE, is_unsampled, parse_traceparent
 from pillion.tracing.record import RequestTrace, TraceRecord
 
 if TYPE_CHECKING:
@@ -40,24 +40,33 @@ class Tracer:
         self, settings: TracingSettings, sink: TraceSink, bits: Callable[[int], int] = random.getrandbits
     ) -> None:
         self._sampler = settings.sampler
+        self._bound = settings.sampler.bound
+        self._parent_based = settings.sampler.parent_based
         self._propagate = settings.propagate
         self._sink = sink
         self._bits = bits
 
     def sampled(self, headers: Mapping[bytes, bytes]) -> RequestTrace | None:
-        """The identity of a request that is to be traced; None for the others."""
+        """The identity of a request that is to be traced; None for the others, which it costs next to nothing."""
         given = headers.get(TRACEPARENT) if self._propagate else None
-        parent = None if given is None else parse_traceparent(given)
-        decided = self._sampler.follows(parent)
-        if decided is False:
+        if given is None:
+            return self._begun()
+        if self._parent_based and is_unsampled(given):
             return None
-        trace_id = (self._bits(128) or 1) if parent is None else parent.trace_id
-        if decided is None and not self._sampler.keeps(trace_id):
-            return None
+        parent = parse_traceparent(given)
         if parent is None:
-            return RequestTrace(trace_id, self._bits(64) or 1)
+            return self._begun()
+        if not (parent.sampled if self._parent_based else self._sampler.keeps(parent.trace_id)):
+            return None
         state = headers.get(TRACESTATE, b"").decode("latin-1")
-        return RequestTrace(trace_id, self._bits(64) or 1, parent.span_id, state)
+        return RequestTrace(parent.trace_id, self._bits(64) or 1, parent.span_id, state)
+
+    def _begun(self) -> RequestTrace | None:
+        """A trace that begins here, if it is to be."""
+        low = self._bits(64)
+        if low >= self._bound:  # as Sampler.keeps, which looks at the lower half of an id only
+            return None
+        return RequestTrace((self._bits(64) or 1) << 64 | low, self._bits(64) or 1)
 
     def ended(
         self,
@@ -70,6 +79,6 @@ class Tracer:
         *,
         failed: bool,
     ) -> None:
-        """Hand a traced request over: its spans are made and sent by another thread."""
+        """Hand a traced request over. Never waits."""
         unix = time.time() - time.monotonic()
         self._sink.offer(TraceRecord(trace, name, began, ended, times, attributes, failed, unix))

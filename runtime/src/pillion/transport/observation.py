@@ -62,11 +62,9 @@ class Chooser:
 
     def choose(self, headers: Mapping[bytes, bytes], *, prediction: bool = True) -> Observed | None:
         """What is to be known of a request; None for nothing. Only calls of models are traced and kept."""
-        logged = self._access > 0 and (self._access >= 1 or self._chance() < self._access)
-        trace = payload = None
-        if prediction:
-            trace = None if self.tracer is None else self.tracer.sampled(headers)
-            payload = None if self.payloads is None else self.payloads.choose(headers)
+        logged = self._access > 0 and self._chance() < self._access
+        trace = self.tracer.sampled(headers) if prediction and self.tracer is not None else None
+        payload = self.payloads.choose(headers) if prediction and self.payloads is not None else None
         if not logged and trace is None and payload is None:
             return None
         times = Times() if trace is None else Times(trace.hexadecimal)

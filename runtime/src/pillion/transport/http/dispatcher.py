@@ -77,6 +77,7 @@ class Dispatcher:
         self._drain = self._options.drain
         self._compress_from = self._options.compress_min_bytes or sys.maxsize
         self._observer = observer_of(self._options)
+        self._choose = None if self._observer is None else self._observer.choose_prediction
         self._known: dict[bytes, Target] = {}
         self._inference = InferHandler(plane, self._options)
         self._infer = self._inference.infer
@@ -124,8 +125,8 @@ class Dispatcher:
         if target is None or target.route is not Route.INFER:
             return None
         fields = dict(headers)
-        if self._observer is not None:
-            observed = self._observer.choose(target, fields)
+        if self._choose is not None:
+            observed = self._choose(fields)
             if observed is not None:  # decided once: the ordinary way must not choose again
                 return _Ordinary(functools.partial(self._ordinary, target, fields, observed))
         if not RARE_HEADERS.isdisjoint(fields) or fields.get(b"content-type") not in ACCEPTED_MEDIA:

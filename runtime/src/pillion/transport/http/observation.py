@@ -46,6 +46,8 @@ class HttpObserver:
     def __init__(self, options: DispatchOptions) -> None:
         access = options.access if options.on_answer is not None else 0.0
         self._chooser = Chooser(options.tracer, access, options.payloads, options.clock)
+        self.choose_prediction = self._chooser.choose
+        """The same for a request that is known to be one, from its headers."""
         self._on_answer = options.on_answer
 
     def choose(self, target: Target, headers: Mapping[bytes, bytes]) -> Observed | None:
