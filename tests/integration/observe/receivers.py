@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.waiting import until_now
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
 
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -38,8 +39,8 @@ class Received:
 
 
 @contextlib.contextmanager
-def receiver() -> Iterator[Received]:
-    """An HTTP server that keeps every POST."""
+def receiver(context: ssl.SSLContext | None = None) -> Iterator[Received]:
+    """An HTTP server that keeps every POST; over TLS where there is a context."""
     received = Received()
 
     class Handler(BaseHTTPRequestHandler):
@@ -64,6 +65,8 @@ def receiver() -> Iterator[Received]:
 
     server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     received.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()

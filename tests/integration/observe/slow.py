@@ -1,18 +1,20 @@
-"""A class whose calls end when the test says so."""
+"""The model of gated_service.py, one call at a time."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
-from pillion import Model, task
+from pillion.runtimefile import Code, DesiredModel, ExecutionSettings
+
+__all__ = ["slow_model"]
 
 
-class Slow(Model):
-    @task
-    def wait(self, text: str) -> str:
-        gate = Path(text)
-        until = time.monotonic() + 30
-        while not gate.exists() and time.monotonic() < until:
-            time.sleep(0.005)
-        return "done"
+def slow_model() -> DesiredModel:
+    """As runtime.yaml has it."""
+    here = Path(__file__).parent
+    return DesiredModel(
+        name="slow",
+        path="",
+        code=Code(module=str(here / "gated_service.py"), folder=str(here)),
+        execution=ExecutionSettings(max_in_flight=1),
+    )

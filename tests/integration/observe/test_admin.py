@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from pillion.runtimefile import Code, DesiredModel, ExecutionSettings, RuntimeFile, dump
+from pillion.runtimefile import RuntimeFile, dump
+from tests.integration.observe.slow import slow_model
 from tests.integration.server.process import iris_request, served, write_config
 from tests.waiting import until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.integration.server.process import ServerProcess
     from tests.models import IrisModels
@@ -26,15 +27,8 @@ TASK = "/slow/wait"
 @pytest.fixture
 def slow(tmp_path: Path) -> Iterator[ServerProcess]:
     """A model whose calls last, one at a time."""
-    here = Path(__file__).parent
-    model = DesiredModel(
-        name="slow",
-        path="",
-        code=Code(module=str(here / "slow.py"), folder=str(here)),
-        execution=ExecutionSettings(max_in_flight=1),
-    )
     config = tmp_path / "runtime.yaml"
-    config.write_text(dump(RuntimeFile(models=(model,))))
+    config.write_text(dump(RuntimeFile(models=(slow_model(),))))
     with served(tmp_path, config) as server:
         yield server
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +15,10 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 
 from pillion.protocol.protos import open_inference_pb2 as pb
+from pillion.server.failures import ExitCode
+from tests.certificates import Authority
 from tests.integration.observe.receivers import receiver
-from tests.integration.server.process import iris_request, served, write_config
+from tests.integration.server.process import command, iris_request, served, write_config
 from tests.waiting import until_now
 
 if TYPE_CHECKING:
@@ -195,3 +199,40 @@ def test_a_share_of_requests_is_sent(tmp_path: Path, iris: IrisModels, sink: Rec
         server.process.terminate()
         server.wait()
     assert 60 < len(sink.requests) < 140  # 100 +- 5.6 standard deviations
+
+
+def test_v1_is_sent_as_it_came(tmp_path: Path, iris: IrisModels, sink: Received) -> None:
+    with served(tmp_path, config_of(tmp_path, iris, logger(sink))) as server:
+        body = {"instances": [[5.1, 3.5, 1.4, 0.2]]}
+        answer = httpx.post(server.url("/v1/models/iris:predict"), json=body)
+        asked, answered = events(sink, 2)
+    assert (body, answer.json()) == (asked.get_data(), answered.get_data())
+
+
+def test_a_sink_over_tls_is_trusted_by_its_ca_only(tmp_path: Path, iris: IrisModels) -> None:
+    authority = Authority()
+    cert, key = authority.issue().write(tmp_path)
+    (tmp_path / "ca.crt").write_text(authority.pem)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key)
+    with receiver(context) as sink:
+        url = f"https://localhost:{sink.port}/"
+        trusting = config_of(tmp_path, iris, logger(sink, url=url, ca=str(tmp_path / "ca.crt")))
+        with served(tmp_path, trusting) as server:
+            httpx.post(server.url(INFER), json=iris_request())
+            assert [REQUEST, RESPONSE] == [event.get_type() for event in events(sink, 2)]
+        with served(tmp_path, config_of(tmp_path, iris, logger(sink, url=url))) as server:
+            httpx.post(server.url(INFER), json=iris_request())
+            until_now(lambda: server.metric('pillion_payload_events_total{result="failed"}') == 2)
+            (line,) = server.logged("payload log does not reach its sink")
+        assert "certificate verify failed" in line["message"]
+        assert 2 == len(sink.requests)
+
+
+def test_a_ca_that_is_not_there_is_told_at_the_start(tmp_path: Path, iris: IrisModels) -> None:
+    settings = {"logger": {"url": "https://sink.example", "ca": str(tmp_path / "missing.crt")}}
+    config = config_of(tmp_path, iris, settings)
+    ended = subprocess.run(command(config), capture_output=True, text=True, timeout=60, check=False)
+    assert int(ExitCode.USAGE) == ended.returncode
+    assert "logger.ca" in ended.stderr
+    assert "missing.crt" in ended.stderr

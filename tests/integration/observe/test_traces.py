@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import httpx
@@ -10,7 +10,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pillion.protocol.protos import open_inference_pb2 as pb
+from pillion.runtimefile import RuntimeFile, dump
 from tests.integration.observe.receivers import attributes, collector
+from tests.integration.observe.slow import slow_model
 from tests.integration.server.process import iris_request, served, write_config
 
 if TYPE_CHECKING:
@@ -274,3 +276,24 @@ def test_lines_of_the_access_log_and_of_failures_name_the_trace(tmp_path: Path, 
         lines = [line for line in server.log if line["logger"] == "pillion.access"]
     named = [line.get("trace_id") for line in lines if "infer" in line["message"].lower()]
     assert [TRACE, TRACE] == named
+
+
+def test_tasks_are_traced_over_both_protocols(tmp_path: Path, gathered: Collector) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    config = tmp_path / "runtime.yaml"
+    config.write_text(dump(RuntimeFile(models=(slow_model(),))))
+    with served(tmp_path, config, env=gathered.environment) as server:
+        assert 200 == httpx.post(server.url("/slow/wait"), json={"text": str(gate)}, headers=SAMPLED).status_code
+        with grpc.insecure_channel(f"127.0.0.1:{server.ports['grpc']}") as channel:
+            wait: Any = channel.unary_unary("/slow.SlowService/WaitPredict")
+            path = str(gate).encode()
+            # Field 1, length-delimited: the one argument of the task.
+            wait(b"\x0a" + bytes([len(path)]) + path, metadata=tuple(SAMPLED.items()), timeout=30)
+        (rest,) = gathered.wait_for("POST /{model}/{task}")
+        (rpc,) = gathered.wait_for("slow.SlowService/WaitPredict")
+    for span in (rest, rpc):
+        assert (TRACE, CALLER) == (span.trace_id.hex(), span.parent_span_id.hex())
+        assert "slow" == attributes(span)["pillion.model.name"]
+        assert "pillion.compute" in gathered.below(span)
+    assert "wait" == attributes(rest)["pillion.task"]

@@ -68,9 +68,14 @@ class PayloadLog:
         """Take a request's body. ``identity`` is the request's id, the event's where the caller gave none."""
         record.event_id = record.event_id or identity
         if self._requests:
-            self._sink.offer(Event(REQUEST, record.event_id, time.time(), content_type, body, record.metadata))
+            self._sink.offer(Event(REQUEST, record.event_id, time.time(), _media(content_type), body, record.metadata))
 
     def response(self, record: PayloadRecord, content_type: str, body: bytes) -> None:
         """Take the answer's: only answers that are predictions are offered."""
         if self._responses:
             self._sink.offer(Event(RESPONSE, record.event_id, time.time(), content_type, body, record.metadata))
+
+
+def _media(content_type: str) -> str:
+    """The media type, where the caller sent one that a header can carry on."""
+    return content_type if content_type.isascii() and content_type.isprintable() else "application/octet-stream"

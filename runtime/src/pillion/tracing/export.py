@@ -95,8 +95,13 @@ class TraceExport:
             if self._waiting >= self._settings.max_queue:
                 self.counts["dropped"] += 1
                 return
+            try:
+                self._batch.add(record)
+            except Exception:  # noqa: BLE001 - a value that no message can hold must not harm the request it tells of
+                _log.exception("a trace could not be made")
+                self.counts["failed"] += 1
+                return
             self._waiting += 1
-            self._batch.add(record)
             if self._batch.traces < self._settings.max_batch:
                 return
             self._cut()

@@ -22,6 +22,9 @@ from pillion.transport.http.direct import DirectAnswer
 from pillion.transport.http.headers import ACCEPTED_MEDIA, RARE_HEADERS, new_request_id, request_id
 from pillion.transport.http.infer import Begun, InferHandler
 from pillion.transport.http.observation import observer_of
+
+
+from pillion.transport.http.infer import InferHandler
 from pillion.transport.http.oip import InformationHandler
 from pillion.transport.http.options import DispatchOptions
 from pillion.transport.http.routes import METHODS, TASK_ROUTES, Route, resolve
@@ -33,6 +36,10 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import InferencePlane
     from pillion.dataplane.tasks import TaskPlane
     from pillion.transport.http.direct import DirectCall
+
+
+    from pillion.transport.http.infer import Begun
+    from pillion.transport.http.observation import HttpObserver
     from pillion.transport.http.routes import Target
     from pillion.transport.observation import Observed
 
@@ -76,7 +83,7 @@ class Dispatcher:
         self._options = options or DispatchOptions()
         self._drain = self._options.drain
         self._compress_from = self._options.compress_min_bytes or sys.maxsize
-        self._observer = observer_of(self._options)
+        self._observer = _observer_of(self._options)
         self._choose = None if self._observer is None else self._observer.choose_prediction
         self._known: dict[bytes, Target] = {}
         self._inference = InferHandler(plane, self._options)
@@ -273,6 +280,15 @@ def _direct(outcome: bytes | Answer, identity: str) -> DirectAnswer:
         return DirectAnswer(200, _JSON_HEAD % (len(outcome), identity.encode()), outcome)
     whole = b"".join((outcome.body, *outcome.parts)) if outcome.parts else outcome.body
     return DirectAnswer(outcome.status, head_lines(outcome, len(whole), identity), whole)
+
+
+def _observer_of(options: DispatchOptions) -> HttpObserver | None:
+    """Who is told of requests; None where nobody wants to know anything, which costs nothing."""
+    if options.on_answer is None and options.tracer is None and options.payloads is None:
+        return None
+    from pillion.transport.http.observation import HttpObserver  # noqa: PLC0415 - a start without any need not import it
+
+    return HttpObserver(options)
 
 
 def _failed(error: Exception, identity: str, target: Target) -> Answer:

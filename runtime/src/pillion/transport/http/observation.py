@@ -27,17 +27,10 @@ if TYPE_CHECKING:
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-__all__ = ["HttpObserver", "observer_of"]
+__all__ = ["HttpObserver"]
 
 _PREDICTIONS = frozenset({Route.INFER, Route.V1_PREDICT, Route.INVOCATIONS}) | TASK_ROUTES
 _VERSIONED = "/v2/models/{model}/versions/{version}/infer"
-
-
-def observer_of(options: DispatchOptions) -> HttpObserver | None:
-    """The observer of a dispatcher; None where nobody wants to know anything, which costs nothing."""
-    if options.on_answer is None and options.tracer is None and options.payloads is None:
-        return None
-    return HttpObserver(options)
 
 
 class HttpObserver:
