@@ -45,6 +45,7 @@ def ways(receiver: str, baseline: Path | None) -> list[Way]:
         Way("off"),
         Way("traces 1 %", traced | {"OTEL_TRACES_SAMPLER_ARG": "0.01"}),
         Way("traces, unsampled callers", traced, headers={"traceparent": f"00-{_TRACE}-00"}),
+        Way("traces 0 %", traced | {"OTEL_TRACES_SAMPLER_ARG": "0"}),
         Way("traces 100 %", traced | {"OTEL_TRACES_SAMPLER_ARG": "1"}),
         Way("access log 1 %", settings={"log": {"access": 0.01}}),
         Way("payload log 1 %", settings={"logger": payloads | {"share": 0.01}}),
