@@ -93,11 +93,14 @@ async def _send(_: MutableMapping[str, Any]) -> None:
 
 
 async def _once(dispatcher: Dispatcher, headers: list[tuple[bytes, bytes]]) -> None:
+    dispatcher.gather(1)
     outcome = dispatcher.begin(PATH, headers, BODY)
+    dispatcher.flush()
     if outcome is None:
         raise ValueError("the dispatcher does not know the path: nothing was measured")
-    if not isinstance(outcome, DirectAnswer):
-        await outcome(_scope(headers), _receive, _send)
+    answer = outcome if isinstance(outcome, DirectAnswer) else outcome.finish()
+    if not isinstance(answer, DirectAnswer):
+        await answer(_scope(headers), _receive, _send)
 
 
 async def _timed(dispatcher: Dispatcher, headers: list[tuple[bytes, bytes]]) -> float:

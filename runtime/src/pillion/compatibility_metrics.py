@@ -53,6 +53,11 @@ def _computed(entry: ModelMetrics) -> int:
     return sum(entry.inference.counts)
 
 
+def _calls(entry: ModelMetrics) -> float:
+    """Those that share a call count once."""
+    return _computed(entry) - entry.batch_size.total + sum(entry.batch_size.counts)
+
+
 def _seconds(entry: ModelMetrics) -> float:
     return sum(distribution.total for distribution in entry.duration.values())
 
@@ -79,7 +84,7 @@ def _triton(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
             failures.add_metric((entry.model, reason, entry.version), count)
     yield failures
     yield _plain("nv_inference_count", "Requests that were computed", models, _computed)
-    yield _plain("nv_inference_exec_count", "Calls of the model's code", models, _computed)
+    yield _plain("nv_inference_exec_count", "Calls of the model's code", models, _calls)
     yield _plain("nv_inference_request_duration_us", "Time of requests", models, lambda e: _seconds(e) * _MICROSECONDS)
     yield _plain(
         "nv_inference_queue_duration_us", "Time in the queue", models, lambda e: e.queue_wait.total * _MICROSECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -10,7 +11,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pillion.protocol.protos import open_inference_pb2 as pb
-from pillion.runtimefile import RuntimeFile, dump
+from pillion.runtimefile import DesiredModel, ExecutionSettings, RuntimeFile, dump
 from tests.integration.observe.receivers import attributes, collector
 from tests.integration.observe.slow import slow_model
 from tests.integration.server.process import iris_request, served, write_config
@@ -297,3 +298,19 @@ def test_tasks_are_traced_over_both_protocols(tmp_path: Path, gathered: Collecto
         assert "slow" == attributes(span)["pillion.model.name"]
         assert "pillion.compute" in gathered.below(span)
     assert "wait" == attributes(rest)["pillion.task"]
+
+
+def test_requests_that_share_a_call_say_so(tmp_path: Path, iris: IrisModels, gathered: Collector) -> None:
+    config = tmp_path / "runtime.yaml"
+    # A delay, so that requests of several connections surely wait for each other.
+    execution = ExecutionSettings(batching="on", max_batch_delay_seconds=0.2)
+    model = DesiredModel(name="iris", path=str(iris.onnx), execution=execution)
+    config.write_text(dump(RuntimeFile(models=(model,))))
+    with served(tmp_path, config, env=gathered.environment) as server:
+        with ThreadPoolExecutor(4) as pool:
+            assert [200] * 4 == [answer.status_code for answer in pool.map(lambda _: ask(server), range(4))]
+        spans = gathered.wait_for(INFER_SPAN, 4)
+        batches = [gathered.below(span)["pillion.batch"] for span in spans]
+    assert max(attributes(batch)["pillion.batch.size"] for batch in batches) > 1
+    for span, batch in zip(spans, batches, strict=True):
+        assert batch.end_time_unix_nano == gathered.below(span)["pillion.compute"].start_time_unix_nano

@@ -47,6 +47,8 @@ class Lane:
         execution = desired.execution
         self.served = served
         self.metrics = metrics
+        self.live: dict[int, LiveCall] = {}
+        """Calls that may wait, by the identity of their ``Call``."""
         self.label = f"{desired.name}/{desired.version}"
         self.admission = Admission(
             self.label,
@@ -56,14 +58,12 @@ class Lane:
         )
         self._batcher: Batcher | None = None
         if served.shares_calls:
-            self._batcher = Batcher(served, self.admission, _limits(execution), metrics, clock, gathering)
+            self._batcher = Batcher(served, self.admission, _limits(execution), metrics, clock, gathering, self.live)
         self.gauges = LaneGauges(
             in_flight=self._running,
             queued=lambda: self.admission.queued,
             abandoned=lambda: served.executor.abandoned,
         )
-        self.live: dict[int, LiveCall] = {}
-        """Calls that may wait, by the identity of their ``Call``."""
         self._name = desired.name
         self._version = desired.version
         self._timeout = execution.timeout_seconds or settings.timeout_seconds
@@ -157,7 +157,7 @@ class Lane:
         deadline = self._deadline(call, arrived)
         if deadline is not None and deadline <= arrived:
             raise deadline_exceeded("before the request arrived")
-        item = batcher.add(inputs, wanted, deadline, arrived)
+        item = batcher.add(inputs, wanted, deadline, arrived, call)
         try:
             results = await item.future
         except PillionError:

@@ -32,6 +32,10 @@ class Times(msgspec.Struct):
     batch_size: int = 0
     """Requests in that batch."""
 
+    def shared(self, arrived: float, batched: float, ended: float, size: int) -> None:
+        """Note the same of a call that ``size`` requests shared: all that it waited, it waited for its batch."""
+        self.started, self.batched, self.ended, self.batch_size = arrived, batched, ended, size
+
     def computed(self, started: float, ended: float) -> None:
         """Note when the model's code ran, whatever came of it."""
         self.started = started

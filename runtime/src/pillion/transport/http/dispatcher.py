@@ -21,10 +21,6 @@ from pillion.transport.http.compression import compressed, wanted_coding
 from pillion.transport.http.direct import DirectAnswer
 from pillion.transport.http.headers import ACCEPTED_MEDIA, RARE_HEADERS, new_request_id, request_id
 from pillion.transport.http.infer import Begun, InferHandler
-from pillion.transport.http.observation import observer_of
-
-
-from pillion.transport.http.infer import InferHandler
 from pillion.transport.http.oip import InformationHandler
 from pillion.transport.http.options import DispatchOptions
 from pillion.transport.http.routes import METHODS, TASK_ROUTES, Route, resolve
@@ -36,9 +32,6 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import InferencePlane
     from pillion.dataplane.tasks import TaskPlane
     from pillion.transport.http.direct import DirectCall
-
-
-    from pillion.transport.http.infer import Begun
     from pillion.transport.http.observation import HttpObserver
     from pillion.transport.http.routes import Target
     from pillion.transport.observation import Observed
