@@ -42,7 +42,9 @@ def gathered() -> Iterator[Collector]:
 @pytest.fixture
 def traced(tmp_path: Path, iris: IrisModels, gathered: Collector) -> Iterator[ServerProcess]:
     config = tmp_path / "runtime.yaml"
-    write_config(config, {"iris": iris.onnx})
+    # Whether requests share calls is otherwise decided by measuring, and shows in their spans.
+    model = DesiredModel(name="iris", path=str(iris.onnx), execution=ExecutionSettings(batching="off"))
+    config.write_text(dump(RuntimeFile(models=(model,))))
     with served(tmp_path, config, env=gathered.environment) as server:
         yield server
 
