@@ -167,19 +167,20 @@ class Dispatcher:
     ) -> None:
         """Await the answer, send it or what failed, and tell of it."""
         answer: Answer | None
+        plain: Answer | None  # before it was compressed
         try:
-            answer = await working
+            plain = answer = await working
             if answer.size >= self._compress_from:
                 answer = await compressed(answer, scope["headers"])
         except ClientDisconnected:
-            answer = None
+            plain = answer = None
         except Exception as error:  # noqa: BLE001  # the boundary: the client gets the protocol's error shape
-            answer = _failed(error, identity, target)
+            plain = answer = _failed(error, identity, target)
         if answer is not None:
             head = scope["method"] == "HEAD"
             await send_answer(send, answer, identity, head=head, close=self._drain.draining)
         if observed is not None and self._observer is not None:
-            self._observer.ended(observed, scope, target, identity, answer)
+            self._observer.ended(observed, scope, target, identity, plain)
 
     def _resolve(self, scope: Scope) -> Target | None:
         path = path_of(scope)

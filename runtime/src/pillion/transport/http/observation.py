@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpObserver"]
 
-_PREDICTIONS = frozenset({Route.INFER, Route.V1_PREDICT, Route.INVOCATIONS}) | TASK_ROUTES
+_PREDICTIONS = frozenset({Route.INFER, Route.V1_PREDICT, Route.V1_EXPLAIN, Route.INVOCATIONS}) | TASK_ROUTES
 _VERSIONED = "/v2/models/{model}/versions/{version}/infer"
 
 
@@ -53,6 +53,8 @@ class HttpObserver:
         if payloads is None or record is None:
             return receive
         media = headers.get(b"content-type", b"application/json").decode("latin-1")
+        if b"content-encoding" in headers:  # kept as it came, which is no JSON
+            media = "application/octet-stream"
         return _copying(receive, payloads, record, media, identity)
 
     def ended(self, observed: Observed, scope: Scope, target: Target, identity: str, answer: Answer | None) -> None:
