@@ -68,7 +68,7 @@ def test_it_is_served_as_it_says_and_answers_the_call_in_its_readme(project: tup
         (prediction,) = answer["predictions"]
         assert (1, 2) == (prediction["label"], len(prediction["odds"]))
     else:
-        assert answer.startswith("time a model learned one sentence by heart")
+        assert answer["choices"][0]["text"].startswith("time a model learned one sentence by heart")
 
 
 def test_its_code_is_clean_by_the_rules_that_most_projects_use(project: tuple[str, Path]) -> None:

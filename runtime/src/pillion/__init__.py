@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from pillion._version import __version__
 
 if TYPE_CHECKING:
+    from pillion.authoring.finish import Finish
     from pillion.authoring.model import Model
     from pillion.authoring.task import task
     from pillion.embedding import Serving, serve
 
-__all__ = ["Model", "Serving", "__version__", "serve", "task"]
+__all__ = ["Finish", "Model", "Serving", "__version__", "serve", "task"]
 
 _HOMES = {
+    "Finish": "pillion.authoring.finish",
     "Model": "pillion.authoring.model",
     "Serving": "pillion.embedding",
     "serve": "pillion.embedding",

@@ -7,11 +7,15 @@ client.predict([[5.1, 3.5, 1.4, 0.2]])
 
 from __future__ import annotations
 
+import json
 import os
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
 from pydantic_core import to_jsonable_python
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["CallError", "Client"]
 
@@ -63,8 +67,32 @@ class Client:
         Raises:
             CallError: the server says why.
         """
-        path = f"/{task}" if model is None else f"/{model}/{task}"
-        return self._post(path, to_jsonable_python(arguments, fallback=_numpy, bytes_mode="base64"))
+        return self._post(_path(task, model), _json(arguments))
+
+    def stream(self, task: str, /, *, model: str | None = None, **arguments: Any) -> Iterator[Any]:  # noqa: ANN401 - by the task
+        """The results of a task that streams, one by one; leaving the loop ends the task.
+
+        Args:
+            task: its name.
+            model: only where several models have it.
+            arguments: as for :meth:`call`.
+
+        Raises:
+            CallError: the server says why, at the first item or later.
+        """
+        with self._http.stream("POST", _path(task, model), json=_json(arguments)) as response:
+            if response.is_error:
+                response.read()
+                self._answer(response)
+            name = ""
+            for line in response.iter_lines():
+                field, _, value = line.partition(": ")
+                if field == "event":
+                    name = value
+                elif field == "data" and name == "error":
+                    raise _call_error(json.loads(value), response)
+                elif field == "data":
+                    yield json.loads(value)
 
     def predict(self, instances: Any, *, model: str | None = None) -> Any:  # noqa: ANN401 - rows in, predictions out
         """Predictions for rows: nested lists or an array; a list of dicts for a model with several inputs.
@@ -96,8 +124,7 @@ class Client:
             said: dict[str, Any] = response.json()
         except ValueError:
             said = {}
-        message = said.get("details") or said.get("error") or response.text[:500] or response.reason_phrase
-        raise CallError(response.status_code, str(message), str(said.get("code", "")), str(said.get("id", "")))
+        raise _call_error(said, response)
 
     def close(self) -> None:
         """End the connection."""
@@ -108,6 +135,20 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _path(task: str, model: str | None) -> str:
+    return f"/{task}" if model is None else f"/{model}/{task}"
+
+
+def _json(arguments: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    return to_jsonable_python(arguments, fallback=_numpy, bytes_mode="base64")
+
+
+def _call_error(said: dict[str, Any], response: httpx.Response) -> CallError:
+    message = said.get("details") or said.get("error") or response.text[:500] or response.reason_phrase
+    status = int(said["code"]) if response.is_success else response.status_code
+    return CallError(status, str(message), str(said.get("code", "")), str(said.get("id", "")))
 
 
 def _numpy(value: Any) -> Any:  # noqa: ANN401 - an array or a numpy scalar

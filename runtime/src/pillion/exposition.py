@@ -40,6 +40,7 @@ def runtime_families(
     """The families of requests and models, in the order they read best."""
     yield from _requests(models)
     yield from _phases(models)
+    yield from _streams(models)
     yield from _gauges(models)
     states = GaugeMetricFamily(
         "pillion_model_state", "1 for the state that a model version is in", labels=("model", "version", "state")
@@ -105,6 +106,26 @@ def _phases(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     yield inference
     yield batches
     yield load
+
+
+def _streams(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
+    streaming = [entry for entry in models if entry.first_items is not None]
+    if not streaming:
+        return
+    labels = ("model", "version")
+    first = HistogramMetricFamily(
+        "pillion_stream_first_item_seconds",
+        "From arrival at the data plane to the first item of a stream",
+        labels=labels,
+    )
+    items = CounterMetricFamily("pillion_stream_items", "Items of streams, as handed to their transport", labels=labels)
+    for entry in streaming:
+        key = (entry.model, entry.version)
+        if entry.first_items is not None:
+            first.add_metric(key, entry.first_items.buckets(), entry.first_items.total)
+        items.add_metric(key, entry.items)
+    yield first
+    yield items
 
 
 def _gauges(models: Sequence[ModelMetrics]) -> Iterator[Metric]:

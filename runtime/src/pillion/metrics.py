@@ -114,8 +114,8 @@ class ModelMetrics:
     """Everything counted for one model version. The data plane keeps a reference and writes to it directly."""
 
     __slots__ = (
-        "batch_size", "duration", "failed_seconds", "gauges", "inference", "load_seconds", "model", "queue_wait",
-        "requests", "version",
+        "batch_size", "duration", "failed_seconds", "first_items", "gauges", "inference", "items", "load_seconds",
+        "model", "queue_wait", "requests", "version",
     )  # fmt: skip
 
     def __init__(self, model: str, version: str) -> None:
@@ -132,6 +132,16 @@ class ModelMetrics:
         """Requests computed by each call, of a model whose requests may share calls."""
         self.load_seconds: float | None = None
         self.gauges: list[LaneGauges] = []
+        self.first_items: Distribution | None = None
+        """Times to the first item; None where nothing was streamed yet."""
+        self.items = 0
+        """Items of streams that were taken by who sends them."""
+
+    def first_item(self, seconds: float) -> None:
+        """Count a stream whose first item came ``seconds`` after the request reached the data plane."""
+        if self.first_items is None:
+            self.first_items = Distribution()
+        self.first_items.observe(seconds)
 
     def request(self, protocol: WireProtocol, code: str, seconds: float) -> None:
         """Count one request that has ended, ``seconds`` after it reached the data plane."""

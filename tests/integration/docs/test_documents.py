@@ -19,6 +19,7 @@ DOCUMENTS = [
     "docs/how-to/build.md",
     "docs/how-to/command-line.md",
     "docs/how-to/from-kserve.md",
+    "docs/how-to/generate.md",
     "docs/how-to/own-python.md",
     "docs/how-to/safe-artifacts.md",
     "docs/how-to/tabular.md",

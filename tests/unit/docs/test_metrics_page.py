@@ -17,7 +17,7 @@ _ROWS = re.compile(r"^\| (?P<names>`[^|]+) \|", re.MULTILINE)
 
 def test_every_metric_is_in_the_reference_and_every_name_there_is_one() -> None:
     registry = Collectors()
-    RuntimeMetrics(registry, ("triton", "mlserver", "kserve"))
+    RuntimeMetrics(registry, ("triton", "mlserver", "kserve")).model("iris", "1").first_item(1.0)
     ServerMetrics(registry)
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     observability = Observability(Settings(logger=LoggerSettings(url="http://127.0.0.1:9")), environ, registry)

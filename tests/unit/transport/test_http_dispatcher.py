@@ -87,6 +87,11 @@ async def test_an_unknown_model_or_version_is_404_with_the_known_sentence(client
     assert answer.json()["error"].startswith("Request for unknown model")
 
 
+def entry(model: str) -> dict[str, object]:
+    """What OpenAI's clients read of it."""
+    return {"id": model, "object": "model", "created": 0, "owned_by": "pillion"}
+
+
 @pytest.mark.parametrize(
     ("path", "document"),
     [
@@ -95,8 +100,8 @@ async def test_an_unknown_model_or_version_is_404_with_the_known_sentence(client
         ("/v2/models/double/ready", {"name": "double", "ready": True}),
         ("/v2/models/double/versions/2/ready", {"name": "double", "ready": True}),
         ("/v2/models", {"models": ["double", "echo", "slow", "nan", "broken", "table", "loading"]}),
-        ("/v1/models/double", {"name": "double", "ready": True}),
-        ("/v1/models/loading", {"name": "loading", "ready": False}),
+        ("/v1/models/double", {"name": "double", "ready": True} | entry("double")),
+        ("/v1/models/loading", {"name": "loading", "ready": False} | entry("loading")),
         (
             "/v2/models/double",
             {
@@ -297,7 +302,7 @@ async def test_paths_below_v2_that_do_not_exist_are_404_in_the_protocols_shape(c
     assert (404, "not_found") == (answer.status_code, answer.json()["code"])
 
 
-@pytest.mark.parametrize("path", ["/docs", "/v1/chat/completions", "/v1", "/api", "/v1/models/m:other"])
+@pytest.mark.parametrize("path", ["/docs", "/v1/chat", "/v1", "/api", "/v1/models/m:other"])
 async def test_everything_else_is_the_fallbacks(client: httpx.AsyncClient, path: str) -> None:
     assert b"fallback" == (await client.get(path)).content
 

@@ -20,13 +20,24 @@ from pillion.authoring.explain import ExplainSignature, explain_signature
 from pillion.authoring.model import Model
 from pillion.authoring.names import camel_case, same_task
 from pillion.authoring.predict import PredictSignature, predict_signature
-from pillion.authoring.task import options_of
-from pillion.authoring.types import describe
+from pillion.authoring.task import TaskOptions, options_of
+from pillion.authoring.text import (
+    EMBED,
+    GENERATE,
+    VECTORS,
+    TextMethods,
+    check_pieces,
+    embedder,
+    generator,
+    is_text,
+    item_type,
+)
+from pillion.authoring.types import AnyValue, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pillion.authoring.task import TaskOptions
+    from pillion.authoring.text import Embedder, Generator
     from pillion.authoring.types import ValueType
 
 __all__ = ["ModelDefinition", "Parameter", "TaskSignature", "define"]
@@ -59,10 +70,13 @@ class TaskSignature:
     arguments: TypeAdapter[dict[str, Any]]
     """Validates the arguments of a request; gives those that were sent."""
     returns: ValueType
+    """Of the result; of each item where it streams."""
     answer: TypeAdapter[Any]
-    """Knows the JSON schema of the result."""
+    """Knows the JSON schema of the same."""
     summary: str = ""
     description: str = ""
+    streams: bool = False
+    """Whether its results come one by one."""
 
     @property
     def names(self) -> str:
@@ -80,6 +94,8 @@ class ModelDefinition:
     predict: PredictSignature | None
     takes_artifact: bool
     explain: ExplainSignature | None = None
+    text: TextMethods = TextMethods()  # noqa: RUF009 - a value that nobody changes
+    """Its ``generate`` and ``embed``."""
 
     @property
     def name(self) -> str:
@@ -105,14 +121,16 @@ def define(cls: object) -> ModelDefinition:
     predict = None
     if callable(getattr(cls, "predict", None)) and "predict" not in tasks:
         predict = predict_signature(cls)
-    if predict is None and not tasks:
+    text = TextMethods(_generator(cls), _embedder(cls))
+    if predict is None and not tasks and text.generate is None and text.embed is None:
         raise AuthoringError(
-            f"{cls.__name__} has neither predict nor a task: mark a method with @task, or write predict(self, x)"
+            f"{cls.__name__} has neither predict nor a task: mark a method with @task, or write predict(self, x),"
+            " generate(self, prompt) or embed(self, texts)"
         )
     explain = None
     if callable(getattr(cls, "explain", None)) and "explain" not in tasks:
         explain = explain_signature(cls, predict)
-    return ModelDefinition(cls, tuple(tasks.values()), predict, _takes_artifact(cls), explain)
+    return ModelDefinition(cls, tuple(tasks.values()), predict, _takes_artifact(cls), explain, text)
 
 
 def _name(thing: object) -> str:
@@ -131,15 +149,57 @@ def _marked(cls: type[Model]) -> dict[str, TaskOptions]:
 
 
 def _task(cls: type[Model], attribute: str, options: TaskOptions) -> TaskSignature:
-    function = inspect.unwrap(inspect.getattr_static(cls, attribute))
     place = f"{cls.__name__}.{attribute}"
     name = options.name or attribute
     if name.startswith("_") or same_task(name) in _RESERVED:
         raise AuthoringError(f'{place}: {name!r} is a route of the server: name the task otherwise, @task("name")')
+    return _signature(cls, attribute, name)
+
+
+def _generator(cls: type[Model]) -> Generator | None:
+    """The method ``generate``, unless its author made it a task that takes or gives something else."""
+    method = getattr(cls, GENERATE, None)
+    if not callable(method):
+        return None
+    place = f"{cls.__name__}.{GENERATE}"
+    hints = _hints(_function(cls, GENERATE, place), cls, place)
+    if options_of(inspect.getattr_static(cls, GENERATE)) is not None:
+        if not is_text(hints.get("return", Any)) or not hints.keys() & {"prompt", "messages"}:
+            return None
+    else:
+        check_pieces(hints.get("return", Any), place)
+    return generator(_signature(cls, GENERATE, GENERATE, gives=(AnyValue(), str)), place)
+
+
+def _embedder(cls: type[Model]) -> Embedder | None:
+    """The method ``embed``, unless its author made it a task that takes something else."""
+    method = getattr(cls, EMBED, None)
+    if not callable(method):
+        return None
+    place = f"{cls.__name__}.{EMBED}"
+    function = _function(cls, EMBED, place)
+    marked = options_of(inspect.getattr_static(cls, EMBED)) is not None
+    if marked and "texts" not in inspect.signature(function).parameters:
+        return None
+    signature = _signature(cls, EMBED, EMBED, gives=(VECTORS, list[list[float]]))
+    if signature.streams:
+        raise AuthoringError(f"{place}: it gives all vectors at once: return an array, one row a text")
+    return embedder(signature, place)
+
+
+def _function(cls: type[Model], attribute: str, place: str) -> Callable[..., Any]:
+    function = inspect.unwrap(inspect.getattr_static(cls, attribute))
     if isinstance(function, staticmethod | classmethod):
         raise AuthoringError(f"{place}: a task is a method that takes self, not a static or class method")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise AuthoringError(f"{place}: streaming tasks (methods that yield) are not available yet: return a list")
+    return typing.cast("Callable[..., Any]", function)
+
+
+def _signature(
+    cls: type[Model], attribute: str, name: str, gives: tuple[ValueType, Any] | None = None
+) -> TaskSignature:
+    """The signature of a method; ``gives`` is what it gives where that is known beforehand."""
+    place = f"{cls.__name__}.{attribute}"
+    function = _function(cls, attribute, place)
     hints = _hints(function, cls, place)
     parameters: list[Parameter] = []
     fields: dict[str, Any] = {}
@@ -156,20 +216,28 @@ def _task(cls: type[Model], attribute: str, options: TaskOptions) -> TaskSignatu
         if not required:
             annotation = NotRequired[Annotated[annotation, Field(json_schema_extra={"default": default})]]
         fields[parameter.name] = annotation
-    returns, answer = describe(hints.get("return", Any), f"{place}, return type")
+    hint = hints.get("return", Any)
+    generates = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    streams, on_loop, item = item_type(hint, generates=generates)
+    if generates and not streams:
+        raise AuthoringError(f"{place}: it yields, and declares to return {hint}: make that Iterator[...] of an item")
+    returns, answer = gives or describe(item if streams else hint, f"{place}, return type")
     summary, _, description = (inspect.getdoc(function) or "").partition("\n")
+    # A decorator may have made an async method of a plain one, or may have forgotten to.
+    made = (function, inspect.getattr_static(cls, attribute))
     return TaskSignature(
         name=name,
         owner=cls.__name__,
         method=attribute,
-        # A decorator may have made an async method of a plain one, or may have forgotten to.
-        asynchronous=any(map(inspect.iscoroutinefunction, (function, inspect.getattr_static(cls, attribute)))),
+        asynchronous=on_loop
+        or any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in made),
         parameters=tuple(parameters),
         arguments=_arguments(f"{camel_case(name)}Arguments", fields, place),
         returns=returns,
         answer=TypeAdapter(answer),
         summary=summary.strip(),
         description=description.strip(),
+        streams=streams,
     )
 
 

@@ -192,7 +192,7 @@ class _Reader:
         if origin is Union or origin is types.UnionType:
             return self.read_union(annotation, arguments)
         if origin in _STREAMS:
-            raise self.refusal(annotation, "streaming tasks are not available yet: return a list")
+            raise self.refusal(annotation, "only a whole result can come as a stream: use list[...] here")
         if origin in _LISTS or (origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis):
             inner, rewritten = self.read(arguments[0] if arguments else Any)
             shape = (rewritten, Ellipsis) if origin is tuple else rewritten

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from pillion.authoring.signature import TaskSignature
+    from pillion.authoring.text import TextMethods
     from pillion.execution.api import Interrupt
+    from pillion.execution.stream import StreamSource
     from pillion.model import Libraries, ModelMetadata
     from pillion.tensors import Datatype, Tensor, TensorSpec
 
@@ -35,6 +37,7 @@ __all__ = [
     "LoadedModel",
     "ModelLoadError",
     "Predictor",
+    "StreamModel",
     "TaskModel",
     "TaskRun",
     "backend_named",
@@ -236,6 +239,19 @@ class ExplainedModel(LoadedModel, Protocol):
 
     def begin_explanation(self) -> ExplainRun:
         """One explanation, not begun yet."""
+        ...
+
+
+class StreamModel(LoadedModel, Protocol):
+    """A model with results that come one by one, or one that clients of language models can call."""
+
+    @property
+    def text(self) -> TextMethods:
+        """Its ``generate`` and ``embed``."""
+        ...
+
+    def stream(self, task: TaskSignature, arguments: Mapping[str, Any]) -> StreamSource:
+        """One call of a task that streams, or of ``generate``; not begun yet."""
         ...
 
 

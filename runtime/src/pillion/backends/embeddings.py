@@ -13,6 +13,9 @@ import numpy as np
 import torch
 import transformers
 
+from pillion.authoring.finish import Embedded
+from pillion.authoring.model import Model
+from pillion.authoring.signature import define
 from pillion.backends import text
 from pillion.backends.api import InputRule, LoadOptions, ModelLoadError
 from pillion.backends.detect import FileKind, detect
@@ -33,9 +36,11 @@ from pillion.model import ModelMetadata
 from pillion.tensors import Datatype, Tensor, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from pillion.authoring.signature import TaskSignature
+    from pillion.authoring.text import TextMethods
     from pillion.execution.api import Interrupt
 
 __all__ = ["BACKEND", "EmbeddingModel"]
@@ -76,11 +81,17 @@ class EmbeddingModel:
         self._steps = steps
         self._preparation = preparation
         self.rules: tuple[InputRule, ...] = (text_rule("a text"),)
-        size = self._embed(["a text"]).shape[1]
+        size = self._embed(["a text"])[0].shape[1]
         self._size = size
         outputs = (TensorSpec(_OUTPUT, Datatype.FP32, (-1, size)),)
         self.metadata = ModelMetadata("huggingface_embeddings", (self.rules[0].spec,), outputs)
         self.libraries = libraries(folder)
+        self.text: TextMethods = define(_Embedder).text
+
+    def begin(self, task: TaskSignature, arguments: Mapping[str, Any]) -> _EmbedRun:
+        """See :class:`~pillion.backends.api.TaskModel`. Its only task is ``embed``."""
+        del task
+        return _EmbedRun(self, arguments["texts"])
 
     def predict(
         self,
@@ -93,17 +104,24 @@ class EmbeddingModel:
         if given is None:  # the text is not optional
             raise TypeError("no text")
         texts: list[str] = text.decode(given.data, given.name).ravel().tolist()
+        vectors, _ = self.embed(texts, interrupt)
+        return [Tensor(name, Datatype.FP32, vectors) for name in outputs]
+
+    def embed(self, texts: list[str], interrupt: Interrupt | None) -> tuple[np.ndarray[Any, np.dtype[np.float32]], int]:
+        """The vectors (N, D) of N texts, and the tokens that were computed of."""
         vectors = np.empty((len(texts), self._size), np.float32)
+        tokens = 0
         # Texts of like length together: less is padded.
         order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
         for start in range(0, len(order), _AT_ONCE):
             if interrupt is not None and interrupt.fired:
                 raise InterruptedError("the call was given up")
             places = order[start : start + _AT_ONCE]
-            vectors[places] = self._embed([texts[place] for place in places])
-        return [Tensor(name, Datatype.FP32, vectors) for name in outputs]
+            vectors[places], count = self._embed([texts[place] for place in places])
+            tokens += count
+        return vectors, tokens
 
-    def _embed(self, texts: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def _embed(self, texts: list[str]) -> tuple[np.ndarray[Any, np.dtype[np.float32]], int]:
         how = self._preparation
         texts = [how.prompt + (one.lower() if how.lower else one) for one in texts]
         tokens = self._tokenizers.own(
@@ -117,10 +135,39 @@ class EmbeddingModel:
             for step in self._steps:
                 vectors = step(vectors.float())
         embedded: np.ndarray[Any, np.dtype[np.float32]] = vectors.float().cpu().numpy()
-        return embedded
+        return embedded, int(tokens["attention_mask"].sum())
 
     def close(self) -> None:
         """The model's memory goes with the last reference to it."""
+
+
+class _Embedder(Model):
+    """An embedder as its clients see it."""
+
+    def __init__(self, model: EmbeddingModel) -> None:
+        self._model = model
+
+    def embed(self, texts: list[str]) -> list[list[float]]:
+        """One vector for each text."""
+        vectors: list[list[float]] = self._model.embed(texts, None)[0].tolist()
+        return vectors
+
+
+class _EmbedRun:
+    """One call of ``embed`` (see :class:`~pillion.backends.api.TaskRun`)."""
+
+    def __init__(self, model: EmbeddingModel, texts: list[str]) -> None:
+        self._model = model
+        self._texts = texts
+        self.value: Embedded | None = None
+
+    def predict(
+        self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt | None
+    ) -> list[Tensor]:
+        """See :class:`~pillion.backends.api.Predictor`."""
+        del inputs, outputs
+        self.value = Embedded(*self._model.embed(self._texts, interrupt))
+        return []
 
 
 class EmbeddingBackend:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import transformers
 
+from pillion.authoring.text import TextMethods
 from pillion.backends import text
 from pillion.backends.api import InputRule, LoadOptions, ModelLoadError
 from pillion.backends.detect import FileKind, detect
@@ -20,15 +21,17 @@ from pillion.backends.hub_library import (
     longest,
 )
 from pillion.backends.huggingface_tasks import TASKS, Task, Texts
+from pillion.backends.huggingface_text import HubStream, TextGenerator
 from pillion.backends.torch_tensors import device_for, limit_threads
 from pillion.backends.unsafe import unsafe_refusal
 from pillion.model import ModelMetadata
 from pillion.tensors import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from pillion.authoring.signature import TaskSignature
     from pillion.execution.api import Interrupt
 
 __all__ = ["BACKEND", "PipelineModel"]
@@ -59,6 +62,17 @@ class PipelineModel:
         self.metadata = ModelMetadata("huggingface_transformers", tuple(rule.spec for rule in self.rules), outputs)
         self._datatypes = {spec.name: spec.datatype for spec in outputs}
         self.libraries = libraries(folder)
+        self._generator: TextGenerator | None = None
+        self.text = TextMethods()
+        if task.name == "text-generation":
+            self._generator = TextGenerator(model, self._tokenizers, self._longest)
+            self.text = self._generator.methods()
+
+    def stream(self, task: TaskSignature, arguments: Mapping[str, Any]) -> HubStream:
+        """See :class:`~pillion.backends.api.StreamModel`."""
+        if self._generator is None:
+            raise TypeError(f"{task.name} is no task of this model")
+        return HubStream(self._generator, arguments)
 
     def predict(
         self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt | None

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import torch
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import StoppingCriteriaList
 
 from pillion.backends import text
 from pillion.backends.api import InputRule
 from pillion.backends.hub_library import text_rule
+from pillion.backends.huggingface_text import MOST_NEW_TOKENS, NEW_TOKENS, Stop
 from pillion.tensors import Datatype, Tensor, TensorSpec
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ _MOST_AT_ONCE: Final = 32
 """Texts that are padded to one batch."""
 _TOP: Final = 5
 """Words that a mask is filled with."""
-_NEW_TOKENS: Final = 64
-"""Tokens of an answer where neither the request nor ``generation_config.json`` says how many."""
-_MOST_NEW_TOKENS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +207,7 @@ class TextGeneration:
 
     def run(self, pipeline: Any, given: Texts) -> Mapping[str, NDArray[Any]]:  # noqa: ANN401 - as above
         """See :class:`Task`. A call that is given up ends with its next token."""
-        stop = _Stop()
+        stop = Stop()
         if given.interrupt is not None:
             given.interrupt.action = stop.now
             if given.interrupt.fired:
@@ -235,7 +233,7 @@ class TextGeneration:
         asked = given.rest[0]
         count = len(given.texts)
         if asked is None:
-            default = getattr(pipeline.model.generation_config, "max_new_tokens", None) or _NEW_TOKENS
+            default = getattr(pipeline.model.generation_config, "max_new_tokens", None) or NEW_TOKENS
             wanted = [default] * count
         else:
             values: list[int] = asked.data.ravel().tolist()
@@ -243,8 +241,8 @@ class TextGeneration:
                 raise ValueError(
                     f"input {asked.name!r} has {len(values)} values for {count} texts: send one, or one each"
                 )
-            if not all(1 <= value <= _MOST_NEW_TOKENS for value in values):
-                raise ValueError(f"input {asked.name!r} takes 1 to {_MOST_NEW_TOKENS}")
+            if not all(1 <= value <= MOST_NEW_TOKENS for value in values):
+                raise ValueError(f"input {asked.name!r} takes 1 to {MOST_NEW_TOKENS}")
             wanted = values * count if len(values) == 1 else values
         for place, length in enumerate(given.lengths):
             if length == 0:
@@ -257,22 +255,6 @@ class TextGeneration:
                 )
             wanted[place] = min(wanted[place], room)
         return wanted
-
-
-class _Stop(StoppingCriteria):  # type: ignore[misc] # transformers is not installed where types are checked
-    """Ends a generation whose caller has left."""
-
-    def __init__(self) -> None:
-        self._stopped = False
-
-    def now(self) -> None:
-        """From any thread."""
-        self._stopped = True
-
-    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:  # noqa: ANN401 - as above
-        """Whether each text is done."""
-        del scores
-        return input_ids.new_full((input_ids.shape[0],), self._stopped).bool()
 
 
 def _all(pipeline: Any, texts: list[str], **how: Any) -> list[Any]:  # noqa: ANN401 - as above

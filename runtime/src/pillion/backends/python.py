@@ -19,6 +19,7 @@ from pillion.backends import text
 from pillion.backends.api import InputRule, ModelLoadError
 from pillion.backends.python_explain import PythonExplainRun
 from pillion.backends.python_source import failure_in_code, import_class
+from pillion.backends.python_stream import PythonStream
 from pillion.errors import ErrorCode, PillionError
 from pillion.model import ModelMetadata
 from pillion.runtimefile import PYTHON
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pillion.authoring.model import Model
     from pillion.authoring.predict import PredictInput
     from pillion.authoring.signature import ModelDefinition, TaskSignature
+    from pillion.authoring.text import TextMethods
     from pillion.execution.api import Interrupt
     from pillion.model import Libraries
     from pillion.runtimefile import DesiredModel
@@ -64,9 +66,14 @@ class PythonModel:
             "pillion_python", tuple(rule.spec for rule in self.rules), specs, explains=explain is not None
         )
         self._tasks = {signature.name: signature for signature in definition.tasks}
-        kinds = [task.asynchronous for task in definition.tasks]
+        self.text: TextMethods = definition.text
+        """Its ``generate`` and ``embed``."""
+        named = [one.task for one in (self.text.generate, self.text.embed) if one is not None]
+        kinds = [task.asynchronous for task in (*definition.tasks, *named)]
         if explain is not None:
             kinds.append(explain.asynchronous)
+        self.streams = self.text.generate is not None or any(task.streams for task in definition.tasks)
+        """Whether results of one of its methods come one by one."""
         self.runs_on_loop = all((*kinds, predict.asynchronous) if predict is not None else kinds)
         """Whether all of its methods are ``async``."""
         self.has_coroutines = any(kinds) or (predict is not None and predict.asynchronous)
@@ -87,6 +94,12 @@ class PythonModel:
         if explain is None:  # the data plane asks only models that explain
             raise TypeError(f"{self.definition.name} has no explain")
         return PythonExplainRun(self, explain)
+
+    def stream(self, task: TaskSignature, arguments: Mapping[str, Any]) -> PythonStream:
+        """See :class:`~pillion.backends.api.StreamModel`."""
+        generate = self.text.generate
+        generates = generate is not None and task is generate.task
+        return PythonStream(getattr(self.instance, task.method), task, arguments, generates=generates)
 
     def predict(
         self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt | None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from pillion.authoring.text import Embedder, Generator
     from pillion.dataplane.call import ModelStatus
     from pillion.dataplane.tasks import ServedTask
     from pillion.server import Server
@@ -51,6 +52,8 @@ def announcement(
     mutual, keyed = settings.tls.client.cert is not None, settings.auth.api_key is not None
     given = examples or {}
     lines += [f"try: {task_curl(task, address, ca, mutual=mutual, keyed=keyed)}" for task in server.tasks()]
+    calls = text_calls(*server.text_models())
+    lines += [f"try: {_curl(body, address + path, ca, mutual=mutual, keyed=keyed)}" for path, body in calls]
     with_tensors = [status for status in ready if status.metadata is not None and status.metadata.inputs]
     lines += [
         f"try: {curl(status, address, ca, mutual=mutual, keyed=keyed, example=given.get(status.name))}"
@@ -81,6 +84,20 @@ def task_curl(task: ServedTask, base: str, ca: Path | None = None, *, mutual: bo
     signature = task.signature
     body = {p.name: example(p.type) for p in signature.parameters if p.required}
     return _curl(body, f"{base}/{signature.name}", ca, mutual=mutual, keyed=keyed)
+
+
+def text_calls(
+    generators: Mapping[str, Generator], embedders: Mapping[str, Embedder]
+) -> list[tuple[str, dict[str, object]]]:
+    """Path and body of a call of each model that generates or embeds."""
+    calls: list[tuple[str, dict[str, object]]] = []
+    for name, generator in generators.items():
+        if generator.messages:
+            messages = [{"role": "user", "content": "hello"}]
+            calls.append(("/v1/chat/completions", {"model": name, "messages": messages}))
+        else:
+            calls.append(("/v1/completions", {"model": name, "prompt": "once upon a time"}))
+    return calls + [("/v1/embeddings", {"model": name, "input": "a text"}) for name in embedders]
 
 
 def _curl(body: dict[str, object], url: str, ca: Path | None, *, mutual: bool, keyed: bool) -> str:

@@ -52,6 +52,7 @@ class WireProtocol(StrEnum):
     MLFLOW = "mlflow"
     TASK = "task"
     """A task over HTTP; over gRPC it counts as ``GRPC``."""
+    OPENAI = "openai"
     INTERNAL = "internal"
 
 

@@ -12,15 +12,18 @@ from pillion.dataplane.live import LiveCall
 from pillion.dataplane.validation import Binder
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.api import DeadlinePassedError
+from pillion.execution.stream import StreamRun
 from pillion.metrics import LaneGauges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from pillion.authoring.signature import TaskSignature
-    from pillion.backends.api import ExplainedModel, Predictor, TaskModel
+    from pillion.authoring.text import TextMethods
+    from pillion.backends.api import ExplainedModel, Predictor, StreamModel, TaskModel
     from pillion.dataplane.call import Call, InferRequest
     from pillion.dataplane.settings import PlaneSettings
+    from pillion.execution.stream import ItemBuffer
     from pillion.metrics import ModelMetrics
     from pillion.repository.served import Served
     from pillion.runtimefile import ExecutionSettings
@@ -69,6 +72,7 @@ class Lane:
         self._timeout = execution.timeout_seconds or settings.timeout_seconds
         self._binder = Binder(served.model)
         self.tasks: Mapping[str, TaskSignature] = getattr(served.model, "tasks", {})
+        self.text: TextMethods | None = getattr(served.model, "text", None)
         self._own_code = hasattr(served.model, "tasks")
         self._clock = clock
 
@@ -104,6 +108,17 @@ class Lane:
         run = cast("ExplainedModel", self.served.model).begin_explanation()
         await self._run(run, self._binder.inputs(request.inputs), (), call, arrived)
         return run.value
+
+    async def stream(
+        self, task: TaskSignature, arguments: Mapping[str, Any], call: Call, arrived: float, buffer: ItemBuffer
+    ) -> None:
+        """The same for a call whose items go into ``buffer`` one by one; ends when the model's code has.
+
+        Raises:
+            PillionError: with the code that says why.
+        """
+        source = cast("StreamModel", self.served.model).stream(task, arguments)
+        await self._run(StreamRun(source, buffer), (), (), call, arrived)
 
     async def _run(
         self, model: Predictor, inputs: Sequence[Tensor | None], wanted: tuple[str, ...], call: Call, arrived: float

@@ -16,6 +16,7 @@ from pillion.dataplane.call import ExplainResult
 from pillion.dataplane.lane import Lane
 from pillion.dataplane.live import live_requests
 from pillion.dataplane.settings import PlaneSettings
+from pillion.dataplane.streams import ItemStream
 from pillion.dataplane.tasks import ServedTask, TaskDirectory, TaskResult, task_named
 from pillion.errors import ErrorCode, PillionError
 from pillion.metrics import OK
@@ -24,6 +25,7 @@ from pillion.model import ModelState
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pillion.authoring.text import Embedder, Generator
     from pillion.dataplane.call import Call, InferRequest, InferResponse, WireProtocol
     from pillion.dataplane.live import LiveRequest
     from pillion.dataplane.statistics import ModelStatistics
@@ -64,6 +66,9 @@ class DataPlane:
         self._gathering = Gathering()
         self._draining = False
         self._directory = TaskDirectory(())
+        self._generators: dict[str, Generator] = {}
+        self._embedders: dict[str, Embedder] = {}
+        self._streams: set[ItemStream] = set()
         repository.on_serving = self._serve
         repository.on_retired = self._retire
         repository.on_closing = self._cut_off
@@ -144,6 +149,32 @@ class DataPlane:
         finally:
             self._ended(lane, call, code, arrived)
 
+    async def stream(self, task: ServedTask, arguments: Mapping[str, Any], call: Call) -> ItemStream:
+        """See :meth:`pillion.dataplane.streams.StreamPlane.stream`."""
+        arrived = self._clock()
+        lane = self._lanes.get((task.model, task.version))
+        if lane is None or self._draining or self._in_flight >= self._settings.max_in_flight:
+            raise self._refusal(task, call, lane)
+        served = lane.served
+        served.last_used = arrived
+        served.references += 1
+        self._in_flight += 1
+
+        def ended(stream: ItemStream, code: str) -> None:
+            self._streams.discard(stream)
+            self._ended(lane, call, code, arrived)
+
+        stream = ItemStream(task.model, task.version, arrived, lane.metrics, self._clock, ended)
+        self._streams.add(stream)
+        stream.begin(lane.stream(task.signature, arguments, call, arrived, stream.buffer))
+        await stream.begun()
+        return stream
+
+    def end_streams(self) -> None:
+        """End the streams that are open, telling each reader that the server stops."""
+        for stream in list(self._streams):
+            stream.fail(_stopped())
+
     def _ended(self, lane: Lane, call: Call, code: str, arrived: float) -> None:
         lane.served.release()
         self._in_flight -= 1
@@ -181,13 +212,35 @@ class DataPlane:
                 if waiting:
                     raise _not_ready(waiting[0])
             return found or self._directory.refuse(task)
-        lane = self._lanes.get((model, version))
-        if lane is None:
-            raise _not_ready(self._repository.status(model, version))
+        lane = self._lane(model, version)
         signature = task_named(lane.tasks, task)
         if signature is None:
             return self._directory.refuse(task, lane.served.desired.name, lane.tasks)
         return ServedTask(model, lane.served.desired.version, signature)
+
+    def generator(self, model: str, version: str | None = None) -> tuple[ServedTask, Generator]:
+        """See :meth:`pillion.dataplane.streams.TextPlane.generator`."""
+        lane = self._lane(model, version)
+        if lane.text is None or lane.text.generate is None:
+            raise _cannot(model, "generate text", self._generators)
+        return ServedTask(model, lane.served.desired.version, lane.text.generate.task), lane.text.generate
+
+    def embedder(self, model: str, version: str | None = None) -> tuple[ServedTask, Embedder]:
+        """See :meth:`pillion.dataplane.streams.TextPlane.embedder`."""
+        lane = self._lane(model, version)
+        if lane.text is None or lane.text.embed is None:
+            raise _cannot(model, "embed texts", self._embedders)
+        return ServedTask(model, lane.served.desired.version, lane.text.embed.task), lane.text.embed
+
+    def text_models(self) -> tuple[Mapping[str, Generator], Mapping[str, Embedder]]:
+        """See :meth:`pillion.dataplane.streams.TextPlane.text_models`."""
+        return self._generators, self._embedders
+
+    def _lane(self, model: str, version: str | None) -> Lane:
+        lane = self._lanes.get((model, version))
+        if lane is None:
+            raise _not_ready(self._repository.status(model, version))
+        return lane
 
     def code_files(self) -> dict[str, tuple[str, ...]]:
         """Files of the models written in Python (see :meth:`ModelRepository.code_files`)."""
@@ -312,6 +365,9 @@ class DataPlane:
             for name, lane in sorted(newest.items())
             for signature in lane.tasks.values()
         )
+        can = {name: lane.text for name, lane in sorted(newest.items()) if lane.text is not None}
+        self._generators = {name: text.generate for name, text in can.items() if text.generate is not None}
+        self._embedders = {name: text.embed for name, text in can.items() if text.embed is not None}
 
     def _refusal(self, request: InferRequest | ServedTask, call: Call, lane: Lane | None) -> PillionError:
         """Why a request cannot even be tried."""
@@ -355,6 +411,20 @@ def _stopping() -> PillionError:
         remedy="try again: another replica will answer",
         retry_after=_RETRY_WHILE_DRAINING,
     )
+
+
+def _stopped() -> PillionError:
+    return PillionError(
+        ErrorCode.DRAINING,
+        "the server is stopping and could not finish this stream in time",
+        remedy="try again: another replica will answer",
+        retry_after=_RETRY_WHILE_DRAINING,
+    )
+
+
+def _cannot(model: str, what: str, others: Mapping[str, object]) -> PillionError:
+    can = f"{', '.join(others)} can" if others else "no model here can"
+    return PillionError(ErrorCode.INVALID_ARGUMENT, f"model {model!r} does not {what}; {can}", field="model")
 
 
 def _unloaded() -> PillionError:

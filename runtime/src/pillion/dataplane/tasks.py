@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pillion.authoring.signature import TaskSignature
     from pillion.dataplane.call import Call, WireProtocol
+    from pillion.dataplane.streams import ItemStream
 
 __all__ = ["ServedTask", "TaskDirectory", "TaskPlane", "TaskResult", "task_named"]
 
@@ -69,6 +70,10 @@ class TaskPlane(Protocol):
         Raises:
             PillionError: with the code that says why.
         """
+        ...
+
+    async def stream(self, task: ServedTask, arguments: Mapping[str, Any], call: Call) -> ItemStream:
+        """See :meth:`pillion.dataplane.streams.StreamPlane.stream`."""
         ...
 
 

@@ -13,10 +13,28 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import ModelMetadata, ModelStatus
     from pillion.tensors import TensorSpec
 
-__all__ = ["EXTENSIONS", "SERVER_NAME", "index_entries", "model_document", "names", "root_document", "server_document"]
+__all__ = [
+    "EXTENSIONS",
+    "SERVER_NAME",
+    "index_entries",
+    "model_document",
+    "model_entry",
+    "models_document",
+    "names",
+    "root_document",
+    "server_document",
+    "v1_model_document",
+]
 
 SERVER_NAME: Final = "pillion"
-EXTENSIONS: Final = ("binary_tensor_data", "model_repository", "model_configuration", "statistics", "classification")
+EXTENSIONS: Final = (
+    "binary_tensor_data",
+    "generate",
+    "model_repository",
+    "model_configuration",
+    "statistics",
+    "classification",
+)
 
 Document = dict[str, Any]
 
@@ -51,6 +69,24 @@ def root_document(statuses: Iterable[ModelStatus]) -> Document:
 def names(statuses: Iterable[ModelStatus]) -> list[str]:
     """Each model once, in the order given."""
     return list(dict.fromkeys(status.name for status in statuses))
+
+
+def models_document(statuses: Iterable[ModelStatus]) -> Document:
+    """``GET /v1/models``: one document for clients of V1, who read ``models``, and for those of OpenAI."""
+    first: dict[str, ModelStatus] = {}
+    for status in statuses:
+        first.setdefault(status.name, status)
+    return {"models": list(first), "object": "list", "data": [model_entry(status) for status in first.values()]}
+
+
+def model_entry(status: ModelStatus) -> Document:
+    """One model as OpenAI's clients know it."""
+    return {"id": status.name, "object": "model", "created": int(status.changed_at), "owned_by": SERVER_NAME}
+
+
+def v1_model_document(status: ModelStatus) -> Document:
+    """``GET /v1/models/{m}``, for both."""
+    return {"name": status.name, "ready": status.state is ModelState.READY, **model_entry(status)}
 
 
 def model_document(status: ModelStatus, versions: Sequence[str]) -> Document:

@@ -123,7 +123,7 @@ def _shares_calls(desired: DesiredModel, model: LoadedModel, label: str) -> bool
 def _own_python(desired: DesiredModel, model: PythonModel, cpus: int) -> Served:
     """A class of the user's. Not warmed up: only its author knows what a call with made-up input would do."""
     threads = desired.execution.threads or max(cpus, _LEAST_THREADS)
-    if desired.execution.executor == "inline" and not model.has_coroutines:
+    if desired.execution.executor == "inline" and not (model.has_coroutines or model.streams):
         return Served(desired, model, InlineExecutor(), threads)
     executor = MixedExecutor(ThreadExecutor(f"model-{desired.name}", threads))
     return Served(desired, model, executor, _COROUTINES if model.runs_on_loop else threads)

@@ -91,7 +91,7 @@ def build_dispatcher(
     """The ASGI application of the HTTP data port."""
     dispatcher = Dispatcher(
         plane,
-        Fallback(plane, settings.admin.port, plane, registry if settings.metrics.on_data_port else None),
+        Fallback(plane, settings.admin.port, plane, plane, registry if settings.metrics.on_data_port else None),
         DispatchOptions(
             max_body_bytes=settings.limits.max_body_bytes,
             compress_min_bytes=settings.http.compress_min_bytes,
@@ -104,6 +104,7 @@ def build_dispatcher(
             payloads=observability.payloads,
         ),
         tasks=plane,
+        texts=plane,
     )
     key = _api_key(settings)
     return dispatcher if key is None else Guard(dispatcher, key, plane)
@@ -133,6 +134,7 @@ def build_grpc(plane: DataPlane, settings: Settings, observability: Observabilit
             payloads=observability.payloads,
         ),
         tasks=plane,
+        texts=plane,
     )
 
 

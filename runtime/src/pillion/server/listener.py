@@ -129,6 +129,8 @@ class HttpListener:
         self.state.close_idle()
         while (self.state.tasks or self.state.connections) and not cut.is_set() and loop.time() < deadline:  # noqa: ASYNC110 - uvicorn keeps sets: nothing to wait for
             await asyncio.sleep(_POLL)
+        if cut.is_set():
+            await asyncio.sleep(_POLL)  # for streams that are being ended to say so
         left = list(self.state.tasks)
         for connection in list(self.state.connections):
             connection.cut()

@@ -27,6 +27,7 @@ from pillion.transport.drain import DrainState
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+    from pillion.authoring.text import Embedder, Generator
     from pillion.dataplane.call import ModelStatus
     from pillion.dataplane.live import LiveRequest
     from pillion.dataplane.tasks import ServedTask
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Runtime"]
 
 _log = logging.getLogger(__name__)
+_TO_SAY_SO = 0.05
+"""Seconds for the errors that end open streams to leave, where nothing else is waited for."""
 
 
 class Runtime:
@@ -122,6 +125,10 @@ class Runtime:
     def tasks(self) -> Sequence[ServedTask]:
         """The tasks that are served."""
         return self._plane.tasks()
+
+    def text_models(self) -> tuple[Mapping[str, Generator], Mapping[str, Embedder]]:
+        """The models that generate, and those that embed."""
+        return self._plane.text_models()
 
     @property
     def config_error(self) -> str:
@@ -254,11 +261,15 @@ class Runtime:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._grace
         faster = asyncio.create_task(self._cut_grpc())
+        ending = asyncio.create_task(self._end_streams(deadline))
+        if self._cut.is_set():
+            await asyncio.sleep(_TO_SAY_SO)
         cut, _ = await asyncio.gather(
             self._http.close(deadline=deadline, cut=self._cut),
             self._grpc.stop(0 if self._cut.is_set() else self._grace),
         )
         faster.cancel()
+        ending.cancel()
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
@@ -293,8 +304,17 @@ class Runtime:
                 ExitCode.BIND, f"{error.strerror}: choose another port with --grpc-port or PILLION_GRPC__PORT"
             ) from error
 
+    async def _end_streams(self, deadline: float) -> None:
+        """Before connections are cut, end open streams with an error, which is no silence that looks like an end."""
+        left = deadline - asyncio.get_running_loop().time()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._cut.wait(), max(0.0, left - min(1.0, left / 10)))
+        self._plane.end_streams()
+
     async def _cut_grpc(self) -> None:
         await self._cut.wait()
+        self._plane.end_streams()
+        await asyncio.sleep(_TO_SAY_SO)
         await self._grpc.stop(0)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from pillion.authoring.text import Embedder, Generator
     from pillion.dataplane.call import ModelStatus
     from pillion.dataplane.tasks import ServedTask
     from pillion.metrics import Registry
@@ -103,6 +104,10 @@ class Server:
     def tasks(self) -> Sequence[ServedTask]:
         """The tasks of models written in Python that are loaded now."""
         return () if self._runtime is None else self._runtime.tasks()
+
+    def text_models(self) -> tuple[Mapping[str, Generator], Mapping[str, Embedder]]:
+        """The models that generate text, and those that embed texts, by name."""
+        return ({}, {}) if self._runtime is None else self._runtime.text_models()
 
     def start(
         self,

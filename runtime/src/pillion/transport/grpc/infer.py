@@ -34,21 +34,25 @@ if TYPE_CHECKING:
     from grpc.aio import ServicerContext
 
     from pillion.dataplane.call import InferencePlane, InferRequest
+    from pillion.dataplane.streams import TextPlane
     from pillion.transport.grpc.options import GrpcOptions
 
     Context = ServicerContext[Any, Any]
 
-__all__ = ["InferMethods"]
+__all__ = ["TEXT_INPUT", "InferMethods"]
 
 _INFER: Final = Method(INFERENCE_SERVICE, "ModelInfer", prediction=True)
+TEXT_INPUT: Final = "text_input"
+"""The input by which a model that generates is asked for pieces of text (see :mod:`.decoupled`)."""
 _INFER_RESPONSE: Final = pb.ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER
 
 
 class InferMethods:
     """The inference calls of ``inference.GRPCInferenceService``."""
 
-    def __init__(self, plane: InferencePlane, options: GrpcOptions) -> None:
+    def __init__(self, plane: InferencePlane, options: GrpcOptions, texts: TextPlane | None = None) -> None:
         self._plane = plane
+        self._texts = texts
         self._options = options
         self._codec = InferCodec(options.codec)
         self._observer = observer_of(options)
@@ -79,8 +83,9 @@ class InferMethods:
         return answer
 
     async def model_stream_infer(self, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        """One answer for each request, in order; a request that fails is answered ``error_message`` and the stream
-        goes on. Requests are taken one at a time: who sends faster is slowed down by flow control.
+        """One answer for each request, in order, or several of a model that generates; a request that fails is answered
+        ``error_message`` and the stream goes on. Requests are taken one at a time: who sends faster is slowed down by
+        flow control.
 
         Streams live long, so each of their requests is observed as if it were a call.
         """
@@ -93,22 +98,31 @@ class InferMethods:
                 observer.request(observed, message, identity)
             call = call_of(context, Caller(identity, observed), self._options.clock)
             failure: PillionError | None = None
+            answer: bytes | None = None
             try:
                 request, raw = self._decode(message)
                 if request.parameters:
                     call.deadline = sooner(call.deadline, request.parameters, self._options.clock())
-                response = await self._plane.infer(request, call)
-                response.id = request.id
-                if request.classes:
-                    classify(response, request.classes)
-                answer = self._codec.encode(response, raw=raw)
+                if self._texts is not None and _asks_for_text(self._texts, request):
+                    from pillion.transport.grpc.decoupled import generated  # noqa: PLC0415 - servers start without
+
+                    async with contextlib.aclosing(generated(self._texts, request, call, context)) as pieces:
+                        async for piece in pieces:
+                            yield _wrapped(self._codec.encode(piece, raw=raw))
+                else:
+                    response = await self._plane.infer(request, call)
+                    response.id = request.id
+                    if request.classes:
+                        classify(response, request.classes)
+                    answer = self._codec.encode(response, raw=raw)
             except Exception as error:  # noqa: BLE001  # the boundary: one bad request must not end its neighbours' stream
                 failure = failure_of(error, identity)
                 yield _failed(str(failure), message)
             else:
-                yield append_bytes_field(b"", _INFER_RESPONSE, [memoryview(answer)])
+                if answer is not None:
+                    yield _wrapped(answer)
             if observed is not None and observer is not None:
-                if failure is None:
+                if failure is None and answer is not None:
                     observer.response(observed, answer)
                 observer.ended(observed, context, INFERENCE_SERVICE, "ModelStreamInfer", identity, failure)
 
@@ -118,6 +132,15 @@ class InferMethods:
         except PillionError as error:
             self._plane.refused(error, WireProtocol.GRPC, *_addressed(message))
             raise
+
+
+def _asks_for_text(plane: TextPlane, request: InferRequest) -> bool:
+    inputs = request.inputs
+    return len(inputs) > 0 and inputs[0].name == TEXT_INPUT and request.model in plane.text_models()[0]
+
+
+def _wrapped(answer: bytes) -> bytes:
+    return append_bytes_field(b"", _INFER_RESPONSE, [memoryview(answer)])
 
 
 def _addressed(message: bytes) -> tuple[str, str | None]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pillion.dataplane.call import InferencePlane
+    from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
 
 __all__ = ["INFERENCE_SERVICE", "GrpcServer"]
@@ -38,6 +39,7 @@ class GrpcServer:
         limits: of messages, calls and connections.
         options: settings and collaborators.
         tasks: what answers tasks, where there can be any.
+        texts: what generates, where anything can.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class GrpcServer:
         limits: GrpcLimits | None = None,
         options: GrpcOptions | None = None,
         tasks: TaskPlane | None = None,
+        texts: TextPlane | None = None,
     ) -> None:
         self._plane = plane
+        self._texts = texts
         self._limits = limits or GrpcLimits()
         self._options = options or GrpcOptions()
         self._draining = False
@@ -125,7 +129,7 @@ class GrpcServer:
         from pillion.transport.grpc.infer import InferMethods  # noqa: PLC0415 - see OnDemand
         from pillion.transport.grpc.information import InformationMethods  # noqa: PLC0415 - see OnDemand
 
-        infer = InferMethods(self._plane, self._options)
+        infer = InferMethods(self._plane, self._options, self._texts)
         # No (de)serializers: these methods take and give the messages' bytes.
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "ModelInfer": grpc.unary_unary_rpc_method_handler(infer.model_infer),

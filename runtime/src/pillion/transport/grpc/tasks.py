@@ -131,7 +131,8 @@ def _services(tasks: Sequence[ServedTask]) -> dict[str, _Service]:
     """By name. Of classes with one name and different tasks the first is the contract."""
     by_model: dict[tuple[str, str], list[ServedTask]] = {}
     for task in tasks:
-        by_model.setdefault((task.signature.owner, task.model), []).append(task)
+        if not task.signature.streams:  # HTTP streams them
+            by_model.setdefault((task.signature.owner, task.model), []).append(task)
     services: dict[str, _Service] = {}
     for (owner, model), own in by_model.items():
         schema = service_schema(owner, [task.signature for task in own])

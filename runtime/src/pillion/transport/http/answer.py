@@ -6,24 +6,42 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from pillion.transport.http.errors import HTTP_STATUS, error_body, retry_after, task_error_body, task_status
+from pillion.transport.http.errors import (
+    HTTP_STATUS,
+    error_body,
+    openai_error_body,
+    retry_after,
+    task_error_body,
+    task_status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 
     from pillion.errors import PillionError
+    from pillion.transport.http.events import Events
 
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-__all__ = ["Answer", "error_answer", "head_lines", "json_answer", "send_answer", "task_error_answer"]
+__all__ = [
+    "Answer",
+    "error_answer",
+    "head_lines",
+    "json_answer",
+    "openai_error_answer",
+    "send_answer",
+    "task_error_answer",
+]
 
 Header = tuple[bytes, bytes]
 
 
 class Answer:
-    """What a handler gives back. ``parts`` follow ``body`` on the wire without being joined to it."""
+    """What a handler gives back. ``parts`` follow ``body`` on the wire without being joined to it; ``events`` take the
+    place of both.
+    """
 
-    __slots__ = ("body", "code", "content_type", "headers", "parts", "status")
+    __slots__ = ("body", "code", "content_type", "events", "headers", "parts", "status")
 
     def __init__(
         self,
@@ -34,8 +52,10 @@ class Answer:
         headers: Sequence[Header] = (),
         parts: Sequence[memoryview] = (),
         code: str = "",
+        events: Events | None = None,
     ) -> None:
         self.body = body
+        self.events = events
         self.status = status
         self.content_type = content_type
         self.headers = headers
@@ -68,6 +88,15 @@ def task_error_answer(error: PillionError, request_id: str, *, headers: Sequence
         headers = (*headers, (b"retry-after", after))
     body = task_error_body(error, request_id)
     return Answer(body, status=task_status(error), headers=headers, code=error.code.value)
+
+
+def openai_error_answer(error: PillionError, request_id: str, *, headers: Sequence[Header] = ()) -> Answer:
+    """The same in the shape that OpenAI's clients read."""
+    after = retry_after(error)
+    if after is not None:
+        headers = (*headers, (b"retry-after", after))
+    body = openai_error_body(error, request_id)
+    return Answer(body, status=HTTP_STATUS[error.code], headers=headers, code=error.code.value)
 
 
 def head_lines(answer: Answer, length: int, request_id: str) -> bytes:

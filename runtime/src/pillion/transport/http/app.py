@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from pillion.dataplane.call import InferencePlane
+    from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
     from pillion.metrics import Registry
 
@@ -32,6 +33,7 @@ class Fallback:
         plane: whose models the OpenAPI document describes.
         admin_port: told to those who look for metrics here.
         tasks: whose tasks it describes, where there can be any.
+        texts: what generates and embeds, which it describes where anything does.
         metrics: shown here as on the admin port; None where that alone has them.
     """
 
@@ -40,10 +42,12 @@ class Fallback:
         plane: InferencePlane,
         admin_port: int,
         tasks: TaskPlane | None = None,
+        texts: TextPlane | None = None,
         metrics: Registry | None = None,
     ) -> None:
         self._metrics = metrics
         self._plane = plane
+        self._texts = texts
         self._admin_port = admin_port
         self._tasks = tasks
         self._app: ASGIApp | None = None
@@ -56,7 +60,7 @@ class Fallback:
             return
         async with self._building:
             if self._app is None:
-                self._app = await asyncio.to_thread(_build, self._plane, self._admin_port, self._tasks)
+                self._app = await asyncio.to_thread(_build, self._plane, self._admin_port, self._tasks, self._texts)
         await self._app(scope, receive, send)
 
 
@@ -73,7 +77,7 @@ async def _show(registry: Registry, scope: Scope, send: Send) -> None:
     await send_answer(send, answer, new_request_id(), head=scope["method"] == "HEAD", close=False)
 
 
-def _build(plane: InferencePlane, admin_port: int, tasks: TaskPlane | None) -> ASGIApp:
+def _build(plane: InferencePlane, admin_port: int, tasks: TaskPlane | None, texts: TextPlane | None) -> ASGIApp:
     from pillion.transport.http.documentation import create_app  # noqa: PLC0415 - see the module's docstring
 
-    return create_app(plane, admin_port, tasks)
+    return create_app(plane, admin_port, tasks, texts)

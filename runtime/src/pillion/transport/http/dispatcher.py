@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from pillion.errors import ErrorCode, PillionError
-from pillion.transport.http.answer import Answer, error_answer, head_lines, send_answer, task_error_answer
+from pillion.transport.http.answer import (
+    Answer,
+    error_answer,
+    head_lines,
+    openai_error_answer,
+    send_answer,
+    task_error_answer,
+)
 from pillion.transport.http.body import ClientDisconnected
 from pillion.transport.http.caller import Caller
 from pillion.transport.http.compression import compressed, wanted_coding
@@ -23,13 +30,14 @@ from pillion.transport.http.headers import ACCEPTED_MEDIA, RARE_HEADERS, new_req
 from pillion.transport.http.infer import Begun, InferHandler
 from pillion.transport.http.oip import InformationHandler
 from pillion.transport.http.options import DispatchOptions
-from pillion.transport.http.routes import METHODS, TASK_ROUTES, Route, resolve
+from pillion.transport.http.routes import METHODS, OPENAI_ROUTES, TASK_ROUTES, TEXT_ROUTES, Route, resolve
 from pillion.transport.http.tasks import TaskHandler
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
     from pillion.dataplane.call import InferencePlane
+    from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
     from pillion.transport.http.direct import DirectCall
     from pillion.transport.http.observation import HttpObserver
@@ -42,7 +50,7 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-__all__ = ["Dispatcher", "path_of"]
+__all__ = ["Dispatcher", "error_shape", "path_of"]
 
 _log: Final = logging.getLogger("pillion.http")
 _INTERNAL: Final = "Internal error; the server's log has it under this id"
@@ -62,6 +70,7 @@ class Dispatcher:
             for every scope that is not HTTP (lifespan, WebSocket).
         options: settings and collaborators.
         tasks: what answers tasks, where there can be any.
+        texts: what generates and embeds, where anything can.
     """
 
     def __init__(
@@ -70,6 +79,7 @@ class Dispatcher:
         fallback: ASGIApp,
         options: DispatchOptions | None = None,
         tasks: TaskPlane | None = None,
+        texts: TextPlane | None = None,
     ) -> None:
         self._plane = plane
         self._fallback = fallback
@@ -83,6 +93,7 @@ class Dispatcher:
         self._infer = self._inference.infer
         self._information = InformationHandler(plane, self._options)
         self._tasks = None if tasks is None else TaskHandler(tasks, self._options)
+        self._texts = texts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection scope, as ASGI defines it."""
@@ -117,7 +128,7 @@ class Dispatcher:
             working = self._infer(target, headers, receive, Caller(identity, scope, observed))
         else:
             working = self._answer(target, method, headers, receive, Caller(identity, scope, observed))
-        await self.finish(working, scope, send, target, identity, observed)
+        await self.finish(working, scope, send, target, identity, receive, observed)
 
     def begin(self, path: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> DirectAnswer | DirectCall | None:
         """See :class:`~pillion.transport.http.direct.DirectApplication`: plain inference requests on a known path."""
@@ -163,6 +174,7 @@ class Dispatcher:
         send: Send,
         target: Target,
         identity: str,
+        receive: Receive | None = None,
         observed: Observed | None = None,
     ) -> None:
         """Await the answer, send it or what failed, and tell of it."""
@@ -176,7 +188,12 @@ class Dispatcher:
             plain = answer = None
         except Exception as error:  # noqa: BLE001  # the boundary: the client gets the protocol's error shape
             plain = answer = _failed(error, identity, target)
-        if answer is not None:
+        if answer is not None and answer.events is not None and receive is not None:
+            from pillion.transport.http.events import send_events  # noqa: PLC0415 - most servers stream nothing
+
+            close = self._drain.draining
+            answer.code = await send_events(send, receive, answer.events, answer, identity, close=close)
+        elif answer is not None:
             head = scope["method"] == "HEAD"
             await send_answer(send, answer, identity, head=head, close=self._drain.draining)
         if observed is not None and self._observer is not None:
@@ -203,6 +220,11 @@ class Dispatcher:
             raise PillionError(ErrorCode.METHOD_NOT_ALLOWED, f"{method} is not allowed here, only {allowed}")
         if self._tasks is not None and target.route in TASK_ROUTES:
             return await self._tasks.answer(target, headers, receive, caller)
+        if self._texts is not None and target.route in TEXT_ROUTES:
+            # Much to import for servers without a language model, which never get here.
+            from pillion.transport.http.texts import answer_text  # noqa: PLC0415 - as said
+
+            return await answer_text(self._texts, self._options, target, headers, receive, caller)
         if target.route is Route.V1_PREDICT:
             return await self._inference.predict(target, headers, receive, caller)
         if target.route is Route.V1_EXPLAIN:
@@ -287,7 +309,7 @@ def _observer_of(options: DispatchOptions) -> HttpObserver | None:
 
 def _failed(error: Exception, identity: str, target: Target) -> Answer:
     """The answer to a request that failed, whatever it was."""
-    shape = task_error_answer if target.route in TASK_ROUTES else error_answer
+    shape = error_shape(target.route)
     if not isinstance(error, PillionError):
         _log.error("unexpected failure", exc_info=error, extra={"request_id": identity})
         return shape(PillionError(ErrorCode.INTERNAL, _INTERNAL), identity)
@@ -296,6 +318,13 @@ def _failed(error: Exception, identity: str, target: Target) -> Answer:
     if error.code in _UNREAD:
         return shape(error, identity, headers=((b"connection", b"close"),))
     return shape(error, identity)
+
+
+def error_shape(route: Route) -> Callable[..., Answer]:
+    """How errors of a route look."""
+    if route in TASK_ROUTES:
+        return task_error_answer
+    return openai_error_answer if route in OPENAI_ROUTES else error_answer
 
 
 def path_of(scope: Scope) -> str:

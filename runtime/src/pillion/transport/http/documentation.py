@@ -22,6 +22,7 @@ from pillion.transport.http.openapi import document
 
 if TYPE_CHECKING:
     from pillion.dataplane.call import InferencePlane
+    from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
 
 __all__ = ["create_app"]
@@ -34,12 +35,19 @@ _ASSETS: Final = {
 }
 
 
-def create_app(plane: InferencePlane, admin_port: int, tasks: TaskPlane | None = None) -> FastAPI:
+def create_app(
+    plane: InferencePlane, admin_port: int, tasks: TaskPlane | None = None, texts: TextPlane | None = None
+) -> FastAPI:
     """The application. Its errors have the shape of the inference routes."""
     app = FastAPI(title="Pillion", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
 
     async def openapi(request: Request) -> Response:
-        described = document(plane.statuses(), () if tasks is None else tasks.tasks(), root_path=_root(request))
+        described = document(
+            plane.statuses(),
+            () if tasks is None else tasks.tasks(),
+            ({}, {}) if texts is None else texts.text_models(),
+            root_path=_root(request),
+        )
         return Response(orjson.dumps(described), media_type="application/json")
 
     async def metrics(_: Request) -> Response:

@@ -12,7 +12,15 @@ from pillion.errors import ErrorCode, InvalidArguments, PillionError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CLIENT_CLOSED_REQUEST", "HTTP_STATUS", "error_body", "retry_after", "task_error_body", "task_status"]
+__all__ = [
+    "CLIENT_CLOSED_REQUEST",
+    "HTTP_STATUS",
+    "error_body",
+    "openai_error_body",
+    "retry_after",
+    "task_error_body",
+    "task_status",
+]
 
 CLIENT_CLOSED_REQUEST: Final = 499
 """Seen in logs and metrics only."""
@@ -59,6 +67,26 @@ def task_error_body(error: PillionError, request_id: str) -> bytes:
     if isinstance(error, InvalidArguments):
         body["additional_info"] = list(error.problems)
     return orjson.dumps(body)
+
+
+_OPENAI_TYPES: Final[Mapping[int, str]] = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+"""``error.type`` by status; others are ``invalid_request_error`` below 500 and ``server_error`` from there on."""
+
+
+def openai_error_body(error: PillionError, request_id: str) -> bytes:
+    """``{"error": {"message", "type", "param", "code"}}`` as OpenAI's clients read it; ``code`` and ``id`` as ever."""
+    status = HTTP_STATUS[error.code]
+    kind = _OPENAI_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    # The one code that clients of theirs compare with.
+    code = "model_not_found" if error.code is ErrorCode.UNKNOWN_MODEL else error.code.value
+    # "inputs" is what the data plane calls all that a model was given; here no field is called so.
+    param = None if error.field == "inputs" else error.field
+    inner = {"message": str(error), "type": kind, "param": param, "code": code}
+    return orjson.dumps({"error": inner, "code": error.code.value, "id": request_id})
 
 
 def retry_after(error: PillionError) -> bytes | None:

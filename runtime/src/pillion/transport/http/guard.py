@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pillion.dataplane.call import WireProtocol
 from pillion.errors import PillionError
 from pillion.transport.http.answer import error_answer, send_answer
-from pillion.transport.http.dispatcher import path_of
+from pillion.transport.http.dispatcher import error_shape, path_of
 from pillion.transport.http.headers import new_request_id, request_id
 from pillion.transport.http.routes import Route, resolve
 
@@ -65,7 +65,8 @@ class Guard:
             protocol = WireProtocol.V1 if target is not None and target.route in _V1 else WireProtocol.REST
             self._plane.refused(error, protocol, "" if target is None else target.model)
             identity = request_id(headers) if b"x-request-id" in headers else new_request_id()
-            answer = error_answer(error, identity, headers=_CHALLENGE)
+            shape = error_answer if target is None else error_shape(target.route)
+            answer = shape(error, identity, headers=_CHALLENGE)
             await send_answer(send, answer, identity, head=scope["method"] == "HEAD", close=False)
             return
         await self._app(scope, receive, send)

@@ -22,7 +22,7 @@ from pillion.protocol.v1 import decode_v1, encode_v1
 from pillion.transport.http.answer import Answer
 from pillion.transport.http.body import read_body, too_large
 from pillion.transport.http.caller import client_of
-from pillion.transport.http.content_coding import Expander, content_coding
+from pillion.transport.http.content_coding import content_coding
 from pillion.transport.http.disconnect import finish_watched
 from pillion.transport.http.headers import (
     ACCEPTED_MEDIA,
@@ -106,7 +106,6 @@ class InferHandler:
         self._options = options
         self._decode = OipJsonDecoder(options.codec).decode
         self._limit = options.max_body_bytes
-        self._expander = Expander(options.max_body_bytes)
 
     async def infer(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller) -> Answer:
         """One request of the Open Inference Protocol.
@@ -131,7 +130,7 @@ class InferHandler:
                 if len(body) > self._limit:
                     raise too_large(self._limit)
             if coding is not None:
-                body = await self._expander.expand(body, coding)
+                body = await self._options.expander.expand(body, coding)
             request, form = self._decode(body, target.model, target.version, json_bytes)
             if request.parameters:
                 deadline = sooner(deadline, request.parameters, self._options.clock())
@@ -223,7 +222,7 @@ class InferHandler:
             check_content_type(headers.get(b"content-type"))
             body = await read_body(receive, await receive(), headers, self._limit)
             if coding is not None:
-                body = await self._expander.expand(body, coding)
+                body = await self._options.expander.expand(body, coding)
             request = decode(body, model=model, metadata=self._metadata(model), limits=self._options.codec)
         except PillionError as error:
             self._plane.refused(error, protocol, model)

@@ -11,7 +11,7 @@ from pillion.errors import ErrorCode
 from pillion.tracing.context import trace_id_of
 from pillion.transport.http.errors import CLIENT_CLOSED_REQUEST
 from pillion.transport.http.options import AnswerRecord
-from pillion.transport.http.routes import TASK_ROUTES, Route
+from pillion.transport.http.routes import TASK_ROUTES, TEXT_ROUTES, Route
 from pillion.transport.observation import Chooser
 
 if TYPE_CHECKING:
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpObserver"]
 
-_PREDICTIONS = frozenset({Route.INFER, Route.V1_PREDICT, Route.V1_EXPLAIN, Route.INVOCATIONS}) | TASK_ROUTES
+_PREDICTIONS = (
+    frozenset({Route.INFER, Route.V1_PREDICT, Route.V1_EXPLAIN, Route.INVOCATIONS})
+    | TASK_ROUTES
+    | (TEXT_ROUTES - {Route.OPENAI_MODELS, Route.OPENAI_MODEL})
+)
 _VERSIONED = "/v2/models/{model}/versions/{version}/infer"
 
 
@@ -76,7 +80,8 @@ class HttpObserver:
                     trace_id=observed.times.trace_id or trace_id_of(headers),
                 )
             )
-        if observed.payload is not None and self._chooser.payloads is not None and answer is not None and status == 200:
+        whole = answer is not None and answer.events is None  # what was streamed is not there any more
+        if observed.payload is not None and self._chooser.payloads is not None and whole and answer and status == 200:
             body = b"".join((answer.body, *answer.parts)) if answer.parts else answer.body
             self._chooser.payloads.response(observed.payload, answer.content_type.decode("latin-1"), body)
         if observed.trace is not None and self._chooser.tracer is not None:

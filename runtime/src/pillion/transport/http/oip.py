@@ -30,8 +30,8 @@ __all__ = ["InformationHandler"]
 
 _SMALL_BODY: Final = 64 * 1024
 _LATER: Final = {
-    Route.GENERATE: "the generate extension is not part of this version; use POST /v2/models/{model}/infer",
-    Route.GENERATE_STREAM: "the generate extension is not part of this version; use POST /v2/models/{model}/infer",
+    Route.GENERATE: "nothing here generates text; use POST /v2/models/{model}/infer",
+    Route.GENERATE_STREAM: "nothing here generates text; use POST /v2/models/{model}/infer",
 }
 
 
@@ -65,25 +65,27 @@ class InformationHandler:
                 return json_answer(documents.root_document(self._plane.statuses()))
             case Route.SERVER:
                 return json_answer(documents.server_document())
-            case Route.MODELS | Route.V1_MODELS:
+            case Route.MODELS:
                 return json_answer({"models": documents.names(self._plane.statuses())})
-            case Route.MODEL:
+            case Route.V1_MODELS:
+                return json_answer(documents.models_document(self._plane.statuses()))
+            case Route.MODEL | Route.CONFIG:
                 return self._model(target)
             case Route.V1_MODEL:
-                status = self._plane.status(target.model)
-                return json_answer({"name": status.name, "ready": status.state is ModelState.READY})
+                return json_answer(documents.v1_model_document(self._plane.status(target.model)))
             case Route.INDEX:
-                body = await read_body(receive, await receive(), {}, _SMALL_BODY)
-                wanted = decode_json(_INDEX.decode, body) if len(body) else _IndexBody()
-                return json_answer(documents.index_entries(self._plane.statuses(), ready_only=wanted.ready))
+                return await self._index(receive)
             case Route.LOAD | Route.UNLOAD:
                 return await self._manage(target)
-            case Route.CONFIG:
-                return self._config(target)
             case Route.STATS:
                 return json_answer(statistics_document(self._plane.statistics(target.model, target.version)))
             case _:
                 return self._refuse(target)
+
+    async def _index(self, receive: Receive) -> Answer:
+        body = await read_body(receive, await receive(), {}, _SMALL_BODY)
+        wanted = decode_json(_INDEX.decode, body) if len(body) else _IndexBody()
+        return json_answer(documents.index_entries(self._plane.statuses(), ready_only=wanted.ready))
 
     def _ready(self, target: Target, request_id: str) -> Answer:
         if target.route is Route.MODEL_READY:
@@ -108,6 +110,8 @@ class InformationHandler:
         return error_answer(PillionError(ErrorCode.NOT_READY, message), request_id)
 
     def _model(self, target: Target) -> Answer:
+        if target.route is Route.CONFIG:
+            return self._config(target)
         status = self._plane.status(target.model, target.version)
         return json_answer(documents.model_document(status, self._plane.versions(target.model)))
 

@@ -12,8 +12,9 @@ from pillion._version import __version__
 from pillion.tensors import Datatype
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from pillion.authoring.text import Embedder, Generator
     from pillion.dataplane.call import ModelStatus
     from pillion.dataplane.tasks import ServedTask
     from pillion.tensors import TensorSpec
@@ -159,9 +160,13 @@ def example_tensor(spec: TensorSpec) -> dict[str, object]:
 
 
 def document(
-    statuses: Sequence[ModelStatus], tasks: Sequence[ServedTask] = (), *, root_path: str = ""
+    statuses: Sequence[ModelStatus],
+    tasks: Sequence[ServedTask] = (),
+    texts: tuple[Mapping[str, Generator], Mapping[str, Embedder]] = ({}, {}),
+    *,
+    root_path: str = "",
 ) -> dict[str, Any]:
-    """The document, with the names and inputs of the models that are known now, and their tasks."""
+    """The document, with the names and inputs of the models that are known now, their tasks, and what generates."""
     names = sorted({status.name for status in statuses})
     loaded = next((status for status in statuses if status.metadata is not None), None)
     example: dict[str, Any] | None = None
@@ -171,9 +176,14 @@ def document(
     if tasks:
         from pillion.transport.http.openapi_tasks import TASK_ERROR, describe_tasks  # noqa: PLC0415 - only where tasks are
 
-        task_paths, task_schemas = describe_tasks(tasks, reserved={*_SCHEMAS, "TaskError"})
+        task_paths, task_schemas = describe_tasks(tasks, reserved={*_SCHEMAS, "OpenAIError", "TaskError"})
         paths = task_paths | paths
         schemas = task_schemas | _SCHEMAS | {"TaskError": TASK_ERROR}
+    if any(texts):
+        from pillion.transport.http.openapi_texts import OPENAI_ERROR, describe_texts  # noqa: PLC0415 - as above
+
+        paths = paths | describe_texts(*texts, _name_parameter([*texts[0], *names]))
+        schemas = schemas | {"OpenAIError": OPENAI_ERROR}
     described: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {

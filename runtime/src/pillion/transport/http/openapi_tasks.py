@@ -146,8 +146,15 @@ def _operation(task: ServedTask, body: Any, result: Any, shown: dict[str, Any]) 
             "required": bool(shown),
             "content": {"application/json": {"schema": body, "example": shown}},
         },
-        "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": result}}}} | errors,
+        "responses": {"200": _answered(result, streams=signature.streams)} | errors,
     }
     if signature.description:
         operation["description"] = signature.description
     return {"post": operation}
+
+
+def _answered(result: Any, *, streams: bool) -> dict[str, Any]:  # noqa: ANN401 - a JSON schema
+    if not streams:
+        return {"description": "OK", "content": {"application/json": {"schema": result}}}
+    text = "One event `message` an item, its data JSON of this schema; after a failure one event `error` ends it."
+    return {"description": text, "content": {"text/event-stream": {"schema": result}}}

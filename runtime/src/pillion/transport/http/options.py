@@ -9,6 +9,7 @@ import msgspec
 
 from pillion.protocol.limits import CodecLimits
 from pillion.transport.drain import DrainState
+from pillion.transport.http.content_coding import Expander
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,8 @@ class DispatchOptions(msgspec.Struct, frozen=True):
     """The data plane's clock, for deadlines."""
     disconnect_grace: float = 0.01
     """Seconds a call may run before the connection is watched for the client's leaving."""
+    expander: Expander = msgspec.field(default_factory=lambda: Expander(0))
+    """Expands bodies to at most ``max_body_bytes``; one for all routes, since it bounds how many do at a time."""
     on_answer: Callable[[AnswerRecord], None] | None = None
     """Called after requests that the dispatcher answers itself."""
     access: float = 1.0
@@ -57,3 +60,7 @@ class DispatchOptions(msgspec.Struct, frozen=True):
     """Chooses the requests that are traced."""
     payloads: PayloadLog | None = None
     """Chooses the requests whose payload is kept, and takes it."""
+
+    def __post_init__(self) -> None:
+        """Bind the expander to the limit."""
+        msgspec.structs.force_setattr(self, "expander", Expander(self.max_body_bytes))

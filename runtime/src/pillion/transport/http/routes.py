@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, unique
 from typing import Final, NamedTuple
 
-__all__ = ["METHODS", "TASK_ROUTES", "Route", "Target", "resolve", "resolve_task"]
+__all__ = ["METHODS", "OPENAI_ROUTES", "TASK_ROUTES", "TEXT_ROUTES", "Route", "Target", "resolve", "resolve_task"]
 
 
 @unique
@@ -32,6 +32,11 @@ class Route(Enum):
     V1_PREDICT = "/v1/models/{model}:predict"
     V1_EXPLAIN = "/v1/models/{model}:explain"
     INVOCATIONS = "/invocations"
+    OPENAI_CHAT = "/openai/v1/chat/completions"
+    OPENAI_COMPLETIONS = "/openai/v1/completions"
+    OPENAI_EMBEDDINGS = "/openai/v1/embeddings"
+    OPENAI_MODELS = "/openai/v1/models"
+    OPENAI_MODEL = "/openai/v1/models/{model}"
     TASK = "/{task}"
     TASK_OF_MODEL = "/{model}/{task}"
     TASK_ENVELOPE = "/api/v1/task/{task}"
@@ -63,6 +68,9 @@ METHODS: Final[dict[Route, tuple[str, ...]]] = {
             Route.V1_PREDICT,
             Route.V1_EXPLAIN,
             Route.INVOCATIONS,
+            Route.OPENAI_CHAT,
+            Route.OPENAI_COMPLETIONS,
+            Route.OPENAI_EMBEDDINGS,
             Route.TASK,
             Route.TASK_OF_MODEL,
             Route.TASK_ENVELOPE,
@@ -82,7 +90,15 @@ _FIXED: Final = {
         Route.INDEX,
         Route.V1_MODELS,
         Route.INVOCATIONS,
+        Route.OPENAI_CHAT,
+        Route.OPENAI_COMPLETIONS,
+        Route.OPENAI_EMBEDDINGS,
+        Route.OPENAI_MODELS,
     )
+} | {
+    # Where the clients of OpenAI look, too. The models of /v1 are those of V1, in a document that is both.
+    route.value.removeprefix("/openai"): Target(route)
+    for route in (Route.OPENAI_CHAT, Route.OPENAI_COMPLETIONS, Route.OPENAI_EMBEDDINGS)
 }
 _FIXED["/v2/models/stats"] = Target(Route.STATS)
 _VERBS: Final = {
@@ -98,7 +114,18 @@ _UNKNOWN: Final = Target(Route.UNKNOWN)
 _SHARED_MEMORY: Final = Target(Route.SHARED_MEMORY)
 TASK_ROUTES: Final = frozenset({Route.TASK, Route.TASK_OF_MODEL, Route.TASK_ENVELOPE})
 """Routes whose tail is the user's to name."""
-_FALLBACKS: Final = frozenset({"", "api", "docs", "metrics", "openapi.json", "redoc", "v1"})
+OPENAI_ROUTES: Final = frozenset(
+    {
+        Route.OPENAI_CHAT,
+        Route.OPENAI_COMPLETIONS,
+        Route.OPENAI_EMBEDDINGS,
+        Route.OPENAI_MODELS,
+        Route.OPENAI_MODEL,
+    }
+)
+"""Routes whose errors have the shape that OpenAI's clients read."""
+TEXT_ROUTES: Final = OPENAI_ROUTES | {Route.GENERATE, Route.GENERATE_STREAM}
+_FALLBACKS: Final = frozenset({"", "api", "docs", "metrics", "openai", "openapi.json", "redoc", "v1"})
 """First segments of the fallback's routes."""
 
 
@@ -122,6 +149,8 @@ def resolve(path: str) -> Target | None:
         return _below_v2(parts[2:])
     if len(parts) == 3 and parts[1] == "invocations":
         return Target(Route.INVOCATIONS, parts[2])
+    if len(parts) == 5 and parts[1:4] == ["openai", "v1", "models"]:
+        return Target(Route.OPENAI_MODEL, parts[4])
     if len(parts) == 4 and parts[1] == "v1" and parts[2] == "models":
         model, colon, verb = parts[3].rpartition(":")
         if not colon:

@@ -9,7 +9,7 @@ from pillion.dataplane.call import WireProtocol
 from pillion.errors import PillionError
 from pillion.transport.http.answer import Answer
 from pillion.transport.http.body import read_body
-from pillion.transport.http.content_coding import Expander, content_coding
+from pillion.transport.http.content_coding import content_coding
 from pillion.transport.http.disconnect import finish_watched
 from pillion.transport.http.headers import check_content_type, timeout_seconds
 from pillion.transport.http.routes import Route, resolve_task
@@ -34,7 +34,6 @@ class TaskHandler:
     def __init__(self, plane: TaskPlane, options: DispatchOptions) -> None:
         self._plane = plane
         self._options = options
-        self._expander = Expander(options.max_body_bytes)
 
     def target(self, path: str, method: str) -> tuple[Target | None, bool]:
         """The route of a path that is none of the protocols', and whether it leads to a task that there is.
@@ -67,7 +66,7 @@ class TaskHandler:
             deadline = None if seconds is None else self._options.clock() + seconds
             body = await read_body(receive, await receive(), headers, self._options.max_body_bytes)
             if coding is not None:
-                body = await self._expander.expand(body, coding)
+                body = await self._options.expander.expand(body, coding)
             # Nothing waits between finding the task and beginning it: a reload would put another class in its place.
             envelope = open_envelope(body) if target.route is Route.TASK_ENVELOPE else None
             task = self._plane.find(target.task, (model if envelope is None else envelope.model) or None)
@@ -76,7 +75,12 @@ class TaskHandler:
         except PillionError as error:
             self._plane.refused(error, WireProtocol.TASK, model)
             raise
-        result = await self._run(task, arguments, caller.call(WireProtocol.TASK, deadline), receive)
+        call = caller.call(WireProtocol.TASK, deadline)
+        if signature.streams:
+            from pillion.transport.http.task_stream import streamed  # noqa: PLC0415 - most tasks do not stream
+
+            return await streamed(self._plane, task, arguments, call, receive, self._options.disconnect_grace)
+        result = await self._run(task, arguments, call, receive)
         return Answer(encode_result(result.value))
 
     async def _run(self, task: ServedTask, arguments: dict[str, Any], call: Call, receive: Receive) -> TaskResult:

@@ -1,0 +1,30 @@
+"""What a ``generate`` may say at its end, beside the text."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+__all__ = ["Embedded", "Finish"]
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """Why a text ended and what it cost, yielded after its last piece::
+
+        yield Finish("length", prompt_tokens=4, completion_tokens=32)
+
+    Without it a text counts as ended by itself (``stop``), and answers say nothing of tokens.
+    """
+
+    reason: Literal["stop", "length", "tool_calls", "content_filter"] = "stop"
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class Embedded(msgspec.Struct, frozen=True):
+    """Vectors of a built-in embedder, with the tokens that its texts had."""
+
+    vectors: Any
+    """Single precision, one row a text."""
+    tokens: int

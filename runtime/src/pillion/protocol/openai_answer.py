@@ -1,0 +1,127 @@
+"""Answers of OpenAI's API, as its clients read them (see :mod:`pillion.protocol.openai`)."""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import orjson
+
+from pillion.authoring.finish import Embedded
+from pillion.errors import ErrorCode, PillionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pillion.dataplane.completion import Completion
+
+__all__ = ["DONE", "TextAnswer", "encode_embeddings"]
+
+DONE: Final = b"[DONE]"
+"""The last event of every stream."""
+
+
+class TextAnswer(msgspec.Struct):
+    """One answer in the making: a chat completion or a completion."""
+
+    model: str
+    request_id: str
+    chat: bool
+    include_usage: bool = False
+    created: int = msgspec.field(default_factory=lambda: int(time.time()))
+    prompt_tokens: int | None = 0
+    completion_tokens: int = 0
+
+    def count(self, completion: Completion, *, same_prompt: bool) -> None:
+        """Take note of the tokens of a text that has ended; of a prompt once, however many texts continue it."""
+        if completion.tokens is None or self.prompt_tokens is None:
+            self.prompt_tokens = None
+            return
+        self.prompt_tokens += 0 if same_prompt else completion.tokens[0]
+        self.completion_tokens += completion.tokens[1]
+
+    def whole(self, texts: Sequence[tuple[str, str]]) -> bytes:
+        """All texts, each with the reason of its end."""
+        choices = [self._choice(index, text, reason) for index, (text, reason) in enumerate(texts)]
+        return orjson.dumps(self._document("chat.completion", choices) | {"usage": self._usage()})
+
+    def _choice(self, index: int, text: str, reason: str) -> dict[str, Any]:
+        said: dict[str, Any] = {"text": text}
+        if self.chat:
+            said = {"message": {"role": "assistant", "content": text, "refusal": None}}
+        return {"index": index, **said, "logprobs": None, "finish_reason": reason}
+
+    def first(self, index: int) -> bytes | None:
+        """The event that begins a text, where the protocol has one."""
+        return self._chunk(index, {"role": "assistant", "content": ""}) if self.chat else None
+
+    def piece(self, index: int, text: str) -> bytes:
+        """The event of a piece of a text."""
+        return self._chunk(index, {"content": text} if self.chat else text)
+
+    def last(self, index: int, reason: str) -> bytes:
+        """The event that ends a text."""
+        return self._chunk(index, {} if self.chat else "", reason)
+
+    def usage(self) -> bytes | None:
+        """The event after the last text, where it is asked for."""
+        if not self.include_usage:
+            return None
+        return orjson.dumps(self._document("chat.completion.chunk", []) | {"usage": self._usage()})
+
+    def _chunk(self, index: int, said: object, reason: str | None = None) -> bytes:
+        choice = {"index": index, "delta" if self.chat else "text": said, "logprobs": None, "finish_reason": reason}
+        document = self._document("chat.completion.chunk", [choice])
+        if self.include_usage:
+            document["usage"] = None
+        return orjson.dumps(document)
+
+    def _document(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "id": f"{'chatcmpl' if self.chat else 'cmpl'}-{self.request_id}",
+            "object": kind if self.chat else "text_completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": choices,
+        }
+
+    def _usage(self) -> dict[str, int] | None:
+        """None where the model counts no tokens: a number made up would be taken for one."""
+        if self.prompt_tokens is None:
+            return None
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+        }
+
+
+def encode_embeddings(value: Embedded | NDArray[np.float32], texts: int, model: str, *, as_base64: bool) -> bytes:
+    """One vector for each text.
+
+    Raises:
+        PillionError: ``MODEL_FAILED``: they are not one row a text.
+    """
+    tokens = value.tokens if isinstance(value, Embedded) else None
+    vectors = value.vectors if isinstance(value, Embedded) else value
+    if vectors.ndim != 2 or len(vectors) != texts:
+        raise PillionError(
+            ErrorCode.MODEL_FAILED,
+            f"embed gave an array of shape {list(vectors.shape)} for {texts} texts",
+            remedy="return one row a text",
+        )
+    encoded = [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in vectors] if as_base64 else vectors
+    return orjson.dumps(
+        {
+            "object": "list",
+            "data": [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(encoded)],
+            "model": model,
+            "usage": None if tokens is None else {"prompt_tokens": tokens, "total_tokens": tokens},
+        },
+        option=orjson.OPT_SERIALIZE_NUMPY,
+    )
