@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pillion.runtimefile import ExecutionSettings
 
 if TYPE_CHECKING:
@@ -19,14 +21,29 @@ def execution_of(predictor: PredictorSpec) -> ExecutionSettings:
     them, and its time-out is one more bound of the request's.
     """
     most = predictor.container_concurrency or None
+    settings = _where(predictor)
     batcher = predictor.batcher
     if batcher is None:
-        return ExecutionSettings(max_in_flight=most, timeout_seconds=predictor.timeout)
+        return msgspec.structs.replace(settings, max_in_flight=most, timeout_seconds=predictor.timeout)
     bounds = [seconds for seconds in (predictor.timeout, batcher.timeout) if seconds]
-    return ExecutionSettings(
+    return msgspec.structs.replace(
+        settings,
         max_in_flight=most,
         timeout_seconds=min(bounds, default=None),
         batching="on",
         max_batch_size=batcher.max_batch_size,
         max_batch_delay_seconds=(batcher.max_latency or 0) / 1000,
+    )
+
+
+def _where(predictor: PredictorSpec) -> ExecutionSettings:
+    """On the loop, in threads or in processes."""
+    given = predictor.execution
+    if given is None:
+        return ExecutionSettings()
+    return ExecutionSettings(
+        executor=given.executor or "auto",
+        processes=given.processes,
+        affinity=given.affinity or "none",
+        idempotent=given.idempotent,
     )

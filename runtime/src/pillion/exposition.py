@@ -42,6 +42,7 @@ def runtime_families(
     yield from _phases(models)
     yield from _streams(models)
     yield from _gauges(models)
+    yield from _workers(models)
     states = GaugeMetricFamily(
         "pillion_model_state", "1 for the state that a model version is in", labels=("model", "version", "state")
     )
@@ -146,3 +147,30 @@ def _gauges(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     yield in_flight
     yield queued
     yield abandoned
+
+
+def _workers(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
+    """Nothing where no model has any."""
+    labels = ("model", "version")
+    ready = GaugeMetricFamily("pillion_workers", "Worker processes that take calls now", labels=labels)
+    restarts = CounterMetricFamily(
+        "pillion_worker_restarts", "Worker processes that were started in place of one that had ended", labels=labels
+    )
+    resident = GaugeMetricFamily(
+        "pillion_worker_resident_bytes", "Resident memory of a worker process", labels=(*labels, "worker")
+    )
+    for entry in models:
+        # While a model is replaced, the workers of the former one are there, too.
+        states = [state for lane in entry.gauges if lane.workers is not None for state in lane.workers()]
+        if not states:
+            continue
+        key = (entry.model, entry.version)
+        ready.add_metric(key, sum(state.ready for state in states))
+        restarts.add_metric(key, sum(state.starts - 1 for state in states))
+        for index in sorted({state.index for state in states}):
+            memory = sum(state.rss for state in states if state.index == index)
+            resident.add_metric((*key, str(index)), memory)
+    if ready.samples:
+        yield ready
+        yield restarts
+        yield resident

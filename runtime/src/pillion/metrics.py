@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from pillion.dataplane.call import WireProtocol
+    from pillion.execution.api import WorkerState
     from pillion.model import ModelStatus
 
 __all__ = ["OK", "Collectors", "Distribution", "Exemplar", "LaneGauges", "ModelMetrics", "Registry", "RuntimeMetrics"]
@@ -102,12 +103,20 @@ class Exemplar(NamedTuple):
 class LaneGauges:
     """What is counted now for one loaded model: read at scrape time."""
 
-    __slots__ = ("abandoned", "in_flight", "queued")
+    __slots__ = ("abandoned", "in_flight", "queued", "workers")
 
-    def __init__(self, in_flight: Callable[[], int], queued: Callable[[], int], abandoned: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        in_flight: Callable[[], int],
+        queued: Callable[[], int],
+        abandoned: Callable[[], int],
+        workers: Callable[[], Sequence[WorkerState]] | None = None,
+    ) -> None:
         self.in_flight = in_flight
         self.queued = queued
         self.abandoned = abandoned
+        self.workers = workers
+        """Processes that run its calls; None where the server does."""
 
 
 class ModelMetrics:

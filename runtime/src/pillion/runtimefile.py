@@ -54,11 +54,21 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class ExecutionSettings(_Part, frozen=True, kw_only=True):
     """How a model's code is run."""
 
-    executor: Literal["auto", "inline", "thread"] = "auto"
-    """``inline`` runs on the event loop (only for models of some ten microseconds), ``thread`` in a pool; ``auto``
-    decides by measuring at warm-up."""
+    executor: Literal["auto", "inline", "thread", "process"] = "auto"
+    """``inline`` runs on the event loop (only for models of some ten microseconds), ``thread`` in a pool, ``process``
+    in worker processes that each load the model; ``auto`` decides between the first two by measuring at warm-up."""
     threads: Annotated[int, Meta(ge=1, le=256)] | None = None
     """Threads of the pool; by default the CPU quota of the process."""
+    processes: Annotated[int, Meta(ge=1, le=256)] | None = None
+    """Worker processes of the executor ``process``; by default one per CPU of the quota."""
+    affinity: Literal["none", "spread"] = "none"
+    """``spread`` binds each worker process to a share of the CPUs of its own."""
+    idempotent: bool | None = None
+    """Whether a request may be computed again when its worker process dies over it: once, by another worker. By default
+    true for artifacts, which only compute, and false for classes."""
+    abandoned_grace_seconds: Annotated[float, Meta(ge=0)] | None = None
+    """How long a worker process may compute on for a client that has left, or beyond a deadline, before it is killed.
+    By default 0.8 seconds, or what loading the model took if that was longer."""
     max_in_flight: Positive | None = None
     """Requests that run at the same time; more wait in the queue. By default the number of threads."""
     max_queue: Annotated[int, Meta(ge=0)] | None = None

@@ -109,3 +109,13 @@ def test_a_class_that_can_no_longer_be_served_is_refused_and_the_old_one_stays(
     (tmp_path / "service.py").write_text(SERVICE.replace("    @task\n", ""))
     program.wait_for("Mood has neither predict nor a task")
     assert (200, 1) == program.curl("/classify", {"text": "good"})
+
+
+def test_an_edit_takes_effect_in_worker_processes_too(tmp_path: Path) -> None:
+    (tmp_path / "words.py").write_text("SCORE = {'good': 1}\n")
+    (tmp_path / "service.py").write_text(SERVICE)
+    processes = ("--executor", "process", "--processes", "1")
+    with serving(tmp_path, "service.py:Mood", "--reload", *processes) as program:
+        for score in range(1, 4):
+            (tmp_path / "words.py").write_text(f"SCORE = {{'good': {score}}}\n")
+            answers(program, score)

@@ -422,3 +422,14 @@ def test_a_file_elsewhere_finds_its_neighbours(tmp_path: Path) -> None:
     )
     with serving(tmp_path, str(code / "my-service.py:A")) as program:
         assert (200, "neighbour") == program.curl("/say", {})
+
+
+def test_its_calls_run_in_worker_processes_where_that_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(
+        "import os\nfrom pillion import Model, task\n\n\nclass Where(Model):\n"
+        "    @task\n    def pid(self) -> int:\n        return os.getpid()\n"
+    )
+    with serving(tmp_path, "service.py:Where", "--executor", "process", "--processes", "1") as program:
+        status, pid = program.curl("/pid", {})
+        assert 200 == status
+        assert pid != program.process.pid

@@ -18,7 +18,7 @@ from pillion.cli.local import (
 )
 from pillion.cli.targets import from_manifest, from_targets, mappings
 from pillion.resources import InferenceService, load_manifests
-from pillion.runtimefile import Code
+from pillion.runtimefile import Code, ExecutionSettings
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "iris" / "inferenceservice.yaml"
 
@@ -97,6 +97,14 @@ def test_a_manifest_gives_its_model_and_options() -> None:
     source = manifest_sources(given, Consent())[0]
     assert ("iris", "s3://a/b", "sklearn", True) == (source.name, source.uri, source.format, source.allow_pickle)
     assert (3, 7) == (source.execution.max_in_flight, source.execution.timeout_seconds)
+
+
+def test_a_manifest_says_where_calls_run() -> None:
+    execution = "{executor: process, processes: 2, affinity: spread, idempotent: false}"
+    given = service(f'{{sklearn: {{storageUri: "s3://a/b"}}, execution: {execution}}}')
+    assert () == cluster_only(given)
+    expected = ExecutionSettings(executor="process", processes=2, affinity="spread", idempotent=False)
+    assert expected == manifest_sources(given, Consent())[0].execution
 
 
 def test_types_are_trusted_by_the_manifest_and_by_whoever_serves_it() -> None:

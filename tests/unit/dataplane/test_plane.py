@@ -120,7 +120,7 @@ def test_the_data_plane_is_what_transports_ask_for(make: Callable[..., Bench]) -
     assert not plane.ready()
 
 
-@pytest.mark.parametrize("executor", ["auto", "inline", "thread"])
+@pytest.mark.parametrize("executor", ["auto", "inline", "thread", "process"])
 async def test_real_models_answer_on_every_executor(
     make: Callable[..., Bench], iris: IrisModels, executor: str
 ) -> None:
@@ -138,6 +138,17 @@ async def test_real_models_answer_on_every_executor(
     answer = await bench.infer("onnx", iris_rows("X", Datatype.FP32), outputs=("probabilities",))
     assert ["probabilities"] == [tensor.name for tensor in answer.outputs]
     assert bench.plane.in_flight() == 0
+
+
+async def test_requests_share_calls_in_worker_processes_too(make: Callable[..., Bench], iris: IrisModels) -> None:
+    bench = make()
+    execution = ExecutionSettings(executor="process", processes=1, batching="on")
+    await bench.plane.apply([DesiredModel(name="sk", path=str(iris.skops), execution=execution)])
+    answers = await asyncio.gather(*(bench.infer("sk", iris_rows("input-0")) for _ in range(40)))
+    assert [[0, 1, 2]] * 40 == [answer.outputs[0].data.tolist() for answer in answers]
+    shared = bench.sample("pillion_batch_requests_count", model="sk", version="1")
+    assert shared is not None
+    assert 0 < shared < 40
 
 
 async def test_a_quick_model_with_a_free_slot_answers_without_suspending(

@@ -7,6 +7,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from pillion.dataplane.call import ModelState, ModelStatus, WireProtocol
+from pillion.execution.api import WorkerState
 from pillion.metrics import OK, Distribution, LaneGauges, RuntimeMetrics
 
 
@@ -76,6 +77,30 @@ def test_gauges_add_up_over_the_old_and_the_new_model_during_a_replacement(
     assert values(registry, "pillion_in_flight") == {key: 3.0}
     assert values(registry, "pillion_queue_length") == {key: 5.0}
     assert values(registry, "pillion_abandoned_calls") == {key: 1.0}
+
+
+def test_worker_processes_add_up_over_the_old_and_the_new_model_during_a_replacement(
+    registry: CollectorRegistry, metrics: RuntimeMetrics
+) -> None:
+    def lane(*workers: WorkerState) -> LaneGauges:
+        return LaneGauges(lambda: 0, lambda: 0, lambda: 0, lambda: workers)
+
+    former = lane(WorkerState(0, 7, ready=True, starts=3, rss=100), WorkerState(1, 0, ready=False, starts=1, rss=0))
+    metrics.model("iris", "1").gauges += [former, lane(WorkerState(0, 9, ready=True, starts=1, rss=50))]
+    key = labels(model="iris", version="1")
+    assert values(registry, "pillion_workers") == {key: 2.0}
+    assert values(registry, "pillion_worker_restarts_total") == {key: 2.0}
+    assert values(registry, "pillion_worker_resident_bytes") == {
+        labels(model="iris", version="1", worker="0"): 150.0,
+        labels(model="iris", version="1", worker="1"): 0.0,
+    }
+
+
+def test_models_without_worker_processes_have_no_series_of_them(
+    registry: CollectorRegistry, metrics: RuntimeMetrics
+) -> None:
+    metrics.model("iris", "1").gauges += [LaneGauges(lambda: 2, lambda: 5, lambda: 1)]
+    assert "pillion_worker" not in generate_latest(registry).decode()
 
 
 def test_exactly_one_state_of_a_model_is_one(registry: CollectorRegistry, metrics: RuntimeMetrics) -> None:

@@ -389,6 +389,8 @@ def test_a_setting_of_the_runtime_rolls_the_pods_by_its_hash() -> None:
 
     assert annotation() == annotation()
     assert annotation() != annotation(containerConcurrency=3)
+    assert annotation() != annotation(execution={"executor": "process", "processes": 2})
+    assert annotation() == annotation(execution={})
 
 
 def test_the_manifest_is_merged_over_the_runtime_by_name_and_arguments_are_appended() -> None:

@@ -56,6 +56,7 @@ def fields(spec: JsonObject) -> list[str]:
         {"containers": [{"name": "own", "image": "x"}], "nodeSelector": {"a": "b"}, "volumes": [{"name": "v"}]},
         {"sklearn": {}, "minReplicas": 3, "maxReplicas": 3, "timeout": 5, "containerConcurrency": 2},
         {"sklearn": {}, "minReplicas": 3, "maxReplicas": 0},
+        {"sklearn": {}, "execution": {"executor": "process", "processes": 2}},
         {"sklearn": {}, "maxReplicas": 9, "scaleTarget": 50, "autoScaling": {"behavior": {"scaleUp": {}}}},
         {"sklearn": {}, "tls": {"secretName": "a", "clientCASecretName": "b", "mode": "mutual", "selfSigned": False}},
         {"sklearn": {}, "drain": {"windowSeconds": 5}, "metrics": {"enabled": True}, "jobs": {"enabled": False}},

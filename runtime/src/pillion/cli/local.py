@@ -38,7 +38,7 @@ _MODEL_SUFFIXES: Final = (
     *(".skops", ".onnx", ".joblib", ".pkl", ".pickle", ".json", ".ubj", ".txt", ".bst"),
     *(".pt2", ".pt", ".pth", ".safetensors"),
 )
-_LOCAL: Final = frozenset({"name", "model", "models", "timeout", "container_concurrency"})
+_LOCAL: Final = frozenset({"name", "model", "models", "timeout", "container_concurrency", "execution"})
 """Fields of the predictor, besides the formats, that mean something on one machine."""
 _CLUSTER_SCHEMES: Final = ("configmap://", "pvc://")
 

@@ -83,6 +83,16 @@ def serve(  # noqa: PLR0917 - the options of a command line
         str | None,
         typer.Option(help="Where PyTorch computes, and self.device of a class: cpu, cuda, cuda:1 or auto."),
     ] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(help="Where calls run: auto, inline, thread or process (workers that each load the model)."),
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            help="Worker processes of each model, with --executor process.  [default: one per CPU]", min=1, max=256
+        ),
+    ] = None,
     maps: Annotated[
         list[str] | None,
         typer.Option("--map", metavar="URI=PATH", help="Where storage of a cluster is here: configmap://iris=./iris"),
@@ -108,14 +118,17 @@ def serve(  # noqa: PLR0917 - the options of a command line
     Every other setting can be given by its environment variable: see `pillion config show`.
     """
     from pillion.cli.local import Consent  # noqa: PLC0415 - keeps --help quick
-    from pillion.cli.targets import from_manifest, from_targets, mappings  # noqa: PLC0415 - as above
+    from pillion.cli.targets import from_manifest, from_targets, mappings, run_by  # noqa: PLC0415 - as above
 
     if (file is None) == (not targets):
         raise CommandError("name what to serve: a model (pillion serve iris.skops) or a manifest (-f FILE)", code=2)
     if allow_pickle and pickle_policy == "deny":
         raise CommandError("--allow-pickle and --pickle-policy deny exclude each other", code=2)
-    if file is not None and (reload or artifact or device):
-        raise CommandError("--reload, --artifact and --device go without -f: pillion serve service.py:Class", code=2)
+    if file is not None and (reload or artifact or device or executor or processes):
+        raise CommandError(
+            "--reload, --artifact, --device, --executor and --processes go without -f: pillion serve service.py:Class",
+            code=2,
+        )
     mapped = mappings(maps or [])
     consent = Consent(allow_pickle, _types(trust or []))
     notes: list[str] = []
@@ -123,6 +136,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
         runtime_file, notes = from_manifest(file, consent, mapped=mapped)
     else:
         runtime_file = from_targets(targets or [], consent, mapped=mapped, artifact=artifact, device=device)
+        runtime_file = run_by(runtime_file, executor, processes)
     if reload and not any(model.code for model in runtime_file.models):
         raise CommandError("--reload follows the files of a class: name one, service.py:Class", code=2)
     if notes:

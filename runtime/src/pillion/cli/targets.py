@@ -6,18 +6,21 @@ import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args, get_type_hints
+
+import msgspec
 
 from pillion.cli.failures import CommandError, text_of
 from pillion.cli.layout_sources import sources_of
 from pillion.cli.local import Consent, Source, cluster_only, manifest_sources, render_runtime_file, resolve
+from pillion.runtimefile import ExecutionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pillion.runtimefile import RuntimeFile
 
-__all__ = ["cache_folder", "from_manifest", "from_targets", "mappings"]
+__all__ = ["cache_folder", "from_manifest", "from_targets", "mappings", "run_by"]
 
 
 def cache_folder() -> Path:
@@ -94,6 +97,29 @@ def from_targets(
     sources = [replace(s, parameters=parameters) for s in sources]
     sources = [s if s.code is None else replace(s, uri=artifact or "") for s in sources]
     return _render(sources, Path.cwd(), mapped)
+
+
+def run_by(file: RuntimeFile, executor: str | None, processes: int | None) -> RuntimeFile:
+    """The file with another executor for every model.
+
+    Raises:
+        CommandError: there is none of that name, or it has no processes.
+    """
+    if processes is not None and executor != "process":
+        raise CommandError("--processes is for worker processes: --executor process", code=2)
+    if executor is None:
+        return file
+    try:
+        chosen = msgspec.convert({"executor": executor, "processes": processes}, ExecutionSettings)
+    except msgspec.ValidationError:
+        known = ", ".join(get_args(get_type_hints(ExecutionSettings)["executor"]))
+        raise CommandError(f"--executor {executor}: choose one of {known}", code=2) from None
+    changed = {"executor": chosen.executor, "processes": chosen.processes}
+    models = tuple(
+        msgspec.structs.replace(model, execution=msgspec.structs.replace(model.execution, **changed))
+        for model in file.models
+    )
+    return msgspec.structs.replace(file, models=models)
 
 
 def _render(sources: Sequence[Source], beside: Path, mapped: Mapping[str, Path]) -> RuntimeFile:

@@ -66,6 +66,7 @@ class Lane:
             in_flight=self._running,
             queued=lambda: self.admission.queued,
             abandoned=lambda: served.executor.abandoned,
+            workers=getattr(served.executor, "workers", None),
         )
         self._name = desired.name
         self._version = desired.version

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pillion.backends.api import Predictor
     from pillion.tensors import Tensor
 
-__all__ = ["DeadlinePassedError", "Executor", "Interrupt"]
+__all__ = ["DeadlinePassedError", "Executor", "Interrupt", "WorkerState"]
 
 
 class DeadlinePassedError(Exception):
@@ -73,3 +75,16 @@ class Executor(Protocol):
     def close(self) -> None:
         """Take no more work and let threads end after the work they hold. Idempotent, does not wait."""
         ...
+
+
+class WorkerState(msgspec.Struct, frozen=True):
+    """One worker as metrics show it."""
+
+    index: int
+    pid: int
+    """0 while there is none."""
+    ready: bool
+    starts: int
+    """Processes started, the first one included."""
+    rss: int
+    """Bytes."""

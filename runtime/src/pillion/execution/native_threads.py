@@ -13,7 +13,7 @@ from pillion.execution.cgroup import available_cpus
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
-__all__ = ["VARIABLES", "environment", "limit", "per_call"]
+__all__ = ["VARIABLES", "environment", "for_worker", "limit", "per_call"]
 
 VARIABLES: Final = (
     "OMP_NUM_THREADS",
@@ -22,6 +22,8 @@ VARIABLES: Final = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+_set_here: set[str] = set()
+"""Variables that :func:`limit` has set: worker processes get numbers of their own."""
 
 
 def environment(cpus: int, present: Mapping[str, str]) -> dict[str, str]:
@@ -31,7 +33,17 @@ def environment(cpus: int, present: Mapping[str, str]) -> dict[str, str]:
 
 def limit(process: MutableMapping[str, str]) -> None:
     """Set the variables in ``process`` (``os.environ``) for this process's own quota. Before numpy is imported."""
-    process.update(environment(available_cpus(), process))
+    ours = environment(available_cpus(), process)
+    _set_here.update(ours)
+    process.update(ours)
+
+
+def for_worker(cpus: int, workers: int, present: Mapping[str, str]) -> dict[str, str]:
+    """All variables of one of ``workers`` processes that share ``cpus``: those of ``present``, which is this process's
+    environment, with the numbers of threads of a fair share; what the user has set is left alone.
+    """
+    inherited = {name: value for name, value in present.items() if name not in _set_here}
+    return inherited | environment(per_call(cpus, workers), inherited)
 
 
 def per_call(cpus: int, calls: int) -> int:

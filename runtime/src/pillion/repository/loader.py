@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pillion.repository.served import RepositorySettings
     from pillion.runtimefile import DesiredModel
 
-__all__ = ["describe_failure", "load"]
+__all__ = ["describe_failure", "load", "with_code"]
 
 _log = logging.getLogger(__name__)
 _LONGEST_LINE = 500
@@ -47,6 +47,10 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
         ModelLoadError: with sentence and remedy.
         Exception: whatever the library raised.
     """
+    if desired.execution.executor == "process":
+        from pillion.repository import processes  # noqa: PLC0415 - only where it is asked for
+
+        return processes.load(desired, settings, cpus)
     policies = {settings.pickle_policy, desired.pickle_policy}
     allowed = permits(policies, opted_in=desired.allow_pickle)
     denied = ConsentPolicy.DENY in policies
@@ -61,7 +65,7 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     if desired.name in settings.classes or desired.is_python:
         from pillion.backends import python, torch_weights  # noqa: PLC0415 - what they import other models do not need
 
-        desired = _with_code(desired, settings)
+        desired = with_code(desired, settings)
         found = python.find(desired, settings.classes)
         if not torch_weights.is_module(found.cls):
             return _own_python(desired, python.load(found, desired), cpus), PYTHON
@@ -80,7 +84,7 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     return _served(desired, model, threads, settings), artifact.backend
 
 
-def _with_code(desired: DesiredModel, settings: RepositorySettings) -> DesiredModel:
+def with_code(desired: DesiredModel, settings: RepositorySettings) -> DesiredModel:
     """The model with the class that its folder holds, where it was fetched like a model and may run."""
     if desired.code is not None or desired.name in settings.classes:
         return desired

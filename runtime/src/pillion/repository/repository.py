@@ -264,6 +264,7 @@ class ModelRepository:
         former, entry.served, entry.format = entry.served, served, found
         entry.files = getattr(served.model, "files", ())
         self._change(entry, ModelState.READY, "")
+        served.start()
         self.on_serving(served, seconds)
         _log.info("model %s version %s is ready after %.2f s", *key, seconds, extra={"model": key[0]})
         if former is not None:

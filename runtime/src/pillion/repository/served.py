@@ -69,6 +69,12 @@ class Served:
         """Monotonic time of the last request."""
         self._idle: asyncio.Event | None = None
 
+    def start(self) -> None:
+        """It takes requests from now on, on the running event loop."""
+        begin = getattr(self.executor, "start", None)
+        if begin is not None:
+            begin()
+
     def release(self) -> None:
         """One request has left."""
         self.references -= 1

@@ -7,6 +7,7 @@ from annotated_types import MaxLen
 from pillion.resources.annotations import Count, Name, NamedList, NamedOpen, Percent, Positive, Shallow, TextMap
 from pillion.resources.base import ResourceModel
 from pillion.resources.core import Container, DeploymentStrategy, SmallContainerFields
+from pillion.resources.execution import ExecutionSpec
 from pillion.resources.model import (
     FormatSpec,
     ModelSpec,
@@ -212,6 +213,9 @@ class PredictorSpec(ComponentSpec):
 
     models: Annotated[NamedList[NamedModel], MaxLen(64)] | None = None
     """Several models that one runtime serves, each under its own name."""
+
+    execution: ExecutionSpec | None = None
+    """Where the model's calls run."""
 
     worker_spec: Annotated[WorkerSpec, Shallow()] | None = None
     """The further pods of a model that is spread over several nodes."""

@@ -53,6 +53,7 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.containerConcurrency",
         "predictor.timeout",
         "predictor.batcher",
+        "predictor.execution",
         "predictor.labels",
         "predictor.annotations",
         "predictor.deploymentStrategy",

@@ -1,0 +1,122 @@
+"""What a server and its worker say to each other."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from pillion.execution.packing import Packed  # noqa: TC001 - msgspec reads annotations at run time
+
+__all__ = [
+    "FROM_WORKER",
+    "TO_WORKER",
+    "Call",
+    "Failed",
+    "FromWorker",
+    "Load",
+    "Ready",
+    "Record",
+    "Result",
+    "ToWorker",
+    "Unable",
+    "Use",
+]
+
+
+class Use(msgspec.Struct, array_like=True, gc=False):
+    """The segment that holds a message's large tensors."""
+
+    number: int
+    size: int = 0
+    """Where it is new: its bytes. Its descriptor comes with the message."""
+
+
+class Load(msgspec.Struct, array_like=True, tag=0):
+    """The first message: what to load. Python's own serialisation, made and read by the same program."""
+
+    order: bytes
+
+
+class Call(msgspec.Struct, array_like=True, tag=1):
+    """Compute ``outputs``, or call a task. ``id`` grows from call to call."""
+
+    id: int
+    outputs: tuple[str, ...] = ()
+    tensors: list[Packed | None] = []
+    segment: Use | None = None
+    released: list[int] = []
+    """Segments of the receiver that the sender looks at no more."""
+    dropped: list[int] = []
+    """Segments of the sender that are no more."""
+    task: str = ""
+    arguments: bytes = b""
+    """Of the task, by name. Python's own serialisation."""
+
+
+class Ready(msgspec.Struct, array_like=True, tag=0):
+    """The model is loaded. Python's own serialisation of what there is to know of it."""
+
+    description: bytes
+
+
+class Unable(msgspec.Struct, array_like=True, tag=1):
+    """The model cannot be loaded."""
+
+    message: str
+    remedy: str | None = None
+    cause: str | None = None
+    files: tuple[str, ...] = ()
+    expected: bool = True
+    """Whether it is a sentence for the owner rather than an exception of the library."""
+    kind: str = ""
+    traceback: str = ""
+
+
+class Result(msgspec.Struct, array_like=True, tag=2):
+    """What a call gave."""
+
+    id: int
+    seconds: float
+    """In the model's code."""
+    tensors: list[Packed | None] = []
+    segment: Use | None = None
+    released: list[int] = []
+    dropped: list[int] = []
+    value: bytes = b""
+    """Of a task. Python's own serialisation of plain data."""
+
+
+class Failed(msgspec.Struct, array_like=True, tag=3):
+    """The exception that a call raised."""
+
+    id: int
+    kind: str
+    """Name of its type."""
+    message: str
+    traceback: str = ""
+    input_at_fault: bool = False
+    """It is a ValueError."""
+    type_at_fault: bool = False
+    """It is a TypeError."""
+    code: str = ""
+    """It is a PillionError of this code."""
+    field: str | None = None
+    remedy: str | None = None
+    retry_after: float | None = None
+    released: list[int] = []
+
+
+class Record(msgspec.Struct, array_like=True, tag=4):
+    """A line for the server's log."""
+
+    level: int
+    logger: str
+    text: str
+
+
+ToWorker = Load | Call
+FromWorker = Ready | Unable | Result | Failed | Record
+
+TO_WORKER: Final = msgspec.msgpack.Decoder(ToWorker)
+FROM_WORKER: Final = msgspec.msgpack.Decoder(FromWorker)

@@ -1,0 +1,97 @@
+"""Exceptions and task calls on their way between processes."""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from typing import TYPE_CHECKING, Any, Final
+
+from pillion.errors import ErrorCode, PillionError
+from pillion.execution.messages import Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pillion.execution.api import Interrupt
+    from pillion.tensors import Tensor
+
+__all__ = ["RemoteError", "RemoteTask", "RemoteTraceback", "failed", "raised"]
+
+_LONGEST_MESSAGE: Final = 4_000
+_LONGEST_TRACEBACK: Final = 20_000
+
+
+class RemoteTask:
+    """One call of a task that a worker process will run (see :class:`~pillion.backends.api.TaskRun`)."""
+
+    __slots__ = ("arguments", "task", "value")
+
+    def __init__(self, task: str, arguments: Mapping[str, Any]) -> None:
+        self.task = task
+        self.arguments = arguments
+        self.value: Any = None
+
+    def predict(
+        self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt | None
+    ) -> list[Tensor]:
+        """Never called: the executor sends the call away."""
+        del inputs, outputs, interrupt
+        raise RuntimeError(f"the task {self.task} runs in a worker process")
+
+
+class RemoteError(Exception):
+    """An exception of the model's code in its worker. Its type has the name of the original."""
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - not raised: the cause of one that is, so that logs show it
+    """Where in the worker the exception came from."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"in the worker process:\n{self.text}"
+
+
+def failed(call: int, error: BaseException, released: list[int]) -> Failed:
+    """The exception as a message."""
+    text = "".join(traceback.format_exception(error))
+    message = Failed(
+        call,
+        type(error).__name__,
+        str(error)[:_LONGEST_MESSAGE],
+        text if len(text) <= _LONGEST_TRACEBACK else "...\n" + text[-_LONGEST_TRACEBACK:],
+        input_at_fault=isinstance(error, ValueError),
+        type_at_fault=isinstance(error, TypeError),
+        released=released,
+    )
+    if isinstance(error, PillionError):
+        message.message = error.message[:_LONGEST_MESSAGE]
+        message.code, message.field, message.remedy = error.code.value, error.field, error.remedy
+        message.retry_after = error.retry_after
+    return message
+
+
+def raised(message: Failed) -> Exception:
+    """The exception again, with the worker's traceback as its cause."""
+    error: Exception
+    if message.code:
+        error = PillionError(
+            ErrorCode(message.code),
+            message.message,
+            field=message.field,
+            remedy=message.remedy,
+            retry_after=message.retry_after,
+        )
+    else:
+        base = ValueError if message.input_at_fault else TypeError if message.type_at_fault else RuntimeError
+        error = _named(message.kind, base)(message.message)
+    error.__cause__ = RemoteTraceback(message.traceback)
+    return error
+
+
+@functools.lru_cache(maxsize=256)
+def _named(name: str, base: type[Exception]) -> type[Exception]:
+    """A type of that name: callers are told of exceptions by name and family."""
+    return type(name, (RemoteError, base), {"__module__": __name__})

@@ -1,0 +1,293 @@
+"""Models whose calls run in worker processes: loaded there, known here.
+
+The server never imports the library of such a model: what its transports need (metadata, rules, names of outputs) is
+told by the first worker that has loaded it. A class of the user's is the exception: its module is imported here too,
+for the types of its tasks; its instance is made, and its artifact loaded, in the workers only.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from pillion.backends.api import LoadFailure, ModelLoadError
+from pillion.execution.affinity import spread
+from pillion.execution.native_threads import for_worker
+from pillion.execution.process import DEPTH, QUICK_SECONDS, ProcessExecutor, WorkerPolicy
+from pillion.execution.remote import RemoteTask
+from pillion.execution.worker_process import LoadRefused, WorkerEnded, WorkerProcess
+from pillion.repository.served import RepositorySettings, Served
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pillion.authoring.signature import TaskSignature
+    from pillion.backends.api import InputRule
+    from pillion.execution.api import Interrupt
+    from pillion.model import Libraries, ModelMetadata
+    from pillion.policy import ConsentPolicy
+    from pillion.runtimefile import DesiredModel
+    from pillion.tensors import Tensor
+
+__all__ = ["Description", "Order", "RemoteModel", "RemoteTaskModel", "describe", "load", "load_here"]
+
+_log = logging.getLogger(__name__)
+_MODULE: Final = "pillion.repository.worker"
+_LEAST_GRACE: Final = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a worker is to load, and as what."""
+
+    desired: DesiredModel
+    pickle_policy: ConsentPolicy
+    code_policy: ConsentPolicy
+    share: int
+    """CPUs of this worker: threads that its library may start."""
+    cpus: tuple[int, ...] | None
+    """To be bound to."""
+    path: tuple[str, ...]
+    """``sys.path``: what the server can import, the worker can."""
+    log_level: int
+    write_bytecode: bool
+    """Not where code is followed: an edit within a second of the last would be missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a server has to know of a model that it has not loaded."""
+
+    metadata: ModelMetadata
+    rules: tuple[InputRule, ...]
+    default_outputs: tuple[str, ...]
+    any_input_name: bool
+    libraries: Libraries | None
+    files: tuple[str, ...]
+    own_code: bool
+    format: str
+    typical_seconds: float | None
+    shares_calls: bool
+
+
+def describe(served: Served, found: str, typical: float | None) -> Description:
+    """In the worker: its model, for the server."""
+    model = served.model
+    return Description(
+        model.metadata,
+        model.rules,
+        model.default_outputs,
+        model.any_input_name,
+        model.libraries,
+        tuple(getattr(model, "files", ())),
+        hasattr(model, "tasks"),
+        found,
+        typical,
+        served.shares_calls,
+    )
+
+
+def load_here(order: Order) -> tuple[Served, str]:
+    """In the worker: load the model as a server without worker processes would, whatever executor it would choose.
+
+    Raises:
+        ModelLoadError: with sentence and remedy.
+        Exception: whatever the library raised.
+    """
+    from pillion.repository import loader  # noqa: PLC0415 - it imports this module
+
+    execution = msgspec.structs.replace(order.desired.execution, executor="inline", threads=1, max_in_flight=1)
+    desired = msgspec.structs.replace(order.desired, execution=execution)
+    settings = RepositorySettings(pickle_policy=order.pickle_policy, code_policy=order.code_policy)
+    served, found = loader.load(desired, settings, order.share)
+    text = getattr(served.model, "text", None)
+    if getattr(served.model, "streams", False) or (text is not None and text.generate is not None):
+        raise ModelLoadError(
+            "its results come one by one (generate, or a task that streams), which worker processes do not send",
+            "leave executor: process out",
+        )
+    return served, found
+
+
+class RemoteModel:
+    """A model in worker processes (see :class:`~pillion.backends.api.LoadedModel`)."""
+
+    def __init__(self, description: Description) -> None:
+        # Explanations do not cross yet: the model says so, instead of failing when it is asked for one.
+        self.metadata = msgspec.structs.replace(description.metadata, explains=False)
+        self.rules = description.rules
+        self.default_outputs = description.default_outputs
+        self.any_input_name = description.any_input_name
+        self.libraries = description.libraries
+        self.files = description.files
+
+    def predict(
+        self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt | None
+    ) -> list[Tensor]:
+        """Never called: the executor sends the call away."""
+        del inputs, outputs, interrupt
+        raise RuntimeError("the model runs in worker processes")
+
+    def close(self) -> None:
+        """It goes with its workers."""
+
+
+class RemoteTaskModel(RemoteModel):
+    """A class of the user's in worker processes (see :class:`~pillion.backends.api.TaskModel`)."""
+
+    def __init__(self, description: Description, tasks: Mapping[str, TaskSignature]) -> None:
+        super().__init__(description)
+        self.tasks = tasks
+
+    def begin(self, task: TaskSignature, arguments: Mapping[str, Any]) -> RemoteTask:
+        """See :class:`~pillion.backends.api.TaskModel`."""
+        return RemoteTask(task.name, arguments)
+
+
+def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tuple[Served, str]:
+    """Start the workers, each with the model loaded; also the name of the format that was found.
+
+    Raises:
+        ModelLoadError: with sentence and remedy.
+        RuntimeError: what the library raised in the worker.
+    """
+    if desired.name in settings.classes:
+        raise ModelLoadError(
+            f"{desired.name} was handed over by a running program, and worker processes import their classes by name",
+            "serve its module: pillion serve service.py:Class --executor process",
+        )
+    execution = desired.execution
+    count = execution.processes or cpus
+    launcher = _Launcher(desired, settings, cpus, count)
+    began = time.monotonic()
+    started = _started(launcher, count)
+    seconds = time.monotonic() - began
+    description = started[0][1]
+    try:
+        model = (
+            RemoteTaskModel(description, _tasks(desired, settings))
+            if description.own_code
+            else RemoteModel(description)
+        )
+    except BaseException:
+        for process, _ in started:
+            process.end_soon()
+        raise
+    grace = execution.abandoned_grace_seconds
+    policy = WorkerPolicy(
+        retry=not description.own_code if execution.idempotent is None else execution.idempotent,
+        grace_seconds=max(_LEAST_GRACE, seconds) if grace is None else grace,
+    )
+    executor = ProcessExecutor(
+        f"{desired.name}/{desired.version}",
+        [process for process, _ in started],
+        lambda index: launcher.start(index)[0],
+        policy,
+    )
+    typical = description.typical_seconds
+    depth = DEPTH if typical is None or typical < QUICK_SECONDS else 1
+    if description.shares_calls:
+        depth = min(depth, 2)  # what waits behind these is computed together
+    return Served(desired, model, executor, count * depth, shares_calls=description.shares_calls), description.format
+
+
+def _started(launcher: _Launcher, count: int) -> list[tuple[WorkerProcess, Description]]:
+    """All workers, started at the same time: in threads that do not keep a stopping server from ending.
+
+    Raises:
+        ModelLoadError, RuntimeError: the first that could not be started; the others are ended.
+    """
+    started: list[tuple[WorkerProcess, Description]] = []
+    failures: list[Exception] = []
+
+    def body(index: int) -> None:
+        try:
+            started.append(launcher.start(index))
+        except Exception as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+
+    threads = [threading.Thread(target=body, args=(index,), daemon=True) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        for process, _ in started:
+            process.end_soon()
+        raise failures[0]
+    return started
+
+
+def _tasks(desired: DesiredModel, settings: RepositorySettings) -> Mapping[str, TaskSignature]:
+    """The tasks of the class. A worker has loaded it, so its code may run."""
+    from pillion.authoring.signature import define  # noqa: PLC0415 - only classes need it
+    from pillion.backends import python  # noqa: PLC0415 - as above
+    from pillion.repository.loader import with_code  # noqa: PLC0415 - it imports this module
+
+    found = python.find(with_code(desired, settings), settings.classes)
+    return {signature.name: signature for signature in define(found.cls).tasks}
+
+
+class _Launcher:
+    """Starts worker processes of one model."""
+
+    def __init__(self, desired: DesiredModel, settings: RepositorySettings, cpus: int, count: int) -> None:
+        self._desired = desired
+        self._settings = settings
+        self._cpus = cpus
+        self._count = count
+
+    def start(self, index: int) -> tuple[WorkerProcess, Description]:
+        """One process with the model loaded. Blocks.
+
+        Raises:
+            ModelLoadError: with sentence and remedy.
+            RuntimeError: what the library raised in the worker, or how the worker died.
+        """
+        environment = for_worker(self._cpus, self._count, os.environ)
+        try:
+            process = WorkerProcess(_MODULE, environment)
+            return process, pickle.loads(process.load(self._order(index)))  # noqa: S301 - written by our own worker
+        except LoadRefused as refused:
+            process.end(1.0)
+            unable = refused.unable
+            if unable.expected:
+                cause = LoadFailure(unable.cause) if unable.cause else None
+                error = ModelLoadError(unable.message, unable.remedy, cause)
+                error.files = unable.files
+                raise error from None
+            _log.error("model %s failed to load in its worker process:\n%s", self._desired.name, unable.traceback)
+            raise _named(unable.kind)(unable.message) from None
+        except WorkerEnded as ended:
+            raise ModelLoadError(
+                str(ended), "see the server's log; is there enough memory for all processes?"
+            ) from None
+
+    def _order(self, index: int) -> bytes:
+        bound = None
+        if self._desired.execution.affinity == "spread":
+            bound = spread(os.sched_getaffinity(0), index, self._count)
+        order = Order(
+            desired=self._desired,
+            pickle_policy=self._settings.pickle_policy,
+            code_policy=self._settings.code_policy,
+            share=max(1, self._cpus // self._count),
+            cpus=bound,
+            path=tuple(sys.path),
+            log_level=logging.getLogger().getEffectiveLevel(),
+            write_bytecode=not sys.dont_write_bytecode,
+        )
+        return pickle.dumps(order, protocol=5)
+
+
+def _named(kind: str) -> type[RuntimeError]:
+    """A type of that name, so that the owner reads which exception it was."""
+    return type(kind, (RuntimeError,), {})

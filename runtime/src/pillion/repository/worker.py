@@ -1,0 +1,122 @@
+"""``python -m pillion.repository.worker``: a worker process, started by a server for one model.
+
+It imports what the model needs and nothing of the server. It is told what to load over its socket, says what it has
+loaded, and answers calls until the server closes the connection.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import pickle
+import signal
+import socket
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+from pillion.execution.lifeline import hold
+from pillion.execution.messages import Load, Ready, Record, Unable
+from pillion.execution.worker import Connection, Worker
+
+if TYPE_CHECKING:
+    from pillion.backends.api import LoadedModel
+    from pillion.repository.processes import Order
+
+__all__ = ["main"]
+
+_MEASURED_CALLS = 5
+
+
+class _ToServer(logging.Handler):
+    """Log lines go to the server, which writes them as it writes its own."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See :class:`logging.Handler`."""
+        try:
+            self._connection.log(Record(record.levelno, record.name, self.format(record)))
+        except Exception:  # noqa: BLE001 - as every handler: what is wrong with a line must not reach the code that wrote it
+            self.handleError(record)
+
+
+def main(arguments: list[str]) -> int:
+    """Serve one model; the arguments are three descriptors (see :class:`~pillion.execution.worker_process`)."""
+    data, abandoned, lifeline = map(int, arguments)
+    hold(lifeline)
+    # The server drains first and then ends its workers. A handler and not SIG_IGN, which programs started by a
+    # model's code would inherit.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave_to_the_server)
+    connection = Connection(socket.socket(fileno=data))
+    try:
+        model = _loaded(connection)
+    except EOFError:
+        return 0
+    if model is None:
+        return 1
+    gc.freeze()
+    Worker(connection, model, abandoned).serve()
+    model.close()
+    return 0
+
+
+def _leave_to_the_server(*_: object) -> None:
+    pass
+
+
+def _loaded(connection: Connection) -> LoadedModel | None:
+    """Load what the first message says; None where it cannot be, after saying why."""
+    order: Order | None = None
+    while order is None:
+        for message in connection.inbox.receive():
+            if isinstance(message, Load):
+                order = pickle.loads(message.order)  # noqa: S301 - written by the server
+    if order.cpus is not None:
+        os.sched_setaffinity(0, order.cpus)
+    logging.basicConfig(level=order.log_level, handlers=[_ToServer(connection)], format="%(message)s")
+    sys.path[:] = order.path
+    sys.dont_write_bytecode = not order.write_bytecode
+    # Imported only now: libraries read affinity and variables as they are imported.
+    from pillion.backends.api import ModelLoadError  # noqa: PLC0415 - see above
+    from pillion.repository.processes import describe, load_here  # noqa: PLC0415 - see above
+
+    try:
+        served, found = load_here(order)
+        model = served.model
+        connection.send(Ready(pickle.dumps(describe(served, found, _typical(model)), protocol=5)))
+    except ModelLoadError as error:
+        connection.send(Unable(error.message, error.remedy, error.cause, error.files))
+        return None
+    except BaseException as error:  # noqa: BLE001 - a library may raise anything, sys.exit() too; its owner is told
+        text = "".join(traceback.format_exception(error))
+        connection.send(Unable(str(error), expected=False, kind=type(error).__name__, traceback=text[-20_000:]))
+        return None
+    return model
+
+
+def _typical(model: LoadedModel) -> float | None:
+    """Seconds of a call with generated input; None for a class of the user's and for models that refuse such input."""
+    if hasattr(model, "tasks") or not model.default_outputs:
+        return None
+    from pillion.repository.rows import sample_input  # noqa: PLC0415 - as above
+
+    inputs = [None if rule.spec.optional else sample_input(rule) for rule in model.rules]
+    seconds: list[float] = []
+    try:
+        for _ in range(_MEASURED_CALLS):
+            began = time.perf_counter()
+            model.predict(inputs, model.default_outputs, None)
+            seconds.append(time.perf_counter() - began)
+    except Exception:  # noqa: BLE001 - zeros may be no valid input for a sound model; loading has told that in the log
+        return None
+    return min(seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
