@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) e2e/cluster/cluster.py
 
 .PHONY: help setup demo check lint types layers docs-check generated test unit integration conformance test-backends e2e e2e-full \
-        fuzz cluster-up cluster-down cluster-status generate lock sbom docs docs-full docs-recording bench bench-quick bench-startup clean
+        fuzz cluster-up cluster-down cluster-status generate lock sbom docs docs-full docs-recording bench bench-check bench-quick bench-startup bench-overload bench-conformance profile clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  \1|\2/' | column -t -s '|'
@@ -106,11 +106,23 @@ docs-recording: setup ## Run the README's quickstart, and draw docs/assets/quick
 bench: setup ## The whole table of measurements, written to bench/results
 	@$(BIN)/python -m bench run
 
+bench-check: setup ## Start every server of the measurements once and look at its answer; makes their environments
+	@$(BIN)/python -m bench check
+
 bench-quick: setup ## Two minutes of it, for a change under work
 	@$(BIN)/python -m bench run --quick
 
 bench-startup: setup ## Start to ready and memory, against the imports alone
 	@$(BIN)/python -m bench.startup
+
+bench-overload: setup ## Twice the capacity offered: goodput, latency of what is accepted, refusals, memory
+	@$(BIN)/python -m bench.overload
+
+bench-conformance: setup ## What Pillion, MLServer, KServe and Triton keep of the Open Inference Protocol
+	@$(BIN)/python -m bench.conformance
+
+profile: setup ## Where a request's time goes: a table, and a flame graph in bench/results
+	@$(BIN)/python -m bench.profile
 
 clean: ## Remove what the targets above made in this folder
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache site .demo

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+import subprocess
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from bench.contestants import LIMIT, OURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,11 +42,11 @@ class Ratio:
 
 @dataclass(slots=True)
 class Comparison:
-    """All rounds of all servers."""
+    """All rounds of all servers. ``refused`` are those without a ratio, and why: a wrong answer, a failed request."""
 
     title: str
-    command: str
     rounds: dict[str, list[Measurement]]
+    refused: dict[str, str] = field(default_factory=dict)
 
     def ratio(self, name: str, over: str) -> Ratio:
         """Requests/s of ``name`` over those of ``over``."""
@@ -71,36 +74,60 @@ def compare(
 ) -> Comparison:
     """Measure every contestant in every round, one server up at a time.
 
+    Whoever answers wrong, fails a request or does not come up has no ratio: it leaves the comparison with the reason.
+
     Raises:
-        ValueError: a server answered wrong, or a request failed: then no ratio is worth printing.
+        ValueError: that was Pillion, or the yardstick: then there is nothing left to compare.
     """
-    result = Comparison(title, "", {contestant.name: [] for contestant in contestants})
+    result = Comparison(title, {contestant.name: [] for contestant in contestants})
     for number in range(1, rounds + 1):
         for contestant in contestants:
-            took = contestant.process.start(contestant.ready)
+            if contestant.name in result.refused:
+                continue
             try:
-                contestant.check()
-                load(contestant, warm_up)
-                before = contestant.process.cpu_seconds()
-                seen = load(contestant, seconds)
-                spent = contestant.process.cpu_seconds() - before
-                contestant.check()
-                if seen.failures:
-                    raise ValueError(f"{contestant.name} failed {seen.failures} of {seen.requests} requests")
-                measurement = Measurement(
-                    round(seen.per_second, 1),
-                    seen.p50_ms,
-                    seen.p99_ms,
-                    round(1000 * spent / seen.requests, 4),
-                    round(contestant.process.rss_mib(), 1),
-                    round(took, 2),
-                    seen.failures,
-                )
-            finally:
-                contestant.process.stop()
-            result.rounds[contestant.name].append(measurement)
+                measured = _measure(contestant, load, seconds, warm_up)
+            except (OSError, ValueError, RuntimeError, subprocess.CalledProcessError) as error:
+                if contestant.name in (OURS, LIMIT):
+                    raise
+                del result.rounds[contestant.name]
+                result.refused[contestant.name] = f"{type(error).__name__}: {error}"
+                say(f"  round {number}  {contestant.name:10} refused: {error}")
+                continue
+            result.rounds[contestant.name].append(measured)
             say(
-                f"  round {number}  {contestant.name:10} {seen.per_second:9.0f}/s"
-                f"  {measurement.cpu_ms_per_request:.3f} ms CPU"
+                f"  round {number}  {contestant.name:10} {measured.per_second:9.0f}/s"
+                f"  {measured.cpu_ms_per_request:.3f} ms CPU"
             )
     return result
+
+
+def _measure(
+    contestant: Contestant, load: Callable[[Contestant, int], Load], seconds: int, warm_up: int
+) -> Measurement:
+    """One server in one round.
+
+    Raises:
+        ValueError: it answered wrong, or failed a request.
+        OSError, RuntimeError: it did not come up, or went away.
+    """
+    took = contestant.process.start(contestant.is_ready)
+    try:
+        contestant.check()
+        load(contestant, warm_up)
+        before = contestant.process.cpu_seconds()
+        seen = load(contestant, seconds)
+        spent = contestant.process.cpu_seconds() - before
+        contestant.check()
+        if seen.failures or not seen.requests:
+            raise ValueError(f"{contestant.name} failed {seen.failures} of {seen.requests} requests")
+        return Measurement(
+            round(seen.per_second, 1),
+            seen.p50_ms,
+            seen.p99_ms,
+            round(1000 * spent / seen.requests, 4),
+            round(contestant.process.rss_mib(), 1),
+            round(took, 2),
+            seen.failures,
+        )
+    finally:
+        contestant.process.stop()

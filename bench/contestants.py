@@ -1,37 +1,59 @@
-"""The servers of a comparison: how each is started, asked, and checked."""
+"""The servers of a comparison: each started, asked and checked the same way, whatever it speaks."""
 
 from __future__ import annotations
 
 import json
-import sys
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-from bench.environments import python_of
-from bench.models import EXPECTED, ROW
-from bench.process import Process, free_port
+from bench.models import EXPECTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-__all__ = ["Contestant", "check_rest", "grpc_contestants", "is_up", "rest_body", "rest_contestants"]
+    from bench.process import Process
+    from bench.serving import Serving
 
-SERVER_CPU = 0
-BENCH = Path(__file__).parent
+__all__ = ["LIMIT", "OURS", "Contestant", "by_grpc", "by_rest", "is_up", "post"]
+
+OURS: Final = "Pillion"
+LIMIT: Final = "limit"
+"""The name of a comparison's yardstick."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Contestant:
-    """One server of one comparison. ``check`` raises unless the server answers the right class."""
+    """One server of one comparison. ``check`` raises unless the server answers right.
+
+    Args:
+        name: in the table.
+        process: not running yet.
+        target: URL, or ``host:port`` of gRPC.
+        body: of the request that is sent over and over; of gRPC the serialised message.
+        check: asks once and looks at the answer.
+        headers: of the request.
+        ready: whether it answers already; by default whether the check passes.
+    """
 
     name: str
     process: Process
     target: str
-    ready: Callable[[], bool]
+    body: bytes
     check: Callable[[], None]
+    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+    ready: Callable[[], bool] | None = None
+
+    def is_ready(self) -> bool:
+        """Whether it answers now. A wrong answer of one that has begun to answer is for :attr:`check` to tell."""
+        if self.ready is not None:
+            return self.ready()
+        try:
+            self.check()
+        except (OSError, urllib.error.URLError):
+            return False
+        return True
 
 
 def is_up(url: str) -> bool:
@@ -43,131 +65,35 @@ def is_up(url: str) -> bool:
         return False
 
 
-def rest_body(input_name: str, output_name: str | None) -> str:
-    """The request of the REST comparison: one flower as FP32."""
-    body: dict[str, object] = {
-        "inputs": [{"name": input_name, "shape": [1, 4], "datatype": "FP32", "data": ROW}],
-    }
-    if output_name:
-        body["outputs"] = [{"name": output_name}]
-    return json.dumps(body)
+def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
+    """Headers and body of an answer.
+
+    Raises:
+        OSError: nobody answers, or with an error.
+    """
+    request = urllib.request.Request(url, body, dict(headers))
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return dict(answer.headers), answer.read()
 
 
-def check_rest(url: str, body: str) -> None:
-    """Ask once; raises unless the answer is the right class."""
-    request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        outputs = json.load(answer)["outputs"]
-    if outputs[0]["data"] != [EXPECTED]:
-        raise ValueError(f"{url} answered {outputs[0]['data']}, not {[EXPECTED]}: no ratio is worth printing")
+def by_rest(name: str, serving: Serving, ready: str | None = None) -> Contestant:
+    """One that answers the class of a flower over HTTP; ``ready`` is a path that is 200 when it does."""
+    headers = {"Content-Type": "application/json"}
+
+    def check() -> None:
+        _, body = post(serving.url, serving.body, headers)
+        classes = serving.classes(json.loads(body))
+        if classes != [EXPECTED]:
+            raise ValueError(f"{name} answered {classes}, not {[EXPECTED]}: no ratio is worth printing")
+
+    up = None if ready is None else lambda: is_up(f"http://{serving.http}{ready}")
+    return Contestant(name, serving.process, serving.url, serving.body, check, headers, up)
 
 
-def _rest(name: str, process: Process, port: int, body: str, ready: str | None) -> Contestant:
-    url = f"http://127.0.0.1:{port}/v2/models/iris/infer"
-
-    def works() -> bool:
-        try:
-            check_rest(url, body)
-        except (OSError, urllib.error.URLError):
-            return False
-        return True
+def by_grpc(name: str, process: Process, address: str) -> Contestant:
+    """One that answers the class of a flower by ModelInfer."""
+    from bench.grpc_client import check, is_ready, request_bytes
 
     return Contestant(
-        name,
-        process,
-        url,
-        (lambda: is_up(f"http://127.0.0.1:{port}{ready}")) if ready else works,
-        lambda: check_rest(url, body),
-    )
-
-
-def _pillion(scratch: Path, model: Path, output: str | None) -> tuple[Process, int, int, str]:
-    http, grpc, admin = free_port(), free_port(), free_port()
-    config = scratch / "runtime.yaml"
-    config.write_text(
-        json.dumps(
-            {
-                "apiVersion": "runtime.pillion.dev/v1",
-                "settings": {
-                    "http": {"host": "127.0.0.1", "port": http},
-                    "grpc": {"host": "127.0.0.1", "port": grpc},
-                    "admin": {"host": "127.0.0.1", "port": admin},
-                    "control": {"socket": str(scratch / "control.sock")},
-                },
-                "models": [{"name": "iris", "path": str(model)}],
-            }
-        )
-    )
-    command: list[str | Path] = [sys.executable, "-m", "pillion.server", "--config", config]
-    return Process("pillion", command, SERVER_CPU, scratch / "pillion.log"), http, grpc, rest_body("X", output)
-
-
-def _mlserver(scratch: Path, model: Path, implementation: str, port: int) -> Process:
-    folder = scratch / f"mlserver-{model.suffix[1:]}"
-    folder.mkdir(exist_ok=True)
-    (folder / "settings.json").write_text(
-        json.dumps(
-            {
-                "host": "127.0.0.1",
-                "http_port": port,
-                "grpc_port": free_port(),
-                "metrics_port": free_port(),
-                "parallel_workers": 0,
-                "debug": False,
-            }
-        )
-    )
-    (folder / "model-settings.json").write_text(
-        json.dumps(
-            {"name": "iris", "implementation": implementation, "parameters": {"uri": str(model), "version": "1"}}
-        )
-    )
-    python = python_of("mlserver")
-    return Process(
-        "MLServer",
-        [python.with_name("mlserver"), "start", folder],
-        SERVER_CPU,
-        scratch / "mlserver.log",
-        cwd=folder,
-        env={"PYTHONPATH": str(BENCH / "peers" / "mlserver")},
-    )
-
-
-def rest_contestants(scratch: Path) -> list[Contestant]:
-    """REST with the ONNX model: Pillion as it comes, the bare limit, MLServer with the same ONNX Runtime session."""
-    model = scratch / "iris.onnx"
-    pillion, http, _, body = _pillion(scratch, model, "label")
-    limit_port, mlserver_port = free_port(), free_port()
-    limit = Process(
-        "limit",
-        [sys.executable, BENCH / "servers" / "limit_rest.py", model, str(limit_port)],
-        SERVER_CPU,
-        scratch / "limit.log",
-    )
-    mlserver = _mlserver(scratch, model, "onnx_runtime.OnnxModel", mlserver_port)
-    return [
-        _rest("Pillion", pillion, http, body, "/v2/health/ready"),
-        _rest("limit", limit, limit_port, body, None),
-        _rest("MLServer", mlserver, mlserver_port, body, "/v2/health/ready"),
-    ]
-
-
-def grpc_contestants(scratch: Path) -> list[Contestant]:
-    """The gRPC servers, with the ONNX model and raw tensors: Pillion as it comes, and bare grpc.aio."""
-    from bench.grpc_client import check, is_ready
-
-    model = scratch / "iris.onnx"
-    pillion, _, grpc_port, _ = _pillion(scratch, model, "label")
-    port = free_port()
-    limit = Process(
-        "grpc.aio",
-        [sys.executable, BENCH / "servers" / "limit_grpc.py", model, str(port)],
-        SERVER_CPU,
-        scratch / "limit-grpc.log",
-    )
-
-    def contestant(name: str, process: Process, port: int) -> Contestant:
-        address = f"127.0.0.1:{port}"
-        return Contestant(name, process, address, lambda: is_ready(address), lambda: check(address))
-
-    return [contestant("Pillion", pillion, grpc_port), contestant("limit", limit, port)]
+        name, process, address, request_bytes(), lambda: check(address), {}, lambda: is_ready(address)
+    )  # fmt: skip

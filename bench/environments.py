@@ -12,6 +12,11 @@ from pathlib import Path
 __all__ = ["cache_folder", "python_of"]
 
 PEERS = Path(__file__).parent / "peers"
+_INTERPRETERS = {
+    # Triton's Python backend brings a libpython 3.11 of its own and takes the standard library from here; that of
+    # 3.11.7 and later asks for more than it has. Debian 12's is older.
+    "pytriton": "/usr/bin/python3.11",
+}
 
 
 def cache_folder() -> Path:
@@ -22,14 +27,20 @@ def cache_folder() -> Path:
 def python_of(peer: str) -> Path:
     """The interpreter of a peer's environment, made from its lock file on first use."""
     lock = PEERS / peer / "requirements.lock"
-    digest = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    interpreter = _INTERPRETERS.get(peer, sys.executable)
+    if not Path(interpreter).exists():
+        raise RuntimeError(
+            f"{peer} needs {interpreter}: apt-get install python3.11, or leave it out with --contestants"
+        )
+    version = sys.version if interpreter == sys.executable else interpreter
+    digest = hashlib.sha256(lock.read_bytes() + version.encode()).hexdigest()[:12]
     home = cache_folder() / "envs" / f"bench-{peer}-{digest}"
     python = home / "bin" / "python"
     if (home / ".ready").exists():
         return python
     shutil.rmtree(home, ignore_errors=True)
     uv = Path(sys.executable).with_name("uv")
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, home], check=True)
+    subprocess.run([uv, "venv", "--quiet", "--python", interpreter, home], check=True)
     subprocess.run([uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock], check=True)
     (home / ".ready").touch()
     return python

@@ -42,20 +42,14 @@ def _milliseconds(text: str) -> float:
 
 
 def http_load(
-    url: str,
-    body: str,
-    *,
-    connections: int,
-    seconds: int,
-    scratch: Path,
-    headers: Mapping[str, str] | None = None,
+    url: str, body: bytes, headers: Mapping[str, str], *, connections: int, seconds: int, scratch: Path
 ) -> Load:
     """POST ``body`` to ``url`` over and over."""
-    script = scratch / "post.lua"
-    script.write_text(
-        f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = {json.dumps(body)}\n'
-        + "".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}\n" for name, value in (headers or {}).items())
-    )
+    script, content = scratch / "post.lua", scratch / "post.body"
+    content.write_bytes(body)
+    lines = ['wrk.method = "POST"', f'wrk.body = io.open({json.dumps(str(content))}, "rb"):read("*a")']
+    lines += [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items()]
+    script.write_text("\n".join(lines) + "\n")
     command: list[str | Path] = [
         "taskset",
         "-c",

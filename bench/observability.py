@@ -8,21 +8,18 @@ of another checkout (its ``runtime/src``), to see what is there costs while it i
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 import tempfile
 import threading
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from bench.compare import compare
-from bench.contestants import SERVER_CPU, Contestant, check_rest, is_up, rest_body
+from bench.contestants import Contestant, by_rest
 from bench.load import LOAD_CPU, Load, http_load
 from bench.models import write_models
-from bench.process import Process, free_port
+from bench.serving import pillion
 
 _TRACE = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"
 
@@ -57,24 +54,12 @@ def ways(receiver: str, baseline: Path | None) -> list[Way]:
 
 def contestant(way: Way, scratch: Path, model: Path) -> Contestant:
     """The server run that way."""
-    http, grpc, admin = free_port(), free_port(), free_port()
     folder = scratch / "".join(character if character.isalnum() else "-" for character in way.name)
     folder.mkdir()
-    settings: dict[str, object] = {
-        "http": {"host": "127.0.0.1", "port": http},
-        "grpc": {"host": "127.0.0.1", "port": grpc},
-        "admin": {"host": "127.0.0.1", "port": admin},
-        "control": {"socket": str(folder / "control.sock")},
-        **way.settings,
-    }
-    models = [{"name": "iris", "path": str(model)}]
-    config = folder / "runtime.yaml"
-    config.write_text(json.dumps({"apiVersion": "runtime.pillion.dev/v1", "settings": settings, "models": models}))
-    command: list[str | Path] = [sys.executable, "-m", "pillion.server", "--config", config]
-    process = Process(way.name, command, SERVER_CPU, folder / "server.log", env=way.environment)
-    url = f"http://127.0.0.1:{http}/v2/models/iris/infer"
-    ready = partial(is_up, f"http://127.0.0.1:{http}/v2/health/ready")
-    return Contestant(way.name, process, url, ready, partial(check_rest, url, rest_body("X", "label")))
+    serving = pillion(folder, model, way.settings)
+    found = by_rest(way.name, serving, "/v2/health/ready")
+    process = replace(serving.process, env=way.environment)
+    return replace(found, process=process, headers={**found.headers, **way.headers})
 
 
 class _Receiver(BaseHTTPRequestHandler):
@@ -108,11 +93,9 @@ def main() -> None:
         write_models(scratch)
         found = ways(f"http://127.0.0.1:{server.server_address[1]}", arguments.baseline)
         by_name = {way.name: way for way in found if not arguments.only or way.name in chosen}
-        body = rest_body("X", "label")
 
         def load(one: Contestant, seconds: int) -> Load:
-            headers = by_name[one.name].headers
-            return http_load(one.target, body, connections=16, seconds=seconds, scratch=scratch, headers=headers)
+            return http_load(one.target, one.body, one.headers, connections=16, seconds=seconds, scratch=scratch)
 
         result = compare(
             "What observing costs",

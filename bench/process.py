@@ -65,7 +65,8 @@ class Process:
                 stdout=log,
                 stderr=log,
                 cwd=self.cwd,
-                env=os.environ | self.env,
+                # With byte code, as in an image, whatever the environment says.
+                env=os.environ | {"PYTHONDONTWRITEBYTECODE": ""} | self.env,
                 start_new_session=True,
             )
         while True:
@@ -83,6 +84,11 @@ class Process:
         if self._popen is None:
             raise RuntimeError(f"{self.name} is not running")
         return [self._popen.pid, *_children(self._popen.pid)]
+
+    @property
+    def pid(self) -> int:
+        """Of the process itself."""
+        return self._pids[0]
 
     def cpu_seconds(self) -> float:
         """User plus system time of the process and its living descendants so far, seconds."""

@@ -6,17 +6,28 @@ import sys
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import orjson
 import uvicorn
 
 
-def main(model: str, port: int) -> None:
+def predictor(model: str) -> Any:  # noqa: ANN401 - a function of the library's
+    """Rows to classes, by ONNX Runtime or scikit-learn."""
+    if model.endswith(".skops"):
+        import skops.io
+
+        return skops.io.load(model, trusted=skops.io.get_untrusted_types(file=model)).predict
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     outputs = [session.get_outputs()[0].name]
+    return lambda rows: session.run(outputs, {name: rows})[0]
+
+
+def main(model: str, port: int) -> None:
+    predict = predictor(model)
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401 - bare ASGI has no types
         if scope["type"] != "http":
@@ -30,7 +41,7 @@ def main(model: str, port: int) -> None:
         request = orjson.loads(body)
         tensor = request["inputs"][0]
         rows = np.array(tensor["data"], dtype=np.float32).reshape(tensor["shape"])
-        (classes,) = session.run(outputs, {name: rows})
+        classes = predict(rows)
         answer = {
             "model_name": "iris",
             "model_version": "1",

@@ -88,7 +88,8 @@ def datatype_of(dtype: np.dtype[Any]) -> Datatype:
 class TensorSpec(msgspec.Struct, frozen=True):
     """What a model declares about one input or output.
 
-    ``shape`` has -1 for a dimension that may vary. ``optional`` inputs may be left out of a request. Elements of
+    ``shape`` has -1 for a dimension that may vary. ``optional`` inputs may be left out of a request,
+    ``optional`` outputs come only when a request names them. Elements of
     ``nullable`` inputs may be missing: null in JSON, NaN, or an empty text. ``example`` is a value that the model takes
     where zero or an empty text is none.
     """

@@ -111,6 +111,25 @@ def test_a_status_that_is_not_ok_is_a_failure(program: Path, serve: Callable[[Re
     assert "draining" == result["examples"][0]["detail"]
 
 
+def test_latencies_are_told_for_each_kind_of_answer(program: Path, serve: Callable[[Reply], Server]) -> None:
+    def slow_or_refused(handler: Handler) -> None:
+        with handler.server.lock:
+            refused = handler.server.received % 2
+        if refused:
+            handler.say(429, "full")
+        else:
+            time.sleep(0.05)  # what the server takes, not what the test waits for
+            good(handler)
+
+    server = serve(slow_or_refused)
+
+    _, result = load(program, "http", f"--url={server.url}", "--requests=20", "--rate=10")
+
+    assert {"200": 10, "429": 10} == result["codes"]
+    assert 50 <= result["latencyMsByCode"]["200"]["p50"]
+    assert 50 > result["latencyMsByCode"]["429"]["p50"]
+
+
 def test_an_answer_without_the_expected_text_is_a_failure(program: Path, serve: Callable[[Reply], Server]) -> None:
     server = serve(good)
 

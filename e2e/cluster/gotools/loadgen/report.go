@@ -23,6 +23,8 @@ type report struct {
 	Failures       map[string]int     `json:"failures"`
 	Examples       []example          `json:"examples"`
 	LatencyMs      map[string]float64 `json:"latencyMs"`
+	// LatencyMsByCode tells how long each kind of answer took: a refusal should come at once.
+	LatencyMsByCode map[string]map[string]float64 `json:"latencyMsByCode"`
 	// Certificates counts TLS handshakes by the serial number of the server's certificate.
 	Certificates map[string]int `json:"certificates"`
 
@@ -30,6 +32,7 @@ type report struct {
 	start     time.Time
 	inFlight  int
 	latencies []float64
+	byCode    map[string][]float64
 	handshake *handshakes
 }
 
@@ -43,12 +46,14 @@ type example struct {
 
 func newReport(c *config) *report {
 	return &report{
-		Codes:     map[string]int{},
-		Failures:  map[string]int{},
-		Examples:  []example{},
-		LatencyMs: map[string]float64{},
-		start:     time.Now(),
-		handshake: c.handshake,
+		Codes:           map[string]int{},
+		Failures:        map[string]int{},
+		Examples:        []example{},
+		LatencyMs:       map[string]float64{},
+		LatencyMsByCode: map[string]map[string]float64{},
+		byCode:          map[string][]float64{},
+		start:           time.Now(),
+		handshake:       c.handshake,
 	}
 }
 
@@ -71,7 +76,11 @@ func (r *report) ended(result outcome, due time.Time, fresh bool) {
 	if result.code != "" {
 		r.Codes[result.code]++
 	}
-	r.latencies = append(r.latencies, now.Sub(due).Seconds()*1000)
+	latency := now.Sub(due).Seconds() * 1000
+	r.latencies = append(r.latencies, latency)
+	if result.code != "" {
+		r.byCode[result.code] = append(r.byCode[result.code], latency)
+	}
 	if result.kind == "" {
 		return
 	}
@@ -86,13 +95,23 @@ func (r *report) close(took time.Duration) *report {
 	r.Seconds = round(took.Seconds())
 	r.Rate = round(float64(r.Requests) / took.Seconds())
 	r.Certificates = r.handshake.counts()
-	slices.Sort(r.latencies)
-	for name, share := range map[string]float64{"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1} {
-		if count := len(r.latencies); count > 0 {
-			r.LatencyMs[name] = round(r.latencies[max(int(math.Ceil(share*float64(count)))-1, 0)])
-		}
+	r.LatencyMs = shares(r.latencies)
+	for code, latencies := range r.byCode {
+		r.LatencyMsByCode[code] = shares(latencies)
 	}
 	return r
+}
+
+// shares sorts the latencies and picks what is usually asked of them.
+func shares(latencies []float64) map[string]float64 {
+	slices.Sort(latencies)
+	found := map[string]float64{}
+	for name, share := range map[string]float64{"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1} {
+		if count := len(latencies); count > 0 {
+			found[name] = round(latencies[max(int(math.Ceil(share*float64(count)))-1, 0)])
+		}
+	}
+	return found
 }
 
 func round(value float64) float64 {

@@ -330,7 +330,7 @@ class ModelRepository:
             state=entry.state,
             reason=entry.reason,
             cause=entry.cause,
-            metadata=served.model.metadata if served is not None else None,
+            metadata=served.metadata if served is not None else None,
             format=entry.format or entry.desired.format or "",
             uri=entry.desired.uri,
             digest=entry.desired.digest,

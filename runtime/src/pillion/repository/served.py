@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from pillion.backends.api import LoadedModel
     from pillion.execution.api import Executor
+    from pillion.model import ModelMetadata
     from pillion.runtimefile import DesiredModel
 
-__all__ = ["RepositorySettings", "Served"]
+__all__ = ["RepositorySettings", "Served", "described"]
 
 
 class RepositorySettings(msgspec.Struct, frozen=True):
@@ -39,6 +40,19 @@ class RepositorySettings(msgspec.Struct, frozen=True):
     """Classes that the embedding program hands over, by the name of the model."""
 
 
+def described(model: LoadedModel) -> ModelMetadata:
+    """The model's metadata, with the outputs marked as optional that come only when a request names them.
+
+    The protocol (inference_rest.md, "Inference Request JSON Object") has all outputs returned where none is named; a
+    client has to be able to tell those that are not.
+    """
+    metadata, always = model.metadata, frozenset(model.default_outputs)
+    if always.issuperset(spec.name for spec in metadata.outputs):
+        return metadata
+    outputs = tuple(msgspec.structs.replace(spec, optional=spec.name not in always) for spec in metadata.outputs)
+    return msgspec.structs.replace(metadata, outputs=outputs)
+
+
 class Served:
     """One loaded model with its executor and the count of requests that hold it.
 
@@ -46,7 +60,17 @@ class Served:
     closes the model when the last one has left. Event loop's thread only.
     """
 
-    __slots__ = ("_idle", "desired", "executor", "last_used", "model", "references", "shares_calls", "threads")
+    __slots__ = (
+        "_idle",
+        "desired",
+        "executor",
+        "last_used",
+        "metadata",
+        "model",
+        "references",
+        "shares_calls",
+        "threads",
+    )
 
     def __init__(
         self,
@@ -59,6 +83,8 @@ class Served:
     ) -> None:
         self.desired = desired
         self.model = model
+        self.metadata = described(model)
+        """What clients are told of the model."""
         self.executor = executor
         self.threads = threads
         """Calls that the executor runs at the same time."""
