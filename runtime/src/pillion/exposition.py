@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from prometheus_client.metrics_core import Metric
 
-    from pillion.metrics import ModelMetrics
+    from pillion.metrics import Distribution, ModelMetrics
     from pillion.model import ModelStatus
 
 __all__ = ["counter", "gauge", "runtime_families"]
@@ -64,10 +64,21 @@ def _requests(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
             requests.add_metric((entry.model, entry.version, protocol.value, code), count)
         for protocol, distribution in sorted(entry.duration.items()):
             duration.add_metric(
-                (entry.model, entry.version, protocol.value), distribution.buckets(), distribution.total
+                (entry.model, entry.version, protocol.value), _with_exemplars(distribution), distribution.total
             )
     yield requests
     yield duration
+
+
+def _with_exemplars(distribution: Distribution) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
+    """The buckets; in OpenMetrics those that a traced request fell into lead to its trace."""
+    kept = distribution.exemplars or {}
+    return [
+        (bound, count, Exemplar({"trace_id": kept[place].trace_id}, kept[place].seconds, kept[place].unix))
+        if place in kept
+        else (bound, count)
+        for place, (bound, count) in enumerate(distribution.buckets())
+    ]
 
 
 def _phases(models: Sequence[ModelMetrics]) -> Iterator[Metric]:

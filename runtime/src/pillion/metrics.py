@@ -7,8 +7,9 @@ them into Prometheus families when somebody scrapes.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pillion.execution.api import WorkerState
     from pillion.model import ModelStatus
 
-__all__ = ["OK", "Collectors", "Distribution", "LaneGauges", "ModelMetrics", "Registry", "RuntimeMetrics"]
+__all__ = ["OK", "Collectors", "Distribution", "Exemplar", "LaneGauges", "ModelMetrics", "Registry", "RuntimeMetrics"]
 
 OK: Final = "ok"
 """The ``code`` label of a request that was answered; the others are the values of ``ErrorCode``."""
@@ -61,17 +62,25 @@ class Collectors:
 class Distribution:
     """A histogram, of seconds unless other bounds are given."""
 
-    __slots__ = ("_bounds", "counts", "total")
+    __slots__ = ("_bounds", "counts", "exemplars", "total")
 
     def __init__(self, bounds: tuple[float, ...] = _SECONDS) -> None:
         self._bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
+        self.exemplars: dict[int, Exemplar] | None = None
+        """The last traced request of each bucket, by the bucket's place."""
 
     def observe(self, value: float, times: int = 1) -> None:
         """Count a value, seen ``times`` times."""
         self.counts[bisect_left(self._bounds, value)] += times
         self.total += value * times
+
+    def exemplar(self, seconds: float, trace_id: str) -> None:
+        """Keep a request that was counted as the example of its bucket."""
+        if self.exemplars is None:
+            self.exemplars = {}
+        self.exemplars[bisect_left(self._bounds, seconds)] = Exemplar(trace_id, seconds, time.time())
 
     def buckets(self) -> list[tuple[str, float]]:
         """Cumulative counts by upper bound, as Prometheus wants them."""
@@ -81,6 +90,14 @@ class Distribution:
             running += count
             result.append((bound, float(running)))
         return result
+
+
+class Exemplar(NamedTuple):
+    """A request that stands for others: OpenMetrics' exemplar of a bucket."""
+
+    trace_id: str
+    seconds: float
+    unix: float
 
 
 class LaneGauges:
@@ -146,11 +163,19 @@ class ModelMetrics:
         if code != OK:
             self.failed_seconds += seconds
 
+    def exemplar(self, protocol: WireProtocol, seconds: float, trace_id: str) -> None:
+        """Keep a traced request, counted before, as an example of those that took as long."""
+        self.duration[protocol].exemplar(seconds, trace_id)
+
 
 class RuntimeMetrics:
-    """All metrics of one runtime, registered with ``registry``."""
+    """All metrics of one runtime, registered with ``registry``.
 
-    def __init__(self, registry: Registry) -> None:
+    ``compatibility`` names servers whose metrics are shown as well: triton, mlserver, kserve.
+    """
+
+    def __init__(self, registry: Registry, compatibility: Sequence[str] = ()) -> None:
+        self._compatibility = compatibility
         self._models: dict[tuple[str, str], ModelMetrics] = {}
         self._limits: dict[str, int] = {}
         self._statuses: Callable[[], Sequence[ModelStatus]] = tuple
@@ -195,3 +220,7 @@ class RuntimeMetrics:
 
         models = [self._models[key] for key in sorted(self._models)]
         yield from exposition.runtime_families(models, self._statuses(), self._limits)
+        if self._compatibility:
+            from pillion import compatibility_metrics  # noqa: PLC0415 - as above
+
+            yield from compatibility_metrics.families(self._compatibility, models)

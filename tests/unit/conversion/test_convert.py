@@ -199,6 +199,20 @@ def test_of_two_prefixes_of_an_annotation_ours_counts() -> None:
     ]
 
 
+def test_a_logger_carries_over_and_what_has_no_effect_is_named_with_the_remedy() -> None:
+    logger = "{url: 'http://dumper.default', mode: all, metadataHeaders: [x-team]%s}"
+    manifest = IRIS.replace("{predictor: {", "{predictor: {logger: %s, ") % logger
+
+    whole = converted(manifest % "")
+    (remark,) = converted(manifest % ", batchSize: 10").remarks
+
+    assert {"url": "http://dumper.default", "mode": "all", "metadataHeaders": ["x-team"]} == only(whole)["spec"][
+        "predictor"
+    ]["logger"]
+    assert () == tuple(whole.remarks)
+    assert (Subject.NO_EFFECT, "spec.predictor.logger.batchSize") == (remark.subject, remark.field)
+
+
 @pytest.mark.parametrize("address", ["spec.predictor.containers[0].env[1].name", "metadata.annotations[a.b/c-d]", "a"])
 def test_an_address_is_the_path_and_back(address: str) -> None:
     assert address == address_of(path_of(address))

@@ -11,6 +11,7 @@ import yaml
 from pillion.backends.api import BACKENDS, canonical_name
 from pillion.policy import ConsentPolicy
 from pillion.resources import InferenceService, ModelStorageSpec, ServingRuntimeSpec
+from pillion.server.sources import load_settings
 from pillion_operator.builders.builtin import builtin_runtimes
 from pillion_operator.builders.credentials import SecretSummary, StorageCredentials, credentials_from
 from pillion_operator.builders.predictor import plan
@@ -835,3 +836,57 @@ def test_a_variant_of_an_image_without_a_tag_is_refused_with_the_remedy() -> Non
     assert problem is not None
     assert ("InvalidSpec", False) == (problem.reason, problem.transient)
     assert "give the runtime's image a tag" in problem.sentence
+
+
+def test_the_log_of_payloads_reaches_the_runtime_with_who_the_service_is() -> None:
+    logger = {
+        "url": "http://broker.events/ns/default",
+        "mode": "request",
+        "metadataHeaders": ["X-Team"],
+        "metadataAnnotations": ["owner", "absent"],
+        "samplePercent": 5,
+    }
+    desired = planned(annotations={"owner": "us=all", "other": "x"}, **SKLEARN, logger=logger)
+    assert {
+        "url": "http://broker.events/ns/default",
+        "mode": "request",
+        "service": "iris",
+        "namespace": "ns",
+        "metadata_headers": ["X-Team"],
+        "annotations": ["owner=us=all"],
+        "share": 0.05,
+    } == runtime_file(desired)["settings"]["logger"]
+    assert () == desired.notes
+
+
+def test_what_the_builder_says_of_the_logger_the_runtime_takes() -> None:
+    logger = {"url": "https://sink.events", "metadataAnnotations": ["owner"]}
+    desired = planned(annotations={"owner": "us"}, **SKLEARN, logger=logger, metrics={"onDataPort": True})
+    settings = load_settings(file=runtime_file(desired)["settings"], environ={}).settings
+    assert ("https://sink.events", "all", ("owner=us",)) == (
+        settings.logger.url,
+        settings.logger.mode,
+        settings.logger.annotations,
+    )
+    assert settings.metrics.on_data_port
+
+
+@pytest.mark.parametrize(
+    ("said", "logger"),
+    [
+        ("without url", {"mode": "all"}),
+        ("is no address of a sink", {"url": "s3://bucket/logs"}),
+        ("holds a password", {"url": "http://user:word@sink"}),
+    ],
+)
+def test_a_logger_that_nothing_can_be_sent_to_is_named_and_stays_out_of_the_file(
+    said: str, logger: dict[str, Any]
+) -> None:
+    desired = planned(**SKLEARN, logger=logger)
+    assert [True] == [said in note.text for note in desired.notes]
+    assert "logger" not in runtime_file(desired)["settings"]
+
+
+def test_a_runtime_of_others_does_not_log_payloads() -> None:
+    desired = planned(runtime("other"), **SKLEARN, logger={"url": "http://sink"})
+    assert [True] == ["spec.predictor.logger on the container" in note.text for note in desired.notes]

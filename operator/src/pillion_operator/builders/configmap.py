@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from pillion.execution_settings import execution_of
 from pillion.policy import ConsentPolicy
 from pillion.runtimefile import PYTHON, DesiredModel, RuntimeFile, dump
+from pillion_operator.builders.logger import logger_settings
 from pillion_operator.builders.storage import MODELS_PATH, check_uri, model_digest
 from pillion_operator.builders.tls import tls_settings
 from pillion_operator.state.kinds import CONFIG_MAP
@@ -50,6 +51,11 @@ def _settings(context: BuildContext) -> dict[str, JsonValue]:
         settings["limits"] = {"deadline_seconds": predictor.timeout}
     if predictor.tls:
         settings["tls"] = tls_settings(predictor.tls)
+    if predictor.metrics and predictor.metrics.on_data_port:
+        settings["metrics"] = {"on_data_port": True}
+    logger = logger_settings(context)
+    if logger:
+        settings["logger"] = logger
     return settings
 
 

@@ -12,6 +12,7 @@ from pillion_operator.builders.context import BuildContext
 from pillion_operator.builders.deployment import deployment
 from pillion_operator.builders.disruption_budget import disruption_budget
 from pillion_operator.builders.image import with_version
+from pillion_operator.builders.logger import logger_problem
 from pillion_operator.builders.merge import merge_container
 from pillion_operator.builders.monitor import monitor
 from pillion_operator.builders.network_policy import network_policy
@@ -222,8 +223,11 @@ def _gaps(context: BuildContext) -> tuple[Note, ...]:
         found.append(f"the model's allowPickle (the pickle policy is 'deny', by {context.rules.pickle.said_by})")
     if context.model is not None and context.model.trust_code and context.model.model_format.name != PYTHON:
         found.append(f"the model's trustCode (the format {context.model.model_format.name!r} holds no class)")
-    if predictor.metrics is not None and predictor.metrics.on_data_port:
-        found.append("spec.predictor.metrics.onDataPort (scrape the admin port)")
+    if predictor.metrics is not None and predictor.metrics.on_data_port and not context.ours:
+        name = context.container.get("name")
+        found.append(f"spec.predictor.metrics.onDataPort on the container {name!r}, which is not Pillion's runtime")
+    unlogged = logger_problem(context)
+    found += [] if unlogged is None else [unlogged]
     if predictor.rollout is not None and predictor.rollout.mode and predictor.deployment_strategy is not None:
         found.append("spec.predictor.rollout.mode beside deploymentStrategy, which decides")
     if predictor.tls is not None and not context.ours:

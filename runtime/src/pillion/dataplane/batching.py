@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pillion.dataplane.admission import deadline_exceeded
+from pillion.dataplane.live import LiveCall
 from pillion.execution.api import DeadlinePassedError
 from pillion.execution.batch import apart, signature, together
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from pillion.dataplane.admission import Admission
+    from pillion.dataplane.call import Call
     from pillion.errors import PillionError
     from pillion.metrics import ModelMetrics
     from pillion.repository.served import Served
@@ -86,12 +88,19 @@ class Item:
     """One request on its way through a batch."""
 
     __slots__ = (
-        "arrived", "batch", "deadline", "future", "group", "inputs", "outputs", "rows", "size", "timer", "waited",
+        "arrived", "batch", "call", "deadline", "future", "group", "inputs", "outputs", "rows", "size", "timer",
+        "waited",
     )  # fmt: skip
 
     def __init__(
-        self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], deadline: float | None, arrived: float
+        self,
+        inputs: Sequence[Tensor | None],
+        outputs: tuple[str, ...],
+        deadline: float | None,
+        arrived: float,
+        call: Call,
     ) -> None:
+        self.call = call
         self.future: asyncio.Future[list[Tensor]] = asyncio.get_running_loop().create_future()
         self.inputs = inputs
         self.outputs = outputs
@@ -129,6 +138,7 @@ class Batcher:
         metrics: of the model.
         clock: monotonic seconds.
         gathering: told when something waits for the end of the turn.
+        live: what waits or runs elsewhere is noted here, for whoever asks.
     """
 
     def __init__(
@@ -139,6 +149,7 @@ class Batcher:
         metrics: ModelMetrics,
         clock: Callable[[], float],
         gathering: Gathering,
+        live: dict[int, LiveCall],
     ) -> None:
         self._served = served
         self._admission = admission
@@ -146,6 +157,7 @@ class Batcher:
         self._metrics = metrics
         self._clock = clock
         self._gathering = gathering
+        self._live = live
         self._groups: OrderedDict[object, OrderedDict[Item, None]] = OrderedDict()
         self._due = False
         self._delayed: asyncio.TimerHandle | None = None
@@ -155,7 +167,12 @@ class Batcher:
         """Requests that share the slot of another one."""
 
     def add(
-        self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], deadline: float | None, arrived: float
+        self,
+        inputs: Sequence[Tensor | None],
+        outputs: tuple[str, ...],
+        deadline: float | None,
+        arrived: float,
+        call: Call,
     ) -> Item:
         """Have one request computed with others; await its ``future``, and call :meth:`left` when nobody does any more.
 
@@ -165,7 +182,7 @@ class Batcher:
         admission = self._admission
         if admission.running >= admission.capacity and not self._served.executor.immediate:
             admission.refuse_if_hopeless(deadline)
-        item = Item(inputs, outputs, deadline, arrived)
+        item = Item(inputs, outputs, deadline, arrived, call)
         key: object = signature(inputs, outputs) if self._mixes else None
         if key is None:
             key = item  # of its own kind
@@ -229,6 +246,7 @@ class Batcher:
             for item in group:
                 if not item.waited:
                     item.waited = True
+                    self._live[id(item.call)] = LiveCall(item.call, item.arrived, item.deadline)
                     self._arm(item)
 
     def fail_waiting(self, error: Callable[[], PillionError]) -> None:
@@ -308,7 +326,7 @@ class Batcher:
             results = _driven(self._served.executor.run(self._served.model, *_call(items), None))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it belongs to the requests, whatever it is
             if len(items) == 1:
-                _fail(items[0], error)
+                self._failed(items[0], error, started)
                 return
             half = len(items) // 2
             self._compute_now(items[:half])
@@ -324,6 +342,7 @@ class Batcher:
         self.extra += len(batch.items) - 1
         for item in batch.items:
             item.batch = batch
+            self._live[id(item.call)] = LiveCall(item.call, item.arrived, item.deadline, now)
             self._arm(item)
             if item.waited:
                 self._metrics.queue_wait.observe(now - item.arrived)
@@ -360,7 +379,7 @@ class Batcher:
             return
         except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
             if len(items) == 1:
-                _fail(items[0], error)
+                self._failed(items[0], error, started)
                 return
             half = len(items) // 2
             await self._compute(items[:half])
@@ -369,6 +388,12 @@ class Batcher:
         if not self._hand_out(items, results, started):
             for item in items:
                 await self._compute([item])
+
+    def _failed(self, item: Item, error: BaseException, started: float) -> None:
+        """The model's code failed for this request."""
+        if item.call.times is not None:
+            item.call.times.shared(item.arrived, started, self._clock(), 1)
+        _fail(item, error)
 
     def _hand_out(self, items: list[Item], results: list[Tensor], started: float) -> bool:
         """Give each request its share; False when the results cannot be told apart."""
@@ -383,11 +408,14 @@ class Batcher:
                 desired.version,
             )
             return False
-        elapsed = self._clock() - started
+        ended = self._clock()
+        elapsed = ended - started
         self._admission.rate.add(elapsed / count)
         self._metrics.inference.observe(elapsed, count)
         self._metrics.batch_size.observe(count)
         for item, share in zip(items, shares, strict=True):
+            if item.call.times is not None:
+                item.call.times.shared(item.arrived, started, ended, count)
             if not item.future.done():
                 item.future.set_result(share)
         return True

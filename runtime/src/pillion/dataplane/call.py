@@ -17,9 +17,10 @@ import msgspec
 from pillion.model import Libraries, ModelMetadata, ModelState, ModelStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pillion.dataplane.statistics import ModelStatistics
+    from pillion.dataplane.times import Times
     from pillion.errors import PillionError
     from pillion.tensors import Tensor
 
@@ -66,6 +67,10 @@ class Call(msgspec.Struct):
     protocol: WireProtocol
     request_id: str
     deadline: float | None = None
+    times: Times | None = None
+    """Filled in on the way, where somebody wants to know (see :mod:`pillion.dataplane.times`)."""
+    client: Callable[[], str] | None = None
+    """Who calls, asked only while the call waits or runs and somebody looks."""
 
 
 class InferRequest(msgspec.Struct):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from pillion.dataplane.admission import Admission, deadline_exceeded
 from pillion.dataplane.batching import Batcher, BatchLimits, Gathering
 from pillion.dataplane.call import InferResponse
+from pillion.dataplane.live import LiveCall
 from pillion.dataplane.validation import Binder
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.api import DeadlinePassedError
@@ -49,6 +50,8 @@ class Lane:
         execution = desired.execution
         self.served = served
         self.metrics = metrics
+        self.live: dict[int, LiveCall] = {}
+        """Calls that may wait, by the identity of their ``Call``."""
         self.label = f"{desired.name}/{desired.version}"
         self.admission = Admission(
             self.label,
@@ -59,7 +62,7 @@ class Lane:
         )
         self._batcher: Batcher | None = None
         if served.shares_calls:
-            self._batcher = Batcher(served, self.admission, _limits(execution), metrics, clock, gathering)
+            self._batcher = Batcher(served, self.admission, _limits(execution), metrics, clock, gathering, self.live)
         self.gauges = LaneGauges(
             in_flight=self._running,
             queued=lambda: self.admission.queued,
@@ -130,13 +133,16 @@ class Lane:
         started = arrived
         executor = self.served.executor
         slot = not executor.immediate
-        if slot and not admission.try_enter():
-            await admission.enter(deadline)
-            started = clock()
-            self.metrics.queue_wait.observe(started - arrived)
-            if deadline is not None and deadline <= started:
-                admission.leave()
-                raise deadline_exceeded("while the request was waiting in the queue")
+        if slot:
+            live = self.live[id(call)] = LiveCall(call, arrived, deadline)  # the plane takes it out again
+            if not admission.try_enter():
+                await admission.enter(deadline)
+                started = clock()
+                self.metrics.queue_wait.observe(started - arrived)
+                if deadline is not None and deadline <= started:
+                    admission.leave()
+                    raise deadline_exceeded("while the request was waiting in the queue")
+            live.started = started
         try:
             results = await executor.run(model, inputs, wanted, None if deadline is None else deadline - started)
         except DeadlinePassedError:
@@ -146,6 +152,8 @@ class Lane:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a model may raise anything, even sys.exit()
             raise self._failure(error, call) from None
         finally:
+            if call.times is not None:
+                call.times.computed(started, clock())
             if slot:
                 admission.leave()
                 # Slots handed on one by one would keep the queue alive for ever: each request would find one before it.
@@ -166,7 +174,7 @@ class Lane:
         deadline = self._deadline(call, arrived)
         if deadline is not None and deadline <= arrived:
             raise deadline_exceeded("before the request arrived")
-        item = batcher.add(inputs, wanted, deadline, arrived)
+        item = batcher.add(inputs, wanted, deadline, arrived, call)
         try:
             results = await item.future
         except PillionError:
@@ -203,6 +211,8 @@ class Lane:
     def _failure(self, error: BaseException, call: Call) -> PillionError:
         failure = model_failure(error, self.label)
         known = {"request_id": call.request_id, "model": self._name, "version": self._version}
+        if call.times is not None and call.times.trace_id:
+            known["trace_id"] = call.times.trace_id
         if failure.code is ErrorCode.MODEL_FAILED:
             _log.error("model %s failed: %s", self.label, failure.message, exc_info=error, extra=known)
         elif self._own_code and isinstance(error, TypeError):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pillion.dataplane.batching import Gathering
 from pillion.dataplane.call import ExplainResult
 from pillion.dataplane.lane import Lane
+from pillion.dataplane.live import live_requests
 from pillion.dataplane.settings import PlaneSettings
 from pillion.dataplane.streams import ItemStream
 from pillion.dataplane.tasks import ServedTask, TaskDirectory, TaskResult, task_named
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
     from pillion.authoring.text import Embedder, Generator
     from pillion.dataplane.call import Call, InferRequest, InferResponse, WireProtocol
+    from pillion.dataplane.live import LiveRequest
     from pillion.dataplane.statistics import ModelStatistics
+    from pillion.dataplane.times import Times
     from pillion.metrics import RuntimeMetrics
     from pillion.model import ModelStatus
     from pillion.repository.repository import ModelRepository
@@ -177,7 +180,19 @@ class DataPlane:
         self._in_flight -= 1
         if self._idle is not None and self._in_flight == 0:
             self._idle.set()
-        lane.metrics.request(call.protocol, code, self._clock() - arrived)
+        now = self._clock()
+        lane.metrics.request(call.protocol, code, now - arrived)
+        if lane.live:
+            lane.live.pop(id(call), None)
+        if call.times is not None:
+            self._observed(call.times, lane, call, arrived, now)
+
+    def _observed(self, times: Times, lane: Lane, call: Call, arrived: float, left: float) -> None:
+        """Complete what somebody wants to know of a request."""
+        times.arrived, times.left = arrived, left
+        times.model, times.version = lane.metrics.model, lane.metrics.version
+        if times.trace_id:
+            lane.metrics.exemplar(call.protocol, left - arrived, times.trace_id)
 
     def tasks(self) -> Sequence[ServedTask]:
         """See :meth:`pillion.dataplane.tasks.TaskPlane.tasks`."""
@@ -287,6 +302,10 @@ class DataPlane:
     def in_flight(self) -> int:
         """Requests running or waiting now."""
         return self._in_flight
+
+    def live(self) -> list[LiveRequest]:
+        """Requests that wait or run now, the oldest first; those answered at once on the loop are never among them."""
+        return live_requests(iter(self._by_served.values()), self._clock())
 
     async def start(self) -> None:
         """Ready to be used. Models are loaded by :meth:`apply`."""

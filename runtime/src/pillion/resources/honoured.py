@@ -65,6 +65,9 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.networkPolicy",
         "predictor.metrics.enabled",
         "predictor.metrics.monitor",
+        "predictor.metrics.onDataPort",
+        *(f"predictor.logger.{field}" for field in ("url", "mode", "metadataHeaders", "metadataAnnotations")),
+        "predictor.logger.samplePercent",
         "predictor.storage",
     ]
 )
@@ -80,7 +83,7 @@ NOT_YET: frozenset[str] = frozenset(
         *(f"predictor.{name}.confidential" for name in (*FORMAT_SHORTHANDS, "model")),
         "predictor.name",
         "predictor.canaryTrafficPercent",
-        "predictor.logger",
+        *(f"predictor.logger.{field}" for field in ("storage", "marshallerUrl", "batchSize", "batchInterval")),
         "predictor.storageUris",
         "predictor.storageContainerName",
         "predictor.workerSpec",
@@ -93,7 +96,6 @@ NOT_YET: frozenset[str] = frozenset(
         "predictor.rollout.analysis",
         "predictor.rollout.progressDeadline",
         "predictor.tls.selfSigned",
-        "predictor.metrics.onDataPort",
     ]
 )
 

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from annotated_types import MaxLen, MinLen
 from pydantic import Field
 
-from pillion.resources.annotations import AtomicOf, Count, Name, NamedList, Open, Positive, TextMap, Texts
+from pillion.resources.annotations import AtomicOf, Count, Name, NamedList, Open, Percent, Positive, TextMap, Texts
 from pillion.resources.base import ResourceModel
 from pillion.resources.model import ModelStorageSpec
 from pillion.resources.rules import Rule, TextRule
@@ -43,6 +43,9 @@ class LoggerSpec(ResourceModel):
 
     metadata_annotations: Texts | None = None
     """Annotations of this object that are copied into the events."""
+
+    sample_percent: Percent | None = None
+    """The share of requests that are sent. Default: 100."""
 
     storage: LoggerStorageSpec | None = None
     """A store to write the events to instead of a sink."""

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Protocol
 
 from pillion._version import __version__
+from pillion.exposure import exposed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from pillion.dataplane.call import ModelStatus
+    from pillion.dataplane.live import LiveRequest
     from pillion.metrics import Registry
 
 __all__ = ["AdminApp", "AdminView"]
 
-_PATHS = ("/metrics", "/livez", "/readyz", "/status")
+_PATHS = ("/metrics", "/livez", "/readyz", "/status", "/debug/requests")
 
 
 class AdminView(Protocol):
@@ -45,6 +47,10 @@ class AdminView(Protocol):
         """Every known model version."""
         ...
 
+    def live(self) -> Sequence[LiveRequest]:
+        """Requests that wait or run now, the oldest first."""
+        ...
+
     @property
     def config_error(self) -> str:
         """Why the last change of runtime.yaml was not applied; empty when it was."""
@@ -63,7 +69,9 @@ class AdminApp:
         if scope["type"] != "http":
             return
         headers = dict(scope["headers"])
-        status, media_type, body = self._answer(scope["method"], scope["path"], headers.get(b"accept", b"").decode())
+        accept = headers.get(b"accept", b"").decode("latin-1")
+        asked_text = b"format=text" in scope.get("query_string", b"").split(b"&") or "text/plain" in accept
+        status, media_type, body = self._answer(scope["method"], scope["path"], accept, text=asked_text)
         await send(
             {
                 "type": "http.response.start",
@@ -77,22 +85,26 @@ class AdminApp:
         )
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
-    def _answer(self, method: str, path: str, accept: str) -> tuple[int, str, bytes]:
+    def _answer(self, method: str, path: str, accept: str, *, text: bool) -> tuple[int, str, bytes]:
         if path not in _PATHS:
             return _error(404, f"no such path on the admin port; it has {', '.join(_PATHS)}")
         if method not in ("GET", "HEAD"):
             return _error(405, "the admin port is read-only: use GET")
         if path == "/metrics":
-            from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - only who scrapes needs it
-
-            encode, media_type = choose_encoder(accept)
-            return 200, media_type, encode(self._registry)
+            return exposed(self._registry, accept)
         if path == "/livez":
             return 200, "text/plain; charset=utf-8", b"ok\n"
         if path == "/readyz":
             if self._view.ready():
                 return 200, "text/plain; charset=utf-8", b"ok\n"
             return 503, "text/plain; charset=utf-8", f"{self._view.unready_reason()}\n".encode()
+        if path == "/debug/requests":
+            from pillion.server.live_table import as_json, as_text  # noqa: PLC0415 - only who looks needs it
+
+            live = self._view.live()
+            return (
+                (200, "text/plain; charset=utf-8", as_text(live)) if text else (200, "application/json", as_json(live))
+            )
         return 200, "application/json", json.dumps(self._status()).encode()
 
     def _status(self) -> Mapping[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,9 +24,10 @@ from pillion.transport.http.limits import HttpLimits
 from pillion.transport.http.options import DispatchOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from pillion.metrics import Registry
+    from pillion.server.observability import Observability
     from pillion.server.settings import Settings
     from pillion.transport.drain import DrainState
     from pillion.transport.grpc.options import RpcRecord
@@ -78,7 +78,7 @@ def build_plane(settings: Settings, registry: Registry, classes: Mapping[str, ty
         repository=ModelRepository(
             RepositorySettings(pickle_policy=accepted.pickle_policy, code_policy=accepted.code_policy, classes=classes)
         ),
-        metrics=RuntimeMetrics(registry),
+        metrics=RuntimeMetrics(registry, settings.metrics.compatibility),
         settings=PlaneSettings(
             timeout_seconds=limits.deadline_seconds,
             max_queue=limits.max_queue,
@@ -88,18 +88,23 @@ def build_plane(settings: Settings, registry: Registry, classes: Mapping[str, ty
     )
 
 
-def build_dispatcher(plane: DataPlane, settings: Settings, drain: DrainState) -> Dispatcher | Guard:
+def build_dispatcher(
+    plane: DataPlane, settings: Settings, drain: DrainState, registry: Registry, observability: Observability
+) -> Dispatcher | Guard:
     """The ASGI application of the HTTP data port."""
     dispatcher = Dispatcher(
         plane,
-        Fallback(plane, settings.admin.port, plane, plane),
+        Fallback(plane, settings.admin.port, plane, plane, registry if settings.metrics.on_data_port else None),
         DispatchOptions(
             max_body_bytes=settings.limits.max_body_bytes,
             compress_min_bytes=settings.http.compress_min_bytes,
             codec=codec_limits(settings),
             management_enabled=settings.management.enabled,
             drain=drain,
-            on_answer=_answer_log(settings.log.access),
+            on_answer=_log_answer if settings.log.access > 0 else None,
+            access=settings.log.access,
+            tracer=observability.tracer,
+            payloads=observability.payloads,
         ),
         tasks=plane,
         texts=plane,
@@ -108,7 +113,7 @@ def build_dispatcher(plane: DataPlane, settings: Settings, drain: DrainState) ->
     return dispatcher if key is None else Guard(dispatcher, key, plane)
 
 
-def build_grpc(plane: DataPlane, settings: Settings) -> GrpcServer:
+def build_grpc(plane: DataPlane, settings: Settings, observability: Observability) -> GrpcServer:
     """The server of the gRPC data port."""
     limits = settings.limits
     return GrpcServer(
@@ -126,7 +131,10 @@ def build_grpc(plane: DataPlane, settings: Settings) -> GrpcServer:
             codec=codec_limits(settings),
             management_enabled=settings.management.enabled,
             api_key=_api_key(settings),
-            on_answer=_rpc_log(settings.log.access),
+            on_answer=_log_rpc if settings.log.access > 0 else None,
+            access=settings.log.access,
+            tracer=observability.tracer,
+            payloads=observability.payloads,
         ),
         tasks=plane,
         texts=plane,
@@ -137,48 +145,23 @@ def _api_key(settings: Settings) -> ApiKey | None:
     return None if settings.auth.api_key is None else ApiKey(settings.auth.api_key)
 
 
-def _rpc_log(share: float) -> Callable[[RpcRecord], None] | None:
-    if share <= 0:
-        return None
-
-    def write(record: RpcRecord) -> None:
-        if share < 1 and random.random() >= share:  # noqa: S311 - a sample, not a secret
-            return
-        _access.info(
-            "%s %s",
-            record.method,
-            record.status,
-            extra={
-                "request_id": record.request_id,
-                "status": record.status,
-                "code": record.code,
-                "ms": round(record.seconds * 1000, 3),
-            },
-        )
-
-    return write
+def _log_rpc(record: RpcRecord) -> None:
+    """The line of a call over gRPC."""
+    _access.info("%s %s", record.method, record.status, extra=_fields(record))
 
 
-def _answer_log(share: float) -> Callable[[AnswerRecord], None] | None:
-    """Writes a line for the given share of requests; None for no lines, which costs nothing."""
-    if share <= 0:
-        return None
+def _log_answer(record: AnswerRecord) -> None:
+    """The line of a request over HTTP."""
+    _access.info(
+        "%s %s %d", record.method, record.path, record.status, extra={**_fields(record), "model": record.model}
+    )
 
-    def write(record: AnswerRecord) -> None:
-        if share < 1 and random.random() >= share:  # noqa: S311 - a sample, not a secret
-            return
-        _access.info(
-            "%s %s %d",
-            record.method,
-            record.path,
-            record.status,
-            extra={
-                "request_id": record.request_id,
-                "model": record.model,
-                "status": record.status,
-                "code": record.code,
-                "ms": round(record.seconds * 1000, 3),
-            },
-        )
 
-    return write
+def _fields(record: AnswerRecord | RpcRecord) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "request_id": record.request_id,
+        "status": record.status,
+        "code": record.code,
+        "ms": round(record.seconds * 1000, 3),
+    }
+    return {**fields, "trace_id": record.trace_id} if record.trace_id else fields

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from pillion.server.control import ControlSocket
 from pillion.server.failures import ExitCode, StartError
 from pillion.server.life import Phase, readiness
 from pillion.server.listener import HttpListener
+from pillion.server.observability import Observability
 from pillion.server.ports import bind
 from pillion.server.settings import ControlSettings
 from pillion.server.tls import TlsConfig
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from pillion.authoring.text import Embedder, Generator
     from pillion.dataplane.call import ModelStatus
+    from pillion.dataplane.live import LiveRequest
     from pillion.dataplane.tasks import ServedTask
     from pillion.metrics import Registry
     from pillion.runtimefile import DesiredModel
@@ -75,10 +78,11 @@ class Runtime:
         self._tls: TlsKeeper | None = None
         self._plane = build_plane(settings, registry, classes or {})
         self._drain_state = DrainState()
-        self.app = build_dispatcher(self._plane, settings, self._drain_state)
+        self._observability = Observability(settings, os.environ, registry)
+        self.app = build_dispatcher(self._plane, settings, self._drain_state, registry, self._observability)
         self._http = HttpListener(self.app, http_limits(settings), metrics.refused)
         self._admin = HttpListener(AdminApp(self, registry), admin_limits(settings), metrics.refused)
-        self._grpc = build_grpc(self._plane, settings)
+        self._grpc = build_grpc(self._plane, settings, self._observability)
         self._control: ControlSocket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._stack = contextlib.AsyncExitStack()
@@ -113,6 +117,10 @@ class Runtime:
     def statuses(self) -> Sequence[ModelStatus]:
         """Every known model version."""
         return self._plane.statuses()
+
+    def live(self) -> Sequence[LiveRequest]:
+        """Requests that wait or run now."""
+        return self._plane.live()
 
     def tasks(self) -> Sequence[ServedTask]:
         """The tasks that are served."""
@@ -267,6 +275,7 @@ class Runtime:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
         await self._plane.stop(0.0 if self._cut.is_set() else max(0.0, deadline - loop.time()))
+        await self._observability.close()
         await self._admin.close(deadline=loop.time() + 0.2, cut=self._cut)
         await self._stack.aclose()
         seconds = round(time.monotonic() - began, 3)

@@ -189,6 +189,66 @@ class LogSettings(Section, frozen=True):
     """Share of requests that get a line of their own: 0 none, 1 all, 0.01 one in a hundred."""
 
 
+class MetricsSettings(Section, frozen=True):
+    """What is counted, and where it is shown."""
+
+    compatibility: tuple[Literal["triton", "mlserver", "kserve"], ...] = ()
+    """Servers whose metric names are shown beside our own, for dashboards made for them."""
+    on_data_port: bool = False
+    """Whether /metrics is answered on the HTTP data port too, for scrapers that reach no other."""
+
+
+class LoggerSettings(Section, frozen=True):
+    """Requests and answers sent to a sink as CloudEvents, as KServe's logger does."""
+
+    url: str = ""
+    """The sink, http:// or https://. Empty: payloads are not sent anywhere."""
+    mode: Literal["all", "request", "response"] = "all"
+    """What is sent."""
+    share: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    """Share of requests that are sent, 0.01 for one in a hundred."""
+    encoding: Literal["binary", "structured"] = "binary"
+    """How events are put into HTTP: attributes as headers, or all as one JSON object."""
+    metadata_headers: tuple[str, ...] = ()
+    """Request headers copied into the events; never those that hold credentials."""
+    annotations: tuple[str, ...] = ()
+    """NAME=VALUE, told with every event."""
+    source: str = ""
+    """The events' source; by default the host's name, which is the pod's."""
+    service: str = ""
+    """Name of the InferenceService, told with every event."""
+    namespace: str = ""
+    """Its namespace."""
+    component: str = "predictor"
+    """Its component."""
+    endpoint: str = "default"
+    """default or canary."""
+    max_events: Positive = 1000
+    """Events that may wait to be sent; one more is dropped and counted."""
+    max_bytes: Positive = 64 * 1024 * 1024
+    """Bytes of payload that may wait to be sent."""
+    connections: Annotated[int, Meta(ge=1, le=64)] = 2
+    """Connections to the sink."""
+    timeout_seconds: Seconds = 10.0
+    """How long the sink may take to accept a connection, and to answer."""
+    ca: str = ""
+    """File of the CA that signs the sink's certificate, instead of the system's."""
+    bearer_token: str | None = None
+    """Token shown to the sink. Never shown."""
+    allow_loopback: bool = False
+    """Whether the sink may be on this machine or in this pod. Metadata services never may."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no event could be sent to."""
+        if self.url:
+            from pillion.web_address import web_address  # noqa: PLC0415 - only who has a sink needs it
+
+            web_address(self.url, of="a sink")
+        for entry in self.annotations:
+            if "=" not in entry:
+                raise ValueError(f"logger.annotations: expected NAME=VALUE, got {entry!r}")
+
+
 class ControlSettings(Section, frozen=True):
     """The unix socket through which preStop asks for the drain."""
 
@@ -219,5 +279,9 @@ class Settings(Section, frozen=True):
     """Who may call the data ports."""
     log: LogSettings = LogSettings()
     """Logs."""
+    metrics: MetricsSettings = MetricsSettings()
+    """Metrics."""
+    logger: LoggerSettings = LoggerSettings()
+    """The log of payloads."""
     control: ControlSettings = ControlSettings()
     """The unix socket for the drain."""

@@ -34,6 +34,7 @@ _KEEP_ALIVE_VARIABLE: Final = "PILLION_HTTP_KEEP_ALIVE_TIMEOUT_S"
 _KEEP_ALIVE_DEPRECATED: Final = "RAY_SERVE_HTTP_KEEP_ALIVE_TIMEOUT_S"
 _API_KEY: Final = "auth.api_key"
 _API_KEY_VARIABLE: Final = "PILLION_API_KEY"
+_SECRET: Final = frozenset({_API_KEY, "logger.bearer_token"})
 
 
 class Layered(msgspec.Struct, frozen=True):
@@ -101,12 +102,14 @@ def _described(model: type[Section], prefix: str, texts: Mapping[tuple[str, str]
 
 def shown(key: str, value: object) -> str:
     """A value as people may see it: inline PEM and keys are never printed."""
-    if key == _API_KEY and value is not None:
+    if key in _SECRET and value is not None:
         return "(hidden)"
     if isinstance(value, str) and value.lstrip().startswith("-----BEGIN"):
         return "(inline PEM)"
     if key.startswith("tls.") and isinstance(value, str) and "\n" in value:
         return "(hidden)"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return "" if value is None else str(value)
 
 
@@ -249,12 +252,14 @@ def _checked(model: type[Section], values: Nested, prefix: str, origins: Mapping
 
 
 def _converted(value: JsonValue, kind: Any) -> object:  # noqa: ANN401 - a field's type, with its bounds
-    """The value as what the field takes; numbers and booleans may come as text, as variables and flags bring them."""
+    """The value as what the field takes; variables and flags bring numbers, booleans and lists (a,b) as text."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError:
         if not isinstance(value, str):
             raise
+        if get_origin(kind) is tuple:
+            return msgspec.convert([part.strip() for part in value.split(",") if part.strip()], kind)
         return msgspec.convert(value, kind, strict=False)
 
 

@@ -7,22 +7,35 @@ import itertools
 import logging
 import os
 import re
-import time
 from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
 
 from pillion.dataplane.call import Call, WireProtocol
 from pillion.errors import ErrorCode, PillionError
 from pillion.transport.grpc.errors import GRPC_STATUS, trailing_metadata
-from pillion.transport.grpc.options import GrpcOptions, RpcRecord
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from grpc.aio import ServicerContext
 
+    from pillion.transport.grpc.observation import RpcObserver
+    from pillion.transport.observation import Observed
+
     Context = ServicerContext[Any, Any]
 
-__all__ = ["answered", "call_of", "failed", "failure_of", "given_request_id", "new_request_id", "succeeded"]
+__all__ = [
+    "Caller",
+    "Method",
+    "answered",
+    "call_of",
+    "failed",
+    "failure_of",
+    "given_request_id",
+    "new_request_id",
+    "succeeded",
+]
 
 _log: Final = logging.getLogger("pillion.grpc")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
@@ -46,15 +59,33 @@ def new_request_id() -> str:
     return f"{_PROCESS}{next(_COUNT):016x}"
 
 
-def call_of(context: Context, identity: str, clock: Callable[[], float]) -> Call:
+class Method(msgspec.Struct, frozen=True):
+    """A method of a service."""
+
+    service: str
+    name: str
+    prediction: bool = False
+    """Whether it calls a model: only such calls are traced."""
+
+
+class Caller(msgspec.Struct):
+    """Who calls: the request's id, and what somebody wants to know of it."""
+
+    request_id: str
+    observed: Observed | None = None
+
+
+def call_of(context: Context, caller: Caller, clock: Callable[[], float]) -> Call:
     """The data plane's view of the call. The deadline is the client's; None leaves it to the model's settings."""
     # The stubs say float; grpcio gives None to a call without a deadline.
     remaining = cast("float | None", context.time_remaining())
-    return Call(WireProtocol.GRPC, identity, None if remaining is None else clock() + remaining)
+    deadline = None if remaining is None else clock() + remaining
+    times = None if caller.observed is None else caller.observed.times
+    return Call(WireProtocol.GRPC, caller.request_id, deadline, times, context.peer)
 
 
 async def answered(
-    method: str, context: Context, options: GrpcOptions, handle: Callable[[str], Awaitable[bytes]]
+    method: Method, context: Context, observer: RpcObserver | None, handle: Callable[[Caller], Awaitable[bytes]]
 ) -> bytes:
     """Run one unary call: its answer, or its failure as status, sentence and trailing metadata.
 
@@ -62,41 +93,42 @@ async def answered(
     behind an answer costs a tenth of a small call.
 
     Args:
-        method: name, for the log.
+        method: which.
         context: of the call.
-        options: of the server.
-        handle: makes the answer; gets the request id.
+        observer: of the service, where anybody wants to know.
+        handle: makes the answer.
     """
     given = given_request_id(context)
-    identity = given or new_request_id()
-    started = time.monotonic() if options.on_answer is not None else 0.0
+    observed = None if observer is None else observer.choose(context, prediction=method.prediction)
+    caller = Caller(given or new_request_id(), observed)
     try:
-        answer = await handle(identity)
+        answer = await handle(caller)
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the boundary: every failure has a status
-        return await failed(method, context, options, error, identity, started)
-    succeeded(method, context, options, given, identity, started)
+        return await failed(method, context, observer, error, caller)
+    succeeded(method, context, observer, given, caller)
     return answer
 
 
 async def failed(
-    method: str, context: Context, options: GrpcOptions, error: BaseException, identity: str, started: float
+    method: Method, context: Context, observer: RpcObserver | None, error: BaseException, caller: Caller
 ) -> bytes:
-    """End a call that failed: record it, and raise for grpc what the caller is to be told. Never returns."""
-    failure = failure_of(error, identity)
-    _record(method, identity, failure, started, options)
+    """End a call that failed: tell of it, and raise for grpc what the caller is to be told. Never returns."""
+    failure = failure_of(error, caller.request_id)
+    if observer is not None and caller.observed is not None:
+        observer.ended(caller.observed, context, method.service, method.name, caller.request_id, failure)
     if isinstance(error, asyncio.CancelledError):
         raise error
-    return await context.abort(GRPC_STATUS[failure.code], str(failure), trailing_metadata(failure, identity))
+    return await context.abort(GRPC_STATUS[failure.code], str(failure), trailing_metadata(failure, caller.request_id))
 
 
 def succeeded(
-    method: str, context: Context, options: GrpcOptions, given: str | None, identity: str, started: float
+    method: Method, context: Context, observer: RpcObserver | None, given: str | None, caller: Caller
 ) -> None:
-    """Echo the request id that the caller sent, and record the call."""
+    """Echo the request id that the caller sent, and tell of the call."""
     if given is not None:
         context.set_trailing_metadata((("x-request-id", given),))
-    if options.on_answer is not None:
-        _record(method, identity, None, started, options)
+    if observer is not None and caller.observed is not None:
+        observer.ended(caller.observed, context, method.service, method.name, caller.request_id, None)
 
 
 def failure_of(error: BaseException, identity: str) -> PillionError:
@@ -107,12 +139,3 @@ def failure_of(error: BaseException, identity: str) -> PillionError:
         return PillionError(ErrorCode.CANCELLED, "The caller left")
     _log.error("unexpected failure", exc_info=error, extra={"request_id": identity})
     return PillionError(ErrorCode.INTERNAL, _INTERNAL)
-
-
-def _record(method: str, identity: str, failure: PillionError | None, started: float, options: GrpcOptions) -> None:
-    """Tell the access log, where there is one."""
-    if options.on_answer is None:
-        return
-    status = "OK" if failure is None else GRPC_STATUS[failure.code].name
-    code = "" if failure is None else failure.code.value
-    options.on_answer(RpcRecord(identity, method, status, code, time.monotonic() - started))

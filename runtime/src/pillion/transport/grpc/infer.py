@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
@@ -16,7 +15,18 @@ from pillion.protocol.parameters import sooner
 from pillion.protocol.proto_templates import InferCodec
 from pillion.protocol.proto_wire import append_bytes_field
 from pillion.protocol.protos import open_inference_pb2 as pb
-from pillion.transport.grpc.context import call_of, failed, failure_of, given_request_id, new_request_id, succeeded
+from pillion.transport.grpc.context import (
+    Caller,
+    Method,
+    call_of,
+    failed,
+    failure_of,
+    given_request_id,
+    new_request_id,
+    succeeded,
+)
+from pillion.transport.grpc.names import INFERENCE_SERVICE
+from pillion.transport.grpc.observation import observer_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TEXT_INPUT", "InferMethods"]
 
+_INFER: Final = Method(INFERENCE_SERVICE, "ModelInfer", prediction=True)
 TEXT_INPUT: Final = "text_input"
 """The input by which a model that generates is asked for pieces of text (see :mod:`.decoupled`)."""
 _INFER_RESPONSE: Final = pb.ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER
@@ -44,37 +55,50 @@ class InferMethods:
         self._texts = texts
         self._options = options
         self._codec = InferCodec(options.codec)
+        self._observer = observer_of(options)
 
     async def model_infer(self, message: bytes, context: Context) -> bytes:
         """One request, one answer. The client's cancelling ends the data plane's call."""
         given = given_request_id(context)
-        identity = given or new_request_id()
-        options = self._options
-        started = time.monotonic() if options.on_answer is not None else 0.0
+        observer = self._observer
+        observed = None if observer is None else observer.choose(context, prediction=True)
+        caller = Caller(given or new_request_id(), observed)
         try:
+            if observed is not None and observer is not None:
+                observer.request(observed, message, caller.request_id)
             request, raw = self._decode(message)
-            call = call_of(context, identity, options.clock)
+            call = call_of(context, caller, self._options.clock)
             if request.parameters:
-                call.deadline = sooner(call.deadline, request.parameters, options.clock())
+                call.deadline = sooner(call.deadline, request.parameters, self._options.clock())
             response = await self._plane.infer(request, call)
             response.id = request.id
             if request.classes:
                 classify(response, request.classes)
             answer = self._codec.encode(response, raw=raw)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the boundary: every failure has a status
-            return await failed("ModelInfer", context, options, error, identity, started)
-        succeeded("ModelInfer", context, options, given, identity, started)
+            return await failed(_INFER, context, observer, error, caller)
+        if observed is not None and observer is not None:
+            observer.response(observed, answer)
+        succeeded(_INFER, context, observer, given, caller)
         return answer
 
     async def model_stream_infer(self, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         """One answer for each request, in order, or several of a model that generates; a request that fails is answered
         ``error_message`` and the stream goes on. Requests are taken one at a time: who sends faster is slowed down by
         flow control.
+
+        Streams live long, so each of their requests is observed as if it were a call.
         """
         identity = given_request_id(context) or new_request_id()
         context.set_trailing_metadata((("x-request-id", identity),))
+        observer = self._observer
         async for message in messages:
-            call = call_of(context, identity, self._options.clock)
+            observed = None if observer is None else observer.choose(context, prediction=True)
+            if observed is not None and observer is not None:
+                observer.request(observed, message, identity)
+            call = call_of(context, Caller(identity, observed), self._options.clock)
+            failure: PillionError | None = None
+            answer: bytes | None = None
             try:
                 request, raw = self._decode(message)
                 if request.parameters:
@@ -85,16 +109,22 @@ class InferMethods:
                     async with contextlib.aclosing(generated(self._texts, request, call, context)) as pieces:
                         async for piece in pieces:
                             yield _wrapped(self._codec.encode(piece, raw=raw))
-                    continue
-                response = await self._plane.infer(request, call)
-                response.id = request.id
-                if request.classes:
-                    classify(response, request.classes)
-                answer = self._codec.encode(response, raw=raw)
+                else:
+                    response = await self._plane.infer(request, call)
+                    response.id = request.id
+                    if request.classes:
+                        classify(response, request.classes)
+                    answer = self._codec.encode(response, raw=raw)
             except Exception as error:  # noqa: BLE001  # the boundary: one bad request must not end its neighbours' stream
-                yield _failed(str(failure_of(error, identity)), message)
+                failure = failure_of(error, identity)
+                yield _failed(str(failure), message)
             else:
-                yield _wrapped(answer)
+                if answer is not None:
+                    yield _wrapped(answer)
+            if observed is not None and observer is not None:
+                if failure is None and answer is not None:
+                    observer.response(observed, answer)
+                observer.ended(observed, context, INFERENCE_SERVICE, "ModelStreamInfer", identity, failure)
 
     def _decode(self, message: bytes) -> tuple[InferRequest, bool]:
         try:

@@ -13,7 +13,9 @@ from pillion.protocol.model_config import config_document
 from pillion.protocol.parameters import NO_SHARED_MEMORY
 from pillion.protocol.protos import open_inference_pb2 as pb
 from pillion.protocol.statistics import statistics_document
-from pillion.transport.grpc.context import answered
+from pillion.transport.grpc.context import Caller, Method, answered
+from pillion.transport.grpc.names import INFERENCE_SERVICE
+from pillion.transport.grpc.observation import observer_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from pillion.transport.grpc.options import GrpcOptions
 
     Context = ServicerContext[Any, Any]
-    Method = Callable[[bytes, Context], Awaitable[bytes]]
+    Behaviour = Callable[[bytes, Context], Awaitable[bytes]]
 
 __all__ = ["InformationMethods"]
 
@@ -48,8 +50,9 @@ class InformationMethods:
     def __init__(self, plane: InferencePlane, options: GrpcOptions) -> None:
         self._plane = plane
         self._options = options
+        self._observer = observer_of(options)
 
-    def methods(self) -> dict[str, Method]:
+    def methods(self) -> dict[str, Behaviour]:
         """Every unary method by its name in the service."""
         return {
             "ServerLive": self._method("ServerLive", pb.ServerLiveRequest, self._server_live),
@@ -67,22 +70,22 @@ class InformationMethods:
             **{name: self._refusal(name, sentence) for name, sentence in _NOT_HERE.items()},
         }
 
-    def _refusal(self, name: str, sentence: str) -> Method:
+    def _refusal(self, name: str, sentence: str) -> Behaviour:
         """A method of Triton's that is refused whatever its message says."""
 
         async def method(_: bytes, context: Context) -> bytes:
-            async def handle(_: str) -> bytes:
+            async def handle(_: Caller) -> bytes:
                 raise PillionError(ErrorCode.UNIMPLEMENTED, sentence)
 
-            return await answered(name, context, self._options, handle)
+            return await answered(Method(INFERENCE_SERVICE, name), context, self._observer, handle)
 
         return method
 
     def _method(
         self, name: str, request_type: type[_Request], answer: Callable[[_Request], Awaitable[Message]]
-    ) -> Method:
+    ) -> Behaviour:
         async def method(message: bytes, context: Context) -> bytes:
-            async def handle(_: str) -> bytes:
+            async def handle(_: Caller) -> bytes:
                 try:
                     request = request_type.FromString(message)
                 except DecodeError as error:
@@ -90,7 +93,7 @@ class InformationMethods:
                     raise PillionError(ErrorCode.INVALID_ARGUMENT, text) from error
                 return (await answer(request)).SerializeToString()
 
-            return await answered(name, context, self._options, handle)
+            return await answered(Method(INFERENCE_SERVICE, name), context, self._observer, handle)
 
         return method
 

@@ -12,6 +12,8 @@ from pillion.protocol.limits import CodecLimits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pillion.payload.log import PayloadLog
+    from pillion.tracing.tracer import Tracer
     from pillion.transport.authentication import ApiKey
 
 __all__ = ["GrpcOptions", "RpcRecord"]
@@ -27,6 +29,8 @@ class RpcRecord(msgspec.Struct, frozen=True):
     code: str
     """The error's code, empty on success."""
     seconds: float
+    trace_id: str = ""
+    """Of the caller's trace, or of ours where it is sampled; empty without one."""
 
 
 class GrpcOptions(msgspec.Struct, frozen=True):
@@ -42,4 +46,10 @@ class GrpcOptions(msgspec.Struct, frozen=True):
     health_poll: float = 0.25
     """Seconds between two looks at the data plane while somebody watches its health."""
     on_answer: Callable[[RpcRecord], None] | None = None
-    """Called after each call of the inference service."""
+    """Called after calls of the inference service and of tasks."""
+    access: float = 1.0
+    """The share of these calls that it is called for, decided when they begin."""
+    tracer: Tracer | None = None
+    """Chooses the calls that are traced."""
+    payloads: PayloadLog | None = None
+    """Chooses the calls whose payload is kept, and takes it."""

@@ -12,6 +12,7 @@ import grpc.aio
 
 from pillion.transport.grpc.guard import Guard
 from pillion.transport.grpc.limits import GrpcLimits
+from pillion.transport.grpc.names import INFERENCE_SERVICE
 from pillion.transport.grpc.on_demand import OnDemand
 from pillion.transport.grpc.options import GrpcOptions
 from pillion.transport.grpc.tasks_on_demand import TasksOnDemand
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["INFERENCE_SERVICE", "GrpcServer"]
 
-INFERENCE_SERVICE: Final = "inference.GRPCInferenceService"
 _NO_END: Final = 1e9
 """Seconds. grpc.aio frees its server when a stop is through, and a stop whose grace has just run out then ends the
 calls of a server that is gone: the process dies. So no stop of ours ever runs out of grace; the time is kept here."""

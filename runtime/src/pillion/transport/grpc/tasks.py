@@ -13,7 +13,8 @@ from pillion.dataplane.call import WireProtocol
 from pillion.errors import ErrorCode, PillionError
 from pillion.protocol.task_message import decode_request, encode_response
 from pillion.protocol.task_schema import service_schema, shared_files
-from pillion.transport.grpc.context import answered, call_of
+from pillion.transport.grpc.context import Caller, Method, answered, call_of
+from pillion.transport.grpc.observation import observer_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,7 @@ class TaskServices(grpc.GenericRpcHandler):
     def __init__(self, plane: TaskPlane, options: GrpcOptions) -> None:
         self._plane = plane
         self._options = options
+        self._observer = observer_of(options)
         self._known: Sequence[ServedTask] = ()
         self._services: dict[str, _Service] = {}
         self._methods: dict[str, tuple[_Service, TaskMethod]] = {}
@@ -87,8 +89,12 @@ class TaskServices(grpc.GenericRpcHandler):
         }
 
     async def _answer(self, service: _Service, method: TaskMethod, message: bytes, context: Context) -> bytes:
-        async def handle(identity: str) -> bytes:
+        observer = self._observer
+
+        async def handle(caller: Caller) -> bytes:
             model = ""
+            if observer is not None and caller.observed is not None:
+                observer.request(caller.observed, message, caller.request_id)
             try:
                 model = _model(service, context)
                 task = self._plane.find(method.task, model)
@@ -96,10 +102,15 @@ class TaskServices(grpc.GenericRpcHandler):
             except PillionError as error:
                 self._plane.refused(error, WireProtocol.GRPC, model)
                 raise
-            result = await self._plane.perform(task, arguments, call_of(context, identity, self._options.clock))
-            return encode_response(method, task.signature, result.value)
+            result = await self._plane.perform(task, arguments, call_of(context, caller, self._options.clock))
+            answer = encode_response(method, task.signature, result.value)
+            if observer is not None and caller.observed is not None:
+                observer.response(caller.observed, answer)
+            return answer
 
-        return await answered(method.name, context, self._options, handle)
+        return await answered(
+            Method(service.schema.name, method.name, prediction=True), context, self._observer, handle
+        )
 
 
 def _model(service: _Service, context: Context) -> str:

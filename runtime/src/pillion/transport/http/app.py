@@ -8,12 +8,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from pillion.errors import ErrorCode, PillionError
+from pillion.exposure import exposed
+from pillion.transport.http.answer import Answer, error_answer, send_answer
+from pillion.transport.http.headers import new_request_id
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from pillion.dataplane.call import InferencePlane
     from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
+    from pillion.metrics import Registry
 
 __all__ = ["Fallback"]
 
@@ -28,6 +34,7 @@ class Fallback:
         admin_port: told to those who look for metrics here.
         tasks: whose tasks it describes, where there can be any.
         texts: what generates and embeds, which it describes where anything does.
+        metrics: shown here as on the admin port; None where that alone has them.
     """
 
     def __init__(
@@ -36,7 +43,9 @@ class Fallback:
         admin_port: int,
         tasks: TaskPlane | None = None,
         texts: TextPlane | None = None,
+        metrics: Registry | None = None,
     ) -> None:
+        self._metrics = metrics
         self._plane = plane
         self._texts = texts
         self._admin_port = admin_port
@@ -46,10 +55,26 @@ class Fallback:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if self._metrics is not None and scope["type"] == "http" and scope["path"] == "/metrics":
+            await _show(self._metrics, scope, send)
+            return
         async with self._building:
             if self._app is None:
                 self._app = await asyncio.to_thread(_build, self._plane, self._admin_port, self._tasks, self._texts)
         await self._app(scope, receive, send)
+
+
+async def _show(registry: Registry, scope: Scope, send: Send) -> None:
+    """Metrics, without the web framework that everything else here needs."""
+    if scope["method"] not in ("GET", "HEAD"):
+        error = PillionError(ErrorCode.METHOD_NOT_ALLOWED, f"{scope['method']} is not allowed here, only GET, HEAD")
+        identity = new_request_id()
+        await send_answer(send, error_answer(error, identity), identity, head=False, close=False)
+        return
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    status, media, body = exposed(registry, headers.get(b"accept", b"").decode("latin-1"))
+    answer = Answer(body, status=status, content_type=media.encode(), headers=((b"cache-control", b"no-store"),))
+    await send_answer(send, answer, new_request_id(), head=scope["method"] == "HEAD", close=False)
 
 
 def _build(plane: InferencePlane, admin_port: int, tasks: TaskPlane | None, texts: TextPlane | None) -> ASGIApp:

@@ -7,9 +7,9 @@ fallback app.
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
-import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
@@ -23,13 +23,13 @@ from pillion.transport.http.answer import (
     task_error_answer,
 )
 from pillion.transport.http.body import ClientDisconnected
+from pillion.transport.http.caller import Caller
 from pillion.transport.http.compression import compressed, wanted_coding
 from pillion.transport.http.direct import DirectAnswer
-from pillion.transport.http.errors import CLIENT_CLOSED_REQUEST
 from pillion.transport.http.headers import ACCEPTED_MEDIA, RARE_HEADERS, new_request_id, request_id
 from pillion.transport.http.infer import Begun, InferHandler
 from pillion.transport.http.oip import InformationHandler
-from pillion.transport.http.options import AnswerRecord, DispatchOptions
+from pillion.transport.http.options import DispatchOptions
 from pillion.transport.http.routes import METHODS, OPENAI_ROUTES, TASK_ROUTES, TEXT_ROUTES, Route, resolve
 from pillion.transport.http.tasks import TaskHandler
 
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
     from pillion.transport.http.direct import DirectCall
+    from pillion.transport.http.observation import HttpObserver
     from pillion.transport.http.routes import Target
+    from pillion.transport.observation import Observed
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -84,6 +86,8 @@ class Dispatcher:
         self._options = options or DispatchOptions()
         self._drain = self._options.drain
         self._compress_from = self._options.compress_min_bytes or sys.maxsize
+        self._observer = _observer_of(self._options)
+        self._choose = None if self._observer is None else self._observer.choose_prediction
         self._known: dict[bytes, Target] = {}
         self._inference = InferHandler(plane, self._options)
         self._infer = self._inference.infer
@@ -103,20 +107,39 @@ class Dispatcher:
                 await self._fallback(scope, receive, send)
                 return
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        observed = None if self._observer is None else self._observer.choose(target, headers)
+        await self._ordinary(target, headers, observed, scope, receive, send)
+
+    async def _ordinary(
+        self,
+        target: Target,
+        headers: dict[bytes, bytes],
+        observed: Observed | None,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """A request on one of our routes, by ASGI's messages."""
         identity = request_id(headers) if b"x-request-id" in headers else new_request_id()
         method: str = scope["method"]
+        if observed is not None and self._observer is not None:
+            receive = self._observer.reading(observed, headers, identity, receive)
         if target.route is Route.INFER and method == "POST":
-            working = self._infer(target, headers, receive, identity)
+            working = self._infer(target, headers, receive, Caller(identity, scope, observed))
         else:
-            working = self._answer(target, method, headers, receive, identity)
-        await self.finish(working, scope, send, target, identity, receive)
+            working = self._answer(target, method, headers, receive, Caller(identity, scope, observed))
+        await self.finish(working, scope, send, target, identity, receive, observed)
 
     def begin(self, path: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> DirectAnswer | DirectCall | None:
         """See :class:`~pillion.transport.http.direct.DirectApplication`: plain inference requests on a known path."""
         target = self._known.get(path)
-        if target is None or target.route is not Route.INFER or self._options.on_answer is not None:
+        if target is None or target.route is not Route.INFER:
             return None
         fields = dict(headers)
+        if self._choose is not None:
+            observed = self._choose(fields)
+            if observed is not None:  # decided once: the ordinary way must not choose again
+                return _Ordinary(functools.partial(self._ordinary, target, fields, observed))
         if not RARE_HEADERS.isdisjoint(fields) or fields.get(b"content-type") not in ACCEPTED_MEDIA:
             return None
         identity = request_id(fields) if b"x-request-id" in fields else new_request_id()
@@ -152,18 +175,19 @@ class Dispatcher:
         target: Target,
         identity: str,
         receive: Receive | None = None,
+        observed: Observed | None = None,
     ) -> None:
-        """Await the answer, send it or what failed, and record it."""
-        started = time.monotonic() if self._options.on_answer is not None else 0.0
+        """Await the answer, send it or what failed, and tell of it."""
         answer: Answer | None
+        plain: Answer | None  # before it was compressed
         try:
-            answer = await working
+            plain = answer = await working
             if answer.size >= self._compress_from:
                 answer = await compressed(answer, scope["headers"])
         except ClientDisconnected:
-            answer = None
+            plain = answer = None
         except Exception as error:  # noqa: BLE001  # the boundary: the client gets the protocol's error shape
-            answer = _failed(error, identity, target)
+            plain = answer = _failed(error, identity, target)
         if answer is not None and answer.events is not None and receive is not None:
             from pillion.transport.http.events import send_events  # noqa: PLC0415 - most servers stream nothing
 
@@ -172,8 +196,8 @@ class Dispatcher:
         elif answer is not None:
             head = scope["method"] == "HEAD"
             await send_answer(send, answer, identity, head=head, close=self._drain.draining)
-        if self._options.on_answer is not None:
-            self._record(scope, identity, answer, started, target)
+        if observed is not None and self._observer is not None:
+            self._observer.ended(observed, scope, target, identity, plain)
 
     def _resolve(self, scope: Scope) -> Target | None:
         path = path_of(scope)
@@ -189,38 +213,37 @@ class Dispatcher:
         return target
 
     async def _answer(
-        self, target: Target, method: str, headers: dict[bytes, bytes], receive: Receive, identity: str
+        self, target: Target, method: str, headers: dict[bytes, bytes], receive: Receive, caller: Caller
     ) -> Answer:
         if method not in METHODS[target.route] and target.route not in _ANY_METHOD:
             allowed = ", ".join(METHODS[target.route])
             raise PillionError(ErrorCode.METHOD_NOT_ALLOWED, f"{method} is not allowed here, only {allowed}")
         if self._tasks is not None and target.route in TASK_ROUTES:
-            return await self._tasks.answer(target, headers, receive, identity)
+            return await self._tasks.answer(target, headers, receive, caller)
         if self._texts is not None and target.route in TEXT_ROUTES:
             # Much to import for servers without a language model, which never get here.
             from pillion.transport.http.texts import answer_text  # noqa: PLC0415 - as said
 
-            return await answer_text(self._texts, self._options, target, headers, receive, identity)
+            return await answer_text(self._texts, self._options, target, headers, receive, caller)
         if target.route is Route.V1_PREDICT:
-            return await self._inference.predict(target, headers, receive, identity)
+            return await self._inference.predict(target, headers, receive, caller)
         if target.route is Route.V1_EXPLAIN:
-            return await self._inference.explain(target, headers, receive, identity)
+            return await self._inference.explain(target, headers, receive, caller)
         if target.route is Route.INVOCATIONS:
-            return await self._inference.invoke(target, headers, receive, identity)
-        return await self._information.answer(target, receive, identity)
+            return await self._inference.invoke(target, headers, receive, caller)
+        return await self._information.answer(target, receive, caller.request_id)
 
-    def _record(self, scope: Scope, identity: str, answer: Answer | None, started: float, target: Target) -> None:
-        record = AnswerRecord(
-            request_id=identity,
-            method=scope["method"],
-            path=scope["path"],
-            status=answer.status if answer else CLIENT_CLOSED_REQUEST,
-            code=answer.code if answer else ErrorCode.CANCELLED.value,
-            seconds=time.monotonic() - started,
-            model=target.model,
-        )
-        if self._options.on_answer is not None:
-            self._options.on_answer(record)
+
+class _Ordinary:
+    """A request that goes the ordinary way, with what was decided about it (see the protocol of the class below)."""
+
+    __slots__ = ("_application",)
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    def finish(self) -> ASGIApp:
+        return self._application
 
 
 class _Given:
@@ -234,7 +257,7 @@ class _Given:
     def finish(self) -> None:
         """As if it were not there yet."""
 
-    async def answer(self, _: Receive) -> Answer:
+    async def answer(self, _scope: Scope, _: Receive) -> Answer:
         return self._answer
 
 
@@ -265,7 +288,7 @@ class _DirectCall:
         return _direct(outcome, self._identity)
 
     async def _rest(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._dispatcher.finish(self._begun.answer(receive), scope, send, self._target, self._identity)
+        await self._dispatcher.finish(self._begun.answer(scope, receive), scope, send, self._target, self._identity)
 
 
 def _direct(outcome: bytes | Answer, identity: str) -> DirectAnswer:
@@ -273,6 +296,15 @@ def _direct(outcome: bytes | Answer, identity: str) -> DirectAnswer:
         return DirectAnswer(200, _JSON_HEAD % (len(outcome), identity.encode()), outcome)
     whole = b"".join((outcome.body, *outcome.parts)) if outcome.parts else outcome.body
     return DirectAnswer(outcome.status, head_lines(outcome, len(whole), identity), whole)
+
+
+def _observer_of(options: DispatchOptions) -> HttpObserver | None:
+    """Who is told of requests; None where nobody wants to know anything, which costs nothing."""
+    if options.on_answer is None and options.tracer is None and options.payloads is None:
+        return None
+    from pillion.transport.http.observation import HttpObserver  # noqa: PLC0415 - a start without any need not import it
+
+    return HttpObserver(options)
 
 
 def _failed(error: Exception, identity: str, target: Target) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pillion.dataplane.call import Call, WireProtocol
+from pillion.dataplane.call import WireProtocol
 from pillion.dataplane.completion import Completion
 from pillion.errors import PillionError
 from pillion.protocol.generate import (
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 
     from pillion.dataplane.streams import TextPlane
+    from pillion.transport.http.caller import Caller
     from pillion.transport.http.options import DispatchOptions
     from pillion.transport.http.routes import Target
 
@@ -40,7 +41,7 @@ async def answer_generate(
     target: Target,
     headers: Mapping[bytes, bytes],
     receive: Receive,
-    request_id: str,
+    caller: Caller,
 ) -> Answer:
     """Answer one request.
 
@@ -57,11 +58,11 @@ async def answer_generate(
     except PillionError as error:
         plane.refused(error, WireProtocol.REST, target.model, target.version)
         raise
-    call = Call(WireProtocol.REST, request_id, deadline)
+    call = caller.call(WireProtocol.REST, deadline)
     stream = await begun(plane.stream(task, given, call), receive, options.disconnect_grace)
     completion = Completion(stream, request.stops)
     if streams:
-        return Answer(b"", content_type=EVENT_STREAM, events=_Pieces(completion, request, request_id))
+        return Answer(b"", content_type=EVENT_STREAM, events=_Pieces(completion, request, caller.request_id))
     try:
         with DisconnectWatch(receive, options.disconnect_grace):
             text = await completion.text()

@@ -8,6 +8,7 @@ in functions of its own.
 from __future__ import annotations
 
 from asyncio import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pillion.dataplane.call import Call, WireProtocol
@@ -20,6 +21,7 @@ from pillion.protocol.parameters import sooner
 from pillion.protocol.v1 import decode_v1, encode_v1
 from pillion.transport.http.answer import Answer
 from pillion.transport.http.body import read_body, too_large
+from pillion.transport.http.caller import client_of
 from pillion.transport.http.content_coding import content_coding
 from pillion.transport.http.disconnect import finish_watched
 from pillion.transport.http.headers import (
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import InferencePlane, InferRequest, InferResponse
     from pillion.model import ModelMetadata
     from pillion.protocol.answer import AnswerForm
+    from pillion.transport.http.caller import Caller
     from pillion.transport.http.options import DispatchOptions
     from pillion.transport.http.routes import Target
 
@@ -50,7 +53,7 @@ _Result = TypeVar("_Result")
 class Begun:
     """A request of the Open Inference Protocol whose computation has begun and waits."""
 
-    __slots__ = ("_form", "_grace", "_request", "_running", "_waiting")
+    __slots__ = ("_call", "_form", "_grace", "_request", "_running", "_waiting")
 
     def __init__(
         self,
@@ -58,12 +61,14 @@ class Begun:
         waiting: object,
         request: InferRequest,
         form: AnswerForm,
+        call: Call,
         grace: float,
     ) -> None:
         self._running = running
         self._waiting = waiting
         self._request = request
         self._form = form
+        self._call = call
         self._grace = grace
 
     def finish(self) -> bytes | Answer | None:
@@ -81,13 +86,14 @@ class Begun:
             return _whole(finished.value, self._request, self._form)
         return None
 
-    async def answer(self, receive: Receive) -> Answer:
+    async def answer(self, scope: MutableMapping[str, Any], receive: Receive) -> Answer:
         """Wait for the answer.
 
         Raises:
             PillionError: for the dispatcher to answer.
             ClientDisconnected: nobody is there to answer.
         """
+        self._call.client = partial(client_of, scope)
         response = await finish_watched(self._running, self._waiting, receive, self._grace)
         return _encode(response, self._request, self._form)
 
@@ -101,7 +107,7 @@ class InferHandler:
         self._decode = OipJsonDecoder(options.codec).decode
         self._limit = options.max_body_bytes
 
-    async def infer(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, request_id: str) -> Answer:
+    async def infer(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller) -> Answer:
         """One request of the Open Inference Protocol.
 
         Raises:
@@ -131,7 +137,7 @@ class InferHandler:
         except PillionError as error:
             self._plane.refused(error, _REST, target.model, target.version)
             raise
-        running = self._plane.infer(request, Call(_REST, request_id, deadline))
+        running = self._plane.infer(request, caller.call(_REST, deadline))
         return _encode(await self._awaited(running, receive), request, form)
 
     def begin(self, target: Target, body: bytes, request_id: str) -> bytes | Answer | Begun:
@@ -149,27 +155,24 @@ class InferHandler:
             self._plane.refused(error, _REST, target.model, target.version)
             raise
         deadline = sooner(None, request.parameters, self._options.clock()) if request.parameters else None
-        running = self._plane.infer(request, Call(_REST, request_id, deadline))
+        call = Call(_REST, request_id, deadline)
+        running = self._plane.infer(request, call)
         try:
             waiting = running.send(None)
         except StopIteration as finished:
             return _whole(finished.value, request, form)
-        return Begun(running, waiting, request, form, self._options.disconnect_grace)
+        return Begun(running, waiting, request, form, call, self._options.disconnect_grace)
 
-    async def predict(
-        self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, request_id: str
-    ) -> Answer:
+    async def predict(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller) -> Answer:
         """One request of V1, read against what the model says of its inputs.
 
         Raises:
             PillionError: for the dispatcher to answer.
             ClientDisconnected: nobody is there to answer.
         """
-        return await self._rows(target.model, decode_v1, WireProtocol.V1, headers, receive, request_id)
+        return await self._rows(target.model, decode_v1, WireProtocol.V1, headers, receive, caller)
 
-    async def explain(
-        self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, request_id: str
-    ) -> Answer:
+    async def explain(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller) -> Answer:
         """One request of V1 for the reasons of a prediction; of models that know them.
 
         Raises:
@@ -179,11 +182,11 @@ class InferHandler:
         self._check_explains(target.model)
         from pillion.protocol.task_json import encode_result  # noqa: PLC0415 - as for tasks: few servers need it
 
-        request, call = await self._row_request(target.model, decode_v1, WireProtocol.V1, headers, receive, request_id)
+        request, call = await self._row_request(target.model, decode_v1, WireProtocol.V1, headers, receive, caller)
         result = await self._awaited(self._plane.explain(request, call), receive)
         return Answer(encode_result({"explanations": result.value}))
 
-    async def invoke(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, request_id: str) -> Answer:
+    async def invoke(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller) -> Answer:
         """One request of MLflow's scoring protocol: of the model in the path, else of the only one there is.
 
         Raises:
@@ -191,7 +194,7 @@ class InferHandler:
             ClientDisconnected: nobody is there to answer.
         """
         model = target.model or self._only_model()
-        return await self._rows(model, decode_invocation, WireProtocol.MLFLOW, headers, receive, request_id)
+        return await self._rows(model, decode_invocation, WireProtocol.MLFLOW, headers, receive, caller)
 
     async def _rows(
         self,
@@ -200,9 +203,9 @@ class InferHandler:
         protocol: WireProtocol,
         headers: Mapping[bytes, bytes],
         receive: Receive,
-        request_id: str,
+        caller: Caller,
     ) -> Answer:
-        request, call = await self._row_request(model, decode, protocol, headers, receive, request_id)
+        request, call = await self._row_request(model, decode, protocol, headers, receive, caller)
         return Answer(encode_v1(await self._awaited(self._plane.infer(request, call), receive)))
 
     async def _row_request(
@@ -212,7 +215,7 @@ class InferHandler:
         protocol: WireProtocol,
         headers: Mapping[bytes, bytes],
         receive: Receive,
-        request_id: str,
+        caller: Caller,
     ) -> tuple[InferRequest, Call]:
         try:
             deadline, _, coding = self._rare(headers)
@@ -224,7 +227,7 @@ class InferHandler:
         except PillionError as error:
             self._plane.refused(error, protocol, model)
             raise
-        return request, Call(protocol, request_id, deadline)
+        return request, caller.call(protocol, deadline)
 
     def _check_explains(self, model: str) -> None:
         try:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from pillion.dataplane.streams import ItemStream, TextPlane
     from pillion.dataplane.tasks import ServedTask
+    from pillion.transport.http.caller import Caller
     from pillion.transport.http.options import DispatchOptions
     from pillion.transport.http.routes import Target
 
@@ -36,7 +37,7 @@ async def answer_openai(
     target: Target,
     headers: Mapping[bytes, bytes],
     receive: Receive,
-    request_id: str,
+    caller: Caller,
 ) -> Answer:
     """Answer one request.
 
@@ -49,12 +50,12 @@ async def answer_openai(
     if target.route is Route.OPENAI_MODEL:
         return json_answer(model_entry(plane.status(target.model)))
     if target.route is Route.OPENAI_EMBEDDINGS:
-        return await _embed(plane, options, headers, receive, request_id)
-    return await _generate(plane, options, target.route is Route.OPENAI_CHAT, headers, receive, request_id)
+        return await _embed(plane, options, headers, receive, caller)
+    return await _generate(plane, options, target.route is Route.OPENAI_CHAT, headers, receive, caller)
 
 
 async def _embed(
-    plane: TextPlane, options: DispatchOptions, headers: Mapping[bytes, bytes], receive: Receive, request_id: str
+    plane: TextPlane, options: DispatchOptions, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller
 ) -> Answer:
     model = ""
     try:
@@ -67,7 +68,7 @@ async def _embed(
         plane.refused(error, WireProtocol.OPENAI, model)
         raise
     with DisconnectWatch(receive, options.disconnect_grace):
-        result = await plane.perform(task, arguments, Call(WireProtocol.OPENAI, request_id, deadline))
+        result = await plane.perform(task, arguments, caller.call(WireProtocol.OPENAI, deadline))
     return Answer(encode_embeddings(result.value, len(request.texts), model, as_base64=request.base64))
 
 
@@ -77,7 +78,7 @@ async def _generate(
     chat: bool,  # noqa: FBT001 - which of two protocols
     headers: Mapping[bytes, bytes],
     receive: Receive,
-    request_id: str,
+    caller: Caller,
 ) -> Answer:
     model = ""
     try:
@@ -89,8 +90,8 @@ async def _generate(
     except PillionError as error:
         plane.refused(error, WireProtocol.OPENAI, model)
         raise
-    answer = TextAnswer(model, request_id, chat, request.include_usage)
-    choices = _Choices(plane, task, request, calls, Call(WireProtocol.OPENAI, request_id, deadline), answer)
+    answer = TextAnswer(model, caller.request_id, chat, request.include_usage)
+    choices = _Choices(plane, task, request, calls, caller.call(WireProtocol.OPENAI, deadline), answer)
     await choices.begin(receive, options.disconnect_grace)
     if request.stream:
         return Answer(b"", content_type=EVENT_STREAM, events=choices)

@@ -14,6 +14,9 @@ from pillion.transport.http.content_coding import Expander
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pillion.payload.log import PayloadLog
+    from pillion.tracing.tracer import Tracer
+
 __all__ = ["AnswerRecord", "DispatchOptions"]
 
 
@@ -28,6 +31,8 @@ class AnswerRecord(msgspec.Struct, frozen=True):
     """The error's code, empty on success."""
     seconds: float
     model: str = ""
+    trace_id: str = ""
+    """Of the caller's trace, or of ours where it is sampled; empty without one."""
 
 
 class DispatchOptions(msgspec.Struct, frozen=True):
@@ -48,7 +53,13 @@ class DispatchOptions(msgspec.Struct, frozen=True):
     expander: Expander = msgspec.field(default_factory=lambda: Expander(0))
     """Expands bodies to at most ``max_body_bytes``; one for all routes, since it bounds how many do at a time."""
     on_answer: Callable[[AnswerRecord], None] | None = None
-    """Called after each request that the dispatcher answers itself."""
+    """Called after requests that the dispatcher answers itself."""
+    access: float = 1.0
+    """The share of these requests that it is called for, decided when they begin: the others go the quick way."""
+    tracer: Tracer | None = None
+    """Chooses the requests that are traced."""
+    payloads: PayloadLog | None = None
+    """Chooses the requests whose payload is kept, and takes it."""
 
     def __post_init__(self) -> None:
         """Bind the expander to the limit."""

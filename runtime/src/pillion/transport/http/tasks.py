@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pillion.authoring.names import same_task
-from pillion.dataplane.call import Call, WireProtocol
+from pillion.dataplane.call import WireProtocol
 from pillion.errors import PillionError
 from pillion.transport.http.answer import Answer
 from pillion.transport.http.body import read_body
@@ -17,7 +17,9 @@ from pillion.transport.http.routes import Route, resolve_task
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
+    from pillion.dataplane.call import Call
     from pillion.dataplane.tasks import ServedTask, TaskPlane, TaskResult
+    from pillion.transport.http.caller import Caller
     from pillion.transport.http.options import DispatchOptions
     from pillion.transport.http.routes import Target
 
@@ -46,7 +48,7 @@ class TaskHandler:
         known = any(_means(target, task) for task in tasks)
         return (target, known) if known or method == "POST" else (None, False)
 
-    async def answer(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, request_id: str) -> Answer:
+    async def answer(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller) -> Answer:
         """One call.
 
         Raises:
@@ -73,12 +75,12 @@ class TaskHandler:
         except PillionError as error:
             self._plane.refused(error, WireProtocol.TASK, model)
             raise
+        call = caller.call(WireProtocol.TASK, deadline)
         if signature.streams:
             from pillion.transport.http.task_stream import streamed  # noqa: PLC0415 - most tasks do not stream
 
-            call = Call(WireProtocol.TASK, request_id, deadline)
             return await streamed(self._plane, task, arguments, call, receive, self._options.disconnect_grace)
-        result = await self._run(task, arguments, Call(WireProtocol.TASK, request_id, deadline), receive)
+        result = await self._run(task, arguments, call, receive)
         return Answer(encode_result(result.value))
 
     async def _run(self, task: ServedTask, arguments: dict[str, Any], call: Call, receive: Receive) -> TaskResult:

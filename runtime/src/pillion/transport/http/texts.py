@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pillion.dataplane.streams import TextPlane
     from pillion.transport.http.answer import Answer
+    from pillion.transport.http.caller import Caller
     from pillion.transport.http.options import DispatchOptions
     from pillion.transport.http.routes import Target
 
@@ -27,7 +28,7 @@ async def answer_text(
     target: Target,
     headers: Mapping[bytes, bytes],
     receive: Receive,
-    request_id: str,
+    caller: Caller,
 ) -> Answer:
     """Answer one request of the routes of language models.
 
@@ -36,4 +37,4 @@ async def answer_text(
         ClientDisconnected: nobody is there to answer.
     """
     answer = answer_openai if target.route in OPENAI_ROUTES else answer_generate
-    return await answer(plane, options, target, headers, receive, request_id)
+    return await answer(plane, options, target, headers, receive, caller)

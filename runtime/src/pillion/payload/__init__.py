@@ -1,0 +1,1 @@
+"""The log of payloads: requests and answers as CloudEvents, as KServe's logger sends them."""

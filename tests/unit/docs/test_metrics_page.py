@@ -1,0 +1,28 @@
+"""The reference of metrics names what there is, all of it, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+from pillion.metrics import Collectors, RuntimeMetrics
+from pillion.server.metrics import ServerMetrics
+from pillion.server.observability import Observability
+from pillion.server.settings import LoggerSettings, Settings
+
+PAGE = Path(__file__).parents[3] / "docs/reference/metrics.md"
+_ROWS = re.compile(r"^\| (?P<names>`[^|]+) \|", re.MULTILINE)
+
+
+def test_every_metric_is_in_the_reference_and_every_name_there_is_one() -> None:
+    registry = Collectors()
+    RuntimeMetrics(registry, ("triton", "mlserver", "kserve")).model("iris", "1").first_item(1.0)
+    ServerMetrics(registry)
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    observability = Observability(Settings(logger=LoggerSettings(url="http://127.0.0.1:9")), environ, registry)
+    counted = {f"{family.name}_total" if family.type == "counter" else family.name for family in registry.collect()}
+    asyncio.run(observability.close())
+    named = {name for row in _ROWS.finditer(PAGE.read_text()) for name in re.findall(r"`([a-z_]+)`", row["names"])}
+
+    assert counted == named
