@@ -159,6 +159,7 @@ class Batcher:
         self._gathering = gathering
         self._live = live
         self._groups: OrderedDict[object, OrderedDict[Item, None]] = OrderedDict()
+        self._fresh: list[Item] = []
         self._due = False
         self._delayed: asyncio.TimerHandle | None = None
         self._mixes = True
@@ -197,6 +198,7 @@ class Batcher:
         if group is None:
             group = self._groups[key] = OrderedDict()
         group[item] = None
+        self._fresh.append(item)
         admission.gathered += 1
         if not self._due:
             self._due = True
@@ -242,12 +244,12 @@ class Batcher:
                 self._compute_now(batch)
             else:
                 self._start(_Batch(batch), now)
-        for group in self._groups.values():
-            for item in group:
-                if not item.waited:
-                    item.waited = True
-                    self._live[id(item.call)] = LiveCall(item.call, item.arrived, item.deadline)
-                    self._arm(item)
+        fresh, self._fresh = self._fresh, []
+        for item in fresh:
+            if item.group is not None:
+                item.waited = True
+                self._live[id(item.call)] = LiveCall(item.call, item.arrived, item.deadline)
+                self._arm(item)
 
     def fail_waiting(self, error: Callable[[], PillionError]) -> None:
         """End every waiting request with an error of its own."""

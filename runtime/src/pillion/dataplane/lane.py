@@ -87,8 +87,10 @@ class Lane:
         binder = self._binder
         inputs = binder.inputs(request.inputs)
         wanted = binder.outputs(request.outputs)
-        if self._batcher is not None and not self._batcher.needless:
-            return self._share(self._batcher, inputs, wanted, call, arrived)
+        if self._batcher is not None:
+            if not self._batcher.needless:
+                return self._share(self._batcher, inputs, wanted, call, arrived)
+            self.metrics.batch_size.observe(1)
         return self._run(self.served.model, inputs, wanted, call, arrived)
 
     async def perform(self, task: TaskSignature, arguments: Mapping[str, Any], call: Call, arrived: float) -> Any:  # noqa: ANN401 - plain value
