@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from uvicorn.config import Config
 
+from pillion.errors import ErrorCode
 from pillion.transport.http.direct import DirectHttpProtocol
 from pillion.transport.http.dispatcher import Dispatcher
 from pillion.transport.http.engine import EngineState
@@ -136,7 +137,6 @@ async def test_requests_sent_in_one_go_are_answered_in_their_order(running: Runn
     [
         ["Content-Type: text/plain"],
         ["X-Request-Timeout-Seconds: 5"],
-        ["Inference-Header-Content-Length: 5"],
         ["Content-Encoding: gzip"],
         ["Expect: 100-continue"],
     ],
@@ -344,3 +344,19 @@ async def test_a_raw_answer_to_a_plain_request_is_one_body(running: Running) -> 
         status, headers, body = await answer(reader)
     assert (200, 0, 1) == (status, running.app.ordinary, len(running.plane.requests))
     assert np.array([2, 4, 6, 8], np.float32).tobytes() == body[int(headers["inference-header-content-length"]) :]
+
+
+async def test_raw_tensors_are_answered_on_the_short_way(running: Running) -> None:
+    numbers = np.array([1, 2, 3, 4], np.float32).tobytes()
+    tensor = {"name": "x", "datatype": "FP32", "shape": [4], "parameters": {"binary_data_size": len(numbers)}}
+    document = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    async with running.connect() as (reader, writer):
+        writer.write(request("double", document + numbers, f"Inference-Header-Content-Length: {len(document)}"))
+        status, headers, body = await answer(reader)
+        assert (200, 0) == (status, running.app.ordinary)
+        assert np.array([2, 4, 6, 8], np.float32).tobytes() == body[int(headers["inference-header-content-length"]) :]
+
+        writer.write(request("double", document + numbers, "Inference-Header-Content-Length: many"))
+        status, _, body = await answer(reader)
+        assert (400, True) == (status, b"whole number of bytes" in body)
+    assert [ErrorCode.INVALID_ARGUMENT] == [code for code, *_ in running.plane.refusals]

@@ -26,7 +26,7 @@ from pillion.transport.http.body import ClientDisconnected
 from pillion.transport.http.caller import Caller
 from pillion.transport.http.compression import compressed, wanted_coding
 from pillion.transport.http.direct import DirectAnswer
-from pillion.transport.http.headers import ACCEPTED_MEDIA, RARE_HEADERS, new_request_id, request_id
+from pillion.transport.http.headers import ACCEPTED_MEDIA, SLOW_HEADERS, new_request_id, request_id
 from pillion.transport.http.infer import Begun, InferHandler
 from pillion.transport.http.oip import InformationHandler
 from pillion.transport.http.options import DispatchOptions
@@ -140,11 +140,11 @@ class Dispatcher:
             observed = self._choose(fields)
             if observed is not None:  # decided once: the ordinary way must not choose again
                 return _Ordinary(functools.partial(self._ordinary, target, fields, observed))
-        if not RARE_HEADERS.isdisjoint(fields) or fields.get(b"content-type") not in ACCEPTED_MEDIA:
+        if not SLOW_HEADERS.isdisjoint(fields) or fields.get(b"content-type") not in ACCEPTED_MEDIA:
             return None
         identity = request_id(fields) if b"x-request-id" in fields else new_request_id()
         try:
-            outcome = self._inference.begin(target, body, identity)
+            outcome = self._inference.begin(target, fields, body, identity)
         except Exception as error:  # noqa: BLE001  # the boundary, as in finish
             return _direct(_failed(error, identity, target), identity)
         asked = fields.get(b"accept-encoding", b"")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ACCEPTED_MEDIA",
     "RARE_HEADERS",
+    "SLOW_HEADERS",
     "check_content_type",
     "header_length",
     "new_request_id",
@@ -30,6 +31,8 @@ ACCEPTED_MEDIA: Final = frozenset({b"application/json", b"application/octet-stre
 """What :func:`check_content_type` need not look at: the exact forms, and none at all."""
 RARE_HEADERS: Final = frozenset({_TIMEOUT, _HEADER_LENGTH, b"content-encoding"})
 """Headers that most inference requests do not have."""
+SLOW_HEADERS: Final = frozenset({_TIMEOUT, b"content-encoding"})
+"""Those of them that keep a request from being answered in the turn that received it."""
 _CHARSETS: Final = frozenset({b"utf-8", b"utf8", b"us-ascii"})
 
 

@@ -140,8 +140,10 @@ class InferHandler:
         running = self._plane.infer(request, caller.call(_REST, deadline))
         return _encode(await self._awaited(running, receive), request, form)
 
-    def begin(self, target: Target, body: bytes, request_id: str) -> bytes | Answer | Begun:
-        """A request of the Open Inference Protocol without rare headers, answered now or begun.
+    def begin(
+        self, target: Target, headers: Mapping[bytes, bytes], body: bytes, request_id: str
+    ) -> bytes | Answer | Begun:
+        """A request of the Open Inference Protocol without slow headers, answered now or begun.
 
         The data plane's coroutine is driven by hand up to its first wait; small models answer before that. Bytes are
         the JSON document of an answer that has nothing else to it.
@@ -150,11 +152,11 @@ class InferHandler:
             PillionError: for the dispatcher to answer.
         """
         try:
-            request, form = self._decode(body, target.model, target.version)
+            request, form = self._decode(body, target.model, target.version, header_length(headers))
+            deadline = sooner(None, request.parameters, self._options.clock()) if request.parameters else None
         except PillionError as error:
             self._plane.refused(error, _REST, target.model, target.version)
             raise
-        deadline = sooner(None, request.parameters, self._options.clock()) if request.parameters else None
         call = Call(_REST, request_id, deadline)
         running = self._plane.infer(request, call)
         try:
