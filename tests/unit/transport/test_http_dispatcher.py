@@ -510,3 +510,15 @@ async def test_what_never_reaches_the_data_plane_is_counted_there_all_the_same(
 async def test_what_the_data_plane_refuses_is_not_counted_twice(plane: SmallPlane, client: httpx.AsyncClient) -> None:
     assert 404 == (await client.post("/v2/models/none/infer", json=ROW)).status_code
     assert [] == plane.refusals
+
+
+async def test_a_large_body_without_room_is_told_to_come_again(plane: SmallPlane) -> None:
+    async with client_of(plane, max_body_bytes_in_flight=100_000) as client:
+        answer = await client.post(INFER, content=b"[" * 100_001, headers={"content-type": "application/json"})
+        assert (429, "close", "1") == (
+            answer.status_code,
+            answer.headers["connection"],
+            answer.headers["retry-after"],
+        )
+        assert "limits.max_body_bytes_in_flight" in answer.json()["error"]
+        assert 200 == (await client.post(INFER, json=ROW)).status_code

@@ -97,6 +97,7 @@ def build_dispatcher(
         Fallback(plane, settings.admin.port, plane, plane, registry if settings.metrics.on_data_port else None),
         DispatchOptions(
             max_body_bytes=settings.limits.max_body_bytes,
+            max_body_bytes_in_flight=settings.limits.max_body_bytes_in_flight,
             compress_min_bytes=settings.http.compress_min_bytes,
             codec=codec_limits(settings),
             management_enabled=settings.management.enabled,

@@ -108,6 +108,8 @@ class Limits(Section, frozen=True):
 
     max_body_bytes: Positive = 64 * 1024 * 1024
     """Largest HTTP body and gRPC message."""
+    max_body_bytes_in_flight: Positive = 1024 * 1024 * 1024
+    """Bytes of HTTP bodies over 64 KiB in memory at a time; a request that finds no room is answered "queue full"."""
     max_header_bytes: Positive = 32 * 1024
     """Request line and headers together."""
     max_header_count: Positive = 100

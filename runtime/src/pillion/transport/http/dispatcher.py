@@ -23,6 +23,7 @@ from pillion.transport.http.answer import (
     task_error_answer,
 )
 from pillion.transport.http.body import ClientDisconnected
+from pillion.transport.http.budget import UNREAD, BodyBudget
 from pillion.transport.http.caller import Caller
 from pillion.transport.http.compression import compressed, wanted_coding
 from pillion.transport.http.direct import DirectAnswer
@@ -85,6 +86,7 @@ class Dispatcher:
         self._fallback = fallback
         self._options = options or DispatchOptions()
         self._drain = self._options.drain
+        self._budget = BodyBudget(self._options.max_body_bytes_in_flight)
         self._compress_from = self._options.compress_min_bytes or sys.maxsize
         self._observer = _observer_of(self._options)
         self._choose = None if self._observer is None else self._observer.choose_prediction
@@ -120,6 +122,24 @@ class Dispatcher:
         send: Send,
     ) -> None:
         """A request on one of our routes, by ASGI's messages."""
+        held = self._budget.hold(headers, receive)
+        if held is None:
+            await self._handle(target, headers, observed, scope, receive, send)
+            return
+        try:
+            await self._handle(target, headers, observed, scope, held.receive, send)
+        finally:
+            held.release()
+
+    async def _handle(
+        self,
+        target: Target,
+        headers: dict[bytes, bytes],
+        observed: Observed | None,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         identity = request_id(headers) if b"x-request-id" in headers else new_request_id()
         method: str = scope["method"]
         if observed is not None and self._observer is not None:
@@ -315,7 +335,7 @@ def _failed(error: Exception, identity: str, target: Target) -> Answer:
         return shape(PillionError(ErrorCode.INTERNAL, _INTERNAL), identity)
     if error.code is ErrorCode.METHOD_NOT_ALLOWED:
         return shape(error, identity, headers=((b"allow", ", ".join(METHODS[target.route]).encode()),))
-    if error.code in _UNREAD:
+    if error.code in _UNREAD or error.field == UNREAD:
         return shape(error, identity, headers=((b"connection", b"close"),))
     return shape(error, identity)
 

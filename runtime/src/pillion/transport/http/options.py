@@ -40,6 +40,8 @@ class DispatchOptions(msgspec.Struct, frozen=True):
 
     max_body_bytes: int = 64 * 1024 * 1024
     """Larger bodies are answered 413, by their stated length or as soon as they pass it."""
+    max_body_bytes_in_flight: int = 1024 * 1024 * 1024
+    """Bodies in memory at a time, all together (see :mod:`pillion.transport.http.budget`)."""
     compress_min_bytes: int = 8 * 1024
     """Answers of at least so many bytes are compressed for clients that name one coding they want; 0: none are."""
     codec: CodecLimits = msgspec.field(default_factory=CodecLimits)

@@ -1,0 +1,67 @@
+"""Bodies in memory at a time: what is reserved, when it is refused, and that it is free again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pillion.errors import ErrorCode, PillionError
+from pillion.transport.http.budget import BodyBudget
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+LARGE = 100_000
+
+
+def channel(*bodies: bytes) -> Callable[[], Awaitable[dict[str, Any]]]:
+    messages = [{"type": "http.request", "body": body} for body in bodies]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    return receive
+
+
+@pytest.mark.parametrize("headers", [{}, {b"content-length": b"65536"}, {b"content-length": b"many"}])
+def test_small_bodies_are_left_alone(headers: dict[bytes, bytes]) -> None:
+    assert BodyBudget(1).hold(headers, channel()) is None
+
+
+async def test_a_stated_length_is_reserved_before_a_byte_is_read_and_free_after_the_answer() -> None:
+    budget = BodyBudget(2 * LARGE)
+    headers = {b"content-length": b"%d" % LARGE}
+    first = budget.hold(headers, channel(b"x" * LARGE))
+    assert first is not None
+    assert 0 == budget.used
+    await first.receive()
+    assert LARGE == budget.used
+    first.release()
+    assert 0 == budget.used
+
+
+async def test_who_finds_no_room_is_refused_unread_and_holds_nothing() -> None:
+    budget = BodyBudget(LARGE)
+    headers = {b"content-length": b"%d" % LARGE}
+    first, second = budget.hold(headers, channel(b"x")), budget.hold(headers, channel())
+    assert first is not None
+    assert second is not None
+    await first.receive()
+    with pytest.raises(PillionError, match=r"limits\.max_body_bytes_in_flight") as refusal:
+        await second.receive()
+    assert (ErrorCode.QUEUE_FULL, 1.0) == (refusal.value.code, refusal.value.retry_after)
+    second.release()
+    assert LARGE == budget.used
+
+
+async def test_chunks_are_reserved_as_they_arrive() -> None:
+    budget = BodyBudget(150)
+    held = budget.hold({b"transfer-encoding": b"chunked"}, channel(b"x" * 100, b"x" * 100))
+    assert held is not None
+    await held.receive()
+    assert 100 == budget.used
+    with pytest.raises(PillionError):
+        await held.receive()
+    held.release()
+    assert 0 == budget.used
