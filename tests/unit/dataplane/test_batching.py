@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -306,6 +307,29 @@ async def test_off_means_a_call_for_each_request(bench: Bench, iris: IrisModels)
     await bench.serve(iris.skops, ExecutionSettings(executor="inline", batching="off"))
     await answers([bench.begin(iris_rows("input-0")) for _ in range(4)])
     assert 0 == bench.calls()
+
+
+class Slow:
+    """Takes its time."""
+
+    n_features_in_ = 1
+
+    def fit(self, *_: Any) -> Slow:
+        return self
+
+    def predict(self, rows: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
+        time.sleep(0.3)
+        return np.asarray(rows[:, 0])
+
+
+@pytest.mark.parametrize(("batching", "shared"), [("auto", 0), ("on", 1)])
+async def test_slow_models_share_calls_where_their_owner_says_so(
+    bench: Bench, tmp_path: Path, batching: Any, shared: float
+) -> None:
+    joblib.dump(Slow(), tmp_path / "slow.joblib")
+    await bench.serve(tmp_path / "slow.joblib", ExecutionSettings(executor="thread", batching=batching))
+    assert [[1.0], [5.0]] == await answers([bench.begin(gated.value(1)), bench.begin(gated.value(5))])
+    assert shared == bench.calls()
 
 
 def test_results_that_differ_together_are_dependent() -> None:

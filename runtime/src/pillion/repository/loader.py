@@ -110,18 +110,23 @@ def _shares_calls(desired: DesiredModel, model: LoadedModel, label: str) -> bool
     if wanted == "off":
         return False
     try:
-        seen = sharing(model)
+        seen = sharing(model, measure=wanted == "auto")
     except Exception as error:  # noqa: BLE001 - it has computed one row and refuses two, in whatever way
         _log.info("model %s: requests do not share calls, it refuses two rows: %s", label, describe_failure(error))
+        return False
+    if seen.independent is None:
+        _log.info("model %s: requests do not share calls, which are slow; execution.batching: on makes them", label)
         return False
     if not seen.independent:
         level = logging.WARNING if wanted == "on" else logging.INFO
         _log.log(level, "model %s: requests do not share calls, its rows are not computed independently", label)
         return False
-    shares = seen.pays or wanted == "on"
-    said = "share calls" if shares else "do not share calls"
+    if wanted == "on":
+        _log.info("model %s: requests share calls", label)
+        return True
+    said = "share calls" if seen.pays else "do not share calls"
     _log.info("model %s: requests %s; eight rows together take %.2f of the time", label, said, seen.together)
-    return shares
+    return seen.pays
 
 
 def _own_python(desired: DesiredModel, model: PythonModel, cpus: int) -> Served:

@@ -27,7 +27,8 @@ _MANY: Final = 8
 _OVERHEAD_SECONDS: Final = 3e-6
 """What putting a small request into a batch and taking its results out costs, about."""
 _LEAST_GAIN: Final = 0.25
-_LONGEST_CALL: Final = 2.0
+_LONGEST_CALL: Final = 0.25
+"""Seconds. Eight rows of a slower model would hold its start up for long, and mostly for nothing."""
 _LONG: Final = 0.02
 _TRIES: Final = 5
 
@@ -35,7 +36,8 @@ _TRIES: Final = 5
 class Sharing(msgspec.Struct, frozen=True):
     """What was seen of a model's rows."""
 
-    independent: bool
+    independent: bool | None
+    """None where it was not tried."""
     together: float = 1.0
     """Time of eight rows together, by that of eight calls of one row."""
     saved_seconds: float = 0.0
@@ -44,11 +46,15 @@ class Sharing(msgspec.Struct, frozen=True):
     @property
     def pays(self) -> bool:
         """Whether sharing calls makes up for its cost, and for the slowest having to be waited for."""
-        return self.independent and self.saved_seconds > _OVERHEAD_SECONDS and self.together <= 1 - _LEAST_GAIN
+        return bool(self.independent) and self.saved_seconds > _OVERHEAD_SECONDS and self.together <= 1 - _LEAST_GAIN
 
 
-def sharing(model: LoadedModel) -> Sharing:
+def sharing(model: LoadedModel, *, measure: bool = True) -> Sharing:
     """Try the model's rows apart and together. Some calls; the model has been called before.
+
+    Args:
+        model: in memory.
+        measure: whether to find out if it pays, too. A model whose calls are slow is not even tried then.
 
     Raises:
         Exception: whatever the model makes of generated input.
@@ -61,10 +67,12 @@ def sharing(model: LoadedModel) -> Sharing:
         return Sharing(independent=False)
     began = time.perf_counter()
     first = model.predict(one, model.default_outputs, None)
-    if time.perf_counter() - began > _LONGEST_CALL:
-        return Sharing(independent=False)
+    if measure and time.perf_counter() - began > _LONGEST_CALL:
+        return Sharing(independent=None)
     if not _independent(model, one, first):
         return Sharing(independent=False)
+    if not measure:
+        return Sharing(independent=True)
     many = together([one] * _MANY)
     singly = _MANY * _shortest(model, one)
     jointly = _shortest(model, many)
