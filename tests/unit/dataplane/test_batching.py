@@ -341,6 +341,15 @@ def test_results_that_differ_together_are_dependent() -> None:
     assert not independent(row(1), row(2), row(1))
 
 
+def test_what_is_infinite_or_large_hides_no_difference() -> None:
+    def rows(*values: tuple[float, float]) -> list[Tensor]:
+        return [Tensor("y", Datatype.FP32, np.array(values, np.float32))]
+
+    assert not independent(rows((1, np.inf)), rows((2, np.inf)), rows((77, np.inf), (-500, np.inf)))
+    assert not independent(rows((1e6, 0.1)), rows((2e6, 0.2)), rows((1e6, 0.9), (2e6, 0.2)))
+    assert independent(rows((1e6, 0.1)), rows((2e6, 0.2)), rows((1e6, 0.1), (2e6, 0.2)))
+
+
 # Putting together and taking apart
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from pillion.execution import garbage
 from pillion.execution.inline import InlineExecutor
+from pillion.model import ModelMetadata
 from pillion.repository.served import Served
 from pillion.runtimefile import DesiredModel
 
@@ -28,6 +29,8 @@ class Cyclic:
 
     def __init__(self) -> None:
         self.itself: Any = self
+        self.metadata = ModelMetadata("test", (), ())
+        self.default_outputs = ()
 
     def close(self) -> None:
         pass

@@ -352,6 +352,38 @@ async def test_a_call_is_stopped_between_two_lines_of_its_log_and_not_within_one
     assert 1 == executor_of(served).workers()[0].starts
 
 
+async def test_a_worker_whose_code_started_a_program_is_still_seen_to_end(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    (tmp_path / "service.py").write_text(
+        "import os, subprocess\nimport pillion\n\n"
+        "class Starts(pillion.Model):\n"
+        "    @pillion.task\n"
+        "    def start(self) -> int:\n"
+        "        return subprocess.Popen(['sleep', '20'], close_fds=False).pid\n"
+        "    @pillion.task\n"
+        "    def pid(self) -> int:\n"
+        "        return os.getpid()\n"
+        "    @pillion.task\n"
+        "    def odd(self) -> str:\n"
+        "        raise FileNotFoundError('\\udcff')\n"
+    )
+    code = Code(module=str(tmp_path / "service.py"), folder=str(tmp_path))
+    execution = ExecutionSettings(executor="process", processes=1, idempotent=False)
+    model = DesiredModel(name="m", path="", format="python", code=code, execution=execution)
+    served = await serve(repository, model)
+    helper = await call(served, "start")
+    try:
+        with pytest.raises(Exception, match="udcff"):
+            await call(served, "odd")
+        worker = await call(served, "pid")
+        os.kill(worker, signal.SIGKILL)
+        await until(lambda: worker not in pids(served))
+        assert worker != await call(served, "pid")
+    finally:
+        os.kill(helper, signal.SIGKILL)
+
+
 async def test_a_coroutine_is_cancelled_when_nobody_waits_for_it(
     repository: ModelRepository, controls: Controls
 ) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pillion.errors import ErrorCode, PillionError
 from pillion.transport.http.budget import BodyBudget
+from pillion.transport.http.content_coding import Expander
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,5 +65,19 @@ async def test_chunks_are_reserved_as_they_arrive() -> None:
     assert 100 == budget.used
     with pytest.raises(PillionError):
         await held.receive()
+    held.release()
+    assert 0 == budget.used
+
+
+async def test_a_compressed_body_takes_what_it_expands_to() -> None:
+    budget = BodyBudget(LARGE)
+    small = gzip.compress(b" " * (LARGE - 1000))
+    held = budget.hold({b"content-length": b"%d" % len(small), b"content-encoding": b"gzip"}, channel(small))
+    assert held is not None
+    body = (await held.receive())["body"]
+    assert LARGE - 1000 == len(await Expander(10 * LARGE).expand(body, b"gzip", held))
+    assert LARGE - 1000 + len(small) == budget.used
+    with pytest.raises(PillionError, match="max_body_bytes_in_flight"):
+        await Expander(10 * LARGE).expand(gzip.compress(b" " * 2000), b"gzip", held)
     held.release()
     assert 0 == budget.used

@@ -25,7 +25,7 @@ class Connection:
     def settle(self) -> None:
         self._note("settle")
 
-    def give_up(self, error: Exception) -> None:
+    def give_up(self, error: BaseException) -> None:
         self.journal.append(f"give up {self.name}: {error}")
 
     def _note(self, what: str) -> None:

@@ -113,7 +113,7 @@ class Admission:
             timer = loop.call_later(max(0.0, deadline - self._clock()), self._expire, turn)
         try:
             await turn
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.leave()  # the slot was handed over in the same instant: pass it on
             raise

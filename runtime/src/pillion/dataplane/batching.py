@@ -274,6 +274,7 @@ class Batcher:
         for key, group in list(self._groups.items()):
             if limits.delay_seconds and key is not next(iter(group)):
                 due = next(iter(group)).arrived + limits.delay_seconds
+                due = min([due, *(item.deadline for item in group if item.deadline is not None)])
                 if due > now and sum(item.rows for item in group) < limits.rows:
                     soonest = due if soonest is None else min(soonest, due)
                     continue
@@ -326,17 +327,24 @@ class Batcher:
         started = self._clock()
         try:
             results = _driven(self._served.executor.run(self._served.model, *_call(items), None))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - it belongs to the requests, whatever it is
+        except BaseException as error:  # noqa: BLE001 - it belongs to the requests, whatever it is
             if len(items) == 1:
                 self._failed(items[0], error, started)
                 return
             half = len(items) // 2
-            self._compute_now(items[:half])
-            self._compute_now(items[half:])
+            self._again(items[:half])
+            self._again(items[half:])
             return
         if not self._hand_out(items, results, started):
             for item in items:
-                self._compute_now([item])
+                self._again([item])
+
+    def _again(self, items: list[Item]) -> None:
+        """Part of a batch, on the event loop unless the call before has moved the model elsewhere."""
+        if self._served.executor.immediate:
+            self._compute_now(items)
+        else:
+            self._start(_Batch(items), self._clock())
 
     def _start(self, batch: _Batch, now: float) -> None:
         """Elsewhere, in a slot."""
@@ -361,7 +369,7 @@ class Batcher:
             if failure is not None:
                 _fail(item, failure)
         self.extra -= len(batch.items) - 1
-        self._admission.running -= 1
+        self._admission.leave()  # to a task of the same model, where one waits
         self.flush()
 
     async def _compute(self, items: list[Item]) -> None:
@@ -379,7 +387,9 @@ class Batcher:
             for item in items:
                 _fail(item, deadline_exceeded("while the model was running"))
             return
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above
             if len(items) == 1:
                 self._failed(items[0], error, started)
                 return

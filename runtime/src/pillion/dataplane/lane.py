@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -151,16 +152,15 @@ class Lane:
             raise deadline_exceeded("while the model was running") from None
         except PillionError:
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a model may raise anything, even sys.exit()
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a model may raise anything, even sys.exit(), or a panic of Rust's
             raise self._failure(error, call) from None
         finally:
             if call.times is not None:
                 call.times.computed(started, clock())
             if slot:
-                admission.leave()
-                # Slots handed on one by one would keep the queue alive for ever: each request would find one before it.
-                if admission.queued and executor.immediate:
-                    admission.admit_waiting()
+                self._leave()
         ended = clock()
         elapsed = ended - started
         admission.rate.add(elapsed)
@@ -168,6 +168,16 @@ class Lane:
         if deadline is not None and deadline < ended:
             raise deadline_exceeded("while the model was running")
         return results
+
+    def _leave(self) -> None:
+        """Hand the slot of a call on."""
+        admission = self.admission
+        admission.leave()
+        # Slots handed on one by one would keep the queue alive for ever: each request would find one before it.
+        if admission.queued and self.served.executor.immediate:
+            admission.admit_waiting()
+        if admission.gathered and self._batcher is not None:
+            asyncio.get_running_loop().call_soon(self._batcher.flush)
 
     async def _share(
         self, batcher: Batcher, inputs: Sequence[Tensor | None], wanted: tuple[str, ...], call: Call, arrived: float

@@ -266,7 +266,10 @@ class ProcessExecutor:
                 if process is not None:
                     process.end(0)
 
-        if not self._closed:
+        if self._closed:  # nobody follows: what waits for a worker is to be told
+            if all(each.link is None for each in self._seats):
+                self._fail_pending(self._gone)
+        else:
             seat.starts += 1
             threading.Thread(target=body, name=f"worker-start-{seat.index}", daemon=True).start()
 

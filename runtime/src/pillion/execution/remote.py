@@ -54,20 +54,31 @@ class RemoteTraceback(Exception):  # noqa: N818 - not raised: the cause of one t
         return f"in the worker process:\n{self.text}"
 
 
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return _sendable(str(error))[:_LONGEST_MESSAGE]
+    except Exception:  # noqa: BLE001 - an exception of the user's whose __str__ raises
+        return "(its text cannot be read)"
+
+
 def failed(call: int, error: BaseException, released: list[int]) -> Failed:
     """The exception as a message."""
-    text = "".join(traceback.format_exception(error))
+    text = _sendable("".join(traceback.format_exception(error)))
     message = Failed(
         call,
         type(error).__name__,
-        str(error)[:_LONGEST_MESSAGE],
+        _text(error),
         text if len(text) <= _LONGEST_TRACEBACK else "...\n" + text[-_LONGEST_TRACEBACK:],
         input_at_fault=isinstance(error, ValueError),
         type_at_fault=isinstance(error, TypeError),
         released=released,
     )
     if isinstance(error, PillionError):
-        message.message = error.message[:_LONGEST_MESSAGE]
+        message.message = _sendable(error.message)[:_LONGEST_MESSAGE]
         message.code, message.field, message.remedy = error.code.value, error.field, error.remedy
         message.retry_after = error.retry_after
     return message

@@ -49,10 +49,14 @@ class Segment:
         self.size = size
         self.descriptor: int | None = os.memfd_create(f"pillion-{number}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         """To be sent to the reader; None when that is done."""
-        os.ftruncate(self.descriptor, size)
-        fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, _SEALS)
-        # Populated now, in one go: faulting page by page while a tensor is copied takes several times as long.
-        self.map = mmap.mmap(self.descriptor, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+        try:
+            os.ftruncate(self.descriptor, size)
+            fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, _SEALS)
+            # Populated now, in one go: faulting page by page while a tensor is copied takes several times as long.
+            self.map = mmap.mmap(self.descriptor, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+        except BaseException:
+            self.announced()
+            raise
 
     def announced(self) -> None:
         """The reader has been sent the descriptor."""

@@ -100,6 +100,7 @@ class Worker:
         self._current = 0
         self._interrupt = Interrupt()
         self._skipped: set[int] = set()
+        self._ended = 0
         self._loop: asyncio.Runner | None = None
         connection.on_logged = self._abandon
         signal.signal(ABANDON_SIGNAL, self._abandon)
@@ -128,8 +129,8 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - a model may raise anything, sys.exit() too; it belongs to its caller
             self._connection.send(failed(call.id, error, self._handed_back()))
             return
-        if self._skipped:
-            self._skipped = {number for number in self._skipped if number > call.id}
+        self._ended = call.id  # before it is forgotten: `_watch` does both the other way round
+        self._skipped.discard(call.id)
         tensors = []  # what looks at the request's memory is to be gone before the answer says what is
         result.released = self._handed_back()
         if segment is None or segment.descriptor is None:
@@ -207,9 +208,11 @@ class Worker:
         while len(number := os.read(abandoned, _ID)) == _ID:
             call = int.from_bytes(number, "little")
             self._skipped.add(call)
+            if call <= self._ended:
+                self._skipped.discard(call)
+            interrupt = self._interrupt  # before looking which call runs: never that of a later one
             if self._current != call:
                 continue
-            interrupt = self._interrupt
             if interrupt.action is not None:
                 interrupt.fire()
             else:
@@ -234,4 +237,6 @@ async def _cancellable(
     try:
         return await task
     except asyncio.CancelledError:
-        raise Abandoned from None
+        if interrupt.fired:
+            raise Abandoned from None
+        raise RuntimeError("the model's code cancelled itself") from None

@@ -167,14 +167,15 @@ class WorkerLink:
 
     def _readable(self) -> None:
         try:
-            messages = self.process.inbox.receive()
+            try:
+                messages = self.process.inbox.receive()
+            except BlockingIOError:
+                return
+            except (EOFError, ConnectionResetError):  # reset: it had not read everything
+                self._ended()
+                return
             for message in messages:
                 self._take(message)
-        except BlockingIOError:
-            return
-        except (EOFError, ConnectionResetError):  # reset: it had not read everything
-            self._ended()
-            return
         except Exception as error:  # noqa: BLE001 - whatever is wrong with an answer, those behind it cannot be read either
             _log.error("worker process %d: its connection broke: %s", self.process.pid, error)
             self.process.kill()

@@ -91,8 +91,8 @@ def _json(event: Event) -> bytes | None:
     if media != "application/json" and not media.endswith("+json"):
         return None
     try:
-        json.loads(event.data)
-    except ValueError:
+        msgspec.json.decode(event.data, type=msgspec.Raw)
+    except (ValueError, RecursionError):
         return None
     return event.data
 

@@ -12,6 +12,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from pillion.payload.event import Event, binary, common_attributes, structured
 from pillion.payload.sink import Sink, SinkError
 from pillion.web_address import web_address
@@ -34,6 +36,10 @@ class Sender:
     """
 
     def __init__(self, options: PayloadOptions) -> None:
+        token = (options.bearer_token or "").strip()  # the last newline of a Secret's file is none of it
+        if not (token.isascii() and token.isprintable()):
+            raise ValueError("logger.bearer_token holds characters that no header can carry")
+        options = msgspec.structs.replace(options, bearer_token=token or None)
         self._options = options
         self._encode = binary if options.encoding == "binary" else structured
         self._common = common_attributes(options)

@@ -73,7 +73,7 @@ class TextRequest(msgspec.Struct):
             asked = [{"messages": self.messages}]
         else:
             asked = [asks_for(generator, prompt) for prompt in self.prompts]
-        return [given for one in asked for given in [arguments(generator, one, options, self.stops)] * self.n]
+        return [arguments(generator, one, options, self.stops) for one in asked for _ in range(self.n)]
 
 
 def _counts(generator: Generator, name: str, value: Any) -> bool:  # noqa: ANN401 - JSON

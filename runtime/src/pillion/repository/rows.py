@@ -107,7 +107,9 @@ def _equal(alone: Tensor, shared: Tensor) -> bool:
     if alone.data.dtype.kind != "f":
         return bool((alone.data == shared.data).all())
     tolerance = 2e-2 if alone.data.dtype.itemsize == 2 else 1e-4
-    scale = float(np.nanmax(np.abs(alone.data), initial=0.0))
+    # By column: a probability beside an amount of money must not be measured by the money.
+    size = np.abs(np.where(np.isfinite(alone.data), alone.data, 0)).reshape(-1, alone.data.shape[-1])
+    scale = np.maximum(size.max(axis=0, initial=0.0), np.finfo(alone.data.dtype).tiny)
     return bool(np.allclose(alone.data, shared.data, rtol=tolerance, atol=tolerance * scale, equal_nan=True))
 
 

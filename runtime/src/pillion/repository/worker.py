@@ -49,6 +49,7 @@ def main(arguments: list[str]) -> int:
     """Serve one model; the arguments are three descriptors (see :class:`~pillion.execution.worker_process`)."""
     data, abandoned, lifeline = map(int, arguments)
     hold(lifeline)
+    _keep_to_ourselves(data, abandoned, lifeline)
     # The server drains first and then ends its workers. A handler and not SIG_IGN, which programs started by a
     # model's code would inherit.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -64,6 +65,18 @@ def main(arguments: list[str]) -> int:
     Worker(connection, model, abandoned).serve()
     model.close()
     return 0
+
+
+def _keep_to_ourselves(*numbers: int) -> None:
+    """Keep programs and forks of the model's code from holding the server's connections.
+
+    The server would not see the worker end while they live. Forks get /dev/null in their place, and not a free number,
+    which would be another file's soon.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in numbers:
+        os.set_inheritable(number, False)
+    os.register_at_fork(after_in_child=lambda: [os.dup2(null, number, inheritable=False) for number in numbers])
 
 
 def _leave_to_the_server(*_: object) -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TraceSink", "Tracer"]
 
+_LONGEST_STATE = 512
+"""What W3C Trace Context (3.3.1.5) asks everybody to pass on; it is in each span of a trace."""
+
 
 class TraceSink(Protocol):
     """Where traces of requests that have ended go."""
@@ -58,8 +61,10 @@ class Tracer:
             return self._begun()
         if not (parent.sampled if self._parent_based else self._sampler.keeps(parent.trace_id)):
             return None
-        state = headers.get(TRACESTATE, b"").decode("latin-1")
-        return RequestTrace(parent.trace_id, self._bits(64) or 1, parent.span_id, state)
+        state = headers.get(TRACESTATE, b"")
+        if len(state) > _LONGEST_STATE or not state.isascii():
+            state = b""
+        return RequestTrace(parent.trace_id, self._bits(64) or 1, parent.span_id, state.decode())
 
     def _begun(self) -> RequestTrace | None:
         """A trace that begins here, if it is to be."""

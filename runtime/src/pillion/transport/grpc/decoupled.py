@@ -7,7 +7,7 @@ no output and the parameter ``triton_final_response``, so that a client knows th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -21,12 +21,8 @@ from pillion.transport.grpc.infer import TEXT_INPUT
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from grpc.aio import ServicerContext
-
     from pillion.dataplane.call import Call, InferRequest, Parameters
-    from pillion.dataplane.streams import TextPlane
-
-    Context = ServicerContext[Any, Any]
+    from pillion.dataplane.streams import ItemStream, TextPlane
 
 __all__ = ["generated"]
 
@@ -36,7 +32,7 @@ _LAST: Final = "triton_final_response"
 
 
 async def generated(
-    plane: TextPlane, request: InferRequest, call: Call, context: Context
+    plane: TextPlane, request: InferRequest, call: Call, open_streams: set[ItemStream]
 ) -> AsyncGenerator[InferResponse]:
     """The answers, each with the request's id.
 
@@ -54,11 +50,7 @@ async def generated(
         raise
     stream = await plane.stream(task, given, call)
 
-    # Also where the call is cancelled while an answer is written, when nothing here is awaited.
-    def left(_: object) -> None:
-        stream.close()
-
-    context.add_done_callback(left)  # type: ignore[arg-type] # the stubs have a protocol with a named argument
+    open_streams.add(stream)
     try:
         completion = Completion(stream, cuts)
         while pieces := await completion.take():
@@ -69,6 +61,7 @@ async def generated(
             ended: Parameters = {_LAST: True, "finish_reason": completion.reason}
             yield InferResponse(stream.model, stream.version, [], request.id, ended)
     finally:
+        open_streams.discard(stream)
         stream.close()
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from grpc.aio import ServicerContext
 
     from pillion.dataplane.call import InferencePlane, InferRequest
-    from pillion.dataplane.streams import TextPlane
+    from pillion.dataplane.streams import ItemStream, TextPlane
     from pillion.transport.grpc.options import GrpcOptions
 
     Context = ServicerContext[Any, Any]
@@ -92,6 +92,7 @@ class InferMethods:
         identity = given_request_id(context) or new_request_id()
         context.set_trailing_metadata((("x-request-id", identity),))
         observer = self._observer
+        open_streams = _closed_with(context)
         async for message in messages:
             observed = None if observer is None else observer.choose(context, prediction=True)
             if observed is not None and observer is not None:
@@ -106,7 +107,7 @@ class InferMethods:
                 if self._texts is not None and _asks_for_text(self._texts, request):
                     from pillion.transport.grpc.decoupled import generated  # noqa: PLC0415 - servers start without
 
-                    async with contextlib.aclosing(generated(self._texts, request, call, context)) as pieces:
+                    async with contextlib.aclosing(generated(self._texts, request, call, open_streams)) as pieces:
                         async for piece in pieces:
                             yield _wrapped(self._codec.encode(piece, raw=raw))
                 else:
@@ -141,6 +142,20 @@ def _asks_for_text(plane: TextPlane, request: InferRequest) -> bool:
 
 def _wrapped(answer: bytes) -> bytes:
     return append_bytes_field(b"", _INFER_RESPONSE, [memoryview(answer)])
+
+
+def _closed_with(context: Context) -> set[ItemStream]:
+    """Streams of items that are closed when the call ends, also one cancelled while an answer is written, when nothing
+    of ours is awaited. One callback for all of a call: grpc.aio keeps each until then.
+    """
+    open_streams: set[ItemStream] = set()
+
+    def left(_: object) -> None:
+        for stream in list(open_streams):
+            stream.close()
+
+    context.add_done_callback(left)  # type: ignore[arg-type] # the stubs have a protocol with a named argument
+    return open_streams
 
 
 def _addressed(message: bytes) -> tuple[str, str | None]:

@@ -2,7 +2,8 @@
 
 Every body is bounded, and so are connections, but their product is not what a pod has. Small bodies are left alone:
 there the bound of connections does. A body that states its length reserves it before a byte is read; a chunked one
-reserves what arrives. The bytes are free again when the request has been answered, since tensors may be views of them.
+reserves what arrives, and a compressed one also what it expands to. The bytes are free again when the request has been
+answered, since tensors may be views of them.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ class BodyBudget:
             size = 0
         else:
             return None
-        return None if b"transfer-encoding" not in headers and size <= _SMALL else HeldBytes(self, size, receive)
+        coded = headers.get(b"content-encoding", b"identity") != b"identity"
+        if size <= _SMALL and not coded and b"transfer-encoding" not in headers:
+            return None
+        return HeldBytes(self, size, receive)
 
     def take(self, size: int) -> None:
         """Have ``size`` bytes more.
@@ -88,6 +92,14 @@ class HeldBytes:
         if self._read > self._held:
             self._take(self._read - self._held)
         return message
+
+    def also(self, size: int) -> None:
+        """So many bytes beside those that were received.
+
+        Raises:
+            PillionError: ``QUEUE_FULL``: there is no room for them.
+        """
+        self._take(size)
 
     def _take(self, size: int) -> None:
         self._budget.take(size)

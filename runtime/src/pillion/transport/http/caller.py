@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
     from pillion.dataplane.call import WireProtocol
+    from pillion.transport.http.budget import HeldBytes
     from pillion.transport.observation import Observed
 
 __all__ = ["Caller", "client_of"]
@@ -23,6 +24,8 @@ class Caller(msgspec.Struct):
     request_id: str
     scope: MutableMapping[str, Any]
     observed: Observed | None = None
+    held: HeldBytes | None = None
+    """What its body takes of the memory for all bodies, where it is not small."""
 
     def call(self, protocol: WireProtocol, deadline: float | None) -> Call:
         """The same as the data plane takes it."""

@@ -16,6 +16,8 @@ from pillion.transport.http.body import too_large
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pillion.transport.http.budget import HeldBytes
+
 __all__ = ["CODINGS", "Expander", "content_coding"]
 
 CODINGS: Final[Mapping[bytes, int]] = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
@@ -55,8 +57,8 @@ class Expander:
         self._limit = limit
         self._large = asyncio.Semaphore(_LARGE_TOGETHER)
 
-    async def expand(self, body: bytes | memoryview, coding: bytes) -> bytes:
-        """The body that was meant.
+    async def expand(self, body: bytes | memoryview, coding: bytes, held: HeldBytes | None = None) -> bytes:
+        """The body that was meant; ``held`` is charged with it.
 
         Raises:
             PillionError: ``PAYLOAD_TOO_LARGE`` once it outgrows the limit; ``INVALID_ARGUMENT``: it is not in the
@@ -78,6 +80,8 @@ class Expander:
             raise _faulty(coding, "ends before its end")
         if stream.unused_data:
             raise _faulty(coding, f"has {len(stream.unused_data)} bytes after its end")
+        if held is not None:
+            held.also(len(content))
         return content
 
 

@@ -182,7 +182,7 @@ class DirectHttpProtocol(HttpProtocol):
             self.cycle.keep_alive = self.cycle.keep_alive and self._keeps
             super().on_message_complete()
 
-    def give_up(self, error: Exception) -> None:
+    def give_up(self, error: BaseException) -> None:
         """See :class:`~pillion.transport.http.turn.Waiting`."""
         self._waits, self._held, self._outcome = False, None, None
         self.loop.call_exception_handler({"message": "a request failed outside of the application", "exception": error})

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import InferencePlane
     from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
+    from pillion.transport.http.budget import HeldBytes
     from pillion.transport.http.direct import DirectCall
     from pillion.transport.http.observation import HttpObserver
     from pillion.transport.http.routes import Target
@@ -124,10 +125,10 @@ class Dispatcher:
         """A request on one of our routes, by ASGI's messages."""
         held = self._budget.hold(headers, receive)
         if held is None:
-            await self._handle(target, headers, observed, scope, receive, send)
+            await self._handle(target, headers, observed, scope, receive, send, None)
             return
         try:
-            await self._handle(target, headers, observed, scope, held.receive, send)
+            await self._handle(target, headers, observed, scope, held.receive, send, held)
         finally:
             held.release()
 
@@ -139,15 +140,17 @@ class Dispatcher:
         scope: Scope,
         receive: Receive,
         send: Send,
+        held: HeldBytes | None,
     ) -> None:
         identity = request_id(headers) if b"x-request-id" in headers else new_request_id()
         method: str = scope["method"]
         if observed is not None and self._observer is not None:
             receive = self._observer.reading(observed, headers, identity, receive)
+        caller = Caller(identity, scope, observed, held)
         if target.route is Route.INFER and method == "POST":
-            working = self._infer(target, headers, receive, Caller(identity, scope, observed))
+            working = self._infer(target, headers, receive, caller)
         else:
-            working = self._answer(target, method, headers, receive, Caller(identity, scope, observed))
+            working = self._answer(target, method, headers, receive, caller)
         await self.finish(working, scope, send, target, identity, receive, observed)
 
     def begin(self, path: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> DirectAnswer | DirectCall | None:
@@ -156,12 +159,12 @@ class Dispatcher:
         if target is None or target.route is not Route.INFER:
             return None
         fields = dict(headers)
+        if not SLOW_HEADERS.isdisjoint(fields) or fields.get(b"content-type") not in ACCEPTED_MEDIA:
+            return None
         if self._choose is not None:
             observed = self._choose(fields)
             if observed is not None:  # decided once: the ordinary way must not choose again
                 return _Ordinary(functools.partial(self._ordinary, target, fields, observed))
-        if not SLOW_HEADERS.isdisjoint(fields) or fields.get(b"content-type") not in ACCEPTED_MEDIA:
-            return None
         identity = request_id(fields) if b"x-request-id" in fields else new_request_id()
         try:
             outcome = self._inference.begin(target, fields, body, identity)

@@ -51,7 +51,7 @@ async def answer_generate(
     """
     streams = target.route is Route.GENERATE_STREAM
     try:
-        body, deadline = await posted(headers, receive, options)
+        body, deadline = await posted(headers, receive, options, caller)
         request = decode_generate(body, streams=streams)
         task, generator = plane.generator(target.model, target.version)
         given = arguments(generator, asks_for(generator, request.text), request.options, request.stops)

@@ -130,7 +130,7 @@ class InferHandler:
                 if len(body) > self._limit:
                     raise too_large(self._limit)
             if coding is not None:
-                body = await self._options.expander.expand(body, coding)
+                body = await self._options.expander.expand(body, coding, caller.held)
             request, form = self._decode(body, target.model, target.version, json_bytes)
             if request.parameters:
                 deadline = sooner(deadline, request.parameters, self._options.clock())
@@ -224,7 +224,7 @@ class InferHandler:
             check_content_type(headers.get(b"content-type"))
             body = await read_body(receive, await receive(), headers, self._limit)
             if coding is not None:
-                body = await self._options.expander.expand(body, coding)
+                body = await self._options.expander.expand(body, coding, caller.held)
             request = decode(body, model=model, metadata=self._metadata(model), limits=self._options.codec)
         except PillionError as error:
             self._plane.refused(error, protocol, model)

@@ -59,7 +59,7 @@ async def _embed(
 ) -> Answer:
     model = ""
     try:
-        body, deadline = await posted(headers, receive, options)
+        body, deadline = await posted(headers, receive, options, caller)
         request = decode_embedding(body)
         model = request.model
         task, embedder = plane.embedder(model)
@@ -82,7 +82,7 @@ async def _generate(
 ) -> Answer:
     model = ""
     try:
-        body, deadline = await posted(headers, receive, options)
+        body, deadline = await posted(headers, receive, options, caller)
         request = (decode_chat if chat else decode_completion)(body)
         model = request.model
         task, generator = plane.generator(model)

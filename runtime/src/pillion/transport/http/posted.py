@@ -11,6 +11,7 @@ from pillion.transport.http.headers import check_content_type, timeout_seconds
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
+    from pillion.transport.http.caller import Caller
     from pillion.transport.http.options import DispatchOptions
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -19,7 +20,7 @@ __all__ = ["posted"]
 
 
 async def posted(
-    headers: Mapping[bytes, bytes], receive: Receive, options: DispatchOptions
+    headers: Mapping[bytes, bytes], receive: Receive, options: DispatchOptions, caller: Caller
 ) -> tuple[bytes | memoryview, float | None]:
     """The whole body, and the deadline on the data plane's clock where the request brings one.
 
@@ -32,4 +33,4 @@ async def posted(
     seconds = timeout_seconds(headers)
     deadline = None if seconds is None else options.clock() + seconds
     body = await read_body(receive, await receive(), headers, options.max_body_bytes)
-    return (body if coding is None else await options.expander.expand(body, coding)), deadline
+    return (body if coding is None else await options.expander.expand(body, coding, caller.held)), deadline

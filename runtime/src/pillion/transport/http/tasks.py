@@ -66,7 +66,7 @@ class TaskHandler:
             deadline = None if seconds is None else self._options.clock() + seconds
             body = await read_body(receive, await receive(), headers, self._options.max_body_bytes)
             if coding is not None:
-                body = await self._options.expander.expand(body, coding)
+                body = await self._options.expander.expand(body, coding, caller.held)
             # Nothing waits between finding the task and beginning it: a reload would put another class in its place.
             envelope = open_envelope(body) if target.route is Route.TASK_ENVELOPE else None
             task = self._plane.find(target.task, (model if envelope is None else envelope.model) or None)

@@ -35,7 +35,7 @@ class Waiting(Protocol):
         """Send what came of it."""
         ...
 
-    def give_up(self, error: Exception) -> None:
+    def give_up(self, error: BaseException) -> None:
         """End the connection: one of the others failed."""
         ...
 
@@ -82,7 +82,7 @@ class Turn:
             try:
                 if connection.compute():
                     computed.append(connection)
-            except Exception as error:  # noqa: BLE001 - the others must not suffer; it is reported by the loop
+            except BaseException as error:  # noqa: BLE001 - the others must not suffer; it is reported by the loop
                 connection.give_up(error)
             if len(computed) == _MOST or (computed and self._clock() >= due):
                 self._settle(computed)
@@ -98,5 +98,5 @@ class Turn:
         for connection in computed:
             try:
                 connection.settle()
-            except Exception as error:  # noqa: BLE001 - as above
+            except BaseException as error:  # noqa: BLE001 - as above
                 connection.give_up(error)
