@@ -204,3 +204,24 @@ async def test_a_thousand_cancelled_calls_leave_nothing_behind(pool: ThreadExecu
     await until(lambda: pool.busy == 0)
     assert pool.abandoned == 0
     assert threading.active_count() - before <= 3
+
+
+async def test_a_limit_of_threads_is_told_or_lived_with(pool: ThreadExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:  # as Python does at a limit of the pod, which a test's machine has not
+        raise RuntimeError("can't start new thread")
+
+    model = Held()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            await begin(pool, model)
+    assert pool.idle
+    first = begin(pool, model)
+    await until(lambda: model.gate.inside == 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        second = begin(pool, model)
+        await asyncio.sleep(0)
+    model.gate.open()
+    assert 2 == len(await asyncio.gather(first, second))
+    await until(lambda: pool.idle)

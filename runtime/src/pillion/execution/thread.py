@@ -96,9 +96,11 @@ class ThreadExecutor:
         loop = asyncio.get_running_loop()
         item = _Item(loop, model, inputs, outputs)
         self._pending[item] = None
-        self._dispatch()
-        timer = None if seconds is None else loop.call_later(seconds, _expire, item.future)
+        timer: asyncio.TimerHandle | None = None
         try:
+            self._dispatch()
+            if seconds is not None:
+                timer = loop.call_later(seconds, _expire, item.future)
             return await item.future
         finally:
             if timer is not None:
@@ -115,12 +117,17 @@ class ThreadExecutor:
     def _dispatch(self) -> None:
         """Hand waiting calls to threads as far as there are any to spare."""
         while self._pending and self._busy < self._threads + min(self._abandoned, self._spare):
+            if self._started <= self._busy:
+                name = f"{self._name}-{self._started + 1}"
+                try:
+                    threading.Thread(target=self._work, name=name, daemon=True).start()
+                except RuntimeError:  # a limit of the pod or the machine: those that there are take the calls in turn
+                    if not self._started:
+                        raise
+                    return
+                self._started += 1
             item, _ = self._pending.popitem(last=False)
             self._busy += 1
-            if self._started < self._busy:
-                self._started += 1
-                name = f"{self._name}-{self._started}"
-                threading.Thread(target=self._work, name=name, daemon=True).start()
             self._queue.put(item)
 
     def _drop(self, item: _Item) -> None:
