@@ -137,3 +137,43 @@ async def test_a_panic_is_the_failure_of_its_request_and_of_nothing_else(executo
     assert isinstance(failure, PillionError)
     assert ErrorCode.MODEL_FAILED is failure.code
     assert 8 == await infer(lane, 4)
+
+
+class Elsewhere:
+    """An executor whose calls end in one way while several requests share them."""
+
+    immediate = False
+    abandoned = 0
+
+    def __init__(self, code: ErrorCode) -> None:
+        self.code = code
+        self.sizes: list[int] = []
+
+    async def run(self, model: Any, inputs: Any, outputs: Any, seconds: Any) -> list[Tensor]:
+        del outputs, seconds
+        data = inputs[0].data
+        self.sizes.append(len(data))
+        await asyncio.sleep(0)
+        if self.code is ErrorCode.NOT_READY or (data > 1000).any():
+            raise PillionError(self.code, "elsewhere")
+        return [Tensor("y", Datatype.FP32, data * 2)]
+
+    def close(self) -> None:
+        pass
+
+
+async def test_a_request_that_ends_its_worker_is_tried_alone_and_not_in_ever_smaller_company() -> None:
+    executor = Elsewhere(ErrorCode.MODEL_FAILED)
+    lane = lane_of(Doubling(), executor)
+    results = await asyncio.gather(*(infer(lane, value) for value in (1, 2, 5000, 3)), return_exceptions=True)
+    assert isinstance(results.pop(2), PillionError)
+    assert [2, 4, 6] == results
+    assert [4, 1, 1, 1, 1] == executor.sizes
+
+
+async def test_workers_that_are_not_there_are_asked_once() -> None:
+    executor = Elsewhere(ErrorCode.NOT_READY)
+    lane = lane_of(Doubling(), executor)
+    results = await asyncio.gather(*(infer(lane, value) for value in (1, 2, 3)), return_exceptions=True)
+    assert [ErrorCode.NOT_READY] * 3 == [error.code for error in results if isinstance(error, PillionError)]
+    assert [3] == executor.sizes

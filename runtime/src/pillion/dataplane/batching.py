@@ -20,6 +20,7 @@ import msgspec
 
 from pillion.dataplane.admission import deadline_exceeded
 from pillion.dataplane.live import LiveCall
+from pillion.errors import ErrorCode, PillionError
 from pillion.execution.api import DeadlinePassedError
 from pillion.execution.batch import apart, signature, together
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from pillion.dataplane.admission import Admission
     from pillion.dataplane.call import Call
-    from pillion.errors import PillionError
     from pillion.metrics import ModelMetrics
     from pillion.repository.served import Served
     from pillion.tensors import Tensor
@@ -390,12 +390,12 @@ class Batcher:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
-            if len(items) == 1:
-                self._failed(items[0], error, started)
-                return
-            half = len(items) // 2
-            await self._compute(items[:half])
-            await self._compute(items[half:])
+            parts = _parts(items, error)
+            if not parts:
+                for item in items:
+                    self._failed(item, error, started)
+            for part in parts:
+                await self._compute(part)
             return
         if not self._hand_out(items, results, started):
             for item in items:
@@ -431,6 +431,17 @@ class Batcher:
             if not item.future.done():
                 item.future.set_result(share)
         return True
+
+
+def _parts(items: list[Item], error: BaseException) -> list[list[Item]]:
+    """In what parts the requests of a failed call are tried again; none where that would not help."""
+    code = error.code if isinstance(error, PillionError) else None
+    if len(items) == 1 or code is ErrorCode.NOT_READY:
+        return []
+    if code is ErrorCode.MODEL_FAILED:  # it has ended a worker process, and would end one for each time it is divided
+        return [[item] for item in items]
+    half = len(items) // 2
+    return [items[:half], items[half:]]
 
 
 def _call(items: list[Item]) -> tuple[Sequence[Tensor | None], tuple[str, ...]]:
