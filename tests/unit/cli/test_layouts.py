@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pillion.cli.layouts import LayoutError, read_layout
 from pillion.cli.layouts.textproto import TextprotoError, parse_textproto
+from pillion.runtimefile import ExecutionSettings
 from tests.unit.cli.command import PORTS, pillion, serving
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def test_the_joblib_that_mlserver_takes_is_still_a_pickle(tmp_path: Path, iris: 
 def test_settings_without_meaning_here_are_named(tmp_path: Path, iris: IrisModels) -> None:
     layout = read_layout(repository(tmp_path / "triton", iris.onnx, "1", config=CONFIG))
     assert layout is not None
-    assert ("iris/config.pbtxt: dynamic_batching, instance_group, max_batch_size",) == layout.unused
+    assert ("iris/config.pbtxt: instance_group",) == layout.unused
 
     folder = settings(
         tmp_path / "mlserver",
@@ -102,10 +103,45 @@ def test_settings_without_meaning_here_are_named(tmp_path: Path, iris: IrisModel
     layout = read_layout(folder)
     assert layout is not None
     assert (
-        "model-settings.json: max_batch_size, parameters.content_type",
+        "model-settings.json: parameters.content_type",
         "settings.json: http_port",
     ) == layout.unused
     assert "v2" == layout.models[0].version
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("", ExecutionSettings()),
+        ("max_batch_size: 0", ExecutionSettings()),
+        ("max_batch_size: 8", ExecutionSettings(max_batch_size=8)),
+        ("max_batch_size: 8 dynamic_batching { }", ExecutionSettings(batching="on", max_batch_size=8)),
+        (
+            "max_batch_size: 8 dynamic_batching { max_queue_delay_microseconds: 500 }",
+            ExecutionSettings(batching="on", max_batch_size=8, max_batch_delay_seconds=0.0005),
+        ),
+    ],
+)
+def test_tritons_batches_are_kept(config: str, expected: ExecutionSettings, tmp_path: Path, iris: IrisModels) -> None:
+    layout = read_layout(repository(tmp_path, iris.onnx, "1", config=config))
+    assert layout is not None
+    assert [expected] == [model.execution for model in layout.models]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"max_batch_size": 4}, ExecutionSettings()),
+        (
+            {"max_batch_size": 4, "max_batch_time": 0.1},
+            ExecutionSettings(batching="on", max_batch_size=4, max_batch_delay_seconds=0.1),
+        ),
+    ],
+)
+def test_mlservers_batches_are_kept(given: dict[str, Any], expected: ExecutionSettings, tmp_path: Path) -> None:
+    layout = read_layout(settings(tmp_path, name="m", implementation="mlserver_sklearn.SKLearnModel", **given))
+    assert layout is not None
+    assert [expected] == [model.execution for model in layout.models]
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def sources_of(target: str, consent: Consent) -> Sequence[Source]:
                 version=model.version,
                 allow_pickle=consent.allow_pickle,
                 trusted_types=consent.trusted_types,
+                execution=model.execution,
             )
             for model in layout.models
         ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from pillion.runtimefile import ExecutionSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +25,8 @@ class LaidOut:
     version: str
     format: str
     path: Path
+    execution: ExecutionSettings = field(default_factory=ExecutionSettings)
+    """What the other server was told about batches."""
 
 
 @dataclass(frozen=True, slots=True)

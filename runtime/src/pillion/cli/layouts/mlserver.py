@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from pillion.cli.layouts.laidout import LaidOut, Layout, LayoutError
+from pillion.runtimefile import ExecutionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,9 @@ _FORMATS: Final[Mapping[str, str]] = {
     "mlserver_onnx": "onnx",
 }
 """The format that each of MLServer's runtimes serves, by the package of `implementation`."""
-_USED: Final = frozenset({"name", "implementation", "parameters", "platform", "$schema"})
+_USED: Final = frozenset(
+    {"name", "implementation", "parameters", "platform", "$schema", "max_batch_size", "max_batch_time"}
+)
 _USED_PARAMETERS: Final = frozenset({"uri", "version"})
 
 
@@ -83,7 +86,18 @@ def _model(settings: Mapping[str, object], file: Path, shown: str) -> LaidOut:
     if not path.exists():
         raise LayoutError(f"{shown}: parameters.uri: no such file: {path}")
     name = str(settings.get("name") or file.resolve().parent.name)
-    return LaidOut(name, str(parameters.get("version") or "1"), _FORMATS[package], path)
+    return LaidOut(name, str(parameters.get("version") or "1"), _FORMATS[package], path, _execution(settings, shown))
+
+
+def _execution(settings: Mapping[str, object], shown: str) -> ExecutionSettings:
+    """The batches that the settings ask for: MLServer makes some where both are above zero."""
+    rows, seconds = settings.get("max_batch_size") or 0, settings.get("max_batch_time") or 0
+    for field, value in (("max_batch_size", rows), ("max_batch_time", seconds)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            raise LayoutError(f"{shown}: {field} is {value!r}, not a number")
+    if not rows or not seconds or not isinstance(rows, int) or not isinstance(seconds, (int, float)):
+        return ExecutionSettings()
+    return ExecutionSettings(batching="on", max_batch_size=rows, max_batch_delay_seconds=float(seconds))
 
 
 def _unused(settings: Mapping[str, object]) -> list[str]:

@@ -2,7 +2,9 @@
 
 Source: Triton's user guide, "Model Repository" and "Model Configuration": by default the highest version is served, and
 ``version_policy`` says otherwise. Inputs and outputs are what the ONNX file itself declares, so what the configuration
-says of them again is not looked at.
+says of them again is not looked at. ``max_batch_size`` and ``dynamic_batching`` bound the calls that requests share; a
+size of 0, which is that of a configuration that names none, says nothing: Triton means that there is no first dimension
+for rows then, and the model file tells that, too.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from pillion.cli.layouts.laidout import LaidOut, Layout, LayoutError
 from pillion.cli.layouts.textproto import Message, TextprotoError, parse_textproto
+from pillion.runtimefile import ExecutionSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +22,19 @@ __all__ = ["read_triton"]
 
 _CONFIG: Final = "config.pbtxt"
 _ONNX: Final = frozenset({"onnxruntime_onnx", "onnxruntime"})
-_USED: Final = frozenset({"name", "platform", "backend", "version_policy", "default_model_filename", "input", "output"})
+_USED: Final = frozenset(
+    {
+        "name",
+        "platform",
+        "backend",
+        "version_policy",
+        "default_model_filename",
+        "input",
+        "output",
+        "max_batch_size",
+        "dynamic_batching",
+    }
+)
 
 
 def read_triton(folder: Path) -> Layout | None:
@@ -83,7 +98,24 @@ def _versions(folder: Path, config: Message) -> list[LaidOut]:
         if not (each / file).exists():
             others = ", ".join(sorted(entry.name for entry in each.iterdir())) or "nothing"
             raise LayoutError(f"{folder.name}/{each.name} has no {file}, but {others}: here ONNX models are served")
-    return [LaidOut(name, each.name, "onnx", each / file) for each in found]
+    execution = _execution(config, f"{folder.name}/{_CONFIG}")
+    return [LaidOut(name, each.name, "onnx", each / file, execution) for each in found]
+
+
+def _execution(config: Message, shown: str) -> ExecutionSettings:
+    """The batches that the configuration asks for."""
+    rows = _number(config, "max_batch_size", shown)
+    if "dynamic_batching" not in config:
+        return ExecutionSettings(max_batch_size=rows or None)
+    delay = _number(_message(config, "dynamic_batching"), "max_queue_delay_microseconds", shown)
+    return ExecutionSettings(batching="on", max_batch_size=rows or None, max_batch_delay_seconds=delay / 1e6)
+
+
+def _number(message: Message, field: str, shown: str) -> int:
+    given = _text(message, field) or "0"
+    if not given.isdecimal():
+        raise LayoutError(f"{shown}: {field} is {given!r}, not a whole number")
+    return int(given)
 
 
 def _chosen(config: Message, there: list[str], shown: str) -> set[str]:
