@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from pillion.dataplane.call import Call, InferRequest, InferResponse, WireProtocol
 from pillion.dataplane.plane import DataPlane
 from pillion.errors import ErrorCode, PillionError
-from pillion.execution.batch import apart, signature, together
+from pillion.execution.batch import apart, in_turns, signature, together
 from pillion.metrics import RuntimeMetrics
 from pillion.repository.repository import ModelRepository
 from pillion.repository.rows import independent
@@ -73,8 +73,10 @@ class Bench:
         self.gates.append(gated.gate(name))
         return self.gates[-1]
 
-    def begin(self, tensor: Tensor, deadline: float | None = None, **fields: Any) -> asyncio.Task[InferResponse]:
-        call = Call(WireProtocol.REST, "r", deadline)
+    def begin(
+        self, tensor: Tensor, deadline: float | None = None, client: str = "", **fields: Any
+    ) -> asyncio.Task[InferResponse]:
+        call = Call(WireProtocol.REST, "r", deadline, client=lambda: client)
         return asyncio.ensure_future(self.plane.infer(InferRequest("m", [tensor], **fields), call))
 
     def values(self, *numbers: float) -> list[asyncio.Task[InferResponse]]:
@@ -182,6 +184,25 @@ async def test_what_waits_for_a_call_to_end_is_the_next_call(bench: Bench) -> No
     assert (2, 4) == (bench.calls(), bench.requests())
     assert (0, 0) == (bench.gauge("pillion_in_flight"), bench.gauge("pillion_queue_length"))
     assert 3 == bench.gauge("pillion_queue_wait_seconds_count")
+
+
+async def test_who_sends_few_does_not_wait_for_all_of_who_sends_many(bench: Bench) -> None:
+    gate = await bench.serve_gated("share-fair", max_batch_size=4)
+    first = bench.values(1)
+    await until(lambda: gate.inside == 1)
+    order: list[str] = []
+
+    def begun(number: float, client: str) -> asyncio.Task[InferResponse]:
+        task = bench.begin(gated.value(number), client=f"{client}:5000")
+        task.add_done_callback(lambda _: order.append(client))
+        return task
+
+    tasks = [begun(2, "10.0.0.1") for _ in range(12)]
+    tasks += [begun(3, "10.0.0.2") for _ in range(2)]
+    await until(lambda: bench.gauge("pillion_queue_length") == 14)
+    gate.open()
+    await answers(first + tasks)
+    assert ["10.0.0.1", "10.0.0.2"] * 2 == order[:4]
 
 
 async def test_only_the_request_at_fault_fails(bench: Bench) -> None:
@@ -351,6 +372,10 @@ def test_what_is_infinite_or_large_hides_no_difference() -> None:
 
 
 # Putting together and taking apart
+
+
+def test_owners_take_turns_and_keep_their_order() -> None:
+    assert ["a1", "b1", "c1", "a2", "c2", "a3"] == in_turns(["a1", "a2", "a3", "b1", "c1", "c2"], lambda item: item[0])
 
 
 def test_texts_numbers_and_gaps_survive_the_way_there_and_back() -> None:

@@ -3,7 +3,8 @@
 A batch starts when the model is free, not when a timer fires: for a model on the event loop at the end of the turn in
 which its requests arrived, for one in threads also whenever a call ends. So a request that comes alone waits for
 nothing, and the more wait, the more go together. What is put together is decided by :mod:`pillion.execution.batch`, how
-much of it by :class:`BatchLimits`; kinds of requests that do not fit together take turns.
+much of it by :class:`BatchLimits`; kinds of requests that do not fit together take turns, and so do the hosts that
+requests of one kind come from, where not all fit into the next call.
 
 A request that is cancelled or whose deadline passes leaves its batch before the call. When a call fails, its requests
 are tried again in halves, so that the one at fault fails alone.
@@ -22,7 +23,7 @@ from pillion.dataplane.admission import deadline_exceeded
 from pillion.dataplane.live import LiveCall
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.api import DeadlinePassedError
-from pillion.execution.batch import apart, signature, together
+from pillion.execution.batch import apart, in_turns, signature, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -290,8 +291,9 @@ class Batcher:
     def _fill(self, group: OrderedDict[Item, None], now: float) -> list[Item]:
         chosen: list[Item] = []
         rows = size = 0
-        while group:
-            item = next(iter(group))
+        # Who sends many must not keep who sends few waiting; where all fit there is nothing to be shared out.
+        waiting = list(group) if len(group) <= self._limits.rows else in_turns(group, _client)
+        for item in waiting:
             if item.future.done():
                 self._take(item)
                 continue
@@ -442,6 +444,12 @@ def _parts(items: list[Item], error: BaseException) -> list[list[Item]]:
         return [[item] for item in items]
     half = len(items) // 2
     return [items[:half], items[half:]]
+
+
+def _client(item: Item) -> str:
+    """The host that a request came from; empty where it is not known."""
+    client = item.call.client
+    return "" if client is None else client().rpartition(":")[0]
 
 
 def _call(items: list[Item]) -> tuple[Sequence[Tensor | None], tuple[str, ...]]:

@@ -6,16 +6,19 @@ the first. Nothing is padded: requests of other shapes make calls of their own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
 from pillion.tensors import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["apart", "signature", "together"]
+__all__ = ["apart", "in_turns", "signature", "together"]
+
+_Item = TypeVar("_Item")
 
 
 def signature(inputs: Sequence[Tensor | None], outputs: tuple[str, ...]) -> tuple[object, ...] | None:
@@ -79,6 +82,16 @@ def apart(results: Sequence[Tensor], rows: Sequence[int]) -> list[list[Tensor]] 
         )
         start = end
     return shares
+
+
+def in_turns(items: Iterable[_Item], owner: Callable[[_Item], str]) -> list[_Item]:
+    """The items in an order in which their owners take turns, each with its own in the order that they have."""
+    queues: dict[str, list[_Item]] = {}
+    for item in items:
+        queues.setdefault(owner(item), []).append(item)
+    missing = object()
+    rounds = zip_longest(*queues.values(), fillvalue=missing)
+    return [cast("_Item", item) for each in rounds for item in each if item is not missing]
 
 
 def _gaps(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.bool_]]:
