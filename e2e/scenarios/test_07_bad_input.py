@@ -113,17 +113,17 @@ def test_a_pickle_is_refused_with_the_remedy_and_served_when_it_is_allowed(bad: 
 
 
 def test_a_field_that_is_not_honoured_is_named_and_the_rest_is_served(bad: Stage, name: str) -> None:
-    made = manifests.inference_service(name, "configmap://iris/model.skops", batcher={"maxBatchSize": 8})
+    made = manifests.inference_service(name, "configmap://iris/model.skops", storageContainerName="own")
     bad.apply(made)
 
     status = eventually(
         lambda: (bad.get("pisvc", name) or {}).get("status", {}),
-        lambda status: any("batcher" in condition.get("message", "") for condition in status.get("conditions", [])),
+        lambda status: any("ContainerName" in each.get("message", "") for each in status.get("conditions", [])),
         within=60,
         what="a condition names the field",
     )
 
-    named = [condition for condition in status["conditions"] if "batcher" in condition.get("message", "")]
+    named = [condition for condition in status["conditions"] if "ContainerName" in condition.get("message", "")]
     assert {"FieldsNotHonoured"} == {condition["reason"] for condition in named}
 
 
