@@ -9,7 +9,7 @@ the Python function that called it.
 from __future__ import annotations
 
 import argparse
-import shutil
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +17,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from xml.sax.saxutils import escape
 
 from bench.comparisons import COMPARISONS
 from bench.contestants import OURS
@@ -27,10 +28,14 @@ if TYPE_CHECKING:
     from bench.contestants import Contestant
     from bench.load import Load
 
-__all__ = ["stage_of", "stages"]
+__all__ = ["published", "stage_of", "stages"]
 
 RESULTS: Final = Path(__file__).parent / "results"
 _RATE: Final = 500
+_FOLDERS: Final = re.compile(r"/[^\s()<>:\"]*/(?:site-packages/|lib/python3\.\d+/|runtime/src/|(?=bench/))")
+"""In front of what names a file wherever it is installed."""
+_CUT: Final = re.compile(r"/[^<]*\.\.</text>")
+"""A label that was cut within such a folder; who opens the graph sees it whole when it is drawn again."""
 _STAGES: Final = (
     ("encode", ("oip_json_answer", "protocol/answer", "grpc/context", "encode")),
     ("decode", ("protocol/", "transport/http/body")),
@@ -60,6 +65,13 @@ def stages(folded: str) -> Counter[str]:
         stack, _, count = line.rpartition(" ")
         counted[stage_of(stack.split(";"))] += int(count)
     return counted
+
+
+def published(svg: str, title: str) -> str:
+    """A flame graph for everybody: without the folders of this machine, and with a title in place of a command line."""
+    svg = re.sub(r'(<text id="title"[^>]*>)[^<]*', lambda found: found[1] + escape(title), svg)
+    svg = _FOLDERS.sub("", svg)
+    return _CUT.sub("..</text>", svg)
 
 
 def _record(pid: int, form: str, file: Path, seconds: int) -> None:
@@ -102,7 +114,8 @@ def main() -> int:
         finally:
             one.process.stop()
         counted = stages((scratch / "folded.txt").read_text())
-        shutil.copyfile(scratch / "flame.svg", RESULTS / f"profile-{arguments.only}.svg")
+        drawn = published((scratch / "flame.svg").read_text(), table.title)
+        (RESULTS / f"profile-{arguments.only}.svg").write_text(drawn)
     total = counted.total()
     rate = seen[0].per_second
     lines = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.overload import Round, table
-from bench.profile import stage_of, stages
+from bench.profile import published, stage_of, stages
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,18 @@ def test_the_table_of_overload_has_the_two_ratios_that_goals_are_about() -> None
 
     assert "380/s, **0.95** of the capacity" in written
     assert "8.0, 15.0 ms: **3.0** x the unloaded p99" in written
+
+
+def test_a_published_flame_graph_names_no_folder_of_the_machine_that_drew_it() -> None:
+    drawn = (
+        '<text id="title" y="24.00">/home/me/env/bin/py-spy record --output /tmp/x/flame.svg</text>'
+        "<title>Lane.serve (/home/me/pillion/runtime/src/pillion/dataplane/lane.py:69) (5 samples, 0.28%)</title>"
+        "<title>run (/opt/env/lib/python3.11/site-packages/uvicorn/server.py:1) (5 samples, 0.28%)</title>"
+        '<text x="1">Lane.serve (/home/me/pil..</text>'
+    )
+    assert (
+        '<text id="title" y="24.00">REST &amp; more</text>'
+        "<title>Lane.serve (pillion/dataplane/lane.py:69) (5 samples, 0.28%)</title>"
+        "<title>run (uvicorn/server.py:1) (5 samples, 0.28%)</title>"
+        '<text x="1">Lane.serve (..</text>'
+    ) == published(drawn, "REST & more")
