@@ -168,14 +168,7 @@ class Batcher:
         self.extra = 0
         """Requests that share the slot of another one."""
 
-    def add(
-        self,
-        inputs: Sequence[Tensor | None],
-        outputs: tuple[str, ...],
-        deadline: float | None,
-        arrived: float,
-        call: Call,
-    ) -> Item:
+    def add(self, item: Item) -> None:
         """Have one request computed with others; await its ``future``, and call :meth:`left` when nobody does any more.
 
         Raises:
@@ -183,14 +176,13 @@ class Batcher:
         """
         admission = self._admission
         if admission.running >= admission.capacity and not self._served.executor.immediate:
-            admission.refuse_if_hopeless(deadline)
-        item = Item(inputs, outputs, deadline, arrived, call)
-        key: object = signature(inputs, outputs) if self._mixes else None
+            admission.refuse_if_hopeless(item.deadline)
+        key: object = signature(item.inputs, item.outputs) if self._mixes else None
         if key is None:
             key = item  # of its own kind
             item.rows, item.size = _ALONE, _ALONE
         else:
-            for tensor in inputs:
+            for tensor in item.inputs:
                 if tensor is not None:
                     item.rows = tensor.data.shape[0]
                     item.size += tensor.data.nbytes
@@ -204,7 +196,6 @@ class Batcher:
         if not self._due:
             self._due = True
             self._gathering.announce(self)
-        return item
 
     @property
     def needless(self) -> bool:

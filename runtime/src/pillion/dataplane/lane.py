@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pillion.dataplane.admission import Admission, deadline_exceeded
-from pillion.dataplane.batching import Batcher, BatchLimits, Gathering
+from pillion.dataplane.batching import Batcher, BatchLimits, Gathering, Item
 from pillion.dataplane.call import InferResponse
 from pillion.dataplane.live import LiveCall
 from pillion.dataplane.validation import Binder
@@ -186,7 +186,8 @@ class Lane:
         deadline = self._deadline(call, arrived)
         if deadline is not None and deadline <= arrived:
             raise deadline_exceeded("before the request arrived")
-        item = batcher.add(inputs, wanted, deadline, arrived, call)
+        item = Item(inputs, wanted, deadline, arrived, call)
+        batcher.add(item)
         try:
             results = await item.future
         except PillionError:
