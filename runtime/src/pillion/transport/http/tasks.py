@@ -8,10 +8,8 @@ from pillion.authoring.names import same_task
 from pillion.dataplane.call import WireProtocol
 from pillion.errors import PillionError
 from pillion.transport.http.answer import Answer
-from pillion.transport.http.body import read_body
-from pillion.transport.http.content_coding import content_coding
 from pillion.transport.http.disconnect import finish_watched
-from pillion.transport.http.headers import check_content_type, timeout_seconds
+from pillion.transport.http.posted import posted
 from pillion.transport.http.routes import Route, resolve_task
 
 if TYPE_CHECKING:
@@ -60,13 +58,7 @@ class TaskHandler:
 
         model = target.model
         try:
-            coding = content_coding(headers)
-            check_content_type(headers.get(b"content-type"))
-            seconds = timeout_seconds(headers)
-            deadline = None if seconds is None else self._options.clock() + seconds
-            body = await read_body(receive, await receive(), headers, self._options.max_body_bytes)
-            if coding is not None:
-                body = await self._options.expander.expand(body, coding, caller.held)
+            body, deadline = await posted(headers, receive, self._options, caller)
             # Nothing waits between finding the task and beginning it: a reload would put another class in its place.
             envelope = open_envelope(body) if target.route is Route.TASK_ENVELOPE else None
             task = self._plane.find(target.task, (model if envelope is None else envelope.model) or None)
