@@ -19,9 +19,23 @@ if TYPE_CHECKING:
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-__all__ = ["DisconnectWatch", "finish_watched"]
+__all__ = ["DisconnectWatch", "finish_watched", "watched"]
 
 _Result = TypeVar("_Result")
+
+
+async def watched(running: Coroutine[Any, Any, _Result], receive: Receive, grace: float) -> _Result:
+    """The result of a call that has not been started; where it does not end at once, as :func:`finish_watched`.
+
+    Raises:
+        ClientDisconnected: the client left; the coroutine has been cancelled and has ended.
+    """
+    try:
+        waiting = running.send(None)
+    except StopIteration as finished:
+        result: _Result = finished.value
+        return result
+    return await finish_watched(running, waiting, receive, grace)
 
 
 async def finish_watched(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from asyncio import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from pillion.dataplane.call import Call, WireProtocol
 from pillion.errors import ErrorCode, PillionError
@@ -23,7 +23,7 @@ from pillion.transport.http.answer import Answer
 from pillion.transport.http.body import read_body, too_large
 from pillion.transport.http.caller import client_of
 from pillion.transport.http.content_coding import content_coding
-from pillion.transport.http.disconnect import finish_watched
+from pillion.transport.http.disconnect import finish_watched, watched
 from pillion.transport.http.headers import (
     ACCEPTED_MEDIA,
     RARE_HEADERS,
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["Begun", "InferHandler"]
 
 _REST: Final = WireProtocol.REST
-_Result = TypeVar("_Result")
 
 
 class Begun:
@@ -138,7 +137,7 @@ class InferHandler:
             self._plane.refused(error, _REST, target.model, target.version)
             raise
         running = self._plane.infer(request, caller.call(_REST, deadline))
-        return _encode(await self._awaited(running, receive), request, form)
+        return _encode(await watched(running, receive, self._options.disconnect_grace), request, form)
 
     def begin(
         self, target: Target, headers: Mapping[bytes, bytes], body: bytes, request_id: str
@@ -185,7 +184,7 @@ class InferHandler:
         from pillion.protocol.task_json import encode_result  # noqa: PLC0415 - as for tasks: few servers need it
 
         request, call = await self._row_request(target.model, decode_v1, WireProtocol.V1, headers, receive, caller)
-        result = await self._awaited(self._plane.explain(request, call), receive)
+        result = await watched(self._plane.explain(request, call), receive, self._options.disconnect_grace)
         return Answer(encode_result({"explanations": result.value}))
 
     async def invoke(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller) -> Answer:
@@ -208,7 +207,9 @@ class InferHandler:
         caller: Caller,
     ) -> Answer:
         request, call = await self._row_request(model, decode, protocol, headers, receive, caller)
-        return Answer(encode_v1(await self._awaited(self._plane.infer(request, call), receive)))
+        return Answer(
+            encode_v1(await watched(self._plane.infer(request, call), receive, self._options.disconnect_grace))
+        )
 
     async def _row_request(
         self,
@@ -267,15 +268,6 @@ class InferHandler:
         seconds = timeout_seconds(headers)
         deadline = None if seconds is None else self._options.clock() + seconds
         return deadline, header_length(headers), coding
-
-    async def _awaited(self, running: Coroutine[Any, Any, _Result], receive: Receive) -> _Result:
-        """What the data plane gives. A call that does not end at once is watched for its client's leaving."""
-        try:
-            waiting = running.send(None)
-        except StopIteration as finished:
-            result: _Result = finished.value
-            return result
-        return await finish_watched(running, waiting, receive, self._options.disconnect_grace)
 
 
 def _whole(response: InferResponse, request: InferRequest, form: AnswerForm) -> bytes | Answer:

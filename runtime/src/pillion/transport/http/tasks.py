@@ -8,15 +8,14 @@ from pillion.authoring.names import same_task
 from pillion.dataplane.call import WireProtocol
 from pillion.errors import PillionError
 from pillion.transport.http.answer import Answer
-from pillion.transport.http.disconnect import finish_watched
+from pillion.transport.http.disconnect import watched
 from pillion.transport.http.posted import posted
 from pillion.transport.http.routes import Route, resolve_task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
-    from pillion.dataplane.call import Call
-    from pillion.dataplane.tasks import ServedTask, TaskPlane, TaskResult
+    from pillion.dataplane.tasks import ServedTask, TaskPlane
     from pillion.transport.http.caller import Caller
     from pillion.transport.http.options import DispatchOptions
     from pillion.transport.http.routes import Target
@@ -72,18 +71,9 @@ class TaskHandler:
             from pillion.transport.http.task_stream import streamed  # noqa: PLC0415 - most tasks do not stream
 
             return await streamed(self._plane, task, arguments, call, receive, self._options.disconnect_grace)
-        result = await self._run(task, arguments, call, receive)
-        return Answer(encode_result(result.value))
-
-    async def _run(self, task: ServedTask, arguments: dict[str, Any], call: Call, receive: Receive) -> TaskResult:
-        """Ask the data plane. A call that does not end at once is watched for its client's leaving."""
         running = self._plane.perform(task, arguments, call)
-        try:
-            waiting = running.send(None)
-        except StopIteration as finished:
-            result: TaskResult = finished.value
-            return result
-        return await finish_watched(running, waiting, receive, self._options.disconnect_grace)
+        result = await watched(running, receive, self._options.disconnect_grace)
+        return Answer(encode_result(result.value))
 
 
 def _means(target: Target, task: ServedTask) -> bool:
