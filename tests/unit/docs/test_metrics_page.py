@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from pillion.metrics import Collectors, RuntimeMetrics
+from pillion.server.front.families import of_workers
 from pillion.server.metrics import ServerMetrics
 from pillion.server.observability import Observability
 from pillion.server.settings import LoggerSettings, Settings
@@ -22,6 +23,7 @@ def test_every_metric_is_in_the_reference_and_every_name_there_is_one() -> None:
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     observability = Observability(Settings(logger=LoggerSettings(url="http://127.0.0.1:9")), environ, registry)
     counted = {f"{family.name}_total" if family.type == "counter" else family.name for family in registry.collect()}
+    counted |= {f"{family.name}_total" if family.kind == "counter" else family.name for family in of_workers(())}
     asyncio.run(observability.close())
     named = {name for row in _ROWS.finditer(PAGE.read_text()) for name in re.findall(r"`([a-z_]+)`", row["names"])}
 

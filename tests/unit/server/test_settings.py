@@ -42,6 +42,8 @@ def test_every_setting_has_a_docstring_and_a_flag_and_a_variable_of_its_own() ->
         ({"PILLION_HTTP__PROT": "1"}, ("PILLION_HTTP__PROT", "did you mean http.port?")),
         ({"PILLION_LOG__FORMAT": "xml"}, ("PILLION_LOG__FORMAT", "'json'", "'xml'")),
         ({"PILLION_LIMITS": "{"}, ("JSON",)),
+        ({"PILLION_WORKERS": "many"}, ("PILLION_WORKERS", "a number or 'auto'", "'many'")),
+        ({"PILLION_WORKERS": "0"}, ("PILLION_WORKERS", "1", "'0'")),
         ({"PILLION_TLS__SERVER__CERT": "a.crt"}, ("tls.server.key is not",)),
         ({"PILLION_TLS__CLIENT__CERT": "ca.crt"}, ("tls.client.cert is set without",)),
     ],
@@ -119,3 +121,16 @@ def test_the_api_key_is_never_shown() -> None:
 def test_an_empty_api_key_does_not_open_the_door(name: str) -> None:
     with pytest.raises(StartError, match=f"{name} is set and empty"):
         load_settings(environ={name: ""})
+
+
+def test_the_number_of_front_workers_has_a_short_flag_and_a_short_variable() -> None:
+    assert ("--workers", "PILLION_WORKERS") == (flag_of("workers"), variable_of("workers"))
+    assert (3, "PILLION_WORKERS") == _workers({"PILLION_WORKERS": "3"})
+    assert ("auto", "PILLION_WORKERS") == _workers({"PILLION_WORKERS": "auto"})
+    # What Kubernetes makes for Services that are called so.
+    assert (1, "default") == _workers({"PILLION_WORKERS_PORT": "tcp://1.2.3.4:80", "PILLION_WORKERS__HOST": "x"})
+
+
+def _workers(environ: dict[str, str]) -> tuple[object, str]:
+    layered = load_settings(environ=environ)
+    return layered.settings.workers, layered.origins["workers"]

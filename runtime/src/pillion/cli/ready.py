@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from pillion.authoring.text import Embedder, Generator
     from pillion.dataplane.call import ModelStatus
     from pillion.dataplane.tasks import ServedTask
+    from pillion.runtimefile import DesiredModel
     from pillion.server import Server
     from pillion.server.settings import Settings
     from pillion.tensors import TensorSpec
 
-__all__ = ["announcement", "curl", "failures"]
+__all__ = ["announcement", "curl", "failures", "ready_text"]
 
 _WIDEST: Final = 64
 """Columns up to which an example row is shown."""
@@ -29,6 +30,25 @@ _WIDEST: Final = 64
 def failures(statuses: Sequence[ModelStatus]) -> list[str]:
     """A sentence for each model that is not ready."""
     return [f"{s.name}: {s.reason or s.state.value.lower()}" for s in statuses if s.state is not ModelState.READY]
+
+
+def ready_text(
+    server: Server,
+    settings: Settings,
+    seconds: float,
+    ca: Path | None,
+    models: Sequence[DesiredModel],
+    *,
+    as_json: bool,
+) -> str:
+    """What the command prints when the models are loaded: lines for people, or one JSON object."""
+    if as_json:
+        names = [status.name for status in server.statuses()]
+        return json.dumps({"ready": names, "seconds": round(seconds, 3), "ports": server.ports})
+    from pillion.cli.examples import examples  # noqa: PLC0415 - programs need none
+
+    bodies, refused = examples(models)
+    return "\n".join([announcement(server, settings, seconds, ca, bodies), *refused])
 
 
 def announcement(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import re
 import sys
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pillion.cli.failures import EXIT_CODES, CommandError
+from pillion.cli.failures import EXIT_CODES, SAY_WHY, CommandError
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_SAY_WHY = ("pillion.repository.repository", "pillion.server.runtime")
-"""Loggers of why a model does not load. The command says that itself, so a person at a terminal reads it once."""
 _EPILOG = f"""\b
 Examples:
   pillion serve iris.skops
@@ -93,6 +90,13 @@ def serve(  # noqa: PLR0917 - the options of a command line
             help="Worker processes of each model, with --executor process.  [default: one per CPU]", min=1, max=256
         ),
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="Processes that answer on these ports, each with all models; auto: one per CPU.  [default: 1]",
+        ),
+    ] = None,
     maps: Annotated[
         list[str] | None,
         typer.Option("--map", metavar="URI=PATH", help="Where storage of a cluster is here: configmap://iris=./iris"),
@@ -151,6 +155,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
         pair = make(cache_folder() / "tls", host)
         ca, tls_cert, tls_key = pair.cert, str(pair.cert), str(pair.key)
     flags: dict[str, JsonValue] = {
+        "workers": workers,
         "http.host": host,
         "grpc.host": host,
         "admin.host": host,
@@ -192,7 +197,8 @@ def local_settings(flags: dict[str, JsonValue]) -> Layered:
         "drain.window_seconds": 0,
     }
     layered = load_settings(flags=flags, file=local, file_name="pillion serve")
-    if layered.origins["management.enabled"] == "default" and _loopback(layered.settings.http.host):
+    changes = layered.settings.workers == 1 and _loopback(layered.settings.http.host)
+    if changes and layered.origins["management.enabled"] == "default":
         return load_settings(flags=flags, file=local | {"management.enabled": True}, file_name="pillion serve")
     return layered
 
@@ -211,32 +217,51 @@ def _reloaded(name: str, seconds: float, failure: str) -> None:
         sys.stdout.flush()
 
 
+def _several(layered: Layered, runtime_file: RuntimeFile, ca: Path | None, *, as_json: bool, reload: bool) -> bool:
+    """Serve with several front workers, where that is asked for; False where one process is to serve.
+
+    Raises:
+        CommandError: the models cannot be loaded.
+        StartError: no worker can be started.
+    """
+    if layered.settings.workers == 1:
+        return False
+    from pillion.server.front.count import counted  # noqa: PLC0415 - only where several are asked for
+
+    settings, workers = counted(layered.settings)
+    if workers == 1:
+        return False
+    if reload:
+        raise CommandError(f"--reload follows the files of one process, and these are {workers} (workers)", code=2)
+    from pillion.cli.front_workers import supervise  # noqa: PLC0415 - as above
+
+    supervise(settings, workers, runtime_file, ca, as_json=as_json)
+    return True
+
+
 def _run(
     runtime_file: RuntimeFile, flags: dict[str, JsonValue], ca: Path | None, *, as_json: bool, reload: bool
 ) -> None:
     import logging  # noqa: PLC0415 - keeps --help quick
 
-    from pillion.cli.examples import examples  # noqa: PLC0415 - as above
-    from pillion.cli.ready import announcement, failures  # noqa: PLC0415 - as above
+    import msgspec  # noqa: PLC0415 - as above
+
     from pillion.server.failures import StartError  # noqa: PLC0415 - as above
     from pillion.server.logs import configure  # noqa: PLC0415 - as above
 
     failed: list[str] = []
-    hushed = [logging.getLogger(name) for name in _SAY_WHY] if sys.stderr.isatty() else []
+    hushed = [logging.getLogger(name) for name in SAY_WHY] if sys.stderr.isatty() else []
 
     def loaded(server: Server, seconds: float) -> None:
+        from pillion.cli.ready import failures, ready_text  # noqa: PLC0415 - as above
+
         for logger in hushed:
             logger.setLevel(logging.NOTSET)
         failed.extend(failures(server.statuses()))
         if failed and not server.ready():
             server.stop()
             return
-        if as_json:
-            names = [status.name for status in server.statuses()]
-            typer.echo(json.dumps({"ready": names, "seconds": round(seconds, 3), "ports": server.ports}))
-        else:
-            bodies, refused = examples(runtime_file.models)
-            typer.echo("\n".join([announcement(server, layered.settings, seconds, ca, bodies), *refused]))
+        typer.echo(ready_text(server, layered.settings, seconds, ca, runtime_file.models, as_json=as_json))
         sys.stdout.flush()
 
     try:
@@ -244,6 +269,8 @@ def _run(
         configure(layered.settings.log)
         for logger in hushed:
             logger.setLevel(logging.CRITICAL)
+        if _several(layered, runtime_file, ca, as_json=as_json, reload=reload):
+            return
         from pillion.execution.native_threads import limit  # noqa: PLC0415 - only where models are served
 
         limit(os.environ)  # numerical libraries read it once, when they are imported
@@ -259,7 +286,8 @@ def _run(
             # A cached file is told from its source by time and size: an edit within the same second would be missed.
             sys.dont_write_bytecode = True
             follow = CodeReload(_reloaded)
-        Server(layered.settings, models=runtime_file.models, reload=follow).start(on_loaded=loaded)
+        settings = msgspec.structs.replace(layered.settings, workers=1)  # where auto is one
+        Server(settings, models=runtime_file.models, reload=follow).start(on_loaded=loaded)
     except StartError as failure:
         raise CommandError(str(failure), code=int(failure.code)) from None
     if failed:

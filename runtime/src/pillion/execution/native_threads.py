@@ -31,9 +31,11 @@ def environment(cpus: int, present: Mapping[str, str]) -> dict[str, str]:
     return {name: str(max(1, cpus)) for name in VARIABLES if not present.get(name)}
 
 
-def limit(process: MutableMapping[str, str]) -> None:
-    """Set the variables in ``process`` (``os.environ``) for this process's own quota. Before numpy is imported."""
-    ours = environment(available_cpus(), process)
+def limit(process: MutableMapping[str, str], cpus: int | None = None) -> None:
+    """Set the variables in ``process`` (``os.environ``) for this process's own quota, or its share ``cpus`` of one.
+    Before numpy is imported.
+    """
+    ours = environment(available_cpus() if cpus is None else cpus, process)
     _set_here.update(ours)
     process.update(ours)
 

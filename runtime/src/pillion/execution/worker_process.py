@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pillion.execution.exits import exit_reason
 from pillion.execution.frames import Inbox, frame
 from pillion.execution.messages import FROM_WORKER, Load, Ready, Record, Unable
 
@@ -136,16 +136,7 @@ class WorkerProcess:
     def exit_reason(self) -> str:
         """How it ended, as the end of a sentence."""
         code = self._process.returncode
-        if code is None:
-            return "ended"
-        if code >= 0:
-            return f"ended with status {code}"
-        if self._killed:
-            return "was killed by the server"
-        known = {number.value for number in signal.Signals}  # real-time ones have no names
-        name = signal.Signals(-code).name if -code in known else f"signal {-code}"
-        hint = "; the kernel does that when memory runs out" if -code == signal.SIGKILL else ""
-        return f"was ended by {name}{hint}"
+        return "was killed by the server" if self._killed and code is not None and code < 0 else exit_reason(code)
 
     def _close_descriptors(self) -> None:
         self.socket.close()

@@ -8,8 +8,12 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pillion.server.failures import ExitCode, StartError
+
+if TYPE_CHECKING:
+    from pillion.server.settings import Settings
 
 _EPILOG = """Every setting has a flag, an environment variable and a key of runtime.yaml's `settings`; the first
 that is set wins: --http-port, PILLION_HTTP__PORT, http.port. `pillion config show` lists them with their sources.
@@ -56,6 +60,12 @@ def main(arguments: list[str] | None = None) -> int:
             file_name=str(config),
         )
         configure(layered.settings.log)
+        settings, workers = _counted(layered.settings)
+        if workers > 1:
+            from pillion.server.front.supervisor import Supervisor  # noqa: PLC0415 - only where there are several
+
+            Supervisor(settings, workers, config=config).run()
+            return int(ExitCode.OK)
         from pillion.execution import garbage  # noqa: PLC0415 - only where models are served
         from pillion.execution.native_threads import limit  # noqa: PLC0415 - as above
 
@@ -64,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         from pillion.server.server import Server  # noqa: PLC0415 - bad settings are told before the heavy imports
 
         gc.enable()
-        Server(layered.settings, config=config).start(on_loaded=lambda *_: garbage.freeze())
+        Server(settings, config=config).start(on_loaded=lambda *_: garbage.freeze())
     except StartError as failure:
         logging.getLogger("pillion.server").error(  # noqa: TRY400 - the sentence is the interface, a traceback adds nothing
             "cannot start: %s", failure, extra={"exit_code": int(failure.code)}
@@ -72,6 +82,15 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"pillion: cannot start: {failure}\n")
         return int(failure.code)
     return int(ExitCode.OK)
+
+
+def _counted(settings: Settings) -> tuple[Settings, int]:
+    """The settings with the number of front workers, and that number."""
+    if settings.workers == 1:
+        return settings, 1
+    from pillion.server.front.count import counted  # noqa: PLC0415 - only where several are asked for
+
+    return counted(settings)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,9 @@ restart its neighbours. Readiness is the data plane's word.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pillion._version import __version__
 from pillion.exposure import exposed
 
 if TYPE_CHECKING:
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from pillion.dataplane.call import ModelStatus
     from pillion.dataplane.live import LiveRequest
     from pillion.metrics import Registry
 
@@ -30,11 +27,6 @@ _PATHS = ("/metrics", "/livez", "/readyz", "/status", "/debug/requests")
 class AdminView(Protocol):
     """What the admin port may know of the server."""
 
-    @property
-    def draining(self) -> bool:
-        """Whether the process is stopping."""
-        ...
-
     def ready(self) -> bool:
         """Whether this process should get requests."""
         ...
@@ -43,17 +35,12 @@ class AdminView(Protocol):
         """Why not, in one sentence; empty when ready."""
         ...
 
-    def statuses(self) -> Sequence[ModelStatus]:
-        """Every known model version."""
+    def status(self) -> Mapping[str, Any]:
+        """The document of ``/status``."""
         ...
 
     def live(self) -> Sequence[LiveRequest]:
         """Requests that wait or run now, the oldest first."""
-        ...
-
-    @property
-    def config_error(self) -> str:
-        """Why the last change of runtime.yaml was not applied; empty when it was."""
         ...
 
 
@@ -70,8 +57,7 @@ class AdminApp:
             return
         headers = dict(scope["headers"])
         accept = headers.get(b"accept", b"").decode("latin-1")
-        asked_text = b"format=text" in scope.get("query_string", b"").split(b"&") or "text/plain" in accept
-        status, media_type, body = self._answer(scope["method"], scope["path"], accept, text=asked_text)
+        status, media_type, body = self.answer(scope["method"], scope["path"], scope.get("query_string", b""), accept)
         await send(
             {
                 "type": "http.response.start",
@@ -85,7 +71,8 @@ class AdminApp:
         )
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
-    def _answer(self, method: str, path: str, accept: str, *, text: bool) -> tuple[int, str, bytes]:
+    def answer(self, method: str, path: str, query: bytes, accept: str) -> tuple[int, str, bytes]:
+        """Status, media type and body of one answer."""
         if path not in _PATHS:
             return _error(404, f"no such path on the admin port; it has {', '.join(_PATHS)}")
         if method not in ("GET", "HEAD"):
@@ -102,40 +89,11 @@ class AdminApp:
             from pillion.server.live_table import as_json, as_text  # noqa: PLC0415 - only who looks needs it
 
             live = self._view.live()
+            text = b"format=text" in query.split(b"&") or "text/plain" in accept
             return (
                 (200, "text/plain; charset=utf-8", as_text(live)) if text else (200, "application/json", as_json(live))
             )
-        return 200, "application/json", json.dumps(self._status()).encode()
-
-    def _status(self) -> Mapping[str, object]:
-        status: dict[str, object] = {
-            "version": __version__,
-            "draining": self._view.draining,
-            "ready": self._view.ready(),
-            "models": [_model(model) for model in self._view.statuses()],
-        }
-        if self._view.config_error:
-            status["configError"] = self._view.config_error
-        return status
-
-
-def _model(status: ModelStatus) -> Mapping[str, object]:
-    changed = dt.datetime.fromtimestamp(status.changed_at, dt.UTC)
-    described: dict[str, object] = {
-        "name": status.name,
-        "version": status.version,
-        "state": status.state.value,
-        "reason": status.reason,
-        "uri": status.uri,
-        "digest": status.digest,
-        "format": status.format,
-        "changedAt": changed.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-    }
-    if status.libraries is not None:
-        described["libraries"] = {"saved": dict(status.libraries.saved), "loading": dict(status.libraries.loading)}
-    if status.cause:
-        described["cause"] = status.cause
-    return described
+        return 200, "application/json", json.dumps(self._view.status()).encode()
 
 
 def _error(status: int, message: str) -> tuple[int, str, bytes]:

@@ -70,13 +70,19 @@ def codec_limits(settings: Settings) -> CodecLimits:
     )
 
 
-def build_plane(settings: Settings, registry: Registry, classes: Mapping[str, type[Any]]) -> DataPlane:
-    """The data plane with an empty repository; ``classes`` are those that the embedding program hands over."""
+def build_plane(
+    settings: Settings, registry: Registry, classes: Mapping[str, type[Any]], cpus: int | None = None
+) -> DataPlane:
+    """The data plane with an empty repository; ``classes`` are those that the embedding program hands over, ``cpus``
+    the processors to use where those of this process's quota are shared.
+    """
     limits = settings.limits
     accepted = settings.models
     return DataPlane(
         repository=ModelRepository(
-            RepositorySettings(pickle_policy=accepted.pickle_policy, code_policy=accepted.code_policy, classes=classes)
+            RepositorySettings(
+                pickle_policy=accepted.pickle_policy, code_policy=accepted.code_policy, cpus=cpus, classes=classes
+            )
         ),
         metrics=RuntimeMetrics(registry, settings.metrics.compatibility),
         settings=PlaneSettings(
@@ -101,6 +107,7 @@ def build_dispatcher(
             compress_min_bytes=settings.http.compress_min_bytes,
             codec=codec_limits(settings),
             management_enabled=settings.management.enabled,
+            management_remedy=_management_remedy(settings),
             drain=drain,
             on_answer=_log_answer if settings.log.access > 0 else None,
             access=settings.log.access,
@@ -114,8 +121,10 @@ def build_dispatcher(
     return dispatcher if key is None else Guard(dispatcher, key, plane)
 
 
-def build_grpc(plane: DataPlane, settings: Settings, observability: Observability) -> GrpcServer:
-    """The server of the gRPC data port."""
+def build_grpc(
+    plane: DataPlane, settings: Settings, observability: Observability, *, shared_port: bool = False
+) -> GrpcServer:
+    """The server of the gRPC data port, which other processes listen on, too, where it is a ``shared_port``."""
     limits = settings.limits
     return GrpcServer(
         plane,
@@ -127,10 +136,12 @@ def build_grpc(plane: DataPlane, settings: Settings, observability: Observabilit
             max_connection_age=settings.grpc.max_connection_age_seconds,
             # A call that is in progress when its connection has aged may use all of its time.
             max_connection_age_grace=max(300.0, limits.deadline_seconds),
+            shared_port=shared_port,
         ),
         GrpcOptions(
             codec=codec_limits(settings),
             management_enabled=settings.management.enabled,
+            management_remedy=_management_remedy(settings),
             api_key=_api_key(settings),
             on_answer=_log_rpc if settings.log.access > 0 else None,
             access=settings.log.access,
@@ -140,6 +151,12 @@ def build_grpc(plane: DataPlane, settings: Settings, observability: Observabilit
         tasks=plane,
         texts=plane,
     )
+
+
+def _management_remedy(settings: Settings) -> str:
+    if settings.workers == 1:
+        return "declare models in the manifest, or set management.enabled"
+    return "declare models in the manifest, which every worker follows, or serve with one: --workers 1"
 
 
 def _api_key(settings: Settings) -> ApiKey | None:

@@ -20,15 +20,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pillion.server.failures import ExitCode, StartError
+from pillion.server.settings import ControlSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["ControlSocket"]
+__all__ = ["ControlSocket", "opened"]
 
 _log = logging.getLogger(__name__)
 
 _CREDENTIALS = struct.Struct("3i")
+
+
+async def opened(path: str, drain: Callable[[bool], Awaitable[None]]) -> ControlSocket | None:
+    """The socket at ``path``; None where none is wanted, or the folder of the default one is not there.
+
+    Raises:
+        StartError: the path cannot be used.
+    """
+    if not path:
+        return None
+    if path == ControlSettings().socket and not Path(path).parent.exists():
+        _log.info("no control socket: %s is not there, so no preStop hook can ask for a drain", Path(path).parent)
+        return None
+    control = ControlSocket(path, drain)
+    await control.open()
+    return control
 
 
 class ControlSocket:

@@ -25,14 +25,15 @@ def variable_of(key: str) -> str:
     return _PREFIX + key.replace(".", "__").upper()
 
 
-def variables(environ: Mapping[str, str], sections: Collection[str]) -> Nested:
+def variables(environ: Mapping[str, str], sections: Collection[str], plain: Collection[str] = ()) -> Nested:
     """The values by section and key; those of single keys win over a whole section's. Empty ones are not set.
 
-    Kubernetes makes variables like ``PILLION_PORT`` for a Service called pillion: what names no section is not ours.
+    Kubernetes makes variables like ``PILLION_PORT`` for a Service called pillion: what names no setting is not ours.
 
     Args:
         environ: all variables.
         sections: dotted names of every section.
+        plain: names of the settings in none.
 
     Raises:
         StartError: a section's value is not a JSON object.
@@ -41,7 +42,7 @@ def variables(environ: Mapping[str, str], sections: Collection[str]) -> Nested:
     ours = ((name.upper().removeprefix(_PREFIX).lower().split("__"), name) for name in environ if _is_ours(name))
     for parts, name in sorted(ours, key=lambda entry: len(entry[0])):
         value = environ[name]
-        if not value or parts[0] not in sections:
+        if not value or (parts[0] not in sections and (len(parts) > 1 or parts[0] not in plain)):
             continue
         here = found
         for part in parts[:-1]:

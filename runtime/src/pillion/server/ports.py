@@ -8,7 +8,7 @@ import socket
 from pillion.server.failures import ExitCode, StartError
 from pillion.server.sources import flag_of, variable_of
 
-__all__ = ["bind"]
+__all__ = ["bind", "reserve"]
 
 _BACKLOG = 2048
 
@@ -24,23 +24,47 @@ def bind(host: str, port: int, *, section: str) -> socket.socket:
     Raises:
         StartError: with :attr:`ExitCode.BIND`; names port, reason and remedy.
     """
+    listener = _bound(host, port, section)
     try:
-        # As bytes where that is the same: for text, Python loads the tables of international names first.
-        name = host.encode() if host.isascii() else host
-        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise _failure(error, host, port, section) from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise _failure(error, host, port, section) from error
     listener.setblocking(False)
     return listener
+
+
+def reserve(host: str, port: int, *, section: str) -> socket.socket:
+    """A socket that holds a port for processes of ours, which listen on it by ``SO_REUSEPORT``; it does not listen.
+
+    Sharing is allowed only once the port is ours: else two servers would share it, each with some of the connections.
+
+    Raises:
+        StartError: as :func:`bind`.
+    """
+    held = _bound(host, port, section)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    # Sockets that may use addresses again and do not listen do not exclude each other; this one is to exclude others.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    return held
+
+
+def _bound(host: str, port: int, section: str) -> socket.socket:
+    try:
+        # As bytes where that is the same: for text, Python loads the tables of international names first.
+        name = host.encode() if host.isascii() else host
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _failure(error, host, port, section) from error
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise _failure(error, host, port, section) from error
+    return bound
 
 
 def _failure(error: OSError, host: str, port: int, section: str) -> StartError:

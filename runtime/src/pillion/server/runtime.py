@@ -7,24 +7,24 @@ import contextlib
 import logging
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pillion.dataplane.call import ModelState
 from pillion.server.admin import AdminApp
 from pillion.server.assembly import admin_limits, build_dispatcher, build_grpc, build_plane, http_limits
-from pillion.server.control import ControlSocket
+from pillion.server.control import opened
 from pillion.server.failures import ExitCode, StartError
 from pillion.server.life import Phase, readiness
 from pillion.server.listener import HttpListener
 from pillion.server.observability import Observability
 from pillion.server.ports import bind
-from pillion.server.settings import ControlSettings
+from pillion.server.status import status_document
 from pillion.server.tls import TlsConfig
 from pillion.server.tls_reload import TlsKeeper
 from pillion.transport.drain import DrainState
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from pillion.authoring.text import Embedder, Generator
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pillion.metrics import Registry
     from pillion.runtimefile import DesiredModel
     from pillion.server.desired import DesiredModels
+    from pillion.server.front.place import Place
     from pillion.server.metrics import ServerMetrics
     from pillion.server.reload import CodeReload
     from pillion.server.settings import Settings
@@ -56,6 +57,7 @@ class Runtime:
         registry: where metrics go.
         classes: models written in Python that the embedding program hands over, by name.
         reload: follows the files of models written in Python.
+        place: where this is one of several front workers: its ports are given, and the admin port is the supervisor's.
     """
 
     def __init__(
@@ -68,22 +70,24 @@ class Runtime:
         metrics: ServerMetrics,
         classes: Mapping[str, type[Any]] | None = None,
         reload: CodeReload | None = None,
+        place: Place | None = None,
     ) -> None:
         self._settings = settings
         self._models = models
         self._desired = desired
         self._reload = reload
+        self._place = place
         self._metrics = metrics
         self._tls_config = tls or TlsConfig.of(settings.tls)
         self._tls: TlsKeeper | None = None
-        self._plane = build_plane(settings, registry, classes or {})
+        self._registry = registry
+        self._plane = build_plane(settings, registry, classes or {}, None if place is None else place.begin.cpus)
         self._drain_state = DrainState()
         self._observability = Observability(settings, os.environ, registry)
         self.app = build_dispatcher(self._plane, settings, self._drain_state, registry, self._observability)
         self._http = HttpListener(self.app, http_limits(settings), metrics.refused)
         self._admin = HttpListener(AdminApp(self, registry), admin_limits(settings), metrics.refused)
-        self._grpc = build_grpc(self._plane, settings, self._observability)
-        self._control: ControlSocket | None = None
+        self._grpc = build_grpc(self._plane, settings, self._observability, shared_port=place is not None)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stack = contextlib.AsyncExitStack()
         self._window_over: asyncio.Event | None = None
@@ -130,10 +134,10 @@ class Runtime:
         """The models that generate, and those that embed."""
         return self._plane.text_models()
 
-    @property
-    def config_error(self) -> str:
-        """Why the last change of runtime.yaml was not applied."""
-        return "" if self._desired is None else self._desired.error
+    def status(self) -> Mapping[str, Any]:
+        """The document of ``/status``."""
+        error = "" if self._desired is None else self._desired.error
+        return status_document(self.statuses(), ready=self.ready(), draining=self.draining, config_error=error)
 
     def _not_ready(self) -> str:
         statuses = self._plane.statuses()
@@ -153,9 +157,23 @@ class Runtime:
         Raises:
             StartError: with the exit code that tells which part failed.
         """
-        settings = self._settings
         began = time.monotonic()
         # Ports first: a port in use is known in a millisecond, not after a model has been loaded.
+        bound = self._bind() if self._place is None else None
+        if self._tls_config is not None:
+            self._tls = TlsKeeper(self._tls_config, self._metrics, interval=self._settings.tls.poll_seconds)
+        await self._plane.start()
+        if bound is not None:
+            await self._open_own(*bound)
+        elif self._place is not None:
+            await self._place.attach(self, self._registry)
+            self._stack.push_async_callback(self._place.close)
+            if self._place.begin.at_once:
+                await self._open_given(self._place)
+        self._spawn(self._load(began, on_loaded))
+
+    def _bind(self) -> tuple[socket.socket, socket.socket, socket.socket]:
+        settings = self._settings
         http = bind(settings.http.host, settings.http.port, section="http")
         self._stack.callback(http.close)
         admin = bind(settings.admin.host, settings.admin.port, section="admin")
@@ -163,17 +181,31 @@ class Runtime:
         # grpc binds by itself: this only finds out whether it will be able to.
         grpc = bind(settings.grpc.host, settings.grpc.port, section="grpc")
         self._stack.callback(grpc.close)
-        if self._tls_config is not None:
-            self._tls = TlsKeeper(self._tls_config, self._metrics, interval=settings.tls.poll_seconds)
-        await self._plane.start()
-        await self._open_control(settings.control.socket)
+        return http, admin, grpc
+
+    async def _open_own(self, http: socket.socket, admin: socket.socket, grpc: socket.socket) -> None:
+        control = await opened(self._settings.control.socket, self.drain)
+        if control is not None:
+            self._stack.callback(control.close)
         grpc.close()
         grpc_port = await self._start_grpc()
         await self._http.open(http, None if self._tls is None else self._tls.context)
         await self._admin.open(admin, None)
         self.ports = {"http": self._http.port, "grpc": grpc_port, "admin": self._admin.port}
+        self._opened()
+
+    async def _open_given(self, place: Place) -> None:
+        try:
+            await self._start_grpc()
+        except StartError as failure:
+            place.give_up(failure)
+            raise
+        await self._http.open(place.http, None if self._tls is None else self._tls.context)
+        self.ports = place.ports
+        self._opened()
+
+    def _opened(self) -> None:
         self._announce()
-        self._spawn(self._load(began, on_loaded))
         if self._tls is not None:
             self._spawn(self._tls.watch(self._http.swap))
 
@@ -195,6 +227,13 @@ class Runtime:
 
     async def _load(self, began: float, on_loaded: Callable[[float], None] | None) -> None:
         await self._plane.apply(self._models)
+        if self._place is not None and not self._place.begin.at_once:
+            try:
+                await self._open_given(self._place)
+            except StartError as failure:
+                _log.error("%s", failure)
+                self.request_stop(0)
+                return
         if self.phase is Phase.STARTING:
             self.phase = Phase.SERVING
         seconds = round(time.monotonic() - began, 3)
@@ -283,16 +322,6 @@ class Runtime:
             _log.warning("stopped; %d requests were cut", cut, extra={"seconds": seconds, "cut": cut})
         else:
             _log.info("stopped", extra={"seconds": seconds})
-
-    async def _open_control(self, path: str) -> None:
-        if not path:
-            return
-        if path == ControlSettings().socket and not Path(path).parent.exists():
-            _log.info("no control socket: %s is not there, so no preStop hook can ask for a drain", Path(path).parent)
-            return
-        self._control = ControlSocket(path, self.drain)
-        await self._control.open()
-        self._stack.callback(self._control.close)
 
     async def _start_grpc(self) -> int:
         settings = self._settings.grpc

@@ -12,6 +12,7 @@ import uvloop
 
 from pillion.metrics import Collectors
 from pillion.server.desired import DesiredModels, merged, read_bundled, read_runtime_file
+from pillion.server.failures import ExitCode, StartError
 from pillion.server.metrics import ServerMetrics
 from pillion.server.runtime import Runtime
 from pillion.server.settings import Settings
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.tasks import ServedTask
     from pillion.metrics import Registry
     from pillion.runtimefile import DesiredModel
+    from pillion.server.front.place import Place
     from pillion.server.reload import CodeReload
     from pillion.server.tls import TlsConfig
 
@@ -49,6 +51,7 @@ class Server:
         registry: where metrics go; by default one of its own.
         classes: models written in Python, by name; ``models`` says how each is to be run.
         reload: follows the files of models written in Python and loads them again when they change.
+        place: where this is one of several front workers.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class Server:
         registry: Registry | None = None,
         classes: Mapping[str, type[Any]] | None = None,
         reload: CodeReload | None = None,
+        place: Place | None = None,
     ) -> None:
         self._settings = settings or Settings()
+        self._place = place
         self._models = models
         self._config = config
         self._tls = tls
@@ -97,6 +102,10 @@ class Server:
         """Whether every model is loaded and the server takes requests."""
         return self._runtime is not None and self._runtime.ready()
 
+    def unready_reason(self) -> str:
+        """Why it takes no requests; empty when it does."""
+        return "it has not been started" if self._runtime is None else self._runtime.unready_reason()
+
     def statuses(self) -> Sequence[ModelStatus]:
         """Every known model version and its state."""
         return () if self._runtime is None else self._runtime.statuses()
@@ -125,9 +134,15 @@ class Server:
                 it took.
 
         Raises:
-            StartError: a port, a file or a certificate cannot be used.
+            StartError: a port, a file or a certificate cannot be used, or the settings ask for several workers.
             RuntimeError: it has been started before.
         """
+        if self._settings.workers != 1 and self._place is None:
+            raise StartError(
+                ExitCode.USAGE,
+                f"workers is {self._settings.workers}, and a server inside a program is one process: set it to 1, or "
+                "use `pillion serve --workers N`",
+            )
         with self._lock:
             if self._thread is not None or self._loop is not None or self._finished.is_set():
                 raise RuntimeError("this server has been started already: make another one")
@@ -203,6 +218,7 @@ class Server:
             self._metrics,
             classes=self._classes,
             reload=self._reload,
+            place=self._place,
         )
         with self._lock:
             self._loop = asyncio.get_running_loop()

@@ -261,6 +261,8 @@ class ControlSettings(Section, frozen=True):
 class Settings(Section, frozen=True):
     """The settings of the serving process."""
 
+    workers: Annotated[int, Meta(ge=1, le=64)] | Literal["auto"] = 1
+    """Processes that answer on the same ports, each with all models; auto: one for each processor of the quota."""
     http: HttpSettings = HttpSettings()
     """The HTTP(S) data port."""
     grpc: GrpcSettings = GrpcSettings()

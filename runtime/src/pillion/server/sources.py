@@ -132,7 +132,8 @@ def load_settings(
         StartError: a value cannot be used; names its place and itself, unless it is a secret.
     """
     environ = os.environ if environ is None else environ
-    from_environ = variables(environ, frozenset(_sections()))
+    plain = frozenset(key for key in leaves() if "." not in key)
+    from_environ = variables(environ, frozenset(_sections()), plain)
     layers = [
         (flag_of, _nested(flags or {})),
         (variable_of, from_environ),
@@ -266,4 +267,7 @@ def _converted(value: JsonValue, kind: Any) -> object:  # noqa: ANN401 - a field
 def _expected(error: msgspec.ValidationError, kind: object) -> str:
     if get_origin(kind) is Literal:
         return f"expected one of {', '.join(repr(choice) for choice in get_args(kind))}"
+    words = [choice for part in get_args(kind) if get_origin(part) is Literal for choice in get_args(part)]
+    if words and "enum" in str(error):
+        return f"expected a number or {', '.join(map(repr, words))}"
     return str(error).replace("`", "").lower()

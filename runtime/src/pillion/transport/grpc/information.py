@@ -151,5 +151,5 @@ class InformationMethods:
             ErrorCode.PERMISSION_DENIED,
             "Loading and unloading models is switched off on this port",
             field="management.enabled",
-            remedy="declare models in the manifest, or set management.enabled",
+            remedy=self._options.management_remedy,
         )

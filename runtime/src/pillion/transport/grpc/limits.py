@@ -30,10 +30,13 @@ class GrpcLimits(msgspec.Struct, frozen=True):
     min_ping_interval: float = 5.0
     """Clients that ping more often are told to stop."""
 
+    shared_port: bool = False
+    """Whether other processes of this server listen on the port, too."""
+
     def channel_arguments(self) -> list[tuple[str, int]]:
-        """The limits as gRPC core's channel arguments. Port sharing is off: a second server on the port must fail."""
+        """The limits as gRPC core's channel arguments. Unless the port is shared, a second server on it must fail."""
         return [
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", int(self.shared_port)),
             ("grpc.max_receive_message_length", self.max_message_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_metadata_size", self.max_metadata_bytes),

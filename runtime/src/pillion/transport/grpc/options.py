@@ -39,6 +39,8 @@ class GrpcOptions(msgspec.Struct, frozen=True):
     codec: CodecLimits = msgspec.field(default_factory=CodecLimits)
     management_enabled: bool = False
     """Whether load and unload are answered on this port; else PERMISSION_DENIED names the setting."""
+    management_remedy: str = "declare models in the manifest, or set management.enabled"
+    """What that answer advises."""
     api_key: ApiKey | None = None
     """What calls other than health must show."""
     clock: Callable[[], float] = time.monotonic

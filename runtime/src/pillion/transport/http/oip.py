@@ -125,7 +125,7 @@ class InformationHandler:
                 ErrorCode.PERMISSION_DENIED,
                 "Loading and unloading models is switched off on this port",
                 field="management.enabled",
-                remedy="declare models in the manifest, or set management.enabled",
+                remedy=self._options.management_remedy,
             )
         change = self._plane.load if target.route is Route.LOAD else self._plane.unload
         await change(target.model)

@@ -47,6 +47,8 @@ class DispatchOptions(msgspec.Struct, frozen=True):
     codec: CodecLimits = msgspec.field(default_factory=CodecLimits)
     management_enabled: bool = False
     """Whether load and unload are answered on this port; else 403 names the setting."""
+    management_remedy: str = "declare models in the manifest, or set management.enabled"
+    """What that answer advises."""
     drain: DrainState = msgspec.field(default_factory=DrainState)
     clock: Callable[[], float] = time.monotonic
     """The data plane's clock, for deadlines."""
