@@ -24,6 +24,7 @@ DOCUMENTS = [
     "docs/how-to/processes.md",
     "docs/how-to/safe-artifacts.md",
     "docs/how-to/tabular.md",
+    "docs/how-to/workers.md",
 ]
 
 

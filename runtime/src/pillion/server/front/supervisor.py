@@ -25,9 +25,9 @@ from pillion.server.failures import ExitCode, StartError
 from pillion.server.front import judgement
 from pillion.server.front.admin import AdminPort
 from pillion.server.front.families import cumulative, known, merged, of_workers
-from pillion.server.front.judgement import Standing
 from pillion.server.front.messages import Begin
 from pillion.server.front.process import FrontProcess
+from pillion.server.front.seat import Seat
 from pillion.server.front.view import Together
 from pillion.server.ports import bind, reserve
 from pillion.server.signals import HANDLED
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pillion.runtimefile import DesiredModel
     from pillion.server.front.admin import Asked
     from pillion.server.front.families import Family
+    from pillion.server.front.judgement import Standing
     from pillion.server.front.messages import Settled, View
     from pillion.server.settings import Settings
 
@@ -51,34 +52,6 @@ _log = logging.getLogger(__name__)
 WORKER: Final = "pillion.server.front.worker"
 _TO_END_SECONDS: Final = 15.0
 """For a worker to end after its grace: what it closes then has bounds of its own, which are less together."""
-
-
-class _Seat:
-    """A place for a worker: whoever holds it is replaced when it ends."""
-
-    __slots__ = ("failures", "number", "process", "starts")
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.process: FrontProcess | None = None
-        self.starts = 0
-        self.failures = 0
-        """Starts in a row that came to nothing."""
-
-    def standing(self, view: View | None) -> Standing:
-        """How it is; ``view`` is what its worker just said."""
-        process = self.process
-        settled = process is not None and process.settled is not None
-        silent = "does not answer" if settled else "is starting"
-        return Standing(
-            number=self.number,
-            pid=0 if process is None else process.pid,
-            starts=self.starts,
-            settled=settled,
-            accepting=settled or (self.starts == 0 if process is None else process.begin.at_once),
-            ready=settled and view is not None and view.ready,
-            reason=silent if view is None else view.reason,
-        )
 
 
 class Supervisor:
@@ -106,7 +79,7 @@ class Supervisor:
         on_settled: Callable[[list[Settled]], None] | None = None,
     ) -> None:
         self._settings = settings
-        self._seats = [_Seat(number) for number in range(workers)]
+        self._seats = [Seat(number) for number in range(workers)]
         self._models = tuple(models)
         self._config = config
         self._module = module
@@ -196,7 +169,7 @@ class Supervisor:
 
     # --- workers
 
-    async def _keep(self, seat: _Seat, http: socket.socket) -> None:
+    async def _keep(self, seat: Seat, http: socket.socket) -> None:
         """Keep a worker in this place until the server stops."""
         while not self._stop.is_set():
             process = FrontProcess(self._begin(seat), self._settled)
@@ -238,7 +211,7 @@ class Supervisor:
             self._spawn(process.drain(self._deletion))
         return await process.ended()
 
-    def _begin(self, seat: _Seat) -> Begin:
+    def _begin(self, seat: Seat) -> Begin:
         return Begin(
             number=seat.number,
             settings=self._settings,
@@ -249,7 +222,7 @@ class Supervisor:
             extra=self._extra,
         )
 
-    def _give_up(self, seat: _Seat, process: FrontProcess, how: str) -> None:
+    def _give_up(self, seat: Seat, process: FrontProcess, how: str) -> None:
         """End the start as that of one process would have: a supervisor above restarts the whole."""
         if process.failed is not None:
             self._failure = StartError(ExitCode(process.failed.code), process.failed.message)
