@@ -100,8 +100,9 @@ def test_the_newest_exemplar_of_a_bucket_stays() -> None:
 def _scraped(families: Sequence[Family]) -> dict[str, list]:  # type: ignore[type-arg]  # the parser's samples have no public type
     """The samples that Prometheus reads, by family."""
     together = Together((), (), families, version="1", draining=False, stopping=False)
-    text = generate_latest(together).decode()
-    return {family.name: family.samples for family in text_string_to_metric_families(text)}
+    text = generate_latest(together).decode()  # type: ignore[no-untyped-call]  # the library's
+    families_read = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]  # as above
+    return {family.name: family.samples for family in families_read}
 
 
 def _value(scraped: dict[str, list], family: str, suffix: str) -> float:  # type: ignore[type-arg]  # as above

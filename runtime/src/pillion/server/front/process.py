@@ -119,8 +119,7 @@ class FrontProcess:
         beating.cancel()
         await asyncio.wait((listening,), timeout=_ANSWER_SECONDS)  # its last message may still be on the way
         listening.cancel()
-        for waiting in (*self._asked.values(), *self._drains.values()):
-            waiting.cancel()
+        await asyncio.wait((listening,))
         if self._channel is not None:
             await self._channel.close()
         os.close(self._lifeline)
@@ -169,6 +168,11 @@ class FrontProcess:
                 self._take(message)
         except msgspec.DecodeError as error:
             self.kill(f"what it says cannot be read: {error}")
+        finally:
+            for asked in self._asked.values():
+                asked.cancel()
+            for drained in self._drains.values():
+                drained.cancel()
 
     def _take(self, message: FromWorker) -> None:
         match message:
