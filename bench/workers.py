@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bench.accounts import cpu, family
 from bench.load import grpc_load, http_load
 from bench.models import ROW, write_models
-from bench.process import resident_mib
+from bench.process import free_port, resident_mib
 from bench.serving import BENCH, pillion
 from e2e.cluster.node.gotools import ensure
 from pillion.protocol.protos import open_inference_pb2 as pb
@@ -43,13 +43,13 @@ READY_SECONDS: Final = 60.0
 
 
 @contextmanager
-def running(serving: Serving, folder: Path) -> Iterator[int]:
-    """The server on every processor, ready; its process id."""
+def running(serving: Serving, admin: int, folder: Path) -> Iterator[int]:
+    """The server on every processor, all of it ready; its process id."""
     with (folder / "pillion.log").open("ab") as log:
         process = subprocess.Popen(list(map(str, serving.process.command)), stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + READY_SECONDS
-        while not _ready(serving):
+        while not _ready(admin):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the server did not come up: see {folder}/pillion.log")
             time.sleep(0.05)
@@ -59,9 +59,10 @@ def running(serving: Serving, folder: Path) -> Iterator[int]:
         process.wait(30)
 
 
-def _ready(serving: Serving) -> bool:
+def _ready(admin: int) -> bool:
+    """By the admin port: on the data port each worker answers for itself."""
     try:
-        with urllib.request.urlopen(f"http://{serving.http}/v2/health/ready", timeout=1):
+        with urllib.request.urlopen(f"http://127.0.0.1:{admin}/readyz", timeout=2):
             return True
     except OSError:
         return False
@@ -75,13 +76,13 @@ def message() -> bytes:
     return request.SerializeToString()
 
 
-def measured(serving: Serving, folder: Path, seconds: int) -> dict[str, Any]:
+def measured(serving: Serving, admin: int, folder: Path, seconds: int) -> dict[str, Any]:
     """Both protocols, one after the other, on one start."""
     ghz = ensure(["ghz"])["ghz"]
     request = folder / "request.bin"
     request.write_bytes(message())
     found: dict[str, Any] = {}
-    with running(serving, folder) as pid:
+    with running(serving, admin, folder) as pid:
         for protocol in ("rest", "grpc"):
             for burst in (1, seconds):  # the first is to warm up
                 processes = family(pid)
@@ -114,7 +115,9 @@ def one_round(model: Path, folder: Path, seconds: int) -> dict[int, dict[str, An
     for workers in (1, 2):
         own = folder / f"workers-{workers}"
         own.mkdir(exist_ok=True)
-        found[workers] = measured(pillion(own, model, {"workers": workers}), own, seconds)
+        admin = free_port()
+        settings = {"workers": workers, "admin": {"host": "127.0.0.1", "port": admin}}
+        found[workers] = measured(pillion(own, model, settings), admin, own, seconds)
     return found
 
 
