@@ -127,8 +127,13 @@ def build_grpc(plane: DataPlane, settings: Settings, observability: Observabilit
             max_connection_age=settings.grpc.max_connection_age_seconds,
             # A call that is in progress when its connection has aged may use all of its time.
             max_connection_age_grace=max(300.0, limits.deadline_seconds),
+            max_connections=limits.max_connections,
+            handshake_timeout=limits.header_timeout_seconds,
+            message_timeout=limits.body_timeout_seconds,
+            min_message_rate=limits.min_body_rate,
         ),
         GrpcOptions(
+            engine=settings.grpc.engine,
             codec=codec_limits(settings),
             management_enabled=settings.management.enabled,
             api_key=_api_key(settings),

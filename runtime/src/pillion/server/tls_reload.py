@@ -54,6 +54,14 @@ class TlsKeeper:
         """Whether clients must show a certificate."""
         return self.material.client_ca is not None
 
+    def http2_context(self) -> ssl.SSLContext:
+        """A context of the material now for a port that speaks HTTP/2.
+
+        Raises:
+            TlsError: the files have changed since they were read.
+        """
+        return context_of(self._config, self.material, "h2")
+
     def grpc_credentials(self) -> grpc.ServerCredentials:
         """Credentials that look up the material at each handshake."""
         import grpc  # noqa: PLC0415 - the server may run without its gRPC port
