@@ -45,6 +45,7 @@ class TlsKeeper:
         try:
             self.material = read(config)
             self.context = context_of(config, self.material)
+            self.http2_context = context_of(config, self.material, "h2")
         except TlsError as error:
             raise StartError(ExitCode.TLS, str(error)) from None
         self._metrics.tls_expiry(self.material.not_after)
@@ -53,14 +54,6 @@ class TlsKeeper:
     def mutual(self) -> bool:
         """Whether clients must show a certificate."""
         return self.material.client_ca is not None
-
-    def http2_context(self) -> ssl.SSLContext:
-        """A context of the material now for a port that speaks HTTP/2.
-
-        Raises:
-            TlsError: the files have changed since they were read.
-        """
-        return context_of(self._config, self.material, "h2")
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
         """Credentials that look up the material at each handshake."""
@@ -97,7 +90,7 @@ class TlsKeeper:
     async def _reload(self, swap: Callable[[ssl.SSLContext], Awaitable[None]]) -> None:
         for attempt in (1, 2, 3):
             try:
-                material, context = await asyncio.to_thread(self._load)
+                material, context, http2_context = await asyncio.to_thread(self._load)
                 break
             except TlsError as error:
                 failure = error
@@ -114,7 +107,7 @@ class TlsKeeper:
             return
         if material == self.material:
             return
-        self.material, self.context = material, context
+        self.material, self.context, self.http2_context = material, context, http2_context
         await swap(context)
         self._metrics.tls_expiry(material.not_after)
         self._metrics.tls_reload("succeeded")
@@ -128,6 +121,6 @@ class TlsKeeper:
             },
         )
 
-    def _load(self) -> tuple[TlsMaterial, ssl.SSLContext]:
+    def _load(self) -> tuple[TlsMaterial, ssl.SSLContext, ssl.SSLContext]:
         material = read(self._config)
-        return material, context_of(self._config, material)
+        return material, context_of(self._config, material), context_of(self._config, material, "h2")
