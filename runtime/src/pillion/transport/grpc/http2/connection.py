@@ -227,6 +227,8 @@ class Connection(asyncio.Protocol):
                 self._credit = 0
         elif not flags & wire.END_STREAM:
             self._spend_free()
+        if flags & wire.PADDED:
+            payload = _unpadded(payload)
         stream = self._streams.get(number)
         if stream is None or stream.closed:
             self._unknown(number)
@@ -235,8 +237,6 @@ class Connection(asyncio.Protocol):
                 self._spend_free()
                 self.write(wire.reset(number, ErrorCode.STREAM_CLOSED))
             return
-        if flags & wire.PADDED:
-            payload = _unpadded(payload)
         stream.data(payload, size)
         if flags & wire.END_STREAM and not stream.closed:
             stream.half_close()
