@@ -1,4 +1,4 @@
-"""gRPC engines: ``python -m bench.engines [--rounds N]`` writes ``bench/results/engines.md`` and ``.json``.
+"""gRPC engines: ``python -m bench.engines [--rounds N]`` writes ``bench/results/engines-*.md`` and ``.json``.
 
 Two parts. Engines alone: each answers ModelInfer with the same bytes from a file, so that what differs is the engine.
 Whole servers: Pillion with each of its engines and an ONNX model, everything on, against the bare limit of grpc.aio
@@ -98,34 +98,29 @@ def servers(scratch: Path) -> list[Contestant]:
     return found
 
 
-def markdown(command: str, comparisons: list[Comparison], rounds: int) -> str:
-    """The tables."""
+def markdown(command: str, comparison: Comparison, rounds: int) -> str:
+    """The table."""
     lines = [
-        "# gRPC engines",
+        f"# gRPC engines: {comparison.title}",
         "",
         (
             f"`{command}` on {os.cpu_count()} processors, Python {platform.python_version()}; {rounds} interleaved "
             f"rounds, medians; {CALLERS} callers on 4 connections. Ratios are taken within a round; in brackets the "
             "lowest and the highest."
         ),
+        "",
+        "| server | calls/s | of the limit | p50 ms | p99 ms | CPU ms a call | RSS MiB | start s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for comparison in comparisons:
-        lines += [
-            "",
-            f"## {comparison.title}",
-            "",
-            "| server | calls/s | of the limit | p50 ms | p99 ms | CPU ms a call | RSS MiB | start s |",
-            "|---|---|---|---|---|---|---|---|",
-        ]
-        for name in comparison.rounds:
-            ratio = comparison.ratio(name, LIMIT)
-            kinds = ("p50_ms", "p99_ms", "cpu_ms_per_request", "rss_mib", "start_seconds")
-            figures = " | ".join(f"{comparison.median(name, kind):.3g}" for kind in kinds)
-            lines.append(
-                f"| {name} | {comparison.median(name, 'per_second'):.0f} "
-                f"| {ratio.median:.2f} ({ratio.low:.2f}-{ratio.high:.2f}) | {figures} |"
-            )
-        lines += [f"\n{name} has no ratio: {why}." for name, why in comparison.refused.items()]
+    for name in comparison.rounds:
+        ratio = comparison.ratio(name, LIMIT)
+        kinds = ("p50_ms", "p99_ms", "cpu_ms_per_request", "rss_mib", "start_seconds")
+        figures = " | ".join(f"{comparison.median(name, kind):.3g}" for kind in kinds)
+        lines.append(
+            f"| {name} | {comparison.median(name, 'per_second'):.0f} "
+            f"| {ratio.median:.2f} ({ratio.low:.2f}-{ratio.high:.2f}) | {figures} |"
+        )
+    lines += [f"\n{name} has no ratio: {why}." for name, why in comparison.refused.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -134,14 +129,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.engines", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--part", choices=["engines", "servers"], action="append")
+    parser.add_argument("--part", choices=["alone", "servers"], action="append")
     arguments = parser.parse_args()
     ghz = ensure(["ghz"])["ghz"]
     parts: dict[str, tuple[str, Callable[[Path], list[Contestant]]]] = {
-        "engines": ("Engines alone, the same bytes; the limit is grpc.aio", engines),
+        "alone": ("Engines alone, the same bytes; the limit is grpc.aio", engines),
         "servers": ("Iris as ONNX, everything on; the limit is bare grpc.aio with protobuf", servers),
     }
-    comparisons = []
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         write_models(scratch)
@@ -154,30 +148,21 @@ def main() -> None:
         for part in arguments.part or list(parts):
             title, contestants = parts[part]
             print(title, flush=True)
-            comparisons.append(
-                compare(
-                    title,
-                    contestants(scratch),
-                    load,
-                    rounds=arguments.rounds,
-                    seconds=arguments.seconds,
-                    warm_up=1,
-                    say=lambda line: print(line, flush=True),
-                )
+            comparison = compare(
+                title,
+                contestants(scratch),
+                load,
+                rounds=arguments.rounds,
+                seconds=arguments.seconds,
+                warm_up=1,
+                say=lambda line: print(line, flush=True),
             )
-    text = markdown("python -m bench.engines " + " ".join(sys.argv[1:]), comparisons, arguments.rounds)
-    print(text)
-    if arguments.part is None:
-        (RESULTS / "engines.md").write_text(text)
-        document = [
-            {
-                "title": one.title,
-                "rounds": {name: [asdict(round_) for round_ in rounds] for name, rounds in one.rounds.items()},
-                "refused": one.refused,
-            }
-            for one in comparisons
-        ]
-        (RESULTS / "engines.json").write_text(json.dumps(document, indent=1) + "\n")
+            text = markdown("python -m bench.engines " + " ".join(sys.argv[1:]), comparison, arguments.rounds)
+            print(text)
+            (RESULTS / f"engines-{part}.md").write_text(text)
+            rounds = {name: [asdict(one) for one in measured] for name, measured in comparison.rounds.items()}
+            document = {"title": title, "rounds": rounds, "refused": comparison.refused}
+            (RESULTS / f"engines-{part}.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":
