@@ -184,12 +184,17 @@ def test_prestop_without_a_server_has_nothing_to_do(tmp_path: Path) -> None:
     assert "nothing to drain" in done.stderr
 
 
+@pytest.mark.parametrize("engine", ["grpcio", "asyncio"])
 async def test_no_request_is_lost_when_a_pod_is_deleted_under_load_on_http_and_grpc(
-    tmp_path: Path, config: Path
+    tmp_path: Path, config: Path, engine: str
 ) -> None:
     flags = ("--drain-window-seconds", "2.4", "--grpc-max-connection-age-seconds", "2")
+    env = {"PILLION_GRPC__ENGINE": engine}
     (tmp_path / "b").mkdir()
-    with served(tmp_path, config, *flags) as going, served(tmp_path / "b", config, *flags) as staying:
+    with (
+        served(tmp_path, config, *flags, env=env) as going,
+        served(tmp_path / "b", config, *flags, env=env) as staying,
+    ):
         async with Balancer(going.ports["http"]) as http, Balancer(going.ports["grpc"]) as rpc:
             over = asyncio.Event()
             failures: list[str] = []

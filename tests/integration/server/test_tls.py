@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from tests.certificates import Issued
     from tests.integration.server.process import ServerProcess
 
-ROTATIONS = 40
-
 
 class Mounted:
     """A Secret as the kubelet mounts it: files are links into ``..data``, a link that is swapped as a whole."""
@@ -89,14 +87,18 @@ async def live_over_grpc(server: ServerProcess, credentials: grpc.ChannelCredent
         return answer.live
 
 
-async def test_forty_rotations_under_load_fail_no_handshake_on_either_protocol(tmp_path: Path, config: Path) -> None:
+@pytest.mark.parametrize(("engine", "rotations"), [("grpcio", 40), ("asyncio", 10)])
+async def test_rotations_under_load_fail_no_handshake_on_either_protocol(
+    tmp_path: Path, config: Path, engine: str, rotations: int
+) -> None:
     ca = Authority()
     mounted = Mounted(tmp_path / "tls")
     first = ca.issue()
     mounted.put(tls_crt=first.cert, tls_key=first.key)
-    issued = [ca.issue() for _ in range(ROTATIONS)]
+    issued = [ca.issue() for _ in range(rotations)]
     context, credentials = client_context(ca), grpc.ssl_channel_credentials(ca.pem.encode())
-    with served(tmp_path, config, *mounted.flags(), ready=False, env={"PILLION_TLS__POLL_SECONDS": "0.1"}) as server:
+    env = {"PILLION_TLS__POLL_SECONDS": "0.1", "PILLION_GRPC__ENGINE": engine}
+    with served(tmp_path, config, *mounted.flags(), ready=False, env=env) as server:
         serials: list[int] = []
         calls: list[bool] = []
         over = asyncio.Event()
@@ -119,9 +121,9 @@ async def test_forty_rotations_under_load_fail_no_handshake_on_either_protocol(t
         await asyncio.gather(*load)
         assert all(calls)
         assert {first.serial, *(new.serial for new in issued)} >= set(serials)
-        assert ROTATIONS == server.metric('pillion_tls_reloads_total{result="succeeded"}')
+        assert rotations == server.metric('pillion_tls_reloads_total{result="succeeded"}')
         assert 0 == server.metric('pillion_tls_reloads_total{result="failed"}')
-        assert len(calls) > ROTATIONS
+        assert len(calls) > rotations
 
 
 async def test_a_torn_or_expired_pair_keeps_the_old_one_and_says_so(tmp_path: Path, config: Path) -> None:
@@ -148,12 +150,16 @@ async def test_a_torn_or_expired_pair_keeps_the_old_one_and_says_so(tmp_path: Pa
         assert (200, other.serial) == await https(server, context)
 
 
-async def test_mutual_tls_refuses_who_has_no_certificate_of_the_client_ca(tmp_path: Path, config: Path) -> None:
+@pytest.mark.parametrize("engine", ["grpcio", "asyncio"])
+async def test_mutual_tls_refuses_who_has_no_certificate_of_the_client_ca(
+    tmp_path: Path, config: Path, engine: str
+) -> None:
     ca, clients, strangers = Authority(), Authority("clients"), Authority("strangers")
     mine = ca.issue()
     mounted = Mounted(tmp_path / "tls")
     mounted.put(tls_crt=mine.cert, tls_key=mine.key, ca_crt=clients.pem)
-    with served(tmp_path, config, *mounted.flags(mutual=True), ready=False) as server:
+    env = {"PILLION_GRPC__ENGINE": engine}
+    with served(tmp_path, config, *mounted.flags(mutual=True), ready=False, env=env) as server:
         assert "mutual TLS" == server.logged("listening with")[0]["tls"]
         known, stranger = clients.issue(), strangers.issue()
         assert (200, mine.serial) == await https(server, client_context(ca, known, tmp_path))

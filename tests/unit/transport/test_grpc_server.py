@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 import grpc.aio
+import msgspec
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2
@@ -22,7 +23,7 @@ from tests.unit.transport.plane import SmallPlane
 from tests.unit.transport.waiting import DEADLINE, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
 SERVICE = "inference.GRPCInferenceService"
 
@@ -48,17 +49,34 @@ class Running:
         return self.unary("ModelInfer", pb.ModelInferResponse)
 
 
-async def start(plane: SmallPlane, limits: GrpcLimits | None = None, options: GrpcOptions | None = None) -> Running:
-    server = GrpcServer(plane, limits, options)
-    port = await server.start("127.0.0.1:0")
-    channel = grpc.aio.insecure_channel(
-        f"127.0.0.1:{port}", options=[("grpc.max_receive_message_length", -1), ("grpc.enable_retries", 0)]
-    )
-    return Running(plane, server, channel, port)
+class Starter(Protocol):
+    """Starts a server of one engine."""
+
+    def __call__(
+        self, plane: SmallPlane, limits: GrpcLimits | None = None, options: GrpcOptions | None = None
+    ) -> Awaitable[Running]: ...
+
+
+@pytest.fixture(params=["grpcio", "asyncio"])
+def start(request: pytest.FixtureRequest) -> Starter:
+    """Every test here says what any engine does."""
+
+    async def started(
+        plane: SmallPlane, limits: GrpcLimits | None = None, options: GrpcOptions | None = None
+    ) -> Running:
+        engine: str = request.param
+        server = GrpcServer(plane, limits, msgspec.structs.replace(options or GrpcOptions(), engine=engine))
+        port = await server.start("127.0.0.1:0")
+        channel = grpc.aio.insecure_channel(
+            f"127.0.0.1:{port}", options=[("grpc.max_receive_message_length", -1), ("grpc.enable_retries", 0)]
+        )
+        return Running(plane, server, channel, port)
+
+    return started
 
 
 @pytest.fixture
-async def running() -> AsyncIterator[Running]:
+async def running(start: Starter) -> AsyncIterator[Running]:
     state = await start(SmallPlane(), options=GrpcOptions(health_poll=0.01))
     yield state
     state.plane.release.set()
@@ -276,7 +294,7 @@ async def test_shared_memory_is_refused_with_what_to_do_instead(running: Running
     assert "send tensors as binary data" in (error.details() or "")
 
 
-async def test_management_is_denied_with_the_setting_until_it_is_enabled(running: Running) -> None:
+async def test_management_is_denied_with_the_setting_until_it_is_enabled(running: Running, start: Starter) -> None:
     load = running.unary("RepositoryModelLoad", pb.RepositoryModelLoadResponse)
     error = await failure(load(pb.RepositoryModelLoadRequest(model_name="double")))
     assert grpc.StatusCode.PERMISSION_DENIED is error.code()
@@ -357,7 +375,7 @@ async def test_reflection_lists_services_and_gives_their_files(running: Running,
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
-async def test_the_limit_is_that_of_the_expanded_message(compression: grpc.Compression) -> None:
+async def test_the_limit_is_that_of_the_expanded_message(compression: grpc.Compression, start: Starter) -> None:
     small = await start(SmallPlane(), GrpcLimits(max_message_bytes=100_000))
     answers = []
     for size in (90_000, 200_000):
@@ -370,7 +388,7 @@ async def test_the_limit_is_that_of_the_expanded_message(compression: grpc.Compr
     await small.server.stop(0)
 
 
-async def test_a_message_beyond_the_limit_and_a_call_too_many_are_resource_exhausted() -> None:
+async def test_a_message_beyond_the_limit_and_a_call_too_many_are_resource_exhausted(start: Starter) -> None:
     small = await start(SmallPlane(), GrpcLimits(max_message_bytes=1000, max_concurrent_rpcs=1))
     message = pb.ModelInferRequest(model_name="echo", raw_input_contents=[bytes(2000)])
     assert grpc.StatusCode.RESOURCE_EXHAUSTED is (await failure(small.infer(message))).code()
@@ -389,7 +407,7 @@ async def test_a_port_in_use_is_an_os_error_with_the_address(running: Running) -
         await GrpcServer(SmallPlane()).start(f"127.0.0.1:{running.port}")
 
 
-async def test_connections_age_out_and_calls_in_progress_are_finished() -> None:
+async def test_connections_age_out_and_calls_in_progress_are_finished(start: Starter) -> None:
     aging = await start(SmallPlane(), GrpcLimits(max_connection_age=0.2))
     slow = asyncio.ensure_future(aging.infer(request("slow")))
     async with asyncio.timeout(DEADLINE):
@@ -403,7 +421,7 @@ async def test_connections_age_out_and_calls_in_progress_are_finished() -> None:
     await aging.server.stop(0)
 
 
-async def test_stopping_lets_calls_in_progress_end_in_their_grace() -> None:
+async def test_stopping_lets_calls_in_progress_end_in_their_grace(start: Starter) -> None:
     stopping = await start(SmallPlane())
     slow = asyncio.ensure_future(stopping.infer(request("slow")))
     async with asyncio.timeout(DEADLINE):
@@ -416,7 +434,7 @@ async def test_stopping_lets_calls_in_progress_end_in_their_grace() -> None:
     await stopping.channel.close()
 
 
-async def test_stops_that_meet_end_the_server_once() -> None:
+async def test_stops_that_meet_end_the_server_once(start: Starter) -> None:
     # grpc.aio itself dies of a segmentation fault here: a stop whose grace runs out finds the server freed by another.
     async with asyncio.timeout(DEADLINE):
         for _ in range(50):
@@ -428,7 +446,7 @@ async def test_stops_that_meet_end_the_server_once() -> None:
             await stopping.channel.close()
 
 
-async def test_a_second_stop_cuts_short_the_grace_of_the_first() -> None:
+async def test_a_second_stop_cuts_short_the_grace_of_the_first(start: Starter) -> None:
     stopping = await start(SmallPlane())
     slow = asyncio.ensure_future(stopping.infer(request("slow")))
     async with asyncio.timeout(DEADLINE):
@@ -441,7 +459,7 @@ async def test_a_second_stop_cuts_short_the_grace_of_the_first() -> None:
     await stopping.channel.close()
 
 
-async def test_each_call_is_recorded_with_its_status() -> None:
+async def test_each_call_is_recorded_with_its_status(start: Starter) -> None:
     records: list[RpcRecord] = []
     recorded = await start(SmallPlane(), options=GrpcOptions(on_answer=records.append))
     await recorded.infer(request(), metadata=(("x-request-id", "a"),))

@@ -137,8 +137,13 @@ def build_grpc(
             # A call that is in progress when its connection has aged may use all of its time.
             max_connection_age_grace=max(300.0, limits.deadline_seconds),
             shared_port=shared_port,
+            max_connections=limits.max_connections,
+            handshake_timeout=limits.header_timeout_seconds,
+            message_timeout=limits.body_timeout_seconds,
+            min_message_rate=limits.min_body_rate,
         ),
         GrpcOptions(
+            engine=settings.grpc.engine,
             codec=codec_limits(settings),
             management_enabled=settings.management.enabled,
             management_remedy=_management_remedy(settings),

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pillion.dataplane.call import ModelState
@@ -22,9 +23,11 @@ from pillion.server.status import status_document
 from pillion.server.tls import TlsConfig
 from pillion.server.tls_reload import TlsKeeper
 from pillion.transport.drain import DrainState
+from pillion.transport.grpc.engine import GrpcTls
 
 if TYPE_CHECKING:
     import socket
+    import ssl
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from pillion.authoring.text import Embedder, Generator
@@ -207,7 +210,7 @@ class Runtime:
     def _opened(self) -> None:
         self._announce()
         if self._tls is not None:
-            self._spawn(self._tls.watch(self._http.swap))
+            self._spawn(self._tls.watch(partial(self._swap, self._tls)))
 
     def _announce(self) -> None:
         mode = "plaintext" if self._tls is None else "mutual TLS" if self._tls.mutual else "TLS"
@@ -325,13 +328,17 @@ class Runtime:
 
     async def _start_grpc(self) -> int:
         settings = self._settings.grpc
-        credentials = None if self._tls is None else self._tls.grpc_credentials()
+        tls = None if self._tls is None else GrpcTls(self._tls.grpc_credentials(), self._tls.http2_context)
         try:
-            return await self._grpc.start(_address(settings.host, settings.port), credentials)
+            return await self._grpc.start(_address(settings.host, settings.port), tls)
         except OSError as error:
             raise StartError(
                 ExitCode.BIND, f"{error.strerror}: choose another port with --grpc-port or PILLION_GRPC__PORT"
             ) from error
+
+    async def _swap(self, tls: TlsKeeper, context: ssl.SSLContext) -> None:
+        await self._http.swap(context)
+        await self._grpc.swap(tls.http2_context)
 
     async def _end_streams(self, deadline: float) -> None:
         """Before connections are cut, end open streams with an error, which is no silence that looks like an end."""

@@ -149,8 +149,8 @@ def _check_time(leaf: Certificate, now: dt.datetime) -> None:
         )
 
 
-def context_of(config: TlsConfig, material: TlsMaterial) -> ssl.SSLContext:
-    """A fresh server context for HTTP.
+def context_of(config: TlsConfig, material: TlsMaterial, protocol: str = "http/1.1") -> ssl.SSLContext:
+    """A fresh server context for HTTP/1.1, or another ``protocol`` by its name in ALPN.
 
     With a client CA, clients must show a certificate, and sessions cannot be resumed: a resumed session is not checked
     again and would outlive a CA that was taken away.
@@ -160,7 +160,7 @@ def context_of(config: TlsConfig, material: TlsMaterial) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([protocol])
     if material.client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         context.num_tickets = 0

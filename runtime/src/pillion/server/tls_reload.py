@@ -45,6 +45,7 @@ class TlsKeeper:
         try:
             self.material = read(config)
             self.context = context_of(config, self.material)
+            self.http2_context = context_of(config, self.material, "h2")
         except TlsError as error:
             raise StartError(ExitCode.TLS, str(error)) from None
         self._metrics.tls_expiry(self.material.not_after)
@@ -89,7 +90,7 @@ class TlsKeeper:
     async def _reload(self, swap: Callable[[ssl.SSLContext], Awaitable[None]]) -> None:
         for attempt in (1, 2, 3):
             try:
-                material, context = await asyncio.to_thread(self._load)
+                material, context, http2_context = await asyncio.to_thread(self._load)
                 break
             except TlsError as error:
                 failure = error
@@ -106,7 +107,7 @@ class TlsKeeper:
             return
         if material == self.material:
             return
-        self.material, self.context = material, context
+        self.material, self.context, self.http2_context = material, context, http2_context
         await swap(context)
         self._metrics.tls_expiry(material.not_after)
         self._metrics.tls_reload("succeeded")
@@ -120,6 +121,6 @@ class TlsKeeper:
             },
         )
 
-    def _load(self) -> tuple[TlsMaterial, ssl.SSLContext]:
+    def _load(self) -> tuple[TlsMaterial, ssl.SSLContext, ssl.SSLContext]:
         material = read(self._config)
-        return material, context_of(self._config, material)
+        return material, context_of(self._config, material), context_of(self._config, material, "h2")

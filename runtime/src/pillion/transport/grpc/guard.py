@@ -49,8 +49,12 @@ class Guard(grpc.aio.ServerInterceptor):
     ) -> Handler | None:
         """Give the method's own handler, or one that refuses."""
         handler = await continuation(handler_call_details)
+        return None if handler is None else self.guarded(handler, handler_call_details)
+
+    def guarded(self, handler: Handler, handler_call_details: grpc.HandlerCallDetails) -> Handler:
+        """The handler itself where the key is shown or not needed, else one that refuses."""
         method: str = handler_call_details.method
-        if handler is None or method in self._open or method.startswith(_OPEN_SERVICE):
+        if method in self._open or method.startswith(_OPEN_SERVICE):
             return handler
         shown = dict(handler_call_details.invocation_metadata)
         try:

@@ -32,6 +32,15 @@ class GrpcLimits(msgspec.Struct, frozen=True):
 
     shared_port: bool = False
     """Whether other processes of this server listen on the port, too."""
+    max_connections: int = 4096
+    """Connections open at a time; grpcio has no such bound."""
+    handshake_timeout: float = 10.0
+    """For a TLS handshake and the beginning of HTTP/2, and for a block of metadata to end."""
+    message_timeout: float = 30.0
+    """For a message to arrive, on top of what its size earns by ``min_message_rate``, and for a client to take an
+    answer; grpcio has no such bounds but the call's deadline and the connection's age."""
+    min_message_rate: float = 1024.0
+    """Bytes per second that a slow message must reach."""
 
     def channel_arguments(self) -> list[tuple[str, int]]:
         """The limits as gRPC core's channel arguments. Unless the port is shared, a second server on it must fail."""
@@ -48,6 +57,7 @@ class GrpcLimits(msgspec.Struct, frozen=True):
             ("grpc.keepalive_timeout_ms", _milliseconds(self.keepalive_timeout)),
             ("grpc.http2.min_ping_interval_without_data_ms", _milliseconds(self.min_ping_interval)),
             ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.server_handshake_timeout_ms", _milliseconds(self.handshake_timeout)),
         ]
 
 

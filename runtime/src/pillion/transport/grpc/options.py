@@ -36,6 +36,8 @@ class RpcRecord(msgspec.Struct, frozen=True):
 class GrpcOptions(msgspec.Struct, frozen=True):
     """Settings and collaborators of the gRPC server."""
 
+    engine: str = "grpcio"
+    """What carries the calls: ``grpcio`` or ``asyncio``."""
     codec: CodecLimits = msgspec.field(default_factory=CodecLimits)
     management_enabled: bool = False
     """Whether load and unload are answered on this port; else PERMISSION_DENIED names the setting."""

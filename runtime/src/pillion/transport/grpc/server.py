@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import grpc
-import grpc.aio
 
 from pillion.transport.grpc.guard import Guard
 from pillion.transport.grpc.limits import GrpcLimits
@@ -18,17 +16,15 @@ from pillion.transport.grpc.options import GrpcOptions
 from pillion.transport.grpc.tasks_on_demand import TasksOnDemand
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
 
     from pillion.dataplane.call import InferencePlane
     from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
+    from pillion.transport.grpc.engine import GrpcEngine, GrpcTls
 
 __all__ = ["INFERENCE_SERVICE", "GrpcServer"]
-
-_NO_END: Final = 1e9
-"""Seconds. grpc.aio frees its server when a stop is through, and a stop whose grace has just run out then ends the
-calls of a server that is gone: the process dies. So no stop of ours ever runs out of grace; the time is kept here."""
 
 
 class GrpcServer:
@@ -52,27 +48,20 @@ class GrpcServer:
     ) -> None:
         self._plane = plane
         self._texts = texts
-        self._limits = limits or GrpcLimits()
         self._options = options or GrpcOptions()
+        self._engine = engine_of(self._options.engine, limits or GrpcLimits())
         self._draining = False
         self._inference = OnDemand(f"/{INFERENCE_SERVICE}/", self._make_inference)
         self._health = OnDemand("/grpc.health.", self._make_health)
         self._task_services = None if tasks is None else TasksOnDemand(tasks, self._options)
-        self._server: grpc.aio.Server | None = None
-        self._stopping: asyncio.Task[None] | None = None
-        self._cutting: asyncio.Task[None] | None = None
 
-    async def start(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+    async def start(self, address: str, tls: GrpcTls | None = None) -> int:
         """Listen on ``host:port`` (port 0: any free one) and answer; gives the port.
 
         Raises:
-            OSError: the address cannot be bound; ``errno`` is ``EADDRINUSE`` as grpc does not say more.
+            OSError: the address cannot be bound.
         """
-        server = grpc.aio.server(
-            interceptors=self._interceptors(),
-            options=self._limits.channel_arguments(),
-            maximum_concurrent_rpcs=self._limits.max_concurrent_rpcs,
-        )
+        key = self._options.api_key
         handlers: list[grpc.GenericRpcHandler] = [
             self._inference,
             self._health,
@@ -80,19 +69,12 @@ class GrpcServer:
         ]
         if self._task_services is not None:
             handlers.append(self._task_services)
-        server.add_generic_rpc_handlers(handlers)
-        try:
-            if credentials is None:
-                port = server.add_insecure_port(address)
-            else:
-                port = server.add_secure_port(address, credentials)
-        except RuntimeError as error:
-            raise OSError(
-                errno.EADDRINUSE, f"gRPC cannot listen on {address}: in use, or not an address of this machine"
-            ) from error
-        await server.start()
-        self._server = server
-        return port
+        guard = None if key is None else Guard(INFERENCE_SERVICE, key, self._plane)
+        return await self._engine.start(address, tls, handlers, guard)
+
+    async def swap(self, context: ssl.SSLContext) -> None:
+        """Serve another certificate from now on."""
+        await self._engine.swap(context)
 
     async def warm_up(self) -> None:
         """Import what the first call would have to wait for, in a thread."""
@@ -108,22 +90,7 @@ class GrpcServer:
         """Take no new calls; those in progress get ``grace`` seconds, then they are cancelled. Asked again, the shorter
         time counts.
         """
-        server = self._server
-        if server is None:
-            return
-        if self._stopping is None:
-            self._stopping = asyncio.create_task(server.stop(_NO_END))
-        await asyncio.wait({self._stopping}, timeout=grace)
-        if not self._stopping.done():
-            # With None grpc ends the calls before it waits for anything, while the server is surely still there.
-            if self._cutting is None:
-                self._cutting = asyncio.create_task(server.stop(None))
-            await asyncio.wait({self._stopping, self._cutting})
-
-    def _interceptors(self) -> list[grpc.aio.ServerInterceptor]:
-        """None without a key: one that does nothing costs each call a step of the event loop."""
-        key = self._options.api_key
-        return [] if key is None else [Guard(INFERENCE_SERVICE, key, self._plane)]
+        await self._engine.stop(grace)
 
     def _make_inference(self) -> Sequence[grpc.GenericRpcHandler]:
         from pillion.transport.grpc.infer import InferMethods  # noqa: PLC0415 - see OnDemand
@@ -151,6 +118,17 @@ class GrpcServer:
         from pillion.transport.grpc.reflection import Reflection  # noqa: PLC0415 - see OnDemand
 
         return Reflection((INFERENCE_SERVICE, HEALTH_SERVICE), self._task_services).handlers()
+
+
+def engine_of(name: str, limits: GrpcLimits) -> GrpcEngine:
+    """The engine of this name; the other is not imported."""
+    if name == "asyncio":
+        from pillion.transport.grpc.http2.engine import AsyncioEngine  # noqa: PLC0415 - the default does without
+
+        return AsyncioEngine(limits)
+    from pillion.transport.grpc.grpcio import GrpcioEngine  # noqa: PLC0415 - as above
+
+    return GrpcioEngine(limits)
 
 
 def _import() -> None:

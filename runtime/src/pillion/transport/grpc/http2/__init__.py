@@ -1,0 +1,1 @@
+"""HTTP/2 on the event loop itself: the second gRPC engine (docs/adr/0032)."""
