@@ -76,7 +76,12 @@ def build_plane(settings: Settings, registry: Registry, classes: Mapping[str, ty
     accepted = settings.models
     return DataPlane(
         repository=ModelRepository(
-            RepositorySettings(pickle_policy=accepted.pickle_policy, code_policy=accepted.code_policy, classes=classes)
+            RepositorySettings(
+                pickle_policy=accepted.pickle_policy,
+                code_policy=accepted.code_policy,
+                accelerate=accepted.accelerate,
+                classes=classes,
+            )
         ),
         metrics=RuntimeMetrics(registry, settings.metrics.compatibility),
         settings=PlaneSettings(
