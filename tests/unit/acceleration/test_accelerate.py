@@ -10,8 +10,9 @@ import pytest
 from sklearn.datasets import make_classification
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import RidgeClassifier
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.tree import DecisionTreeClassifier
 
+from pillion.acceleration import accelerate
 from pillion.acceleration.accelerate import accelerated
 from pillion.acceleration.comparison import difference
 from pillion.acceleration.conversion import converted
@@ -162,10 +163,11 @@ def test_rounded_thresholds_are_found_out() -> None:
     assert "it answers otherwise" in said.note
 
 
-def test_what_is_slower_is_refused() -> None:
-    other, said = tried(KNeighborsClassifier(algorithm="kd_tree"))
+def test_what_is_not_faster_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accelerate, "_LEAST_GAIN", 0.0)  # nothing is that fast
+    other, said = tried(DecisionTreeClassifier())
     assert isinstance(other, SklearnModel)
-    assert said.note
+    assert "it is not faster" in said.note
 
 
 def test_a_classifier_without_probabilities_is_not_converted() -> None:
