@@ -115,7 +115,7 @@ def lightgbm_call(
     """The prediction for FP64 [rows, ``width``]; several threads may call it. Errors are told by ``library``."""
     import lightgbm  # noqa: PLC0415 - the other library may not be installed
 
-    loaded = lightgbm.basic._LIB
+    loaded = lightgbm.basic._LIB  # type: ignore[attr-defined] # not public, see above
     predict = _LIGHTGBM(("LGBM_BoosterPredictForMat", loaded))
     prepare = _LIGHTGBM_PREPARE(("LGBM_BoosterPredictForMatSingleRowFastInit", loaded))
     predict_row = _LIGHTGBM_ROW(("LGBM_BoosterPredictForMatSingleRowFast", loaded))
