@@ -41,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         path = folder / f"{name}.skops"
         skops.io.dump(estimator, path)
         models.append(DesiredModel(name=name, path=str(path)))
-        plain = ExecutionSettings(accelerate="off")
+        plain = ExecutionSettings(accelerate="none")
         models.append(DesiredModel(name=f"{name}-plain", path=str(path), execution=plain))
     config = folder / "runtime.yaml"
     config.write_text(dump(RuntimeFile(settings={"models": {"accelerate": "onnx"}}, models=tuple(models))))

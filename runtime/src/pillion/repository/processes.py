@@ -51,7 +51,7 @@ class Order:
     desired: DesiredModel
     pickle_policy: ConsentPolicy
     code_policy: ConsentPolicy
-    accelerate: Literal["off", "onnx"]
+    accelerate: Literal["none", "onnx"]
     share: int
     """CPUs of this worker: threads that its library may start."""
     cpus: tuple[int, ...] | None

@@ -36,7 +36,7 @@ class RepositorySettings(msgspec.Struct, frozen=True):
     """What this process says of formats that can run code; what is said of a single model comes beside it."""
     code_policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
     """The same of classes that were fetched like a model."""
-    accelerate: Literal["off", "onnx"] = "off"
+    accelerate: Literal["none", "onnx"] = "none"
     """For models that say nothing of it."""
     classes: Mapping[str, type[Any]] = msgspec.field(default_factory=dict)
     """Classes that the embedding program hands over, by the name of the model."""

@@ -21,7 +21,7 @@ class ExecutionSpec(ResourceModel):
     affinity: Literal["none", "spread"] | None = None
     """`spread` binds each worker process to CPUs of its own."""
 
-    accelerate: Literal["off", "onnx"] | None = None
+    accelerate: Literal["none", "onnx"] | None = None
     """`onnx`: compute scikit-learn models by ONNX Runtime where equal and faster."""
 
     idempotent: bool | None = None
