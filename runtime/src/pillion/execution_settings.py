@@ -45,5 +45,6 @@ def _where(predictor: PredictorSpec) -> ExecutionSettings:
         executor=given.executor or "auto",
         processes=given.processes,
         affinity=given.affinity or "none",
+        accelerate=given.accelerate,
         idempotent=given.idempotent,
     )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pillion.tensors import TensorSpec
 
-__all__ = ["Libraries", "ModelMetadata", "ModelState", "ModelStatus"]
+__all__ = ["Acceleration", "Libraries", "ModelMetadata", "ModelState", "ModelStatus"]
 
 
 class ModelMetadata(msgspec.Struct, frozen=True):
@@ -36,6 +36,15 @@ class Libraries(msgspec.Struct, frozen=True):
     saved: Mapping[str, str]
     """Empty where the artifact does not say; a version is empty where it tells only the name."""
     loading: Mapping[str, str]
+
+
+class Acceleration(msgspec.Struct, frozen=True):
+    """What became of the wish to have a model computed by a faster library."""
+
+    by: str
+    """The library's format (``onnx``), or empty where the model is served as it is."""
+    note: str
+    """What it gains, or why it is served as it is."""
 
 
 @unique
@@ -69,5 +78,7 @@ class ModelStatus(msgspec.Struct, frozen=True):
     """Unix time of the last change of state, seconds."""
     libraries: Libraries | None = None
     """None until it has been loaded once."""
+    acceleration: Acceleration | None = None
+    """None where none was asked for."""
     last_used: float | None = None
     """Unix time of the last request, seconds; None before the first."""

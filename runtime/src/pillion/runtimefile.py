@@ -82,6 +82,10 @@ class ExecutionSettings(_Part, frozen=True, kw_only=True):
     """Rows computed by one call at most, by default 32; a request with more makes a call of its own."""
     max_batch_bytes: Positive | None = None
     """Bytes of the inputs of one call at most, by default 4 MiB."""
+    accelerate: Literal["none", "onnx"] | None = None
+    """``onnx``: a scikit-learn model is converted when it is loaded, and computed by ONNX Runtime where that gives
+    equal answers faster; else it is served as it is, and log and ``/status`` say why. By default the server's setting.
+    """
     max_batch_delay_seconds: Annotated[float, Meta(ge=0, le=60)] = 0.0
     """How long a request waits for others although the model is free."""
 

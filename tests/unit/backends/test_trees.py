@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -173,7 +174,8 @@ def test_a_regressor_of_lightgbm_without_names_takes_a_matrix(parameters: dict[s
 def test_threads_within_a_call_are_those_that_were_allowed(tmp_path: Path) -> None:
     xgb.XGBClassifier(n_estimators=2).fit(NUMBERS, TWO).save_model(tmp_path / "model.json")
     model = load(tmp_path, threads=3)
-    booster = model._raw.__closure__[0].cell_contents
+    library = inspect.getclosurevars(model._raw).nonlocals["library"]
+    booster = inspect.getclosurevars(library).nonlocals["booster"]
     assert "3" == json.loads(booster.save_config())["learner"]["generic_param"]["nthread"]
 
 

@@ -100,10 +100,12 @@ def test_a_manifest_gives_its_model_and_options() -> None:
 
 
 def test_a_manifest_says_where_calls_run() -> None:
-    execution = "{executor: process, processes: 2, affinity: spread, idempotent: false}"
+    execution = "{executor: process, processes: 2, affinity: spread, accelerate: onnx, idempotent: false}"
     given = service(f'{{sklearn: {{storageUri: "s3://a/b"}}, execution: {execution}}}')
     assert () == cluster_only(given)
-    expected = ExecutionSettings(executor="process", processes=2, affinity="spread", idempotent=False)
+    expected = ExecutionSettings(
+        executor="process", processes=2, affinity="spread", accelerate="onnx", idempotent=False
+    )
     assert expected == manifest_sources(given, Consent())[0].execution
 
 

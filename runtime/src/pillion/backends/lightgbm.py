@@ -14,6 +14,7 @@ import numpy as np
 from pillion.backends import lightgbm_file
 from pillion.backends.api import LoadOptions, ModelLoadError
 from pillion.backends.boosted import BoostedModel, Feature, classes, unchanged
+from pillion.backends.boosted_calls import lightgbm_call, verified
 from pillion.model import Libraries
 
 try:
@@ -51,6 +52,11 @@ class LightGBMBackend:
         except lgb.basic.LightGBMError as error:
             raise lightgbm_file.damaged(path.name, " ".join(str(error).split())[:200]) from error
         threads = options.native_threads
+        width = booster.num_feature()
+
+        def library(matrix: Array) -> Array:
+            return np.asarray(booster.predict(matrix, num_threads=threads))
+
         outputs: dict[str, Callable[[Array], Array]] = {"predict": unchanged}
         if header.objective in _CLASSIFIERS:
             outputs["predict_proba"] = classes
@@ -59,7 +65,7 @@ class LightGBMBackend:
             features=_features(booster, header, path.name),
             named=not header.counted,
             dtype=np.dtype(np.float64),
-            raw=lambda matrix: np.asarray(booster.predict(matrix, num_threads=threads)),
+            raw=verified(library, lambda: lightgbm_call(booster, threads, width, library), width, np.dtype(np.float64)),
             outputs=outputs,
             refuses_unknown=False,
             libraries=Libraries(saved=options.saved, loading={"lightgbm": lgb.__version__}),

@@ -97,6 +97,8 @@ class Matrix:
         )
         self._names = [column.name for column in columns]
         self._frame = _pandas().DataFrame if table is not None and table.by_name else None
+        self.is_plain = dtype is not None and self._frame is None
+        """Whether it reads an array of numbers."""
 
     def read(self, inputs: Sequence[Tensor | None]) -> Any:  # noqa: ANN401 - array or frame
         """A matrix of ``dtype``, or of ``str``; as a frame where parts of the estimator pick columns by name."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Factory = Callable[[Sequence[bool]], Reader]
 
-__all__ = ["SklearnModel"]
+__all__ = ["SklearnModel", "tensor_of"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -112,6 +112,15 @@ class SklearnModel:
             return False
         return True
 
+    @property
+    def takes_numbers(self) -> bool:
+        """Whether the estimator is given one matrix of numbers, and not texts or a data frame."""
+        return isinstance(self._reader, Matrix) and self._reader.is_plain
+
+    def read(self, inputs: Sequence[Tensor | None]) -> Any:  # noqa: ANN401 - array or data frame
+        """What the estimator's methods are given for these tensors."""
+        return self._reader.read(inputs)
+
     def predict(
         self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt | None
     ) -> list[Tensor]:
@@ -126,7 +135,7 @@ class SklearnModel:
             except (ValueError, TypeError) as error:
                 fault = fault_of(data, self._reader.columns or self.metadata.inputs, self._columns)
                 raise (error if fault is None else fault) from error
-            results.append(_tensor(name, result))
+            results.append(tensor_of(name, result))
         return results
 
     def close(self) -> None:
@@ -180,7 +189,8 @@ def _gaps(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return np.zeros(tensor.shape, np.bool_) if tensor.missing is None else tensor.missing
 
 
-def _tensor(name: str, result: Any) -> Tensor:  # noqa: ANN401 - array or sparse matrix
+def tensor_of(name: str, result: Any) -> Tensor:  # noqa: ANN401 - array or sparse matrix
+    """What a method of an estimator returned as the output of its name."""
     data = _dense(result)
     datatype = datatype_of(data.dtype)
     return Tensor(name, datatype, text.encode(data) if datatype is Datatype.BYTES else data)

@@ -16,6 +16,7 @@ import xgboost as xgb
 from pillion.backends import xgboost_file
 from pillion.backends.api import LoadOptions, ModelLoadError
 from pillion.backends.boosted import BoostedModel, Feature, classes, largest, more_likely, unchanged
+from pillion.backends.boosted_calls import verified, xgboost_call
 from pillion.model import Libraries
 
 if TYPE_CHECKING:
@@ -73,9 +74,12 @@ def _predictor(booster: xgb.Booster, document: Document) -> Callable[[Array], Ar
     best = booster.attr("best_iteration")
     iterations = (0, int(best) + 1) if best is not None and best.isdecimal() else (0, 0)
     if document.learner.gradient_booster.name != "gblinear":
-        return lambda matrix: np.asarray(
-            booster.inplace_predict(matrix, iteration_range=iterations, validate_features=False)
-        )
+
+        def library(matrix: Array) -> Array:
+            return np.asarray(booster.inplace_predict(matrix, iteration_range=iterations, validate_features=False))
+
+        width = booster.num_features()
+        return verified(library, lambda: xgboost_call(booster, iterations, library), width, np.dtype(np.float32))
     # A linear booster takes no matrix in place, and is not made for several threads.
     lock = threading.Lock()
 

@@ -97,6 +97,12 @@ def serve(  # noqa: PLR0917 - the options of a command line
             help="Processes that answer on these ports, each with all models; auto: one per CPU.  [default: 1]",
         ),
     ] = None,
+    accelerate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="onnx", help="Compute scikit-learn models by ONNX Runtime where that gives equal answers faster."
+        ),
+    ] = None,
     maps: Annotated[
         list[str] | None,
         typer.Option("--map", metavar="URI=PATH", help="Where storage of a cluster is here: configmap://iris=./iris"),
@@ -167,6 +173,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
         "tls.server.key": tls_key,
         "tls.client.cert": tls_client_ca,
         "models.pickle_policy": pickle_policy,
+        "models.accelerate": accelerate,
         "log.level": log_level,
         "log.format": log_format,
         "log.access": log_access,

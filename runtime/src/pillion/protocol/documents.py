@@ -92,13 +92,16 @@ def v1_model_document(status: ModelStatus) -> Document:
 def model_document(status: ModelStatus, versions: Sequence[str]) -> Document:
     """``GET /v2/models/{m}``: inputs and outputs as read from the artifact; empty until it has been loaded once."""
     metadata = status.metadata
-    return {
+    document: Document = {
         "name": status.name,
         "versions": list(versions),
         "platform": metadata.platform if metadata else "",
         "inputs": _inputs(metadata) if metadata else [],
         "outputs": [_tensor(spec) for spec in metadata.outputs] if metadata else [],
     }
+    if status.acceleration is not None:
+        document["parameters"] = {"accelerated_by": status.acceleration.by}
+    return document
 
 
 def _inputs(metadata: ModelMetadata) -> list[Document]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pillion.backends.api import LoadedModel
     from pillion.backends.python import PythonModel
     from pillion.execution.api import Executor
+    from pillion.model import Acceleration
     from pillion.repository.served import RepositorySettings
     from pillion.runtimefile import DesiredModel
 
@@ -68,9 +69,9 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
         desired = with_code(desired, settings)
         found = python.find(desired, settings.classes)
         if not torch_weights.is_module(found.cls):
-            return _own_python(desired, python.load(found, desired), cpus), PYTHON
+            return _own_python(desired, python.load(found, desired), cpus, settings), PYTHON
         module = torch_weights.load(found, desired, options, denied=denied)
-        return _served(desired, module, threads, settings), "torch"
+        return _served(desired, module, threads, settings, _not_for_classes(desired, settings)), "torch"
     artifact = detect(Path(desired.path), desired.format)
     if artifact.kind in UNSAFE and not allowed:
         # Before any library that could read it is even imported.
@@ -81,7 +82,12 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     if packaged is not None:
         options = msgspec.structs.replace(options, columns=packaged.columns, saved=packaged.saved)
     model = backend_named(artifact.backend).load(artifact.path, options)
-    return _served(desired, model, threads, settings), artifact.backend
+    acceleration: Acceleration | None = None
+    if (execution.accelerate or settings.accelerate) == "onnx":
+        from pillion.acceleration.accelerate import accelerated  # noqa: PLC0415 - only where it is asked for
+
+        model, acceleration = accelerated(model, _label(desired), options.native_threads)
+    return _served(desired, model, threads, settings, acceleration), artifact.backend
 
 
 def with_code(desired: DesiredModel, settings: RepositorySettings) -> DesiredModel:
@@ -97,11 +103,22 @@ def with_code(desired: DesiredModel, settings: RepositorySettings) -> DesiredMod
     return msgspec.structs.replace(desired, code=code_in(Path(desired.path)))
 
 
-def _served(desired: DesiredModel, model: LoadedModel, threads: int, settings: RepositorySettings) -> Served:
-    label = f"{desired.name}/{desired.version}"
+def _served(
+    desired: DesiredModel,
+    model: LoadedModel,
+    threads: int,
+    settings: RepositorySettings,
+    acceleration: Acceleration | None,
+) -> Served:
+    label = _label(desired)
     calls = _warm_up(model, label, settings)
     shares = bool(calls) and _shares_calls(desired, model, label)
-    return Served(desired, model, _executor(desired, threads, calls), threads, shares_calls=shares)
+    executor = _executor(desired, threads, calls)
+    return Served(desired, model, executor, threads, shares_calls=shares, acceleration=acceleration)
+
+
+def _label(desired: DesiredModel) -> str:
+    return f"{desired.name}/{desired.version}"
 
 
 def _shares_calls(desired: DesiredModel, model: LoadedModel, label: str) -> bool:
@@ -129,17 +146,27 @@ def _shares_calls(desired: DesiredModel, model: LoadedModel, label: str) -> bool
     return seen.pays
 
 
-def _own_python(desired: DesiredModel, model: PythonModel, cpus: int) -> Served:
+def _own_python(desired: DesiredModel, model: PythonModel, cpus: int, settings: RepositorySettings) -> Served:
     """A class of the user's. Not warmed up: only its author knows what a call with made-up input would do."""
     threads = desired.execution.threads or max(cpus, _LEAST_THREADS)
     if desired.execution.executor == "inline" and not (model.has_coroutines or model.streams):
-        return Served(desired, model, InlineExecutor(), threads)
+        return Served(desired, model, InlineExecutor(), threads, acceleration=_not_for_classes(desired, settings))
     executor = MixedExecutor(ThreadExecutor(f"model-{desired.name}", threads))
-    return Served(desired, model, executor, _COROUTINES if model.runs_on_loop else threads)
+    calls = _COROUTINES if model.runs_on_loop else threads
+    return Served(desired, model, executor, calls, acceleration=_not_for_classes(desired, settings))
+
+
+def _not_for_classes(desired: DesiredModel, settings: RepositorySettings) -> Acceleration | None:
+    """What is said of a class of the user's that is to be accelerated."""
+    if (desired.execution.accelerate or settings.accelerate) != "onnx":
+        return None
+    from pillion.acceleration.accelerate import refused  # noqa: PLC0415 - only where it is asked for
+
+    return refused(_label(desired), "a class is code, which is not converted")
 
 
 def _executor(desired: DesiredModel, threads: int, calls: list[Measured]) -> Executor:
-    label = f"{desired.name}/{desired.version}"
+    label = _label(desired)
     wanted = desired.execution.executor
     if wanted == "inline":
         return InlineExecutor()

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pillion.authoring.signature import TaskSignature
     from pillion.backends.api import InputRule
     from pillion.execution.api import Interrupt
-    from pillion.model import Libraries, ModelMetadata
+    from pillion.model import Acceleration, Libraries, ModelMetadata
     from pillion.policy import ConsentPolicy
     from pillion.runtimefile import DesiredModel
     from pillion.tensors import Tensor
@@ -51,6 +51,7 @@ class Order:
     desired: DesiredModel
     pickle_policy: ConsentPolicy
     code_policy: ConsentPolicy
+    accelerate: Literal["none", "onnx"]
     share: int
     """CPUs of this worker: threads that its library may start."""
     cpus: tuple[int, ...] | None
@@ -76,6 +77,7 @@ class Description:
     format: str
     typical_seconds: float | None
     shares_calls: bool
+    acceleration: Acceleration | None
 
 
 def describe(served: Served, found: str, typical: float | None) -> Description:
@@ -92,6 +94,7 @@ def describe(served: Served, found: str, typical: float | None) -> Description:
         found,
         typical,
         served.shares_calls,
+        served.acceleration,
     )
 
 
@@ -106,7 +109,9 @@ def load_here(order: Order) -> tuple[Served, str]:
 
     execution = msgspec.structs.replace(order.desired.execution, executor="inline", threads=1, max_in_flight=1)
     desired = msgspec.structs.replace(order.desired, execution=execution)
-    settings = RepositorySettings(pickle_policy=order.pickle_policy, code_policy=order.code_policy)
+    settings = RepositorySettings(
+        pickle_policy=order.pickle_policy, code_policy=order.code_policy, accelerate=order.accelerate
+    )
     served, found = loader.load(desired, settings, order.share)
     text = getattr(served.model, "text", None)
     if getattr(served.model, "streams", False) or (text is not None and text.generate is not None):
@@ -196,7 +201,15 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     depth = DEPTH if typical is None or typical < QUICK_SECONDS else 1
     if description.shares_calls:
         depth = min(depth, 2)  # what waits behind these is computed together
-    return Served(desired, model, executor, count * depth, shares_calls=description.shares_calls), description.format
+    served = Served(
+        desired,
+        model,
+        executor,
+        count * depth,
+        shares_calls=description.shares_calls,
+        acceleration=description.acceleration,
+    )
+    return served, description.format
 
 
 def _started(launcher: _Launcher, count: int) -> list[tuple[WorkerProcess, Description]]:
@@ -279,6 +292,7 @@ class _Launcher:
             desired=self._desired,
             pickle_policy=self._settings.pickle_policy,
             code_policy=self._settings.code_policy,
+            accelerate=self._settings.accelerate,
             share=max(1, self._cpus // self._count),
             cpus=bound,
             path=tuple(sys.path),

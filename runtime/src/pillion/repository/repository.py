@@ -336,5 +336,6 @@ class ModelRepository:
             digest=entry.desired.digest,
             changed_at=entry.changed_at,
             libraries=served.model.libraries if served is not None else None,
+            acceleration=served.acceleration if served is not None else None,
             last_used=last_used,
         )

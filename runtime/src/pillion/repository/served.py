@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pillion.backends.api import LoadedModel
     from pillion.execution.api import Executor
-    from pillion.model import ModelMetadata
+    from pillion.model import Acceleration, ModelMetadata
     from pillion.runtimefile import DesiredModel
 
 __all__ = ["RepositorySettings", "Served", "described"]
@@ -36,6 +36,8 @@ class RepositorySettings(msgspec.Struct, frozen=True):
     """What this process says of formats that can run code; what is said of a single model comes beside it."""
     code_policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
     """The same of classes that were fetched like a model."""
+    accelerate: Literal["none", "onnx"] = "none"
+    """For models that say nothing of it."""
     classes: Mapping[str, type[Any]] = msgspec.field(default_factory=dict)
     """Classes that the embedding program hands over, by the name of the model."""
 
@@ -62,6 +64,7 @@ class Served:
 
     __slots__ = (
         "_idle",
+        "acceleration",
         "desired",
         "executor",
         "last_used",
@@ -80,6 +83,7 @@ class Served:
         threads: int,
         *,
         shares_calls: bool = False,
+        acceleration: Acceleration | None = None,
     ) -> None:
         self.desired = desired
         self.model = model
@@ -90,6 +94,8 @@ class Served:
         """Calls that the executor runs at the same time."""
         self.shares_calls = shares_calls
         """Whether requests may be computed by one call."""
+        self.acceleration = acceleration
+        """What became of the wish for a faster library; None where there was none."""
         self.references = 0
         self.last_used: float | None = None
         """Monotonic time of the last request."""

@@ -21,5 +21,8 @@ class ExecutionSpec(ResourceModel):
     affinity: Literal["none", "spread"] | None = None
     """`spread` binds each worker process to CPUs of its own."""
 
+    accelerate: Literal["none", "onnx"] | None = None
+    """`onnx`: compute scikit-learn models by ONNX Runtime where equal and faster."""
+
     idempotent: bool | None = None
     """Whether a request is computed again when its worker dies over it. Default: true for artifacts."""

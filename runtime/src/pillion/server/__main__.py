@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
+
+if __name__ == "__main__":
+    gc.disable()  # imports make many objects and no garbage: collecting would cost a third of the start
+
 import logging
 import os
 import sys
@@ -13,6 +16,9 @@ from typing import TYPE_CHECKING
 from pillion.server.failures import ExitCode, StartError
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
     from pillion.server.settings import Settings
 
 _EPILOG = """Every setting has a flag, an environment variable and a key of runtime.yaml's `settings`; the first
@@ -21,7 +27,37 @@ that is set wins: --http-port, PILLION_HTTP__PORT, http.port. `pillion config sh
 exit codes: 0 stopped after a drain, 1 unexpected, 2 settings or usage, 3 a port cannot be bound, 4 TLS material"""
 
 
+def plain(arguments: Sequence[str]) -> dict[str, str] | None:
+    """``--flag VALUE`` pairs of known flags by dotted key, and ``config``; None where there is anything else, such as a
+    question or a mistake, which argparse answers: to build its parser takes longer than to read the settings.
+    """
+    from pillion.server.sources import flag_of, leaves  # noqa: PLC0415 - heavy imports come after the arguments' own
+
+    keys = {flag_of(key): key for key in leaves()} | {"--config": "config"}
+    found: dict[str, str] = {}
+    given = iter(arguments)
+    for argument in given:
+        flag, equals, value = argument.partition("=")
+        key = keys.get(flag)
+        if not equals:
+            value = next(given, "")
+        if key is None or not value or value.startswith("-"):
+            return None
+        found[key] = value
+    return found
+
+
+def _options(arguments: Sequence[str]) -> dict[str, str]:
+    found = plain(arguments)
+    if found is not None:
+        return found
+    parser = _parser(asked_for_help=bool({"-h", "--help"} & set(arguments)))
+    return {key: value for key, value in vars(parser.parse_args(arguments)).items() if value is not None}
+
+
 def _parser(*, asked_for_help: bool) -> argparse.ArgumentParser:
+    import argparse  # noqa: PLC0415 - see plain
+
     from pillion.server.sources import flag_of, leaves, meanings  # noqa: PLC0415 - heavy imports come after the arguments' own
 
     parser = argparse.ArgumentParser(
@@ -31,7 +67,7 @@ def _parser(*, asked_for_help: bool) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="runtime.yaml, followed as it changes")
+    parser.add_argument("--config", metavar="FILE", help="runtime.yaml, followed as it changes")
     settings = parser.add_argument_group("settings")
     texts = meanings() if asked_for_help else {}
     for key in leaves():
@@ -48,14 +84,13 @@ def main(arguments: list[str] | None = None) -> int:
     from pillion.server.sources import load_settings  # noqa: PLC0415 - as above
 
     configure(LogSettings())
-    given = sys.argv[1:] if arguments is None else arguments
-    parser = _parser(asked_for_help=bool({"-h", "--help"} & set(given)))
-    options = vars(parser.parse_args(given))
-    config: Path | None = options.pop("config")
+    options = _options(sys.argv[1:] if arguments is None else arguments)
+    named = options.pop("config", None)
+    config = None if named is None else Path(named)
     try:
         file = None if config is None else read_runtime_file(config)
         layered = load_settings(
-            flags={key: value for key, value in options.items() if value is not None},
+            flags=dict(options),
             file={} if file is None else file.settings,
             file_name=str(config),
         )
@@ -64,15 +99,16 @@ def main(arguments: list[str] | None = None) -> int:
         if workers > 1:
             from pillion.server.front.supervisor import Supervisor  # noqa: PLC0415 - only where there are several
 
+            gc.enable()
             Supervisor(settings, workers, config=config).run()
             return int(ExitCode.OK)
         from pillion.execution import garbage  # noqa: PLC0415 - only where models are served
         from pillion.execution.native_threads import limit  # noqa: PLC0415 - as above
 
         limit(os.environ)  # numerical libraries read it once, when they are imported
-        gc.disable()  # imports make many objects and no garbage
         from pillion.server.server import Server  # noqa: PLC0415 - bad settings are told before the heavy imports
 
+        gc.freeze()  # or the first collection would walk all that was imported
         gc.enable()
         Server(settings, config=config).start(on_loaded=lambda *_: garbage.freeze())
     except StartError as failure:

@@ -81,7 +81,11 @@ def build_plane(
     return DataPlane(
         repository=ModelRepository(
             RepositorySettings(
-                pickle_policy=accepted.pickle_policy, code_policy=accepted.code_policy, cpus=cpus, classes=classes
+                pickle_policy=accepted.pickle_policy,
+                code_policy=accepted.code_policy,
+                accelerate=accepted.accelerate,
+                cpus=cpus,
+                classes=classes,
             )
         ),
         metrics=RuntimeMetrics(registry, settings.metrics.compatibility),

@@ -51,6 +51,8 @@ def _model(status: ModelStatus) -> Mapping[str, object]:
     }
     if status.libraries is not None:
         described["libraries"] = {"saved": dict(status.libraries.saved), "loading": dict(status.libraries.loading)}
+    if status.acceleration is not None:
+        described["acceleration"] = {"by": status.acceleration.by, "note": status.acceleration.note}
     if status.cause:
         described["cause"] = status.cause
     return described
