@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pillion.backends.api import InputRule
-from pillion.dataplane.batching import Gathering
 from pillion.dataplane.call import Call, InferRequest, WireProtocol
+from pillion.dataplane.gathering import Gathering
 from pillion.dataplane.lane import Lane
 from pillion.dataplane.settings import PlaneSettings
 from pillion.errors import ErrorCode, PillionError
