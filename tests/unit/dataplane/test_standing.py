@@ -90,7 +90,7 @@ def test_a_queue_that_was_full_is_kept_short_while_more_is_asked_for_than_can_be
     service.waits.clear()
     began = service.now
     service.offer(2.0, 10.0)
-    assert 2 * CALL >= max(service.waits)
+    assert CALL >= max(service.waits)
     assert len(service.waits) == pytest.approx(10.0 / CALL, rel=0.02), "the model is never idle for it"
     assert began < service.refused[-1]
 
@@ -136,11 +136,11 @@ def test_slow_calls_get_the_time_of_ten_of_them() -> None:
     assert shedding.turns_away(30.1, 5, 5, slow, 1)
 
 
-def test_requests_that_share_calls_may_wait_for_two_whole_ones() -> None:
+def test_requests_that_share_calls_may_wait_for_a_whole_one() -> None:
     shared = ServiceRate()
     for _ in range(10):
         shared.add_shared(0.032, 32)
     shedding = Shedding(early=False)
     shedding.overflowed(10.0, shared)
-    assert not shedding.turns_away(10.01, 63, 63, shared, 1)
-    assert shedding.turns_away(10.01, 64, 64, shared, 1)
+    assert not shedding.turns_away(10.01, 31, 31, shared, 1)
+    assert shedding.turns_away(10.01, 32, 32, shared, 1)

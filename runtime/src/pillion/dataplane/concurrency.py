@@ -36,7 +36,7 @@ class ConcurrencyLimit:
         most: never more than that.
     """
 
-    __slots__ = ("_alone", "_calls", "_most", "_peak", "_searching", "_seconds", "limit")
+    __slots__ = ("_alone", "_calls", "_most", "_peak", "_searching", "_seconds", "_stale", "limit")
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -45,6 +45,8 @@ class ConcurrencyLimit:
         """Seconds of a call that has the model for itself; 0 before that is known."""
         self._searching = True
         """Whether no limit was found yet: until then it doubles."""
+        self._stale = 0
+        """Calls to come that began under another limit: they tell nothing of this one."""
         self._begin()
 
     def observe(self, seconds: float, running: int) -> int:
@@ -54,11 +56,16 @@ class ConcurrencyLimit:
             seconds: how long it took.
             running: calls that ran when it ended, it included; those that begin in its place may be counted as well.
         """
+        if self._stale:
+            self._stale -= 1
+            return self.limit
         self._calls += 1
         self._seconds += seconds
         self._peak = max(self._peak, running)
         if self._calls >= max(_FEWEST, 2 * self.limit):
+            before = self.limit
             self._judge(self._seconds / self._calls)
+            self._stale = 0 if before == self.limit else running
             self._begin()
         return self.limit
 

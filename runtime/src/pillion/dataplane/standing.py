@@ -25,7 +25,7 @@ __all__ = ["ShedWhen", "Shedding"]
 _PATIENCE_SECONDS: Final = 0.05
 _PATIENCE_CALLS: Final = 10
 _TARGET_SECONDS: Final = 0.002
-_TARGET_CALLS: Final = 2
+_TARGET_CALLS: Final = 1
 """Calls that have to end before that of a request begins."""
 _SPARE: Final = 0.95
 """Share of the model's time below which what is asked for can be done."""

@@ -136,7 +136,7 @@ class Limits(Section, frozen=True):
     max_queue: Annotated[int, Meta(ge=0)] = 128
     """Requests of one model that may wait; one more is answered "queue full"."""
     shed_when: ShedWhen = ShedWhen.FULL
-    """When a queue is kept so short that two calls at most end before that of a request begins, until what is asked for
+    """When a queue is kept so short that one call at most ends before that of a request begins, until what is asked for
     can be done again: never; full: once it was full; standing: also once it has not been empty for a while."""
     concurrency: Literal["fixed", "auto"] = "fixed"
     """auto finds out by the time of calls how many of a model do well at a time, its maxInFlight at most."""

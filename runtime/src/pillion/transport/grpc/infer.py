@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from grpc.aio import ServicerContext
 
-    from pillion.dataplane.call import InferencePlane, InferRequest
+    from pillion.dataplane.call import Call, InferencePlane, InferRequest
     from pillion.dataplane.streams import ItemStream, TextPlane
     from pillion.transport.grpc.options import GrpcOptions
 
@@ -69,11 +69,8 @@ class InferMethods:
                 observer.request(observed, message, caller.request_id)
             request, raw = self._decode(message)
             call = call_of(context, caller, self._options.clock)
-            if asked is not None:
-                call.priority = priority_of(asked)
-            if request.parameters:
-                call.deadline = sooner(call.deadline, request.parameters, self._options.clock())
-                call.priority = lower(call.priority, request.parameters)
+            if asked is not None or request.parameters:
+                self._bound(call, request, asked)
             response = await self._plane.infer(request, call)
             response.id = request.id
             if request.classes:
@@ -106,12 +103,8 @@ class InferMethods:
             failure: PillionError | None = None
             answer: bytes | None = None
             try:
-                if asked is not None:
-                    call.priority = priority_of(asked)
                 request, raw = self._decode(message)
-                if request.parameters:
-                    call.deadline = sooner(call.deadline, request.parameters, self._options.clock())
-                    call.priority = lower(call.priority, request.parameters)
+                self._bound(call, request, asked)
                 if self._texts is not None and _asks_for_text(self._texts, request):
                     from pillion.transport.grpc.decoupled import generated  # noqa: PLC0415 - servers start without
 
@@ -134,6 +127,14 @@ class InferMethods:
                 if failure is None and answer is not None:
                     observer.response(observed, answer)
                 observer.ended(observed, context, INFERENCE_SERVICE, "ModelStreamInfer", identity, failure)
+
+    def _bound(self, call: Call, request: InferRequest, asked: str | bytes | None) -> None:
+        """What metadata and parameters say of deadline and priority."""
+        if asked is not None:
+            call.priority = priority_of(asked)
+        if request.parameters:
+            call.deadline = sooner(call.deadline, request.parameters, self._options.clock())
+            call.priority = lower(call.priority, request.parameters)
 
     def _decode(self, message: bytes) -> tuple[InferRequest, bool]:
         try:
