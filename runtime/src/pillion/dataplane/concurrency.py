@@ -47,7 +47,8 @@ class ConcurrencyLimit:
         """Whether no limit was found yet: until then it doubles."""
         self._stale = 0
         """Calls to come that began under another limit: they tell nothing of this one."""
-        self._begin()
+        self._calls = self._peak = 0
+        self._seconds = 0.0
 
     def observe(self, seconds: float, running: int) -> int:
         """Take note of a call that has ended; gives the limit from now on.

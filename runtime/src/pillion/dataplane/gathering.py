@@ -202,33 +202,36 @@ class Groups:
         """
         limits = self._limits
         self.due = None
-        for key, group in self._ordered(by_age=by_age):
+        groups = self._groups
+        for key, group in self._ordered(by_age) if self._ranked else list(groups.items()):
             if limits.delay_seconds and key is not next(iter(group)):
                 due = next(iter(group)).arrived + limits.delay_seconds
                 due = min([due, *(item.deadline for item in group if item.deadline is not None)])
                 if due > now and sum(item.rows for item in group) < limits.rows:
                     self.due = due if self.due is None else min(self.due, due)
                     continue
-            chosen = self._fill(group, now, by_age=by_age)
+            if self._ranked or len(group) > limits.rows:
+                chosen = self._fill(self._sequence(group, by_age), now)
+            else:
+                chosen = self._fill(list(group), now)
             if group:  # what is left waits behind the other kinds
-                self._groups.move_to_end(key)
+                groups.move_to_end(key)
             if chosen:
                 return chosen
         return []
 
-    def _ordered(self, *, by_age: bool) -> list[tuple[object, OrderedDict[Item, None]]]:
-        """The groups in the order in which they are looked at."""
+    def _ordered(self, by_age: bool) -> list[tuple[object, OrderedDict[Item, None]]]:  # noqa: FBT001 - as in next
+        """The groups in the order in which they are looked at, where there are priorities."""
         groups = list(self._groups.items())
-        if not self._ranked or len(groups) == 1:
-            return groups
         if by_age:
             return sorted(groups, key=lambda entry: next(iter(entry[1])).arrived)
         return sorted(groups, key=lambda entry: min(item.rank for item in entry[1]))
 
-    def _fill(self, group: OrderedDict[Item, None], now: float, *, by_age: bool) -> list[Item]:
+    def _fill(self, items: list[Item], now: float) -> list[Item]:
+        """As many of those of one group as fit into a call."""
         chosen: list[Item] = []
         rows = size = 0
-        for item in self._sequence(group, by_age=by_age):
+        for item in items:
             if item.future.done():
                 self.take(item)
                 continue
@@ -244,7 +247,7 @@ class Groups:
             size += item.size
         return chosen
 
-    def _sequence(self, group: OrderedDict[Item, None], *, by_age: bool) -> list[Item]:
+    def _sequence(self, group: OrderedDict[Item, None], by_age: bool) -> list[Item]:  # noqa: FBT001 - as in next
         """In what order the requests of a group go."""
         if by_age:
             return list(group)

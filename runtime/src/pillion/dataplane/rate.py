@@ -34,7 +34,8 @@ class ServiceRate:
     def add_shared(self, seconds: float, requests: int) -> None:
         """Take note of one finished call that computed so many requests."""
         self.add(seconds / requests)
-        self.companions += requests - 1
+        if requests > 1:
+            self.companions += requests - 1
         self._shared += (_WEIGHT if self._shared else 1.0) * (seconds - self._shared)
 
     def late(self, seconds: float) -> None:

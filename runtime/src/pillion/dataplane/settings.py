@@ -16,7 +16,7 @@ class PlaneSettings(msgspec.Struct, frozen=True):
     """Deadline of a request; one brought by the request can only be sooner. None for no deadline."""
     max_queue: int = 128
     """Requests that may wait for one model; the next one is answered "queue full"."""
-    shed_when: ShedWhen = ShedWhen.FULL
+    shed_when: ShedWhen = ShedWhen.NEVER
     """When a queue is kept short (:mod:`pillion.dataplane.standing`)."""
     priority_levels: int = 0
     """Levels of priority that requests may ask for (:mod:`pillion.dataplane.ranks`)."""

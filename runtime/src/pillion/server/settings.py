@@ -135,7 +135,7 @@ class Limits(Section, frozen=True):
     """Requests running or waiting in the whole process; one more is answered "queue full"."""
     max_queue: Annotated[int, Meta(ge=0)] = 128
     """Requests of one model that may wait; one more is answered "queue full"."""
-    shed_when: ShedWhen = ShedWhen.FULL
+    shed_when: ShedWhen = ShedWhen.NEVER
     """When a queue is kept so short that one call at most ends before that of a request begins, until what is asked for
     can be done again: never; full: once it was full; standing: also once it has not been empty for a while."""
     concurrency: Literal["fixed", "auto"] = "fixed"
