@@ -1,10 +1,11 @@
 """Twice the capacity offered: ``python -m bench.overload [--rounds N] [--set SECTION.KEY=VALUE ...]``.
 
-Writes ``bench/results/overload.md`` and ``.json`` (with ``--quick`` nothing). One server; its model takes 2 ms of
-processor. In each round, of the same server: its capacity by a closed loop (wrk), the latency of an
-unloaded one by an open loop at a fifth of that, and then an open loop at twice that, which no slowness of the server
-holds back (loadgen, written in Go). Goodput is what was answered 200; whatever else is no 429 fails the run. Memory is
-read before and all along.
+Writes ``bench/results/overload.md`` and ``.json`` (``overload-NAME`` with ``--name``, nothing with ``--quick``). One
+server; its model takes 2 ms of processor. In each round, of the same server: its capacity by a closed loop (wrk), the
+latency of an unloaded one by an open loop at a fifth of that, and then an open loop at twice that, which no slowness of
+the server holds back (loadgen, written in Go). Goodput is what was answered 200; whatever else is no 429 fails the run.
+Memory is read before and all along. Latencies under overload are told of all of it, and of what came after its first
+two seconds: by default a queue is kept short only once it was full.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 RESULTS: Final = BENCH / "results"
 BODY: Final = json.dumps({"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [0.5]}]}).encode()
 HEADERS: Final = {"Content-Type": "application/json"}
+SETTLE: Final = 2
+"""Seconds of the overload that are also left out."""
 _SAMPLE_SECONDS: Final = 0.2
 
 
@@ -49,6 +52,9 @@ class Round:
     unloaded_p99: float
     accepted_p50: float
     accepted_p99: float
+    settled_p50: float
+    """Of those accepted that were due after the first seconds."""
+    settled_p99: float
     refusal_p50: float
     refusal_p99: float
     memory_before: float
@@ -81,7 +87,7 @@ def _open_loop(serving: Serving, rate: float, seconds: int) -> dict[str, Any]:
     """What loadgen saw; its exit status is 1 where something was refused, which here is no failure."""
     command: list[str | Path] = ["taskset", "-c", LOAD_CPU, ensure(["loadgen"])["loadgen"], "http"]
     command += ["--url", serving.url, "--body", BODY.decode(), "--rate", f"{rate:.1f}", "--fresh", "0"]
-    command += ["--duration", f"{seconds}s", "--keep-alive", "1024", "--expect", "0.5"]
+    command += ["--duration", f"{seconds}s", "--keep-alive", "1024", "--expect", "0.5", "--settle", f"{SETTLE}s"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 60)
     if not done.stdout:
         raise ValueError(f"loadgen failed: {done.stderr}")
@@ -92,8 +98,8 @@ def _open_loop(serving: Serving, rate: float, seconds: int) -> dict[str, Any]:
     return result
 
 
-def one_round(serving: Serving, scratch: Path, *, connections: int, quick: bool) -> Round:
-    """Capacity, the unloaded server, and twice the capacity.
+def one_round(serving: Serving, scratch: Path, *, connections: int, seconds: int, overload: int) -> Round:
+    """Capacity and the unloaded server, each for ``seconds``, and twice the capacity.
 
     Raises:
         ValueError: an answer was wrong, or neither 200 nor 429.
@@ -101,16 +107,16 @@ def one_round(serving: Serving, scratch: Path, *, connections: int, quick: bool)
     _, body = post(serving.url, BODY, HEADERS)
     if json.loads(body)["outputs"][0]["data"] != [0.5]:
         raise ValueError(f"answered {body!r}")
-    seconds = 3 if quick else 8
     closed = http_load(serving.url, BODY, HEADERS, connections=connections, seconds=seconds, scratch=scratch)
     if closed.failures:
-        raise ValueError(f"{closed.failures} failures below the capacity")
+        raise ValueError(f"{closed.failures} failures below the capacity: --connections has more than the queue takes")
     quiet = _open_loop(serving, closed.per_second / 5, seconds)
     before = serving.process.rss_mib()
     with Memory(serving) as memory:
-        loaded = _open_loop(serving, closed.per_second * 2, seconds * 2)
+        loaded = _open_loop(serving, closed.per_second * 2, overload)
     good, refused = (loaded["codes"].get(code, 0) for code in ("200", "429"))
     accepted, refusals = (loaded["latencyMsByCode"].get(code, {}) for code in ("200", "429"))
+    settled = loaded["settledMsByCode"].get("200", {})
     return Round(
         capacity=round(closed.per_second, 1),
         offered=loaded["rate"],
@@ -120,6 +126,8 @@ def one_round(serving: Serving, scratch: Path, *, connections: int, quick: bool)
         unloaded_p99=quiet["latencyMs"]["p99"],
         accepted_p50=accepted.get("p50", 0.0),
         accepted_p99=accepted.get("p99", 0.0),
+        settled_p50=settled.get("p50", 0.0),
+        settled_p99=settled.get("p99", 0.0),
         refusal_p50=refusals.get("p50", 0.0),
         refusal_p99=refusals.get("p99", 0.0),
         memory_before=round(before, 1),
@@ -154,6 +162,11 @@ def table(rounds: Sequence[Round]) -> str:
             f"{latencies('accepted')}: **{ratio('accepted_p99', 'unloaded_p99'):.1f}** x the unloaded p99",
             "3 at most",
         ),
+        (
+            f"the same after the first {SETTLE} s",
+            f"{latencies('settled')}: **{ratio('settled_p99', 'unloaded_p99'):.1f}** x the unloaded p99",
+            "",
+        ),
         ("p50, p99 of a 429", latencies("refusal"), "at once"),
         ("memory before, at most", f"{median('memory_before'):.0f}, {median('memory_peak'):.0f} MiB", "flat"),
     ]
@@ -176,6 +189,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.overload", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="one short round; writes nothing")
+    parser.add_argument("--overload", type=int, default=16, metavar="SECONDS", help="how long twice the capacity")
+    parser.add_argument("--name", help="of the files of results")
     parser.add_argument("--connections", type=int, default=16, help="of the closed loop; below what the queue takes")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting, as JSON")
     arguments = parser.parse_args()
@@ -187,18 +202,22 @@ def main() -> int:
         serving = pillion(scratch, scratch / "busy.py", _settings(arguments.set), models)
         serving.process.start(lambda: is_up(f"http://{serving.http}/v2/health/ready"))
         try:
+            short, long = (3, 6) if arguments.quick else (8, arguments.overload)
             for _ in range(1 if arguments.quick else arguments.rounds):
-                rounds.append(one_round(serving, scratch, connections=arguments.connections, quick=arguments.quick))
+                rounds.append(
+                    one_round(serving, scratch, connections=arguments.connections, seconds=short, overload=long)
+                )
                 print(rounds[-1], flush=True)
         finally:
             serving.process.stop()
     print(table(rounds))
     if not arguments.quick:
         command = " ".join(["python -m bench.overload", *sys.argv[1:]])
-        head = f"# Twice the capacity\n\n`{command}`, {len(rounds)} rounds, medians; a model of 2 ms of processor.\n\n"
-        (RESULTS / "overload.md").write_text(head + table(rounds))
+        head = f"# Twice the capacity\n\n`{command}`, rounds: {len(rounds)}, medians; a model of 2 ms of processor.\n\n"
+        name = f"overload-{arguments.name}" if arguments.name else "overload"
+        (RESULTS / f"{name}.md").write_text(head + table(rounds))
         document = {"command": command, "rounds": [asdict(one) for one in rounds]}
-        (RESULTS / "overload.json").write_text(json.dumps(document, indent=1) + "\n")
+        (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
     return 0
 
 

@@ -136,17 +136,25 @@ def _gauges(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     abandoned = GaugeMetricFamily(
         "pillion_abandoned_calls", "Calls that run on although nobody waits for their result", labels=labels
     )
+    limit = GaugeMetricFamily("pillion_concurrency_limit", "Calls of the model that may run at a time", labels=labels)
+    shedding = GaugeMetricFamily("pillion_queue_shedding", "1 while the model's queue is kept short", labels=labels)
     for entry in models:
         if not entry.model:
             continue
         key = (entry.model, entry.version)
         lanes = list(entry.gauges)
+        limits = [most for lane in lanes if (most := lane.limit()) is not None]
+        if limits:
+            limit.add_metric(key, sum(limits))
+            shedding.add_metric(key, float(any(lane.shedding() for lane in lanes)))
         in_flight.add_metric(key, sum(lane.in_flight() for lane in lanes))
         queued.add_metric(key, sum(lane.queued() for lane in lanes))
         abandoned.add_metric(key, sum(lane.abandoned() for lane in lanes))
     yield in_flight
     yield queued
     yield abandoned
+    yield limit
+    yield shedding
 
 
 def _workers(models: Sequence[ModelMetrics]) -> Iterator[Metric]:

@@ -103,7 +103,7 @@ class Exemplar(NamedTuple):
 class LaneGauges:
     """What is counted now for one loaded model: read at scrape time."""
 
-    __slots__ = ("abandoned", "in_flight", "queued", "workers")
+    __slots__ = ("abandoned", "in_flight", "limit", "queued", "shedding", "workers")
 
     def __init__(
         self,
@@ -111,12 +111,18 @@ class LaneGauges:
         queued: Callable[[], int],
         abandoned: Callable[[], int],
         workers: Callable[[], Sequence[WorkerState]] | None = None,
+        limit: Callable[[], int | None] = lambda: None,
+        shedding: Callable[[], bool] = lambda: False,
     ) -> None:
         self.in_flight = in_flight
         self.queued = queued
         self.abandoned = abandoned
         self.workers = workers
         """Processes that run its calls; None where the server does."""
+        self.limit = limit
+        """Calls that may run at a time; None where they run on the event loop."""
+        self.shedding = shedding
+        """Whether its queue is being kept short."""
 
 
 class ModelMetrics:

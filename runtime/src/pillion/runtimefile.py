@@ -73,6 +73,16 @@ class ExecutionSettings(_Part, frozen=True, kw_only=True):
     """Requests that run at the same time; more wait in the queue. By default the number of threads."""
     max_queue: Annotated[int, Meta(ge=0)] | None = None
     """Requests that may wait; one more is answered "queue full". By default the server's setting."""
+    concurrency: Literal["fixed", "auto"] | None = None
+    """``auto`` finds out by the time of calls how many do well at a time, ``maxInFlight`` at most; not for models whose
+    requests share calls. By default the server's setting."""
+    max_bytes_in_flight: Positive | None = None
+    """Bytes of the input tensors of requests that run or wait; one more is answered "queue full". By default only the
+    server's limits hold."""
+    priority_levels: Annotated[int, Meta(ge=0, le=16)] | None = None
+    """Levels of priority that requests may ask for, 0 for none. By default the server's setting, as the next."""
+    default_priority: Annotated[int, Meta(ge=0, le=16)] = 0
+    """Level of requests that ask for none; 0 for the lowest."""
     timeout_seconds: Annotated[float, Meta(gt=0)] | None = None
     """Deadline of a request that brings none. By default the server's setting."""
     batching: Literal["auto", "on", "off"] = "auto"

@@ -34,12 +34,13 @@ def test_samples_are_added_up() -> None:
 
 
 def test_the_table_of_overload_has_the_two_ratios_that_goals_are_about() -> None:
-    one = Round(400.0, 800.0, 380.0, 420.0, 3.0, 5.0, 8.0, 15.0, 1.0, 2.0, 80.0, 82.0)
+    one = Round(400.0, 800.0, 380.0, 420.0, 3.0, 5.0, 8.0, 15.0, 7.0, 10.0, 1.0, 2.0, 80.0, 82.0)
 
     written = table([one])
 
     assert "380/s, **0.95** of the capacity" in written
     assert "8.0, 15.0 ms: **3.0** x the unloaded p99" in written
+    assert "7.0, 10.0 ms: **2.0** x the unloaded p99" in written
 
 
 def test_a_published_flame_graph_names_no_folder_of_the_machine_that_drew_it() -> None:

@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from pillion.dataplane.admission import Admission, ServiceRate
+from pillion.dataplane.admission import Admission
+from pillion.dataplane.rate import ServiceRate
+from pillion.dataplane.standing import ShedWhen
 from pillion.errors import ErrorCode, PillionError
 
 
@@ -174,12 +176,12 @@ def test_the_service_rate_follows_slowly() -> None:
 
 async def test_a_queue_that_stands_is_kept_short_where_that_is_asked_for() -> None:
     now = 0.0
-    admission = busy(Admission("m/1", 1, 100, lambda: now, shed=True))
+    admission = busy(Admission("m/1", 1, 100, lambda: now, ShedWhen.STANDING))
     for _ in range(10):
         admission.rate.add(0.01)
     waiting = [await queue(admission) for _ in range(20)]
     now = 0.2
-    with pytest.raises(PillionError, match="shed_standing_queue") as refusal:
+    with pytest.raises(PillionError, match=r"limits\.shed_when") as refusal:
         await admission.enter(None)
     assert ErrorCode.QUEUE_FULL is refusal.value.code
     assert refusal.value.retry_after

@@ -74,9 +74,9 @@ class Bench:
         return self.gates[-1]
 
     def begin(
-        self, tensor: Tensor, deadline: float | None = None, client: str = "", **fields: Any
+        self, tensor: Tensor, deadline: float | None = None, client: str = "", priority: int = 0, **fields: Any
     ) -> asyncio.Task[InferResponse]:
-        call = Call(WireProtocol.REST, "r", deadline, client=lambda: client)
+        call = Call(WireProtocol.REST, "r", deadline, client=lambda: client, priority=priority)
         return asyncio.ensure_future(self.plane.infer(InferRequest("m", [tensor], **fields), call))
 
     def values(self, *numbers: float) -> list[asyncio.Task[InferResponse]]:
@@ -167,6 +167,96 @@ async def test_a_delay_ends_though_nobody_else_comes(bench: Bench, iris: IrisMod
     began = asyncio.get_running_loop().time()
     assert [[0]] == await answers([bench.begin(iris_rows("X", Datatype.FP32, 1), outputs=("label",))])
     assert asyncio.get_running_loop().time() - began >= 0.02
+
+
+async def test_a_delay_gathers_no_more_than_the_queue_holds(bench: Bench, iris: IrisModels) -> None:
+    await bench.serve(iris.onnx, INLINE, max_batch_size=4, max_queue=6, max_batch_delay_seconds=30)
+    outputs = [("label",), ("probabilities",), ("label", "probabilities")]
+    tasks = [bench.begin(iris_rows("X", Datatype.FP32, 1), outputs=outputs[n % 3]) for n in range(7)]
+    await until(tasks[6].done)
+    assert ErrorCode.QUEUE_FULL is _code(tasks[6])
+    assert 6 == bench.gauge("pillion_queue_length")
+
+
+# Who goes first, and who makes room
+
+
+def _code(task: asyncio.Task[InferResponse]) -> ErrorCode:
+    error = task.exception()
+    assert isinstance(error, PillionError)
+    return error.code
+
+
+async def test_a_higher_priority_goes_first_and_kinds_and_hosts_come_after_it(bench: Bench) -> None:
+    gate = await bench.serve_gated("rank-first", max_batch_size=1, priority_levels=3)
+    first = bench.values(1)
+    await until(lambda: gate.inside == 1)
+    order: list[int] = []
+
+    def begun(priority: int) -> asyncio.Task[InferResponse]:
+        task = bench.begin(gated.value(2), priority=priority)
+        task.add_done_callback(lambda _: order.append(priority))
+        return task
+
+    tasks = [begun(priority) for priority in (3, 2, 0, 1, 2, 1)]
+    await until(lambda: bench.gauge("pillion_queue_length") == 6)
+    gate.open()
+    await answers(first + tasks)
+    assert [1, 1, 2, 2, 3, 0] == order
+
+
+async def test_priorities_mean_nothing_where_there_are_no_levels(bench: Bench) -> None:
+    gate = await bench.serve_gated("rank-none", max_batch_size=1, max_queue=2)
+    first = bench.values(1)
+    await until(lambda: gate.inside == 1)
+    tasks = [bench.begin(gated.value(2), priority=priority) for priority in (5, 0, 1)]
+    await until(tasks[2].done)
+    assert ErrorCode.QUEUE_FULL is _code(tasks[2])
+    gate.open()
+    await answers(first + tasks)
+
+
+async def test_in_a_full_queue_the_last_of_the_lowest_priority_makes_room(bench: Bench) -> None:
+    gate = await bench.serve_gated("rank-full", max_queue=3, priority_levels=2)
+    first = bench.values(1)
+    await until(lambda: gate.inside == 1)
+    lows = [bench.begin(gated.value(2), priority=2) for _ in range(3)]
+    await until(lambda: bench.gauge("pillion_queue_length") == 3)
+    high = bench.begin(gated.value(3), priority=1)
+    await until(lows[2].done)
+    assert ErrorCode.QUEUE_FULL is _code(lows[2])
+    assert [False] * 3 == [task.done() for task in (high, *lows[:2])]
+    gate.open()
+    assert [[10], [30], [20], [20]] == await answers([*first, high, *lows[:2]])
+
+
+async def test_a_host_that_fills_the_queue_makes_room_for_another_one(bench: Bench) -> None:
+    gate = await bench.serve_gated("share-queue", max_queue=4)
+    first = bench.values(1)
+    await until(lambda: gate.inside == 1)
+    many = [bench.begin(gated.value(2), client="10.0.0.1:5000") for _ in range(4)]
+    await until(lambda: bench.gauge("pillion_queue_length") == 4)
+    few = [bench.begin(gated.value(3), client=f"10.0.0.2:{port}") for port in range(3)]
+    await until(few[2].done)
+    assert [True, True] == [task.done() for task in many[2:]], "its last two made room"
+    assert ErrorCode.QUEUE_FULL is _code(few[2]), "each has half of the queue by now"
+    gate.open()
+    assert [[10], [20], [20], [30], [30]] == await answers([*first, *many[:2], *few[:2]])
+
+
+async def test_bytes_of_inputs_are_bounded_for_each_model(bench: Bench) -> None:
+    gate = await bench.serve_gated("bytes", max_bytes_in_flight=20)
+    first = bench.values(1)
+    await until(lambda: gate.inside == 1)
+    second, third = bench.begin(gated.value(2)), bench.begin(gated.value(3))
+    await until(third.done)
+    assert ErrorCode.QUEUE_FULL is _code(third)
+    gate.open()
+    assert [[10], [20]] == await answers([*first, second])
+    assert [[40]] == await answers(bench.values(4))
+    large = bench.begin(Tensor("input", Datatype.FP64, np.ones((3, 1))))
+    await until(large.done)
+    assert ErrorCode.PAYLOAD_TOO_LARGE is _code(large)
 
 
 # In threads
@@ -397,6 +487,16 @@ def test_texts_numbers_and_gaps_survive_the_way_there_and_back() -> None:
     assert shares is not None
     assert [([[1.0]], [[b"a"]]), ([[2.0]], [[b"b"]])] == [(n.data.tolist(), t.data.tolist()) for n, t in shares]
     assert [[[False]], [[True]]] == [n.missing.tolist() for n, _ in shares if n.missing is not None]
+
+
+def test_a_small_share_of_a_large_result_does_not_keep_all_of_it_in_memory() -> None:
+    large = Tensor("y", Datatype.FP32, np.zeros((32, 1024), np.float32))
+    small = Tensor("z", Datatype.FP32, np.zeros((32, 4), np.float32))
+    shares = apart([large, small], [1, 30, 1])
+    assert shares is not None
+    assert [[True, False], [False, False], [True, False]] == [
+        [part.data.base is None for part in share] for share in shares
+    ]
 
 
 @pytest.mark.parametrize(

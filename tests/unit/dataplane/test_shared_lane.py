@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pillion.backends.api import InputRule
-from pillion.dataplane.batching import Gathering
 from pillion.dataplane.call import Call, InferRequest, WireProtocol
+from pillion.dataplane.gathering import Gathering
 from pillion.dataplane.lane import Lane
 from pillion.dataplane.settings import PlaneSettings
 from pillion.errors import ErrorCode, PillionError
@@ -114,6 +114,38 @@ async def test_tasks_and_batches_hand_their_slot_to_each_other(first_is_task: bo
     await until(lambda: lane.admission.queued == 1)
     model.held = False
     assert {"task", 6.0} == set(await asyncio.wait_for(asyncio.gather(first, second), 10))
+    assert (0, 0) == (lane.admission.running, lane.admission.queued)
+
+
+async def test_a_steady_stream_of_tasks_does_not_keep_batches_waiting() -> None:
+    model = Doubling()
+    model.held = True
+    lane = lane_of(model, ThreadExecutor("m", 1))
+    order: list[str] = []
+
+    def begun(what: str) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.ensure_future(perform(lane) if what == "task" else infer(lane, 3))
+        task.add_done_callback(lambda _: order.append(what))
+        return task
+
+    def another(_: object) -> None:
+        if len(tasks) < 12:
+            tasks.append(begun("task"))
+            tasks[-1].add_done_callback(another)
+
+    tasks = [begun("task")]
+    await until(lambda: model.calls == 1)
+    tasks.append(begun("task"))
+    await until(lambda: lane.admission.queued == 1)
+    tasks.append(begun("batch"))
+    await until(lambda: lane.admission.queued == 2)
+    tasks[0].add_done_callback(another)
+    tasks[1].add_done_callback(another)
+    model.held = False
+    await asyncio.wait_for(tasks[2], 10)
+    assert ["task", "task", "batch"] == order[:3]
+    while not all(task.done() for task in tasks):
+        await asyncio.wait(tasks)
     assert (0, 0) == (lane.admission.running, lane.admission.queued)
 
 

@@ -79,6 +79,17 @@ def test_gauges_add_up_over_the_old_and_the_new_model_during_a_replacement(
     assert values(registry, "pillion_abandoned_calls") == {key: 1.0}
 
 
+def test_the_limit_of_calls_is_told_of_models_outside_of_the_event_loop(
+    registry: CollectorRegistry, metrics: RuntimeMetrics
+) -> None:
+    metrics.model("iris", "1").gauges.append(LaneGauges(lambda: 0, lambda: 0, lambda: 0))
+    metrics.model("slow", "1").gauges.append(
+        LaneGauges(lambda: 0, lambda: 0, lambda: 0, limit=lambda: 4, shedding=lambda: True)
+    )
+    assert values(registry, "pillion_concurrency_limit") == {labels(model="slow", version="1"): 4.0}
+    assert values(registry, "pillion_queue_shedding") == {labels(model="slow", version="1"): 1.0}
+
+
 def test_worker_processes_add_up_over_the_old_and_the_new_model_during_a_replacement(
     registry: CollectorRegistry, metrics: RuntimeMetrics
 ) -> None:

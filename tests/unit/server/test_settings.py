@@ -45,6 +45,8 @@ def test_every_setting_has_a_docstring_and_a_flag_and_a_variable_of_its_own() ->
         ({"PILLION_WORKERS": "many"}, ("PILLION_WORKERS", "a number or 'auto'", "'many'")),
         ({"PILLION_WORKERS": "0"}, ("PILLION_WORKERS", "1", "'0'")),
         ({"PILLION_TLS__SERVER__CERT": "a.crt"}, ("tls.server.key is not",)),
+        ({"PILLION_LIMITS__DEFAULT_PRIORITY": "2"}, ("limits.default_priority is 2",)),
+        ({"PILLION_LIMITS__SHED_WHEN": "often"}, ("PILLION_LIMITS__SHED_WHEN", "often")),
         ({"PILLION_TLS__CLIENT__CERT": "ca.crt"}, ("tls.client.cert is set without",)),
     ],
 )

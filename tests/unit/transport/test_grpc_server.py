@@ -123,6 +123,17 @@ async def test_the_version_asked_for_answers(running: Running) -> None:
     assert "2" == (await running.infer(request(model_version="2"))).model_version
 
 
+async def test_a_priority_comes_by_metadata_or_parameter_and_the_lower_one_holds(running: Running) -> None:
+    await running.infer(request())
+    await running.infer(request(), metadata=(("x-request-priority", "2"),))
+    both = request()
+    both.parameters["priority"].int64_param = 1
+    await running.infer(both, metadata=(("x-request-priority", "3"),))
+    assert [0, 2, 3] == [call.priority for call in running.plane.calls]
+    error = await failure(running.infer(request(), metadata=(("x-request-priority", "high"),)))
+    assert (grpc.StatusCode.INVALID_ARGUMENT, True) == (error.code(), "x-request-priority" in str(error.details()))
+
+
 @pytest.mark.parametrize("code", list(ErrorCode))
 async def test_every_error_code_has_its_status_sentence_and_metadata(running: Running, code: ErrorCode) -> None:
     running.plane.failure = PillionError(code, "sentence", remedy="remedy", retry_after=2)

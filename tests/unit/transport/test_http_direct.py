@@ -162,6 +162,39 @@ async def test_a_large_answer_is_compressed_on_the_short_way_too(running: Runnin
         assert (1, 2) == (running.app.ordinary, len(running.plane.requests))
 
 
+async def test_a_priority_and_who_sent_it_reach_the_data_plane_on_the_short_way(running: Running) -> None:
+    async with running.connect() as (reader, writer):
+        writer.write(request("double", BODY[:-1] + b', "parameters": {"priority": 2}}'))
+        await answer(reader)
+        call = running.plane.calls[-1]
+        assert call.client is not None
+        assert (0, 2, "%s:%d" % writer.get_extra_info("sockname")) == (  # noqa: UP031 - a pair of values
+            running.app.ordinary,
+            call.priority,
+            call.client(),
+        )
+
+
+async def test_a_client_that_takes_nothing_of_its_answer_is_cut() -> None:
+    running = await Running(limits=HttpLimits(write_stall=0.05)).start()
+    size = 32 * 1024 * 1024
+    head = json.dumps(
+        {
+            "inputs": [{"name": "x", "datatype": "UINT8", "shape": [size], "parameters": {"binary_data_size": size}}],
+            "parameters": {"binary_data_output": True},
+        }
+    ).encode()
+    async with running.connect() as (reader, writer):
+        writer.write(request("echo", head + bytes(size), f"Inference-Header-Content-Length: {len(head)}"))
+        await writer.drain()
+        await until(lambda: bool(running.plane.requests))
+        assert len(running.state.connections) == 1
+        await until(lambda: not running.state.connections)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await reader.readexactly(size)
+    await running.stop()
+
+
 async def test_other_methods_and_paths_go_the_ordinary_way(running: Running) -> None:
     async with running.connect() as (reader, writer):
         for line in (b"GET /v2/health/live", b"GET /v2/models/double/infer", b"GET /elsewhere"):

@@ -344,6 +344,27 @@ async def test_statistics_are_of_the_versions_asked_for(
     assert [1, 2] == [batch["batch_size"] for batch in told[0]["batch_stats"]]
 
 
+async def test_of_the_priorities_in_header_and_parameters_the_lower_one_holds(
+    client: httpx.AsyncClient, plane: SmallPlane
+) -> None:
+    asked = [
+        ({}, {}),
+        ({}, {"priority": 2}),
+        ({"x-request-priority": "3"}, {"priority": 1}),
+        ({"x-request-priority": "1"}, {}),
+    ]
+    for headers, parameters in asked:
+        await client.post(INFER, json={**ROW, "parameters": parameters}, headers=headers)
+    assert [0, 2, 3, 1] == [call.priority for call in plane.calls]
+
+
+@pytest.mark.parametrize("value", ["high", "-1", "1.5", ""])
+async def test_a_priority_that_is_no_number_is_refused_by_name(client: httpx.AsyncClient, value: str) -> None:
+    answer = await client.post(INFER, json=ROW, headers={"x-request-priority": value})
+    assert 400 == answer.status_code
+    assert "X-Request-Priority" in answer.json()["error"]
+
+
 async def test_a_timeout_in_the_parameters_shortens_the_deadline(client: httpx.AsyncClient, plane: SmallPlane) -> None:
     before = time.monotonic()
     await client.post(INFER, json={**ROW, "parameters": {"timeout": 2_000_000}})

@@ -42,6 +42,7 @@ type config struct {
 	duration  time.Duration
 	requests  int
 	timeout   time.Duration
+	settle    time.Duration
 	fresh     int
 	body      []byte
 	expect    string
@@ -118,6 +119,7 @@ func sharedFlags(flags *flag.FlagSet) func() *config {
 	flags.DurationVar(&c.duration, "duration", 0, "how long; 0: until --requests or a signal")
 	flags.IntVar(&c.requests, "requests", 0, "how many; 0: until --duration or a signal")
 	flags.DurationVar(&c.timeout, "timeout", 10*time.Second, "when a request has failed, from its place in the schedule")
+	flags.DurationVar(&c.settle, "settle", 0, "latencies of what is due later are told by themselves as well")
 	flags.IntVar(&c.fresh, "fresh", 20, "of a hundred requests, how many use a new connection")
 	flags.StringVar(&body, "body", "", "the body as text")
 	flags.StringVar(&body64, "body-base64", "", "the body in base64")

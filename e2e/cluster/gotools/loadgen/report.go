@@ -25,6 +25,8 @@ type report struct {
 	LatencyMs      map[string]float64 `json:"latencyMs"`
 	// LatencyMsByCode tells how long each kind of answer took: a refusal should come at once.
 	LatencyMsByCode map[string]map[string]float64 `json:"latencyMsByCode"`
+	// SettledMsByCode tells the same of requests that were due after --settle.
+	SettledMsByCode map[string]map[string]float64 `json:"settledMsByCode,omitempty"`
 	// Certificates counts TLS handshakes by the serial number of the server's certificate.
 	Certificates map[string]int `json:"certificates"`
 
@@ -33,6 +35,8 @@ type report struct {
 	inFlight  int
 	latencies []float64
 	byCode    map[string][]float64
+	settled   map[string][]float64
+	settle    time.Duration
 	handshake *handshakes
 }
 
@@ -51,7 +55,10 @@ func newReport(c *config) *report {
 		Examples:        []example{},
 		LatencyMs:       map[string]float64{},
 		LatencyMsByCode: map[string]map[string]float64{},
+		SettledMsByCode: map[string]map[string]float64{},
 		byCode:          map[string][]float64{},
+		settled:         map[string][]float64{},
+		settle:          c.settle,
 		start:           time.Now(),
 		handshake:       c.handshake,
 	}
@@ -80,6 +87,9 @@ func (r *report) ended(result outcome, due time.Time, fresh bool) {
 	r.latencies = append(r.latencies, latency)
 	if result.code != "" {
 		r.byCode[result.code] = append(r.byCode[result.code], latency)
+		if r.settle > 0 && due.Sub(r.start) >= r.settle {
+			r.settled[result.code] = append(r.settled[result.code], latency)
+		}
 	}
 	if result.kind == "" {
 		return
@@ -98,6 +108,9 @@ func (r *report) close(took time.Duration) *report {
 	r.LatencyMs = shares(r.latencies)
 	for code, latencies := range r.byCode {
 		r.LatencyMsByCode[code] = shares(latencies)
+	}
+	for code, latencies := range r.settled {
+		r.SettledMsByCode[code] = shares(latencies)
 	}
 	return r
 }

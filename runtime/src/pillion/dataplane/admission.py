@@ -1,60 +1,75 @@
 """Who may run now, who waits, and who is turned away: one gate per loaded model.
 
-The gate is a counter and a queue in the order of arrival. All of it happens on the event loop's thread, so a free slot
-costs an addition and nothing else. A request that is refused is told after how many seconds trying again makes
-sense: the time the queue in front of it needs at the rate the model has shown.
+The gate is a counter and a line (:mod:`pillion.dataplane.line`). All of it happens on the event loop's thread, so a
+free slot costs an addition and nothing else. A request that is refused is told after how many seconds trying again
+makes sense: the time the queue in front of it needs at the rate the model has shown.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from pillion.dataplane.standing import StandingQueue
+from pillion.dataplane.concurrency import WatchedRate
+from pillion.dataplane.line import Line, host_of, loser
+from pillion.dataplane.ranks import Ranks
+from pillion.dataplane.rate import ServiceRate
+from pillion.dataplane.standing import Shedding, ShedWhen
 from pillion.errors import ErrorCode, PillionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["Admission", "ServiceRate", "deadline_exceeded"]
+    from pillion.dataplane.line import InLine, Place
 
-_WEIGHT: Final = 0.1
-_ENOUGH: Final = 8
+__all__ = ["Admission", "Gathered", "deadline_exceeded"]
+
 _SHORTEST_RETRY: Final = 0.1
 _LONGEST_RETRY: Final = 60.0
 
 
-class ServiceRate:
-    """Smoothed time that one call takes. Seconds."""
+class Gathered(Protocol):
+    """Requests of the same model that wait to share calls (see :mod:`pillion.dataplane.gathering`)."""
 
-    __slots__ = ("calls", "seconds")
+    waiting: int
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.calls = 0
-
-    def add(self, seconds: float) -> None:
-        """Take note of one finished call."""
-        self.calls += 1
-        if self.calls == 1:
-            self.seconds = seconds
-        else:
-            self.seconds += _WEIGHT * (seconds - self.seconds)
-
-    def wait(self, ahead: int, capacity: int) -> float:
-        """Seconds until ``ahead`` calls are done by ``capacity`` at a time."""
-        return self.seconds * ahead / capacity
-
-    @property
-    def known(self) -> bool:
-        """Whether enough calls were seen to turn requests away because of it."""
-        return self.calls >= _ENOUGH
+    def places(self) -> Iterable[Place]:
+        """Each of them."""
+        ...
 
 
 def deadline_exceeded(where: str) -> PillionError:
     """The error for a deadline that passed; ``where`` says what the request was doing."""
     return PillionError(ErrorCode.DEADLINE_EXCEEDED, f"the deadline passed {where}")
+
+
+class _Turn:
+    """A request that waits for a slot of its own."""
+
+    __slots__ = ("_client", "_host", "arrived", "future", "rank")
+
+    def __init__(self, rank: int, arrived: float, client: Callable[[], str] | None) -> None:
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.rank = rank
+        self.arrived = arrived
+        self._client = client
+        self._host: str | None = None
+
+    @property
+    def host(self) -> str:
+        if self._host is None:
+            self._host = host_of(self._client)
+        return self._host
+
+    def take(self, *, by_age: bool) -> bool:  # noqa: ARG002 - as in InLine
+        if self.future.done():
+            return False
+        self.future.set_result(None)
+        return True
+
+    def give_up(self, error: PillionError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 class Admission:
@@ -65,86 +80,179 @@ class Admission:
         capacity: requests that run at the same time.
         max_queue: requests that may wait.
         clock: monotonic seconds.
-        shed: whether a queue that does not empty is kept short.
+        shed_when: when the queue is kept short.
+        ranks: levels of priority.
+        adaptive: whether how many run at the same time is found out; ``capacity`` is the most then.
     """
 
-    __slots__ = ("_clock", "_model", "_standing", "_waiting", "capacity", "gathered", "max_queue", "rate", "running")
+    __slots__ = (
+        "_clock", "_line", "_model", "capacity", "gathered", "max_queue", "ranks", "rate", "running", "shedding",
+        "turns",
+    )  # fmt: skip
 
     def __init__(
-        self, model: str, capacity: int, max_queue: int, clock: Callable[[], float], *, shed: bool = False
+        self,
+        model: str,
+        capacity: int,
+        max_queue: int,
+        clock: Callable[[], float],
+        shed_when: ShedWhen = ShedWhen.NEVER,
+        ranks: Ranks | None = None,
+        *,
+        adaptive: bool = False,
     ) -> None:
         self._model = model
         self._clock = clock
-        self._waiting: OrderedDict[asyncio.Future[None], None] = OrderedDict()
-        self.capacity = capacity
+        self.ranks = ranks or Ranks()
+        self._line = Line(self.ranks.count)
+        self.turns = 0
+        """Requests that wait for a slot of their own."""
+        self.gathered: Gathered | None = None
+        """Those that wait to share calls, where the model's may."""
         self.max_queue = max_queue
         self.running = 0
-        self.gathered = 0
-        """Requests that wait to share a call (see :mod:`pillion.dataplane.batching`)."""
-        self.rate = ServiceRate()
-        self._standing = StandingQueue() if shed else None
+        self.rate = WatchedRate(capacity, lambda: self.running, self._resize) if adaptive else ServiceRate()
+        self.capacity = self.rate.limit if isinstance(self.rate, WatchedRate) else capacity
+        self.shedding = None if shed_when is ShedWhen.NEVER else Shedding(early=shed_when is ShedWhen.STANDING)
 
     @property
     def queued(self) -> int:
         """Requests waiting now."""
-        return len(self._waiting) + self.gathered
+        return self.turns if self.gathered is None else self.turns + self.gathered.waiting
 
     def try_enter(self) -> bool:
         """Take a free slot at once, unless others have been waiting for one."""
-        if self.running < self.capacity and not self._waiting:
+        if self.running < self.capacity and not self._line.length:
             self.running += 1
             return True
         return False
 
-    async def enter(self, deadline: float | None) -> None:
+    async def enter(self, deadline: float | None, priority: int = 0, client: Callable[[], str] | None = None) -> None:
         """Wait for a slot.
 
         Cancelling the awaiting task, or the deadline, takes the request out of the queue.
 
+        Args:
+            deadline: monotonic time, or None.
+            priority: as the request asks for it.
+            client: who sent it.
+
         Raises:
-            PillionError: ``QUEUE_FULL`` at once, or ``DEADLINE_EXCEEDED``.
+            PillionError: ``QUEUE_FULL`` at once, or when one of a higher priority takes its place;
+                ``DEADLINE_EXCEEDED``.
         """
-        self.refuse_if_hopeless(deadline)
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[None] = loop.create_future()
-        self._waiting[turn] = None
+        rank = self.ranks.of(priority)
+        self.admit(deadline, rank, client)
+        turn = _Turn(rank, self._clock(), client)
+        self.stand(turn)
+        self.turns += 1
         timer = None
         if deadline is not None:
-            timer = loop.call_later(max(0.0, deadline - self._clock()), self._expire, turn)
+            seconds = max(0.0, deadline - self._clock())
+            timer = asyncio.get_running_loop().call_later(seconds, self._expire, turn)
         try:
-            await turn
+            await turn.future
         except (asyncio.CancelledError, GeneratorExit):
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
+            if turn.future.done() and not turn.future.cancelled() and turn.future.exception() is None:
                 self.leave()  # the slot was handed over in the same instant: pass it on
             raise
         finally:
-            self._waiting.pop(turn, None)
+            if self._line.remove(turn):
+                self.turns -= 1
             if timer is not None:
                 timer.cancel()
 
+    def stand(self, one: InLine) -> None:
+        """Have somebody stand in the line for a slot."""
+        self._line.add(one)
+
+    def step_out(self, one: InLine) -> None:
+        """Somebody does not want a slot any more."""
+        self._line.remove(one)
+
     def leave(self) -> None:
-        """Give the slot back, to the request that has waited longest if there is one."""
-        while self._waiting:
-            turn, _ = self._waiting.popitem(last=False)
-            if not turn.done():
-                turn.set_result(None)
+        """Give the slot back, to whose turn it is if anybody stands in the line."""
+        while self._line.length and self.running <= self.capacity:
+            if self._hand_over():
                 return
         self.running -= 1
 
+    def _hand_over(self) -> bool:
+        """Let the next one in the line begin, in a slot that is counted already; False if it does not want to."""
+        one, by_age = self._line.next()
+        if isinstance(one, _Turn):
+            self.turns -= 1
+        return one.take(by_age=by_age)
+
     def admit_waiting(self) -> None:
         """Give a slot to every waiting request, however many: for calls that cannot overlap."""
-        while self._waiting:
-            turn, _ = self._waiting.popitem(last=False)
-            if not turn.done():
-                self.running += 1
-                turn.set_result(None)
+        for _ in range(self._line.length):
+            self.running += 1
+            if not self._hand_over():
+                self.running -= 1
+
+    def _resize(self, capacity: int) -> None:
+        """So many calls may run at a time from now on."""
+        self.capacity = capacity
+        while self._line.length and self.running < capacity:
+            self.running += 1
+            if not self._hand_over():
+                self.running -= 1
 
     def fail_waiting(self, error: Callable[[], PillionError]) -> None:
-        """End every waiting request with an error of its own."""
-        while self._waiting:
-            turn, _ = self._waiting.popitem(last=False)
-            if not turn.done():
-                turn.set_exception(error())
+        """End every request that waits for a slot of its own with an error of its own."""
+        for one in self._line.all():
+            if isinstance(one, _Turn):
+                self._line.remove(one)
+                self.turns -= 1
+                one.give_up(error())
+
+    def admit(self, deadline: float | None, rank: int, client: Callable[[], str] | None) -> None:
+        """Turn a request that would have to wait away where the queue is full or kept short and nobody gives up its
+        place, or where it would wait longer than its deadline is far.
+
+        Raises:
+            PillionError: ``QUEUE_FULL``.
+        """
+        ahead = queued = self.queued
+        if queued and self.ranks.count > 1:
+            ahead = sum(place.rank <= rank for place in self._places())
+        shedding = self.shedding
+        now = self._clock()
+        refusal: Callable[[], PillionError] | None = None
+        if queued >= self.max_queue:
+            refusal = self.queue_full
+            if shedding is not None:
+                shedding.overflowed(now, self.rate)
+        if not self.rate.known:
+            expected = 0.0
+        else:
+            expected = self.rate.wait(ahead + 1, self.capacity)
+            if (
+                refusal is None
+                and shedding is not None
+                and shedding.turns_away(now, queued, ahead, self.rate, self.capacity)
+            ):
+                refusal = self._kept_short
+        if deadline is not None and expected > deadline - now:
+            raise self._hopeless(ahead, deadline - now, expected) if refusal is None else refusal()
+        if refusal is not None:
+            self._displace(rank, client, refusal)
+
+    def _displace(self, rank: int, client: Callable[[], str] | None, refusal: Callable[[], PillionError]) -> None:
+        """Have somebody give up its place to a request, which is refused where nobody has to."""
+        found = loser(self._places(), rank, host_of(client))
+        if found is None:
+            raise refusal()
+        if isinstance(found, _Turn) and self._line.remove(found):
+            self.turns -= 1
+        found.give_up(refusal())
+
+    def _places(self) -> list[Place]:
+        places: list[Place] = [one for one in self._line.all() if isinstance(one, _Turn)]
+        if self.gathered is not None:
+            places += self.gathered.places()
+        return places
 
     def queue_full(self) -> PillionError:
         """The refusal, with the time after which the queue has room."""
@@ -156,43 +264,30 @@ class Admission:
             retry_after=self._retry_after(),
         )
 
+    def _kept_short(self) -> PillionError:
+        return PillionError(
+            ErrorCode.QUEUE_FULL,
+            f"model {self._model}: more is asked for than can be computed, so its queue is kept short: {self.queued}"
+            " requests are waiting (limits.shed_when)",
+            remedy="try again later",
+            retry_after=self._retry_after(),
+        )
+
+    def _hopeless(self, ahead: int, left: float, expected: float) -> PillionError:
+        return PillionError(
+            ErrorCode.QUEUE_FULL,
+            f"model {self._model}: {ahead} requests are waiting and the deadline is {left:.2f} s away,"
+            f" sooner than the {expected:.2f} s they need",
+            remedy="try again later or allow more time",
+            retry_after=self._retry_after(),
+        )
+
     def _retry_after(self) -> float:
         wait = self.rate.wait(self.queued + 1, self.capacity)
         return min(_LONGEST_RETRY, max(_SHORTEST_RETRY, wait))
 
-    def refuse_if_hopeless(self, deadline: float | None) -> None:
-        """Turn a request that would have to wait away where the queue is full, or longer than its deadline is far.
-
-        Raises:
-            PillionError: ``QUEUE_FULL``.
-        """
-        if self.queued >= self.max_queue:
-            raise self.queue_full()
-        if not self.rate.known:
-            return
-        now = self._clock()
-        expected = self.rate.wait(self.queued + 1, self.capacity)
-        if self._standing is not None and self._standing.turns_away(now, self.queued, expected, self.rate.seconds):
-            raise PillionError(
-                ErrorCode.QUEUE_FULL,
-                f"model {self._model}: requests have been waiting all the time, {self.queued} of them now; another one"
-                f" would wait {expected:.3f} s (limits.shed_standing_queue)",
-                remedy="try again later",
-                retry_after=self._retry_after(),
-            )
-        if deadline is None:
-            return
-        left = deadline - now
-        if expected > left:
-            raise PillionError(
-                ErrorCode.QUEUE_FULL,
-                f"model {self._model}: {self.queued} requests are waiting and the deadline is {left:.2f} s away,"
-                f" sooner than the {expected:.2f} s they need",
-                remedy="try again later or allow more time",
-                retry_after=self._retry_after(),
-            )
-
-    def _expire(self, turn: asyncio.Future[None]) -> None:
-        if not turn.done():
-            self._waiting.pop(turn, None)
-            turn.set_exception(deadline_exceeded("while the request was waiting in the queue"))
+    def _expire(self, turn: _Turn) -> None:
+        if not turn.future.done():
+            if self._line.remove(turn):
+                self.turns -= 1
+            turn.give_up(deadline_exceeded("while the request was waiting in the queue"))

@@ -1,10 +1,9 @@
-"""Requests that wait for one model share its calls.
+"""Requests that wait for one model share its calls: what runs. What waits is in :mod:`pillion.dataplane.gathering`.
 
 A batch starts when the model is free, not when a timer fires: for a model on the event loop at the end of the turn in
-which its requests arrived, for one in threads also whenever a call ends. So a request that comes alone waits for
-nothing, and the more wait, the more go together. What is put together is decided by :mod:`pillion.execution.batch`, how
-much of it by :class:`BatchLimits`; kinds of requests that do not fit together take turns, and so do the hosts that
-requests of one kind come from, where not all fit into the next call.
+which its requests arrived, for one in threads also whenever it is their turn for a slot. So a request that comes alone
+waits for nothing, and the more wait, the more go together. What is put together is decided by
+:mod:`pillion.execution.batch`, how much of it by :class:`~pillion.dataplane.gathering.BatchLimits`.
 
 A request that is cancelled or whose deadline passes leaves its batch before the call. When a call fails, its requests
 are tried again in halves, so that the one at fault fails alone.
@@ -14,107 +13,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from pillion.dataplane.admission import deadline_exceeded
+from pillion.dataplane.gathering import Groups
 from pillion.dataplane.live import LiveCall
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.api import DeadlinePassedError
-from pillion.execution.batch import apart, in_turns, signature, together
+from pillion.execution.batch import apart, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from pillion.dataplane.admission import Admission
-    from pillion.dataplane.call import Call
+    from pillion.dataplane.gathering import BatchLimits, Gathering, Item
     from pillion.metrics import ModelMetrics
     from pillion.repository.served import Served
     from pillion.tensors import Tensor
 
-__all__ = ["BatchLimits", "Batcher", "Gathering", "Item"]
+__all__ = ["Batcher"]
 
 _log = logging.getLogger(__name__)
-_ALONE: Final = 1 << 62
-"""A size that no batch has room for beside it."""
-
-
-class BatchLimits(msgspec.Struct, frozen=True):
-    """When a batch is full, and how long it may wait to be."""
-
-    rows: int = 32
-    bytes: int = 4 * 1024 * 1024
-    """Of the inputs. Beyond some megabytes copying them together costs more than a call."""
-    delay_seconds: float = 0.0
-    """How long a request waits for others although the model is free."""
-
-
-class Gathering:
-    """When what waits in the batchers of a data plane is computed: at the end of each turn of the event loop.
-
-    A transport that begins several requests in a row says so (:meth:`begin`) and ends the turn itself (:meth:`flush`).
-    """
-
-    __slots__ = ("_begun", "_waiting", "lone")
-
-    def __init__(self) -> None:
-        self._waiting: list[Batcher] = []
-        self._begun = False
-        self.lone = False
-        """Whether the request that begins now is the only one of its turn."""
-
-    def begin(self, requests: int) -> None:
-        """So many requests are about to begin; :meth:`flush` follows."""
-        self._begun = True
-        self.lone = requests == 1
-
-    def announce(self, batcher: Batcher) -> None:
-        """Something waits there for the end of the turn."""
-        if not self._begun and not self._waiting:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._waiting.append(batcher)
-
-    def flush(self) -> None:
-        """The turn ends."""
-        self._begun = self.lone = False
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            for batcher in waiting:
-                batcher.flush()
-
-
-class Item:
-    """One request on its way through a batch."""
-
-    __slots__ = (
-        "arrived", "batch", "call", "deadline", "future", "group", "inputs", "outputs", "rows", "size", "timer",
-        "waited",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        inputs: Sequence[Tensor | None],
-        outputs: tuple[str, ...],
-        deadline: float | None,
-        arrived: float,
-        call: Call,
-    ) -> None:
-        self.call = call
-        self.future: asyncio.Future[list[Tensor]] = asyncio.get_running_loop().create_future()
-        self.inputs = inputs
-        self.outputs = outputs
-        self.deadline = deadline
-        self.arrived = arrived
-        self.rows = 0
-        self.size = 0
-        self.group: object = None
-        """What it waits with; None once it is on its way."""
-        self.batch: _Batch | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.waited = False
-        """Whether it found the model busy."""
+_WAITING: Final = "while the request was waiting in the queue"
 
 
 class _Batch:
@@ -159,14 +79,20 @@ class Batcher:
         self._clock = clock
         self._gathering = gathering
         self._live = live
-        self._groups: OrderedDict[object, OrderedDict[Item, None]] = OrderedDict()
+        self._groups = Groups(limits, _late, ranked=admission.ranks.count > 1)
+        admission.gathered = self._groups
+        self._most = max(admission.max_queue, limits.rows)
+        """Requests that may wait for others although the model is free."""
         self._fresh: list[Item] = []
-        self._due = False
+        self._announced = False
         self._delayed: asyncio.TimerHandle | None = None
-        self._mixes = True
         self._running: dict[asyncio.Task[None], _Batch] = {}
         self.extra = 0
         """Requests that share the slot of another one."""
+        self._stands = False
+        self.rank = 0
+        """The highest of those that wait, while they stand in the line for a slot."""
+        self.arrived = 0.0
 
     def add(self, item: Item) -> None:
         """Have one request computed with others; await its ``future``, and call :meth:`left` when nobody does any more.
@@ -175,26 +101,15 @@ class Batcher:
             PillionError: ``QUEUE_FULL`` at once.
         """
         admission = self._admission
-        if admission.running >= admission.capacity and not self._served.executor.immediate:
-            admission.refuse_if_hopeless(item.deadline)
-        key: object = signature(item.inputs, item.outputs) if self._mixes else None
-        if key is None:
-            key = item  # of its own kind
-            item.rows, item.size = _ALONE, _ALONE
-        else:
-            for tensor in item.inputs:
-                if tensor is not None:
-                    item.rows = tensor.data.shape[0]
-                    item.size += tensor.data.nbytes
-        item.group = key
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = OrderedDict()
-        group[item] = None
+        if admission.ranks.levels:
+            item.rank = admission.ranks.of(item.call.priority)
+        waits = admission.running >= admission.capacity and not self._served.executor.immediate
+        if waits or (self._limits.delay_seconds and self._groups.waiting >= self._most):
+            admission.admit(item.deadline, item.rank, item.call.client)
+        self._groups.add(item)
         self._fresh.append(item)
-        admission.gathered += 1
-        if not self._due:
-            self._due = True
+        if not self._announced:
+            self._announced = True
             self._gathering.announce(self)
 
     @property
@@ -202,7 +117,7 @@ class Batcher:
         """Whether a request that begins now would be computed at once and alone."""
         return (
             self._gathering.lone
-            and not self._groups
+            and not self._groups.waiting
             and not self._limits.delay_seconds
             and self._served.executor.immediate
         )
@@ -212,8 +127,8 @@ class Batcher:
         if item.timer is not None:
             item.timer.cancel()
         if item.group is not None:
-            self._take(item)
-        elif item.batch is not None:
+            self._groups.take(item)
+        elif isinstance(item.batch, _Batch):
             batch, item.batch = item.batch, None
             batch.left -= 1
             if not batch.left and batch.task is not None:
@@ -221,21 +136,26 @@ class Batcher:
 
     def flush(self) -> None:
         """Compute what waits, as far as the model is free."""
-        self._due = False
+        self._announced = False
         admission = self._admission
-        executor = self._served.executor
-        while self._groups:
+        groups = self._groups
+        while groups.waiting:
+            immediate = self._served.executor.immediate
+            if not immediate and not admission.try_enter():
+                self._stand()
+                break
             now = self._clock()
-            immediate = executor.immediate
-            if not immediate and admission.running >= admission.capacity:
-                break
-            batch = self._next(now)
-            if batch is None:
-                break
+            batch = groups.next(now)
             if immediate:
-                self._compute_now(batch)
-            else:
+                if batch:
+                    self._compute_now(batch)
+            elif batch:
                 self._start(_Batch(batch), now)
+            else:
+                admission.leave()
+            if not batch:
+                self._wake(now)
+                break
         fresh, self._fresh = self._fresh, []
         for item in fresh:
             if item.group is not None:
@@ -243,67 +163,45 @@ class Batcher:
                 self._live[id(item.call)] = LiveCall(item.call, item.arrived, item.deadline)
                 self._arm(item)
 
+    def _stand(self) -> None:
+        """Stand in the line for a slot, in the name of the highest of those that wait."""
+        first = self._groups.first()
+        if self._stands:
+            if first.rank >= self.rank:
+                return
+            self._admission.step_out(self)
+        self._stands, self.rank, self.arrived = True, first.rank, first.arrived
+        self._admission.stand(self)
+
+    def take(self, *, by_age: bool) -> bool:
+        """See :class:`pillion.dataplane.line.InLine`."""
+        self._stands = False
+        if self._served.executor.immediate:  # since it began to stand there
+            asyncio.get_running_loop().call_soon(self.flush)
+            return False
+        now = self._clock()
+        batch = self._groups.next(now, by_age=by_age)
+        if not batch:
+            self._wake(now)
+            return False
+        self._start(_Batch(batch), now)
+        if self._groups.waiting:
+            self._stand()
+        return True
+
     def fail_waiting(self, error: Callable[[], PillionError]) -> None:
         """End every waiting request with an error of its own."""
-        for group in list(self._groups.values()):
-            for item in list(group):
-                self._take(item)
-                _fail(item, error())
+        for item in self._groups.places():
+            item.give_up(error())
 
-    def _take(self, item: Item) -> None:
-        """Out of what waits."""
-        group = self._groups[item.group]
-        del group[item]
-        if not group:
-            del self._groups[item.group]
-        item.group = None
-        self._admission.gathered -= 1
-
-    def _next(self, now: float) -> list[Item] | None:
-        """The next requests to be computed together; None while none is due."""
-        limits = self._limits
-        soonest: float | None = None
-        for key, group in list(self._groups.items()):
-            if limits.delay_seconds and key is not next(iter(group)):
-                due = next(iter(group)).arrived + limits.delay_seconds
-                due = min([due, *(item.deadline for item in group if item.deadline is not None)])
-                if due > now and sum(item.rows for item in group) < limits.rows:
-                    soonest = due if soonest is None else min(soonest, due)
-                    continue
-            chosen = self._fill(group, now)
-            if group:  # what is left waits behind the other kinds
-                self._groups.move_to_end(key)
-            if chosen:
-                return chosen
-        if soonest is not None:
-            self._wake(soonest - now)
-        return None
-
-    def _fill(self, group: OrderedDict[Item, None], now: float) -> list[Item]:
-        chosen: list[Item] = []
-        rows = size = 0
-        # Who sends many must not keep who sends few waiting; where all fit there is nothing to be shared out.
-        waiting = list(group) if len(group) <= self._limits.rows else in_turns(group, _client)
-        for item in waiting:
-            if item.future.done():
-                self._take(item)
-                continue
-            if item.deadline is not None and item.deadline <= now:
-                self._take(item)
-                _fail(item, deadline_exceeded("while the request was waiting in the queue"))
-                continue
-            if chosen and (rows + item.rows > self._limits.rows or size + item.size > self._limits.bytes):
-                break
-            self._take(item)
-            chosen.append(item)
-            rows += item.rows
-            size += item.size
-        return chosen
-
-    def _wake(self, seconds: float) -> None:
+    def _wake(self, now: float) -> None:
+        """Look again when those are due that wait for others."""
+        due = self._groups.due
+        if due is None:
+            return
         if self._delayed is not None:
             self._delayed.cancel()
-        self._delayed = asyncio.get_running_loop().call_later(max(0.0, seconds), self.flush)
+        self._delayed = asyncio.get_running_loop().call_later(max(0.0, due - now), self.flush)
 
     def _arm(self, item: Item) -> None:
         """From now on its deadline is watched: the call, or the wait for one, may outlast it."""
@@ -312,8 +210,7 @@ class Batcher:
             item.timer = asyncio.get_running_loop().call_later(seconds, self._expire, item)
 
     def _expire(self, item: Item) -> None:
-        where = "while the model was running" if item.group is None else "while the request was waiting in the queue"
-        _fail(item, deadline_exceeded(where))
+        item.fail(deadline_exceeded("while the model was running" if item.group is None else _WAITING))
 
     def _compute_now(self, items: list[Item]) -> None:
         """On the event loop."""
@@ -337,11 +234,11 @@ class Batcher:
         if self._served.executor.immediate:
             self._compute_now(items)
         else:
+            self._admission.running += 1
             self._start(_Batch(items), self._clock())
 
     def _start(self, batch: _Batch, now: float) -> None:
-        """Elsewhere, in a slot."""
-        self._admission.running += 1
+        """Elsewhere, in a slot that is counted already."""
         self.extra += len(batch.items) - 1
         for item in batch.items:
             item.batch = batch
@@ -360,10 +257,9 @@ class Batcher:
         for item in batch.items:
             item.batch = None
             if failure is not None:
-                _fail(item, failure)
+                item.fail(failure)
         self.extra -= len(batch.items) - 1
-        self._admission.leave()  # to a task of the same model, where one waits
-        self.flush()
+        self._admission.leave()  # to whose turn it is
 
     async def _compute(self, items: list[Item]) -> None:
         items = [item for item in items if not item.future.done()]
@@ -378,7 +274,7 @@ class Batcher:
             )
         except DeadlinePassedError:
             for item in items:
-                _fail(item, deadline_exceeded("while the model was running"))
+                item.fail(deadline_exceeded("while the model was running"))
             return
         except asyncio.CancelledError:
             raise
@@ -398,14 +294,14 @@ class Batcher:
         """The model's code failed for this request."""
         if item.call.times is not None:
             item.call.times.shared(item.arrived, started, self._clock(), 1)
-        _fail(item, error)
+        item.fail(error)
 
     def _hand_out(self, items: list[Item], results: list[Tensor], started: float) -> bool:
         """Give each request its share; False when the results cannot be told apart."""
         count = len(items)
         shares = [results] if count == 1 else apart(results, [item.rows for item in items])
         if shares is None:
-            self._mixes = False
+            self._groups.mixes = False
             desired = self._served.desired
             _log.warning(
                 "model %s/%s: its results have not one row for each row it is given; requests no longer share calls",
@@ -415,7 +311,7 @@ class Batcher:
             return False
         ended = self._clock()
         elapsed = ended - started
-        self._admission.rate.add(elapsed / count)
+        self._admission.rate.add_shared(elapsed, count)
         self._metrics.inference.observe(elapsed, count)
         self._metrics.batch_size.observe(count)
         for item, share in zip(items, shares, strict=True):
@@ -437,10 +333,8 @@ def _parts(items: list[Item], error: BaseException) -> list[list[Item]]:
     return [items[:half], items[half:]]
 
 
-def _client(item: Item) -> str:
-    """The host that a request came from; empty where it is not known."""
-    client = item.call.client
-    return "" if client is None else client().rpartition(":")[0]
+def _late(item: Item) -> None:
+    item.fail(deadline_exceeded(_WAITING))
 
 
 def _call(items: list[Item]) -> tuple[Sequence[Tensor | None], tuple[str, ...]]:
@@ -459,10 +353,3 @@ def _driven(call: Coroutine[Any, Any, list[Tensor]]) -> list[Tensor]:
         return result
     call.close()
     raise RuntimeError("an immediate executor waited")
-
-
-def _fail(item: Item, error: BaseException) -> None:
-    if not item.future.done():
-        # A future refuses StopIteration, and SystemExit would pass for one of the server's own.
-        usual = isinstance(error, Exception) and not isinstance(error, StopIteration)
-        item.future.set_exception(error if usual else RuntimeError(f"{type(error).__name__}: {error}"))

@@ -71,6 +71,8 @@ class Call(msgspec.Struct):
     """Filled in on the way, where somebody wants to know (see :mod:`pillion.dataplane.times`)."""
     client: Callable[[], str] | None = None
     """Who calls, asked only while the call waits or runs and somebody looks."""
+    priority: int = 0
+    """As the request asks for it: 1 is the highest, 0 the default (see :mod:`pillion.dataplane.ranks`)."""
 
 
 class InferRequest(msgspec.Struct):

@@ -7,9 +7,12 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pillion.dataplane.admission import Admission, deadline_exceeded
-from pillion.dataplane.batching import Batcher, BatchLimits, Gathering, Item
+from pillion.dataplane.batching import Batcher
+from pillion.dataplane.byte_budget import ByteBudget
 from pillion.dataplane.call import InferResponse
+from pillion.dataplane.gathering import BatchLimits, Item
 from pillion.dataplane.live import LiveCall
+from pillion.dataplane.ranks import Ranks
 from pillion.dataplane.validation import Binder
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.api import DeadlinePassedError
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from pillion.authoring.text import TextMethods
     from pillion.backends.api import ExplainedModel, Predictor, StreamModel, TaskModel
     from pillion.dataplane.call import Call, InferRequest
+    from pillion.dataplane.gathering import Gathering
     from pillion.dataplane.settings import PlaneSettings
     from pillion.execution.stream import ItemBuffer
     from pillion.metrics import ModelMetrics
@@ -59,8 +63,11 @@ class Lane:
             capacity=execution.max_in_flight or served.threads,
             max_queue=settings.max_queue if execution.max_queue is None else execution.max_queue,
             clock=clock,
-            shed=settings.shed_standing_queue,
+            shed_when=settings.shed_when,
+            ranks=_ranks(execution, settings),
+            adaptive=_adaptive(execution, settings) and not served.shares_calls,
         )
+        self._bytes = None if execution.max_bytes_in_flight is None else ByteBudget(execution.max_bytes_in_flight)
         self._batcher: Batcher | None = None
         if served.shares_calls:
             self._batcher = Batcher(served, self.admission, _limits(execution), metrics, clock, gathering, self.live)
@@ -69,6 +76,8 @@ class Lane:
             queued=lambda: self.admission.queued,
             abandoned=lambda: served.executor.abandoned,
             workers=getattr(served.executor, "workers", None),
+            limit=self._limit,
+            shedding=lambda: self.admission.shedding is not None and self.admission.shedding.active,
         )
         self._name = desired.name
         self._version = desired.version
@@ -88,11 +97,14 @@ class Lane:
         binder = self._binder
         inputs = binder.inputs(request.inputs)
         wanted = binder.outputs(request.outputs)
-        if self._batcher is not None:
-            if not self._batcher.needless:
-                return self._share(self._batcher, inputs, wanted, call, arrived)
-            self.metrics.batch_size.observe(1)
-        return self._run(self.served.model, inputs, wanted, call, arrived)
+        batcher = self._batcher
+        if batcher is not None and not batcher.needless:
+            working = self._share(batcher, inputs, wanted, call, arrived)
+        else:
+            if batcher is not None:
+                self.metrics.batch_size.observe(1)
+            working = self._run(self.served.model, inputs, wanted, call, arrived)
+        return working if self._bytes is None else self._bytes.held(inputs, self.label, working)
 
     async def perform(self, task: TaskSignature, arguments: Mapping[str, Any], call: Call, arrived: float) -> Any:  # noqa: ANN401 - plain value
         """The same for one call of a task of the model; gives what the method gave, as plain data.
@@ -139,7 +151,7 @@ class Lane:
         if slot:
             live = self.live[id(call)] = LiveCall(call, arrived, deadline)  # the plane takes it out again
             if not admission.try_enter():
-                await admission.enter(deadline)
+                await admission.enter(deadline, call.priority, call.client)
                 started = clock()
                 self.metrics.queue_wait.observe(started - arrived)
                 if deadline is not None and deadline <= started:
@@ -149,6 +161,7 @@ class Lane:
         try:
             results = await executor.run(model, inputs, wanted, None if deadline is None else deadline - started)
         except DeadlinePassedError:
+            admission.rate.late(clock() - started)
             raise deadline_exceeded("while the model was running") from None
         except PillionError:
             raise
@@ -176,8 +189,6 @@ class Lane:
         # Slots handed on one by one would keep the queue alive for ever: each request would find one before it.
         if admission.queued and self.served.executor.immediate:
             admission.admit_waiting()
-        if admission.gathered and self._batcher is not None:
-            asyncio.get_running_loop().call_soon(self._batcher.flush)
 
     async def _share(
         self, batcher: Batcher, inputs: Sequence[Tensor | None], wanted: tuple[str, ...], call: Call, arrived: float
@@ -205,6 +216,10 @@ class Lane:
         self.admission.fail_waiting(error)
         if self._batcher is not None:
             self._batcher.fail_waiting(error)
+
+    def _limit(self) -> int | None:
+        """Calls that may run at a time; None where none runs outside of the event loop."""
+        return None if self.served.executor.immediate else self.admission.capacity
 
     def _running(self) -> int:
         """Requests that are being computed."""
@@ -234,6 +249,16 @@ class Lane:
         else:
             _log.info("model %s refused its input: %s", self.label, failure.message, extra=known)
         return failure
+
+
+def _ranks(execution: ExecutionSettings, settings: PlaneSettings) -> Ranks:
+    if execution.priority_levels is not None:
+        return Ranks(execution.priority_levels, execution.default_priority)
+    return Ranks(settings.priority_levels, settings.default_priority)
+
+
+def _adaptive(execution: ExecutionSettings, settings: PlaneSettings) -> bool:
+    return settings.adaptive if execution.concurrency is None else execution.concurrency == "auto"
 
 
 def _limits(execution: ExecutionSettings) -> BatchLimits:

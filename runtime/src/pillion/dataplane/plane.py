@@ -11,8 +11,8 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pillion.dataplane.batching import Gathering
 from pillion.dataplane.call import ExplainResult
+from pillion.dataplane.gathering import Gathering
 from pillion.dataplane.lane import Lane
 from pillion.dataplane.live import live_requests
 from pillion.dataplane.settings import PlaneSettings

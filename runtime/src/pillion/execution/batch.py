@@ -7,7 +7,7 @@ the first. Nothing is padded: requests of other shapes make calls of their own.
 from __future__ import annotations
 
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import numpy as np
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["apart", "in_turns", "signature", "together"]
 
 _Item = TypeVar("_Item")
+_LARGE: Final = 64 * 1024
+"""Bytes of a result of a whole call that a slow reader of a part of it must not keep in memory."""
+_SMALL_PART: Final = 4
+"""A part is small where it is less than the whole divided by that."""
 
 
 def signature(inputs: Sequence[Tensor | None], outputs: tuple[str, ...]) -> tuple[object, ...] | None:
@@ -60,7 +64,10 @@ def together(requests: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]
 
 
 def apart(results: Sequence[Tensor], rows: Sequence[int]) -> list[list[Tensor]] | None:
-    """Each request's share of the results of a call, as views; None unless there is a result for each row."""
+    """Each request's share of the results of a call; None unless there is a result for each row.
+
+    Shares are views of the results, but for small ones of large results: who reads one slowly would keep all of it.
+    """
     total = sum(rows)
     for result in results:
         if result.data.shape[:1] != (total,):
@@ -74,7 +81,7 @@ def apart(results: Sequence[Tensor], rows: Sequence[int]) -> list[list[Tensor]] 
                 Tensor(
                     result.name,
                     result.datatype,
-                    result.data[start:end],
+                    _part(result.data, start, end),
                     missing=None if result.missing is None else result.missing[start:end],
                 )
                 for result in results
@@ -92,6 +99,11 @@ def in_turns(items: Iterable[_Item], owner: Callable[[_Item], str]) -> list[_Ite
     missing = object()
     rounds = zip_longest(*queues.values(), fillvalue=missing)
     return [cast("_Item", item) for each in rounds for item in each if item is not missing]
+
+
+def _part(whole: np.ndarray[Any, np.dtype[Any]], start: int, end: int) -> np.ndarray[Any, np.dtype[Any]]:
+    part = whole[start:end]
+    return part.copy() if whole.nbytes > _LARGE and part.nbytes * _SMALL_PART < whole.nbytes else part
 
 
 def _gaps(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.bool_]]:

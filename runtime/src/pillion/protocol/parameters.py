@@ -1,4 +1,4 @@
-"""Parameters that mean something to Triton's clients: one is acted on, some are refused, the rest is passed on.
+"""Parameters that mean something to Triton's clients: two are acted on, some are refused, the rest is passed on.
 
 Source: Triton Inference Server's extensions "Parameters", "Sequence", "Schedule Policy" and "Shared-Memory". The Open
 Inference Protocol leaves the meaning of parameters to servers; those that no server would know are handed to the data
@@ -14,7 +14,7 @@ from pillion.errors import ErrorCode, PillionError
 if TYPE_CHECKING:
     from pillion.dataplane.call import Parameters
 
-__all__ = ["NO_SHARED_MEMORY", "check_parameters", "refuse_shared_memory", "sooner"]
+__all__ = ["NO_SHARED_MEMORY", "check_parameters", "lower", "refuse_shared_memory", "sooner"]
 
 NO_SHARED_MEMORY: Final = (
     "shared memory is not offered: clients and server do not share a machine's memory; send tensors as binary data"
@@ -22,6 +22,7 @@ NO_SHARED_MEMORY: Final = (
 _SHARED_MEMORY: Final = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
 _SEQUENCE: Final = ("sequence_id", "sequence_start", "sequence_end")
 _TIMEOUT: Final = "timeout"
+_PRIORITY: Final = "priority"
 _LONGEST_TIMEOUT: Final = 10**15
 """Microseconds: thirty years, well inside what a float holds exactly."""
 
@@ -43,7 +44,7 @@ def check_parameters(parameters: Parameters) -> None:
                 field=f"parameters.{name}",
                 remedy="send what the model has to remember with each request",
             )
-    for name in (_TIMEOUT, "priority"):
+    for name in (_TIMEOUT, _PRIORITY):
         value = parameters.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LONGEST_TIMEOUT:
             unit = " of microseconds, 0 for none" if name == _TIMEOUT else ""
@@ -77,3 +78,12 @@ def sooner(deadline: float | None, parameters: Parameters, now: float) -> float 
         return deadline
     own = now + timeout * 1e-6
     return own if deadline is None else min(own, deadline)
+
+
+def lower(priority: int, parameters: Parameters) -> int:
+    """The priority of a request whose parameters may have one: of two the lower, which is the larger number.
+
+    So whoever is in front of the server bounds what clients ask for by saying it in the request's headers.
+    """
+    own = parameters.get(_PRIORITY, 0)
+    return max(priority, own) if isinstance(own, int) else priority

@@ -93,7 +93,10 @@ def build_plane(
             timeout_seconds=limits.deadline_seconds,
             max_queue=limits.max_queue,
             max_in_flight=limits.max_in_flight,
-            shed_standing_queue=limits.shed_standing_queue,
+            shed_when=limits.shed_when,
+            priority_levels=limits.priority_levels,
+            default_priority=limits.default_priority,
+            adaptive=limits.concurrency == "auto",
         ),
     )
 

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from pillion.dataplane.standing import ShedWhen
 from pillion.policy import ConsentPolicy
 
 __all__ = ["Limits", "Section", "Settings"]
@@ -137,8 +138,15 @@ class Limits(Section, frozen=True):
     """Requests running or waiting in the whole process; one more is answered "queue full"."""
     max_queue: Annotated[int, Meta(ge=0)] = 128
     """Requests of one model that may wait; one more is answered "queue full"."""
-    shed_standing_queue: bool = False
-    """Keep a queue that has not been empty for a while so short that requests wait no longer than a call takes."""
+    shed_when: ShedWhen = ShedWhen.NEVER
+    """When a queue is kept so short that one call at most ends before that of a request begins, until what is asked for
+    can be done again: never; full: once it was full; standing: also once it has not been empty for a while."""
+    concurrency: Literal["fixed", "auto"] = "fixed"
+    """auto finds out by the time of calls how many of a model do well at a time, its maxInFlight at most."""
+    priority_levels: Annotated[int, Meta(ge=0, le=16)] = 0
+    """Levels of priority that requests may ask for, 1 the highest; 0: what they ask for means nothing."""
+    default_priority: Annotated[int, Meta(ge=0, le=16)] = 0
+    """Level of requests that ask for none, or for one that there is not; 0: the lowest."""
     max_connections: Positive = 4096
     """HTTP connections open at a time."""
     max_rpcs: Positive = 4096
@@ -147,6 +155,14 @@ class Limits(Section, frozen=True):
     """gRPC calls in progress on one connection."""
     deadline_seconds: Seconds = 60.0
     """Deadline of a request that brings none; a request can only shorten it."""
+
+    def __post_init__(self) -> None:
+        """Refuse a default that is no level."""
+        if self.default_priority > self.priority_levels:
+            raise ValueError(
+                f"limits.default_priority is {self.default_priority} and limits.priority_levels is"
+                f" {self.priority_levels}: set a default from 1 to the number of levels, or 0 for the lowest"
+            )
 
 
 class ManagementSettings(Section, frozen=True):

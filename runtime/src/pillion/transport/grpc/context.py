@@ -32,8 +32,10 @@ __all__ = [
     "call_of",
     "failed",
     "failure_of",
+    "given_id_and_priority",
     "given_request_id",
     "new_request_id",
+    "priority_of",
     "succeeded",
 ]
 
@@ -52,6 +54,34 @@ def given_request_id(context: Context) -> str | None:
         if key == "x-request-id" and isinstance(value, str) and _ID.fullmatch(value):
             return value
     return None
+
+
+def given_id_and_priority(context: Context) -> tuple[str | None, str | bytes | None]:
+    """The same, and metadata ``x-request-priority`` as it was sent."""
+    identity: str | None = None
+    priority: str | bytes | None = None
+    for key, value in context.invocation_metadata() or ():
+        if key == "x-request-id":
+            if isinstance(value, str) and _ID.fullmatch(value):
+                identity = value
+        elif key == "x-request-priority":
+            priority = value
+    return identity, priority
+
+
+def priority_of(given: str | bytes) -> int:
+    """What ``x-request-priority`` says: 1 for the highest.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT``: not a whole number.
+    """
+    if isinstance(given, str) and given.isascii() and given.isdecimal() and len(given) < 10:
+        return int(given)
+    raise PillionError(
+        ErrorCode.INVALID_ARGUMENT,
+        "x-request-priority: must be a whole number, 1 for the highest priority",
+        field="x-request-priority",
+    )
 
 
 def new_request_id() -> str:

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from pillion.dataplane.call import WireProtocol
 from pillion.errors import PillionError
 from pillion.protocol.classification import classify
-from pillion.protocol.parameters import sooner
+from pillion.protocol.parameters import lower, sooner
 from pillion.protocol.proto_templates import InferCodec
 from pillion.protocol.proto_wire import append_bytes_field
 from pillion.protocol.protos import open_inference_pb2 as pb
@@ -21,8 +21,9 @@ from pillion.transport.grpc.context import (
     call_of,
     failed,
     failure_of,
-    given_request_id,
+    given_id_and_priority,
     new_request_id,
+    priority_of,
     succeeded,
 )
 from pillion.transport.grpc.names import INFERENCE_SERVICE
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from grpc.aio import ServicerContext
 
-    from pillion.dataplane.call import InferencePlane, InferRequest
+    from pillion.dataplane.call import Call, InferencePlane, InferRequest
     from pillion.dataplane.streams import ItemStream, TextPlane
     from pillion.transport.grpc.options import GrpcOptions
 
@@ -59,7 +60,7 @@ class InferMethods:
 
     async def model_infer(self, message: bytes, context: Context) -> bytes:
         """One request, one answer. The client's cancelling ends the data plane's call."""
-        given = given_request_id(context)
+        given, asked = given_id_and_priority(context)
         observer = self._observer
         observed = None if observer is None else observer.choose(context, prediction=True)
         caller = Caller(given or new_request_id(), observed)
@@ -68,8 +69,8 @@ class InferMethods:
                 observer.request(observed, message, caller.request_id)
             request, raw = self._decode(message)
             call = call_of(context, caller, self._options.clock)
-            if request.parameters:
-                call.deadline = sooner(call.deadline, request.parameters, self._options.clock())
+            if asked is not None or request.parameters:
+                self._bound(call, request, asked)
             response = await self._plane.infer(request, call)
             response.id = request.id
             if request.classes:
@@ -89,7 +90,8 @@ class InferMethods:
 
         Streams live long, so each of their requests is observed as if it were a call.
         """
-        identity = given_request_id(context) or new_request_id()
+        given, asked = given_id_and_priority(context)
+        identity = given or new_request_id()
         context.set_trailing_metadata((("x-request-id", identity),))
         observer = self._observer
         open_streams = _closed_with(context)
@@ -102,8 +104,7 @@ class InferMethods:
             answer: bytes | None = None
             try:
                 request, raw = self._decode(message)
-                if request.parameters:
-                    call.deadline = sooner(call.deadline, request.parameters, self._options.clock())
+                self._bound(call, request, asked)
                 if self._texts is not None and _asks_for_text(self._texts, request):
                     from pillion.transport.grpc.decoupled import generated  # noqa: PLC0415 - servers start without
 
@@ -126,6 +127,14 @@ class InferMethods:
                 if failure is None and answer is not None:
                     observer.response(observed, answer)
                 observer.ended(observed, context, INFERENCE_SERVICE, "ModelStreamInfer", identity, failure)
+
+    def _bound(self, call: Call, request: InferRequest, asked: str | bytes | None) -> None:
+        """What metadata and parameters say of deadline and priority."""
+        if asked is not None:
+            call.priority = priority_of(asked)
+        if request.parameters:
+            call.deadline = sooner(call.deadline, request.parameters, self._options.clock())
+            call.priority = lower(call.priority, request.parameters)
 
     def _decode(self, message: bytes) -> tuple[InferRequest, bool]:
         try:

@@ -26,11 +26,13 @@ class Caller(msgspec.Struct):
     observed: Observed | None = None
     held: HeldBytes | None = None
     """What its body takes of the memory for all bodies, where it is not small."""
+    priority: int = 0
+    """As its header asks for it."""
 
     def call(self, protocol: WireProtocol, deadline: float | None) -> Call:
         """The same as the data plane takes it."""
         times = None if self.observed is None else self.observed.times
-        return Call(protocol, self.request_id, deadline, times, self.client)
+        return Call(protocol, self.request_id, deadline, times, self.client, self.priority)
 
     def client(self) -> str:
         """The address at the other end of the connection; empty where it is not known."""

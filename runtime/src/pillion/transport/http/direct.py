@@ -68,13 +68,20 @@ class DirectApplication(Protocol):
         """All of them have begun: compute what they wait for together."""
         ...
 
-    def begin(self, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> DirectAnswer | DirectCall | None:
+    def begin(
+        self,
+        target: bytes,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        client: Callable[[], str] | None = None,
+    ) -> DirectAnswer | DirectCall | None:
         """Answer a POST request, begin it, or leave it alone.
 
         Args:
             target: the request target as it was sent.
             headers: names in lower case.
             body: all of it.
+            client: tells who sent it, as ``address:port``.
         """
         ...
 
@@ -97,6 +104,10 @@ class DirectHttpProtocol(HttpProtocol):
         self._begun: Application | None = None
         self._spent = False
         self._idle_since = 0.0
+        self._sender = self._client_address  # bound once, not for each request
+
+    def _client_address(self) -> str:
+        return f"{self.client[0]}:{self.client[1]}" if self.client else ""
 
     def data_received(self, data: bytes) -> None:
         """As ever; a request that is not complete by then goes the ordinary way."""
@@ -166,7 +177,7 @@ class DirectHttpProtocol(HttpProtocol):
             return False
         self._waits = False  # a connection can be in one turn twice, its request is computed once
         body = held[0] if len(held) == 1 else b"".join(held)
-        self._outcome = self._direct(self.url, self.headers, body)
+        self._outcome = self._direct(self.url, self.headers, body, self._sender)
         return True
 
     def settle(self) -> None:

@@ -153,7 +153,13 @@ class Dispatcher:
             working = self._answer(target, method, headers, receive, caller)
         await self.finish(working, scope, send, target, identity, receive, observed)
 
-    def begin(self, path: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> DirectAnswer | DirectCall | None:
+    def begin(
+        self,
+        path: bytes,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        client: Callable[[], str] | None = None,
+    ) -> DirectAnswer | DirectCall | None:
         """See :class:`~pillion.transport.http.direct.DirectApplication`: plain inference requests on a known path."""
         target = self._known.get(path)
         if target is None or target.route is not Route.INFER:
@@ -167,7 +173,7 @@ class Dispatcher:
                 return _Ordinary(functools.partial(self._ordinary, target, fields, observed))
         identity = request_id(fields) if b"x-request-id" in fields else new_request_id()
         try:
-            outcome = self._inference.begin(target, fields, body, identity)
+            outcome = self._inference.begin(target, fields, body, identity, client)
         except Exception as error:  # noqa: BLE001  # the boundary, as in finish
             return _direct(_failed(error, identity, target), identity)
         asked = fields.get(b"accept-encoding", b"")

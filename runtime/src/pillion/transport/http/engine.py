@@ -93,6 +93,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._chunked = False
         self._refusal: refusals.Refusal | None = None
         self._lingering = False
+        self._stall: asyncio.TimerHandle | None = None
 
     # --- connection
 
@@ -110,6 +111,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._stop_stall()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
@@ -152,6 +154,33 @@ class HttpProtocol(HttpToolsProtocol):
             self._incomplete(len(data))
 
     # --- clocks
+
+    def pause_writing(self) -> None:
+        """The client is slower than its answer; from now on it has to take some of it now and then."""
+        super().pause_writing()
+        self._watch_stall()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._stop_stall()
+        super().resume_writing()
+
+    def _watch_stall(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._stall = self.loop.call_later(self._limits.write_stall, self._stalled, left)
+
+    def _stalled(self, left: int) -> None:
+        # Nothing is written while writing is paused, so that what is left only becomes less.
+        if self.transport.get_write_buffer_size() < left:
+            self._watch_stall()
+        else:
+            self.server_state.refused("write_stall")
+            self.transport.abort()
+
+    def _stop_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     def _incomplete(self, received: int) -> None:
         if self._phase == _HEAD:

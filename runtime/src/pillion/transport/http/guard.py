@@ -79,13 +79,19 @@ class Guard:
         """See :class:`~pillion.transport.http.direct.DirectApplication`."""
         self._app.flush()
 
-    def begin(self, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> DirectAnswer | DirectCall | None:
+    def begin(
+        self,
+        target: bytes,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        client: Callable[[], str] | None = None,
+    ) -> DirectAnswer | DirectCall | None:
         """Let those who show the key through; the others are refused on the ordinary way."""
         try:
             self._check(dict(headers))
         except PillionError:
             return None
-        return self._app.begin(target, headers, body)
+        return self._app.begin(target, headers, body, client)
 
     def _check(self, headers: dict[bytes, bytes]) -> None:
         self._key.check(headers.get(b"authorization"), headers.get(b"x-api-key"))

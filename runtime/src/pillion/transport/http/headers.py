@@ -20,18 +20,20 @@ __all__ = [
     "check_content_type",
     "header_length",
     "new_request_id",
+    "priority",
     "request_id",
     "timeout_seconds",
 ]
 
 _ID: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 _TIMEOUT: Final = b"x-request-timeout-seconds"
+_PRIORITY: Final = b"x-request-priority"
 _HEADER_LENGTH: Final = b"inference-header-content-length"
 ACCEPTED_MEDIA: Final = frozenset({b"application/json", b"application/octet-stream", None})
 """What :func:`check_content_type` need not look at: the exact forms, and none at all."""
-RARE_HEADERS: Final = frozenset({_TIMEOUT, _HEADER_LENGTH, b"content-encoding"})
+RARE_HEADERS: Final = frozenset({_TIMEOUT, _PRIORITY, _HEADER_LENGTH, b"content-encoding"})
 """Headers that most inference requests do not have."""
-SLOW_HEADERS: Final = frozenset({_TIMEOUT, b"content-encoding"})
+SLOW_HEADERS: Final = frozenset({_TIMEOUT, _PRIORITY, b"content-encoding"})
 """Those of them that keep a request from being answered in the turn that received it."""
 _CHARSETS: Final = frozenset({b"utf-8", b"utf8", b"us-ascii"})
 
@@ -73,6 +75,24 @@ def timeout_seconds(headers: Mapping[bytes, bytes]) -> float | None:
             field="X-Request-Timeout-Seconds",
         )
     return seconds
+
+
+def priority(headers: Mapping[bytes, bytes]) -> int:
+    """``X-Request-Priority``: 1 for the highest; 0 where there is none.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT``: not a whole number.
+    """
+    given = headers.get(_PRIORITY)
+    if given is None:
+        return 0
+    if not given.isdigit() or len(given) > 9:
+        raise PillionError(
+            ErrorCode.INVALID_ARGUMENT,
+            "X-Request-Priority: must be a whole number, 1 for the highest priority",
+            field="X-Request-Priority",
+        )
+    return int(given)
 
 
 def header_length(headers: Mapping[bytes, bytes]) -> int | None:

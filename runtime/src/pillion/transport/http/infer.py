@@ -17,7 +17,7 @@ from pillion.protocol.classification import classify
 from pillion.protocol.invocations import decode_invocation
 from pillion.protocol.oip_json import OipJsonDecoder
 from pillion.protocol.oip_json_answer import encode_answer
-from pillion.protocol.parameters import sooner
+from pillion.protocol.parameters import lower, sooner
 from pillion.protocol.v1 import decode_v1, encode_v1
 from pillion.transport.http.answer import Answer
 from pillion.transport.http.body import read_body, too_large
@@ -29,6 +29,7 @@ from pillion.transport.http.headers import (
     RARE_HEADERS,
     check_content_type,
     header_length,
+    priority,
     timeout_seconds,
 )
 
@@ -92,7 +93,8 @@ class Begun:
             PillionError: for the dispatcher to answer.
             ClientDisconnected: nobody is there to answer.
         """
-        self._call.client = partial(client_of, scope)
+        if self._call.client is None:
+            self._call.client = partial(client_of, scope)
         response = await finish_watched(self._running, self._waiting, receive, self._grace)
         return _encode(response, self._request, self._form)
 
@@ -116,7 +118,7 @@ class InferHandler:
         deadline = json_bytes = coding = None
         try:
             if not RARE_HEADERS.isdisjoint(headers):
-                deadline, json_bytes, coding = self._rare(headers)
+                deadline, json_bytes, coding = self._rare(headers, caller)
             media = headers.get(b"content-type")
             if media not in ACCEPTED_MEDIA:
                 check_content_type(media)
@@ -133,6 +135,7 @@ class InferHandler:
             request, form = self._decode(body, target.model, target.version, json_bytes)
             if request.parameters:
                 deadline = sooner(deadline, request.parameters, self._options.clock())
+                caller.priority = lower(caller.priority, request.parameters)
         except PillionError as error:
             self._plane.refused(error, _REST, target.model, target.version)
             raise
@@ -140,7 +143,12 @@ class InferHandler:
         return _encode(await watched(running, receive, self._options.disconnect_grace), request, form)
 
     def begin(
-        self, target: Target, headers: Mapping[bytes, bytes], body: bytes, request_id: str
+        self,
+        target: Target,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        request_id: str,
+        client: Callable[[], str] | None = None,
     ) -> bytes | Answer | Begun:
         """A request of the Open Inference Protocol without slow headers, answered now or begun.
 
@@ -152,11 +160,13 @@ class InferHandler:
         """
         try:
             request, form = self._decode(body, target.model, target.version, header_length(headers))
-            deadline = sooner(None, request.parameters, self._options.clock()) if request.parameters else None
         except PillionError as error:
             self._plane.refused(error, _REST, target.model, target.version)
             raise
-        call = Call(_REST, request_id, deadline)
+        call = Call(_REST, request_id, None, None, client)
+        if request.parameters:
+            call.deadline = sooner(None, request.parameters, self._options.clock())
+            call.priority = lower(0, request.parameters)
         running = self._plane.infer(request, call)
         try:
             waiting = running.send(None)
@@ -221,7 +231,7 @@ class InferHandler:
         caller: Caller,
     ) -> tuple[InferRequest, Call]:
         try:
-            deadline, _, coding = self._rare(headers)
+            deadline, _, coding = self._rare(headers, caller)
             check_content_type(headers.get(b"content-type"))
             body = await read_body(receive, await receive(), headers, self._limit)
             if coding is not None:
@@ -262,9 +272,10 @@ class InferHandler:
             raise PillionError(ErrorCode.NOT_READY, status.reason or f"Model {model!r} is {status.state.value.lower()}")
         return status.metadata
 
-    def _rare(self, headers: Mapping[bytes, bytes]) -> tuple[float | None, int | None, bytes | None]:
-        """The deadline, the bytes of JSON in front of raw tensors, and the body's coding."""
+    def _rare(self, headers: Mapping[bytes, bytes], caller: Caller) -> tuple[float | None, int | None, bytes | None]:
+        """The deadline, the bytes of JSON in front of raw tensors, and the body's coding; the caller's priority."""
         coding = content_coding(headers)
+        caller.priority = priority(headers)
         seconds = timeout_seconds(headers)
         deadline = None if seconds is None else self._options.clock() + seconds
         return deadline, header_length(headers), coding

@@ -32,6 +32,8 @@ class HttpLimits(msgspec.Struct, frozen=True):
     """Connections open at a time; one more is answered 503 and closed."""
     keep_alive: float = 90.0
     """How long an idle connection is kept; longer than the idle time of common proxies."""
+    write_stall: float = 30.0
+    """How long a client may take nothing of an answer that is ready for it, before its connection is cut."""
     linger: float = 1.0
     """How long bytes of a refused request are read and thrown away, so that its sender sees the answer rather than a
     reset (RFC 9112, section 9.6)."""

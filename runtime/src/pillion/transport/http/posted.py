@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pillion.transport.http.body import read_body
 from pillion.transport.http.content_coding import content_coding
-from pillion.transport.http.headers import check_content_type, timeout_seconds
+from pillion.transport.http.headers import check_content_type, priority, timeout_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -22,15 +22,18 @@ __all__ = ["posted"]
 async def posted(
     headers: Mapping[bytes, bytes], receive: Receive, options: DispatchOptions, caller: Caller
 ) -> tuple[bytes | memoryview, float | None]:
-    """The whole body, and the deadline on the data plane's clock where the request brings one.
+    """The whole body, and the deadline on the data plane's clock where the request brings one. The caller is told its
+    priority.
 
     Raises:
-        PillionError: another content type, an encoding, a body that is too large, a time-out that is no number.
+        PillionError: another content type, an encoding, a body that is too large, a time-out or priority that
+            is no number.
         ClientDisconnected: the connection ended first.
     """
     coding = content_coding(headers)
     check_content_type(headers.get(b"content-type"))
     seconds = timeout_seconds(headers)
+    caller.priority = priority(headers)
     deadline = None if seconds is None else options.clock() + seconds
     body = await read_body(receive, await receive(), headers, options.max_body_bytes)
     return (body if coding is None else await options.expander.expand(body, coding, caller.held)), deadline

@@ -1,0 +1,256 @@
+"""Requests that wait to share calls of a model: what waits. What runs is in :mod:`pillion.dataplane.batching`.
+
+Requests wait in groups of those that fit together. Groups take turns, and so do the hosts that requests of one group
+come from, where not all fit into the next call; where there are priorities, the highest goes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from pillion.dataplane.line import host_of
+from pillion.execution.batch import in_turns, signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pillion.dataplane.call import Call
+    from pillion.errors import PillionError
+    from pillion.tensors import Tensor
+
+__all__ = ["BatchLimits", "Gathering", "Groups", "Item"]
+
+_ALONE: Final = 1 << 62
+"""A size that no batch has room for beside it."""
+
+
+class BatchLimits(msgspec.Struct, frozen=True):
+    """When a batch is full, and how long it may wait to be."""
+
+    rows: int = 32
+    bytes: int = 4 * 1024 * 1024
+    """Of the inputs. Beyond some megabytes copying them together costs more than a call."""
+    delay_seconds: float = 0.0
+    """How long a request waits for others although the model is free."""
+
+
+class _Flushed(Protocol):
+    def flush(self) -> None: ...
+
+
+class Gathering:
+    """When what waits in the batchers of a data plane is computed: at the end of each turn of the event loop.
+
+    A transport that begins several requests in a row says so (:meth:`begin`) and ends the turn itself (:meth:`flush`).
+    """
+
+    __slots__ = ("_begun", "_waiting", "lone")
+
+    def __init__(self) -> None:
+        self._waiting: list[_Flushed] = []
+        self._begun = False
+        self.lone = False
+        """Whether the request that begins now is the only one of its turn."""
+
+    def begin(self, requests: int) -> None:
+        """So many requests are about to begin; :meth:`flush` follows."""
+        self._begun = True
+        self.lone = requests == 1
+
+    def announce(self, batcher: _Flushed) -> None:
+        """Something waits there for the end of the turn."""
+        if not self._begun and not self._waiting:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.append(batcher)
+
+    def flush(self) -> None:
+        """The turn ends."""
+        self._begun = self.lone = False
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for batcher in waiting:
+                batcher.flush()
+
+
+class Item:
+    """One request on its way through a batch."""
+
+    __slots__ = (
+        "_host", "arrived", "batch", "call", "deadline", "future", "group", "groups", "inputs", "outputs", "rank",
+        "rows", "size", "timer", "waited",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        inputs: Sequence[Tensor | None],
+        outputs: tuple[str, ...],
+        deadline: float | None,
+        arrived: float,
+        call: Call,
+    ) -> None:
+        self.call = call
+        self.future: asyncio.Future[list[Tensor]] = asyncio.get_running_loop().create_future()
+        self.inputs = inputs
+        self.outputs = outputs
+        self.deadline = deadline
+        self.arrived = arrived
+        self.rank = 0
+        self.rows = 0
+        self.size = 0
+        self.group: object = None
+        """What it waits with; None once it is on its way."""
+        self.groups: Groups | None = None
+        """Where it waits."""
+        self.batch: object = None
+        """Those that it is computed with."""
+        self.timer: asyncio.TimerHandle | None = None
+        self.waited = False
+        """Whether it found the model busy."""
+        self._host: str | None = None
+
+    @property
+    def host(self) -> str:
+        """Who sent it."""
+        if self._host is None:
+            self._host = host_of(self.call.client)
+        return self._host
+
+    def give_up(self, error: PillionError) -> None:
+        """End its wait."""
+        if self.groups is not None and self.group is not None:
+            self.groups.take(self)
+        self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Answer it with an error, unless it has been answered."""
+        if not self.future.done():
+            # A future refuses StopIteration, and SystemExit would pass for one of the server's own.
+            usual = isinstance(error, Exception) and not isinstance(error, StopIteration)
+            self.future.set_exception(error if usual else RuntimeError(f"{type(error).__name__}: {error}"))
+
+
+class Groups:
+    """What waits for one model.
+
+    Args:
+        limits: of one call.
+        ranked: whether there are priorities.
+        late: told of each request whose deadline has passed when its turn comes.
+    """
+
+    __slots__ = ("_groups", "_late", "_limits", "_ranked", "due", "mixes", "waiting")
+
+    def __init__(self, limits: BatchLimits, late: Callable[[Item], None], *, ranked: bool) -> None:
+        self._limits = limits
+        self._ranked = ranked
+        self._late = late
+        self._groups: OrderedDict[object, OrderedDict[Item, None]] = OrderedDict()
+        self.mixes = True
+        """Whether requests may be put together at all."""
+        self.waiting = 0
+        """How many wait."""
+        self.due: float | None = None
+        """When those are due that :meth:`next` has left waiting for others; monotonic seconds."""
+
+    def add(self, item: Item) -> None:
+        """One more waits."""
+        key: object = signature(item.inputs, item.outputs) if self.mixes else None
+        if key is None:
+            key = item  # of its own kind
+            item.rows, item.size = _ALONE, _ALONE
+        else:
+            for tensor in item.inputs:
+                if tensor is not None:
+                    item.rows = tensor.data.shape[0]
+                    item.size += tensor.data.nbytes
+        item.group, item.groups = key, self
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = OrderedDict()
+        group[item] = None
+        self.waiting += 1
+
+    def take(self, item: Item) -> None:
+        """One waits no more."""
+        group = self._groups[item.group]
+        del group[item]
+        if not group:
+            del self._groups[item.group]
+        item.group = None
+        self.waiting -= 1
+
+    def places(self) -> Iterable[Item]:
+        """Everybody who waits."""
+        return [item for group in self._groups.values() for item in group]
+
+    def first(self) -> Item:
+        """In whose name a slot is asked for; there is somebody."""
+        if self._ranked:
+            return min(self.places(), key=lambda item: (item.rank, item.arrived))
+        return next(iter(next(iter(self._groups.values()))))
+
+    def next(self, now: float, *, by_age: bool = False) -> list[Item]:
+        """Take out those that are computed together next; none while none is due.
+
+        Args:
+            now: monotonic seconds.
+            by_age: who has waited longest goes first, whatever its rank.
+        """
+        limits = self._limits
+        self.due = None
+        groups = self._groups
+        for key, group in self._ordered(by_age) if self._ranked else list(groups.items()):
+            if limits.delay_seconds and key is not next(iter(group)):
+                due = next(iter(group)).arrived + limits.delay_seconds
+                due = min([due, *(item.deadline for item in group if item.deadline is not None)])
+                if due > now and sum(item.rows for item in group) < limits.rows:
+                    self.due = due if self.due is None else min(self.due, due)
+                    continue
+            if self._ranked or len(group) > limits.rows:
+                chosen = self._fill(self._sequence(group, by_age), now)
+            else:
+                chosen = self._fill(list(group), now)
+            if group:  # what is left waits behind the other kinds
+                groups.move_to_end(key)
+            if chosen:
+                return chosen
+        return []
+
+    def _ordered(self, by_age: bool) -> list[tuple[object, OrderedDict[Item, None]]]:  # noqa: FBT001 - as in next
+        """The groups in the order in which they are looked at, where there are priorities."""
+        groups = list(self._groups.items())
+        if by_age:
+            return sorted(groups, key=lambda entry: next(iter(entry[1])).arrived)
+        return sorted(groups, key=lambda entry: min(item.rank for item in entry[1]))
+
+    def _fill(self, items: list[Item], now: float) -> list[Item]:
+        """As many of those of one group as fit into a call."""
+        chosen: list[Item] = []
+        rows = size = 0
+        for item in items:
+            if item.future.done():
+                self.take(item)
+                continue
+            if item.deadline is not None and item.deadline <= now:
+                self.take(item)
+                self._late(item)
+                continue
+            if chosen and (rows + item.rows > self._limits.rows or size + item.size > self._limits.bytes):
+                break
+            self.take(item)
+            chosen.append(item)
+            rows += item.rows
+            size += item.size
+        return chosen
+
+    def _sequence(self, group: OrderedDict[Item, None], by_age: bool) -> list[Item]:  # noqa: FBT001 - as in next
+        """In what order the requests of a group go."""
+        if by_age:
+            return list(group)
+        # Who sends many must not keep who sends few waiting; where all fit there is nothing to be shared out.
+        items = list(group) if len(group) <= self._limits.rows else in_turns(group, lambda item: item.host)
+        return sorted(items, key=lambda item: item.rank) if self._ranked else items
