@@ -187,12 +187,6 @@ class _StreamsIn(Model):
         return len(list(texts))
 
 
-class _Union(Model):
-    @task
-    def add(self, number: int | str) -> int:
-        return int(number)
-
-
 class _Unknown(Model):
     @task
     def add(self, number: np.random.Generator) -> int:
@@ -265,7 +259,6 @@ class _PredictsText(Model):
     [
         (_Streams, r"_Streams.words: it yields, and declares to return list\[str\]: make that Iterator"),
         (_StreamsIn, "_StreamsIn.words, parameter texts: .*only a whole result can come as a stream"),
-        (_Union, r"_Union.add, parameter number: the type int \| str cannot be served \(unions"),
         (_Unknown, "_Unknown.add, parameter number: the type Generator cannot be served"),
         (_Variadic, "_Variadic.add, parameter numbers: .*no \\*"),
         (_Reserved, '_Reserved.docs: .*is a route of the server.*@task\\("name"\\)'),

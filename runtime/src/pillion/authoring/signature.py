@@ -32,13 +32,14 @@ from pillion.authoring.text import (
     is_text,
     item_type,
 )
-from pillion.authoring.types import AnyValue, describe
+from pillion.authoring.types import describe
+from pillion.authoring.values import AnyValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pillion.authoring.text import Embedder, Generator
-    from pillion.authoring.types import ValueType
+    from pillion.authoring.values import ValueType
 
 __all__ = ["ModelDefinition", "Parameter", "TaskSignature", "define"]
 

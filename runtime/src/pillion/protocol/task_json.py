@@ -14,11 +14,11 @@ import numpy as np
 import orjson
 from pydantic import ValidationError
 
+from pillion.authoring.unions import Chosen
 from pillion.errors import ErrorCode, InvalidArguments, PillionError
+from pillion.protocol.task_paths import located, path_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pydantic_core import ErrorDetails
 
     from pillion.authoring.signature import TaskSignature
@@ -109,13 +109,15 @@ def invalid_arguments(error: ValidationError, signature: TaskSignature) -> Pilli
         return _malformed(details[0]["msg"].removeprefix("Invalid JSON: "))
     if details[0]["loc"] == () and details[0]["type"] == "dict_type":
         return _not_an_object("body", f"its fields are: {signature.names}")
-    problems = [
-        {"loc": list(detail["loc"]), "msg": _sentence(detail, signature), "type": detail["type"]} for detail in details
-    ]
-    sentences = [f"{_path(problem['loc'])}: {problem['msg']}" for problem in problems]
+    problems = []
+    for detail in details:
+        keys, tried = located(detail["loc"], signature)
+        message = _sentence(detail, signature)
+        problems.append({"loc": keys, "msg": f"{message} (as {tried})" if tried else message, "type": detail["type"]})
+    sentences = [f"{path_text(problem['loc'])}: {problem['msg']}" for problem in problems]
     more = f"; and {len(sentences) - _SHOWN} more" if len(sentences) > _SHOWN else ""
     message = f"{'; '.join(sentences[:_SHOWN])}{more}"
-    return InvalidArguments(message, field=_path(problems[0]["loc"]), problems=problems)
+    return InvalidArguments(message, field=path_text(problems[0]["loc"]), problems=problems)
 
 
 def _sentence(detail: ErrorDetails, signature: TaskSignature) -> str:
@@ -127,17 +129,14 @@ def _sentence(detail: ErrorDetails, signature: TaskSignature) -> str:
             return f"task {signature.name!r} has no such parameter; it has: {signature.names}"
         case "extra_forbidden":
             return "there is no such field"
+        case "union_tag_not_found":
+            return f"has no {detail['msg'].partition('discriminator ')[2]}, which says what it is"
+        case "union_tag_invalid":
+            return f"should be one of {detail['msg'].rpartition('expected tags: ')[2]} by its tag"
         case "value_error" | "assertion_error":
             return detail["msg"].partition(", ")[2] or detail["msg"]
         case _:
             return detail["msg"].removeprefix("Input ")
-
-
-def _path(location: Sequence[int | str]) -> str:
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text or "body"
 
 
 def _malformed(why: object) -> PillionError:
@@ -162,6 +161,8 @@ def encode_result(value: Any) -> bytes:  # noqa: ANN401 - plain data
 
 
 def _encoded(value: Any) -> Any:  # noqa: ANN401 - what orjson does not know
+    if isinstance(value, Chosen):
+        return value.value
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, np.ndarray):

@@ -16,7 +16,19 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, struct_pb2, timestamp_pb2
 
 from pillion.authoring.names import camel_case
-from pillion.authoring.types import AnyValue, ArrayOf, Kind, ListOf, MapOf, Nothing, OptionalOf, Record, Scalar
+from pillion.authoring.values import (
+    AnyValue,
+    ArrayOf,
+    Kind,
+    ListOf,
+    MapOf,
+    Nothing,
+    OptionalOf,
+    Record,
+    Scalar,
+    TupleOf,
+    UnionOf,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +36,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from pillion.authoring.signature import TaskSignature
-    from pillion.authoring.types import ValueType
+    from pillion.authoring.values import ValueType
 
 __all__ = ["ServiceSchema", "TaskMethod", "service_schema", "shared_files"]
 
@@ -207,7 +219,24 @@ class _Writer:
                 wrapper = message.nested_type.add(name=f"{_camel(name)}Item")
                 inner = declared.item if isinstance(declared, OptionalOf) else declared
                 self.add(wrapper, target, 1, "value", inner)
+            case TupleOf(items):
+                target = f"{full}.{_camel(name)}Tuple"
+                wrapper = message.nested_type.add(name=f"{_camel(name)}Tuple")
+                for number, item in enumerate(items, 1):
+                    self.add(wrapper, target, number, f"item{number}", item)
+            case UnionOf():
+                target = f"{full}.{_camel(name)}Union"
+                self.union(message.nested_type.add(name=f"{_camel(name)}Union"), target, declared)
         one.type, one.type_name = _Field.TYPE_MESSAGE, f".{target}"
+
+    def union(self, wrapper: descriptor_pb2.DescriptorProto, full: str, union: UnionOf) -> None:
+        """Fill the message that stands for a union: one ``oneof`` of its members."""
+        wrapper.oneof_decl.add(name="kind")
+        for number, member in enumerate(union.members, 1):
+            one = _Field(name=member.name, number=number, json_name=member.name, label=_Field.LABEL_OPTIONAL)
+            self.fill(one, wrapper, full, member.name, member.type)
+            one.oneof_index = 0
+            wrapper.field.append(one)
 
 
 def _camel(name: str) -> str:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TASK_ERROR", "describe_tasks", "example_arguments"]
 
-_TEMPLATE: Final = "#/components/schemas/{model}"
+_PREFIX: Final = "#/components/schemas/"
+_TEMPLATE: Final = f"{_PREFIX}{{model}}"
 TASK_ERROR: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["details", "code", "id"],
@@ -91,12 +92,10 @@ def describe_tasks(
 def _renamed(schema: Any, taken: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
     """The same with references to other names."""
     if isinstance(schema, dict):
-        return {
-            key: _TEMPLATE.format(model=taken.get(value.rpartition("/")[2], value.rpartition("/")[2]))
-            if key == "$ref" and isinstance(value, str)
-            else _renamed(value, taken)
-            for key, value in schema.items()
-        }
+        return {key: _renamed(value, taken) for key, value in schema.items()}
+    if isinstance(schema, str) and schema.startswith(_PREFIX):  # a $ref, or what a discriminator maps to
+        name = schema.removeprefix(_PREFIX)
+        return f"{_PREFIX}{taken.get(name, name)}"
     return [_renamed(item, taken) for item in schema] if isinstance(schema, list) else schema
 
 
