@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from pillion import Model, task
 from pillion.authoring.errors import AuthoringError
-from pillion.authoring.results import example
+from pillion.authoring.examples import example
 from pillion.authoring.signature import TaskSignature, define
 
 

@@ -14,7 +14,8 @@ from pydantic import BaseModel, Field
 
 from pillion import Model, task
 from pillion.authoring.errors import ResultError
-from pillion.authoring.results import example, plain
+from pillion.authoring.examples import example
+from pillion.authoring.results import plain
 from pillion.authoring.signature import define
 from pillion.errors import PillionError
 from pillion.protocol.task_json import decode_arguments, encode_result

@@ -21,6 +21,7 @@ from pillion.authoring.unions import union_maker
 from pillion.authoring.values import (
     AnyValue,
     ArrayOf,
+    FileOf,
     Kind,
     ListOf,
     MapOf,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     Maker = Callable[[Any], Any]
 
-__all__ = ["example", "maker", "plain"]
+__all__ = ["maker", "plain"]
 
 _MISSING: Final = object()
 
@@ -82,6 +83,8 @@ def maker(declared: ValueType, records: dict[int, Maker] | None = None) -> Maker
             return _map(maker(item, records))
         case ArrayOf(dtype):
             return lambda value: _array(value, dtype)
+        case FileOf(write=write):
+            return write or _unwritable(declared)
         case AnyValue():
             return _anything
         case Nothing():
@@ -283,6 +286,13 @@ def _anything(value: Any) -> Any:  # noqa: ANN401 - what a method returned
         raise ResultError(f"cannot be written as JSON: {error}") from None
 
 
+def _unwritable(declared: FileOf) -> Maker:
+    def make(_: Any) -> Any:  # noqa: ANN401 - what a method returned
+        raise ResultError(f"is {declared.name}, which has no to_file")
+
+    return make
+
+
 def _nothing(value: Any) -> None:  # noqa: ANN401 - what a method returned
     if value is not None:
         raise _wrong(value, "None")
@@ -298,32 +308,3 @@ def _numpy(value: Any) -> Any:  # noqa: ANN401 - what a method returned
 
 def _wrong(value: object, expected: str) -> ResultError:
     return ResultError(f"is {type(value).__name__}, and {expected} is declared")
-
-
-def example(declared: ValueType, depth: int = 0) -> Any:  # noqa: ANN401 - a plain value
-    """A small JSON value of the type, for documentation and for a first call."""
-    match declared:
-        case Scalar():
-            shown = declared.example
-            return shown.value if isinstance(shown, Enum) else shown
-        case OptionalOf(item):
-            return example(item, depth)
-        case ListOf(item):
-            return [example(item, depth + 1)] if depth < 3 else []
-        case TupleOf(items):
-            return [example(item, depth + 1) for item in items]
-        case UnionOf(members, tag):
-            first = example(members[0].type, depth)
-            return first if tag is None else {tag: members[0].tags[0]} | first
-        case MapOf(item):
-            return {"key": example(item, depth + 1)} if depth < 3 else {}
-        case Record():
-            if depth >= 3:
-                return {}
-            return {f.key: example(f.type, depth + 1) for f in declared.fields if f.required}
-        case ArrayOf(dtype):
-            return [[True]] if dtype is not None and dtype.kind == "b" else [[0]]
-        case AnyValue():
-            return "any"
-        case Nothing():
-            return None

@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 
 from pillion.authoring.errors import AuthoringError
 from pillion.authoring.explain import ExplainSignature, explain_signature
+from pillion.authoring.files import files_in
 from pillion.authoring.model import Model
 from pillion.authoring.names import camel_case, same_task
 from pillion.authoring.predict import PredictSignature, predict_signature
@@ -78,6 +79,8 @@ class TaskSignature:
     description: str = ""
     streams: bool = False
     """Whether its results come one by one."""
+    converts: bool = False
+    """Whether reading its arguments makes images, or calls ``from_file`` of a class: too much for the event loop."""
 
     @property
     def names(self) -> str:
@@ -211,6 +214,9 @@ def _signature(
         if not parameter.name.isascii():
             raise AuthoringError(f"{here}: field names are ASCII letters, digits and _")
         described, annotation = describe(hints.get(parameter.name, Any), here)
+        for file in files_in(described):
+            if file.read is None:
+                raise AuthoringError(f"{here}: {file.name} cannot be made of a file: write a class method from_file")
         required = parameter.default is parameter.empty
         default = None if required else _json_default(parameter.default)
         parameters.append(Parameter(parameter.name, described, required, default))
@@ -223,6 +229,9 @@ def _signature(
     if generates and not streams:
         raise AuthoringError(f"{place}: it yields, and declares to return {hint}: make that Iterator[...] of an item")
     returns, answer = gives or describe(item if streams else hint, f"{place}, return type")
+    for file in files_in(returns):
+        if file.write is None:
+            raise AuthoringError(f"{place}, return type: {file.name} cannot be made a file: write a method to_file")
     summary, _, description = (inspect.getdoc(function) or "").partition("\n")
     # A decorator may have made an async method of a plain one, or may have forgotten to.
     made = (function, inspect.getattr_static(cls, attribute))
@@ -239,6 +248,7 @@ def _signature(
         summary=summary.strip(),
         description=description.strip(),
         streams=streams,
+        converts=any(file.name != "File" for one in parameters for file in files_in(one.type)),
     )
 
 

@@ -1,8 +1,8 @@
 """One description of a value's type, from which JSON schema, protobuf, validation and encoding all follow.
 
 :func:`describe` turns an annotation into a type of :mod:`pillion.authoring.values`, and into what pydantic validates
-requests against. They are one step because what pydantic cannot do (numpy arrays, also inside dataclasses) is replaced
-on the way.
+requests against. They are one step because what pydantic cannot do (arrays and files, also inside dataclasses) is
+replaced on the way.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from typing_extensions import is_typeddict
 
 from pillion.authoring.arrays import array_annotation, dtype_in
 from pillion.authoring.errors import AuthoringError
+from pillion.authoring.files import file_annotation, file_type
 from pillion.authoring.unions import choice_values, discriminator_in, union_of
 from pillion.authoring.values import (
     AnyValue,
     ArrayOf,
+    FileOf,
     Kind,
     ListOf,
     MapOf,
@@ -86,6 +88,9 @@ class _Reader:
         plain = _PLAIN.get(annotation) if isinstance(annotation, type) else None
         if plain is not None:
             return plain, annotation
+        file = file_type(annotation)
+        if file is not None:
+            return file, file_annotation(file)
         if annotation is np.ndarray or get_origin(annotation) is np.ndarray:
             dtype = dtype_in(annotation)
             if dtype is not None and dtype.kind not in "biuf":
@@ -133,6 +138,8 @@ class _Reader:
         read = [self.read(member) for member in present]
         described, rewritten = read[0]
         if len(read) > 1:
+            if any(isinstance(one, FileOf) for one, _ in read):
+                raise self.refusal(Union[members], "a file cannot be told from text: give it a parameter of its own")  # noqa: UP007 - made at run time
             union = union_of([(one, member) for (one, _), member in zip(read, present, strict=True)], tag)
             described, rewritten = union, Union[tuple(one for _, one in read)]  # noqa: UP007 - made at run time
             if tag or union.tag:
@@ -217,7 +224,7 @@ class _Reader:
                 default = Field(default_factory=item.default_factory)
             found.append(RecordField(item.name, inner, default is ..., item.name, item.name))
             annotations[item.name] = (rewritten, default)
-            replaced = replaced or _has_array(inner)
+            replaced = replaced or _is_replaced(inner)
         if not replaced:
             return tuple(found), None
         try:
@@ -233,8 +240,8 @@ class _Reader:
     def inner(self, cls: type[Any], name: str, annotation: Any) -> ValueType:  # noqa: ANN401 - type hints have no type of their own
         """The type of a field of a class that pydantic validates by itself."""
         found, _ = self.at(cls, name).read(_unwrapped(annotation))
-        if _has_array(found) and not dataclasses.is_dataclass(cls):
-            raise AuthoringError(f"{self.place}: {cls.__name__}.{name} holds a numpy array: make it a dataclass")
+        if _is_replaced(found) and not dataclasses.is_dataclass(cls):
+            raise AuthoringError(f"{self.place}: {cls.__name__}.{name} holds an array or a file: make it a dataclass")
         return found
 
     def at(self, cls: type[Any], name: str) -> _Reader:
@@ -290,20 +297,20 @@ def _unwrapped(annotation: Any) -> Any:  # noqa: ANN401 - type hints have no typ
     return annotation
 
 
-def _has_array(value: ValueType, seen: frozenset[int] = frozenset()) -> bool:
+def _is_replaced(value: ValueType, seen: frozenset[int] = frozenset()) -> bool:
     match value:
-        case ArrayOf():
+        case ArrayOf() | FileOf():
             return True
         case OptionalOf(item) | ListOf(item) | MapOf(item):
-            return _has_array(item, seen)
+            return _is_replaced(item, seen)
         case TupleOf(items):
-            return any(_has_array(item, seen) for item in items)
+            return any(_is_replaced(item, seen) for item in items)
         case UnionOf(members):
-            return any(_has_array(member.type, seen) for member in members)
+            return any(_is_replaced(member.type, seen) for member in members)
         case Record():
             if id(value) in seen:
                 return False
-            return any(_has_array(f.type, seen | {id(value)}) for f in value.fields)
+            return any(_is_replaced(f.type, seen | {id(value)}) for f in value.fields)
         case _:
             return False
 

@@ -133,7 +133,7 @@ class Chosen:
 
 
 def union_maker(declared: UnionOf, makers: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Chosen]:
-    """What makes values of a union plain, by what does so for its members (:func:`~pillion.authoring.results.maker`)."""
+    """What makes values of a union plain (see :func:`pillion.authoring.results.maker`), by its members' makers."""
     tag, members = declared.tag, declared.members
     by_tag = {value: index for index, member in enumerate(members) for value in member.tags}
 

@@ -7,12 +7,17 @@ from enum import Enum, unique
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from pydantic import TypeAdapter
+
+    from pillion.authoring.file import File
 
 __all__ = [
     "AnyValue",
     "ArrayOf",
+    "FileOf",
     "Kind",
     "ListOf",
     "MapOf",
@@ -70,6 +75,19 @@ class ArrayOf:
     """A numpy array; ``dtype`` None for whichever numeric one comes."""
 
     dtype: np.dtype[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileOf:
+    """What travels as a file."""
+
+    name: str
+    read: Callable[[File], Any] | None
+    """Makes a value of what was sent; None for a type that can only be given."""
+    write: Callable[[Any], File] | None
+    """Makes a file of a value; None for a type that can only be taken."""
+    media_type: str = "application/octet-stream"
+    """For documentation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +162,4 @@ class Record:
     fields: tuple[RecordField, ...] = ()
 
 
-ValueType = Scalar | AnyValue | Nothing | ArrayOf | OptionalOf | ListOf | TupleOf | UnionOf | MapOf | Record
+ValueType = Scalar | AnyValue | Nothing | ArrayOf | FileOf | OptionalOf | ListOf | TupleOf | UnionOf | MapOf | Record

@@ -18,6 +18,7 @@ from pillion.authoring.signature import define
 from pillion.backends import text
 from pillion.backends.api import InputRule, ModelLoadError
 from pillion.backends.python_explain import PythonExplainRun
+from pillion.backends.python_results import undeclared
 from pillion.backends.python_source import failure_in_code, import_class
 from pillion.backends.python_stream import PythonStream
 from pillion.errors import ErrorCode, PillionError
@@ -220,14 +221,6 @@ class PythonTaskRun:
         except ResultError as error:
             raise undeclared(error, self._task, "returned") from None
         return []
-
-
-def undeclared(error: ResultError, task: TaskSignature, verb: str) -> PillionError:
-    """The failure of a method that returned, or yielded, something else than it declares."""
-    place = f"{task.owner}.{task.method} {verb} what it does not declare: it"
-    return PillionError(
-        ErrorCode.MODEL_FAILED, str(error.below(place)), remedy="mend its return type, or what it gives"
-    )
 
 
 @dataclass(frozen=True, slots=True)

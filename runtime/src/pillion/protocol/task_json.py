@@ -14,16 +14,28 @@ import numpy as np
 import orjson
 from pydantic import ValidationError
 
+from pillion.authoring.file import File
+from pillion.authoring.files import as_json
 from pillion.authoring.unions import Chosen
 from pillion.errors import ErrorCode, InvalidArguments, PillionError
 from pillion.protocol.task_paths import located, path_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic_core import ErrorDetails
 
     from pillion.authoring.signature import TaskSignature
 
-__all__ = ["Envelope", "decode_arguments", "encode_result", "invalid_arguments", "open_envelope"]
+__all__ = [
+    "Envelope",
+    "arguments_of",
+    "decode_arguments",
+    "encode_result",
+    "envelope_of",
+    "invalid_arguments",
+    "open_envelope",
+]
 
 _SHOWN: Final = 5
 _FIELDS: Final = frozenset({"model_id", "inputs", "parameters"})
@@ -37,8 +49,8 @@ class Envelope:
     inputs: Any
     parameters: dict[str, Any]
 
-    def arguments(self, signature: TaskSignature) -> dict[str, Any]:
-        """Validated, by the names of the signature.
+    def arguments(self, signature: TaskSignature, files: Mapping[str, File] | None = None) -> dict[str, Any]:
+        """Validated, by the names of the signature; ``files`` by the texts that stand for them.
 
         Raises:
             InvalidArguments: with the path of each field.
@@ -55,7 +67,7 @@ class Envelope:
             raise PillionError(
                 ErrorCode.INVALID_ARGUMENT, f"parameters.{twice[0]}: it is in inputs, too", field=twice[0]
             )
-        return decode_arguments(signature, orjson.dumps(given | self.parameters))
+        return arguments_of(signature, orjson.dumps(given | self.parameters), files)
 
 
 def open_envelope(body: bytes | memoryview) -> Envelope:
@@ -68,6 +80,15 @@ def open_envelope(body: bytes | memoryview) -> Envelope:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise _malformed(error) from error
+    return envelope_of(document)
+
+
+def envelope_of(document: Any) -> Envelope:  # noqa: ANN401 - JSON
+    """Open a document.
+
+    Raises:
+        PillionError: not of that form.
+    """
     if not isinstance(document, dict):
         raise _not_an_object("body", "send {'inputs': ..., 'parameters': {...}}")
     unknown = sorted(document.keys() - _FIELDS)
@@ -96,8 +117,18 @@ def decode_arguments(signature: TaskSignature, body: bytes | memoryview) -> dict
     """
     if not len(body):
         body = b"{}"  # a task without required parameters needs no body
+    return arguments_of(signature, bytes(body))
+
+
+def arguments_of(signature: TaskSignature, document: bytes, files: Mapping[str, File] | None = None) -> dict[str, Any]:
+    """The same; ``files`` by the texts that stand for them in the document.
+
+    Raises:
+        PillionError: not JSON.
+        InvalidArguments: with the path of each field.
+    """
     try:
-        return signature.arguments.validate_json(bytes(body))
+        return signature.arguments.validate_json(document, context=files)
     except ValidationError as error:
         raise invalid_arguments(error, signature) from None
 
@@ -163,6 +194,8 @@ def encode_result(value: Any) -> bytes:  # noqa: ANN401 - plain data
 def _encoded(value: Any) -> Any:  # noqa: ANN401 - what orjson does not know
     if isinstance(value, Chosen):
         return value.value
+    if isinstance(value, File):
+        return as_json(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, np.ndarray):

@@ -11,9 +11,11 @@ from google.protobuf import struct_pb2
 from google.protobuf.message import DecodeError
 from pydantic import ValidationError
 
+from pillion.authoring.file import File
 from pillion.authoring.values import (
     AnyValue,
     ArrayOf,
+    FileOf,
     Kind,
     ListOf,
     MapOf,
@@ -104,6 +106,8 @@ def _one(value: Any, declared: ValueType) -> Any:  # noqa: ANN401 - a field of w
             return _from_value(value)
         case ArrayOf():
             return _from_array(value)
+        case FileOf():
+            return File(value.data, filename=value.filename or None, media_type=value.media_type or None)
         case Record(fields=fields):
             return {
                 field.key: _field(value, field.name, field.type)
@@ -222,6 +226,8 @@ def _write(target: Any, declared: ValueType, value: Any) -> None:  # noqa: ANN40
             target.FromDatetime(value)
         case AnyValue() | Nothing():
             _to_value(target, value)
+        case FileOf():
+            target.data, target.filename, target.media_type = value.read(), value.filename or "", value.media_type
         case ArrayOf():
             target.dtype = value.dtype.name
             target.shape.extend(value.shape)

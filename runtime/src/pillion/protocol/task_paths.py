@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pillion.authoring.signature import TaskSignature
     from pillion.authoring.values import ValueType
 
-__all__ = ["located", "path_text"]
+__all__ = ["below", "located", "path_text"]
 
 
 def located(location: Sequence[int | str], signature: TaskSignature) -> tuple[list[int | str], str]:
@@ -42,7 +42,7 @@ def located(location: Sequence[int | str], signature: TaskSignature) -> tuple[li
         if part == "[key]":
             continue
         keys.append(part)
-        here = _below(here, part)
+        here = below(here, part)
     return keys, tried
 
 
@@ -58,7 +58,8 @@ def _readable(label: str) -> str:
     return label if found is None else found[1]
 
 
-def _below(here: ValueType | None, part: int | str) -> ValueType | None:
+def below(here: ValueType | None, part: int | str) -> ValueType | None:
+    """The type of what lies there under a key or an index; None where there is nothing."""
     match here:
         case ListOf(item) | MapOf(item):
             return item

@@ -19,6 +19,7 @@ from pillion.authoring.names import camel_case
 from pillion.authoring.values import (
     AnyValue,
     ArrayOf,
+    FileOf,
     Kind,
     ListOf,
     MapOf,
@@ -53,7 +54,7 @@ _DEPENDENCIES: Final = ("google/protobuf/struct.proto", "google/protobuf/timesta
 
 
 def _values_file() -> descriptor_pb2.FileDescriptorProto:
-    """``pillion.Array``: raw little-endian ``data``, or for people who type, ``values``."""
+    """``pillion.Array``: raw little-endian ``data``, or for people who type, ``values``; and ``pillion.File``."""
     file = descriptor_pb2.FileDescriptorProto(name=_VALUES, package="pillion", syntax="proto3")
     array = file.message_type.add(name="Array")
     for number, (name, kind, label) in enumerate(
@@ -66,6 +67,11 @@ def _values_file() -> descriptor_pb2.FileDescriptorProto:
         1,
     ):
         array.field.add(name=name, number=number, type=kind, label=label, json_name=name)
+    one = file.message_type.add(name="File")
+    for number, (name, kind) in enumerate(
+        (("data", _Field.TYPE_BYTES), ("filename", _Field.TYPE_STRING), ("media_type", _Field.TYPE_STRING)), 1
+    ):
+        one.field.add(name=name, number=number, type=kind, label=_Field.LABEL_OPTIONAL, json_name=name)
     return file
 
 
@@ -212,6 +218,8 @@ class _Writer:
                 target = "google.protobuf.Value"
             case ArrayOf():
                 target = "pillion.Array"
+            case FileOf():
+                target = "pillion.File"
             case Record():
                 target = self.record(declared)
             case ListOf() | MapOf() | OptionalOf():

@@ -1,8 +1,13 @@
-"""``POST /{task}``, ``/{model}/{task}`` and ``/api/v1/task/{task}``: typed calls of models written in Python."""
+"""``POST /{task}``, ``/{model}/{task}`` and ``/api/v1/task/{task}``: typed calls of models written in Python.
+
+What reads arguments is imported with the first call: with pydantic it is much, and a server without tasks never gets
+there.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
 
 from pillion.authoring.names import same_task
 from pillion.dataplane.call import WireProtocol
@@ -13,16 +18,20 @@ from pillion.transport.http.posted import posted
 from pillion.transport.http.routes import Route, resolve_task
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 
+    from pillion.authoring.signature import TaskSignature
     from pillion.dataplane.tasks import ServedTask, TaskPlane
+    from pillion.protocol.task_form import FormPart
     from pillion.transport.http.caller import Caller
     from pillion.transport.http.options import DispatchOptions
     from pillion.transport.http.routes import Target
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-__all__ = ["TaskHandler"]
+__all__ = ["TaskHandler", "answer_of"]
+
+_FORM: Final = b"multipart/form-data"
 
 
 class TaskHandler:
@@ -52,28 +61,72 @@ class TaskHandler:
             PillionError: for the dispatcher to answer.
             ClientDisconnected: nobody is there to answer.
         """
-        # With pydantic it is much to import, and a server without tasks never gets here.
-        from pillion.protocol.task_json import decode_arguments, encode_result, open_envelope  # noqa: PLC0415 - as said
-
         model = target.model
         try:
-            body, deadline = await posted(headers, receive, self._options, caller)
-            # Nothing waits between finding the task and beginning it: a reload would put another class in its place.
-            envelope = open_envelope(body) if target.route is Route.TASK_ENVELOPE else None
-            task = self._plane.find(target.task, (model if envelope is None else envelope.model) or None)
-            model, signature = task.model, task.signature
-            arguments = decode_arguments(signature, body) if envelope is None else envelope.arguments(signature)
+            if headers.get(b"content-type", b"")[: len(_FORM)].lower() == _FORM:
+                from pillion.transport.http.form import read_form  # noqa: PLC0415 - most requests are JSON
+
+                parts, deadline = await read_form(headers, receive, self._options, caller)
+                task, arguments = await self._from_form(target, parts)
+            else:
+                body, deadline = await posted(headers, receive, self._options, caller)
+                task, arguments = await self._from_json(target, body)
         except PillionError as error:
             self._plane.refused(error, WireProtocol.TASK, model)
             raise
         call = caller.call(WireProtocol.TASK, deadline)
-        if signature.streams:
+        if task.signature.streams:
             from pillion.transport.http.task_stream import streamed  # noqa: PLC0415 - most tasks do not stream
 
             return await streamed(self._plane, task, arguments, call, receive, self._options.disconnect_grace)
         running = self._plane.perform(task, arguments, call)
         result = await watched(running, receive, self._options.disconnect_grace)
-        return Answer(encode_result(result.value))
+        return answer_of(result.value)
+
+    async def _from_json(self, target: Target, body: bytes | memoryview) -> tuple[ServedTask, dict[str, Any]]:
+        from pillion.protocol.task_json import decode_arguments, open_envelope  # noqa: PLC0415 - see the module's docstring
+
+        envelope = open_envelope(body) if target.route is Route.TASK_ENVELOPE else None
+        model = target.model if envelope is None else envelope.model
+
+        def decode(signature: TaskSignature) -> dict[str, Any]:
+            return decode_arguments(signature, body) if envelope is None else envelope.arguments(signature)
+
+        return await self._decoded(target, model, decode)
+
+    async def _from_form(self, target: Target, parts: Sequence[FormPart]) -> tuple[ServedTask, dict[str, Any]]:
+        from pillion.protocol.task_form import form_arguments, form_model  # noqa: PLC0415 - see the module's docstring
+
+        envelope = target.route is Route.TASK_ENVELOPE
+        model = form_model(parts) if envelope else target.model
+        return await self._decoded(target, model, lambda signature: form_arguments(parts, signature, envelope=envelope))
+
+    async def _decoded(
+        self, target: Target, model: str | None, decode: Callable[[TaskSignature], dict[str, Any]]
+    ) -> tuple[ServedTask, dict[str, Any]]:
+        """The task, and its arguments. Nothing waits between finding the one and beginning with the other.
+
+        A reload would put another class in its place.
+        """
+        task = self._plane.find(target.task, model or None)
+        while task.signature.converts:
+            arguments = await asyncio.to_thread(decode, task.signature)
+            found = self._plane.find(target.task, model or None)
+            if found.signature is task.signature:
+                return found, arguments
+            task = found
+        return task, decode(task.signature)
+
+
+def answer_of(value: Any) -> Answer:  # noqa: ANN401 - plain data
+    """The answer to a task: JSON, or a file as it is."""
+    from pillion.protocol.task_json import File, encode_result  # noqa: PLC0415 - see the module's docstring
+
+    if type(value) is File:
+        from pillion.transport.http.download import download  # noqa: PLC0415 - most tasks give no file
+
+        return download(value)
+    return Answer(encode_result(value))
 
 
 def _means(target: Target, task: ServedTask) -> bool:
