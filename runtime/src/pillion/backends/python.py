@@ -17,6 +17,7 @@ from pillion.authoring.results import maker
 from pillion.authoring.signature import define
 from pillion.backends import text
 from pillion.backends.api import InputRule, ModelLoadError
+from pillion.backends.python_batch import PythonBatchRun, alone
 from pillion.backends.python_explain import PythonExplainRun
 from pillion.backends.python_results import undeclared
 from pillion.backends.python_source import failure_in_code, import_class
@@ -89,7 +90,12 @@ class PythonModel:
     def begin(self, task: TaskSignature, arguments: Mapping[str, Any]) -> PythonTaskRun:
         """See :class:`~pillion.backends.api.TaskModel`."""
         make = self._makers.get(task) or maker(task.returns)  # `embed` need not be a task
-        return PythonTaskRun(getattr(self.instance, task.method), task, arguments, make)
+        method = getattr(self.instance, task.method)
+        return PythonTaskRun(method if task.batch is None else alone(method, task), task, arguments, make)
+
+    def begin_batch(self, task: TaskSignature, calls: Sequence[Mapping[str, Any]]) -> PythonBatchRun:
+        """See :class:`~pillion.backends.api.BatchModel`."""
+        return PythonBatchRun(getattr(self.instance, task.method), task, calls, self._makers[task])
 
     def begin_explanation(self) -> PythonExplainRun:
         """See :class:`~pillion.backends.api.ExplainedModel`."""
