@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamHint", "incoming_item"]
 
-_ITERATORS: Final = frozenset({collections.abc.Iterator, collections.abc.AsyncIterator, collections.abc.AsyncIterable})
+_ASYNCHRONOUS: Final = frozenset({collections.abc.AsyncIterator, collections.abc.AsyncIterable})
 
 
 class StreamHint(NamedTuple):
@@ -20,6 +20,8 @@ class StreamHint(NamedTuple):
     """The type of one value."""
     make: Callable[[Any], Any] | None
     """Makes what the method is given of an iterator; None where it is that itself."""
+    asynchronous: bool
+    """Whether it is read with ``async for``."""
 
 
 def incoming_item(hint: Any) -> StreamHint | None:  # noqa: ANN401 - type hints have no type of their own
@@ -27,8 +29,8 @@ def incoming_item(hint: Any) -> StreamHint | None:  # noqa: ANN401 - type hints 
     origin = get_origin(hint) or hint
     arguments = get_args(hint)
     item = arguments[0] if arguments else Any
-    if origin in _ITERATORS:
-        return StreamHint(item, None)
+    if origin in _ASYNCHRONOUS or origin is collections.abc.Iterator:
+        return StreamHint(item, None, origin in _ASYNCHRONOUS)
     if isinstance(origin, type) and (origin.__module__, origin.__name__) == ("pillion.authoring.stream", "Stream"):
-        return StreamHint(item, origin)
+        return StreamHint(item, lambda values: origin(lambda: values), asynchronous=False)
     return None

@@ -73,6 +73,12 @@ class Incoming:
     """Validates ``{name: value}``."""
     make: Callable[[Any], Any] | None
     """Makes what the method is given of an iterator; None where it is that itself."""
+    asynchronous: bool
+    """Whether it is read with ``async for``."""
+
+    def given(self, values: Any) -> Any:  # noqa: ANN401 - iterators of either kind
+        """What the method is given for an iterator over the values."""
+        return values if self.make is None else self.make(values)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -251,12 +257,15 @@ def _signature(
     summary, _, description = (inspect.getdoc(function) or "").partition("\n")
     # A decorator may have made an async method of a plain one, or may have forgotten to.
     made = (function, inspect.getattr_static(cls, attribute))
+    asynchronous = on_loop or any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in made)
+    if taken.incoming is not None and taken.incoming.asynchronous != asynchronous:
+        remedy = "an async method is given AsyncIterator[...], a plain one Iterator[...]"
+        raise AuthoringError(f"{place}, parameter {taken.incoming.name}: {remedy}")
     return TaskSignature(
         name=name,
         owner=cls.__name__,
         method=attribute,
-        asynchronous=on_loop
-        or any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in made),
+        asynchronous=asynchronous,
         parameters=tuple(taken.parameters),
         arguments=_arguments(f"{camel_case(name)}Arguments", taken.fields, place),
         returns=returns,
@@ -294,7 +303,7 @@ def _take(taken: _Taken, parameter: inspect.Parameter, hint: Any, here: str, bat
             raise AuthoringError(f"{here}: a task takes one stream, without a default and without batch=")
         described, annotation = describe(streamed.item, here)
         item = _arguments("Item", {parameter.name: annotation}, here)
-        taken.incoming = Incoming(parameter.name, described, item, streamed.make)
+        taken.incoming = Incoming(parameter.name, described, item, streamed.make, streamed.asynchronous)
         return
     if batch is not None and required:
         hint = item_hint(hint, here)

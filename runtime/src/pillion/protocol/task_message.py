@@ -30,11 +30,11 @@ from pillion.errors import ErrorCode, PillionError
 from pillion.protocol.task_json import invalid_arguments
 
 if TYPE_CHECKING:
-    from pillion.authoring.signature import TaskSignature
+    from pillion.authoring.signature import Incoming, TaskSignature
     from pillion.authoring.values import UnionMember, ValueType
     from pillion.protocol.task_schema import TaskMethod
 
-__all__ = ["decode_request", "encode_response"]
+__all__ = ["decode_item", "decode_request", "encode_response"]
 
 _LARGEST_EXACT: Final = 2**53
 
@@ -45,10 +45,7 @@ def decode_request(method: TaskMethod, signature: TaskSignature, body: bytes) ->
     Raises:
         PillionError: ``INVALID_ARGUMENT``, with the path of each field.
     """
-    try:
-        message = method.request.FromString(body)
-    except DecodeError as error:
-        raise PillionError(ErrorCode.INVALID_ARGUMENT, f"the message is no {method.name} request: {error}") from None
+    message = _parsed(method, body)
     given: dict[str, Any] = {}
     try:
         for parameter in signature.parameters:
@@ -57,6 +54,35 @@ def decode_request(method: TaskMethod, signature: TaskSignature, body: bytes) ->
         return signature.arguments.validate_python(given)
     except ValidationError as error:
         raise invalid_arguments(error, signature) from None
+
+
+def decode_item(
+    method: TaskMethod, incoming: Incoming, body: bytes, signature: TaskSignature, *, first: bool
+) -> tuple[Any, bool]:
+    """The item of a client's stream that a message holds, and whether it holds one: a first message need not.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT``, with the path of each field.
+    """
+    message = _parsed(method, body)
+    name = incoming.name
+    if not _present(message, name, incoming.type, required=not first):
+        if first:
+            return None, False
+        given = {}
+    else:
+        given = {name: _field(message, name, incoming.type)}
+    try:
+        return incoming.item.validate_python(given)[name], True
+    except ValidationError as error:
+        raise invalid_arguments(error, signature) from None
+
+
+def _parsed(method: TaskMethod, body: bytes) -> Any:  # noqa: ANN401 - a message made at run time
+    try:
+        return method.request.FromString(body)
+    except DecodeError as error:
+        raise PillionError(ErrorCode.INVALID_ARGUMENT, f"the message is no {method.name} request: {error}") from None
 
 
 def encode_response(method: TaskMethod, signature: TaskSignature, value: Any) -> bytes:  # noqa: ANN401 - plain data

@@ -25,6 +25,8 @@ def located(location: Sequence[int | str], signature: TaskSignature) -> tuple[li
     keys: list[int | str] = []
     tried = ""
     types = {parameter.name: parameter.type for parameter in signature.parameters}
+    if signature.incoming is not None:
+        types[signature.incoming.name] = signature.incoming.type
     here: ValueType | None = None
     for step, part in enumerate(location):
         here = types.get(str(part)) if step == 0 else here

@@ -1,7 +1,9 @@
 """Protobuf for tasks: a service for each class, made at run time from the signatures.
 
 ``class Mood`` with the task ``classify(text: str) -> int`` is the service ``mood.MoodService`` with the method
-``ClassifyPredict(ClassifyRequest) returns (ClassifyResponse)``; the response's field is ``result``. Field numbers are
+``ClassifyPredict(ClassifyRequest) returns (ClassifyResponse)``; the response's field is ``result``. Methods of tasks
+that stream begin with ``ServerStreaming``, ``ClientStreaming`` or ``BidiStreaming``; each message has one item, and the
+first message of a client also what is no stream. Field numbers are
 the order of declaration, so parameters and fields that are added at the end keep old clients working. Scalars have
 presence: an empty string is a value, and what is left out is missing. What protobuf cannot nest (lists in lists) is
 wrapped in a message.
@@ -49,6 +51,13 @@ _SCALARS: Final = {
     Kind.BOOLEAN: _Field.TYPE_BOOL,
     Kind.BYTES: _Field.TYPE_BYTES,
 }
+_KINDS: Final = {
+    (False, False): "",
+    (False, True): "ServerStreaming",
+    (True, False): "ClientStreaming",
+    (True, True): "BidiStreaming",
+}
+"""How names of methods begin, by whether clients and whether servers stream."""
 _VALUES: Final = "pillion/values.proto"
 _DEPENDENCIES: Final = ("google/protobuf/struct.proto", "google/protobuf/timestamp.proto", _VALUES)
 
@@ -93,6 +102,8 @@ class TaskMethod:
     task: str
     request: type[Message]
     response: type[Message]
+    streams_in: bool = False
+    streams_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +121,26 @@ def service_schema(owner: str, signatures: Sequence[TaskSignature]) -> ServiceSc
     package = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", owner).lower()
     writer = _Writer(package)
     service = writer.file.service.add(name=f"{owner}Service")
-    names: list[tuple[str, str, str, str]] = []
+    names: list[tuple[str, TaskSignature, str, str]] = []
     for signature in signatures:
         base = camel_case(signature.name)
         request, response = writer.unique(f"{base}Request"), writer.unique(f"{base}Response")
         message = writer.file.message_type.add(name=request)
         for number, parameter in enumerate(signature.parameters, 1):
             writer.add(message, f"{package}.{request}", number, parameter.name, parameter.type)
+        incoming = signature.incoming
+        if incoming is not None:
+            number = len(signature.parameters) + 1
+            writer.add(message, f"{package}.{request}", number, incoming.name, incoming.type)
         answer = writer.file.message_type.add(name=response)
         writer.add(answer, f"{package}.{response}", 1, "result", signature.returns)
-        service.method.add(
-            name=f"{base}Predict", input_type=f".{package}.{request}", output_type=f".{package}.{response}"
-        )
-        names.append((f"{base}Predict", signature.name, request, response))
+        name = f"{_KINDS[incoming is not None, signature.streams]}{base}Predict"
+        method = service.method.add(name=name, input_type=f".{package}.{request}", output_type=f".{package}.{response}")
+        if incoming is not None:
+            method.client_streaming = True
+        if signature.streams:
+            method.server_streaming = True
+        names.append((name, signature, request, response))
     pool = descriptor_pool.DescriptorPool()
     for file in (*shared_files(), writer.file):
         pool.Add(file)
@@ -131,7 +149,10 @@ def service_schema(owner: str, signatures: Sequence[TaskSignature]) -> ServiceSc
         found: type[Message] = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
         return found
 
-    methods = tuple(TaskMethod(name, task, message_class(req), message_class(res)) for name, task, req, res in names)
+    methods = tuple(
+        TaskMethod(name, task.name, message_class(req), message_class(res), task.incoming is not None, task.streams)
+        for name, task, req, res in names
+    )
     return ServiceSchema(f"{package}.{owner}Service", writer.file, methods)
 
 

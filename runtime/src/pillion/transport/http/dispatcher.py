@@ -101,6 +101,9 @@ class Dispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection scope, as ASGI defines it."""
         if scope["type"] != "http":
+            if scope["type"] == "websocket" and self._tasks is not None:
+                await self._tasks.connect(path_of(scope), scope, receive, send)
+                return
             await self._fallback(scope, receive, send)
             return
         target = self._known.get(scope["raw_path"]) if scope.get("raw_path") else None

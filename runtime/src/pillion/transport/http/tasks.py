@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pillion.authoring.names import same_task
 from pillion.dataplane.call import WireProtocol
-from pillion.errors import PillionError
+from pillion.errors import ErrorCode, PillionError
 from pillion.transport.http.answer import Answer
 from pillion.transport.http.disconnect import watched
 from pillion.transport.http.posted import posted
-from pillion.transport.http.routes import Route, resolve_task
+from pillion.transport.http.routes import Route, Target, resolve_task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from pillion.protocol.task_form import FormPart
     from pillion.transport.http.caller import Caller
     from pillion.transport.http.options import DispatchOptions
-    from pillion.transport.http.routes import Target
 
+    Scope = MutableMapping[str, Any]
+    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 __all__ = ["TaskHandler", "answer_of"]
 
 _FORM: Final = b"multipart/form-data"
+_STREAMING: Final = ("server-streaming-", "client-streaming-", "bidi-streaming-")
 
 
 class TaskHandler:
@@ -52,6 +54,11 @@ class TaskHandler:
         if target is None:
             return None, False
         known = any(_means(target, task) for task in tasks)
+        if not known and target.route is Route.TASK_ENVELOPE and target.task.startswith(_STREAMING):
+            # Clients of caikit name the kind of stream as well.
+            plain = target._replace(task=target.task.partition("-streaming-")[2])
+            if any(_means(plain, task) for task in tasks):
+                return plain, True
         return (target, known) if known or method == "POST" else (None, False)
 
     async def answer(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller) -> Answer:
@@ -74,6 +81,8 @@ class TaskHandler:
         except PillionError as error:
             self._plane.refused(error, WireProtocol.TASK, model)
             raise
+        if task.signature.incoming is not None:
+            raise _needs_stream(task.signature.name, task.signature.incoming.name)
         call = caller.call(WireProtocol.TASK, deadline)
         if task.signature.streams:
             from pillion.transport.http.task_stream import streamed  # noqa: PLC0415 - most tasks do not stream
@@ -82,6 +91,15 @@ class TaskHandler:
         running = self._plane.perform(task, arguments, call)
         result = await watched(running, receive, self._options.disconnect_grace)
         return answer_of(result.value)
+
+    async def connect(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """One WebSocket connection."""
+        from pillion.transport.http.task_socket import converse  # noqa: PLC0415 - see the module's docstring
+
+        target, _ = self.target(path, "POST")
+        if target is None:
+            target = Target(Route.TASK, task=path.strip("/"))
+        await converse(self._plane, self._options, target, scope, receive, send)
 
     async def _from_json(self, target: Target, body: bytes | memoryview) -> tuple[ServedTask, dict[str, Any]]:
         from pillion.protocol.task_json import decode_arguments, open_envelope  # noqa: PLC0415 - see the module's docstring
@@ -116,6 +134,15 @@ class TaskHandler:
                 return found, arguments
             task = found
         return task, decode(task.signature)
+
+
+def _needs_stream(task: str, parameter: str) -> PillionError:
+    return PillionError(
+        ErrorCode.INVALID_ARGUMENT,
+        f"{parameter}: task {task!r} is sent these one by one",
+        field=parameter,
+        remedy="connect to this path by WebSocket, or call it by gRPC",
+    )
 
 
 def answer_of(value: Any) -> Answer:  # noqa: ANN401 - plain data
