@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -72,8 +73,7 @@ async def held(client: httpx.AsyncClient, program: Program) -> list[asyncio.Task
     waiting: list[asyncio.Task[tuple[int, Any]]] = []
     while not queued(program):
         waiting.append(asyncio.create_task(post(client, "/shout", {"text": "wait", "mark": str(len(waiting))})))
-        sent = len(waiting)
-        await asyncio.to_thread(until_now, lambda sent=sent: in_flight(program) == sent)
+        await asyncio.to_thread(until_now, partial(in_flight, program, len(waiting)))
     return waiting
 
 
@@ -86,8 +86,8 @@ def queued(program: Program) -> float:
     return gauge(program, "pillion_queue_length")
 
 
-def in_flight(program: Program) -> float:
-    return gauge(program, "pillion_in_flight") + queued(program)
+def in_flight(program: Program, requests: int) -> bool:
+    return gauge(program, "pillion_in_flight") + queued(program) == requests
 
 
 async def seen(client: httpx.AsyncClient) -> list[int]:

@@ -107,7 +107,7 @@ def _tags(described: ValueType) -> _Tags:
         return {}
     cls = described.python
     hints: Mapping[str, Any]
-    if isinstance(cls, type) and issubclass(cls, BaseModel):
+    if issubclass(cls, BaseModel):
         hints = {name: info.annotation for name, info in cls.model_fields.items() if info.alias is None}
     elif dataclasses.is_dataclass(cls) or is_typeddict(cls):
         hints = typing.get_type_hints(cls)

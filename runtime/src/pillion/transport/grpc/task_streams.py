@@ -156,4 +156,4 @@ def _close_with(context: Context, stream: ItemStream) -> None:
     def left(_: object) -> None:
         stream.close()
 
-    context.add_done_callback(left)
+    context.add_done_callback(left)  # type: ignore[arg-type] # the stubs have a protocol with a named argument

@@ -147,7 +147,8 @@ def _needs_stream(task: str, parameter: str) -> PillionError:
 
 def answer_of(value: Any) -> Answer:  # noqa: ANN401 - plain data
     """The answer to a task: JSON, or a file as it is."""
-    from pillion.protocol.task_json import File, encode_result  # noqa: PLC0415 - see the module's docstring
+    from pillion.authoring.file import File  # noqa: PLC0415 - see the module's docstring
+    from pillion.protocol.task_json import encode_result  # noqa: PLC0415 - see the module's docstring
 
     if type(value) is File:
         from pillion.transport.http.download import download  # noqa: PLC0415 - most tasks give no file
