@@ -108,7 +108,7 @@ class Lane:
         Raises:
             PillionError: with the code that says why.
         """
-        if task.batch is not None and self._task_batchers is not None:
+        if self._task_batchers is not None and task.batch is not None:
             batcher = self._task_batchers.get(task) or self._batcher_of(task, task.batch)
             return await batcher.perform(arguments, call, self._deadline(call, arrived), arrived)
         run = cast("TaskModel", self.served.model).begin(task, arguments)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pillion.transport.http.caller import Caller
     from pillion.transport.http.options import DispatchOptions
 
+    Decode = Callable[[TaskSignature], dict[str, Any]]
     Scope = MutableMapping[str, Any]
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -68,21 +69,19 @@ class TaskHandler:
             PillionError: for the dispatcher to answer.
             ClientDisconnected: nobody is there to answer.
         """
-        model = target.model
         try:
             if headers.get(b"content-type", b"")[: len(_FORM)].lower() == _FORM:
                 from pillion.transport.http.form import read_form  # noqa: PLC0415 - most requests are JSON
 
                 parts, deadline = await read_form(headers, receive, self._options, caller)
-                task, arguments = await self._from_form(target, parts)
+                model, decode = _from_form(target, parts)
             else:
                 body, deadline = await posted(headers, receive, self._options, caller)
-                task, arguments = await self._from_json(target, body)
+                model, decode = _from_json(target, body)
         except PillionError as error:
-            self._plane.refused(error, WireProtocol.TASK, model)
+            self._plane.refused(error, WireProtocol.TASK, target.model)
             raise
-        if task.signature.incoming is not None:
-            raise _needs_stream(task.signature.name, task.signature.incoming.name)
+        task, arguments = await self._decoded(target, model, decode)
         call = caller.call(WireProtocol.TASK, deadline)
         if task.signature.streams:
             from pillion.transport.http.task_stream import streamed  # noqa: PLC0415 - most tasks do not stream
@@ -101,39 +100,46 @@ class TaskHandler:
             target = Target(Route.TASK, task=path.strip("/"))
         await converse(self._plane, self._options, target, scope, receive, send)
 
-    async def _from_json(self, target: Target, body: bytes | memoryview) -> tuple[ServedTask, dict[str, Any]]:
-        from pillion.protocol.task_json import decode_arguments, open_envelope  # noqa: PLC0415 - see the module's docstring
-
-        envelope = open_envelope(body) if target.route is Route.TASK_ENVELOPE else None
-        model = target.model if envelope is None else envelope.model
-
-        def decode(signature: TaskSignature) -> dict[str, Any]:
-            return decode_arguments(signature, body) if envelope is None else envelope.arguments(signature)
-
-        return await self._decoded(target, model, decode)
-
-    async def _from_form(self, target: Target, parts: Sequence[FormPart]) -> tuple[ServedTask, dict[str, Any]]:
-        from pillion.protocol.task_form import form_arguments, form_model  # noqa: PLC0415 - see the module's docstring
-
-        envelope = target.route is Route.TASK_ENVELOPE
-        model = form_model(parts) if envelope else target.model
-        return await self._decoded(target, model, lambda signature: form_arguments(parts, signature, envelope=envelope))
-
-    async def _decoded(
-        self, target: Target, model: str | None, decode: Callable[[TaskSignature], dict[str, Any]]
-    ) -> tuple[ServedTask, dict[str, Any]]:
+    async def _decoded(self, target: Target, model: str | None, decode: Decode) -> tuple[ServedTask, dict[str, Any]]:
         """The task, and its arguments. Nothing waits between finding the one and beginning with the other.
 
         A reload would put another class in its place.
         """
-        task = self._plane.find(target.task, model or None)
-        while task.signature.converts:
-            arguments = await asyncio.to_thread(decode, task.signature)
-            found = self._plane.find(target.task, model or None)
-            if found.signature is task.signature:
-                return found, arguments
-            task = found
-        return task, decode(task.signature)
+        name = model or ""
+        try:
+            task = self._plane.find(target.task, model or None)
+            while True:
+                name = task.model
+                if task.signature.incoming is not None:
+                    raise _needs_stream(task.signature.name, task.signature.incoming.name)
+                if not task.signature.converts:
+                    return task, decode(task.signature)
+                arguments = await asyncio.to_thread(decode, task.signature)
+                found = self._plane.find(target.task, model or None)
+                if found.signature is task.signature:
+                    return found, arguments
+                task = found
+        except PillionError as error:
+            self._plane.refused(error, WireProtocol.TASK, name)
+            raise
+
+
+def _from_json(target: Target, body: bytes | memoryview) -> tuple[str | None, Decode]:
+    """The model that a body names, and what makes arguments of it."""
+    from pillion.protocol.task_json import decode_arguments, open_envelope  # noqa: PLC0415 - see the module's docstring
+
+    if target.route is not Route.TASK_ENVELOPE:
+        return target.model, lambda signature: decode_arguments(signature, body)
+    envelope = open_envelope(body)
+    return envelope.model, envelope.arguments
+
+
+def _from_form(target: Target, parts: Sequence[FormPart]) -> tuple[str | None, Decode]:
+    from pillion.protocol.task_form import form_arguments, form_model  # noqa: PLC0415 - see the module's docstring
+
+    envelope = target.route is Route.TASK_ENVELOPE
+    model = form_model(parts) if envelope else target.model
+    return model, lambda signature: form_arguments(parts, signature, envelope=envelope)
 
 
 def _needs_stream(task: str, parameter: str) -> PillionError:
