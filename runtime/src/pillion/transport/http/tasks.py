@@ -7,21 +7,23 @@ there.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pillion.authoring.names import same_task
-from pillion.dataplane.call import WireProtocol
+from pillion.dataplane.call import Call, WireProtocol
 from pillion.errors import ErrorCode, PillionError
 from pillion.transport.http.answer import Answer
-from pillion.transport.http.disconnect import watched
+from pillion.transport.http.caller import client_of
+from pillion.transport.http.disconnect import finish_watched, watched
 from pillion.transport.http.posted import posted
 from pillion.transport.http.routes import Route, Target, resolve_task
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 
     from pillion.authoring.signature import TaskSignature
-    from pillion.dataplane.tasks import ServedTask, TaskPlane
+    from pillion.dataplane.tasks import ServedTask, TaskPlane, TaskResult
     from pillion.protocol.task_form import FormPart
     from pillion.transport.http.caller import Caller
     from pillion.transport.http.options import DispatchOptions
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-__all__ = ["TaskHandler", "answer_of"]
+__all__ = ["BegunTask", "TaskHandler", "answer_of"]
 
 _FORM: Final = b"multipart/form-data"
 _STREAMING: Final = ("server-streaming-", "client-streaming-", "bidi-streaming-")
@@ -91,6 +93,37 @@ class TaskHandler:
         result = await watched(running, receive, self._options.disconnect_grace)
         return answer_of(result.value)
 
+    def begin(self, target: Target, body: bytes, request_id: str) -> bytes | Answer | BegunTask | None:
+        """A call in JSON without slow headers, answered now or begun; None for one that goes the ordinary way.
+
+        As :meth:`pillion.transport.http.infer.InferHandler.begin`: ``async`` methods that wait for nothing are answered
+        in the turn that received the request. Bytes are an answer in JSON.
+
+        Raises:
+            PillionError: for the dispatcher to answer.
+        """
+        try:
+            model, decode = _from_json(target, body)
+            task = self._plane.find(target.task, model or None)
+        except PillionError as error:
+            self._plane.refused(error, WireProtocol.TASK, target.model)
+            raise
+        signature = task.signature
+        if signature.streams or signature.converts or signature.incoming is not None:
+            return None
+        try:
+            arguments = decode(signature)
+        except PillionError as error:
+            self._plane.refused(error, WireProtocol.TASK, task.model)
+            raise
+        call = Call(WireProtocol.TASK, request_id)
+        running = self._plane.perform(task, arguments, call)
+        try:
+            waiting = running.send(None)
+        except StopIteration as finished:
+            return _outcome(finished.value.value)
+        return BegunTask(running, waiting, call, self._options.disconnect_grace)
+
     async def connect(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         """One WebSocket connection."""
         from pillion.transport.http.task_socket import converse  # noqa: PLC0415 - see the module's docstring
@@ -124,6 +157,44 @@ class TaskHandler:
             raise
 
 
+class BegunTask:
+    """A call that has begun and waits (see :class:`~pillion.transport.http.infer.Begun`)."""
+
+    __slots__ = ("_call", "_grace", "_running", "_waiting")
+
+    def __init__(self, running: Coroutine[Any, Any, TaskResult], waiting: object, call: Call, grace: float) -> None:
+        self._running = running
+        self._waiting = waiting
+        self._call = call
+        self._grace = grace
+
+    def finish(self) -> bytes | Answer | None:
+        """The answer, if what it waits for has come; None while it has not.
+
+        Raises:
+            PillionError: for the dispatcher to answer.
+        """
+        waiting = self._waiting
+        if not (isinstance(waiting, asyncio.Future) and waiting.done()):
+            return None
+        try:
+            self._waiting = self._running.send(None)
+        except StopIteration as finished:
+            return _outcome(finished.value.value)
+        return None
+
+    async def answer(self, scope: Scope, receive: Receive) -> Answer:
+        """Wait for the answer.
+
+        Raises:
+            PillionError: for the dispatcher to answer.
+            ClientDisconnected: nobody is there to answer.
+        """
+        self._call.client = partial(client_of, scope)
+        result = await finish_watched(self._running, self._waiting, receive, self._grace)
+        return answer_of(result.value)
+
+
 def _from_json(target: Target, body: bytes | memoryview) -> tuple[str | None, Decode]:
     """The model that a body names, and what makes arguments of it."""
     from pillion.protocol.task_json import decode_arguments, open_envelope  # noqa: PLC0415 - see the module's docstring
@@ -153,6 +224,11 @@ def _needs_stream(task: str, parameter: str) -> PillionError:
 
 def answer_of(value: Any) -> Answer:  # noqa: ANN401 - plain data
     """The answer to a task: JSON, or a file as it is."""
+    outcome = _outcome(value)
+    return Answer(outcome) if isinstance(outcome, bytes) else outcome
+
+
+def _outcome(value: Any) -> bytes | Answer:  # noqa: ANN401 - plain data
     from pillion.authoring.file import File  # noqa: PLC0415 - see the module's docstring
     from pillion.protocol.task_json import encode_result  # noqa: PLC0415 - see the module's docstring
 
@@ -160,7 +236,7 @@ def answer_of(value: Any) -> Answer:  # noqa: ANN401 - plain data
         from pillion.transport.http.download import download  # noqa: PLC0415 - most tasks give no file
 
         return download(value)
-    return Answer(encode_result(value))
+    return encode_result(value)
 
 
 def _means(target: Target, task: ServedTask) -> bool:
