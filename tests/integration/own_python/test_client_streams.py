@@ -12,6 +12,7 @@ import httpx
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from openapi_spec_validator import validate
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -283,3 +284,12 @@ def test_a_post_is_told_how_to_stream(program: Program) -> None:
 def test_the_envelope_takes_the_names_of_caikit(program: Program) -> None:
     answer = httpx.post(program.url("/api/v1/task/server-streaming-spell"), json={"inputs": "ab"}, trust_env=False)
     assert 'event: message\ndata: "a"\n\nevent: message\ndata: "b"\n\n' == answer.text
+
+
+def test_the_documentation_describes_what_can_be_posted(program: Program) -> None:
+    _, document = program.curl("/openapi.json")
+    validate(document)
+    assert {"/spell", "/seen"} <= document["paths"].keys()
+    assert "/join" not in document["paths"]
+    schema = document["paths"]["/spell"]["post"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
+    assert [{"type": "string"}, {"$ref": "#/components/schemas/TaskError"}] == schema["anyOf"]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 from google.protobuf import json_format
+from openapi_spec_validator import validate
 from pydantic import BaseModel, Field
 
 from pillion import Model, task
@@ -17,10 +18,12 @@ from pillion.authoring.errors import ResultError
 from pillion.authoring.examples import example
 from pillion.authoring.results import plain
 from pillion.authoring.signature import define
+from pillion.dataplane.tasks import ServedTask
 from pillion.errors import PillionError
 from pillion.protocol.task_json import decode_arguments, encode_result
 from pillion.protocol.task_message import decode_request, encode_response
 from pillion.protocol.task_schema import service_schema
+from pillion.transport.http.openapi import document
 
 
 class Tone(enum.StrEnum):
@@ -201,3 +204,12 @@ def test_a_tag_that_contradicts_the_member_is_refused() -> None:
 def test_the_example_of_a_union_is_one_of_its_first_member() -> None:
     assert {"kind": "cat", "lives": 0} == example(TASKS["keep"].parameters[0].type)
     assert [0.0, "text"] == example(TASKS["keep"].parameters[2].type)
+
+
+def test_the_documentation_tells_members_apart_by_their_tag() -> None:
+    described = document([], [ServedTask("zoo", "1", signature) for signature in TASKS.values()])
+    validate(described)
+    schema = described["components"]["schemas"]["KeepArguments"]["properties"]["pet"]
+    # What has a default may be left out of a request and never of an answer, so each is described twice.
+    mapping = {"cat": "#/components/schemas/Cat-Input", "dog": "#/components/schemas/Dog-Input"}
+    assert {"propertyName": "kind", "mapping": mapping} == schema["discriminator"]

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from grpc.aio import ServicerContext
 
     from pillion.authoring.signature import Incoming
-    from pillion.dataplane.streams import ItemStream
     from pillion.dataplane.tasks import ServedTask, TaskPlane
     from pillion.protocol.task_schema import TaskMethod
     from pillion.transport.grpc.observation import RpcObserver
@@ -107,6 +106,7 @@ class TaskStreams:
         with contextlib.ExitStack() as stack:
             if incoming is not None and begun is not None:
                 inbound = stack.enter_context(Inbound())
+                _call_with(context, inbound.close)
                 arguments[incoming.name] = incoming.given(inbound)
                 feeding = asyncio.create_task(self._feed(inbound, begun, messages, incoming, task))
                 stack.callback(feeding.cancel)
@@ -115,7 +115,7 @@ class TaskStreams:
                 yield encode_response(self._method, task.signature, result.value)
                 return
             stream = await self._plane.stream(task, arguments, call)
-            _close_with(context, stream)
+            _call_with(context, stream.close)
             stack.callback(stream.close)
             while items := await stream.take():
                 for item in items:
@@ -141,19 +141,18 @@ class TaskStreams:
             inbound.end()
         except PillionError as error:
             inbound.end(error)
-        except asyncio.CancelledError:
+        finally:  # whatever ended it: a thread may wait for what comes next
             inbound.end(PillionError(ErrorCode.CANCELLED, "The caller left"))
-            raise
 
 
 async def _only(message: bytes) -> AsyncIterator[bytes]:
     yield message
 
 
-def _close_with(context: Context, stream: ItemStream) -> None:
-    """Also where the call is cancelled while an answer is being written, when nothing of ours is awaited."""
+def _call_with(context: Context, close: Callable[[], None]) -> None:
+    """At the end of the call, also where it is cancelled while an answer is being written, when nothing of ours is awaited."""
 
     def left(_: object) -> None:
-        stream.close()
+        close()
 
     context.add_done_callback(left)  # type: ignore[arg-type] # the stubs have a protocol with a named argument

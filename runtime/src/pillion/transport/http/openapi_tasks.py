@@ -68,6 +68,7 @@ def describe_tasks(
 
     Types of one name that differ are qualified by pydantic; those that have a name of ours (``reserved``) here.
     """
+    tasks = [task for task in tasks if task.signature.incoming is None]  # OpenAPI knows no WebSockets
     inputs: list[tuple[tuple[int, str], Any, TypeAdapter[Any]]] = []
     for index, task in enumerate(tasks):
         inputs.append(((index, "arguments"), "validation", task.signature.arguments))

@@ -167,11 +167,12 @@ class _Conversation:
                     incoming = None  # only to see it leave
         except ClientDisconnected:
             self._gone = True
-            inbound.end(PillionError(ErrorCode.CANCELLED, "The caller left"))
             if working is not None:
                 working.cancel()
         except PillionError as error:
             inbound.end(error)
+        finally:  # whatever ended it: a thread may wait for what comes next
+            inbound.end(PillionError(ErrorCode.CANCELLED, "The caller left"))
 
     async def _next(self) -> str | bytes:
         message = await self._receive()
