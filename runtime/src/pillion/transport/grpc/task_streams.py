@@ -150,7 +150,7 @@ async def _only(message: bytes) -> AsyncIterator[bytes]:
 
 
 def _call_with(context: Context, close: Callable[[], None]) -> None:
-    """At the end of the call, also where it is cancelled while an answer is being written, when nothing of ours is awaited."""
+    """At the end of the call, also of one cancelled while an answer is written, when nothing of ours is awaited."""
 
     def left(_: object) -> None:
         close()
