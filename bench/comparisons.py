@@ -11,6 +11,7 @@ from bench.contestants import LIMIT, OURS, Contestant, by_grpc, by_rest
 from bench.load import grpc_load, http_load
 from bench.process import Process, free_port
 from bench.serving import BENCH, PEERS, SERVER_CPU, limit, pillion
+from bench.tasks import METHODS, task_servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -107,6 +108,10 @@ COMPARISONS: Final[Mapping[str, Table]] = {
     ),
     "grpc": Table(
         "gRPC ModelInfer, iris as ONNX, raw tensors, everything on", (Part("", _iris_grpc, _grpc(_CONNECTIONS)),)
+    ),
+    "task": Table(
+        "A typed task by JSON, validated",
+        tuple(Part(title, task_servers(method), _http(_CONNECTIONS)) for title, method in METHODS.items()),
     ),
     "binary": Table("REST, binary tensors there and back, against a bare echo", _sizes(identity.rest_echo, _http)),
     "raw": Table("gRPC, raw tensors there and back, against a bare echo", _sizes(identity.grpc_echo, _grpc)),

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING
 from pillion._version import __version__
 
 if TYPE_CHECKING:
+    from pillion.authoring.batches import Batch
+    from pillion.authoring.file import File
     from pillion.authoring.finish import Finish
     from pillion.authoring.model import Model
     from pillion.authoring.task import task
     from pillion.embedding import Serving, serve
 
-__all__ = ["Finish", "Model", "Serving", "__version__", "serve", "task"]
+__all__ = ["Batch", "File", "Finish", "Model", "Serving", "__version__", "serve", "task"]
 
 _HOMES = {
+    "Batch": "pillion.authoring.batches",
+    "File": "pillion.authoring.file",
     "Finish": "pillion.authoring.finish",
     "Model": "pillion.authoring.model",
     "Serving": "pillion.embedding",

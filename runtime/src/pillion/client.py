@@ -7,12 +7,17 @@ client.predict([[5.1, 3.5, 1.4, 0.2]])
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import os
+from email.message import Message
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
 from pydantic_core import to_jsonable_python
+
+from pillion.authoring.file import File
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,17 +62,28 @@ class Client:
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, trust_env=False)
 
     def call(self, task: str, /, *, model: str | None = None, **arguments: Any) -> Any:  # noqa: ANN401 - by the task
-        """The result of a task, as JSON gives it.
+        """The result of a task, as JSON gives it; a :class:`~pillion.File` where it is one.
 
         Args:
             task: its name.
             model: only where several models have it.
-            arguments: by name; dataclasses, pydantic models and numpy arrays as they are.
+            arguments: by name; dataclasses, pydantic models, numpy arrays and files as they are.
 
         Raises:
             CallError: the server says why.
         """
-        return self._post(_path(task, model), _json(arguments))
+        files = {name: value for name, value in arguments.items() if isinstance(value, File)}
+        if not files:
+            return self._answer(self._http.post(_path(task, model), json=_json(arguments)))
+        parts: list[tuple[str, Any]] = [
+            (name, (None, json.dumps(value), "application/json"))
+            for name, value in _json({key: value for key, value in arguments.items() if key not in files}).items()
+        ]
+        with contextlib.ExitStack() as stack:
+            for name, file in files.items():
+                content = file.read() if file.in_memory else stack.enter_context(file.open())
+                parts.append((name, (file.filename or name, content, file.media_type)))
+            return self._answer(self._http.post(_path(task, model), files=parts))
 
     def stream(self, task: str, /, *, model: str | None = None, **arguments: Any) -> Iterator[Any]:  # noqa: ANN401 - by the task
         """The results of a task that streams, one by one; leaving the loop ends the task.
@@ -119,7 +135,7 @@ class Client:
 
     def _answer(self, response: httpx.Response) -> Any:  # noqa: ANN401 - JSON
         if not response.is_error:
-            return response.json()
+            return _file(response) if "content-disposition" in response.headers else response.json()
         try:
             said: dict[str, Any] = response.json()
         except ValueError:
@@ -137,6 +153,13 @@ class Client:
         self.close()
 
 
+def _file(response: httpx.Response) -> File:
+    """The answer of a task that gives a file."""
+    said = Message()
+    said["content-disposition"] = response.headers["content-disposition"]
+    return File(response.content, filename=said.get_filename(), media_type=response.headers.get("content-type"))
+
+
 def _path(task: str, model: str | None) -> str:
     return f"/{task}" if model is None else f"/{model}/{task}"
 
@@ -151,7 +174,13 @@ def _call_error(said: dict[str, Any], response: httpx.Response) -> CallError:
     return CallError(status, str(message), str(said.get("code", "")), str(said.get("id", "")))
 
 
-def _numpy(value: Any) -> Any:  # noqa: ANN401 - an array or a numpy scalar
+def _numpy(value: Any) -> Any:  # noqa: ANN401 - a file, an array or a numpy scalar
+    if isinstance(value, File):
+        return {
+            "data": base64.b64encode(value.read()).decode(),
+            "filename": value.filename,
+            "media_type": value.media_type,
+        }
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} cannot be sent as JSON")

@@ -18,6 +18,7 @@ DOCUMENTS = [
     "docs/tutorial/first-model.md",
     "docs/how-to/build.md",
     "docs/how-to/command-line.md",
+    "docs/how-to/files-and-streams.md",
     "docs/how-to/from-kserve.md",
     "docs/how-to/generate.md",
     "docs/how-to/own-python.md",

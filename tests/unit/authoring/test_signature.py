@@ -14,9 +14,9 @@ import pytest
 from numpy.typing import NDArray  # noqa: TC002 - as above
 from pydantic import BaseModel, Field, ValidationError
 
-from pillion import Model, task
+from pillion import Batch, Model, task
 from pillion.authoring.errors import AuthoringError
-from pillion.authoring.results import example
+from pillion.authoring.examples import example
 from pillion.authoring.signature import TaskSignature, define
 
 
@@ -183,14 +183,20 @@ class _Streams(Model):
 
 class _StreamsIn(Model):
     @task
-    def words(self, texts: collections.abc.Iterator[str]) -> int:
-        return len(list(texts))
+    def words(self, texts: list[collections.abc.Iterator[str]]) -> int:
+        return len(texts)
 
 
-class _Union(Model):
+class _AsyncStreamIn(Model):
     @task
-    def add(self, number: int | str) -> int:
-        return int(number)
+    def words(self, texts: collections.abc.AsyncIterator[str]) -> int:
+        return 0
+
+
+class _BatchOfText(Model):
+    @task(batch=Batch(max_size=2))
+    def words(self, text: str) -> list[int]:
+        return [len(text)]
 
 
 class _Unknown(Model):
@@ -265,7 +271,14 @@ class _PredictsText(Model):
     [
         (_Streams, r"_Streams.words: it yields, and declares to return list\[str\]: make that Iterator"),
         (_StreamsIn, "_StreamsIn.words, parameter texts: .*only a whole result can come as a stream"),
-        (_Union, r"_Union.add, parameter number: the type int \| str cannot be served \(unions"),
+        (
+            _AsyncStreamIn,
+            r"_AsyncStreamIn.words, parameter texts: an async method is given AsyncIterator\[...\], a plain",
+        ),
+        (
+            _BatchOfText,
+            "_BatchOfText.words, parameter text: with batch= a method is given a list of what requests bring",
+        ),
         (_Unknown, "_Unknown.add, parameter number: the type Generator cannot be served"),
         (_Variadic, "_Variadic.add, parameter numbers: .*no \\*"),
         (_Reserved, '_Reserved.docs: .*is a route of the server.*@task\\("name"\\)'),
@@ -273,7 +286,7 @@ class _PredictsText(Model):
         (_Nothing, "_Nothing has neither predict nor a task: mark a method with @task"),
         (_LoadsTwo, "_LoadsTwo.load: .*load\\(self\\) or load\\(self, artifact\\)"),
         (_Keys, "_Keys.add, parameter counts: .*keys are text"),
-        (_Arrays, "_ArrayInModel.pixels holds a numpy array: make it a dataclass"),
+        (_Arrays, "_ArrayInModel.pixels holds an array or a file: make it a dataclass"),
         (_PredictsDict, "_PredictsDict.predict: several outputs are declared by a TypedDict"),
         (_PredictsText, "_PredictsText.predict, parameter text: .*mark another method with @task"),
         (str, "str is not a pillion.Model: write class str\\(Model\\)"),

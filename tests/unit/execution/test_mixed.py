@@ -113,7 +113,6 @@ async def test_code_that_cancels_itself_is_an_error_and_not_a_client_that_left(e
 async def test_a_call_may_be_begun_outside_of_any_task(executor: MixedExecutor) -> None:
     loop = asyncio.get_running_loop()
     call = Call(asynchronous=True)
-    call.go.set()
     running = executor.run(call, (), (), None)
     done: asyncio.Future[int] = loop.create_future()
 
@@ -122,6 +121,7 @@ async def test_a_call_may_be_begun_outside_of_any_task(executor: MixedExecutor) 
         waited: asyncio.Future[object] = running.send(None)
         waited.add_done_callback(lambda _: done.set_result(1))
         waited._asyncio_future_blocking = False
+        call.go.set()
 
     loop.call_soon(begin)
     assert 1 == await done

@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from numpy.typing import NDArray  # noqa: TC002 - annotations are read at run time
 from pydantic import BaseModel, Field
 
-from pillion import Model, task
+from pillion import File, Model, task
 from pillion.authoring.results import plain
 from pillion.authoring.signature import define
 from pillion.errors import ErrorCode, PillionError
@@ -63,6 +63,10 @@ class Sample(Model):
     @task
     def alias(self, one: Aliased) -> Aliased:
         return one
+
+    @task
+    def echo(self, file: File) -> File:
+        return file
 
     @task
     def large(self) -> int:
@@ -132,6 +136,12 @@ def test_arrays_are_raw_data_or_numbers() -> None:
 def test_an_array_comes_back_as_raw_data() -> None:
     shown = answered("see", Picture(np.array([[1, 2]], np.uint8)))
     assert {"result": {"pixels": {"dtype": "uint8", "shape": ["1", "2"], "data": "AQI="}}} == shown
+
+
+def test_a_file_is_its_bytes_with_name_and_type() -> None:
+    file = decoded("echo", {"file": {"data": "YWJj", "filename": "a.txt"}})["file"]
+    assert (b"abc", "a.txt", "text/plain") == (file.read(), file.filename, file.media_type)
+    assert {"result": {"data": "YWJj", "filename": "a.txt", "media_type": "text/plain"}} == answered("echo", file)
 
 
 def test_aliases_are_for_json_and_names_for_protobuf() -> None:

@@ -10,4 +10,18 @@ class AuthoringError(Exception):
 
 
 class ResultError(Exception):
-    """A method returned something else than it declares. The text has the path of the value."""
+    """A method returned something else than it declares. The text has the path of the value.
+
+    Args:
+        problem: a sentence without its subject.
+        path: of the value, which is the subject.
+    """
+
+    def __init__(self, problem: str, path: str = "") -> None:
+        super().__init__(f"{path} {problem}" if path else problem)
+        self.problem = problem
+        self.path = path
+
+    def below(self, path: str) -> ResultError:
+        """The same, seen from further out."""
+        return ResultError(self.problem, f"{path}{self.path}")

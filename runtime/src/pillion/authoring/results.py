@@ -1,7 +1,8 @@
 """What a method returned, checked against its declaration and made plain: text, numbers, lists, dicts, arrays.
 
 Plain values are what every protocol encodes. numpy's scalars, dataclasses and models are what people return, and end
-here, in the thread that ran the method.
+here, in the thread that ran the method. For each type a function is made once; only when something is wrong does
+anybody work out where.
 """
 
 from __future__ import annotations
@@ -16,14 +17,30 @@ from pydantic import BaseModel, RootModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from pillion.authoring.errors import ResultError
-from pillion.authoring.types import AnyValue, ArrayOf, Kind, ListOf, MapOf, Nothing, OptionalOf, Record, Scalar
+from pillion.authoring.unions import union_maker
+from pillion.authoring.values import (
+    AnyValue,
+    ArrayOf,
+    FileOf,
+    Kind,
+    ListOf,
+    MapOf,
+    Nothing,
+    OptionalOf,
+    Record,
+    Scalar,
+    TupleOf,
+    UnionOf,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from pillion.authoring.types import ValueType
+    from pillion.authoring.values import ValueType
 
-__all__ = ["example", "plain"]
+    Maker = Callable[[Any], Any]
+
+__all__ = ["maker", "plain"]
 
 _MISSING: Final = object()
 
@@ -34,79 +51,112 @@ def plain(value: Any, declared: ValueType, path: str) -> Any:  # noqa: ANN401 - 
     Raises:
         ResultError: it is not of the declared type; the text starts with ``path``.
     """
+    try:
+        return maker(declared)(value)
+    except ResultError as error:
+        raise error.below(path) from None
+
+
+def maker(declared: ValueType, records: dict[int, Maker] | None = None) -> Maker:
+    """What makes values of a type plain. It raises :class:`ResultError`, whose path begins at the value.
+
+    Args:
+        declared: the type.
+        records: those of records that have been made, by identity: a record may contain itself.
+    """
+    records = {} if records is None else records
     match declared:
         case Scalar():
-            return _scalar(value, declared, path)
+            return _scalar(declared)
         case OptionalOf(item):
-            return None if value is None else plain(value, item, path)
+            inner = maker(item, records)
+            return lambda value: None if value is None else inner(value)
         case ListOf(item):
-            return _list(value, item, path)
+            return _list(maker(item, records))
+        case TupleOf(items):
+            return _tuple([maker(item, records) for item in items])
+        case UnionOf(members):
+            return union_maker(declared, [maker(member.type, records) for member in members])
         case Record():
-            return _record(value, declared, path)
+            return records[id(declared)] if id(declared) in records else _record(declared, records)
         case MapOf(item):
-            if not isinstance(value, dict):
-                raise _wrong(path, value, "a dict")
-            return {_key(key, path): plain(inner, item, f"{path}[{key!r}]") for key, inner in value.items()}
+            return _map(maker(item, records))
         case ArrayOf(dtype):
-            return _array(value, dtype, path)
+            return lambda value: _array(value, dtype)
+        case FileOf(write=write):
+            return write or _unwritable(declared)
         case AnyValue():
-            return _anything(value, path)
+            return _anything
         case Nothing():
-            if value is not None:
-                raise _wrong(path, value, "None")
-            return None
+            return _nothing
 
 
-def _scalar(value: Any, declared: Scalar, path: str) -> Any:  # noqa: ANN401 - what a method returned
-    if isinstance(value, np.generic):
-        value = value.item()
-    if declared.adapter is not None:
+def _scalar(declared: Scalar) -> Maker:
+    check = _SCALARS[declared.kind]
+    exact = _EXACT.get(declared.kind)
+
+    def make(value: Any) -> Any:  # noqa: ANN401 - what a method returned
+        if type(value) is exact:
+            return value
+        return check(value.item() if isinstance(value, np.generic) else value)
+
+    def make_adapted(value: Any) -> Any:  # noqa: ANN401 - as above
         if isinstance(value, Enum):
             value = value.value
         elif not isinstance(value, str | int | float):
-            value = _anything(value, path)
-    return _SCALARS[declared.kind](value, path)
+            value = _anything(value)
+        return check(value)
+
+    if declared.adapter is not None:
+        return make_adapted
+    return _float if declared.kind is Kind.NUMBER else make
 
 
-def _text(value: Any, path: str) -> str:  # noqa: ANN401 - what a method returned
+def _float(value: Any) -> float:  # noqa: ANN401 - what a method returned
+    if type(value) is float and value - value == 0.0:  # neither NaN nor infinite
+        return value
+    return _number(value.item() if isinstance(value, np.generic) else value)
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - what a method returned
     if isinstance(value, str):
         return value if type(value) is str else str.__str__(value)
-    raise _wrong(path, value, "a str")
+    raise _wrong(value, "a str")
 
 
-def _integer(value: Any, path: str) -> int:  # noqa: ANN401 - what a method returned
+def _integer(value: Any) -> int:  # noqa: ANN401 - what a method returned
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
-    raise _wrong(path, value, "an int")
+    raise _wrong(value, "an int")
 
 
-def _number(value: Any, path: str) -> float:  # noqa: ANN401 - what a method returned
+def _number(value: Any) -> float:  # noqa: ANN401 - what a method returned
     if isinstance(value, float | int) and not isinstance(value, bool):
         if not math.isfinite(value):
-            raise ResultError(f"{path} is {value}, which JSON cannot carry")
+            raise ResultError(f"is {value}, which JSON cannot carry")
         return float(value)
-    raise _wrong(path, value, "a float")
+    raise _wrong(value, "a float")
 
 
-def _boolean(value: Any, path: str) -> bool:  # noqa: ANN401 - what a method returned
+def _boolean(value: Any) -> bool:  # noqa: ANN401 - what a method returned
     if isinstance(value, bool):
         return value
-    raise _wrong(path, value, "a bool")
+    raise _wrong(value, "a bool")
 
 
-def _bytes(value: Any, path: str) -> bytes:  # noqa: ANN401 - what a method returned
+def _bytes(value: Any) -> bytes:  # noqa: ANN401 - what a method returned
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
-    raise _wrong(path, value, "bytes")
+    raise _wrong(value, "bytes")
 
 
-def _timestamp(value: Any, path: str) -> dt.datetime:  # noqa: ANN401 - what a method returned
+def _timestamp(value: Any) -> dt.datetime:  # noqa: ANN401 - what a method returned
     if isinstance(value, dt.datetime):
         return value
-    raise _wrong(path, value, "a datetime")
+    raise _wrong(value, "a datetime")
 
 
-_SCALARS: Final[dict[Kind, Callable[[Any, str], Any]]] = {
+_SCALARS: Final[dict[Kind, Callable[[Any], Any]]] = {
     Kind.STRING: _text,
     Kind.INTEGER: _integer,
     Kind.NUMBER: _number,
@@ -114,55 +164,138 @@ _SCALARS: Final[dict[Kind, Callable[[Any, str], Any]]] = {
     Kind.BYTES: _bytes,
     Kind.TIMESTAMP: _timestamp,
 }
+_EXACT: Final[dict[Kind, type[Any]]] = {
+    Kind.STRING: str, Kind.INTEGER: int, Kind.BOOLEAN: bool, Kind.BYTES: bytes, Kind.TIMESTAMP: dt.datetime
+}  # fmt: skip
+"""Types whose values are plain as they are; numbers may be NaN."""
 
 
-def _list(value: Any, item: ValueType, path: str) -> list[Any]:  # noqa: ANN401 - what a method returned
+def _list(inner: Maker) -> Maker:
+    def make(value: Any) -> list[Any]:  # noqa: ANN401 - what a method returned
+        if type(value) is not list:
+            value = _items(value, "a list")
+        try:
+            return [inner(one) for one in value]
+        except ResultError:
+            _tell_which(value, [inner] * len(value))
+            raise
+
+    return make
+
+
+def _tuple(inner: list[Maker]) -> Maker:
+    def make(value: Any) -> list[Any]:  # noqa: ANN401 - what a method returned
+        given = _items(value, f"a tuple of {len(inner)}")
+        if len(given) != len(inner):
+            raise ResultError(f"holds {len(given)} values, and {len(inner)} are declared")
+        try:
+            return [one(item) for one, item in zip(inner, given, strict=True)]
+        except ResultError:
+            _tell_which(given, inner)
+            raise
+
+    return make
+
+
+def _items(value: Any, expected: str) -> list[Any]:  # noqa: ANN401 - what a method returned
     if isinstance(value, np.ndarray):
-        value = value.tolist()
+        given: list[Any] = value.tolist()
+        return given
     if isinstance(value, str | bytes | dict) or not hasattr(value, "__iter__"):
-        raise _wrong(path, value, "a list")
-    return [plain(inner, item, f"{path}[{index}]") for index, inner in enumerate(value)]
+        raise _wrong(value, expected)
+    return list(value)
 
 
-def _record(value: Any, declared: Record, path: str) -> dict[str, Any]:  # noqa: ANN401 - what a method returned
-    if isinstance(value, BaseModel):
-        value = value.model_dump(by_alias=True)  # what its own serialisers make of it
-    elif not isinstance(value, dict):
-        if not isinstance(value, declared.python):
-            raise _wrong(path, value, declared.name)
-        value = {field.out_key: getattr(value, field.name) for field in declared.fields}
-    result: dict[str, Any] = {}
-    for field in declared.fields:
-        inner = value.get(field.out_key, _MISSING)
-        if inner is not _MISSING:
-            result[field.out_key] = plain(inner, field.type, f"{path}.{field.name}")
-        elif field.required:
-            raise ResultError(f"{path}.{field.name} is missing")
-    unknown = value.keys() - {field.out_key for field in declared.fields}
-    if unknown:
-        raise ResultError(f"{path} has {min(map(str, unknown))!r}, which {declared.name} does not declare")
-    return result
+def _tell_which(values: Iterable[Any], makers: list[Maker]) -> None:
+    """Raise what is wrong again, with the index."""
+    for index, (value, make) in enumerate(zip(values, makers, strict=True)):
+        try:
+            make(value)
+        except ResultError as error:
+            raise error.below(f"[{index}]") from None
 
 
-def _array(value: Any, dtype: np.dtype[Any] | None, path: str) -> np.ndarray[Any, np.dtype[Any]]:  # noqa: ANN401 - what a method returned
+def _record(declared: Record, records: dict[int, Maker]) -> Maker:
+    cls = declared.python
+    fields: list[tuple[str, str, Maker, bool]] = []
+    known: set[str] = set()
+
+    def make(value: Any) -> dict[str, Any]:  # noqa: ANN401 - what a method returned
+        if isinstance(value, BaseModel):
+            value = value.model_dump(by_alias=True)  # what its own serialisers make of it
+        elif not isinstance(value, dict):
+            if not isinstance(value, cls):
+                raise _wrong(value, declared.name)
+            value = {key: getattr(value, name) for name, key, _, _ in fields}
+        result: dict[str, Any] = {}
+        for name, key, inner, required in fields:
+            one = value.get(key, _MISSING)
+            if one is not _MISSING:
+                try:
+                    result[key] = inner(one)
+                except ResultError as error:
+                    raise error.below(f".{name}") from None
+            elif required:
+                raise ResultError("is missing", f".{name}")
+        if len(result) != len(value):
+            unknown = min(map(str, value.keys() - known))
+            raise ResultError(f"has {unknown!r}, which {declared.name} does not declare")
+        return result
+
+    records[id(declared)] = make
+    fields += [(f.name, f.out_key, maker(f.type, records), f.required) for f in declared.fields]
+    known |= {f.out_key for f in declared.fields}
+    return make
+
+
+def _map(inner: Maker) -> Maker:
+    def make(value: Any) -> dict[str, Any]:  # noqa: ANN401 - what a method returned
+        if not isinstance(value, dict):
+            raise _wrong(value, "a dict")
+        result: dict[str, Any] = {}
+        for key, one in value.items():
+            if not isinstance(key, str):
+                raise ResultError(f"has the key {key!r}, and keys are text")
+            try:
+                result[key] = inner(one)
+            except ResultError as error:
+                raise error.below(f"[{key!r}]") from None
+        return result
+
+    return make
+
+
+def _array(value: Any, dtype: np.dtype[Any] | None) -> np.ndarray[Any, np.dtype[Any]]:  # noqa: ANN401 - what a method returned
     try:
         array = np.asarray(value) if dtype is None else np.asarray(value, dtype=dtype)
     except (TypeError, ValueError):
-        raise _wrong(path, value, f"an array of {dtype or 'numbers'}") from None
+        raise _wrong(value, f"an array of {dtype or 'numbers'}") from None
     if array.dtype.kind not in "biuf":
-        raise ResultError(f"{path} is an array of {array.dtype}, and arrays hold numbers or booleans")
+        raise ResultError(f"is an array of {array.dtype}, and arrays hold numbers or booleans")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ResultError(f"{path} is an array that holds NaN or Infinity, which JSON cannot carry")
+        raise ResultError("is an array that holds NaN or Infinity, which JSON cannot carry")
     return array
 
 
-def _anything(value: Any, path: str) -> Any:  # noqa: ANN401 - what a method returned
+def _anything(value: Any) -> Any:  # noqa: ANN401 - what a method returned
     if isinstance(value, RootModel):
         value = value.root
     try:
         return to_jsonable_python(value, by_alias=True, inf_nan_mode="constants", bytes_mode="base64", fallback=_numpy)
     except (PydanticSerializationError, ValueError) as error:
-        raise ResultError(f"{path} cannot be written as JSON: {error}") from None
+        raise ResultError(f"cannot be written as JSON: {error}") from None
+
+
+def _unwritable(declared: FileOf) -> Maker:
+    def make(_: Any) -> Any:  # noqa: ANN401 - what a method returned
+        raise ResultError(f"is {declared.name}, which has no to_file")
+
+    return make
+
+
+def _nothing(value: Any) -> None:  # noqa: ANN401 - what a method returned
+    if value is not None:
+        raise _wrong(value, "None")
 
 
 def _numpy(value: Any) -> Any:  # noqa: ANN401 - what a method returned
@@ -173,35 +306,5 @@ def _numpy(value: Any) -> Any:  # noqa: ANN401 - what a method returned
     raise ValueError(f"{type(value).__name__} is no type that JSON knows")
 
 
-def _key(key: Any, path: str) -> str:  # noqa: ANN401 - what a method returned
-    if not isinstance(key, str):
-        raise ResultError(f"{path} has the key {key!r}, and keys are text")
-    return key
-
-
-def _wrong(path: str, value: object, expected: str) -> ResultError:
-    return ResultError(f"{path} is {type(value).__name__}, and {expected} is declared")
-
-
-def example(declared: ValueType, depth: int = 0) -> Any:  # noqa: ANN401 - a plain value
-    """A small JSON value of the type, for documentation and for a first call."""
-    match declared:
-        case Scalar():
-            shown = declared.example
-            return shown.value if isinstance(shown, Enum) else shown
-        case OptionalOf(item):
-            return example(item, depth)
-        case ListOf(item):
-            return [example(item, depth + 1)] if depth < 3 else []
-        case MapOf(item):
-            return {"key": example(item, depth + 1)} if depth < 3 else {}
-        case Record():
-            if depth >= 3:
-                return {}
-            return {f.key: example(f.type, depth + 1) for f in declared.fields if f.required}
-        case ArrayOf(dtype):
-            return [[True]] if dtype is not None and dtype.kind == "b" else [[0]]
-        case AnyValue():
-            return "any"
-        case Nothing():
-            return None
+def _wrong(value: object, expected: str) -> ResultError:
+    return ResultError(f"is {type(value).__name__}, and {expected} is declared")

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import inspect
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, NotRequired
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic_core import to_jsonable_python
 from typing_extensions import TypedDict
 
+from pillion.authoring.batches import item_hint, result_hint
 from pillion.authoring.errors import AuthoringError
 from pillion.authoring.explain import ExplainSignature, explain_signature
+from pillion.authoring.files import files_in
+from pillion.authoring.incoming import incoming_item
 from pillion.authoring.model import Model
 from pillion.authoring.names import camel_case, same_task
 from pillion.authoring.predict import PredictSignature, predict_signature
@@ -32,15 +35,17 @@ from pillion.authoring.text import (
     is_text,
     item_type,
 )
-from pillion.authoring.types import AnyValue, describe
+from pillion.authoring.types import describe
+from pillion.authoring.values import AnyValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pillion.authoring.batches import Batch
     from pillion.authoring.text import Embedder, Generator
-    from pillion.authoring.types import ValueType
+    from pillion.authoring.values import ValueType
 
-__all__ = ["ModelDefinition", "Parameter", "TaskSignature", "define"]
+__all__ = ["Incoming", "ModelDefinition", "Parameter", "TaskSignature", "define"]
 
 _RESERVED: Final = frozenset({"api", "docs", "health", "info", "management", "metrics", "openapi", "redoc", "v1", "v2"})
 """First segments of the server's own routes."""
@@ -55,6 +60,25 @@ class Parameter:
     required: bool
     default: Any = None
     """As JSON, where it is not required and can be written so."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Incoming:
+    """The parameter whose values a client sends one by one."""
+
+    name: str
+    type: ValueType
+    """Of one value."""
+    item: TypeAdapter[dict[str, Any]]
+    """Validates ``{name: value}``."""
+    make: Callable[[Any], Any] | None
+    """Makes what the method is given of an iterator; None where it is that itself."""
+    asynchronous: bool
+    """Whether it is read with ``async for``."""
+
+    def given(self, values: Any) -> Any:  # noqa: ANN401 - iterators of either kind
+        """What the method is given for an iterator over the values."""
+        return values if self.make is None else self.make(values)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,11 +101,20 @@ class TaskSignature:
     description: str = ""
     streams: bool = False
     """Whether its results come one by one."""
+    batch: Batch | None = None
+    """How many calls the method takes at once; None for one."""
+    items: tuple[str, ...] = ()
+    """Parameters of which it is given lists then, one item a call."""
+    incoming: Incoming | None = None
+    """What clients send one by one, where they do."""
+    converts: bool = False
+    """Whether reading its arguments makes images, or calls ``from_file`` of a class: too much for the event loop."""
 
     @property
     def names(self) -> str:
         """Its parameters, for messages."""
-        return ", ".join(parameter.name for parameter in self.parameters) or "none"
+        names = [parameter.name for parameter in self.parameters]
+        return ", ".join([*names, self.incoming.name] if self.incoming is not None else names) or "none"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,7 +186,7 @@ def _task(cls: type[Model], attribute: str, options: TaskOptions) -> TaskSignatu
     name = options.name or attribute
     if name.startswith("_") or same_task(name) in _RESERVED:
         raise AuthoringError(f'{place}: {name!r} is a route of the server: name the task otherwise, @task("name")')
-    return _signature(cls, attribute, name)
+    return _signature(cls, attribute, name, batch=options.batch)
 
 
 def _generator(cls: type[Model]) -> Generator | None:
@@ -195,50 +228,95 @@ def _function(cls: type[Model], attribute: str, place: str) -> Callable[..., Any
 
 
 def _signature(
-    cls: type[Model], attribute: str, name: str, gives: tuple[ValueType, Any] | None = None
+    cls: type[Model],
+    attribute: str,
+    name: str,
+    gives: tuple[ValueType, Any] | None = None,
+    batch: Batch | None = None,
 ) -> TaskSignature:
     """The signature of a method; ``gives`` is what it gives where that is known beforehand."""
     place = f"{cls.__name__}.{attribute}"
     function = _function(cls, attribute, place)
     hints = _hints(function, cls, place)
-    parameters: list[Parameter] = []
-    fields: dict[str, Any] = {}
+    taken = _Taken()
     for parameter in list(inspect.signature(function).parameters.values())[1:]:
-        here = f"{place}, parameter {parameter.name}"
-        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise AuthoringError(f"{here}: requests name their fields: no *, ** or position-only parameters")
-        if not parameter.name.isascii():
-            raise AuthoringError(f"{here}: field names are ASCII letters, digits and _")
-        described, annotation = describe(hints.get(parameter.name, Any), here)
-        required = parameter.default is parameter.empty
-        default = None if required else _json_default(parameter.default)
-        parameters.append(Parameter(parameter.name, described, required, default))
-        if not required:
-            annotation = NotRequired[Annotated[annotation, Field(json_schema_extra={"default": default})]]
-        fields[parameter.name] = annotation
+        _take(taken, parameter, hints.get(parameter.name, Any), f"{place}, parameter {parameter.name}", batch)
     hint = hints.get("return", Any)
     generates = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
     streams, on_loop, item = item_type(hint, generates=generates)
     if generates and not streams:
         raise AuthoringError(f"{place}: it yields, and declares to return {hint}: make that Iterator[...] of an item")
+    if batch is not None:
+        if streams or not taken.items:
+            raise AuthoringError(f"{place}: batch= is for a method that is given lists and returns one")
+        hint = result_hint(hint, place)
     returns, answer = gives or describe(item if streams else hint, f"{place}, return type")
+    for file in files_in(returns):
+        if file.write is None:
+            raise AuthoringError(f"{place}, return type: {file.name} cannot be made a file: write a method to_file")
     summary, _, description = (inspect.getdoc(function) or "").partition("\n")
     # A decorator may have made an async method of a plain one, or may have forgotten to.
     made = (function, inspect.getattr_static(cls, attribute))
+    asynchronous = on_loop or any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in made)
+    if taken.incoming is not None and taken.incoming.asynchronous != asynchronous:
+        remedy = "an async method is given AsyncIterator[...], a plain one Iterator[...]"
+        raise AuthoringError(f"{place}, parameter {taken.incoming.name}: {remedy}")
     return TaskSignature(
         name=name,
         owner=cls.__name__,
         method=attribute,
-        asynchronous=on_loop
-        or any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in made),
-        parameters=tuple(parameters),
-        arguments=_arguments(f"{camel_case(name)}Arguments", fields, place),
+        asynchronous=asynchronous,
+        parameters=tuple(taken.parameters),
+        arguments=_arguments(f"{camel_case(name)}Arguments", taken.fields, place),
         returns=returns,
         answer=TypeAdapter(answer),
         summary=summary.strip(),
         description=description.strip(),
         streams=streams,
+        batch=batch,
+        items=tuple(taken.items),
+        converts=any(file.name != "File" for one in taken.parameters for file in files_in(one.type)),
+        incoming=taken.incoming,
     )
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What a method takes."""
+
+    parameters: list[Parameter] = field(default_factory=list)
+    fields: dict[str, Any] = field(default_factory=dict)
+    """By name: what pydantic validates each by."""
+    items: list[str] = field(default_factory=list)
+    incoming: Incoming | None = None
+
+
+def _take(taken: _Taken, parameter: inspect.Parameter, hint: Any, here: str, batch: Batch | None) -> None:  # noqa: ANN401 - type hints have no type of their own
+    if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+        raise AuthoringError(f"{here}: requests name their fields: no *, ** or position-only parameters")
+    if not parameter.name.isascii():
+        raise AuthoringError(f"{here}: field names are ASCII letters, digits and _")
+    required = parameter.default is parameter.empty
+    streamed = incoming_item(hint)
+    if streamed is not None:
+        if not required or taken.incoming is not None or batch is not None:
+            raise AuthoringError(f"{here}: a task takes one stream, without a default and without batch=")
+        described, annotation = describe(streamed.item, here)
+        item = _arguments("Item", {parameter.name: annotation}, here)
+        taken.incoming = Incoming(parameter.name, described, item, streamed.make, streamed.asynchronous)
+        return
+    if batch is not None and required:
+        hint = item_hint(hint, here)
+        taken.items.append(parameter.name)
+    described, annotation = describe(hint, here)
+    for file in files_in(described):
+        if file.read is None:
+            raise AuthoringError(f"{here}: {file.name} cannot be made of a file: write a class method from_file")
+    default = None if required else _json_default(parameter.default)
+    taken.parameters.append(Parameter(parameter.name, described, required, default))
+    if not required:
+        annotation = NotRequired[Annotated[annotation, Field(json_schema_extra={"default": default})]]
+    taken.fields[parameter.name] = annotation
 
 
 def _arguments(name: str, fields: dict[str, Any], place: str) -> TypeAdapter[dict[str, Any]]:

@@ -11,6 +11,8 @@ from pillion.authoring.errors import AuthoringError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pillion.authoring.batches import Batch
+
 __all__ = ["TaskOptions", "options_of", "task"]
 
 _Method = TypeVar("_Method", bound="Callable[..., Any]")
@@ -22,28 +24,30 @@ class TaskOptions:
     """What the decorator was told."""
 
     name: str | None = None
+    batch: Batch | None = None
 
 
 @overload
 def task(method: _Method, /) -> _Method: ...
 @overload
-def task(name: str, /) -> Callable[[_Method], _Method]: ...
+def task(name: str, /, *, batch: Batch | None = None) -> Callable[[_Method], _Method]: ...
 @overload
-def task() -> Callable[[_Method], _Method]: ...
+def task(*, batch: Batch | None = None) -> Callable[[_Method], _Method]: ...
 
 
-def task(subject: Any = None, /) -> Any:
+def task(subject: Any = None, /, *, batch: Batch | None = None) -> Any:
     """Serve a method: ``@task``, or ``@task("name")`` where the name is not to be the method's.
 
     The parameters are the request's fields, with the types and defaults of the signature; what the method returns is
-    the answer. The method itself stays as it is.
+    the answer. The method itself stays as it is. With ``batch=`` (see :class:`~pillion.Batch`) a request brings one
+    item of each list that the method is given.
     """
     if subject is None:
-        return task
+        return _marking(TaskOptions(batch=batch))
     if isinstance(subject, str):
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", subject):
             raise AuthoringError(f"@task({subject!r}): a task's name is letters, digits, - and _, a letter first")
-        return _marking(TaskOptions(subject))
+        return _marking(TaskOptions(subject, batch))
     return _marking(TaskOptions())(subject)
 
 

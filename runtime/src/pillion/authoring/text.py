@@ -16,7 +16,7 @@ import numpy as np
 
 from pillion.authoring.errors import AuthoringError
 from pillion.authoring.finish import Finish
-from pillion.authoring.types import ArrayOf, MapOf
+from pillion.authoring.values import ArrayOf, MapOf
 
 if TYPE_CHECKING:
     from pillion.authoring.signature import TaskSignature

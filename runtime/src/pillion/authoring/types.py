@@ -1,7 +1,8 @@
 """One description of a value's type, from which JSON schema, protobuf, validation and encoding all follow.
 
-:func:`describe` turns an annotation into a :data:`ValueType`, and into what pydantic validates requests against. They
-are one step because what pydantic cannot do (numpy arrays, also inside dataclasses) is replaced on the way.
+:func:`describe` turns an annotation into a type of :mod:`pillion.authoring.values`, and into what pydantic validates
+requests against. They are one step because what pydantic cannot do (arrays and files, also inside dataclasses) is
+replaced on the way.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import datetime as dt
 import types
 import typing
 from dataclasses import dataclass, field
-from enum import Enum, unique
+from enum import Enum
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import numpy as np
@@ -22,111 +23,26 @@ from typing_extensions import is_typeddict
 
 from pillion.authoring.arrays import array_annotation, dtype_in
 from pillion.authoring.errors import AuthoringError
+from pillion.authoring.files import file_annotation, file_type
+from pillion.authoring.unions import choice_values, discriminator_in, union_of
+from pillion.authoring.values import (
+    AnyValue,
+    ArrayOf,
+    FileOf,
+    Kind,
+    ListOf,
+    MapOf,
+    Nothing,
+    OptionalOf,
+    Record,
+    RecordField,
+    Scalar,
+    TupleOf,
+    UnionOf,
+    ValueType,
+)
 
-__all__ = [
-    "AnyValue",
-    "ArrayOf",
-    "Kind",
-    "ListOf",
-    "MapOf",
-    "Nothing",
-    "OptionalOf",
-    "Record",
-    "RecordField",
-    "Scalar",
-    "ValueType",
-    "describe",
-]
-
-
-@unique
-class Kind(Enum):
-    """The scalars that every protocol can carry."""
-
-    STRING = "string"
-    INTEGER = "integer"
-    NUMBER = "number"
-    BOOLEAN = "boolean"
-    BYTES = "bytes"
-    TIMESTAMP = "timestamp"
-
-
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    """One value.
-
-    ``adapter`` turns values that are written as text or numbers (enums, dates, UUIDs, URLs) into those; None where
-    the value is the plain Python type itself.
-    """
-
-    kind: Kind
-    adapter: TypeAdapter[Any] | None = None
-    example: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class AnyValue:
-    """Whatever JSON can say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """None: what a method gives that returns nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArrayOf:
-    """A numpy array; ``dtype`` None for whichever numeric one comes."""
-
-    dtype: np.dtype[Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class OptionalOf:
-    """A value or None."""
-
-    item: ValueType
-
-
-@dataclass(frozen=True, slots=True)
-class ListOf:
-    """Values in order."""
-
-    item: ValueType
-
-
-@dataclass(frozen=True, slots=True)
-class MapOf:
-    """Values by name."""
-
-    item: ValueType
-
-
-@dataclass(frozen=True, slots=True)
-class RecordField:
-    """One field of a record."""
-
-    name: str
-    type: ValueType
-    required: bool
-    key: str
-    """Its name in a request: the alias where there is one."""
-    out_key: str
-    """Its name in an answer."""
-    computed: bool = False
-    """In answers only."""
-
-
-@dataclass(slots=True, eq=False)
-class Record:
-    """A dataclass, pydantic model or TypedDict. Compared by identity: a record may contain itself."""
-
-    python: type[Any]
-    name: str
-    fields: tuple[RecordField, ...] = ()
-
-
-ValueType = Scalar | AnyValue | Nothing | ArrayOf | OptionalOf | ListOf | MapOf | Record
+__all__ = ["describe"]
 
 _PLAIN: Final[dict[Any, Scalar]] = {
     str: Scalar(Kind.STRING, example="text"),
@@ -172,6 +88,9 @@ class _Reader:
         plain = _PLAIN.get(annotation) if isinstance(annotation, type) else None
         if plain is not None:
             return plain, annotation
+        file = file_type(annotation)
+        if file is not None:
+            return file, file_annotation(file)
         if annotation is np.ndarray or get_origin(annotation) is np.ndarray:
             dtype = dtype_in(annotation)
             if dtype is not None and dtype.kind not in "biuf":
@@ -187,10 +106,13 @@ class _Reader:
     def read_generic(self, annotation: Any) -> tuple[ValueType, Any]:  # noqa: ANN401 - type hints have no type of their own
         origin, arguments = get_origin(annotation), get_args(annotation)
         if origin is Annotated:
+            tag = discriminator_in(arguments[1:])
+            if tag is not None:
+                return self.read_union(get_args(arguments[0]), tag)
             inner, rewritten = self.read(arguments[0])
             return inner, Annotated[(rewritten, *arguments[1:])]
         if origin is Union or origin is types.UnionType:
-            return self.read_union(annotation, arguments)
+            return self.read_union(arguments)
         if origin in _STREAMS:
             raise self.refusal(annotation, "only a whole result can come as a stream: use list[...] here")
         if origin in _LISTS or (origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis):
@@ -199,30 +121,41 @@ class _Reader:
             return ListOf(inner), (
                 list if origin in (collections.abc.Iterable, collections.abc.Collection) else origin
             )[shape]
+        if origin is tuple and arguments and arguments != ((),):
+            members = [self.read(one) for one in arguments]
+            return TupleOf(tuple(one for one, _ in members)), tuple[tuple(rewritten for _, rewritten in members)]  # type: ignore[misc] # made at run time
         if origin in _MAPS:
             if arguments and arguments[0] is not str:
                 raise self.refusal(annotation, "keys are text in JSON: use dict[str, ...]")
             inner, rewritten = self.read(arguments[1] if arguments else Any)
             return MapOf(inner), dict[str, rewritten]  # type: ignore[valid-type] # made at run time
         if origin is Literal:
-            return self.read_choice(annotation, list(arguments)), annotation
+            return self.read_choice(annotation, list(arguments))
         return self.read_other(annotation)
 
-    def read_union(self, annotation: Any, members: tuple[Any, ...]) -> tuple[ValueType, Any]:  # noqa: ANN401 - type hints have no type of their own
+    def read_union(self, members: tuple[Any, ...], tag: str | None = None) -> tuple[ValueType, Any]:
         present = [member for member in members if member is not type(None)]
-        if len(present) == 1 and len(present) < len(members):
-            inner, rewritten = self.read(present[0])
-            return OptionalOf(inner), rewritten | None if isinstance(rewritten, type) else Union[rewritten, None]  # noqa: UP007 - made at run time
-        raise self.refusal(
-            annotation, "unions other than Optional are not available yet: use a class with optional fields"
-        )
+        read = [self.read(member) for member in present]
+        described, rewritten = read[0]
+        if len(read) > 1:
+            if any(isinstance(one, FileOf) for one, _ in read):
+                raise self.refusal(Union[members], "a file cannot be told from text: give it a parameter of its own")  # noqa: UP007 - made at run time
+            union = union_of([(one, member) for (one, _), member in zip(read, present, strict=True)], tag)
+            described, rewritten = union, Union[tuple(one for _, one in read)]  # noqa: UP007 - made at run time
+            if tag or union.tag:
+                rewritten = Annotated[rewritten, Field(discriminator=tag or union.tag)]
+        if len(present) < len(members):
+            return OptionalOf(described), Union[rewritten, None]  # noqa: UP007 - made at run time
+        return described, rewritten
 
-    def read_choice(self, annotation: Any, values: list[Any]) -> Scalar:  # noqa: ANN401 - type hints have no type of their own
-        kinds = {type(value) for value in values}
-        if kinds in ({str}, {int}):
-            kind = Kind.STRING if kinds == {str} else Kind.INTEGER
-            return Scalar(kind, TypeAdapter(annotation), values[0])
-        raise self.refusal(annotation, "its values have to be all text or all whole numbers")
+    def read_choice(self, annotation: Any, values: list[Any]) -> tuple[ValueType, Any]:  # noqa: ANN401 - type hints have no type of their own
+        plain = choice_values(value for value in values if value is not None)
+        kinds = {type(value) for value in plain}
+        if kinds not in ({str}, {int}):
+            raise self.refusal(annotation, "its values have to be all text or all whole numbers")
+        kind = Kind.STRING if kinds == {str} else Kind.INTEGER
+        scalar = Scalar(kind, TypeAdapter(annotation), plain[0], plain)
+        return (scalar if len(plain) == len(values) else OptionalOf(scalar)), annotation
 
     def read_class(self, cls: type[Any]) -> tuple[ValueType, Any]:
         if cls in _LISTS:
@@ -230,8 +163,7 @@ class _Reader:
         if cls in _MAPS:
             return MapOf(AnyValue()), dict[str, Any]
         if issubclass(cls, Enum):
-            values = [member.value for member in cls]
-            return self.read_choice(cls, [str(v) if isinstance(v, str) else v for v in values]), cls
+            return self.read_choice(cls, list(cls))
         if issubclass(cls, RootModel):
             inner, _ = self.read(cls.model_fields["root"].annotation)
             return inner, cls
@@ -265,7 +197,10 @@ class _Reader:
         for name, info in cls.model_fields.items():
             alias = info.validation_alias if isinstance(info.validation_alias, str) else info.alias
             out = info.serialization_alias or info.alias or name
-            inner = self.inner(cls, name, info.annotation)
+            annotation: Any = info.annotation
+            if isinstance(info.discriminator, str):
+                annotation = Annotated[annotation, Field(discriminator=info.discriminator)]
+            inner = self.inner(cls, name, annotation)
             found.append(RecordField(name, inner, info.is_required(), alias or name, out))
         for name, computed in cls.model_computed_fields.items():
             inner = self.inner(cls, name, computed.return_type)
@@ -289,7 +224,7 @@ class _Reader:
                 default = Field(default_factory=item.default_factory)
             found.append(RecordField(item.name, inner, default is ..., item.name, item.name))
             annotations[item.name] = (rewritten, default)
-            replaced = replaced or _has_array(inner)
+            replaced = replaced or _is_replaced(inner)
         if not replaced:
             return tuple(found), None
         try:
@@ -305,8 +240,8 @@ class _Reader:
     def inner(self, cls: type[Any], name: str, annotation: Any) -> ValueType:  # noqa: ANN401 - type hints have no type of their own
         """The type of a field of a class that pydantic validates by itself."""
         found, _ = self.at(cls, name).read(_unwrapped(annotation))
-        if _has_array(found) and not dataclasses.is_dataclass(cls):
-            raise AuthoringError(f"{self.place}: {cls.__name__}.{name} holds a numpy array: make it a dataclass")
+        if _is_replaced(found) and not dataclasses.is_dataclass(cls):
+            raise AuthoringError(f"{self.place}: {cls.__name__}.{name} holds an array or a file: make it a dataclass")
         return found
 
     def at(self, cls: type[Any], name: str) -> _Reader:
@@ -362,16 +297,20 @@ def _unwrapped(annotation: Any) -> Any:  # noqa: ANN401 - type hints have no typ
     return annotation
 
 
-def _has_array(value: ValueType, seen: frozenset[int] = frozenset()) -> bool:
+def _is_replaced(value: ValueType, seen: frozenset[int] = frozenset()) -> bool:
     match value:
-        case ArrayOf():
+        case ArrayOf() | FileOf():
             return True
         case OptionalOf(item) | ListOf(item) | MapOf(item):
-            return _has_array(item, seen)
+            return _is_replaced(item, seen)
+        case TupleOf(items):
+            return any(_is_replaced(item, seen) for item in items)
+        case UnionOf(members):
+            return any(_is_replaced(member.type, seen) for member in members)
         case Record():
             if id(value) in seen:
                 return False
-            return any(_has_array(f.type, seen | {id(value)}) for f in value.fields)
+            return any(_is_replaced(f.type, seen | {id(value)}) for f in value.fields)
         case _:
             return False
 

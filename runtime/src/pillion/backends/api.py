@@ -225,6 +225,23 @@ class TaskModel(LoadedModel, Protocol):
         ...
 
 
+class BatchRun(Predictor, Protocol):
+    """Many calls of a task as one, on their way through an executor."""
+
+    @property
+    def values(self) -> list[Any]:
+        """What the method gave for each, as plain data, or the exception for one that failed; set at the end."""
+        ...
+
+
+class BatchModel(TaskModel, Protocol):
+    """A model with tasks that take many calls at once."""
+
+    def begin_batch(self, task: TaskSignature, calls: Sequence[Mapping[str, Any]]) -> BatchRun:
+        """Many calls as one, not begun yet."""
+        ...
+
+
 class ExplainRun(Predictor, Protocol):
     """One explanation on its way through an executor. It takes the model's inputs and gives no tensors."""
 

@@ -13,11 +13,13 @@ import numpy as np
 
 from pillion.authoring.errors import AuthoringError, ResultError
 from pillion.authoring.predict import Form
-from pillion.authoring.results import plain
+from pillion.authoring.results import maker
 from pillion.authoring.signature import define
 from pillion.backends import text
 from pillion.backends.api import InputRule, ModelLoadError
+from pillion.backends.python_batch import PythonBatchRun, alone
 from pillion.backends.python_explain import PythonExplainRun
+from pillion.backends.python_results import undeclared
 from pillion.backends.python_source import failure_in_code, import_class
 from pillion.backends.python_stream import PythonStream
 from pillion.errors import ErrorCode, PillionError
@@ -26,7 +28,7 @@ from pillion.runtimefile import PYTHON
 from pillion.tensors import Datatype, Tensor, datatype_of, dtype_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from pillion.authoring.model import Model
     from pillion.authoring.predict import PredictInput
@@ -66,6 +68,7 @@ class PythonModel:
             "pillion_python", tuple(rule.spec for rule in self.rules), specs, explains=explain is not None
         )
         self._tasks = {signature.name: signature for signature in definition.tasks}
+        self._makers = {signature: maker(signature.returns) for signature in definition.tasks}
         self.text: TextMethods = definition.text
         """Its ``generate`` and ``embed``."""
         named = [one.task for one in (self.text.generate, self.text.embed) if one is not None]
@@ -86,7 +89,13 @@ class PythonModel:
 
     def begin(self, task: TaskSignature, arguments: Mapping[str, Any]) -> PythonTaskRun:
         """See :class:`~pillion.backends.api.TaskModel`."""
-        return PythonTaskRun(self, task, arguments)
+        make = self._makers.get(task) or maker(task.returns)  # `embed` need not be a task
+        method = getattr(self.instance, task.method)
+        return PythonTaskRun(method if task.batch is None else alone(method, task), task, arguments, make)
+
+    def begin_batch(self, task: TaskSignature, calls: Sequence[Mapping[str, Any]]) -> PythonBatchRun:
+        """See :class:`~pillion.backends.api.BatchModel`."""
+        return PythonBatchRun(getattr(self.instance, task.method), task, calls, self._makers[task])
 
     def begin_explanation(self) -> PythonExplainRun:
         """See :class:`~pillion.backends.api.ExplainedModel`."""
@@ -184,10 +193,19 @@ def _wrong(message: str) -> PillionError:
 class PythonTaskRun:
     """One call of a task (see :class:`~pillion.backends.api.TaskRun`)."""
 
-    def __init__(self, model: PythonModel, task: TaskSignature, arguments: Mapping[str, Any]) -> None:
-        self._method = getattr(model.instance, task.method)
+    __slots__ = ("_arguments", "_make", "_method", "_task", "asynchronous", "value")
+
+    def __init__(
+        self,
+        method: Callable[..., Any],
+        task: TaskSignature,
+        arguments: Mapping[str, Any],
+        make: Callable[[Any], Any],
+    ) -> None:
+        self._method = method
         self._task = task
         self._arguments = arguments
+        self._make = make
         self.asynchronous = task.asynchronous
         self.value: Any = None
 
@@ -204,15 +222,10 @@ class PythonTaskRun:
         return self._keep(await self._method(**self._arguments))
 
     def _keep(self, answer: Any) -> list[Tensor]:  # noqa: ANN401 - what a user's code returned
-        task = self._task
         try:
-            self.value = plain(
-                answer, task.returns, f"{task.owner}.{task.method} returned what it does not declare: it"
-            )
+            self.value = self._make(answer)
         except ResultError as error:
-            raise PillionError(
-                ErrorCode.MODEL_FAILED, str(error), remedy="mend its return type, or its result"
-            ) from None
+            raise undeclared(error, self._task, "returned") from None
         return []
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pillion.authoring.errors import ResultError
 from pillion.authoring.results import plain
-from pillion.authoring.types import AnyValue
+from pillion.authoring.values import AnyValue
 from pillion.errors import ErrorCode, PillionError
 
 if TYPE_CHECKING:

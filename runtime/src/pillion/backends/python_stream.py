@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pillion.authoring.errors import ResultError
 from pillion.authoring.finish import Finish
-from pillion.authoring.results import plain
+from pillion.authoring.results import maker
+from pillion.backends.python_results import undeclared
 from pillion.errors import ErrorCode, PillionError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class PythonStream:
         self._task = task
         self._arguments = arguments
         self._generates = generates
+        self._make = maker(task.returns)
         self.asynchronous = task.asynchronous
 
     def run(self, put: Callable[[Any], bool]) -> None:
@@ -92,11 +94,10 @@ class PythonStream:
                 return text_of(item)
             except TypeError as error:
                 raise self._wrong(str(error)) from None
-        task = self._task
         try:
-            return plain(item, task.returns, f"{task.owner}.{task.method} yielded what it does not declare: it")
+            return self._make(item)
         except ResultError as error:
-            raise PillionError(ErrorCode.MODEL_FAILED, str(error), remedy="mend its return type, or the item") from None
+            raise undeclared(error, self._task, "yielded") from None
 
     def _wrong(self, problem: str) -> PillionError:
         place = f"{self._task.owner}.{self._task.method}"

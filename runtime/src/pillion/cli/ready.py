@@ -99,7 +99,7 @@ def curl(
 
 def task_curl(task: ServedTask, base: str, ca: Path | None = None, *, mutual: bool = False, keyed: bool = False) -> str:
     """A call of a task, with a small value for each parameter that has to be given."""
-    from pillion.authoring.results import example  # noqa: PLC0415 - only where tasks are
+    from pillion.authoring.examples import example  # noqa: PLC0415 - only where tasks are
 
     signature = task.signature
     body = {p.name: example(p.type) for p in signature.parameters if p.required}

@@ -31,7 +31,10 @@ _LONGEST_RETRY: Final = 60.0
 class Gathered(Protocol):
     """Requests of the same model that wait to share calls (see :mod:`pillion.dataplane.gathering`)."""
 
-    waiting: int
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        ...
 
     def places(self) -> Iterable[Place]:
         """Each of them."""
@@ -107,8 +110,8 @@ class Admission:
         self._line = Line(self.ranks.count)
         self.turns = 0
         """Requests that wait for a slot of their own."""
-        self.gathered: Gathered | None = None
-        """Those that wait to share calls, where the model's may."""
+        self.gathered: tuple[Gathered, ...] = ()
+        """Where those are that wait to share calls."""
         self.max_queue = max_queue
         self.running = 0
         self.rate = WatchedRate(capacity, lambda: self.running, self._resize) if adaptive else ServiceRate()
@@ -118,7 +121,7 @@ class Admission:
     @property
     def queued(self) -> int:
         """Requests waiting now."""
-        return self.turns if self.gathered is None else self.turns + self.gathered.waiting
+        return self.turns + sum(gathered.waiting for gathered in self.gathered)
 
     def try_enter(self) -> bool:
         """Take a free slot at once, unless others have been waiting for one."""
@@ -250,8 +253,8 @@ class Admission:
 
     def _places(self) -> list[Place]:
         places: list[Place] = [one for one in self._line.all() if isinstance(one, _Turn)]
-        if self.gathered is not None:
-            places += self.gathered.places()
+        for gathered in self.gathered:
+            places += gathered.places()
         return places
 
     def queue_full(self) -> PillionError:

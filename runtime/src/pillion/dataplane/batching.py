@@ -80,7 +80,7 @@ class Batcher:
         self._gathering = gathering
         self._live = live
         self._groups = Groups(limits, _late, ranked=admission.ranks.count > 1)
-        admission.gathered = self._groups
+        admission.gathered += (self._groups,)
         self._most = max(admission.max_queue, limits.rows)
         """Requests that may wait for others although the model is free."""
         self._fresh: list[Item] = []

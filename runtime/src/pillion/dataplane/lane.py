@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
 
 from pillion.dataplane.admission import Admission, deadline_exceeded
 from pillion.dataplane.batching import Batcher
@@ -13,6 +16,7 @@ from pillion.dataplane.call import InferResponse
 from pillion.dataplane.gathering import BatchLimits, Item
 from pillion.dataplane.live import LiveCall
 from pillion.dataplane.ranks import Ranks
+from pillion.dataplane.task_batches import TaskBatcher
 from pillion.dataplane.validation import Binder
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.api import DeadlinePassedError
@@ -22,9 +26,10 @@ from pillion.metrics import LaneGauges
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+    from pillion.authoring.batches import Batch
     from pillion.authoring.signature import TaskSignature
     from pillion.authoring.text import TextMethods
-    from pillion.backends.api import ExplainedModel, Predictor, StreamModel, TaskModel
+    from pillion.backends.api import BatchModel, ExplainedModel, Predictor, StreamModel, TaskModel
     from pillion.dataplane.call import Call, InferRequest
     from pillion.dataplane.gathering import Gathering
     from pillion.dataplane.settings import PlaneSettings
@@ -86,6 +91,9 @@ class Lane:
         self.tasks: Mapping[str, TaskSignature] = getattr(served.model, "tasks", {})
         self.text: TextMethods | None = getattr(served.model, "text", None)
         self._own_code = hasattr(served.model, "tasks")
+        # None where calls of tasks are never put together.
+        together = execution.batching != "off" and hasattr(served.model, "begin_batch")
+        self._task_batchers: dict[TaskSignature, TaskBatcher] | None = {} if together else None
         self._clock = clock
 
     def serve(self, request: InferRequest, call: Call, arrived: float) -> Coroutine[Any, Any, list[Tensor]]:
@@ -112,9 +120,35 @@ class Lane:
         Raises:
             PillionError: with the code that says why.
         """
+        if self._task_batchers is not None and task.batch is not None:
+            batcher = self._task_batchers.get(task) or self._batcher_of(task, task.batch)
+            return await batcher.perform(arguments, call, self._deadline(call, arrived), arrived)
         run = cast("TaskModel", self.served.model).begin(task, arguments)
         await self._run(run, (), (), call, arrived)
         return run.value
+
+    def _batcher_of(self, task: TaskSignature, declared: Batch) -> TaskBatcher:
+        execution = self.served.desired.execution
+        limits = msgspec.structs.replace(
+            declared,
+            max_size=execution.max_batch_size or declared.max_size,
+            max_delay_seconds=execution.max_batch_delay_seconds or declared.max_delay_seconds,
+        )
+        _log.info(
+            "model %s: task %s takes up to %d calls at once (%s), and waits %g s for more (%s)",
+            self.label, task.name,
+            limits.max_size, "execution.maxBatchSize" if execution.max_batch_size else "@task(batch=...)",
+            limits.max_delay_seconds,
+            "execution.maxBatchDelaySeconds" if execution.max_batch_delay_seconds else "@task(batch=...)",
+        )  # fmt: skip
+        batcher = TaskBatcher(
+            task, limits, self.served, self.admission, self.metrics, self._clock, self.live,
+            leave=self._leave, failure=self._failure,
+            begin=partial(cast("BatchModel", self.served.model).begin_batch, task),
+        )  # fmt: skip
+        if self._task_batchers is not None:
+            self._task_batchers[task] = batcher
+        return batcher
 
     async def explain(self, request: InferRequest, call: Call, arrived: float) -> Any:  # noqa: ANN401 - plain value
         """Why the model predicts what it predicts for that request, as plain data.
@@ -187,7 +221,7 @@ class Lane:
         admission = self.admission
         admission.leave()
         # Slots handed on one by one would keep the queue alive for ever: each request would find one before it.
-        if admission.queued and self.served.executor.immediate:
+        if self.served.executor.immediate and admission.queued:
             admission.admit_waiting()
 
     async def _share(
@@ -216,6 +250,8 @@ class Lane:
         self.admission.fail_waiting(error)
         if self._batcher is not None:
             self._batcher.fail_waiting(error)
+        for batcher in (self._task_batchers or {}).values():
+            batcher.fail_waiting(error)
 
     def _limit(self) -> int | None:
         """Calls that may run at a time; None where none runs outside of the event loop."""
@@ -223,7 +259,10 @@ class Lane:
 
     def _running(self) -> int:
         """Requests that are being computed."""
-        return self.admission.running + (0 if self._batcher is None else self._batcher.extra)
+        shared = 0 if self._batcher is None else self._batcher.extra
+        if self._task_batchers:
+            shared += sum(batcher.extra for batcher in self._task_batchers.values())
+        return self.admission.running + shared
 
     def answer(self, request: InferRequest, results: list[Tensor]) -> InferResponse:
         """The response to a request, of the tensors computed for it."""

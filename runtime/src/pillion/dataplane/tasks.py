@@ -15,7 +15,7 @@ from pillion.authoring.names import same_task
 from pillion.errors import ErrorCode, PillionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
     from pillion.authoring.signature import TaskSignature
     from pillion.dataplane.call import Call, WireProtocol
@@ -64,8 +64,11 @@ class TaskPlane(Protocol):
         """Count a call that a transport could not hand over (see :class:`~pillion.dataplane.call.InferencePlane`)."""
         ...
 
-    async def perform(self, task: ServedTask, arguments: Mapping[str, Any], call: Call) -> TaskResult:
+    def perform(self, task: ServedTask, arguments: Mapping[str, Any], call: Call) -> Coroutine[Any, Any, TaskResult]:
         """Run one call of a task through admission, queue and executor.
+
+        Up to its first wait the coroutine may be driven outside of any task, as
+        :meth:`pillion.dataplane.call.InferencePlane.infer`.
 
         Raises:
             PillionError: with the code that says why.

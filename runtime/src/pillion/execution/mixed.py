@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pillion.execution.api import DeadlinePassedError
+from pillion.execution.eager import eager
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,9 +57,13 @@ class MixedExecutor:
         """See :class:`~pillion.execution.api.Executor`."""
         if not getattr(model, "asynchronous", False):
             return await self._threads.run(model, inputs, outputs, seconds)
-        coroutine = cast("AsyncPredictor", model).predict_async(inputs, outputs)
         # A task of its own: the caller may be driven outside of any, and must be able to leave it behind.
-        task = asyncio.get_running_loop().create_task(coroutine)
+        try:
+            task = eager(cast("AsyncPredictor", model).predict_async(inputs, outputs))
+        except asyncio.CancelledError:
+            raise RuntimeError("the model's code cancelled itself") from None
+        if not isinstance(task, asyncio.Task):
+            return task
         try:
             await asyncio.wait({task}, timeout=seconds)
         except asyncio.CancelledError:

@@ -14,16 +14,28 @@ import numpy as np
 import orjson
 from pydantic import ValidationError
 
+from pillion.authoring.file import File
+from pillion.authoring.files import as_json
+from pillion.authoring.unions import Chosen
 from pillion.errors import ErrorCode, InvalidArguments, PillionError
+from pillion.protocol.task_paths import located, path_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from pydantic_core import ErrorDetails
 
     from pillion.authoring.signature import TaskSignature
 
-__all__ = ["Envelope", "decode_arguments", "encode_result", "invalid_arguments", "open_envelope"]
+__all__ = [
+    "Envelope",
+    "arguments_of",
+    "decode_arguments",
+    "encode_result",
+    "envelope_of",
+    "invalid_arguments",
+    "open_envelope",
+]
 
 _SHOWN: Final = 5
 _FIELDS: Final = frozenset({"model_id", "inputs", "parameters"})
@@ -37,8 +49,8 @@ class Envelope:
     inputs: Any
     parameters: dict[str, Any]
 
-    def arguments(self, signature: TaskSignature) -> dict[str, Any]:
-        """Validated, by the names of the signature.
+    def arguments(self, signature: TaskSignature, files: Mapping[str, File] | None = None) -> dict[str, Any]:
+        """Validated, by the names of the signature; ``files`` by the texts that stand for them.
 
         Raises:
             InvalidArguments: with the path of each field.
@@ -55,7 +67,7 @@ class Envelope:
             raise PillionError(
                 ErrorCode.INVALID_ARGUMENT, f"parameters.{twice[0]}: it is in inputs, too", field=twice[0]
             )
-        return decode_arguments(signature, orjson.dumps(given | self.parameters))
+        return arguments_of(signature, orjson.dumps(given | self.parameters), files)
 
 
 def open_envelope(body: bytes | memoryview) -> Envelope:
@@ -68,6 +80,15 @@ def open_envelope(body: bytes | memoryview) -> Envelope:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise _malformed(error) from error
+    return envelope_of(document)
+
+
+def envelope_of(document: Any) -> Envelope:  # noqa: ANN401 - JSON
+    """Open a document.
+
+    Raises:
+        PillionError: not of that form.
+    """
     if not isinstance(document, dict):
         raise _not_an_object("body", "send {'inputs': ..., 'parameters': {...}}")
     unknown = sorted(document.keys() - _FIELDS)
@@ -96,8 +117,18 @@ def decode_arguments(signature: TaskSignature, body: bytes | memoryview) -> dict
     """
     if not len(body):
         body = b"{}"  # a task without required parameters needs no body
+    return arguments_of(signature, bytes(body))
+
+
+def arguments_of(signature: TaskSignature, document: bytes, files: Mapping[str, File] | None = None) -> dict[str, Any]:
+    """The same; ``files`` by the texts that stand for them in the document.
+
+    Raises:
+        PillionError: not JSON.
+        InvalidArguments: with the path of each field.
+    """
     try:
-        return signature.arguments.validate_json(bytes(body))
+        return signature.arguments.validate_json(document, context=files)
     except ValidationError as error:
         raise invalid_arguments(error, signature) from None
 
@@ -109,13 +140,15 @@ def invalid_arguments(error: ValidationError, signature: TaskSignature) -> Pilli
         return _malformed(details[0]["msg"].removeprefix("Invalid JSON: "))
     if details[0]["loc"] == () and details[0]["type"] == "dict_type":
         return _not_an_object("body", f"its fields are: {signature.names}")
-    problems = [
-        {"loc": list(detail["loc"]), "msg": _sentence(detail, signature), "type": detail["type"]} for detail in details
-    ]
-    sentences = [f"{_path(problem['loc'])}: {problem['msg']}" for problem in problems]
+    problems = []
+    for detail in details:
+        keys, tried = located(detail["loc"], signature)
+        message = _sentence(detail, signature)
+        problems.append({"loc": keys, "msg": f"{message} (as {tried})" if tried else message, "type": detail["type"]})
+    sentences = [f"{path_text(problem['loc'])}: {problem['msg']}" for problem in problems]
     more = f"; and {len(sentences) - _SHOWN} more" if len(sentences) > _SHOWN else ""
     message = f"{'; '.join(sentences[:_SHOWN])}{more}"
-    return InvalidArguments(message, field=_path(problems[0]["loc"]), problems=problems)
+    return InvalidArguments(message, field=path_text(problems[0]["loc"]), problems=problems)
 
 
 def _sentence(detail: ErrorDetails, signature: TaskSignature) -> str:
@@ -127,17 +160,14 @@ def _sentence(detail: ErrorDetails, signature: TaskSignature) -> str:
             return f"task {signature.name!r} has no such parameter; it has: {signature.names}"
         case "extra_forbidden":
             return "there is no such field"
+        case "union_tag_not_found":
+            return f"has no {detail['msg'].partition('discriminator ')[2]}, which says what it is"
+        case "union_tag_invalid":
+            return f"should be one of {detail['msg'].rpartition('expected tags: ')[2]} by its tag"
         case "value_error" | "assertion_error":
             return detail["msg"].partition(", ")[2] or detail["msg"]
         case _:
             return detail["msg"].removeprefix("Input ")
-
-
-def _path(location: Sequence[int | str]) -> str:
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text or "body"
 
 
 def _malformed(why: object) -> PillionError:
@@ -162,6 +192,10 @@ def encode_result(value: Any) -> bytes:  # noqa: ANN401 - plain data
 
 
 def _encoded(value: Any) -> Any:  # noqa: ANN401 - what orjson does not know
+    if isinstance(value, Chosen):
+        return value.value
+    if isinstance(value, File):
+        return as_json(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, np.ndarray):

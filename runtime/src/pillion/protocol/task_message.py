@@ -1,4 +1,4 @@
-"""Values of tasks in and out of protobuf messages, by the types of :mod:`pillion.authoring.types`."""
+"""Values of tasks in and out of protobuf messages, by the types of :mod:`pillion.authoring.values`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,30 @@ from google.protobuf import struct_pb2
 from google.protobuf.message import DecodeError
 from pydantic import ValidationError
 
-from pillion.authoring.types import AnyValue, ArrayOf, Kind, ListOf, MapOf, Nothing, OptionalOf, Record, Scalar
+from pillion.authoring.file import File
+from pillion.authoring.values import (
+    AnyValue,
+    ArrayOf,
+    FileOf,
+    Kind,
+    ListOf,
+    MapOf,
+    Nothing,
+    OptionalOf,
+    Record,
+    Scalar,
+    TupleOf,
+    UnionOf,
+)
 from pillion.errors import ErrorCode, PillionError
 from pillion.protocol.task_json import invalid_arguments
 
 if TYPE_CHECKING:
-    from pillion.authoring.signature import TaskSignature
-    from pillion.authoring.types import ValueType
+    from pillion.authoring.signature import Incoming, TaskSignature
+    from pillion.authoring.values import UnionMember, ValueType
     from pillion.protocol.task_schema import TaskMethod
 
-__all__ = ["decode_request", "encode_response"]
+__all__ = ["decode_item", "decode_request", "encode_response"]
 
 _LARGEST_EXACT: Final = 2**53
 
@@ -31,10 +45,7 @@ def decode_request(method: TaskMethod, signature: TaskSignature, body: bytes) ->
     Raises:
         PillionError: ``INVALID_ARGUMENT``, with the path of each field.
     """
-    try:
-        message = method.request.FromString(body)
-    except DecodeError as error:
-        raise PillionError(ErrorCode.INVALID_ARGUMENT, f"the message is no {method.name} request: {error}") from None
+    message = _parsed(method, body)
     given: dict[str, Any] = {}
     try:
         for parameter in signature.parameters:
@@ -43,6 +54,35 @@ def decode_request(method: TaskMethod, signature: TaskSignature, body: bytes) ->
         return signature.arguments.validate_python(given)
     except ValidationError as error:
         raise invalid_arguments(error, signature) from None
+
+
+def decode_item(
+    method: TaskMethod, incoming: Incoming, body: bytes, signature: TaskSignature, *, first: bool
+) -> tuple[Any, bool]:
+    """The item of a client's stream that a message holds, and whether it holds one: a first message need not.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT``, with the path of each field.
+    """
+    message = _parsed(method, body)
+    name = incoming.name
+    if not _present(message, name, incoming.type, required=not first):
+        if first:
+            return None, False
+        given = {}
+    else:
+        given = {name: _field(message, name, incoming.type)}
+    try:
+        return incoming.item.validate_python(given)[name], True
+    except ValidationError as error:
+        raise invalid_arguments(error, signature) from None
+
+
+def _parsed(method: TaskMethod, body: bytes) -> Any:  # noqa: ANN401 - a message made at run time
+    try:
+        return method.request.FromString(body)
+    except DecodeError as error:
+        raise PillionError(ErrorCode.INVALID_ARGUMENT, f"the message is no {method.name} request: {error}") from None
 
 
 def encode_response(method: TaskMethod, signature: TaskSignature, value: Any) -> bytes:  # noqa: ANN401 - plain data
@@ -92,6 +132,8 @@ def _one(value: Any, declared: ValueType) -> Any:  # noqa: ANN401 - a field of w
             return _from_value(value)
         case ArrayOf():
             return _from_array(value)
+        case FileOf():
+            return File(value.data, filename=value.filename or None, media_type=value.media_type or None)
         case Record(fields=fields):
             return {
                 field.key: _field(value, field.name, field.type)
@@ -103,6 +145,34 @@ def _one(value: Any, declared: ValueType) -> Any:  # noqa: ANN401 - a field of w
             return _field(value, "value", item) if _present(value, "value", item, required=True) else None
         case ListOf() | MapOf():
             return _field(value, "value", declared)
+        case TupleOf(items):
+            present = [
+                _field(value, f"item{number}", item) if _present(value, f"item{number}", item, required=True) else None
+                for number, item in enumerate(items, 1)
+            ]
+            return tuple(present)
+        case UnionOf():
+            return _from_union(value, declared)
+
+
+def _from_union(value: Any, declared: UnionOf) -> Any:  # noqa: ANN401 - as above
+    """What was sent of a union.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT``: it is said to be one member, and says of itself that it is another.
+    """
+    sent = value.WhichOneof("kind")
+    member = next((one for one in declared.members if one.name == sent), None)
+    if member is None:
+        return None
+    given = _one(getattr(value, member.name), member.type)
+    if declared.tag is not None and given.setdefault(declared.tag, member.tags[0]) not in member.tags:
+        raise PillionError(
+            ErrorCode.INVALID_ARGUMENT,
+            f"{member.name}.{declared.tag}: {given[declared.tag]!r} does not mean {member.name}; leave it out",
+            field=f"{member.name}.{declared.tag}",
+        )
+    return given
 
 
 def _from_value(value: struct_pb2.Value) -> Any:  # noqa: ANN401 - JSON
@@ -182,6 +252,8 @@ def _write(target: Any, declared: ValueType, value: Any) -> None:  # noqa: ANN40
             target.FromDatetime(value)
         case AnyValue() | Nothing():
             _to_value(target, value)
+        case FileOf():
+            target.data, target.filename, target.media_type = value.read(), value.filename or "", value.media_type
         case ArrayOf():
             target.dtype = value.dtype.name
             target.shape.extend(value.shape)
@@ -190,10 +262,23 @@ def _write(target: Any, declared: ValueType, value: Any) -> None:  # noqa: ANN40
             for field in fields:
                 if field.out_key in value:
                     _set(target, field.name, field.type, value[field.out_key])
-        case OptionalOf(item):
-            _set(target, "value", item, value)
-        case ListOf() | MapOf():
-            _set(target, "value", declared, value)
+        case OptionalOf() | ListOf() | MapOf():
+            _set(target, "value", declared.item if isinstance(declared, OptionalOf) else declared, value)
+        case TupleOf(items):
+            for number, (item, inner) in enumerate(zip(items, value, strict=True), 1):
+                _set(target, f"item{number}", item, inner)
+        case UnionOf(members):
+            _write_member(target, members[value.member], value.value)
+
+
+def _write_member(target: Any, member: UnionMember, value: Any) -> None:  # noqa: ANN401 - as above
+    """Fill the ``oneof`` of a union."""
+    if isinstance(member.type, Scalar) and member.type.kind is not Kind.TIMESTAMP:
+        setattr(target, member.name, value)
+        return
+    inner = getattr(target, member.name)
+    inner.SetInParent()
+    _write(inner, member.type, value)
 
 
 def _to_value(target: struct_pb2.Value, value: Any) -> None:  # noqa: ANN401 - JSON

@@ -1,7 +1,9 @@
 """Protobuf for tasks: a service for each class, made at run time from the signatures.
 
 ``class Mood`` with the task ``classify(text: str) -> int`` is the service ``mood.MoodService`` with the method
-``ClassifyPredict(ClassifyRequest) returns (ClassifyResponse)``; the response's field is ``result``. Field numbers are
+``ClassifyPredict(ClassifyRequest) returns (ClassifyResponse)``; the response's field is ``result``. Methods of tasks
+that stream begin with ``ServerStreaming``, ``ClientStreaming`` or ``BidiStreaming``; each message has one item, and the
+first message of a client also what is no stream. Field numbers are
 the order of declaration, so parameters and fields that are added at the end keep old clients working. Scalars have
 presence: an empty string is a value, and what is left out is missing. What protobuf cannot nest (lists in lists) is
 wrapped in a message.
@@ -16,7 +18,20 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, struct_pb2, timestamp_pb2
 
 from pillion.authoring.names import camel_case
-from pillion.authoring.types import AnyValue, ArrayOf, Kind, ListOf, MapOf, Nothing, OptionalOf, Record, Scalar
+from pillion.authoring.values import (
+    AnyValue,
+    ArrayOf,
+    FileOf,
+    Kind,
+    ListOf,
+    MapOf,
+    Nothing,
+    OptionalOf,
+    Record,
+    Scalar,
+    TupleOf,
+    UnionOf,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +39,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from pillion.authoring.signature import TaskSignature
-    from pillion.authoring.types import ValueType
+    from pillion.authoring.values import ValueType
 
 __all__ = ["ServiceSchema", "TaskMethod", "service_schema", "shared_files"]
 
@@ -36,12 +51,19 @@ _SCALARS: Final = {
     Kind.BOOLEAN: _Field.TYPE_BOOL,
     Kind.BYTES: _Field.TYPE_BYTES,
 }
+_KINDS: Final = {
+    (False, False): "",
+    (False, True): "ServerStreaming",
+    (True, False): "ClientStreaming",
+    (True, True): "BidiStreaming",
+}
+"""How names of methods begin, by whether clients and whether servers stream."""
 _VALUES: Final = "pillion/values.proto"
 _DEPENDENCIES: Final = ("google/protobuf/struct.proto", "google/protobuf/timestamp.proto", _VALUES)
 
 
 def _values_file() -> descriptor_pb2.FileDescriptorProto:
-    """``pillion.Array``: raw little-endian ``data``, or for people who type, ``values``."""
+    """``pillion.Array``: raw little-endian ``data``, or for people who type, ``values``; and ``pillion.File``."""
     file = descriptor_pb2.FileDescriptorProto(name=_VALUES, package="pillion", syntax="proto3")
     array = file.message_type.add(name="Array")
     for number, (name, kind, label) in enumerate(
@@ -54,6 +76,11 @@ def _values_file() -> descriptor_pb2.FileDescriptorProto:
         1,
     ):
         array.field.add(name=name, number=number, type=kind, label=label, json_name=name)
+    one = file.message_type.add(name="File")
+    for number, (name, kind) in enumerate(
+        (("data", _Field.TYPE_BYTES), ("filename", _Field.TYPE_STRING), ("media_type", _Field.TYPE_STRING)), 1
+    ):
+        one.field.add(name=name, number=number, type=kind, label=_Field.LABEL_OPTIONAL, json_name=name)
     return file
 
 
@@ -75,6 +102,8 @@ class TaskMethod:
     task: str
     request: type[Message]
     response: type[Message]
+    streams_in: bool = False
+    streams_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +121,26 @@ def service_schema(owner: str, signatures: Sequence[TaskSignature]) -> ServiceSc
     package = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", owner).lower()
     writer = _Writer(package)
     service = writer.file.service.add(name=f"{owner}Service")
-    names: list[tuple[str, str, str, str]] = []
+    names: list[tuple[str, TaskSignature, str, str]] = []
     for signature in signatures:
         base = camel_case(signature.name)
         request, response = writer.unique(f"{base}Request"), writer.unique(f"{base}Response")
         message = writer.file.message_type.add(name=request)
         for number, parameter in enumerate(signature.parameters, 1):
             writer.add(message, f"{package}.{request}", number, parameter.name, parameter.type)
+        incoming = signature.incoming
+        if incoming is not None:
+            number = len(signature.parameters) + 1
+            writer.add(message, f"{package}.{request}", number, incoming.name, incoming.type)
         answer = writer.file.message_type.add(name=response)
         writer.add(answer, f"{package}.{response}", 1, "result", signature.returns)
-        service.method.add(
-            name=f"{base}Predict", input_type=f".{package}.{request}", output_type=f".{package}.{response}"
-        )
-        names.append((f"{base}Predict", signature.name, request, response))
+        name = f"{_KINDS[incoming is not None, signature.streams]}{base}Predict"
+        method = service.method.add(name=name, input_type=f".{package}.{request}", output_type=f".{package}.{response}")
+        if incoming is not None:
+            method.client_streaming = True
+        if signature.streams:
+            method.server_streaming = True
+        names.append((name, signature, request, response))
     pool = descriptor_pool.DescriptorPool()
     for file in (*shared_files(), writer.file):
         pool.Add(file)
@@ -113,7 +149,10 @@ def service_schema(owner: str, signatures: Sequence[TaskSignature]) -> ServiceSc
         found: type[Message] = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
         return found
 
-    methods = tuple(TaskMethod(name, task, message_class(req), message_class(res)) for name, task, req, res in names)
+    methods = tuple(
+        TaskMethod(name, task.name, message_class(req), message_class(res), task.incoming is not None, task.streams)
+        for name, task, req, res in names
+    )
     return ServiceSchema(f"{package}.{owner}Service", writer.file, methods)
 
 
@@ -200,6 +239,8 @@ class _Writer:
                 target = "google.protobuf.Value"
             case ArrayOf():
                 target = "pillion.Array"
+            case FileOf():
+                target = "pillion.File"
             case Record():
                 target = self.record(declared)
             case ListOf() | MapOf() | OptionalOf():
@@ -207,7 +248,24 @@ class _Writer:
                 wrapper = message.nested_type.add(name=f"{_camel(name)}Item")
                 inner = declared.item if isinstance(declared, OptionalOf) else declared
                 self.add(wrapper, target, 1, "value", inner)
+            case TupleOf(items):
+                target = f"{full}.{_camel(name)}Tuple"
+                wrapper = message.nested_type.add(name=f"{_camel(name)}Tuple")
+                for number, item in enumerate(items, 1):
+                    self.add(wrapper, target, number, f"item{number}", item)
+            case UnionOf():
+                target = f"{full}.{_camel(name)}Union"
+                self.union(message.nested_type.add(name=f"{_camel(name)}Union"), target, declared)
         one.type, one.type_name = _Field.TYPE_MESSAGE, f".{target}"
+
+    def union(self, wrapper: descriptor_pb2.DescriptorProto, full: str, union: UnionOf) -> None:
+        """Fill the message that stands for a union: one ``oneof`` of its members."""
+        wrapper.oneof_decl.add(name="kind")
+        for number, member in enumerate(union.members, 1):
+            one = _Field(name=member.name, number=number, json_name=member.name, label=_Field.LABEL_OPTIONAL)
+            self.fill(one, wrapper, full, member.name, member.type)
+            one.oneof_index = 0
+            wrapper.field.append(one)
 
 
 def _camel(name: str) -> str:

@@ -119,6 +119,10 @@ def load_here(order: Order) -> tuple[Served, str]:
             "its results come one by one (generate, or a task that streams), which worker processes do not send",
             "leave executor: process out",
         )
+    if any(task.incoming is not None for task in getattr(served.model, "tasks", {}).values()):
+        raise ModelLoadError(
+            "one of its tasks takes a stream, which worker processes are not sent", "leave executor: process out"
+        )
     return served, found
 
 

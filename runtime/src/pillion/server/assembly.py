@@ -111,6 +111,8 @@ def build_dispatcher(
         DispatchOptions(
             max_body_bytes=settings.limits.max_body_bytes,
             max_body_bytes_in_flight=settings.limits.max_body_bytes_in_flight,
+            max_form_parts=settings.limits.max_form_parts,
+            max_part_header_bytes=settings.limits.max_part_header_bytes,
             compress_min_bytes=settings.http.compress_min_bytes,
             codec=codec_limits(settings),
             management_enabled=settings.management.enabled,

@@ -37,9 +37,12 @@ class HttpListener:
         app: the ASGI application. Its lifespan is not run: the server has a life cycle of its own.
         limits: bounds of each connection.
         refused: told the name of the limit whenever a request is refused.
+        websockets: whether connections may become WebSockets; then ``app`` answers those, too.
     """
 
-    def __init__(self, app: ASGIApp, limits: HttpLimits, refused: Callable[[str], None]) -> None:
+    def __init__(
+        self, app: ASGIApp, limits: HttpLimits, refused: Callable[[str], None], *, websockets: bool = False
+    ) -> None:
         self._config = Config(
             app,
             http=DirectHttpProtocol,
@@ -50,10 +53,13 @@ class HttpListener:
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            ws_max_size=limits.max_body_bytes,
+            ws_per_message_deflate=False,  # a small message must not become a large one
         )
         self._config.timeout_keep_alive = limits.keep_alive  # type: ignore[assignment]  # fractions: only call_later sees it
         self._config.load()
         self.state = EngineState(limits, refused)
+        self.state.websockets = websockets
         self._server: asyncio.Server | None = None
         self._socket: socket.socket | None = None
         self._clock: asyncio.TimerHandle | None = None

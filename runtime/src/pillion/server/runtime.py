@@ -88,7 +88,7 @@ class Runtime:
         self._drain_state = DrainState()
         self._observability = Observability(settings, os.environ, registry)
         self.app = build_dispatcher(self._plane, settings, self._drain_state, registry, self._observability)
-        self._http = HttpListener(self.app, http_limits(settings), metrics.refused)
+        self._http = HttpListener(self.app, http_limits(settings), metrics.refused, websockets=True)
         self._admin = HttpListener(AdminApp(self, registry), admin_limits(settings), metrics.refused)
         self._grpc = build_grpc(self._plane, settings, self._observability, shared_port=place is not None)
         self._tasks: set[asyncio.Task[None]] = set()

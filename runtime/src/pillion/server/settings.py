@@ -114,6 +114,10 @@ class Limits(Section, frozen=True):
     """Largest HTTP body and gRPC message."""
     max_body_bytes_in_flight: Positive = 1024 * 1024 * 1024
     """Bytes of HTTP bodies over 64 KiB in memory at a time; a request that finds no room is answered "queue full"."""
+    max_form_parts: Positive = 256
+    """Parts of a ``multipart/form-data`` body."""
+    max_part_header_bytes: Positive = 8 * 1024
+    """Headers of one of its parts."""
     max_header_bytes: Positive = 32 * 1024
     """Request line and headers together."""
     max_header_count: Positive = 100

@@ -63,7 +63,24 @@ class TaskServices(grpc.GenericRpcHandler):
         if found is None:
             return None
         # No (de)serializers: what a message means is said by the signature of the model that answers.
-        return grpc.unary_unary_rpc_method_handler(partial(self._answer, *found))
+        service, method = found
+        if not (method.streams_in or method.streams_out):
+            return grpc.unary_unary_rpc_method_handler(partial(self._answer, service, method))
+        from pillion.transport.grpc.task_streams import TaskStreams  # noqa: PLC0415 - most tasks do not stream
+
+        streams = TaskStreams(
+            self._plane,
+            method,
+            service.schema.name,
+            lambda context: self._plane.find(method.task, _model(service, context)),
+            self._observer,
+            self._options.clock,
+        )
+        if not method.streams_in:
+            return grpc.unary_stream_rpc_method_handler(streams.unary_stream)
+        if not method.streams_out:
+            return grpc.stream_unary_rpc_method_handler(streams.stream_unary)
+        return grpc.stream_stream_rpc_method_handler(streams.stream_stream)
 
     def services(self) -> list[str]:
         """Names of the services, for reflection."""
@@ -131,8 +148,7 @@ def _services(tasks: Sequence[ServedTask]) -> dict[str, _Service]:
     """By name. Of classes with one name and different tasks the first is the contract."""
     by_model: dict[tuple[str, str], list[ServedTask]] = {}
     for task in tasks:
-        if not task.signature.streams:  # HTTP streams them
-            by_model.setdefault((task.signature.owner, task.model), []).append(task)
+        by_model.setdefault((task.signature.owner, task.model), []).append(task)
     services: dict[str, _Service] = {}
     for (owner, model), own in by_model.items():
         schema = service_schema(owner, [task.signature for task in own])

@@ -32,7 +32,7 @@ from pillion.transport.http.infer import Begun, InferHandler
 from pillion.transport.http.oip import InformationHandler
 from pillion.transport.http.options import DispatchOptions
 from pillion.transport.http.routes import METHODS, OPENAI_ROUTES, TASK_ROUTES, TEXT_ROUTES, Route, resolve
-from pillion.transport.http.tasks import TaskHandler
+from pillion.transport.http.tasks import BegunTask, TaskHandler
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -101,6 +101,9 @@ class Dispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection scope, as ASGI defines it."""
         if scope["type"] != "http":
+            if scope["type"] == "websocket" and self._tasks is not None:
+                await self._tasks.connect(path_of(scope), scope, receive, send)
+                return
             await self._fallback(scope, receive, send)
             return
         target = self._known.get(scope["raw_path"]) if scope.get("raw_path") else None
@@ -162,7 +165,9 @@ class Dispatcher:
     ) -> DirectAnswer | DirectCall | None:
         """See :class:`~pillion.transport.http.direct.DirectApplication`: plain inference requests on a known path."""
         target = self._known.get(path)
-        if target is None or target.route is not Route.INFER:
+        if target is None or (
+            target.route is not Route.INFER and (target.route not in TASK_ROUTES or self._tasks is None)
+        ):
             return None
         fields = dict(headers)
         if not SLOW_HEADERS.isdisjoint(fields) or fields.get(b"content-type") not in ACCEPTED_MEDIA:
@@ -173,13 +178,19 @@ class Dispatcher:
                 return _Ordinary(functools.partial(self._ordinary, target, fields, observed))
         identity = request_id(fields) if b"x-request-id" in fields else new_request_id()
         try:
-            outcome = self._inference.begin(target, fields, body, identity, client)
+            outcome: bytes | Answer | Begun | BegunTask | None
+            if target.route is Route.INFER or self._tasks is None:
+                outcome = self._inference.begin(target, fields, body, identity, client)
+            else:
+                outcome = self._tasks.begin(target, body, identity)
+                if outcome is None:
+                    return None
         except Exception as error:  # noqa: BLE001  # the boundary, as in finish
             return _direct(_failed(error, identity, target), identity)
         asked = fields.get(b"accept-encoding", b"")
-        if isinstance(outcome, Begun):
+        if isinstance(outcome, (Begun, BegunTask)):
             return _DirectCall(self, outcome, target, identity, asked)
-        if self.compresses(outcome, asked):
+        if (type(outcome) is Answer and outcome.events is not None) or self.compresses(outcome, asked):
             return _DirectCall(self, _Given(outcome), target, identity, asked)
         return _direct(outcome, identity)
 
@@ -296,7 +307,7 @@ class _DirectCall:
     __slots__ = ("_asked", "_begun", "_dispatcher", "_identity", "_target")
 
     def __init__(
-        self, dispatcher: Dispatcher, begun: Begun | _Given, target: Target, identity: str, asked: bytes
+        self, dispatcher: Dispatcher, begun: Begun | BegunTask | _Given, target: Target, identity: str, asked: bytes
     ) -> None:
         self._dispatcher = dispatcher
         self._begun = begun
@@ -311,13 +322,15 @@ class _DirectCall:
             return _direct(_failed(error, self._identity, self._target), self._identity)
         if outcome is None:
             return self._rest
-        if self._dispatcher.compresses(outcome, self._asked):
+        streamed = type(outcome) is Answer and outcome.events is not None
+        if streamed or self._dispatcher.compresses(outcome, self._asked):
             self._begun = _Given(outcome)
             return self._rest
         return _direct(outcome, self._identity)
 
     async def _rest(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._dispatcher.finish(self._begun.answer(scope, receive), scope, send, self._target, self._identity)
+        working = self._begun.answer(scope, receive)
+        await self._dispatcher.finish(working, scope, send, self._target, self._identity, receive)
 
 
 def _direct(outcome: bytes | Answer, identity: str) -> DirectAnswer:

@@ -60,6 +60,8 @@ class EngineState(ServerState):
         self.refused = refused
         self.turn = Turn()
         self.draining = False
+        self.websockets = False
+        """Whether connections may become WebSockets."""
 
     def drain(self) -> None:
         """From now on every answer carries ``Connection: close``; idle connections stay open for their next request."""
@@ -146,7 +148,9 @@ class HttpProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             # A protocol that is not offered is ignored, as RFC 9110 section 7.8 allows: the request is served as it is.
-            pass
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+                return
         except httptools.HttpParserError as error:
             self._refuse(self._refusal or refusals.malformed(_why(error, data)))
             return
@@ -344,6 +348,21 @@ class HttpProtocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(self._limits.linger, self.transport.close)
+
+    def _should_upgrade_to_ws(self) -> bool:
+        return self.server_state.websockets
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to a protocol for WebSockets."""
+        from pillion.transport.http.websocket import upgrade  # noqa: PLC0415 - few servers ever see one
+
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._unset_keepalive_if_required()
+        lines = [b"%b %b HTTP/1.1\r\n" % (self.scope["method"].encode(), self.url)]
+        lines += [b"%b: %b\r\n" % header for header in self.headers]
+        upgrade(self, self.config, self.server_state, self.loop, b"".join((*lines, b"\r\n")))
 
     def _unsupported_upgrade_warning(self) -> None:
         """Nothing: a client that offers h2c is served HTTP/1.1 (RFC 9110, section 7.8), which is no event."""

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import TypeAdapter
 
-from pillion.authoring.results import example
+from pillion.authoring.examples import example
+from pillion.authoring.values import FileOf
+from pillion.transport.http.openapi_forms import BINARY, form_schema
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TASK_ERROR", "describe_tasks", "example_arguments"]
 
-_TEMPLATE: Final = "#/components/schemas/{model}"
+_PREFIX: Final = "#/components/schemas/"
+_TEMPLATE: Final = f"{_PREFIX}{{model}}"
 TASK_ERROR: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["details", "code", "id"],
@@ -39,11 +42,12 @@ TASK_ERROR: Final[dict[str, Any]] = {
         },
     },
 }
+_ERROR: Final = {"$ref": "#/components/schemas/TaskError"}
 _ERRORS: Final = {
     "400": "The model refuses the values.",
     "404": "No such task or model.",
     "413": "The body is too large.",
-    "415": "The content type is not JSON.",
+    "415": "The content type is neither JSON nor a form.",
     "422": "The fields do not fit the signature: each is named.",
     "429": "The queue is full; see Retry-After.",
     "500": "The model's code failed.",
@@ -64,6 +68,7 @@ def describe_tasks(
 
     Types of one name that differ are qualified by pydantic; those that have a name of ours (``reserved``) here.
     """
+    tasks = [task for task in tasks if task.signature.incoming is None]  # OpenAPI knows no WebSockets
     inputs: list[tuple[tuple[int, str], Any, TypeAdapter[Any]]] = []
     for index, task in enumerate(tasks):
         inputs.append(((index, "arguments"), "validation", task.signature.arguments))
@@ -79,34 +84,35 @@ def describe_tasks(
         arguments = found[(index, "arguments"), "validation"]
         result = found[(index, "result"), "serialization"]
         signature = task.signature
-        flat = _operation(task, arguments, result, example_arguments(signature))
+        properties = _properties(arguments, definitions.get("$defs", {}))
+        flat = _operation(task, arguments, form_schema(signature, properties), result, example_arguments(signature))
         if holders[signature.name] == 1:
             paths[f"/{signature.name}"] = flat
         paths[f"/{task.model}/{signature.name}"] = flat
-        envelope, shown = _envelope(task, definitions.get("$defs", {}), arguments)
-        paths[f"/api/v1/task/{signature.name.replace('_', '-')}"] = _operation(task, envelope, result, shown)
+        envelope, shown = _envelope(task, properties)
+        form = form_schema(signature, properties, envelope=True)
+        path = f"/api/v1/task/{signature.name.replace('_', '-')}"
+        paths[path] = _operation(task, envelope, form, result, shown)
     return paths, definitions.get("$defs", {})
+
+
+def _properties(arguments: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    whole = definitions[arguments["$ref"].rpartition("/")[2]] if "$ref" in arguments else arguments
+    found: dict[str, Any] = whole.get("properties", {})
+    return found
 
 
 def _renamed(schema: Any, taken: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
     """The same with references to other names."""
     if isinstance(schema, dict):
-        return {
-            key: _TEMPLATE.format(model=taken.get(value.rpartition("/")[2], value.rpartition("/")[2]))
-            if key == "$ref" and isinstance(value, str)
-            else _renamed(value, taken)
-            for key, value in schema.items()
-        }
+        return {key: _renamed(value, taken) for key, value in schema.items()}
+    if isinstance(schema, str) and schema.startswith(_PREFIX):  # a $ref, or what a discriminator maps to
+        name = schema.removeprefix(_PREFIX)
+        return f"{_PREFIX}{taken.get(name, name)}"
     return [_renamed(item, taken) for item in schema] if isinstance(schema, list) else schema
 
 
-def _envelope(
-    task: ServedTask, definitions: dict[str, Any], arguments: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    whole = arguments
-    if "$ref" in arguments:
-        whole = definitions[arguments["$ref"].rpartition("/")[2]]
-    properties = whole.get("properties", {})
+def _envelope(task: ServedTask, properties: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     required = [parameter.name for parameter in task.signature.parameters if parameter.required]
     shown: dict[str, Any] = example_arguments(task.signature)
     if len(required) == 1:
@@ -130,31 +136,40 @@ def _envelope(
     return schema, {"inputs": value}
 
 
-def _operation(task: ServedTask, body: Any, result: Any, shown: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - JSON schemas
+def _operation(
+    task: ServedTask,
+    body: dict[str, Any],
+    form: dict[str, Any],
+    result: Any,  # noqa: ANN401 - a JSON schema
+    shown: dict[str, Any],
+) -> dict[str, Any]:
     signature = task.signature
     errors = {
-        status: {
-            "description": text,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/TaskError"}}},
-        }
+        status: {"description": text, "content": {"application/json": {"schema": _ERROR}}}
         for status, text in _ERRORS.items()
     }
     operation: dict[str, Any] = {
         "summary": signature.summary or f"{signature.owner}.{signature.method}",
         "tags": [task.model],
         "requestBody": {
-            "required": bool(shown),
-            "content": {"application/json": {"schema": body, "example": shown}},
+            "required": True,
+            "content": {
+                "application/json": {"schema": body, "example": shown},
+                "multipart/form-data": {"schema": form},
+            },
         },
-        "responses": {"200": _answered(result, streams=signature.streams)} | errors,
+        "responses": {"200": _answered(signature, result)} | errors,
     }
     if signature.description:
         operation["description"] = signature.description
     return {"post": operation}
 
 
-def _answered(result: Any, *, streams: bool) -> dict[str, Any]:  # noqa: ANN401 - a JSON schema
-    if not streams:
+def _answered(signature: TaskSignature, result: Any) -> dict[str, Any]:  # noqa: ANN401 - a JSON schema
+    if isinstance(signature.returns, FileOf) and not signature.streams:
+        text = "The file, with its name in Content-Disposition."
+        return {"description": text, "content": {signature.returns.media_type: {"schema": BINARY}}}
+    if not signature.streams:
         return {"description": "OK", "content": {"application/json": {"schema": result}}}
-    text = "One event `message` an item, its data JSON of this schema; after a failure one event `error` ends it."
-    return {"description": text, "content": {"text/event-stream": {"schema": result}}}
+    text = "One event `message` an item, its data JSON of the first schema; after a failure one event `error` ends it."
+    return {"description": text, "content": {"text/event-stream": {"schema": {"anyOf": [result, _ERROR]}}}}

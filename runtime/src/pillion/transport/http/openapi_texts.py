@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pillion.authoring.text import Embedder, Generator
-    from pillion.authoring.types import ValueType
+    from pillion.authoring.values import ValueType
 
 __all__ = ["OPENAI_ERROR", "describe_texts"]
 
@@ -137,7 +137,7 @@ def _schema_of(example: object) -> dict[str, Any]:
 
 
 def _options(parameters: Any, left_out: set[str]) -> dict[str, Any]:  # noqa: ANN401 - the signature's own
-    from pillion.authoring.types import Kind, OptionalOf, Scalar  # noqa: PLC0415 - imported where there are tasks
+    from pillion.authoring.values import Kind, OptionalOf, Scalar  # noqa: PLC0415 - imported where there are tasks
 
     def schema(declared: ValueType) -> dict[str, Any]:
         if isinstance(declared, OptionalOf):

@@ -42,6 +42,10 @@ class DispatchOptions(msgspec.Struct, frozen=True):
     """Larger bodies are answered 413, by their stated length or as soon as they pass it."""
     max_body_bytes_in_flight: int = 1024 * 1024 * 1024
     """Bodies in memory at a time, all together (see :mod:`pillion.transport.http.budget`)."""
+    max_form_parts: int = 256
+    """Parts of a ``multipart/form-data`` body."""
+    max_part_header_bytes: int = 8 * 1024
+    """Of the headers of each part."""
     compress_min_bytes: int = 8 * 1024
     """Answers of at least so many bytes are compressed for clients that name one coding they want; 0: none are."""
     codec: CodecLimits = msgspec.field(default_factory=CodecLimits)

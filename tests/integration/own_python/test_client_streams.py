@@ -1,0 +1,295 @@
+"""Tasks whose clients send item by item: over gRPC in all its kinds, and over WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+import httpx
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from openapi_spec_validator import validate
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.integration.own_python.program import serving
+from tests.waiting import until_now
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+    from pathlib import Path
+
+    from tests.integration.own_python.program import Program
+
+SERVICE = """
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+from pillion import File, Model, task
+
+
+class Talk(Model):
+    def load(self):
+        self.ends = []
+
+    @task
+    def join(self, words: Iterator[str], glue: str = " ") -> str:
+        "In a thread."
+        return glue.join(words)
+
+    @task
+    async def total(self, numbers: AsyncIterator[int]) -> int:
+        return sum([number async for number in numbers])
+
+    @task
+    async def echo(self, words: AsyncIterator[str], times: int = 1) -> AsyncIterator[str]:
+        try:
+            async for word in words:
+                for _ in range(times):
+                    yield word
+        except asyncio.CancelledError:
+            self.ends.append("cancelled")
+            raise
+        self.ends.append("complete")
+
+    @task
+    def shout(self, words: Iterator[str]) -> Iterator[str]:
+        for word in words:
+            if word == "fail":
+                raise RuntimeError("hoarse")
+            yield word.upper()
+
+    @task
+    def sizes(self, chunks: Iterator[bytes]) -> list[int]:
+        return [len(chunk) for chunk in chunks]
+
+    @task
+    async def spell(self, word: str) -> AsyncIterator[str]:
+        for letter in word:
+            yield letter
+
+    @task
+    async def seen(self) -> list[str]:
+        return self.ends
+"""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    folder: Path = tmp_path_factory.mktemp("talk")
+    (folder / "service.py").write_text(SERVICE)
+    with serving(folder, "service.py:Talk") as program:
+        yield program
+
+
+class Service:
+    """The service as a client learns it by reflection."""
+
+    def __init__(self, channel: grpc.aio.Channel, address: str) -> None:
+        self._channel = channel
+        with grpc.insecure_channel(address) as plain:
+            database = ProtoReflectionDescriptorDatabase(plain)
+            assert "talk.TalkService" in database.get_services()
+            self._pool = descriptor_pool.DescriptorPool(database)
+            self.methods: dict[str, Any] = {
+                method.name: method for method in self._pool.FindServiceByName("talk.TalkService").methods
+            }
+
+    def kind(self, name: str) -> tuple[bool, bool]:
+        shown = descriptor_pb2.MethodDescriptorProto()
+        self.methods[name].CopyToProto(shown)
+        return shown.client_streaming, shown.server_streaming
+
+    def call(self, name: str, messages: Sequence[dict[str, Any]]) -> Any:
+        method = self.methods[name]
+        request = message_factory.GetMessageClass(method.input_type)
+        response = message_factory.GetMessageClass(method.output_type)
+        kinds = {(False, True): "unary_stream", (True, False): "stream_unary", (True, True): "stream_stream"}
+        made = getattr(self._channel, kinds[self.kind(name)])(
+            f"/talk.TalkService/{name}",
+            request_serializer=request.SerializeToString,
+            response_deserializer=response.FromString,
+        )
+        sent = [json_format.ParseDict(message, request()) for message in messages]
+        return made(iter(sent) if self.kind(name)[0] else sent[0], timeout=20)
+
+
+@pytest.fixture
+async def service(program: Program) -> AsyncIterator[Service]:
+    address = f"127.0.0.1:{program.ports['grpc']}"
+    async with grpc.aio.insecure_channel(address) as channel:
+        yield await asyncio.to_thread(Service, channel, address)
+
+
+async def collected(call: Any, found: list[Any]) -> None:
+    """Keep the results of a call."""
+    async for one in call:
+        found.append(one.result)  # noqa: PERF401 - those before a failure are wanted
+
+
+async def test_the_four_kinds_are_told_by_reflection(service: Service) -> None:
+    kinds = {name: service.kind(name) for name in service.methods}
+    assert {
+        "ClientStreamingJoinPredict": (True, False), "ClientStreamingTotalPredict": (True, False),
+        "BidiStreamingEchoPredict": (True, True), "BidiStreamingShoutPredict": (True, True),
+        "ClientStreamingSizesPredict": (True, False), "ServerStreamingSpellPredict": (False, True),
+        "SeenPredict": (False, False),
+    } == kinds  # fmt: skip
+
+
+async def test_a_stream_of_the_client_is_answered_at_its_end(service: Service) -> None:
+    answer = await service.call(
+        "ClientStreamingJoinPredict", [{"words": "a", "glue": "-"}, {"words": ""}, {"words": "b"}]
+    )
+    assert "a--b" == answer.result
+    assert 6 == (await service.call("ClientStreamingTotalPredict", [{"numbers": n} for n in (1, 2, 3)])).result
+    assert 0 == (await service.call("ClientStreamingTotalPredict", [])).result
+
+
+async def test_both_sides_stream(service: Service) -> None:
+    found = [one.result async for one in service.call("BidiStreamingShoutPredict", [{"words": "a"}, {"words": "b"}])]
+    assert ["A", "B"] == found
+    spelt = [one.result async for one in service.call("ServerStreamingSpellPredict", [{"word": "abc"}])]
+    assert ["a", "b", "c"] == spelt
+
+
+@pytest.mark.parametrize(
+    ("name", "messages", "code", "sentence"),
+    [
+        ("ClientStreamingTotalPredict", [{"numbers": 1}, {}], grpc.StatusCode.INVALID_ARGUMENT, "numbers: is missing"),
+        ("ServerStreamingSpellPredict", [{}], grpc.StatusCode.INVALID_ARGUMENT, "word: is missing"),
+    ],
+)
+async def test_what_is_wrong_with_an_item_ends_the_call(
+    service: Service, name: str, messages: list[dict[str, Any]], code: grpc.StatusCode, sentence: str
+) -> None:
+    call = service.call(name, messages)
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await (collected(call, []) if hasattr(call, "__aiter__") else call)
+    assert code == failure.value.code()
+    assert sentence in str(failure.value.details())
+
+
+async def test_a_failure_comes_after_the_items_before_it(service: Service) -> None:
+    call = service.call("BidiStreamingShoutPredict", [{"words": "a"}, {"words": "fail"}])
+    found: list[Any] = []
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await collected(call, found)
+    assert (["A"], grpc.StatusCode.INTERNAL) == (found, failure.value.code())
+
+
+def url(program: Program, path: str) -> str:
+    return f"ws://127.0.0.1:{program.ports['http']}{path}"
+
+
+async def test_a_websocket_sends_items_and_is_answered_by_items(program: Program) -> None:
+    async with connect(url(program, "/echo"), proxy=None) as socket:
+        await socket.send(json.dumps({"times": 2}))
+        for word in ("a", "b"):
+            await socket.send(json.dumps({"words": word}))
+            assert [word, word] == [json.loads(await socket.recv()) for _ in range(2)]
+        await socket.send("")
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+        assert 1000 == socket.close_code
+
+
+@pytest.mark.parametrize(
+    ("path", "messages", "answer"),
+    [
+        ("/join", ['{"words": "a", "glue": "-"}', '{"words": "b"}', "null"], "a-b"),
+        ("/talk/total", ['{"numbers": 1}', '{"numbers": 2}', ""], 3),
+        ("/total", [""], 0),
+        ("/api/v1/task/join", ['{"inputs": "a", "parameters": {"glue": "-"}}', '{"inputs": "b"}', ""], "a-b"),
+        ("/api/v1/task/client-streaming-join", ['{"inputs": "a"}', '{"inputs": "b"}', ""], "a b"),
+        ("/sizes", [b"abc", b"de", ""], [3, 2]),
+    ],
+)
+async def test_a_websocket_is_answered_once_where_only_it_streams(
+    program: Program, path: str, messages: list[str | bytes], answer: object
+) -> None:
+    async with connect(url(program, path), proxy=None) as socket:
+        for message in messages:
+            await socket.send(message)
+        assert answer == json.loads(await socket.recv())
+        await socket.wait_closed()
+        assert 1000 == socket.close_code
+
+
+async def test_a_stream_of_the_server_comes_over_websocket_too(program: Program) -> None:
+    async with connect(url(program, "/spell"), proxy=None) as socket:
+        await socket.send('{"word": "abc"}')
+        assert ["a", "b", "c"] == [json.loads(message) async for message in socket]
+
+
+@pytest.mark.parametrize(
+    ("path", "messages", "status", "sentence"),
+    [
+        ("/total", ['{"numbers": 1}', '{"numbers": "x"}'], 422, "numbers: should be a valid integer"),
+        ("/total", ["{"], 400, "the message is not valid JSON"),
+        ("/total", ['{"numbers": 1}', "[1]"], 400, "the message: should be a JSON object"),
+        ("/join", ['{"words": "a", "glu": "-"}'], 422, "glu: task 'join' has no such parameter; it has: glue, words"),
+        ("/shout", ['{"words": "fail"}'], 500, "RuntimeError: hoarse"),
+    ],
+)
+async def test_a_failure_is_a_message_and_a_code(
+    program: Program, path: str, messages: list[str], status: int, sentence: str
+) -> None:
+    async with connect(url(program, path), proxy=None) as socket:
+        for message in messages:
+            await socket.send(message)
+        answer = json.loads(await socket.recv())
+        assert status == answer["code"]
+        assert sentence in answer["details"]
+        await socket.wait_closed()
+        assert 4000 + status == socket.close_code
+
+
+async def test_a_path_without_a_task_is_no_connection(program: Program) -> None:
+    with pytest.raises(InvalidStatus) as refusal:
+        await connect(url(program, "/nothing"), proxy=None)
+    assert 404 == refusal.value.response.status_code
+    assert "there is no task 'nothing'" in json.loads(refusal.value.response.body or b"{}")["details"]
+
+
+def gauge(program: Program, name: str) -> float:
+    text = httpx.get(f"http://127.0.0.1:{program.ports['admin']}/metrics", trust_env=False).text
+    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(f"{name}{{"))
+
+
+async def test_clients_that_leave_end_their_calls(program: Program, service: Service) -> None:
+    for path in ("/echo", "/shout"):
+        async with connect(url(program, path), proxy=None) as socket:
+            await socket.send('{"words": "a"}')
+            await socket.recv()
+    call = service.call("BidiStreamingEchoPredict", [{"words": "a"}] * 100)
+    async for _ in call:
+        call.cancel()
+        break
+    await asyncio.to_thread(
+        until_now, lambda: gauge(program, "pillion_in_flight") == gauge(program, "pillion_abandoned_calls") == 0
+    )
+
+
+def test_a_post_is_told_how_to_stream(program: Program) -> None:
+    status, answer = program.curl("/join", {"glue": "-"})
+    assert 400 == status
+    assert "words: task 'join' is sent these one by one (connect to this path by WebSocket" in answer["details"]
+
+
+def test_the_envelope_takes_the_names_of_caikit(program: Program) -> None:
+    answer = httpx.post(program.url("/api/v1/task/server-streaming-spell"), json={"inputs": "ab"}, trust_env=False)
+    assert 'event: message\ndata: "a"\n\nevent: message\ndata: "b"\n\n' == answer.text
+
+
+def test_the_documentation_describes_what_can_be_posted(program: Program) -> None:
+    _, document = program.curl("/openapi.json")
+    validate(document)
+    assert {"/spell", "/seen"} <= document["paths"].keys()
+    assert "/join" not in document["paths"]
+    schema = document["paths"]["/spell"]["post"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
+    assert [{"type": "string"}, {"$ref": "#/components/schemas/TaskError"}] == schema["anyOf"]
