@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pillion.dataplane.call import ModelState
+from pillion.errors import PillionError
 from pillion.server.admin import AdminApp
 from pillion.server.assembly import admin_limits, build_dispatcher, build_grpc, build_plane, http_limits
 from pillion.server.control import opened
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import ModelStatus
     from pillion.dataplane.live import LiveRequest
     from pillion.dataplane.tasks import ServedTask
+    from pillion.management.deployments import Deployments
     from pillion.metrics import Registry
     from pillion.runtimefile import DesiredModel
     from pillion.server.desired import DesiredModels
@@ -87,7 +89,10 @@ class Runtime:
         self._plane = build_plane(settings, registry, classes or {}, None if place is None else place.begin.cpus)
         self._drain_state = DrainState()
         self._observability = Observability(settings, os.environ, registry)
-        self.app = build_dispatcher(self._plane, settings, self._drain_state, registry, self._observability)
+        self._deployments: Deployments | None = None
+        self.app = build_dispatcher(
+            self._plane, settings, self._drain_state, registry, self._observability, self.deployments
+        )
         self._http = HttpListener(self.app, http_limits(settings), metrics.refused)
         self._admin = HttpListener(AdminApp(self, registry), admin_limits(settings), metrics.refused)
         self._grpc = build_grpc(self._plane, settings, self._observability, shared_port=place is not None)
@@ -100,6 +105,16 @@ class Runtime:
         self.phase = Phase.STARTING
         self.ports: dict[str, int] = {}
         metrics.http_connections(lambda: len(self._http.state.connections))
+
+    def deployments(self) -> Deployments:
+        """What deploys models by requests; made when it is asked for first."""
+        if self._deployments is None:
+            from pillion.management.deployments import Deployments, StoreSettings  # noqa: PLC0415 - few servers need it
+
+            models = self._settings.models
+            folder = Path(models.store).expanduser().absolute() if models.store else None
+            self._deployments = Deployments(self._plane, StoreSettings(folder, models.lazy))
+        return self._deployments
 
     # --- what the admin port sees
 
@@ -237,6 +252,8 @@ class Runtime:
                 _log.error("%s", failure)
                 self.request_stop(0)
                 return
+        if self._settings.models.store:
+            await self._restore()
         if self.phase is Phase.STARTING:
             self.phase = Phase.SERVING
         seconds = round(time.monotonic() - began, 3)
@@ -251,6 +268,13 @@ class Runtime:
             self._spawn(self._reload.watch(self._plane))
         if self._desired is not None:
             await self._desired.watch(self._plane.apply)
+
+    async def _restore(self) -> None:
+        """Serve again what was deployed before; what keeps that from being done is told, and serves nothing."""
+        try:
+            await self.deployments().restore()
+        except PillionError as error:
+            _log.error("models.store %s: %s", self._settings.models.store, error)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
@@ -316,6 +340,8 @@ class Runtime:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
+        if self._deployments is not None:
+            await self._deployments.close()
         await self._plane.stop(0.0 if self._cut.is_set() else max(0.0, deadline - loop.time()))
         await self._observability.close()
         await self._admin.close(deadline=loop.time() + 0.2, cut=self._cut)

@@ -12,8 +12,11 @@ from pillion.errors import ErrorCode, PillionError
 from pillion.exposure import exposed
 from pillion.transport.http.answer import Answer, error_answer, send_answer
 from pillion.transport.http.headers import new_request_id
+from pillion.transport.management_access import MANAGEMENT_PATHS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from pillion.dataplane.call import InferencePlane
@@ -35,6 +38,7 @@ class Fallback:
         tasks: whose tasks it describes, where there can be any.
         texts: what generates and embeds, which it describes where anything does.
         metrics: shown here as on the admin port; None where that alone has them.
+        management: makes what answers the paths of model management, with the first request to one.
     """
 
     def __init__(
@@ -44,7 +48,10 @@ class Fallback:
         tasks: TaskPlane | None = None,
         texts: TextPlane | None = None,
         metrics: Registry | None = None,
+        management: Callable[[], ASGIApp] | None = None,
     ) -> None:
+        self._manages: ASGIApp | None = None
+        self._management = management
         self._metrics = metrics
         self._plane = plane
         self._texts = texts
@@ -57,6 +64,11 @@ class Fallback:
         """Answer one request."""
         if self._metrics is not None and scope["type"] == "http" and scope["path"] == "/metrics":
             await _show(self._metrics, scope, send)
+            return
+        if self._management is not None and scope["type"] == "http" and scope["path"].rstrip("/") in MANAGEMENT_PATHS:
+            if self._manages is None:
+                self._manages = self._management()
+            await self._manages(scope, receive, send)
             return
         async with self._building:
             if self._app is None:
