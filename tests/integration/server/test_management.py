@@ -96,7 +96,13 @@ def test_files_in_json_become_a_model_that_answers_and_is_told(server: ServerPro
 
 
 def test_files_in_parts_become_a_model_whatever_the_order(server: ServerProcess, iris: IrisModels) -> None:
-    answer = send(server, "parts", ("deep/model.onnx", iris.onnx.read_bytes()), metadata='{"run": 8}')
+    parts = [
+        ("model_files", ("model.onnx", iris.onnx.read_bytes())),
+        ("metadata", (None, '{"run": 8}')),
+        ("model_files", ("deep/notes.md", b"")),
+        ("model_id", (None, "parts")),
+    ]
+    answer = httpx.post(server.url("/management/models"), files=parts, timeout=30)
     assert (200, {"run": 8}) == (answer.status_code, answer.json()["metadata"]), answer.text
     assert 200 == predict(server, "parts").status_code
 
@@ -237,7 +243,7 @@ def test_switching_under_load_fails_no_request(server: ServerProcess, iris: Iris
         ({"model_id": "x", "storage_uri": "/etc/passwd"}, "storage_uri"),
         ({"model_id": "x", "storage_uri": "http://169.254.169.254/latest"}, "metadata"),
         ({"model_id": "x", "storage_uri": "http://127.0.0.1:1/x.onnx"}, "loopback"),
-        ({"model_id": "x", "storage_uri": "s3://b/k", "digest": "md5:1"}, "digest"),
+        ({"model_id": "x", "storage_uri": "s3://bucket/k", "digest": "md5:1"}, "digest"),
         ({"model_id": "x", "model_files": [{"filename": "a", "data": "eA=="}], "format": "nix"}, "format"),
         ([], "object"),
     ],

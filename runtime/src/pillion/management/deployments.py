@@ -318,7 +318,6 @@ class Deployments:
 
     async def _failed(self, store: ModelStore, version: ModelVersion, error: PillionError, *, discard: bool) -> None:
         """Keep the reason where people look, and not the files, which nobody can use."""
-        _log.error("version %s of model %s is not deployed: %s", version.version, version.name, error)
         self._failures[version.name] = FailedLoad(version.version, str(error), dt.datetime.now(dt.UTC))
         try:
             await asyncio.to_thread(store.set_failure, version.name, version.version, str(error))

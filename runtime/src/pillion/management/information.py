@@ -67,7 +67,7 @@ def model_info(
     """
     reason, moment = status.reason, dt.datetime.fromtimestamp(status.changed_at, dt.UTC)
     if failure is not None and failure.version != status.version:
-        reason = f"version {failure.version} could not be deployed: {failure.reason}"
+        reason = failure.reason
         moment = failure.time
     described: dict[str, Any] = {}
     if status.metadata is not None:

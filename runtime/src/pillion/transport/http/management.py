@@ -1,4 +1,4 @@
-"""``/management/models`` and ``/info/...``: models that come and go by requests, in the shapes that clients of caikit know.
+"""``/management/models`` and ``/info/...``: models that come and go by requests, in the shapes of caikit's clients.
 
 Imported by the first such request. Files are written as they arrive, so that a model of any size takes no more memory
 than a small one.
@@ -19,6 +19,7 @@ from pillion.errors import ErrorCode, PillionError
 from pillion.management.audit import Who, refused
 from pillion.management.deployments import Order
 from pillion.management.information import version_document
+from pillion.model import ModelState
 from pillion.protocol.json_errors import decode_json
 from pillion.transport.http.answer import Answer, json_answer, send_answer, task_error_answer
 from pillion.transport.http.body import ClientDisconnected, read_body, too_large
@@ -132,10 +133,14 @@ class ManagementApp:
     async def _health(self, _: Scope, __: Receive, ___: Who) -> Answer:
         if self._plane.ready():
             return Answer(b"OK", content_type=b"text/plain; charset=utf-8")
-        waiting = [f"{status.name}: {status.reason or status.state.value}" for status in self._plane.statuses()]
-        raise PillionError(
-            ErrorCode.NOT_READY, f"not every model is ready: {'; '.join(waiting[:10]) or 'there is none'}"
-        )
+        waiting = [
+            f"{status.name} ({status.reason or status.state.value})"
+            for status in self._plane.statuses()
+            if status.state is not ModelState.READY and not status.asleep
+        ]
+        if not waiting:
+            raise PillionError(ErrorCode.NOT_READY, "there is no model, or the server is stopping")
+        raise PillionError(ErrorCode.NOT_READY, f"models that are not ready: {', '.join(waiting[:10])}")
 
     # --- changes
 
