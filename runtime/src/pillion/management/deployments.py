@@ -182,6 +182,13 @@ class Deployments:
             self._sizes[path] = await asyncio.to_thread(artifact_bytes, Path(path)) if path else 0
         return self._sizes[path]
 
+    def note(self, name: str, failure: FailedLoad | None) -> None:
+        """Tell, with what is known of a model, why a version of it is not served; None: nothing is wrong any more."""
+        if failure is None:
+            self._failures.pop(name, None)
+        else:
+            self._failures[name] = failure
+
     # --- changes
 
     async def deploy(self, order: Order, staging: Staging, who: Who) -> ModelInfo:

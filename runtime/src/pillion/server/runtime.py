@@ -112,7 +112,7 @@ class Runtime:
             from pillion.management.deployments import Deployments, StoreSettings  # noqa: PLC0415 - few servers need it
 
             models = self._settings.models
-            folder = Path(models.store).expanduser().absolute() if models.store else None
+            folder = _folder(models.store) if models.store else None
             self._deployments = Deployments(self._plane, StoreSettings(folder, models.lazy))
         return self._deployments
 
@@ -254,6 +254,7 @@ class Runtime:
                 return
         if self._settings.models.store:
             await self._restore()
+        watch = await self._watched() if self._settings.models.watch else None
         if self.phase is Phase.STARTING:
             self.phase = Phase.SERVING
         seconds = round(time.monotonic() - began, 3)
@@ -266,6 +267,8 @@ class Runtime:
         self._spawn(self._grpc.warm_up())
         if self._reload is not None:
             self._spawn(self._reload.watch(self._plane))
+        if watch is not None:
+            self._spawn(watch)
         if self._desired is not None:
             await self._desired.watch(self._plane.apply)
 
@@ -275,6 +278,21 @@ class Runtime:
             await self.deployments().restore()
         except PillionError as error:
             _log.error("models.store %s: %s", self._settings.models.store, error)
+
+    async def _watched(self) -> Coroutine[object, object, None]:
+        """Serve what is in the watched folder; what follows it from then on."""
+        from pillion.management.folder_watch import FolderWatch, WatchSettings  # noqa: PLC0415 - few servers watch one
+
+        models = self._settings.models
+        settings = WatchSettings(
+            _folder(models.watch),
+            quiet=models.watch_quiet_seconds,
+            lazy=models.lazy,
+            allow_pickle=models.watch_allow_pickle,
+        )
+        following = FolderWatch(self._plane, settings, self.deployments().note)
+        await following.begin()
+        return following.watch()
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
@@ -378,6 +396,10 @@ class Runtime:
         self._plane.end_streams()
         await asyncio.sleep(_TO_SAY_SO)
         await self._grpc.stop(0)
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
 
 
 def _address(host: str, port: int) -> str:

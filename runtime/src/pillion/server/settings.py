@@ -192,6 +192,12 @@ class ModelSettings(Section, frozen=True):
     """onnx: scikit-learn models are computed by ONNX Runtime where that was seen to give equal answers faster."""
     store: str = ""
     """Folder of the models that requests deploy; they are served again after a restart. Empty: none can be deployed."""
+    watch: str = ""
+    """Folder whose files and folders are models: what appears in it is served, what goes is not. Empty: none."""
+    watch_quiet_seconds: Seconds = 2.0
+    """How long a file or folder in it must not have changed, so that no half copied model is loaded."""
+    watch_allow_pickle: bool = False
+    """Whether formats that can run code are loaded from it, where the policy leaves that to owners."""
     lazy: bool = False
     """Whether models that are deployed, or found in a watched folder, are loaded by their first request."""
     memory_budget: str = ""
