@@ -96,11 +96,11 @@ def test_files_in_json_become_a_model_that_answers_and_is_told(server: ServerPro
 
 
 def test_files_in_parts_become_a_model_whatever_the_order(server: ServerProcess, iris: IrisModels) -> None:
-    parts = [
+    parts: list[tuple[str, tuple[str | None, bytes]]] = [
         ("model_files", ("model.onnx", iris.onnx.read_bytes())),
-        ("metadata", (None, '{"run": 8}')),
+        ("metadata", (None, b'{"run": 8}')),
         ("model_files", ("deep/notes.md", b"")),
-        ("model_id", (None, "parts")),
+        ("model_id", (None, b"parts")),
     ]
     answer = httpx.post(server.url("/management/models"), files=parts, timeout=30)
     assert (200, {"run": 8}) == (answer.status_code, answer.json()["metadata"]), answer.text

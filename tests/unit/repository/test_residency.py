@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from pillion.repository.served import Served
     from tests.models import IrisModels
 
 
@@ -75,7 +76,12 @@ async def test_a_lazy_model_is_loaded_by_its_first_request_and_others_wait_with_
 ) -> None:
     loads: list[str] = []
     serve = repository.on_serving
-    repository.on_serving = lambda served, seconds: (loads.append(served.desired.name), serve(served, seconds))[1]
+
+    def counted(served: Served, seconds: float) -> None:
+        loads.append(served.desired.name)
+        serve(served, seconds)
+
+    repository.on_serving = counted
     await plane.add(desired(iris.onnx, "a"), lazy=True)
     assert ([], True) == (loads, repository.status("a").asleep)
     assert plane.ready()

@@ -74,6 +74,7 @@ class DataPlane:
         repository.on_retired = self._retire
         repository.on_closing = self._cut_off
         repository.on_forgotten = metrics.forget
+        repository.on_evicted = self._evicted
         metrics.follow(repository.statuses)
 
     async def infer(self, request: InferRequest, call: Call) -> InferResponse:
@@ -134,18 +135,27 @@ class DataPlane:
             PillionError: it does not sleep, or could not be loaded in time.
         """
         if lane is None and not self._draining and self._repository.sleeps(target.model, target.version):
-            seconds = self._settings.timeout_seconds if call.deadline is None else call.deadline - self._clock()
-            waking = self._repository.wake(target.model, target.version)
-            # Not wait_for: this may run outside of a task until its first wait, and the load is not the caller's alone.
-            await asyncio.wait((waking,), timeout=None if seconds is None else max(0.0, seconds))
-            lane = self._lanes.get((target.model, target.version))
-            error = waking.exception() if waking.done() and not waking.cancelled() else None
-            if lane is None and isinstance(error, PillionError):
+            try:
+                await self.awake(target.model, call.deadline, target.version)
+            except PillionError as error:
                 self._metrics.refused(call.protocol, error.code.value, target.model)
-                raise error
+                raise
+            lane = self._lanes.get((target.model, target.version))
         if lane is None or self._draining or self._in_flight >= self._settings.max_in_flight:
             raise self._refusal(target, call, lane)
         return lane
+
+    async def awake(self, name: str, deadline: float | None = None, version: str | None = None) -> None:
+        """See :meth:`pillion.dataplane.call.InferencePlane.awake`."""
+        if not self._repository.sleeps(name, version):
+            return
+        seconds = self._settings.timeout_seconds if deadline is None else deadline - self._clock()
+        waking = self._repository.wake(name, version)
+        # Not wait_for: this may run outside of a task until its first wait, and the load is not the caller's alone.
+        await asyncio.wait((waking,), timeout=None if seconds is None else max(0.0, seconds))
+        error = waking.exception() if waking.done() and not waking.cancelled() else None
+        if isinstance(error, PillionError):
+            raise error
 
     async def _counted(self, lane: Lane, call: Call, arrived: float, working: Awaitable[_Value]) -> _Value:
         """Await a call that has entered, and count it by how it ends."""
@@ -366,10 +376,14 @@ class DataPlane:
         desired = served.desired
         metrics = self._metrics.model(desired.name, desired.version)
         metrics.load_seconds = load_seconds
+        metrics.loads += 1
         lane = Lane(served, self._settings, metrics, self._clock, self._gathering)
         metrics.gauges.append(lane.gauges)
         self._by_served[served] = lane
         self._route()
+
+    def _evicted(self, name: str, version: str) -> None:
+        self._metrics.model(name, version).evictions += 1
 
     def _retire(self, _served: Served) -> None:
         self._route()

@@ -72,6 +72,11 @@ class _Entry(msgspec.Struct):
     """What the last load tried, whatever came of it."""
     lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether it waits for a request to be loaded, or is being loaded for one: no reason to be unready."""
+        return self.asleep or self.waking is not None
+
 
 class ModelRepository:
     """Model versions by name and version."""
@@ -215,7 +220,7 @@ class ModelRepository:
         keys = self._keys(name) if version is None else [(name, version)]
         for key in keys:
             entry = self._entries.get(key)
-            if entry is not None and not entry.removed and (entry.asleep or entry.waking is not None):
+            if entry is not None and not entry.removed and entry.at_rest:
                 return key
         return None
 
@@ -308,7 +313,7 @@ class ModelRepository:
     def ready(self) -> bool:
         """Whether at least one model is wanted and every wanted one serves."""
         wanted = [entry for entry in self._entries.values() if not entry.suspended and not entry.removed]
-        return bool(wanted) and all(entry.state is ModelState.READY or entry.asleep for entry in wanted)
+        return bool(wanted) and all(entry.state is ModelState.READY or entry.at_rest for entry in wanted)
 
     def statuses(self) -> list[ModelStatus]:
         """Every known version, by name, oldest version first."""
@@ -515,7 +520,7 @@ class ModelRepository:
             acceleration=served.acceleration if served is not None else None,
             last_used=last_used,
             path=entry.desired.path,
-            asleep=entry.asleep,
+            asleep=entry.at_rest,
         )
 
 

@@ -260,6 +260,8 @@ class Runtime:
         seconds = round(time.monotonic() - began, 3)
         if self._plane.ready():
             _log.info("ready", extra={"models": [m.name for m in self._models], "seconds": seconds})
+        elif not self._plane.statuses() and (self._settings.models.store or self._settings.models.watch):
+            _log.info("no model yet: ready to be given one", extra={"seconds": seconds})
         else:
             _log.error("not ready: %s", self._not_ready(), extra={"seconds": seconds})
         if on_loaded is not None:
