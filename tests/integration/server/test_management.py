@@ -271,6 +271,15 @@ def test_pages_of_other_sites_cannot_change_models_without_a_token(server: Serve
     assert "evil.example" not in json.dumps(server.logged("undeploy of model json"))
 
 
+def test_the_routes_are_in_the_document(server: ServerProcess) -> None:
+    described = httpx.get(server.url("/openapi.json"), timeout=20).json()
+    assert {"post", "delete"} == set(described["paths"]["/management/models"])
+    assert {"application/json", "multipart/form-data"} == set(
+        described["paths"]["/management/models"]["post"]["requestBody"]["content"]
+    )
+    assert "ModelInfo" in described["components"]["schemas"]
+
+
 def test_versions_and_health_are_told(server: ServerProcess) -> None:
     told = httpx.get(server.url("/info/version")).json()
     assert told["runtime_version"] == told["python_packages"]["pillion"]

@@ -147,6 +147,7 @@ def build_dispatcher(
             plane,
             registry if settings.metrics.on_data_port else None,
             management,
+            manages=settings.management.enabled,
         ),
         DispatchOptions(
             max_body_bytes=settings.limits.max_body_bytes,

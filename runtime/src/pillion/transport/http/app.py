@@ -39,6 +39,7 @@ class Fallback:
         texts: what generates and embeds, which it describes where anything does.
         metrics: shown here as on the admin port; None where that alone has them.
         management: makes what answers the paths of model management, with the first request to one.
+        manages: whether models may be changed by it, as its settings are now.
     """
 
     def __init__(
@@ -49,7 +50,10 @@ class Fallback:
         texts: TextPlane | None = None,
         metrics: Registry | None = None,
         management: Callable[[], ASGIApp] | None = None,
+        *,
+        manages: bool = False,
     ) -> None:
+        self._changes = manages if management is not None else None
         self._manages: ASGIApp | None = None
         self._management = management
         self._metrics = metrics
@@ -72,7 +76,9 @@ class Fallback:
             return
         async with self._building:
             if self._app is None:
-                self._app = await asyncio.to_thread(_build, self._plane, self._admin_port, self._tasks, self._texts)
+                self._app = await asyncio.to_thread(
+                    _build, self._plane, self._admin_port, self._tasks, self._texts, self._changes
+                )
         await self._app(scope, receive, send)
 
 
@@ -89,7 +95,13 @@ async def _show(registry: Registry, scope: Scope, send: Send) -> None:
     await send_answer(send, answer, new_request_id(), head=scope["method"] == "HEAD", close=False)
 
 
-def _build(plane: InferencePlane, admin_port: int, tasks: TaskPlane | None, texts: TextPlane | None) -> ASGIApp:
+def _build(
+    plane: InferencePlane,
+    admin_port: int,
+    tasks: TaskPlane | None,
+    texts: TextPlane | None,
+    manages: bool | None,  # noqa: FBT001 - handed on
+) -> ASGIApp:
     from pillion.transport.http.documentation import create_app  # noqa: PLC0415 - see the module's docstring
 
-    return create_app(plane, admin_port, tasks, texts)
+    return create_app(plane, admin_port, tasks, texts, manages)
