@@ -130,6 +130,17 @@ async def test_a_lazy_model_that_cannot_be_loaded_says_why(plane: DataPlane, tmp
     assert not plane.ready()
 
 
+async def test_a_lazy_model_that_management_unloaded_is_not_loaded_by_a_request(
+    plane: DataPlane, repository: ModelRepository, iris: IrisModels
+) -> None:
+    await plane.add(desired(iris.onnx, "a"), lazy=True)
+    await repository.unload("a")
+    with pytest.raises(PillionError, match="unloaded by management"):
+        await ask(plane, "a")
+    await repository.load("a")
+    await ask(plane, "a")
+
+
 async def test_an_added_version_takes_over_and_the_declared_are_left_alone(
     repository: ModelRepository, iris: IrisModels, tmp_path: Path
 ) -> None:

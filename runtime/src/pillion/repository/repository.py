@@ -220,7 +220,7 @@ class ModelRepository:
         keys = self._keys(name) if version is None else [(name, version)]
         for key in keys:
             entry = self._entries.get(key)
-            if entry is not None and not entry.removed and entry.at_rest:
+            if entry is not None and not entry.removed and not entry.suspended and entry.at_rest:
                 return key
         return None
 
