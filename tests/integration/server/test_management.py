@@ -6,11 +6,13 @@ import base64
 import io
 import json
 import os
+import re
 import signal
 import socket
 import tarfile
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -21,7 +23,6 @@ from tests.waiting import until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from tests.integration.server.process import ServerProcess
     from tests.models import IrisModels
@@ -284,6 +285,27 @@ def test_versions_and_health_are_told(server: ServerProcess) -> None:
     told = httpx.get(server.url("/info/version")).json()
     assert told["runtime_version"] == told["python_packages"]["pillion"]
     assert "OK" == httpx.get(server.url("/health")).text
+
+
+def test_an_upload_of_any_size_takes_little_memory(server: ServerProcess, iris: IrisModels, tmp_path: Path) -> None:
+    assert 200 == send(server, "large", ("model.onnx", iris.onnx.read_bytes())).status_code
+    with (tmp_path / "large.bin").open("wb") as sparse:
+        sparse.truncate(256 << 20)
+    before = peak_bytes(server.process.pid)
+    with (tmp_path / "large.bin").open("rb") as content:
+        parts = [("f", ("model.onnx", iris.onnx.read_bytes())), ("f", ("large.bin", content))]
+        answer = httpx.post(server.url("/management/models"), data={"model_id": "large"}, files=parts, timeout=100)
+    assert 200 == answer.status_code, answer.text
+    assert (256 << 20) + iris.onnx.stat().st_size == answer.json()["size"]
+    assert 64 << 20 > peak_bytes(server.process.pid) - before
+    assert 200 == undeploy(server, "large", purge="true").status_code
+
+
+def peak_bytes(pid: int) -> int:
+    """The largest resident memory of a process so far."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
 
 
 def test_a_client_that_leaves_in_the_middle_leaves_nothing(server: ServerProcess, tmp_path: Path) -> None:
