@@ -185,10 +185,10 @@ def test_undeploying_ends_the_service_and_wants_a_known_id(server: ServerProcess
 
 
 def test_a_version_in_the_store_is_deployed_again_by_its_number(server: ServerProcess, iris: IrisModels) -> None:
-    for path in (iris.onnx, iris.skops):
+    for path in (iris.onnx, iris.onnx_zipmap):
         assert 200 == send(server, "back", (path.name, path.read_bytes())).status_code
     answer = deploy(server, {"model_id": "back", "version": "1"})
-    assert ("1", "onnx") == (answer.json()["version"], answer.json()["module_id"])
+    assert ("1", iris.onnx.stat().st_size) == (answer.json()["version"], answer.json()["size"])
     until_now(lambda: ["1"] == [model["version"] for model in info(server, "back")])
     assert 200 == predict(server, "back").status_code
     assert "9" in error_of(deploy(server, {"model_id": "back", "version": "9"}), 404)

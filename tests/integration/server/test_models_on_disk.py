@@ -67,10 +67,10 @@ def test_models_come_and_go_with_the_folder_and_only_the_last_used_is_in_memory(
     assert 200 == predict(server, "first")
     assert {"first": "READY"} == states(server)
     (folder / "second").mkdir()
-    shutil.copy(iris.skops, folder / "second" / "model.skops")
+    shutil.copy(iris.onnx, folder / "second" / "model.onnx")
     until_now(lambda: "second" in states(server))
     answer = httpx.post(server.url("/v1/models/second:predict"), json={"instances": [[5.1, 3.5, 1.4, 0.2]]}, timeout=30)
-    assert {"predictions": [0]} == answer.json()
+    assert [0] == [prediction["label"] for prediction in answer.json()["predictions"]]
     assert {"first": "ASLEEP", "second": "READY"} == states(server)
     assert 200 == httpx.get(server.url("/v2/models/first/ready"), timeout=10).status_code
     shutil.rmtree(folder / "second")
