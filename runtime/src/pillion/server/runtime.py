@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pillion.dataplane.call import ModelState
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.live import LiveRequest
     from pillion.dataplane.tasks import ServedTask
     from pillion.management.deployments import Deployments
+    from pillion.management.folder_watch import FolderWatch
     from pillion.metrics import Registry
     from pillion.runtimefile import DesiredModel
     from pillion.server.desired import DesiredModels
@@ -245,6 +247,9 @@ class Runtime:
 
     async def _load(self, began: float, on_loaded: Callable[[float], None] | None) -> None:
         await self._plane.apply(self._models)
+        if self._settings.models.store:
+            await self._restore()
+        watch = await self._watched() if self._settings.models.watch else None
         if self._place is not None and not self._place.begin.at_once:
             try:
                 await self._open_given(self._place)
@@ -252,9 +257,6 @@ class Runtime:
                 _log.error("%s", failure)
                 self.request_stop(0)
                 return
-        if self._settings.models.store:
-            await self._restore()
-        watch = await self._watched() if self._settings.models.watch else None
         if self.phase is Phase.STARTING:
             self.phase = Phase.SERVING
         seconds = round(time.monotonic() - began, 3)
@@ -270,7 +272,7 @@ class Runtime:
         if self._reload is not None:
             self._spawn(self._reload.watch(self._plane))
         if watch is not None:
-            self._spawn(watch)
+            self._spawn(watch.watch())
         if self._desired is not None:
             await self._desired.watch(self._plane.apply)
 
@@ -281,7 +283,7 @@ class Runtime:
         except PillionError as error:
             _log.error("models.store %s: %s", self._settings.models.store, error)
 
-    async def _watched(self) -> Coroutine[object, object, None]:
+    async def _watched(self) -> FolderWatch:
         """Serve what is in the watched folder; what follows it from then on."""
         from pillion.management.folder_watch import FolderWatch, WatchSettings  # noqa: PLC0415 - few servers watch one
 
@@ -294,7 +296,7 @@ class Runtime:
         )
         following = FolderWatch(self._plane, settings, self.deployments().note)
         await following.begin()
-        return following.watch()
+        return following
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
