@@ -93,10 +93,18 @@ def _phases(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
         labels=labels,
     )
     load = GaugeMetricFamily("pillion_model_load_seconds", "Time the last load took, warm-up included", labels=labels)
+    loads = CounterMetricFamily("pillion_model_loads", "Loads that succeeded", labels=labels)
+    evictions = CounterMetricFamily(
+        "pillion_model_evictions", "Unloads that made room for another model", labels=labels
+    )
     for entry in models:
         if not entry.model:
             continue
         key = (entry.model, entry.version)
+        if entry.loads:
+            loads.add_metric(key, entry.loads)
+        if entry.evictions:
+            evictions.add_metric(key, entry.evictions)
         queue.add_metric(key, entry.queue_wait.buckets(), entry.queue_wait.total)
         inference.add_metric(key, entry.inference.buckets(), entry.inference.total)
         if any(entry.batch_size.counts):
@@ -107,6 +115,8 @@ def _phases(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     yield inference
     yield batches
     yield load
+    yield loads
+    yield evictions
 
 
 def _streams(models: Sequence[ModelMetrics]) -> Iterator[Metric]:

@@ -129,8 +129,8 @@ class ModelMetrics:
     """Everything counted for one model version. The data plane keeps a reference and writes to it directly."""
 
     __slots__ = (
-        "batch_size", "duration", "failed_seconds", "first_items", "gauges", "inference", "items", "load_seconds",
-        "model", "queue_wait", "requests", "version",
+        "batch_size", "duration", "evictions", "failed_seconds", "first_items", "gauges", "inference", "items",
+        "load_seconds", "loads", "model", "queue_wait", "requests", "version",
     )  # fmt: skip
 
     def __init__(self, model: str, version: str) -> None:
@@ -146,6 +146,9 @@ class ModelMetrics:
         self.batch_size = Distribution(_REQUESTS)
         """Requests computed by each call, of a model whose requests may share calls."""
         self.load_seconds: float | None = None
+        self.loads = 0
+        self.evictions = 0
+        """Times it was unloaded to make room for another model."""
         self.gauges: list[LaneGauges] = []
         self.first_items: Distribution | None = None
         """Times to the first item; None where nothing was streamed yet."""

@@ -80,5 +80,9 @@ class ModelStatus(msgspec.Struct, frozen=True):
     """None until it has been loaded once."""
     acceleration: Acceleration | None = None
     """None where none was asked for."""
+    path: str = ""
+    """What it is loaded from on this machine."""
+    asleep: bool = False
+    """It is loaded by the next request, and was not by one before, or has made room since."""
     last_used: float | None = None
     """Unix time of the last request, seconds; None before the first."""

@@ -21,6 +21,7 @@ DOCUMENTS = [
     "docs/how-to/files-and-streams.md",
     "docs/how-to/from-kserve.md",
     "docs/how-to/generate.md",
+    "docs/how-to/manage-models.md",
     "docs/how-to/own-python.md",
     "docs/how-to/processes.md",
     "docs/how-to/safe-artifacts.md",

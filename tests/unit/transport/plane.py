@@ -95,6 +95,9 @@ class SmallPlane:
     def ready(self) -> bool:
         return self.is_ready
 
+    async def awake(self, name: str, deadline: float | None = None) -> None:
+        """Nothing sleeps here."""
+
     def statuses(self) -> Sequence[ModelStatus]:
         return [
             *(ModelStatus(name, "1", ModelState.READY, metadata=metadata) for name, metadata in METADATA.items()),

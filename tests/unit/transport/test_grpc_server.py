@@ -19,6 +19,7 @@ from pillion.transport.grpc.errors import GRPC_STATUS
 from pillion.transport.grpc.limits import GrpcLimits
 from pillion.transport.grpc.options import GrpcOptions, RpcRecord
 from pillion.transport.grpc.server import GrpcServer
+from pillion.transport.management_access import ManagementAccess
 from tests.unit.transport.plane import SmallPlane
 from tests.unit.transport.waiting import DEADLINE, until
 
@@ -310,7 +311,7 @@ async def test_management_is_denied_with_the_setting_until_it_is_enabled(running
     error = await failure(load(pb.RepositoryModelLoadRequest(model_name="double")))
     assert grpc.StatusCode.PERMISSION_DENIED is error.code()
     assert "management.enabled" in str(error.details())
-    open_ = await start(SmallPlane(), options=GrpcOptions(management_enabled=True))
+    open_ = await start(SmallPlane(), options=GrpcOptions(management=ManagementAccess(enabled=True)))
     load = open_.unary("RepositoryModelLoad", pb.RepositoryModelLoadResponse)
     unload = open_.unary("RepositoryModelUnload", pb.RepositoryModelUnloadResponse)
     assert (await load(pb.RepositoryModelLoadRequest(model_name="double"))).isLoaded

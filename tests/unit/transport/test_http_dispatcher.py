@@ -14,6 +14,7 @@ from pillion.transport.drain import DrainState
 from pillion.transport.http.dispatcher import Dispatcher
 from pillion.transport.http.errors import HTTP_STATUS
 from pillion.transport.http.options import AnswerRecord, DispatchOptions
+from pillion.transport.management_access import ManagementAccess
 from tests.unit.transport.plane import SmallPlane
 
 if TYPE_CHECKING:
@@ -454,8 +455,8 @@ async def test_management_is_403_with_the_setting_until_it_is_enabled(plane: Sma
         answer = await client.post(path)
     assert (403, [], []) == (answer.status_code, plane.loaded, plane.unloaded)
     assert "management.enabled" in answer.json()["error"]
-    async with client_of(plane, management_enabled=True) as client:
-        answer = await client.post(path)
+    async with client_of(plane, management=ManagementAccess(enabled=True)) as client:
+        answer = await client.post(path, headers={"host": "localhost:8080"})
     assert (200, ["double"]) == (answer.status_code, plane.loaded if verb == "load" else plane.unloaded)
 
 

@@ -14,7 +14,7 @@ from pillion.cli.failures import CommandError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["call", "serves"]
+__all__ = ["call", "serves", "trusted"]
 
 
 def call(
@@ -39,7 +39,7 @@ def call(
     document = {"instances": body} if isinstance(body, list) else body
     try:
         # A proxy of the environment leads out of this machine, where nobody knows its loopback.
-        with httpx.Client(timeout=timeout, verify=_trust(ca, cert, key), trust_env=not _loopback(url)) as client:
+        with httpx.Client(timeout=timeout, verify=trusted(ca, cert, key), trust_env=not _loopback(url)) as client:
             named = {} if server_name is None else {"sni_hostname": server_name}
             response = client.post(url, json=document, headers=headers, extensions=named)
     except httpx.TimeoutException:
@@ -78,7 +78,8 @@ def _loopback(url: str) -> bool:
     return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
 
 
-def _trust(ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext:
+def trusted(ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext:
+    """Whom to believe, and who we are, where a server wants to know."""
     context = ssl.create_default_context(cafile=None if ca is None else str(ca))
     if cert is not None and key is not None:
         context.load_cert_chain(cert, key)

@@ -29,7 +29,11 @@ _WIDEST: Final = 64
 
 def failures(statuses: Sequence[ModelStatus]) -> list[str]:
     """A sentence for each model that is not ready."""
-    return [f"{s.name}: {s.reason or s.state.value.lower()}" for s in statuses if s.state is not ModelState.READY]
+    return [
+        f"{s.name}: {s.reason or s.state.value.lower()}"
+        for s in statuses
+        if not (s.state is ModelState.READY or s.asleep)
+    ]
 
 
 def ready_text(
@@ -65,7 +69,9 @@ def announcement(
     scheme = "http" if settings.tls.server.cert is None else "https"
     base = f"{scheme}://{host}:{ports['http']}"
     ready = [status for status in server.statuses() if status.state is ModelState.READY]
-    names = ", ".join(status.name for status in ready)
+    names = (
+        ", ".join(status.name for status in server.statuses() if status in ready or status.asleep) or "no model yet,"
+    )
     lines = [f"{names} ready in {seconds:.1f} s   docs {base}/docs   grpc :{ports['grpc']}   metrics :{ports['admin']}"]
     # curl needs no scheme for http; leaving it out keeps the line short.
     address = base if scheme == "https" else base.removeprefix("http://")

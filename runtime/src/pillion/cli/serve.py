@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 import sys
-from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,6 +28,8 @@ Examples:
   pillion serve iris=s3://models/iris.skops churn=./churn.onnx
   pillion serve -f inferenceservice.yaml
   pillion serve models/                            # as laid out for Triton or MLServer
+  pillion serve models/ --watch                    # its models, as they come and go
+  pillion serve --store models/                    # what `pillion models deploy` sends
   pillion serve service.py:Mood --reload           # a class of your own
   pillion serve model.joblib --allow-pickle        # a pickle can run code: only if you trust it
   pillion serve model.skops --trust scoring.Clip   # the file holds a class of yours
@@ -70,6 +72,13 @@ def serve(  # noqa: PLR0917 - the options of a command line
         typer.Option("--trust", metavar="TYPE", help="A type that a skops file may hold: package.module.Name."),
     ] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Load a class again when its files change.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="MODEL is a folder of models: serve what is in it, as it comes and goes.")
+    ] = False,
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Keep models that are deployed by requests here, and serve them again."),
+    ] = None,
     artifact: Annotated[
         str | None,
         typer.Option(
@@ -130,7 +139,10 @@ def serve(  # noqa: PLR0917 - the options of a command line
     from pillion.cli.local import Consent  # noqa: PLC0415 - keeps --help quick
     from pillion.cli.targets import from_manifest, from_targets, mappings, run_by  # noqa: PLC0415 - as above
 
-    if (file is None) == (not targets):
+    folder = _watched(targets, file) if watch else None
+    if folder is not None:
+        targets = []
+    if (file is None) == (not targets) and not (file is None and (folder or store)):
         raise CommandError("name what to serve: a model (pillion serve iris.skops) or a manifest (-f FILE)", code=2)
     if allow_pickle and pickle_policy == "deny":
         raise CommandError("--allow-pickle and --pickle-policy deny exclude each other", code=2)
@@ -177,9 +189,19 @@ def serve(  # noqa: PLR0917 - the options of a command line
         "log.level": log_level,
         "log.format": log_format,
         "log.access": log_access,
+        "models.store": store,
+        "models.watch": None if folder is None else str(folder),
+        "models.watch_allow_pickle": allow_pickle or None,
     }
     given: dict[str, JsonValue] = {key: value for key, value in flags.items() if value is not None}
     _run(runtime_file, given, ca, as_json=as_json, reload=reload)
+
+
+def _watched(targets: list[str] | None, file: Path | None) -> Path:
+    """The one folder that is to be watched."""
+    if file is not None or not targets or len(targets) != 1 or not Path(targets[0]).expanduser().is_dir():
+        raise CommandError("--watch goes with one folder of models: pillion serve DIR --watch", code=2)
+    return Path(targets[0]).expanduser().resolve()
 
 
 def _types(names: list[str]) -> tuple[str, ...]:
@@ -264,7 +286,9 @@ def _run(
 
         for logger in hushed:
             logger.setLevel(logging.NOTSET)
-        failed.extend(failures(server.statuses()))
+        # What was deployed before and does not load any more is told, and can be undeployed: the server goes on.
+        named = {model.name for model in runtime_file.models}
+        failed.extend(failures([status for status in server.statuses() if status.name in named]))
         if failed and not server.ready():
             server.stop()
             return

@@ -146,6 +146,15 @@ class InferencePlane(Protocol):
         """Whether every desired model is loaded and the server is not draining: never true with no model."""
         ...
 
+    async def awake(self, name: str, deadline: float | None = None) -> None:
+        """Return once a model that sleeps (:attr:`ModelStatus.asleep`) is in memory, could not be loaded, or
+        ``deadline`` is over.
+
+        Raises:
+            PillionError: ``NOT_READY``; there is no room for it.
+        """
+        ...
+
     def statuses(self) -> Sequence[ModelStatus]:
         """Every known model version, by name and version."""
         ...

@@ -23,7 +23,7 @@ from pillion.metrics import OK
 from pillion.model import ModelState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from pillion.authoring.text import Embedder, Generator
     from pillion.dataplane.call import Call, InferRequest, InferResponse, WireProtocol
@@ -74,6 +74,7 @@ class DataPlane:
         repository.on_retired = self._retire
         repository.on_closing = self._cut_off
         repository.on_forgotten = metrics.forget
+        repository.on_evicted = self._evicted
         metrics.follow(repository.statuses)
 
     async def infer(self, request: InferRequest, call: Call) -> InferResponse:
@@ -82,7 +83,7 @@ class DataPlane:
         arrived = self._clock()
         lane = self._lanes.get((request.model, request.version))
         if lane is None or self._draining or self._in_flight >= self._settings.max_in_flight:
-            raise self._refusal(request, call, lane)
+            lane = await self._awake(request, call, lane)
         served = lane.served
         served.last_used = arrived
         served.references += 1
@@ -103,16 +104,16 @@ class DataPlane:
 
     async def perform(self, task: ServedTask, arguments: Mapping[str, Any], call: Call) -> TaskResult:
         """See :meth:`pillion.dataplane.tasks.TaskPlane.perform`."""
-        arrived, lane = self._enter(task, call)
+        arrived, lane = await self._enter(task, call)
         value = await self._counted(lane, call, arrived, lane.perform(task.signature, arguments, call, arrived))
         return TaskResult(task.model, task.version, value)
 
     async def explain(self, request: InferRequest, call: Call) -> ExplainResult:
         """See :meth:`pillion.dataplane.call.InferencePlane.explain`."""
-        arrived, lane = self._enter(request, call)
+        arrived, lane = await self._enter(request, call)
         return ExplainResult(await self._counted(lane, call, arrived, lane.explain(request, call, arrived)))
 
-    def _enter(self, target: InferRequest | ServedTask, call: Call) -> tuple[float, Lane]:
+    async def _enter(self, target: InferRequest | ServedTask, call: Call) -> tuple[float, Lane]:
         """When a call arrived, and its lane, which it holds from now on.
 
         Raises:
@@ -121,11 +122,40 @@ class DataPlane:
         arrived = self._clock()
         lane = self._lanes.get((target.model, target.version))
         if lane is None or self._draining or self._in_flight >= self._settings.max_in_flight:
-            raise self._refusal(target, call, lane)
+            lane = await self._awake(target, call, lane)
         lane.served.last_used = arrived
         lane.served.references += 1
         self._in_flight += 1
         return arrived, lane
+
+    async def _awake(self, target: InferRequest | ServedTask, call: Call, lane: Lane | None) -> Lane:
+        """The lane of a model that sleeps, once it is loaded; nothing waits between that and the caller.
+
+        Raises:
+            PillionError: it does not sleep, or could not be loaded in time.
+        """
+        if lane is None and not self._draining and self._repository.sleeps(target.model, target.version):
+            try:
+                await self.awake(target.model, call.deadline, target.version)
+            except PillionError as error:
+                self._metrics.refused(call.protocol, error.code.value, target.model)
+                raise
+            lane = self._lanes.get((target.model, target.version))
+        if lane is None or self._draining or self._in_flight >= self._settings.max_in_flight:
+            raise self._refusal(target, call, lane)
+        return lane
+
+    async def awake(self, name: str, deadline: float | None = None, version: str | None = None) -> None:
+        """See :meth:`pillion.dataplane.call.InferencePlane.awake`."""
+        if not self._repository.sleeps(name, version):
+            return
+        seconds = self._settings.timeout_seconds if deadline is None else deadline - self._clock()
+        waking = self._repository.wake(name, version)
+        # Not wait_for: this may run outside of a task until its first wait, and the load is not the caller's alone.
+        await asyncio.wait((waking,), timeout=None if seconds is None else max(0.0, seconds))
+        error = waking.exception() if waking.done() and not waking.cancelled() else None
+        if isinstance(error, PillionError):
+            raise error
 
     async def _counted(self, lane: Lane, call: Call, arrived: float, working: Awaitable[_Value]) -> _Value:
         """Await a call that has entered, and count it by how it ends."""
@@ -145,7 +175,7 @@ class DataPlane:
 
     async def stream(self, task: ServedTask, arguments: Mapping[str, Any], call: Call) -> ItemStream:
         """See :meth:`pillion.dataplane.streams.StreamPlane.stream`."""
-        arrived, lane = self._enter(task, call)
+        arrived, lane = await self._enter(task, call)
 
         def ended(stream: ItemStream, code: str) -> None:
             self._streams.discard(stream)
@@ -226,7 +256,12 @@ class DataPlane:
     def _lane(self, model: str, version: str | None) -> Lane:
         lane = self._lanes.get((model, version))
         if lane is None:
-            raise _not_ready(self._repository.status(model, version))
+            status = self._repository.status(model, version)
+            if self._repository.sleeps(model, version):
+                self._repository.wake(model, version)
+                text = f"model {model!r} is being loaded"
+                raise PillionError(ErrorCode.NOT_READY, text, retry_after=_RETRY_WHILE_LOADING)
+            raise _not_ready(status)
         return lane
 
     def code_files(self) -> dict[str, tuple[str, ...]]:
@@ -277,6 +312,22 @@ class DataPlane:
         """See :meth:`pillion.dataplane.call.InferencePlane.unload`."""
         await self._repository.unload(name)
 
+    async def add(self, model: DesiredModel, *, lazy: bool = False, keep: bool = False) -> None:
+        """See :meth:`pillion.repository.repository.ModelRepository.add`."""
+        await self._repository.add(model, lazy=lazy, keep=keep)
+
+    async def remove(self, name: str, versions: Collection[str]) -> None:
+        """See :meth:`pillion.repository.repository.ModelRepository.remove`."""
+        await self._repository.remove(name, versions)
+
+    def added(self, name: str) -> tuple[str, ...]:
+        """See :meth:`pillion.repository.repository.ModelRepository.added`."""
+        return self._repository.added(name)
+
+    def declares(self, name: str) -> bool:
+        """See :meth:`pillion.repository.repository.ModelRepository.declares`."""
+        return self._repository.declares(name)
+
     async def apply(self, models: Sequence[DesiredModel]) -> None:
         """Make ``models`` the desired set; returns when each is loaded or has failed (see :meth:`statuses`)."""
         await self._repository.apply(models)
@@ -325,10 +376,14 @@ class DataPlane:
         desired = served.desired
         metrics = self._metrics.model(desired.name, desired.version)
         metrics.load_seconds = load_seconds
+        metrics.loads += 1
         lane = Lane(served, self._settings, metrics, self._clock, self._gathering)
         metrics.gauges.append(lane.gauges)
         self._by_served[served] = lane
         self._route()
+
+    def _evicted(self, name: str, version: str) -> None:
+        self._metrics.model(name, version).evictions += 1
 
     def _retire(self, _served: Served) -> None:
         self._route()

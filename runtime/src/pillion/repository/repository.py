@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -23,12 +24,13 @@ from pillion.execution.cgroup import available_cpus
 from pillion.model import ModelState, ModelStatus
 from pillion.repository import loader
 from pillion.repository.background import Background
+from pillion.repository.residency import Resident, artifact_bytes, resident_bytes, to_evict
 from pillion.repository.served import RepositorySettings, Served
 from pillion.repository.versions import newest_first
 from pillion.wording import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Sequence
 
     from pillion.runtimefile import DesiredModel
 
@@ -36,6 +38,7 @@ __all__ = ["ModelRepository"]
 
 _log = logging.getLogger(__name__)
 Key = tuple[str, str]
+ASLEEP: Final = "not in memory; it is loaded by the next request"
 _LONGEST_COMPARED: Final = 64
 """Characters up to which an unknown name is compared with the known ones: what anybody sends must stay cheap."""
 
@@ -55,9 +58,24 @@ class _Entry(msgspec.Struct):
     suspended: bool = False
     """Unloaded by management: not wanted until loaded again or changed."""
     removed: bool = False
+    managed: bool = False
+    """Added by :meth:`ModelRepository.add`: what is declared has no say in it."""
+    lazy: bool = False
+    """In memory only from its first request on, and not for ever."""
+    asleep: bool = False
+    """It is lazy, and not in memory."""
+    waking: asyncio.Task[None] | None = None
+    size: int = 0
+    """Bytes of memory, as far as is known; 0 where nobody asks."""
+    loaded_at: float = 0.0
     attempted: DesiredModel | None = None
     """What the last load tried, whatever came of it."""
     lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether it waits for a request to be loaded, or is being loaded for one: no reason to be unready."""
+        return self.asleep or self.waking is not None
 
 
 class ModelRepository:
@@ -75,8 +93,9 @@ class ModelRepository:
         self._wall_clock = wall_clock
         self._entries: dict[Key, _Entry] = {}
         self._loading = Background("model-loader", self._settings.concurrent_loads)
+        self._loads = self._begun = 0
         self._closed = False
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[Served, asyncio.Task[None]] = {}
         self.on_serving: Callable[[Served, float], None] = lambda _served, _seconds: None
         """Called when a loaded model starts to take requests, with the seconds its load took."""
         self.on_retired: Callable[[Served], None] = lambda _served: None
@@ -85,6 +104,8 @@ class ModelRepository:
         """Called after that wait: requests that still hold it are to be ended."""
         self.on_forgotten: Callable[[str, str], None] = lambda _name, _version: None
         """Called when a version that was removed is gone."""
+        self.on_evicted: Callable[[str, str], None] = lambda _name, _version: None
+        """Called when a version is unloaded to make room for another."""
 
     def serving(self) -> dict[tuple[str, str | None], Served]:
         """What answers each (name, version); version None is the newest one that is ready."""
@@ -105,7 +126,7 @@ class ModelRepository:
         wanted = {(model.name, model.version): model for model in models}
         steps: list[Coroutine[object, object, None]] = []
         for key, entry in list(self._entries.items()):
-            if key not in wanted:
+            if key not in wanted and not entry.managed:
                 entry.removed = True
                 steps.append(self._converge(key, entry))
         for key, model in wanted.items():
@@ -115,9 +136,150 @@ class ModelRepository:
                 self._entries[key] = _Entry(model, changed_at=self._wall_clock())
             elif known.desired != model:
                 known.desired = model
-                known.suspended = False
+                known.suspended = known.managed = known.lazy = known.asleep = False
             steps.append(self._converge(key, self._entries[key]))
         await asyncio.gather(*steps)
+
+    async def add(self, model: DesiredModel, *, lazy: bool = False, keep: bool = False) -> None:
+        """Serve a version beside the declared ones, and return once it takes requests.
+
+        Where it cannot be loaded it is as if it had never been asked for: what served serves on. With ``keep`` it
+        stays, not ready, and says why, as a declared one would.
+
+        Args:
+            model: what to serve; its version is a new one.
+            lazy: load it at its first request; its files are looked at then.
+            keep: nothing else can take its place.
+
+        Raises:
+            PillionError: ``CONFLICT``; it is there already. ``INVALID_ARGUMENT``; it cannot be loaded, and why.
+        """
+        key = (model.name, model.version)
+        known = self._entries.get(key)
+        if known is not None and not known.removed:
+            raise PillionError(ErrorCode.CONFLICT, f"model {model.name!r} version {model.version!r} is served already")
+        entry = _Entry(model, changed_at=self._wall_clock(), managed=True, lazy=lazy, asleep=lazy)
+        self._entries[key] = entry
+        if lazy:
+            self._change(entry, ModelState.UNAVAILABLE, ASLEEP)
+            return
+        await self._converge(key, entry)
+        if entry.served is None:
+            if not keep:
+                self._entries.pop(key, None)
+                self.on_forgotten(*key)
+            raise PillionError(
+                ErrorCode.INVALID_ARGUMENT,
+                f"model {model.name!r} version {model.version!r} cannot be served: {entry.reason}",
+            )
+
+    async def remove(self, name: str, versions: Collection[str]) -> None:
+        """Take versions that were added out of service, and return when their requests have ended.
+
+        After the grace of an unload they are cut off. Versions that are declared or unknown are left alone.
+        """
+        going: list[asyncio.Future[None] | asyncio.Task[None]] = []
+        for key, entry in list(self._entries.items()):
+            if key[0] == name and key[1] in versions and entry.managed:
+                entry.removed = True
+                served = entry.served
+                await self._converge(key, entry)
+                going += [task for kept, task in self._retiring.items() if kept is served]
+        if going:
+            await asyncio.wait(going)
+
+    def added(self, name: str) -> tuple[str, ...]:
+        """The versions of a model that were added, the newest first."""
+        return tuple(
+            key[1] for key in self._keys(name) if self._entries[key].managed and not self._entries[key].removed
+        )
+
+    def declares(self, name: str) -> bool:
+        """Whether a version of that name is there that was not added."""
+        return any(key[0] == name and not entry.managed for key, entry in self._entries.items())
+
+    def sleeps(self, name: str, version: str | None = None) -> bool:
+        """Whether a version is there that only waits for a request to be loaded, or is being loaded for one."""
+        return self._sleeping(name, version) is not None
+
+    def wake(self, name: str, version: str | None = None) -> asyncio.Task[None]:
+        """Begin to load a version that sleeps; all who ask for it share the task, which nobody may cancel.
+
+        The task ends when it is loaded, or has failed to. Its exception is ``NOT_READY``, where there is no room.
+        """
+        key = self._sleeping(name, version)
+        if key is None:
+            raise self._unknown(name)
+        entry = self._entries[key]
+        if entry.waking is None:
+            entry.waking = asyncio.get_running_loop().create_task(self._wake(key, entry))
+            entry.waking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return entry.waking
+
+    def _sleeping(self, name: str, version: str | None) -> Key | None:
+        keys = self._keys(name) if version is None else [(name, version)]
+        for key in keys:
+            entry = self._entries.get(key)
+            if entry is not None and not entry.removed and not entry.suspended and entry.at_rest:
+                return key
+        return None
+
+    async def _wake(self, key: Key, entry: _Entry) -> None:
+        try:
+            await self._make_room(entry)
+            entry.asleep = False
+            entry.attempted = None
+            await self._converge(key, entry)
+            self._trim(entry)
+        finally:
+            entry.waking = None
+
+    async def _make_room(self, entry: _Entry) -> None:
+        """Unload what was not used for longest, before a load, by what is known of its size.
+
+        Raises:
+            PillionError: ``NOT_READY``; what is in use leaves no room.
+        """
+        budget = self._settings.memory_budget
+        if budget is None:
+            return
+        entry.size = entry.size or await self._loading.run(partial(artifact_bytes, Path(entry.desired.path)))
+        going = to_evict(self._residents(entry), entry.size, budget)
+        if going is None:
+            raise PillionError(
+                ErrorCode.NOT_READY,
+                f"model {entry.desired.name!r} takes {entry.size} bytes, which do not fit beside the models that are in"
+                f" use (models.memory_budget {budget})",
+                remedy="try again later, or raise the budget",
+                retry_after=1.0,
+            )
+        for key in going:
+            self._put_to_sleep(key, self._entries[key])
+
+    def _trim(self, entry: _Entry) -> None:
+        """The same after it, where the model turned out to be larger; what is in use stays, and so does the model."""
+        budget = self._settings.memory_budget
+        if budget is not None:
+            for key in to_evict(self._residents(entry), entry.size, budget) or ():
+                self._put_to_sleep(key, self._entries[key])
+
+    def _residents(self, beside: _Entry) -> list[Resident]:
+        """What is in memory, or on its way there, besides one model."""
+        return [
+            Resident(key, entry.size, _last_used(entry), _evictable(entry))
+            for key, entry in self._entries.items()
+            if entry is not beside and (entry.served is not None or entry.waking is not None)
+        ]
+
+    def _put_to_sleep(self, key: Key, entry: _Entry) -> None:
+        served, entry.served = entry.served, None
+        entry.asleep = True
+        entry.attempted = None
+        self._change(entry, ModelState.UNAVAILABLE, ASLEEP)
+        if served is not None:
+            self._retire(served, self._settings.unload_grace_seconds)
+        _log.info("model %s version %s is unloaded to make room", *key, extra={"model": key[0]})
+        self.on_evicted(*key)
 
     async def load(self, name: str) -> None:
         """Load every declared version of ``name`` (again) from its path.
@@ -127,7 +289,7 @@ class ModelRepository:
         """
         entries = self._named(name)
         for entry in entries.values():
-            entry.suspended = False
+            entry.suspended = entry.asleep = False
             entry.attempted = None
         await asyncio.gather(*(self._converge(key, entry) for key, entry in entries.items()))
         for (_, version), entry in entries.items():
@@ -151,7 +313,7 @@ class ModelRepository:
     def ready(self) -> bool:
         """Whether at least one model is wanted and every wanted one serves."""
         wanted = [entry for entry in self._entries.values() if not entry.suspended and not entry.removed]
-        return bool(wanted) and all(entry.state is ModelState.READY for entry in wanted)
+        return bool(wanted) and all(entry.state is ModelState.READY or entry.at_rest for entry in wanted)
 
     def statuses(self) -> list[ModelStatus]:
         """Every known version, by name, oldest version first."""
@@ -218,7 +380,7 @@ class ModelRepository:
         async with entry.lock:
             if entry.removed or entry.suspended:
                 self._take_out(key, entry)
-            elif entry.attempted != entry.desired:
+            elif entry.attempted != entry.desired and not entry.asleep:
                 await self._bring_in(key, entry)
 
     def _take_out(self, key: Key, entry: _Entry) -> None:
@@ -245,7 +407,7 @@ class ModelRepository:
             self._change(entry, ModelState.LOADING, "")
         began = self._clock()
         try:
-            served, found = await self._loading.run(partial(loader.load, desired, self._settings, self._cpus))
+            served, found = await self._loaded(entry)
         except ModelLoadError as error:
             entry.attempted = desired
             entry.files = tuple(dict.fromkeys((*entry.files, *error.files)))
@@ -260,7 +422,8 @@ class ModelRepository:
             served.close()  # no longer wanted by the time it was loaded
             return
         entry.attempted = desired
-        seconds = self._clock() - began
+        entry.loaded_at = self._clock()
+        seconds = entry.loaded_at - began
         former, entry.served, entry.format = entry.served, served, found
         entry.files = getattr(served.model, "files", ())
         self._change(entry, ModelState.READY, "")
@@ -269,6 +432,24 @@ class ModelRepository:
         _log.info("model %s version %s is ready after %.2f s", *key, seconds, extra={"model": key[0]})
         if former is not None:
             self._retire(former, self._settings.unload_grace_seconds)
+
+    async def _loaded(self, entry: _Entry) -> tuple[Served, str]:
+        """The model, warm; what it takes of the memory is noted where there is a budget."""
+        work = partial(loader.load, entry.desired, self._settings, self._cpus)
+        if self._settings.memory_budget is None:
+            return await self._loading.run(work)
+        alone = self._loads == 0
+        self._loads += 1
+        self._begun += 1
+        begun, before = self._begun, resident_bytes()
+        try:
+            loaded = await self._loading.run(work)
+        finally:
+            self._loads -= 1
+        files = await self._loading.run(partial(artifact_bytes, Path(entry.desired.path)))
+        grown = resident_bytes() - before if alone and begun == self._begun else 0
+        entry.size = max(files, grown, 1)
+        return loaded
 
     def _failed(self, key: Key, entry: _Entry, reason: str, cause: str = "") -> None:
         if entry.served is not None:
@@ -282,8 +463,8 @@ class ModelRepository:
     def _retire(self, served: Served, grace: float) -> asyncio.Task[None]:
         self.on_retired(served)
         task = asyncio.get_running_loop().create_task(self._close_when_idle(served, grace))
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        self._retiring[served] = task
+        task.add_done_callback(lambda _task: self._retiring.pop(served, None))
         return task
 
     async def _close_when_idle(self, served: Served, grace: float) -> None:
@@ -298,7 +479,7 @@ class ModelRepository:
     async def _settle(self) -> None:
         """Wait for models that are being let go."""
         while self._retiring:
-            await asyncio.wait(set(self._retiring))
+            await asyncio.wait(set(self._retiring.values()))
 
     def _change(self, entry: _Entry, state: ModelState, reason: str, cause: str = "") -> None:
         entry.state, entry.reason, entry.cause, entry.changed_at = state, reason, cause, self._wall_clock()
@@ -338,4 +519,15 @@ class ModelRepository:
             libraries=served.model.libraries if served is not None else None,
             acceleration=served.acceleration if served is not None else None,
             last_used=last_used,
+            path=entry.desired.path,
+            asleep=entry.at_rest,
         )
+
+
+def _last_used(entry: _Entry) -> float:
+    used = None if entry.served is None else entry.served.last_used
+    return max(used or 0.0, entry.loaded_at)
+
+
+def _evictable(entry: _Entry) -> bool:
+    return entry.lazy and entry.served is not None and entry.served.references == 0 and not entry.removed

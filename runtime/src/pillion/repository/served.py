@@ -38,6 +38,8 @@ class RepositorySettings(msgspec.Struct, frozen=True):
     """The same of classes that were fetched like a model."""
     accelerate: Literal["none", "onnx"] = "none"
     """For models that say nothing of it."""
+    memory_budget: int | None = None
+    """Bytes for models that are loaded at their first request, together with all others; None: as they come."""
     classes: Mapping[str, type[Any]] = msgspec.field(default_factory=dict)
     """Classes that the embedding program hands over, by the name of the model."""
 

@@ -22,10 +22,14 @@ from pillion.transport.http.dispatcher import Dispatcher
 from pillion.transport.http.guard import Guard
 from pillion.transport.http.limits import HttpLimits
 from pillion.transport.http.options import DispatchOptions
+from pillion.transport.management_access import ManagementAccess, ManagementOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from starlette.types import ASGIApp
+
+    from pillion.management.deployments import Deployments
     from pillion.metrics import Registry
     from pillion.server.observability import Observability
     from pillion.server.settings import Settings
@@ -33,7 +37,15 @@ if TYPE_CHECKING:
     from pillion.transport.grpc.options import RpcRecord
     from pillion.transport.http.options import AnswerRecord
 
-__all__ = ["admin_limits", "build_dispatcher", "build_grpc", "build_plane", "http_limits"]
+__all__ = [
+    "admin_limits",
+    "build_dispatcher",
+    "build_grpc",
+    "build_plane",
+    "http_limits",
+    "is_loopback",
+    "management_access",
+]
 
 _access = logging.getLogger("pillion.access")
 
@@ -50,6 +62,7 @@ def http_limits(settings: Settings) -> HttpLimits:
         body_timeout=limits.body_timeout_seconds,
         min_body_rate=limits.min_body_rate,
         max_connections=limits.max_connections,
+        uploads={b"/management/models": settings.management.max_upload_bytes} if settings.management.enabled else {},
         keep_alive=settings.http.keep_alive_timeout,
     )
 
@@ -86,6 +99,7 @@ def build_plane(
                 accelerate=accepted.accelerate,
                 cpus=cpus,
                 classes=classes,
+                memory_budget=accepted.budget(),
             )
         ),
         metrics=RuntimeMetrics(registry, settings.metrics.compatibility),
@@ -102,12 +116,39 @@ def build_plane(
 
 
 def build_dispatcher(
-    plane: DataPlane, settings: Settings, drain: DrainState, registry: Registry, observability: Observability
+    plane: DataPlane,
+    settings: Settings,
+    drain: DrainState,
+    registry: Registry,
+    observability: Observability,
+    deployments: Callable[[], Deployments],
 ) -> Dispatcher | Guard:
-    """The ASGI application of the HTTP data port."""
+    """The ASGI application of the HTTP data port; ``deployments`` is called by the first request that manages."""
+
+    def management() -> ASGIApp:
+        from pillion.transport.http.management import ManagementApp  # noqa: PLC0415 - most servers never need it
+
+        return ManagementApp(
+            deployments(),
+            plane,
+            ManagementOptions(
+                access=management_access(settings, settings.http.host),
+                max_json_bytes=settings.limits.max_body_bytes,
+                max_upload_bytes=settings.management.max_upload_bytes,
+            ),
+        )
+
     dispatcher = Dispatcher(
         plane,
-        Fallback(plane, settings.admin.port, plane, plane, registry if settings.metrics.on_data_port else None),
+        Fallback(
+            plane,
+            settings.admin.port,
+            plane,
+            plane,
+            registry if settings.metrics.on_data_port else None,
+            management,
+            manages=settings.management.enabled,
+        ),
         DispatchOptions(
             max_body_bytes=settings.limits.max_body_bytes,
             max_body_bytes_in_flight=settings.limits.max_body_bytes_in_flight,
@@ -115,8 +156,7 @@ def build_dispatcher(
             max_part_header_bytes=settings.limits.max_part_header_bytes,
             compress_min_bytes=settings.http.compress_min_bytes,
             codec=codec_limits(settings),
-            management_enabled=settings.management.enabled,
-            management_remedy=_management_remedy(settings),
+            management=management_access(settings, settings.http.host),
             drain=drain,
             on_answer=_log_answer if settings.log.access > 0 else None,
             access=settings.log.access,
@@ -154,8 +194,7 @@ def build_grpc(
         GrpcOptions(
             engine=settings.grpc.engine,
             codec=codec_limits(settings),
-            management_enabled=settings.management.enabled,
-            management_remedy=_management_remedy(settings),
+            management=management_access(settings, settings.grpc.host),
             api_key=_api_key(settings),
             on_answer=_log_rpc if settings.log.access > 0 else None,
             access=settings.log.access,
@@ -173,8 +212,38 @@ def _management_remedy(settings: Settings) -> str:
     return "declare models in the manifest, which every worker follows, or serve with one: --workers 1"
 
 
+def management_access(settings: Settings, host: str) -> ManagementAccess:
+    """Who may change models through a data port that listens on ``host``."""
+    return ManagementAccess(
+        enabled=settings.management.enabled,
+        remedy=_management_remedy(settings),
+        exposed=not is_loopback(host),
+        token=_management_token(settings),
+        guarded="" if settings.auth.api_key is None else "auth.api_key",
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs of this machine can reach a port there."""
+    if host == "localhost":
+        return True
+    import ipaddress  # noqa: PLC0415 - a pod listens on 0.0.0.0 and never asks further
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _management_token(settings: Settings) -> ApiKey | None:
+    token = settings.management.token
+    return None if token is None else ApiKey(token, "management.token (PILLION_MANAGEMENT__TOKEN)")
+
+
 def _api_key(settings: Settings) -> ApiKey | None:
-    return None if settings.auth.api_key is None else ApiKey(settings.auth.api_key)
+    """The key of every caller; who may change models may call them, too, and shows one key only."""
+    key = settings.auth.api_key
+    return None if key is None else ApiKey(key, also=_management_token(settings))
 
 
 def _log_rpc(record: RpcRecord) -> None:

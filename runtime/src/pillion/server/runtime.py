@@ -8,9 +8,11 @@ import logging
 import os
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pillion.dataplane.call import ModelState
+from pillion.errors import PillionError
 from pillion.server.admin import AdminApp
 from pillion.server.assembly import admin_limits, build_dispatcher, build_grpc, build_plane, http_limits
 from pillion.server.control import opened
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import ModelStatus
     from pillion.dataplane.live import LiveRequest
     from pillion.dataplane.tasks import ServedTask
+    from pillion.management.deployments import Deployments
+    from pillion.management.folder_watch import FolderWatch
     from pillion.metrics import Registry
     from pillion.runtimefile import DesiredModel
     from pillion.server.desired import DesiredModels
@@ -87,7 +91,10 @@ class Runtime:
         self._plane = build_plane(settings, registry, classes or {}, None if place is None else place.begin.cpus)
         self._drain_state = DrainState()
         self._observability = Observability(settings, os.environ, registry)
-        self.app = build_dispatcher(self._plane, settings, self._drain_state, registry, self._observability)
+        self._deployments: Deployments | None = None
+        self.app = build_dispatcher(
+            self._plane, settings, self._drain_state, registry, self._observability, self.deployments
+        )
         self._http = HttpListener(self.app, http_limits(settings), metrics.refused, websockets=True)
         self._admin = HttpListener(AdminApp(self, registry), admin_limits(settings), metrics.refused)
         self._grpc = build_grpc(self._plane, settings, self._observability, shared_port=place is not None)
@@ -100,6 +107,16 @@ class Runtime:
         self.phase = Phase.STARTING
         self.ports: dict[str, int] = {}
         metrics.http_connections(lambda: len(self._http.state.connections))
+
+    def deployments(self) -> Deployments:
+        """What deploys models by requests; made when it is asked for first."""
+        if self._deployments is None:
+            from pillion.management.deployments import Deployments, StoreSettings  # noqa: PLC0415 - few servers need it
+
+            models = self._settings.models
+            folder = _folder(models.store) if models.store else None
+            self._deployments = Deployments(self._plane, StoreSettings(folder, models.lazy))
+        return self._deployments
 
     # --- what the admin port sees
 
@@ -230,6 +247,9 @@ class Runtime:
 
     async def _load(self, began: float, on_loaded: Callable[[float], None] | None) -> None:
         await self._plane.apply(self._models)
+        if self._settings.models.store:
+            await self._restore()
+        watch = await self._watched() if self._settings.models.watch else None
         if self._place is not None and not self._place.begin.at_once:
             try:
                 await self._open_given(self._place)
@@ -242,6 +262,8 @@ class Runtime:
         seconds = round(time.monotonic() - began, 3)
         if self._plane.ready():
             _log.info("ready", extra={"models": [m.name for m in self._models], "seconds": seconds})
+        elif not self._plane.statuses() and (self._settings.models.store or self._settings.models.watch):
+            _log.info("no model yet: ready to be given one", extra={"seconds": seconds})
         else:
             _log.error("not ready: %s", self._not_ready(), extra={"seconds": seconds})
         if on_loaded is not None:
@@ -249,8 +271,32 @@ class Runtime:
         self._spawn(self._grpc.warm_up())
         if self._reload is not None:
             self._spawn(self._reload.watch(self._plane))
+        if watch is not None:
+            self._spawn(watch.watch())
         if self._desired is not None:
             await self._desired.watch(self._plane.apply)
+
+    async def _restore(self) -> None:
+        """Serve again what was deployed before; what keeps that from being done is told, and serves nothing."""
+        try:
+            await self.deployments().restore()
+        except PillionError as error:
+            _log.error("models.store %s: %s", self._settings.models.store, error)
+
+    async def _watched(self) -> FolderWatch:
+        """Serve what is in the watched folder; what follows it from then on."""
+        from pillion.management.folder_watch import FolderWatch, WatchSettings  # noqa: PLC0415 - few servers watch one
+
+        models = self._settings.models
+        settings = WatchSettings(
+            _folder(models.watch),
+            quiet=models.watch_quiet_seconds,
+            lazy=models.lazy,
+            allow_pickle=models.watch_allow_pickle,
+        )
+        following = FolderWatch(self._plane, settings, self.deployments().note)
+        await following.begin()
+        return following
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
@@ -316,6 +362,8 @@ class Runtime:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
+        if self._deployments is not None:
+            await self._deployments.close()
         await self._plane.stop(0.0 if self._cut.is_set() else max(0.0, deadline - loop.time()))
         await self._observability.close()
         await self._admin.close(deadline=loop.time() + 0.2, cut=self._cut)
@@ -352,6 +400,10 @@ class Runtime:
         self._plane.end_streams()
         await asyncio.sleep(_TO_SAY_SO)
         await self._grpc.stop(0)
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
 
 
 def _address(host: str, port: int) -> str:

@@ -7,7 +7,7 @@ handed to them as their own frozen types (:mod:`pillion.server.assembly`); nothi
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -20,6 +20,7 @@ __all__ = ["Limits", "Section", "Settings"]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 """A TCP port; 0 lets the system choose."""
 Positive = Annotated[int, Meta(gt=0)]
+_UNITS: Final = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 Seconds = Annotated[float, Meta(gt=0)]
 
 
@@ -173,7 +174,15 @@ class ManagementSettings(Section, frozen=True):
     """Changes through the data ports."""
 
     enabled: bool = False
-    """Whether models may be loaded and unloaded through the data ports."""
+    """Whether models may be deployed, loaded and unloaded through the data ports."""
+    token: str | None = None
+    """Key for that, shown as auth.api_key is; asked for where it is set, and needed beyond loopback. Never shown."""
+    max_upload_bytes: Positive = 16 * 1024 * 1024 * 1024
+    """Largest model that is sent as multipart/form-data; it is written to disk as it arrives."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no header can carry."""
+        _require_key(self.token, "management.token (PILLION_MANAGEMENT__TOKEN)")
 
 
 class ModelSettings(Section, frozen=True):
@@ -185,8 +194,35 @@ class ModelSettings(Section, frozen=True):
     """Classes that were fetched like a model: deny, perObject (where a model says trustCode) or allow."""
     accelerate: Literal["none", "onnx"] = "none"
     """onnx: scikit-learn models are computed by ONNX Runtime where that was seen to give equal answers faster."""
+    store: str = ""
+    """Folder of the models that requests deploy; they are served again after a restart. Empty: none can be deployed."""
+    watch: str = ""
+    """Folder whose files and folders are models: what appears in it is served, what goes is not. Empty: none."""
+    watch_quiet_seconds: Seconds = 2.0
+    """How long a file or folder in it must not have changed, so that no half copied model is loaded."""
+    watch_allow_pickle: bool = False
+    """Whether formats that can run code are loaded from it, where the policy leaves that to owners."""
+    lazy: bool = False
+    """Whether models that are deployed, or found in a watched folder, are loaded by their first request."""
+    memory_budget: str = ""
+    """Memory for models, 4Gi or bytes: above it, lazy ones not used for longest are unloaded. Empty: no bound."""
     bundled: str = ""
     """A runtime.yaml of an image that brings its own models: they are served beside those of --config. Empty: none."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number of bytes."""
+        self.budget()
+
+    def budget(self) -> int | None:
+        """The memory budget in bytes."""
+        text = self.memory_budget.strip()
+        if not text:
+            return None
+        number = text.rstrip("KMGTi")
+        unit = _UNITS.get(text[len(number) :])
+        if unit is None or not number.isdecimal() or int(number) == 0:
+            raise ValueError(f"models.memory_budget: expected bytes, or a number with Ki, Mi, Gi or Ti, got {text!r}")
+        return int(number) * unit
 
 
 class AuthSettings(Section, frozen=True):
@@ -197,12 +233,15 @@ class AuthSettings(Section, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse what no header can carry."""
-        key = self.api_key
-        if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
-            raise ValueError(
-                "auth.api_key (PILLION_API_KEY) is empty, or has white space or characters beyond ASCII, which no "
-                "header can carry; a Secret made from a file often ends with a line break: make it with --from-literal"
-            )
+        _require_key(self.api_key, "auth.api_key (PILLION_API_KEY)")
+
+
+def _require_key(key: str | None, setting: str) -> None:
+    if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
+        raise ValueError(
+            f"{setting} is empty, or has white space or characters beyond ASCII, which no "
+            "header can carry; a Secret made from a file often ends with a line break: make it with --from-literal"
+        )
 
 
 class LogSettings(Section, frozen=True):

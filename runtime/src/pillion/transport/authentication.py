@@ -19,17 +19,25 @@ _REMEDY: Final = "send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'"
 
 
 class ApiKey:
-    """The key, kept as a digest so that comparing takes the same time whatever is shown, its length included."""
+    """The key, kept as a digest so that comparing takes the same time whatever is shown, its length included.
 
-    __slots__ = ("_digest", "_equal", "_hash")
+    Args:
+        key: the key.
+        setting: what holds it, as errors and the log call it.
+        also: another key that is as good, such as that of whoever may do more.
+    """
 
-    def __init__(self, key: str) -> None:
+    __slots__ = ("_also", "_digest", "_equal", "_hash", "setting")
+
+    def __init__(self, key: str, setting: str = _SETTING, also: ApiKey | None = None) -> None:
         import hashlib  # noqa: PLC0415 - servers without a key start without it
         import hmac  # noqa: PLC0415 - as above
 
         self._hash = hashlib.sha256
         self._equal = hmac.compare_digest
         self._digest = self._hash(key.encode()).digest()
+        self._also = also
+        self.setting = setting
 
     def check(self, authorization: bytes | None, key: bytes | None) -> None:
         """Take either header's value.
@@ -41,16 +49,20 @@ class ApiKey:
         if shown is None:
             raise PillionError(
                 ErrorCode.UNAUTHENTICATED,
-                f"this server asks for the key that its setting {_SETTING} holds",
+                f"this server asks for the key that its setting {self.setting} holds",
                 field=AUTHORIZATION,
                 remedy=_REMEDY,
             )
-        if not self._equal(self._hash(shown).digest(), self._digest):
+        if not self.holds(shown) and not (self._also is not None and self._also.holds(shown)):
             raise PillionError(
                 ErrorCode.UNAUTHENTICATED,
-                f"the key is not the one that the server's setting {_SETTING} holds",
+                f"the key is not the one that the server's setting {self.setting} holds",
                 field=KEY_HEADER if key is not None else AUTHORIZATION,
             )
+
+    def holds(self, shown: bytes) -> bool:
+        """Whether that is the key."""
+        return bool(self._equal(self._hash(shown).digest(), self._digest))
 
 
 def _bearer(authorization: bytes | None) -> bytes | None:

@@ -63,7 +63,8 @@ class Health:
             serving = self._plane.ready() and not self._draining()
         else:
             try:
-                serving = self._plane.status(service).state is ModelState.READY
+                status = self._plane.status(service)
+                serving = status.state is ModelState.READY or status.asleep
             except PillionError as error:
                 if error.code is ErrorCode.UNKNOWN_MODEL:
                     return _Response.SERVICE_UNKNOWN

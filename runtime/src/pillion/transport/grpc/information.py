@@ -14,6 +14,7 @@ from pillion.protocol.parameters import NO_SHARED_MEMORY
 from pillion.protocol.protos import open_inference_pb2 as pb
 from pillion.protocol.statistics import statistics_document
 from pillion.transport.grpc.context import Caller, Method, answered
+from pillion.transport.grpc.managed import managed
 from pillion.transport.grpc.names import INFERENCE_SERVICE
 from pillion.transport.grpc.observation import observer_of
 
@@ -63,8 +64,8 @@ class InformationMethods:
             "ModelConfig": self._method("ModelConfig", pb.ModelConfigRequest, self._model_config),
             "ModelStatistics": self._method("ModelStatistics", pb.ModelStatisticsRequest, self._model_statistics),
             "RepositoryIndex": self._method("RepositoryIndex", pb.RepositoryIndexRequest, self._repository_index),
-            "RepositoryModelLoad": self._method("RepositoryModelLoad", pb.RepositoryModelLoadRequest, self._load),
-            "RepositoryModelUnload": self._method(
+            "RepositoryModelLoad": self._change("RepositoryModelLoad", pb.RepositoryModelLoadRequest, self._load),
+            "RepositoryModelUnload": self._change(
                 "RepositoryModelUnload", pb.RepositoryModelUnloadRequest, self._unload
             ),
             **{name: self._refusal(name, sentence) for name, sentence in _NOT_HERE.items()},
@@ -97,6 +98,27 @@ class InformationMethods:
 
         return method
 
+    def _change(
+        self, name: str, request_type: type[_Request], change: Callable[[str], Awaitable[Message]]
+    ) -> Behaviour:
+        """A method that changes a model, which not everybody may, and which the log tells."""
+
+        async def method(message: bytes, context: Context) -> bytes:
+            async def handle(caller: Caller) -> bytes:
+                try:
+                    request: Any = request_type.FromString(message)
+                except DecodeError as error:
+                    text = f"the message is not a valid {request_type.__name__}"
+                    raise PillionError(ErrorCode.INVALID_ARGUMENT, text) from error
+                model: str = request.model_name or request.repository_name
+                action = "load" if name == "RepositoryModelLoad" else "unload"
+                with managed(self._options.management, action, model, context, caller.request_id):
+                    return (await change(model)).SerializeToString()
+
+            return await answered(Method(INFERENCE_SERVICE, name), context, self._observer, handle)
+
+        return method
+
     async def _server_live(self, _: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)
 
@@ -105,7 +127,7 @@ class InformationMethods:
 
     async def _model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
         status = self._plane.status(request.name, request.version or None)
-        return pb.ModelReadyResponse(ready=status.state is ModelState.READY)
+        return pb.ModelReadyResponse(ready=status.state is ModelState.READY or status.asleep)
 
     async def _server_metadata(self, _: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
         return pb.ServerMetadataResponse(**documents.server_document())
@@ -134,22 +156,10 @@ class InformationMethods:
         entries = documents.index_entries(self._plane.statuses(), ready_only=request.ready)
         return pb.RepositoryIndexResponse(models=[pb.RepositoryIndexResponse.ModelIndex(**e) for e in entries])
 
-    async def _load(self, request: pb.RepositoryModelLoadRequest) -> pb.RepositoryModelLoadResponse:
-        name = self._managed(request.model_name or request.repository_name)
+    async def _load(self, name: str) -> pb.RepositoryModelLoadResponse:
         await self._plane.load(name)
         return pb.RepositoryModelLoadResponse(model_name=name, isLoaded=True)
 
-    async def _unload(self, request: pb.RepositoryModelUnloadRequest) -> pb.RepositoryModelUnloadResponse:
-        name = self._managed(request.model_name or request.repository_name)
+    async def _unload(self, name: str) -> pb.RepositoryModelUnloadResponse:
         await self._plane.unload(name)
         return pb.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True)
-
-    def _managed(self, name: str) -> str:
-        if self._options.management_enabled:
-            return name
-        raise PillionError(
-            ErrorCode.PERMISSION_DENIED,
-            "Loading and unloading models is switched off on this port",
-            field="management.enabled",
-            remedy=self._options.management_remedy,
-        )

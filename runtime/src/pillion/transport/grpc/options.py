@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pillion.protocol.limits import CodecLimits
+from pillion.transport.management_access import ManagementAccess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,10 +40,8 @@ class GrpcOptions(msgspec.Struct, frozen=True):
     engine: str = "grpcio"
     """What carries the calls: ``grpcio`` or ``asyncio``."""
     codec: CodecLimits = msgspec.field(default_factory=CodecLimits)
-    management_enabled: bool = False
-    """Whether load and unload are answered on this port; else PERMISSION_DENIED names the setting."""
-    management_remedy: str = "declare models in the manifest, or set management.enabled"
-    """What that answer advises."""
+    management: ManagementAccess = ManagementAccess()
+    """Who may load and unload models through this port; the others are told the setting."""
     api_key: ApiKey | None = None
     """What calls other than health must show."""
     clock: Callable[[], float] = time.monotonic

@@ -12,8 +12,11 @@ from pillion.errors import ErrorCode, PillionError
 from pillion.exposure import exposed
 from pillion.transport.http.answer import Answer, error_answer, send_answer
 from pillion.transport.http.headers import new_request_id
+from pillion.transport.management_access import MANAGEMENT_PATHS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from pillion.dataplane.call import InferencePlane
@@ -35,6 +38,8 @@ class Fallback:
         tasks: whose tasks it describes, where there can be any.
         texts: what generates and embeds, which it describes where anything does.
         metrics: shown here as on the admin port; None where that alone has them.
+        management: makes what answers the paths of model management, with the first request to one.
+        manages: whether models may be changed by it, as its settings are now.
     """
 
     def __init__(
@@ -44,7 +49,13 @@ class Fallback:
         tasks: TaskPlane | None = None,
         texts: TextPlane | None = None,
         metrics: Registry | None = None,
+        management: Callable[[], ASGIApp] | None = None,
+        *,
+        manages: bool = False,
     ) -> None:
+        self._changes = manages if management is not None else None
+        self._manages: ASGIApp | None = None
+        self._management = management
         self._metrics = metrics
         self._plane = plane
         self._texts = texts
@@ -58,9 +69,16 @@ class Fallback:
         if self._metrics is not None and scope["type"] == "http" and scope["path"] == "/metrics":
             await _show(self._metrics, scope, send)
             return
+        if self._management is not None and scope["type"] == "http" and scope["path"].rstrip("/") in MANAGEMENT_PATHS:
+            if self._manages is None:
+                self._manages = self._management()
+            await self._manages(scope, receive, send)
+            return
         async with self._building:
             if self._app is None:
-                self._app = await asyncio.to_thread(_build, self._plane, self._admin_port, self._tasks, self._texts)
+                self._app = await asyncio.to_thread(
+                    _build, self._plane, self._admin_port, self._tasks, self._texts, self._changes
+                )
         await self._app(scope, receive, send)
 
 
@@ -77,7 +95,13 @@ async def _show(registry: Registry, scope: Scope, send: Send) -> None:
     await send_answer(send, answer, new_request_id(), head=scope["method"] == "HEAD", close=False)
 
 
-def _build(plane: InferencePlane, admin_port: int, tasks: TaskPlane | None, texts: TextPlane | None) -> ASGIApp:
+def _build(
+    plane: InferencePlane,
+    admin_port: int,
+    tasks: TaskPlane | None,
+    texts: TextPlane | None,
+    manages: bool | None,  # noqa: FBT001 - handed on
+) -> ASGIApp:
     from pillion.transport.http.documentation import create_app  # noqa: PLC0415 - see the module's docstring
 
-    return create_app(plane, admin_port, tasks, texts)
+    return create_app(plane, admin_port, tasks, texts, manages)

@@ -89,11 +89,11 @@ def _aligned(size: int, json_bytes: int) -> memoryview:
     return memory.data[start : start + size]
 
 
-def too_large(limit: int) -> PillionError:
+def too_large(limit: int, setting: str = "limits.max_body_bytes") -> PillionError:
     """The error for a body beyond the limit."""
     return PillionError(
         ErrorCode.PAYLOAD_TOO_LARGE,
         f"the body is larger than {limit} bytes",
         field="Content-Length",
-        remedy="send a smaller batch, or raise limits.max_body_bytes",
+        remedy=f"send a smaller batch, or raise {setting}",
     )

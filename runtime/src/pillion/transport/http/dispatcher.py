@@ -271,7 +271,7 @@ class Dispatcher:
             return await self._inference.explain(target, headers, receive, caller)
         if target.route is Route.INVOCATIONS:
             return await self._inference.invoke(target, headers, receive, caller)
-        return await self._information.answer(target, receive, caller.request_id)
+        return await self._information.answer(target, headers, receive, caller)
 
 
 class _Ordinary:

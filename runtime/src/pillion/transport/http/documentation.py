@@ -19,6 +19,7 @@ from pillion.errors import ErrorCode, PillionError
 from pillion.transport.http.errors import HTTP_STATUS, error_body, retry_after
 from pillion.transport.http.headers import request_id
 from pillion.transport.http.openapi import document
+from pillion.transport.http.openapi_management import management_document
 
 if TYPE_CHECKING:
     from pillion.dataplane.call import InferencePlane
@@ -36,9 +37,16 @@ _ASSETS: Final = {
 
 
 def create_app(
-    plane: InferencePlane, admin_port: int, tasks: TaskPlane | None = None, texts: TextPlane | None = None
+    plane: InferencePlane,
+    admin_port: int,
+    tasks: TaskPlane | None = None,
+    texts: TextPlane | None = None,
+    manages: bool | None = None,  # noqa: FBT001 - None where there is no model management
 ) -> FastAPI:
-    """The application. Its errors have the shape of the inference routes."""
+    """The application. Its errors have the shape of the inference routes.
+
+    ``manages`` says whether models may be changed by requests, and is None where nothing answers for them.
+    """
     app = FastAPI(title="Pillion", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
 
     async def openapi(request: Request) -> Response:
@@ -48,6 +56,10 @@ def create_app(
             ({}, {}) if texts is None else texts.text_models(),
             root_path=_root(request),
         )
+        if manages is not None:
+            paths, schemas = management_document(enabled=manages)
+            described["paths"].update(paths)
+            described["components"]["schemas"].update(schemas)
         return Response(orjson.dumps(described), media_type="application/json")
 
     async def metrics(_: Request) -> Response:

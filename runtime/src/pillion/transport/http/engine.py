@@ -266,8 +266,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._stop(refusals.malformed("one Host header is required"))
         if self._chunked and self.parser.get_http_version() == "1.0":
             self._stop(refusals.malformed("HTTP/1.0 has no Transfer-Encoding"))
-        if self._content_length > limits.max_body_bytes:
-            self._stop(refusals.body(limits.max_body_bytes))
+        if self._content_length > limits.max_body_bytes and self._content_length > limits.body_of(self.url):
+            self._stop(refusals.body(limits.body_of(self.url)))
         self._phase = _BODY
         self._since = 0.0
         self._begin_request()
@@ -281,8 +281,8 @@ class HttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Hand a piece to the application; refuse a chunked body that outgrows the limit."""
         self._body_bytes += len(body)
-        if self._body_bytes > self._limits.max_body_bytes:
-            self._stop(refusals.body(self._limits.max_body_bytes))
+        if self._body_bytes > self._limits.max_body_bytes and self._body_bytes > self._limits.body_of(self.url):
+            self._stop(refusals.body(self._limits.body_of(self.url)))
         cycle = self.cycle
         if cycle.response_complete:
             return

@@ -236,7 +236,8 @@ class InferHandler:
             body = await read_body(receive, await receive(), headers, self._limit)
             if coding is not None:
                 body = await self._options.expander.expand(body, coding, caller.held)
-            request = decode(body, model=model, metadata=self._metadata(model), limits=self._options.codec)
+            metadata = await self._described(model, deadline)
+            request = decode(body, model=model, metadata=metadata, limits=self._options.codec)
         except PillionError as error:
             self._plane.refused(error, protocol, model)
             raise
@@ -265,6 +266,13 @@ class InferHandler:
                 ErrorCode.UNKNOWN_MODEL, f"Request for unknown model: {known}", remedy="POST /invocations/{model}"
             )
         return names[0]
+
+    async def _described(self, model: str, deadline: float | None) -> ModelMetadata:
+        """The metadata of a model, which is loaded for it where it sleeps."""
+        status = self._plane.status(model)
+        if status.asleep:
+            await self._plane.awake(model, deadline)
+        return self._metadata(model) if status.metadata is None else status.metadata
 
     def _metadata(self, model: str) -> ModelMetadata:
         status = self._plane.status(model)

@@ -34,6 +34,12 @@ class HttpLimits(msgspec.Struct, frozen=True):
     """How long an idle connection is kept; longer than the idle time of common proxies."""
     write_stall: float = 30.0
     """How long a client may take nothing of an answer that is ready for it, before its connection is cut."""
+    uploads: dict[bytes, int] = {}
+    """Largest body by path, where it is another: of routes that write what they are sent to disk while it arrives."""
     linger: float = 1.0
     """How long bytes of a refused request are read and thrown away, so that its sender sees the answer rather than a
     reset (RFC 9112, section 9.6)."""
+
+    def body_of(self, target: bytes) -> int:
+        """The largest body that a request target takes."""
+        return self.uploads.get(target.partition(b"?")[0], self.max_body_bytes)

@@ -18,9 +18,10 @@ from pillion.transport.http.body import read_body
 from pillion.transport.http.routes import Route
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
     from pillion.dataplane.call import InferencePlane
+    from pillion.transport.http.caller import Caller
     from pillion.transport.http.options import DispatchOptions
     from pillion.transport.http.routes import Target
 
@@ -49,7 +50,7 @@ class InformationHandler:
         self._plane = plane
         self._options = options
 
-    async def answer(self, target: Target, receive: Receive, request_id: str) -> Answer:
+    async def answer(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller) -> Answer:
         """Answer any route but inference.
 
         Raises:
@@ -60,7 +61,7 @@ class InformationHandler:
             case Route.LIVE:
                 return json_answer({"live": True})
             case Route.READY | Route.MODEL_READY:
-                return self._ready(target, request_id)
+                return self._ready(target, caller.request_id)
             case Route.ROOT:
                 return json_answer(documents.root_document(self._plane.statuses()))
             case Route.SERVER:
@@ -76,7 +77,7 @@ class InformationHandler:
             case Route.INDEX:
                 return await self._index(receive)
             case Route.LOAD | Route.UNLOAD:
-                return await self._manage(target)
+                return await self._manage(target, headers, caller)
             case Route.STATS:
                 return json_answer(statistics_document(self._plane.statistics(target.model, target.version)))
             case _:
@@ -104,7 +105,7 @@ class InformationHandler:
 
     def _model_ready(self, target: Target, request_id: str) -> Answer:
         status = self._plane.status(target.model, target.version)
-        if status.state is ModelState.READY:
+        if status.state is ModelState.READY or status.asleep:
             return json_answer({"name": status.name, "ready": True})
         message = f"Model {status.name!r} is not ready: {status.reason or status.state.value.lower()}"
         return error_answer(PillionError(ErrorCode.NOT_READY, message), request_id)
@@ -119,17 +120,22 @@ class InformationHandler:
         status = self._plane.status(target.model, target.version)
         return json_answer(config_document(status, self._options.codec.max_elements))
 
-    async def _manage(self, target: Target) -> Answer:
-        if not self._options.management_enabled:
-            raise PillionError(
-                ErrorCode.PERMISSION_DENIED,
-                "Loading and unloading models is switched off on this port",
-                field="management.enabled",
-                remedy=self._options.management_remedy,
-            )
-        change = self._plane.load if target.route is Route.LOAD else self._plane.unload
-        await change(target.model)
-        return json_answer({"name": target.model, "load": target.route is Route.LOAD})
+    async def _manage(self, target: Target, headers: Mapping[bytes, bytes], caller: Caller) -> Answer:
+        from pillion.management.audit import Who, audited, refused  # noqa: PLC0415 - most servers never need it
+
+        loads = target.route is Route.LOAD
+        action = "load" if loads else "unload"
+        who = Who(caller.client(), request_id=caller.request_id)
+        access = self._options.management
+        try:
+            key = access.check(headers.get(b"authorization"), headers.get(b"x-api-key"))
+            access.check_page(headers.get(b"host"), headers.get(b"origin"))
+        except PillionError as error:
+            refused(action, target.model, who, error)
+            raise
+        with audited(action, target.model, msgspec.structs.replace(who, key=key)):
+            await (self._plane.load if loads else self._plane.unload)(target.model)
+        return json_answer({"name": target.model, "load": loads})
 
     def _refuse(self, target: Target) -> Answer:
         if target.route is Route.UNKNOWN:

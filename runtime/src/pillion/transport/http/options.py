@@ -10,6 +10,7 @@ import msgspec
 from pillion.protocol.limits import CodecLimits
 from pillion.transport.drain import DrainState
 from pillion.transport.http.content_coding import Expander
+from pillion.transport.management_access import ManagementAccess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,10 +50,8 @@ class DispatchOptions(msgspec.Struct, frozen=True):
     compress_min_bytes: int = 8 * 1024
     """Answers of at least so many bytes are compressed for clients that name one coding they want; 0: none are."""
     codec: CodecLimits = msgspec.field(default_factory=CodecLimits)
-    management_enabled: bool = False
-    """Whether load and unload are answered on this port; else 403 names the setting."""
-    management_remedy: str = "declare models in the manifest, or set management.enabled"
-    """What that answer advises."""
+    management: ManagementAccess = ManagementAccess()
+    """Who may load and unload models through this port; the others are told the setting."""
     drain: DrainState = msgspec.field(default_factory=DrainState)
     clock: Callable[[], float] = time.monotonic
     """The data plane's clock, for deadlines."""

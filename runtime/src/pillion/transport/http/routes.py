@@ -125,7 +125,7 @@ OPENAI_ROUTES: Final = frozenset(
 )
 """Routes whose errors have the shape that OpenAI's clients read."""
 TEXT_ROUTES: Final = OPENAI_ROUTES | {Route.GENERATE, Route.GENERATE_STREAM}
-_FALLBACKS: Final = frozenset({"", "api", "docs", "metrics", "openai", "openapi.json", "redoc", "v1"})
+_FALLBACKS: Final = frozenset({"", "api", "docs", "management", "metrics", "openai", "openapi.json", "redoc", "v1"})
 """First segments of the fallback's routes."""
 
 

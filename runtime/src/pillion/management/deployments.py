@@ -1,0 +1,429 @@
+"""Deploying versions from the store, and taking them away again: what every transport's management calls.
+
+A deployment is one step for whoever calls the model: the new version is loaded beside the old one, takes over when it
+is warm, and the old one ends with its last request. Only then does the store say that the new one is deployed, so a
+process that dies on the way comes back with the old one. A version that cannot be loaded changes nothing but what
+:meth:`Deployments.information` tells, with the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
+
+from pillion.errors import ErrorCode, PillionError
+from pillion.management.audit import audited
+from pillion.management.information import failed_info, model_info
+from pillion.modelstore import FailedLoad, ModelStore, check_name
+from pillion.repository.residency import artifact_bytes
+from pillion.runtimefile import DesiredModel
+from pillion.storage.archive import archive_format, unpack
+from pillion.storage.errors import StorageError
+from pillion.storage.options import FetchOptions
+from pillion.wording import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from pillion.management.audit import Who
+    from pillion.management.information import ModelInfo
+    from pillion.model import ModelStatus
+    from pillion.modelstore import Hold, ModelVersion, Staging
+
+__all__ = ["Deployments", "Order", "Plane", "StoreSettings"]
+
+_log = logging.getLogger(__name__)
+_REMOTE: Final = frozenset({"s3", "gs", "az", "http", "https"})
+_TRANSIENT: Final = range(40, 50)
+_OF_DISK: Final = 50
+
+
+class Plane(Protocol):
+    """What is asked of the data plane."""
+
+    async def add(self, model: DesiredModel, *, lazy: bool = False, keep: bool = False) -> None:
+        """Serve a version, beside what else there is."""
+        ...
+
+    async def remove(self, name: str, versions: Collection[str]) -> None:
+        """Take versions that were added out of service."""
+        ...
+
+    def added(self, name: str) -> tuple[str, ...]:
+        """The versions of a model that were added."""
+        ...
+
+    def declares(self, name: str) -> bool:
+        """Whether others than requests brought a model of that name."""
+        ...
+
+    def statuses(self) -> Sequence[ModelStatus]:
+        """Every version that is known."""
+        ...
+
+
+class StoreSettings(msgspec.Struct, frozen=True):
+    """Where versions are kept, and how they are served."""
+
+    folder: Path | None = None
+    lazy: bool = False
+    """Whether a version is loaded by its first request."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What is to be deployed as, beside the files."""
+
+    name: str
+    metadata: Mapping[str, Any] = {}
+    format: str | None = None
+    """Where it cannot be told from the files."""
+
+
+class Deployments:
+    """The models that were deployed by requests.
+
+    Args:
+        plane: what serves them.
+        settings: where they are kept.
+    """
+
+    def __init__(self, plane: Plane, settings: StoreSettings) -> None:
+        self._plane = plane
+        self._settings = settings
+        self._opened: ModelStore | None = None
+        self._opening = asyncio.Lock()
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._served: dict[tuple[str, str], tuple[ModelVersion, Hold]] = {}
+        self._failures: dict[str, FailedLoad] = {}
+        self._sizes: dict[str, int] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    # --- what there is
+
+    @property
+    def has_store(self) -> bool:
+        """Whether there is a folder to deploy from."""
+        return self._settings.folder is not None
+
+    async def store(self) -> ModelStore:
+        """The store, opened by whoever needs it first.
+
+        Raises:
+            PillionError: ``PERMISSION_DENIED``, naming the setting that is missing; as :class:`ModelStore`.
+        """
+        folder = self._settings.folder
+        if folder is None:
+            raise PillionError(
+                ErrorCode.PERMISSION_DENIED,
+                "This server has no folder to keep models in",
+                field="models.store",
+                remedy="set models.store (PILLION_MODELS__STORE) to a folder that outlives the process",
+            )
+        async with self._opening:
+            if self._opened is None:
+                self._opened = await asyncio.to_thread(ModelStore, folder)
+        return self._opened
+
+    async def restore(self) -> None:
+        """Serve what was deployed when the process before this one ended."""
+        if self._settings.folder is None:
+            return
+        store = await self.store()
+        self._failures.update(await asyncio.to_thread(store.failures))
+        await asyncio.gather(*(self._restore(store, name) for name in await asyncio.to_thread(store.names)))
+
+    async def _restore(self, store: ModelStore, name: str) -> None:
+        try:
+            version = await asyncio.to_thread(store.deployed_of, name)
+            if version is None:
+                return
+            if self._plane.declares(name):
+                _log.error("model %s is deployed in the store and declared as well: what is declared serves", name)
+                return
+            async with self._locks[name]:
+                await self._serve(store, version, keep=True)
+        except PillionError as error:
+            _log.error("model %s cannot be served again: %s", name, error)
+            self._failures[name] = FailedLoad("", str(error), dt.datetime.now(dt.UTC))
+
+    async def information(self, names: Collection[str] = ()) -> list[ModelInfo]:
+        """What is known of the models of these names, or of all.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL``; names it.
+        """
+        statuses = self._plane.statuses()
+        serving = {status.name for status in statuses}
+        known = serving | set(self._failures)
+        for name in names:
+            if name not in known:
+                raise _unknown(name, known)
+        wanted = set(names) or known
+        found = [await self._info(status) for status in statuses if status.name in wanted]
+        found += [failed_info(name, self._failures[name]) for name in sorted(wanted - serving)]
+        return sorted(found, key=lambda info: info.name)
+
+    async def _info(self, status: ModelStatus) -> ModelInfo:
+        served = self._served.get((status.name, status.version))
+        registered = None if served is None else served[0]
+        size = registered.size if registered is not None else await self._size_of(status.path)
+        failure = self._failures.get(status.name)
+        return model_info(status, size, registered, failure)
+
+    async def _size_of(self, path: str) -> int:
+        if path not in self._sizes:
+            self._sizes[path] = await asyncio.to_thread(artifact_bytes, Path(path)) if path else 0
+        return self._sizes[path]
+
+    def note(self, name: str, failure: FailedLoad | None) -> None:
+        """Tell, with what is known of a model, why a version of it is not served; None: nothing is wrong any more."""
+        if failure is None:
+            self._failures.pop(name, None)
+        else:
+            self._failures[name] = failure
+
+    # --- changes
+
+    async def deploy(self, order: Order, staging: Staging, who: Who) -> ModelInfo:
+        """Make what was put together the next version of a model, and serve it.
+
+        Raises:
+            PillionError: ``INVALID_ARGUMENT``; name, files or metadata are wrong, or it cannot be loaded.
+                ``CONFLICT``; the name is a declared model's. ``STORAGE_FULL``.
+        """
+        with audited("deploy", order.name, who) as told:
+            store = await self.store()
+            self._require_ours(order.name)
+            async with self._locks[order.name]:
+                staged = await self._unpacked(store, staging)
+                with staged:
+                    register = partial(store.commit, staged, order.name, _metadata(order))
+                    version = await asyncio.to_thread(register)
+                told |= {"version": version.version, "digest": version.digest, "bytes": version.size}
+                return await self._switch(store, version, fresh=True)
+
+    async def fetch(self, order: Order, uri: str, digest: str | None, who: Who) -> ModelInfo:
+        """The same with files from a bucket or the web.
+
+        Raises:
+            PillionError: as :meth:`deploy`; ``NOT_READY`` where another try may help.
+        """
+        with audited("deploy", order.name, who) as told:
+            store = await self.store()
+            self._require_ours(order.name)
+            shown = _remote(uri)
+            told["uri"] = shown
+            async with self._locks[order.name]:
+                staging = await asyncio.to_thread(store.stage)
+                with staging:
+                    metadata = await self._fetched(staging, uri, digest) | {"storage_uri": shown}
+                    complete = msgspec.structs.replace(order, metadata=dict(order.metadata) | metadata)
+                    version = await asyncio.to_thread(partial(store.commit, staging, order.name, _metadata(complete)))
+                told |= {"version": version.version, "digest": version.digest, "bytes": version.size}
+                return await self._switch(store, version, fresh=True)
+
+    async def deploy_version(self, name: str, which: str, who: Who) -> ModelInfo:
+        """Serve a version that is in the store: one that training registered, or an earlier one again.
+
+        Args:
+            name: the model.
+            which: version or alias.
+            who: for the log.
+
+        Raises:
+            PillionError: as :meth:`deploy`; ``UNKNOWN_MODEL``.
+        """
+        with audited("deploy", name, who) as told:
+            store = await self.store()
+            self._require_ours(name)
+            async with self._locks[name]:
+                version = await asyncio.to_thread(store.get, f"{name}@{which}" if which else name)
+                told["version"] = version.version
+                if (name, version.version) in self._served:
+                    return (await self.information([name]))[0]
+                return await self._switch(store, version, fresh=False)
+
+    async def undeploy(self, name: str, who: Who, *, purge: bool = False) -> None:
+        """Take a model out of service and return when its requests have ended, within the grace of an unload.
+
+        Args:
+            name: the model.
+            who: for the log.
+            purge: remove its versions from the store, too.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL``; ``CONFLICT`` where it is declared.
+        """
+        with audited("undeploy", name, who) as told:
+            check_name(name)
+            store = await self.store()
+            async with self._locks[name]:
+                versions = await asyncio.to_thread(store.versions, name)
+                added = self._plane.added(name)
+                if not added and name not in self._failures and not (purge and versions):
+                    self._require_ours(name)
+                    raise _unknown(name, {status.name for status in self._plane.statuses()})
+                if versions:
+                    await asyncio.to_thread(store.set_deployed, name, None)
+                self._failures.pop(name, None)
+                told["versions"] = ",".join(added)
+                await self._take_out(name, added)
+                if purge:
+                    await asyncio.to_thread(_purge, store, versions)
+
+    async def close(self) -> None:
+        """Wait for versions that are leaving."""
+        if self._leaving:
+            await asyncio.wait(set(self._leaving), timeout=1.0)
+
+    # --- steps
+
+    async def _switch(self, store: ModelStore, version: ModelVersion, *, fresh: bool) -> ModelInfo:
+        """Serve a version instead of those that serve now."""
+        name, former = version.name, self._plane.added(version.name)
+        try:
+            await self._serve(store, version)
+        except PillionError as error:
+            await self._failed(store, version, error, discard=fresh)
+            raise
+        try:
+            await asyncio.to_thread(store.set_deployed, name, version.version)
+        except PillionError:
+            await self._take_out(name, [version.version])
+            raise
+        self._failures.pop(name, None)
+        if former:
+            task = asyncio.get_running_loop().create_task(self._take_out(name, former))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+        return next(info for info in await self.information([name]) if info.version == version.version)
+
+    async def _serve(self, store: ModelStore, version: ModelVersion, *, keep: bool = False) -> None:
+        hold = await asyncio.to_thread(store.hold, version)
+        wanted = DesiredModel(
+            name=version.name,
+            version=version.version,
+            path=str(version.path),
+            format=version.metadata.get("format") or None,
+            uri=str(version.metadata.get("storage_uri", "")),
+            digest=version.digest,
+        )
+        self._served[version.name, version.version] = (version, hold)
+        try:
+            await self._plane.add(wanted, lazy=self._settings.lazy and not wanted.is_python, keep=keep)
+        except PillionError:
+            if not keep:
+                self._let_go(version.name, version.version)
+            raise
+
+    async def _failed(self, store: ModelStore, version: ModelVersion, error: PillionError, *, discard: bool) -> None:
+        """Keep the reason where people look, and not the files, which nobody can use."""
+        self._failures[version.name] = FailedLoad(version.version, str(error), dt.datetime.now(dt.UTC))
+        try:
+            await asyncio.to_thread(store.set_failure, version.name, version.version, str(error))
+            if discard:
+                await asyncio.to_thread(store.delete, version.name, version.version)
+        except PillionError as second:
+            _log.warning("version %s of model %s stays in the store: %s", version.version, version.name, second)
+
+    async def _take_out(self, name: str, versions: Collection[str]) -> None:
+        await self._plane.remove(name, versions)
+        for version in versions:
+            self._let_go(name, version)
+
+    def _let_go(self, name: str, version: str) -> None:
+        served = self._served.pop((name, version), None)
+        if served is not None:
+            served[1].close()
+
+    def _require_ours(self, name: str) -> None:
+        check_name(name)
+        if self._plane.declares(name):
+            raise PillionError(
+                ErrorCode.CONFLICT,
+                f"model {name!r} is declared where this server was started, and cannot be changed by requests",
+                field="model_id",
+                remedy="change it there, or take another name",
+            )
+
+    async def _unpacked(self, store: ModelStore, staging: Staging) -> Staging:
+        """The content of an archive, where that is all that was sent."""
+        records = staging.records
+        kind = archive_format(records[0].path) if len(records) == 1 else None
+        if kind is None:
+            return staging
+        inner = await asyncio.to_thread(store.stage)
+        try:
+            archive = staging.files / records[0].path
+            files = await asyncio.to_thread(unpack, archive, kind, inner.files, FetchOptions())
+            await asyncio.to_thread(inner.adopt, files)
+        except StorageError as error:
+            inner.discard()
+            raise _translated(error) from None
+        except BaseException:
+            inner.discard()
+            raise
+        return inner
+
+    async def _fetched(self, staging: Staging, uri: str, digest: str | None) -> dict[str, Any]:
+        """Put what a URI names into a version; what to remember of it."""
+        from pillion.storage.fetching import fetch  # noqa: PLC0415 - only who deploys by URI needs it
+
+        try:
+            import os  # noqa: PLC0415 - as above
+
+            options = FetchOptions.from_environment(os.environ, digest=digest)
+            artifact = await fetch(uri, staging.files, options)
+        except StorageError as error:
+            raise _translated(error) from None
+        await asyncio.to_thread(staging.adopt, artifact.files)
+        staging.single = artifact.kind == "file"
+        return {"source_digest": artifact.digest}
+
+
+def _metadata(order: Order) -> dict[str, Any]:
+    return dict(order.metadata) | ({} if order.format is None else {"format": order.format})
+
+
+def _remote(uri: str) -> str:
+    """The URI without secrets, if it leads to another machine."""
+    from pillion.storage.uri import parse_uri  # noqa: PLC0415 - only who deploys by URI needs it
+
+    try:
+        parsed = parse_uri(uri)
+    except StorageError as error:
+        raise _translated(error) from None
+    if parsed.scheme not in _REMOTE:
+        raise PillionError(
+            ErrorCode.INVALID_ARGUMENT,
+            f"storage_uri: a request cannot name files of this machine ({parsed.scheme}:)",
+            field="storage_uri",
+            remedy=f"send the files, or name one of {', '.join(sorted(_REMOTE))}",
+        )
+    return str(parsed)
+
+
+def _translated(error: StorageError) -> PillionError:
+    if error.exit_code in _TRANSIENT:
+        return PillionError(ErrorCode.NOT_READY, error.message, remedy=error.remedy, retry_after=error.retry_after)
+    code = ErrorCode.STORAGE_FULL if error.exit_code == _OF_DISK else ErrorCode.INVALID_ARGUMENT
+    return PillionError(code, error.message, remedy=error.remedy)
+
+
+def _purge(store: ModelStore, versions: Sequence[ModelVersion]) -> None:
+    for alias in store.aliases(versions[0].name) if versions else ():
+        store.alias(versions[0].name, alias, None)
+    for version in versions:
+        store.delete(version.name, version.version)
+
+
+def _unknown(name: str, known: Collection[str]) -> PillionError:
+    text = f"Request for unknown model: {name[:200]!r} is not here{nearest(name[:64], known)}"
+    return PillionError(ErrorCode.UNKNOWN_MODEL, text, field="model_id")
