@@ -37,6 +37,8 @@ class ErrorCode(StrEnum):
     PAYLOAD_TOO_LARGE = "payload_too_large"
     URI_TOO_LONG = "uri_too_long"
     HEADERS_TOO_LARGE = "headers_too_large"
+    STORAGE_FULL = "storage_full"
+    """The disk has no room for what was sent."""
     QUEUE_FULL = "queue_full"
     """The model's queue is at its limit; retry after ``retry_after`` seconds."""
     CANCELLED = "cancelled"

@@ -26,6 +26,7 @@ GRPC_STATUS: Final[Mapping[ErrorCode, grpc.StatusCode]] = {
     ErrorCode.PAYLOAD_TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ErrorCode.URI_TOO_LONG: grpc.StatusCode.INVALID_ARGUMENT,
     ErrorCode.HEADERS_TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ErrorCode.STORAGE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ErrorCode.QUEUE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ErrorCode.CANCELLED: grpc.StatusCode.CANCELLED,
     ErrorCode.MODEL_FAILED: grpc.StatusCode.INTERNAL,

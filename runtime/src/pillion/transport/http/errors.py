@@ -46,6 +46,7 @@ HTTP_STATUS: Final[Mapping[ErrorCode, int]] = {
     ErrorCode.NOT_READY: 503,
     ErrorCode.DRAINING: 503,
     ErrorCode.DEADLINE_EXCEEDED: 504,
+    ErrorCode.STORAGE_FULL: 507,
 }
 
 _DEFAULT_RETRY: Final = frozenset({ErrorCode.QUEUE_FULL, ErrorCode.NOT_READY, ErrorCode.DRAINING})
