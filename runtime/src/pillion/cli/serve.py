@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -97,6 +97,13 @@ def serve(  # noqa: PLR0917 - the options of a command line
         list[str] | None,
         typer.Option("--map", metavar="URI=PATH", help="Where storage of a cluster is here: configmap://iris=./iris"),
     ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Folder for jobs, trainings and their results.  [default: one of this user's for each HTTP port]",
+        ),
+    ] = None,
     tls_cert: Annotated[str | None, typer.Option(help="Certificate chain (PEM file).")] = None,
     tls_key: Annotated[str | None, typer.Option(help="Private key (PEM file).")] = None,
     tls_client_ca: Annotated[
@@ -162,6 +169,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
         "tls.server.key": tls_key,
         "tls.client.cert": tls_client_ca,
         "models.pickle_policy": pickle_policy,
+        "jobs.folder": None if data_dir is None else str(data_dir.expanduser().absolute()),
         "log.level": log_level,
         "log.format": log_format,
         "log.access": log_access,
@@ -192,9 +200,19 @@ def local_settings(flags: dict[str, JsonValue]) -> Layered:
         "drain.window_seconds": 0,
     }
     layered = load_settings(flags=flags, file=local, file_name="pillion serve")
+    more: dict[str, JsonValue] = {}
     if layered.origins["management.enabled"] == "default" and _loopback(layered.settings.http.host):
-        return load_settings(flags=flags, file=local | {"management.enabled": True}, file_name="pillion serve")
-    return layered
+        more["management.enabled"] = True
+    port = layered.settings.http.port
+    if layered.origins["jobs.folder"] == "default" and port:
+        # A port is one server's at a time, and the same one's again after a restart: so its jobs are found again.
+        more |= {"jobs.folder": str(state_folder() / f"port-{port}"), "jobs.make_when_needed": True}
+    return load_settings(flags=flags, file=local | more, file_name="pillion serve") if more else layered
+
+
+def state_folder() -> Path:
+    """Where what must outlive a server is kept: ``$XDG_STATE_HOME/pillion``, by default ``~/.local/state/pillion``."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "pillion"
 
 
 def _loopback(host: str) -> bool:

@@ -71,6 +71,8 @@ class Call(msgspec.Struct):
     """Filled in on the way, where somebody wants to know (see :mod:`pillion.dataplane.times`)."""
     client: Callable[[], str] | None = None
     """Who calls, asked only while the call waits or runs and somebody looks."""
+    background: bool = False
+    """Nobody waits for the answer: its own deadline counts, however long requests may take."""
 
 
 class InferRequest(msgspec.Struct):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pillion.metrics import Registry
+    from pillion.server.jobs import ServerJobs
     from pillion.server.observability import Observability
     from pillion.server.settings import Settings
     from pillion.transport.drain import DrainState
@@ -89,12 +90,17 @@ def build_plane(settings: Settings, registry: Registry, classes: Mapping[str, ty
 
 
 def build_dispatcher(
-    plane: DataPlane, settings: Settings, drain: DrainState, registry: Registry, observability: Observability
+    plane: DataPlane,
+    settings: Settings,
+    drain: DrainState,
+    registry: Registry,
+    observability: Observability,
+    jobs: ServerJobs | None = None,
 ) -> Dispatcher | Guard:
     """The ASGI application of the HTTP data port."""
     dispatcher = Dispatcher(
         plane,
-        Fallback(plane, settings.admin.port, plane, plane, registry if settings.metrics.on_data_port else None),
+        Fallback(plane, settings.admin.port, plane, plane, registry if settings.metrics.on_data_port else None, jobs),
         DispatchOptions(
             max_body_bytes=settings.limits.max_body_bytes,
             max_body_bytes_in_flight=settings.limits.max_body_bytes_in_flight,
@@ -109,6 +115,7 @@ def build_dispatcher(
         ),
         tasks=plane,
         texts=plane,
+        jobs=jobs,
     )
     key = _api_key(settings)
     return dispatcher if key is None else Guard(dispatcher, key, plane)

@@ -15,6 +15,7 @@ from pillion.server.admin import AdminApp
 from pillion.server.assembly import admin_limits, build_dispatcher, build_grpc, build_plane, http_limits
 from pillion.server.control import ControlSocket
 from pillion.server.failures import ExitCode, StartError
+from pillion.server.jobs import ServerJobs
 from pillion.server.life import Phase, readiness
 from pillion.server.listener import HttpListener
 from pillion.server.observability import Observability
@@ -79,7 +80,8 @@ class Runtime:
         self._plane = build_plane(settings, registry, classes or {})
         self._drain_state = DrainState()
         self._observability = Observability(settings, os.environ, registry)
-        self.app = build_dispatcher(self._plane, settings, self._drain_state, registry, self._observability)
+        self._jobs = ServerJobs(settings.jobs, self._plane)
+        self.app = build_dispatcher(self._plane, settings, self._drain_state, registry, self._observability, self._jobs)
         self._http = HttpListener(self.app, http_limits(settings), metrics.refused)
         self._admin = HttpListener(AdminApp(self, registry), admin_limits(settings), metrics.refused)
         self._grpc = build_grpc(self._plane, settings, self._observability)
@@ -166,6 +168,7 @@ class Runtime:
         if self._tls_config is not None:
             self._tls = TlsKeeper(self._tls_config, self._metrics, interval=settings.tls.poll_seconds)
         await self._plane.start()
+        await self._jobs.open()
         await self._open_control(settings.control.socket)
         grpc.close()
         grpc_port = await self._start_grpc()
@@ -197,6 +200,7 @@ class Runtime:
         await self._plane.apply(self._models)
         if self.phase is Phase.STARTING:
             self.phase = Phase.SERVING
+        self._jobs.begin()
         seconds = round(time.monotonic() - began, 3)
         if self._plane.ready():
             _log.info("ready", extra={"models": [m.name for m in self._models], "seconds": seconds})
@@ -264,9 +268,10 @@ class Runtime:
         ending = asyncio.create_task(self._end_streams(deadline))
         if self._cut.is_set():
             await asyncio.sleep(_TO_SAY_SO)
-        cut, _ = await asyncio.gather(
+        cut, _, _ = await asyncio.gather(
             self._http.close(deadline=deadline, cut=self._cut),
             self._grpc.stop(0 if self._cut.is_set() else self._grace),
+            self._jobs.stop(0 if self._cut.is_set() else self._grace),
         )
         faster.cancel()
         ending.cancel()

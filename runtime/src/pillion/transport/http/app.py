@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
     from pillion.metrics import Registry
+    from pillion.transport.http.job_access import JobAccess
 
 __all__ = ["Fallback"]
 
@@ -35,6 +36,7 @@ class Fallback:
         tasks: whose tasks it describes, where there can be any.
         texts: what generates and embeds, which it describes where anything does.
         metrics: shown here as on the admin port; None where that alone has them.
+        jobs: which jobs there are, which it describes.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class Fallback:
         tasks: TaskPlane | None = None,
         texts: TextPlane | None = None,
         metrics: Registry | None = None,
+        jobs: JobAccess | None = None,
     ) -> None:
+        self._jobs = jobs
         self._metrics = metrics
         self._plane = plane
         self._texts = texts
@@ -60,7 +64,9 @@ class Fallback:
             return
         async with self._building:
             if self._app is None:
-                self._app = await asyncio.to_thread(_build, self._plane, self._admin_port, self._tasks, self._texts)
+                self._app = await asyncio.to_thread(
+                    _build, self._plane, self._admin_port, self._tasks, self._texts, self._jobs
+                )
         await self._app(scope, receive, send)
 
 
@@ -77,7 +83,13 @@ async def _show(registry: Registry, scope: Scope, send: Send) -> None:
     await send_answer(send, answer, new_request_id(), head=scope["method"] == "HEAD", close=False)
 
 
-def _build(plane: InferencePlane, admin_port: int, tasks: TaskPlane | None, texts: TextPlane | None) -> ASGIApp:
+def _build(
+    plane: InferencePlane,
+    admin_port: int,
+    tasks: TaskPlane | None,
+    texts: TextPlane | None,
+    jobs: JobAccess | None,
+) -> ASGIApp:
     from pillion.transport.http.documentation import create_app  # noqa: PLC0415 - see the module's docstring
 
-    return create_app(plane, admin_port, tasks, texts)
+    return create_app(plane, admin_port, tasks, texts, jobs)

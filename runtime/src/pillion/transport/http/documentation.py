@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import InferencePlane
     from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
+    from pillion.transport.http.job_access import JobAccess
 
 __all__ = ["create_app"]
 
@@ -36,7 +37,11 @@ _ASSETS: Final = {
 
 
 def create_app(
-    plane: InferencePlane, admin_port: int, tasks: TaskPlane | None = None, texts: TextPlane | None = None
+    plane: InferencePlane,
+    admin_port: int,
+    tasks: TaskPlane | None = None,
+    texts: TextPlane | None = None,
+    jobs: JobAccess | None = None,
 ) -> FastAPI:
     """The application. Its errors have the shape of the inference routes."""
     app = FastAPI(title="Pillion", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
@@ -47,6 +52,7 @@ def create_app(
             () if tasks is None else tasks.tasks(),
             ({}, {}) if texts is None else texts.text_models(),
             root_path=_root(request),
+            jobs=jobs,
         )
         return Response(orjson.dumps(described), media_type="application/json")
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from pillion.authoring.signature import TaskSignature
     from pillion.dataplane.tasks import ServedTask
 
-__all__ = ["TASK_ERROR", "describe_tasks", "example_arguments"]
+__all__ = ["TASK_ERROR", "TEMPLATE", "describe_tasks", "example_arguments", "renamed", "task_errors"]
 
-_TEMPLATE: Final = "#/components/schemas/{model}"
+TEMPLATE: Final = "#/components/schemas/{model}"
 TASK_ERROR: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["details", "code", "id"],
@@ -68,10 +68,10 @@ def describe_tasks(
     for index, task in enumerate(tasks):
         inputs.append(((index, "arguments"), "validation", task.signature.arguments))
         inputs.append(((index, "result"), "serialization", task.signature.answer))
-    found, definitions = TypeAdapter.json_schemas(inputs, ref_template=_TEMPLATE)
+    found, definitions = TypeAdapter.json_schemas(inputs, ref_template=TEMPLATE)
     taken = {name: f"User{name}" for name in definitions.get("$defs", {}) if name in reserved}
     if taken:
-        found, definitions = _renamed(found, taken), _renamed(definitions, taken)
+        found, definitions = renamed(found, taken), renamed(definitions, taken)
         definitions["$defs"] = {taken.get(name, name): schema for name, schema in definitions["$defs"].items()}
     paths: dict[str, Any] = {}
     holders = Counter(task.signature.name for task in tasks)
@@ -88,16 +88,16 @@ def describe_tasks(
     return paths, definitions.get("$defs", {})
 
 
-def _renamed(schema: Any, taken: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
+def renamed(schema: Any, taken: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
     """The same with references to other names."""
     if isinstance(schema, dict):
         return {
-            key: _TEMPLATE.format(model=taken.get(value.rpartition("/")[2], value.rpartition("/")[2]))
+            key: TEMPLATE.format(model=taken.get(value.rpartition("/")[2], value.rpartition("/")[2]))
             if key == "$ref" and isinstance(value, str)
-            else _renamed(value, taken)
+            else renamed(value, taken)
             for key, value in schema.items()
         }
-    return [_renamed(item, taken) for item in schema] if isinstance(schema, list) else schema
+    return [renamed(item, taken) for item in schema] if isinstance(schema, list) else schema
 
 
 def _envelope(
@@ -132,13 +132,6 @@ def _envelope(
 
 def _operation(task: ServedTask, body: Any, result: Any, shown: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - JSON schemas
     signature = task.signature
-    errors = {
-        status: {
-            "description": text,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/TaskError"}}},
-        }
-        for status, text in _ERRORS.items()
-    }
     operation: dict[str, Any] = {
         "summary": signature.summary or f"{signature.owner}.{signature.method}",
         "tags": [task.model],
@@ -146,11 +139,22 @@ def _operation(task: ServedTask, body: Any, result: Any, shown: dict[str, Any]) 
             "required": bool(shown),
             "content": {"application/json": {"schema": body, "example": shown}},
         },
-        "responses": {"200": _answered(result, streams=signature.streams)} | errors,
+        "responses": {"200": _answered(result, streams=signature.streams)} | task_errors(),
     }
     if signature.description:
         operation["description"] = signature.description
     return {"post": operation}
+
+
+def task_errors() -> dict[str, Any]:
+    """The errors that every task may answer."""
+    return {
+        status: {
+            "description": text,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/TaskError"}}},
+        }
+        for status, text in _ERRORS.items()
+    }
 
 
 def _answered(result: Any, *, streams: bool) -> dict[str, Any]:  # noqa: ANN401 - a JSON schema
