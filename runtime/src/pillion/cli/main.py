@@ -48,12 +48,14 @@ def _register() -> None:
         convert_model,
         crd,
         deploy,
+        jobs,
         logs,
         new,
         predict,
         push,
         serve,
         status,
+        train,
         validate,
     )
 
@@ -61,6 +63,8 @@ def _register() -> None:
         new,
         serve,
         predict,
+        train,
+        jobs,
         build,
         push,
         deploy,

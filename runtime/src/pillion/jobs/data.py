@@ -38,7 +38,8 @@ def data_files(path: Path) -> list[Path]:
         if path.suffix.lower() not in _READERS:
             raise _wrong(path.name, f"it is none of {', '.join(sorted(_READERS))}")
         return [path]
-    found = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in _READERS)
+    # Hidden files are not data: storage keeps its own record of what it fetched in one.
+    found = sorted(file for file in path.rglob("[!.]*") if file.is_file() and file.suffix.lower() in _READERS)
     if not found:
         raise _wrong(path.name, f"there is no file of {', '.join(sorted(_READERS))}")
     return found

@@ -217,14 +217,14 @@ class JobEngine:
         self.totals = dict(store.counts())
         return taken
 
-    async def get(self, identity: str, kind: JobKind) -> Job:
-        """A job as it is now.
+    async def get(self, identity: str, kind: JobKind | None = None) -> Job:
+        """A job as it is now, of that kind or of any.
 
         Raises:
             PillionError: ``NOT_FOUND``: there is none of that kind and id; it may have been purged.
         """
         job = await self._ask(lambda store: store.get(identity))
-        if job is None or job.kind is not kind:
+        if job is None or kind not in (None, job.kind):
             raise _unknown(kind, identity)
         return job
 
@@ -363,10 +363,11 @@ def _check_key(key: str) -> None:
         )
 
 
-def _unknown(kind: JobKind, identity: str) -> PillionError:
+def _unknown(kind: JobKind | None, identity: str) -> PillionError:
+    what = "job" if kind is None else kind.value
     return PillionError(
         ErrorCode.NOT_FOUND,
-        f"there is no {kind.value} {identity[:100]!r}",
-        field=f"{kind.value}_id",
+        f"there is no {what} {identity[:100]!r}",
+        field=f"{what}_id",
         remedy="it was never submitted here, or was purged after its end (jobs.keep_seconds, jobs.keep_jobs)",
     )

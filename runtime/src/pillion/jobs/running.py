@@ -24,6 +24,8 @@ __all__ = ["RunningJobs"]
 _log: Final = logging.getLogger(__name__)
 _AGAIN: Final = 5.0
 """Seconds until a store that cannot be used is tried again."""
+_TOGETHER_SECONDS: Final = 0.02
+"""For what a job says at one time: a checkpoint, and how far it is."""
 _PROGRESS_SECONDS: Final = 1.0
 """Between two writes of a job's progress."""
 
@@ -185,6 +187,7 @@ class _Progress:
             self._writing = asyncio.create_task(self._write())
 
     async def _write(self) -> None:
+        await asyncio.sleep(_TOGETHER_SECONDS)
         while self._fraction is not None or self._got_on:
             fraction, got_on = self._fraction, self._got_on
             self._fraction, self._got_on = None, False

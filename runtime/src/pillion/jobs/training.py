@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from pydantic import ValidationError
 
-from pillion.errors import ErrorCode, InvalidArguments, PillionError
+from pillion.errors import ErrorCode, PillionError
+from pillion.jobs.invalid import invalid_parameter, invalid_parameters
 from pillion.jobs.states import JobKind
 from pillion.jobs.training_order import DataSource, TrainingOrder, TrainingRequest, encode
 from pillion.modelstore import check_name
-from pillion.protocol.task_json import invalid_arguments
 from pillion.runtimefile import Code
 from pillion.wording import nearest
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainingDesk", "TrainingRoute", "opened", "order_of", "training_routes"]
 
-_SHOWN: Final = 5
 _REQUEST: Final = msgspec.json.Decoder(TrainingRequest)
 
 
@@ -155,13 +154,13 @@ def validate(signature: TrainSignature, request: TrainingRequest) -> tuple[dict[
     try:
         signature.arguments.validate_json(encode(given))
     except ValidationError as error:
-        raise _below_parameters(invalid_arguments(error, signature)) from None
+        raise invalid_parameters(error, signature) from None
     absent = [one.name for one in signature.data if one.required and one.name not in given.keys() | sources.keys()]
     if absent:
-        raise _invalid(absent[0], "is missing", "missing")
+        raise invalid_parameter(absent[0], "is missing", "missing")
     for parameter in signature.data:
         if parameter.required and parameter.name in given and not given[parameter.name]:
-            raise _invalid(parameter.name, "is empty: a training needs data", "too_short")
+            raise invalid_parameter(parameter.name, "is empty: a training needs data", "too_short")
     return given, sources
 
 
@@ -169,41 +168,16 @@ def _source(name: str, value: dict[str, Any]) -> DataSource:
     """Data that lies elsewhere, as ours or caikit's clients write it."""
     match value:
         case {"jsondata": {"data": list()}}:
-            raise _invalid(name, "give the items themselves: a list", "list_type")
+            raise invalid_parameter(name, "give the items themselves: a list", "list_type")
         case {"file": {"filename": str(path)}} if len(value) == 1:
             return DataSource(path)
     try:
         source = msgspec.convert(value, DataSource)
     except msgspec.ValidationError as error:
-        raise _invalid(name, f'a list of items, or {{"uri": "..."}}: {error}', "data_source") from None
+        raise invalid_parameter(name, f'a list of items, or {{"uri": "..."}}: {error}', "data_source") from None
     if source.file and ("/" in source.file or source.file.startswith(".")):
-        raise _invalid(f"{name}.file", "it is the server's to name", "data_source")
+        raise invalid_parameter(f"{name}.file", "it is the server's to name", "data_source")
     return source
-
-
-def _invalid(name: str, said: str, kind: str) -> InvalidArguments:
-    field = f"parameters.{name}"
-    problem = {"loc": ["parameters", *name.split(".")], "msg": said, "type": kind}
-    return InvalidArguments(f"{field}: {said}", field=field, problems=[problem])
-
-
-def _below_parameters(error: PillionError) -> PillionError:
-    """The same with the paths as the request's body has them."""
-    if not isinstance(error, InvalidArguments):
-        return error
-    problems = []
-    for problem in error.problems:
-        location = problem["loc"]
-        below = list(location) if isinstance(location, list) else []
-        problems.append({**problem, "loc": ["parameters", *below]})
-    shown = [f"{_path(problem['loc'])}: {problem['msg']}" for problem in problems[:_SHOWN]]
-    more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-    return InvalidArguments("; ".join(shown) + more, field=_path(problems[0]["loc"]), problems=problems)
-
-
-def _path(location: object) -> str:
-    parts = location if isinstance(location, list) else []
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
 
 
 def code_of(route: TrainingRoute) -> Code:

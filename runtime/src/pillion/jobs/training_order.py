@@ -44,7 +44,6 @@ class TrainingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: dict[str, Any] = {}
     output_path: str = ""
     """A folder to write the model into as well; it must not be there."""
-    deploy: bool = False
 
 
 class TrainingOrder(msgspec.Struct, frozen=True):

@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import ValidationError
+
 from pillion.authoring.checkpoints import digest_of
 from pillion.authoring.run import Run, RunListener
 from pillion.authoring.signature import define
@@ -29,6 +31,7 @@ from pillion.durable import sync_folder, sync_tree
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution import lifeline
 from pillion.jobs.data import data_digest, data_files, from_files
+from pillion.jobs.invalid import invalid_parameters
 from pillion.jobs.training_order import (
     ORDER,
     Checkpointed,
@@ -174,14 +177,10 @@ def _signature(imported: Imported, order: TrainingOrder) -> TrainSignature:
 
 def _arguments(signature: TrainSignature, order: TrainingOrder, folder: Path) -> tuple[dict[str, Any], str]:
     """What the method is called with, and the digest of all data."""
-    from pydantic import ValidationError  # noqa: PLC0415 - as above
-
-    from pillion.protocol.task_json import invalid_arguments  # noqa: PLC0415 - only for what was changed meanwhile
-
     try:
         arguments = signature.arguments.validate_json(encode(order.parameters))
     except ValidationError as error:
-        raise invalid_arguments(error, signature) from None
+        raise invalid_parameters(error, signature) from None
     files: list[Path] = []
     inline: dict[str, Any] = {}
     for parameter in signature.data:

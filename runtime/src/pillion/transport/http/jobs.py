@@ -106,7 +106,9 @@ class JobHandler:
 
     async def _list(self, raw: bytes) -> Answer:
         require_management(self._options, "Looking at everybody's jobs")
-        query = query_of(raw, LIST_FIELDS | {"kind"})
+        query = query_of(raw, LIST_FIELDS | {"kind", "job_id"})
+        if "job_id" in query:
+            return json_answer(job_document(await self._access.engine().get(identity_of(query, "job_id"))))
         kinds = query.get("kind", [])
         if kinds and kinds[0] not in set(JobKind):
             raise PillionError(

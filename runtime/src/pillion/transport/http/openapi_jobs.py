@@ -78,8 +78,11 @@ def describe_jobs(
         paths |= described
         paths |= _management(bool(described))
     if access.predictions or access.trainings:
-        kind = _query("kind", {"type": "string", "enum": ["prediction", "training"]})
-        paths["/management/jobs"] = {"get": _listing("All jobs, the newest first", "jobs", [kind])}
+        more = [
+            _query("kind", {"type": "string", "enum": ["prediction", "training"]}),
+            _query("job_id", {"type": "string"}),
+        ]
+        paths["/management/jobs"] = {"get": _listing("All jobs, the newest first; one by its id", "jobs", more)}
     return paths, schemas
 
 
@@ -160,7 +163,6 @@ def _training_body(route: TrainingRoute, parameters: dict[str, Any]) -> dict[str
         "properties": {
             "model_name": {"type": "string", "description": "What is made: its next version."},
             "output_path": {"type": "string", "description": "A folder for a copy of the model; not there yet."},
-            "deploy": {"type": "boolean", "default": False, "description": "Serve it when it is trained."},
             "parameters": {
                 "type": "object",
                 "additionalProperties": False,
@@ -179,9 +181,6 @@ def _management(any_training: bool) -> dict[str, Any]:  # noqa: FBT001 - one use
     listing = _listing(
         "Trainings, the newest first; one by its id", "trainings", [_query("training_id", {"type": "string"})]
     )
-    listing["responses"]["200"]["content"]["application/json"]["schema"] = {
-        "oneOf": [_JOB, listing["responses"]["200"]["content"]["application/json"]["schema"]]
-    }
     path = {"name": "training_id", "in": "path", "required": True, "schema": {"type": "string"}}
     follow = [path, _query("follow", {"type": "boolean"}), _query("after", {"type": "integer", "minimum": 0})]
     events = {"text/event-stream": {"schema": _JOB}}
@@ -215,7 +214,7 @@ def _listing(summary: str, name: str, more: list[dict[str, Any]]) -> dict[str, A
         _query("after", {"type": "integer", "minimum": 1}),
     ]
     operation = _operation(summary, ["jobs"], parameters)
-    operation["responses"]["200"]["content"]["application/json"]["schema"] = page
+    operation["responses"]["200"]["content"]["application/json"]["schema"] = {"anyOf": [page, _JOB]}
     return operation
 
 
