@@ -141,7 +141,7 @@ def test_a_killed_server_loses_no_job_and_ends_each_once(tmp_path: Path) -> None
 
     with served(tmp_path) as program:
         after = {one: ended(program, one) for one in identities}
-        answers = {result(program, "classify", one) for one in identities}  # type: ignore[type-var] # ints
+        answers = {result(program, "classify", one) for one in identities}
 
     assert {"COMPLETED"} == {job["state"] for job in after.values()}
     assert {(200, 1)} == answers
@@ -163,7 +163,7 @@ def test_a_server_that_is_stopped_puts_back_what_runs(tmp_path: Path) -> None:
 
 
 def test_a_second_server_on_the_folder_does_not_start(program: Program, tmp_path: Path) -> None:
-    folder = program.curl("/management/jobs?limit=1") and _folder_of(program)
+    folder = _folder_of(program)
     (tmp_path / "service.py").write_text(
         "from pillion import Model, task\nclass A(Model):\n  @task\n  def a(self): ...\n"
     )

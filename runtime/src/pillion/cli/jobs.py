@@ -33,9 +33,7 @@ def register(app: typer.Typer) -> None:
 def list_jobs(
     url: Url = _HERE,
     kind: Annotated[str, typer.Option(help="prediction or training.")] = "",
-    state: Annotated[
-        str, typer.Option(help="QUEUED, RUNNING, COMPLETED, CANCELED or ERRORED; several by commas.")
-    ] = "",
+    state: Annotated[str, typer.Option(help="QUEUED, RUNNING, COMPLETED, CANCELED, ERRORED: several by commas.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
     as_json: AsJson = False,
 ) -> None:

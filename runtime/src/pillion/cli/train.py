@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from pillion.cli.failures import EXIT_CODES, CommandError
-from pillion.cli.jobs import Url
+from pillion.cli.jobs import Url  # noqa: TC001 - typer reads annotations at run time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -163,9 +163,5 @@ def _with_a_bar(events: Iterable[tuple[str, Mapping[str, Any]]]) -> Mapping[str,
 
 
 def _numbers(data: Mapping[str, Any]) -> str:
-    shown = (
-        f"{key} {value:.4g}" if isinstance(value, float | int) else f"{key} -"
-        for key, value in data.items()
-        if key != "at"
-    )
-    return "  ".join(shown)
+    values = ((key, value) for key, value in data.items() if key != "at")
+    return "  ".join(f"{key} {value:.4g}" if isinstance(value, float | int) else f"{key} -" for key, value in values)
