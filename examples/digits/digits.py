@@ -7,7 +7,7 @@ pillion train digits --data digits.jsonl --set epochs=5
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - annotations are read at run time
 from typing import Self
 
 import numpy as np

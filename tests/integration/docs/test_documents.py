@@ -20,10 +20,12 @@ DOCUMENTS = [
     "docs/how-to/command-line.md",
     "docs/how-to/from-kserve.md",
     "docs/how-to/generate.md",
+    "docs/how-to/jobs.md",
     "docs/how-to/own-python.md",
     "docs/how-to/processes.md",
     "docs/how-to/safe-artifacts.md",
     "docs/how-to/tabular.md",
+    "docs/how-to/train.md",
 ]
 
 
