@@ -133,11 +133,13 @@ def not_a_class_method() -> type[Any]:
 def without_save() -> type[Any]:
     class Wrong(Model):
         @task
-        def classify(self) -> int: ...
+        def classify(self) -> int:
+            raise NotImplementedError
 
         @train
         @classmethod
-        def fit(cls, data: Stream[Example]) -> Self: ...
+        def fit(cls, data: Stream[Example]) -> Self:
+            raise NotImplementedError
 
     return Wrong
 
@@ -146,7 +148,8 @@ def two_trainings() -> type[Any]:
     class Wrong(Words):
         @train
         @classmethod
-        def more(cls, data: Stream[Example]) -> Self: ...
+        def more(cls, data: Stream[Example]) -> Self:
+            raise NotImplementedError
 
     return Wrong
 
@@ -155,7 +158,8 @@ def another_return() -> type[Any]:
     class Wrong(Kept):
         @train
         @classmethod
-        def fit(cls, data: Stream[Example]) -> int: ...
+        def fit(cls, data: Stream[Example]) -> int:
+            raise NotImplementedError
 
     return Wrong
 
@@ -164,7 +168,8 @@ def unserved_type() -> type[Any]:
     class Wrong(Kept):
         @train
         @classmethod
-        def fit(cls, data: Stream[Example], model: type) -> Self: ...
+        def fit(cls, data: Stream[Example], model: type) -> Self:
+            raise NotImplementedError
 
     return Wrong
 
