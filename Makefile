@@ -48,7 +48,7 @@ docs-check: setup
 
 test: check docs-check ## Lint, types, layers, docs, then unit, integration (real etcd + kube-apiserver) and conformance tests
 	@$(CLUSTER) build control-plane etcd helm helm4 kustomize kubeconform kstatus argo-health rclone grpcurl ghz loadgen registry crane
-	@$(BIN)/pytest tests -m "not frameworks"
+	@$(BIN)/pytest tests -m "not frameworks" -n auto --maxprocesses 4 --dist loadfile
 
 unit: setup ## Only the tests without servers
 	@$(BIN)/pytest tests/unit

@@ -94,6 +94,7 @@ async def test_another_coding_is_415_with_those_that_are_taken(client: httpx.Asy
         (gzip.compress(ROW)[:-1] + b"\xff", "is not in that coding"),
         (gzip.compress(ROW) * 2, "bytes after its end"),
     ],
+    ids=["plain", "two bytes", "cut", "wrong at the end", "twice"],
 )
 async def test_a_body_that_is_not_what_it_says_is_400(client: httpx.AsyncClient, body: bytes, problem: str) -> None:
     answer = await client.post(INFER, content=body, headers={"content-encoding": "gzip"})
