@@ -14,6 +14,7 @@ import stat
 from typing import TYPE_CHECKING, Final, Self
 
 from pillion.errors import ErrorCode, PillionError
+from pillion.modelstore.disk import disk_errors
 from pillion.modelstore.records import FILES, FileRecord
 from pillion.storage.digest import tree_digest
 from pillion.storage.errors import Reason, StorageError
@@ -45,12 +46,17 @@ class StagedFile:
         self.size = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Add to the file."""
+        """Add to the file.
+
+        Raises:
+            PillionError: ``STORAGE_FULL``.
+        """
         view = memoryview(data)
         self._hash.update(view)
         self.size += len(view)
-        while view:
-            view = view[self._file.write(view) :]
+        with disk_errors(self._staging.root.parent.parent):
+            while view:
+                view = view[self._file.write(view) :]
 
     def finish(self) -> None:
         """The file is complete."""

@@ -26,18 +26,18 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pillion.errors import ErrorCode, PillionError
+from pillion.modelstore.disk import disk_errors
 from pillion.modelstore.names import check_alias, check_name, split_reference
 from pillion.modelstore.records import FailedLoad, Ledger, ModelVersion, VersionRecord, checked_metadata
 from pillion.modelstore.staging import Staging
-from pillion.storage.errors import Reason, StorageError
-from pillion.storage.place import disk_error, make_directory, sync_directory, write_durably
+from pillion.storage.place import make_directory, sync_directory, write_durably
 from pillion.wording import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Hold", "ModelStore", "translated"]
+__all__ = ["Hold", "ModelStore"]
 
 _log = logging.getLogger(__name__)
 _RECORD: Final = "version.json"
@@ -67,7 +67,7 @@ class ModelStore:
 
     def __init__(self, folder: Path, *, clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)) -> None:
         self._clock = clock
-        with _disk(folder):
+        with disk_errors(folder):
             make_directory(folder.absolute())
             self.folder = folder.resolve()
             self._models = self.folder / "models"
@@ -88,13 +88,13 @@ class ModelStore:
         check_name(name)
         kept = checked_metadata(metadata or {})
         with self.stage() as staging:
-            with _disk(self.folder):
+            with disk_errors(self.folder):
                 staging.add(source)
             return self.commit(staging, name, kept)
 
     def stage(self) -> Staging:
         """A place to put a version together, to be handed to :meth:`commit`."""
-        with _disk(self.folder), self._exclusive():
+        with disk_errors(self.folder), self._exclusive():
             root = self._staging / secrets.token_hex(8)
             make_directory(root)
             lock = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -116,7 +116,7 @@ class ModelStore:
                 field="model_files",
                 remedy="send at least one file",
             )
-        with _disk(self.folder):
+        with disk_errors(self.folder):
             staging.sync()
             with self._exclusive():
                 home = self._home(name)
@@ -185,7 +185,7 @@ class ModelStore:
         Raises:
             PillionError: ``UNKNOWN_MODEL``; ``CONFLICT`` where it is in use, deployed, or has an alias.
         """
-        with _disk(self.folder):
+        with disk_errors(self.folder):
             with self._exclusive():
                 found = self.get(f"{name}@{version}")
                 ledger = self._ledger(name)
@@ -242,7 +242,7 @@ class ModelStore:
             PillionError: ``UNKNOWN_MODEL``, ``INVALID_ARGUMENT``.
         """
         check_alias(alias)
-        with _disk(self.folder), self._exclusive():
+        with disk_errors(self.folder), self._exclusive():
             ledger = self._ledger(check_name(name))
             aliases = {known: number for known, number in ledger.aliases.items() if known != alias}
             if version is not None:
@@ -253,13 +253,22 @@ class ModelStore:
         """The versions that are to be served."""
         return [self.get(f"{name}@{number}") for name in self.names() if (number := self._ledger(name).deployed)]
 
+    def deployed_of(self, name: str) -> ModelVersion | None:
+        """The version of a model that is to be served, if any is.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL``, ``INTERNAL``; it is to be served and cannot be read.
+        """
+        number = self._ledger(check_name(name)).deployed
+        return None if number is None else self.get(f"{name}@{number}")
+
     def set_deployed(self, name: str, version: str | None) -> None:
         """Remember that a version is to be served, or that none is; what failed before is forgotten.
 
         Raises:
             PillionError: ``UNKNOWN_MODEL``.
         """
-        with _disk(self.folder), self._exclusive():
+        with disk_errors(self.folder), self._exclusive():
             ledger = self._ledger(check_name(name))
             if version is not None:
                 version = self.get(f"{name}@{version}").version
@@ -272,7 +281,7 @@ class ModelStore:
 
     def set_failure(self, name: str, version: str, reason: str) -> None:
         """Remember why a version could not be deployed."""
-        with _disk(self.folder), self._exclusive():
+        with disk_errors(self.folder), self._exclusive():
             ledger = self._ledger(check_name(name))
             self._write(name, msgspec.structs.replace(ledger, failure=FailedLoad(version, reason, self._clock())))
 
@@ -369,18 +378,3 @@ def _in_use(version: ModelVersion, why: str, remedy: str) -> PillionError:
     return PillionError(
         ErrorCode.CONFLICT, f"version {version.version} of {version.name!r} is in use: {why}", remedy=remedy
     )
-
-
-@contextlib.contextmanager
-def _disk(folder: Path) -> Iterator[None]:
-    """What the file system refuses, as an error that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise translated(disk_error(error, folder)) from error
-
-
-def translated(error: StorageError) -> PillionError:
-    """What could not be put in place, as a transport can tell it."""
-    code = ErrorCode.STORAGE_FULL if error.reason is Reason.DISK_FULL else ErrorCode.INTERNAL
-    return PillionError(code, error.message, remedy=error.remedy)
