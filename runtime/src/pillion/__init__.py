@@ -14,19 +14,25 @@ if TYPE_CHECKING:
     from pillion.authoring.file import File
     from pillion.authoring.finish import Finish
     from pillion.authoring.model import Model
+    from pillion.authoring.run import Run
+    from pillion.authoring.stream import Stream
     from pillion.authoring.task import task
+    from pillion.authoring.train import train
     from pillion.embedding import Serving, serve
 
-__all__ = ["Batch", "File", "Finish", "Model", "Serving", "__version__", "serve", "task"]
+__all__ = ["Batch", "File", "Finish", "Model", "Run", "Serving", "Stream", "__version__", "serve", "task", "train"]
 
 _HOMES = {
     "Batch": "pillion.authoring.batches",
     "File": "pillion.authoring.file",
     "Finish": "pillion.authoring.finish",
     "Model": "pillion.authoring.model",
+    "Run": "pillion.authoring.run",
     "Serving": "pillion.embedding",
+    "Stream": "pillion.authoring.stream",
     "serve": "pillion.embedding",
     "task": "pillion.authoring.task",
+    "train": "pillion.authoring.train",
 }
 
 

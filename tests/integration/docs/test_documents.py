@@ -21,11 +21,13 @@ DOCUMENTS = [
     "docs/how-to/files-and-streams.md",
     "docs/how-to/from-kserve.md",
     "docs/how-to/generate.md",
+    "docs/how-to/jobs.md",
     "docs/how-to/manage-models.md",
     "docs/how-to/own-python.md",
     "docs/how-to/processes.md",
     "docs/how-to/safe-artifacts.md",
     "docs/how-to/tabular.md",
+    "docs/how-to/train.md",
     "docs/how-to/workers.md",
 ]
 

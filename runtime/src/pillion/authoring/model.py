@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Model"]
 
@@ -27,6 +30,9 @@ class Model:
     Served, an instance is made without arguments, ``load`` is called once, and then the methods: plain ones in
     threads, several at a time, ``async`` ones on the event loop. In a test, do the same by hand: ``model = Mood();
     model.load(); assert model.classify("good") == 1``.
+
+    A class that can be trained has a class method marked with :func:`pillion.train`, and ``save``, whose files
+    ``load(self, artifact)`` reads.
     """
 
     device: str = "cpu"
@@ -34,3 +40,7 @@ class Model:
 
     def load(self, *_: Any, **__: Any) -> None:  # noqa: ANN401 - so that checkers take both forms of overriding
         """Make the model ready. Write ``load(self)``, or ``load(self, artifact)`` to be given the path of its files."""
+
+    def save(self, path: Path) -> None:
+        """Write what the model has learnt into the folder ``path``, for ``load(self, artifact)`` to read."""
+        raise NotImplementedError(f"{type(self).__name__} has no save(self, path)")

@@ -35,6 +35,7 @@ from pillion.authoring.text import (
     is_text,
     item_type,
 )
+from pillion.authoring.train import has_training
 from pillion.authoring.types import describe
 from pillion.authoring.values import AnyValue
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from pillion.authoring.batches import Batch
     from pillion.authoring.text import Embedder, Generator
+    from pillion.authoring.training import TrainSignature
     from pillion.authoring.values import ValueType
 
 __all__ = ["Incoming", "ModelDefinition", "Parameter", "TaskSignature", "define"]
@@ -129,6 +131,9 @@ class ModelDefinition:
     explain: ExplainSignature | None = None
     text: TextMethods = TextMethods()  # noqa: RUF009 - a value that nobody changes
     """Its ``generate`` and ``embed``."""
+    needs_artifact: bool = False
+    """Whether it cannot be loaded without one."""
+    training: TrainSignature | None = None
 
     @property
     def name(self) -> str:
@@ -163,7 +168,13 @@ def define(cls: object) -> ModelDefinition:
     explain = None
     if callable(getattr(cls, "explain", None)) and "explain" not in tasks:
         explain = explain_signature(cls, predict)
-    return ModelDefinition(cls, tuple(tasks.values()), predict, _takes_artifact(cls), explain, text)
+    takes, needs = _artifact(cls)
+    training = None
+    if has_training(cls):
+        from pillion.authoring.training import training_of  # noqa: PLC0415 - most classes have none
+
+        training = training_of(cls, next((task.name for task in tasks.values()), None))
+    return ModelDefinition(cls, tuple(tasks.values()), predict, takes, explain, text, needs, training)
 
 
 def _name(thing: object) -> str:
@@ -346,17 +357,19 @@ def _json_default(value: Any) -> Any:  # noqa: ANN401 - any default
         return None
 
 
-def _takes_artifact(cls: type[Model]) -> bool:
+def _artifact(cls: type[Model]) -> tuple[bool, bool]:
+    """Whether ``load`` takes an artifact, and whether it needs one."""
     load = cls.load
     if load is Model.load:
-        return False
+        return False, False
     if inspect.iscoroutinefunction(load):
         raise AuthoringError(f"{cls.__name__}.load: has to be a plain method, not async")
-    required = [
-        parameter
-        for parameter in list(inspect.signature(load).parameters.values())[1:]
-        if parameter.default is parameter.empty and parameter.kind in (0, 1, 3)
+    named = [
+        parameter for parameter in list(inspect.signature(load).parameters.values())[1:] if parameter.kind in (0, 1, 3)
     ]
+    required = [parameter for parameter in named if parameter.default is parameter.empty]
     if len(required) > 1 or any(parameter.kind == parameter.KEYWORD_ONLY for parameter in required):
         raise AuthoringError(f"{cls.__name__}.load: takes nothing, or the artifact: load(self) or load(self, artifact)")
-    return bool(required)
+    # With a default it is a model that can be trained, and is served before it has been.
+    optional = bool(named) and named[0].name == "artifact" and named[0].kind != named[0].KEYWORD_ONLY
+    return bool(required) or optional, bool(required)

@@ -302,6 +302,9 @@ def _load(definition: ModelDefinition, instance: Model, desired: DesiredModel) -
             )
         instance.load()
         return
+    if not desired.path and not definition.needs_artifact:
+        instance.load()
+        return
     if not desired.path:
         raise ModelLoadError(
             f"{definition.name}.load takes an artifact, and none was given",

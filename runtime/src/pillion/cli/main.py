@@ -48,6 +48,7 @@ def _register() -> None:
         convert_model,
         crd,
         deploy,
+        jobs,
         logs,
         models,
         new,
@@ -55,6 +56,7 @@ def _register() -> None:
         push,
         serve,
         status,
+        train,
         validate,
     )
 
@@ -62,6 +64,8 @@ def _register() -> None:
         new,
         serve,
         predict,
+        train,
+        jobs,
         build,
         push,
         deploy,

@@ -116,6 +116,13 @@ def serve(  # noqa: PLR0917 - the options of a command line
         list[str] | None,
         typer.Option("--map", metavar="URI=PATH", help="Where storage of a cluster is here: configmap://iris=./iris"),
     ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Folder for jobs, trainings and their results.  [default: one of this user's for each HTTP port]",
+        ),
+    ] = None,
     tls_cert: Annotated[str | None, typer.Option(help="Certificate chain (PEM file).")] = None,
     tls_key: Annotated[str | None, typer.Option(help="Private key (PEM file).")] = None,
     tls_client_ca: Annotated[
@@ -186,6 +193,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
         "tls.client.cert": tls_client_ca,
         "models.pickle_policy": pickle_policy,
         "models.accelerate": accelerate,
+        "jobs.folder": None if data_dir is None else str(data_dir.expanduser().absolute()),
         "log.level": log_level,
         "log.format": log_format,
         "log.access": log_access,
@@ -226,10 +234,20 @@ def local_settings(flags: dict[str, JsonValue]) -> Layered:
         "drain.window_seconds": 0,
     }
     layered = load_settings(flags=flags, file=local, file_name="pillion serve")
+    more: dict[str, JsonValue] = {}
     changes = layered.settings.workers == 1 and _loopback(layered.settings.http.host)
     if changes and layered.origins["management.enabled"] == "default":
-        return load_settings(flags=flags, file=local | {"management.enabled": True}, file_name="pillion serve")
-    return layered
+        more["management.enabled"] = True
+    port = layered.settings.http.port
+    if layered.origins["jobs.folder"] == "default" and port and layered.settings.workers == 1:
+        # A port is one server's at a time, and the same one's again after a restart: so its jobs are found again.
+        more |= {"jobs.folder": str(state_folder() / f"port-{port}"), "jobs.make_when_needed": True}
+    return load_settings(flags=flags, file=local | more, file_name="pillion serve") if more else layered
+
+
+def state_folder() -> Path:
+    """Where what must outlive a server is kept: ``$XDG_STATE_HOME/pillion``, by default ``~/.local/state/pillion``."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "pillion"
 
 
 def _loopback(host: str) -> bool:

@@ -73,6 +73,8 @@ class Call(msgspec.Struct):
     """Who calls, asked only while the call waits or runs and somebody looks."""
     priority: int = 0
     """As the request asks for it: 1 is the highest, 0 the default (see :mod:`pillion.dataplane.ranks`)."""
+    background: bool = False
+    """Nobody waits for the answer: its own deadline counts, however long requests may take."""
 
 
 class InferRequest(msgspec.Struct):

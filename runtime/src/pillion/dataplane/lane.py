@@ -270,7 +270,7 @@ class Lane:
 
     def _deadline(self, call: Call, arrived: float) -> float | None:
         """The sooner of the request's deadline and the model's."""
-        if self._timeout is None:
+        if self._timeout is None or call.background:
             return call.deadline
         own = arrived + self._timeout
         return own if call.deadline is None or call.deadline > own else call.deadline

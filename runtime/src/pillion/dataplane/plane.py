@@ -25,6 +25,7 @@ from pillion.model import ModelState
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
+    from pillion.authoring.signature import ModelDefinition
     from pillion.authoring.text import Embedder, Generator
     from pillion.dataplane.call import Call, InferRequest, InferResponse, WireProtocol
     from pillion.dataplane.live import LiveRequest
@@ -252,6 +253,15 @@ class DataPlane:
     def text_models(self) -> tuple[Mapping[str, Generator], Mapping[str, Embedder]]:
         """See :meth:`pillion.dataplane.streams.TextPlane.text_models`."""
         return self._generators, self._embedders
+
+    def definitions(self) -> list[tuple[DesiredModel, ModelDefinition]]:
+        """The classes of the user's that are served now, by the model's name."""
+        found = {
+            name: (lane.served.desired, definition)
+            for (name, version), lane in self._lanes.items()
+            if version is None and (definition := getattr(lane.served.model, "definition", None)) is not None
+        }
+        return [found[name] for name in sorted(found)]
 
     def _lane(self, model: str, version: str | None) -> Lane:
         lane = self._lanes.get((model, version))

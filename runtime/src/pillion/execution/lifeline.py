@@ -15,12 +15,15 @@ import signal
 __all__ = ["hold"]
 
 
-def hold(lifeline: int) -> None:
-    """Have the kernel kill this process when nobody holds the writing end of the pipe any more."""
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+def hold(lifeline: int, *, group: bool = False) -> None:
+    """Have the kernel kill this process, or its whole group, when nobody holds the writing end of the pipe any more."""
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp() if group else os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
     poll = select.poll()
     poll.register(lifeline, 0)
     if poll.poll(0):  # it was closed before the kernel was asked
-        os.kill(os.getpid(), signal.SIGKILL)
+        if group:
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from pillion.management.deployments import Deployments
     from pillion.metrics import Registry
+    from pillion.server.jobs import ServerJobs
     from pillion.server.observability import Observability
     from pillion.server.settings import Settings
     from pillion.transport.drain import DrainState
@@ -122,6 +123,7 @@ def build_dispatcher(
     registry: Registry,
     observability: Observability,
     deployments: Callable[[], Deployments],
+    jobs: ServerJobs | None = None,
 ) -> Dispatcher | Guard:
     """The ASGI application of the HTTP data port; ``deployments`` is called by the first request that manages."""
 
@@ -147,6 +149,7 @@ def build_dispatcher(
             plane,
             registry if settings.metrics.on_data_port else None,
             management,
+            jobs,
             manages=settings.management.enabled,
         ),
         DispatchOptions(
@@ -165,6 +168,7 @@ def build_dispatcher(
         ),
         tasks=plane,
         texts=plane,
+        jobs=jobs,
     )
     key = _api_key(settings)
     return dispatcher if key is None else Guard(dispatcher, key, plane)

@@ -17,6 +17,7 @@ from pillion.server.admin import AdminApp
 from pillion.server.assembly import admin_limits, build_dispatcher, build_grpc, build_plane, http_limits
 from pillion.server.control import opened
 from pillion.server.failures import ExitCode, StartError
+from pillion.server.jobs import ServerJobs
 from pillion.server.life import Phase, readiness
 from pillion.server.listener import HttpListener
 from pillion.server.observability import Observability
@@ -92,8 +93,9 @@ class Runtime:
         self._drain_state = DrainState()
         self._observability = Observability(settings, os.environ, registry)
         self._deployments: Deployments | None = None
+        self._jobs = ServerJobs(settings.jobs, self._plane)
         self.app = build_dispatcher(
-            self._plane, settings, self._drain_state, registry, self._observability, self.deployments
+            self._plane, settings, self._drain_state, registry, self._observability, self.deployments, self._jobs
         )
         self._http = HttpListener(self.app, http_limits(settings), metrics.refused, websockets=True)
         self._admin = HttpListener(AdminApp(self, registry), admin_limits(settings), metrics.refused)
@@ -183,6 +185,7 @@ class Runtime:
         if self._tls_config is not None:
             self._tls = TlsKeeper(self._tls_config, self._metrics, interval=self._settings.tls.poll_seconds)
         await self._plane.start()
+        await self._jobs.open()
         if bound is not None:
             await self._open_own(*bound)
         elif self._place is not None:
@@ -259,6 +262,7 @@ class Runtime:
                 return
         if self.phase is Phase.STARTING:
             self.phase = Phase.SERVING
+        self._jobs.begin()
         seconds = round(time.monotonic() - began, 3)
         if self._plane.ready():
             _log.info("ready", extra={"models": [m.name for m in self._models], "seconds": seconds})
@@ -352,9 +356,10 @@ class Runtime:
         ending = asyncio.create_task(self._end_streams(deadline))
         if self._cut.is_set():
             await asyncio.sleep(_TO_SAY_SO)
-        cut, _ = await asyncio.gather(
+        cut, _, _ = await asyncio.gather(
             self._http.close(deadline=deadline, cut=self._cut),
             self._grpc.stop(0 if self._cut.is_set() else self._grace),
+            self._jobs.stop(0 if self._cut.is_set() else self._grace),
         )
         faster.cancel()
         ending.cancel()

@@ -315,6 +315,43 @@ class LoggerSettings(Section, frozen=True):
                 raise ValueError(f"logger.annotations: expected NAME=VALUE, got {entry!r}")
 
 
+class JobsSettings(Section, frozen=True):
+    """Prediction jobs and trainings."""
+
+    folder: str = ""
+    """Where jobs, their results, logs and checkpoints are kept, for one server at a time. Empty: none are taken."""
+    make_when_needed: bool = False
+    """Whether the folder may be left alone until the first job; else it is opened, and checked, at the start."""
+    predictions_enabled: bool = True
+    """Whether tasks can be called as jobs; off: there are no such routes."""
+    trainings_enabled: bool = True
+    """Whether classes can be trained; off: there are no such routes."""
+    predictions: Annotated[int, Meta(ge=1, le=256)] = 2
+    """Prediction jobs that run at a time."""
+    trainings: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Trainings that run at a time."""
+    max_queued: Positive = 100_000
+    """Jobs of a kind that may wait; one more is answered "queue full"."""
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
+    """Runs that may be lost in a row (the server or the process killed) before a job is ERRORED."""
+    prediction_seconds: Seconds = 3600.0
+    """How long a prediction job may run."""
+    keep_seconds: Seconds = 7 * 86400.0
+    """How long jobs are kept after their end."""
+    keep_jobs: Positive = 10_000
+    """Ended jobs that are kept at most: of more the oldest go."""
+    inline_bytes: Annotated[int, Meta(ge=0, le=16 * 1024 * 1024)] = 64 * 1024
+    """Inputs and results of at most so many bytes are kept in the store itself, larger ones as files."""
+    cancel_grace_seconds: Seconds = 10.0
+    """How long a training that is told to stop may take before its processes are killed."""
+    max_memory_bytes: Annotated[int, Meta(ge=0)] = 0
+    """Memory (address space) of a training's process; 0: as much as there is."""
+    max_cpu_seconds: Annotated[int, Meta(ge=0)] = 0
+    """Processor time of a training's process; 0: as much as it takes."""
+    max_log_bytes: Annotated[int, Meta(ge=4096)] = 16 * 1024 * 1024
+    """Output of a training that is kept: of more the oldest goes."""
+
+
 class ControlSettings(Section, frozen=True):
     """The unix socket through which preStop asks for the drain."""
 
@@ -351,5 +388,7 @@ class Settings(Section, frozen=True):
     """Metrics."""
     logger: LoggerSettings = LoggerSettings()
     """The log of payloads."""
+    jobs: JobsSettings = JobsSettings()
+    """Prediction jobs and trainings."""
     control: ControlSettings = ControlSettings()
     """The unix socket for the drain."""

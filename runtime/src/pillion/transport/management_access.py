@@ -39,8 +39,10 @@ class ManagementAccess(msgspec.Struct, frozen=True):
     guarded: str = ""
     """The setting whose key every caller has shown before; empty where none is asked for."""
 
-    def check(self, authorization: bytes | None, key: bytes | None) -> str:
+    def check(self, authorization: bytes | None, key: bytes | None, what: str = "Changing models") -> str:
         """Let somebody in who shows these headers, and tell which setting's key that was, if any.
+
+        ``what`` begins the sentence for those who are not.
 
         Raises:
             PillionError: ``PERMISSION_DENIED``, naming the setting; ``UNAUTHENTICATED``.
@@ -48,7 +50,7 @@ class ManagementAccess(msgspec.Struct, frozen=True):
         if not self.enabled:
             raise PillionError(
                 ErrorCode.PERMISSION_DENIED,
-                "Changing models is switched off on this port",
+                f"{what} is switched off on this port",
                 field=_ENABLED,
                 remedy=self.remedy,
             )
@@ -58,7 +60,7 @@ class ManagementAccess(msgspec.Struct, frozen=True):
         if self.exposed and not self.guarded:
             raise PillionError(
                 ErrorCode.PERMISSION_DENIED,
-                "Changing models is switched off on this port, which other machines can reach, until there is a token",
+                f"{what} is switched off on this port, which other machines can reach, until there is a token",
                 field=_TOKEN,
                 remedy=f"set {_TOKEN} (PILLION_MANAGEMENT__TOKEN) from a secret, or listen on 127.0.0.1",
             )

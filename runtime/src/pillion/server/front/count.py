@@ -44,6 +44,11 @@ def count(settings: Settings, cpus: int) -> int:
             f"management.enabled changes the models of one process, and these are {workers} (workers): declare models "
             "in runtime.yaml, which every worker follows, or set workers to 1",
         )
+    if settings.jobs.folder:
+        raise StartError(
+            ExitCode.USAGE,
+            f"jobs.folder is one process's, and these are {workers} (workers): leave it out, or set workers to 1",
+        )
     if settings.metrics.on_data_port:
         raise StartError(
             ExitCode.USAGE,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
     from pillion.metrics import Registry
+    from pillion.transport.http.job_access import JobAccess
 
 __all__ = ["Fallback"]
 
@@ -40,6 +41,7 @@ class Fallback:
         metrics: shown here as on the admin port; None where that alone has them.
         management: makes what answers the paths of model management, with the first request to one.
         manages: whether models may be changed by it, as its settings are now.
+        jobs: which jobs there are, which it describes.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class Fallback:
         texts: TextPlane | None = None,
         metrics: Registry | None = None,
         management: Callable[[], ASGIApp] | None = None,
+        jobs: JobAccess | None = None,
         *,
         manages: bool = False,
     ) -> None:
         self._changes = manages if management is not None else None
         self._manages: ASGIApp | None = None
         self._management = management
+        self._jobs = jobs
         self._metrics = metrics
         self._plane = plane
         self._texts = texts
@@ -77,7 +81,7 @@ class Fallback:
         async with self._building:
             if self._app is None:
                 self._app = await asyncio.to_thread(
-                    _build, self._plane, self._admin_port, self._tasks, self._texts, self._changes
+                    _build, self._plane, self._admin_port, self._tasks, self._texts, self._changes, self._jobs
                 )
         await self._app(scope, receive, send)
 
@@ -101,7 +105,8 @@ def _build(
     tasks: TaskPlane | None,
     texts: TextPlane | None,
     manages: bool | None,  # noqa: FBT001 - handed on
+    jobs: JobAccess | None,
 ) -> ASGIApp:
     from pillion.transport.http.documentation import create_app  # noqa: PLC0415 - see the module's docstring
 
-    return create_app(plane, admin_port, tasks, texts, manages)
+    return create_app(plane, admin_port, tasks, texts, manages, jobs)

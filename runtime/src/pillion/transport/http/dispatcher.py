@@ -29,9 +29,18 @@ from pillion.transport.http.compression import compressed, wanted_coding
 from pillion.transport.http.direct import DirectAnswer
 from pillion.transport.http.headers import ACCEPTED_MEDIA, SLOW_HEADERS, new_request_id, request_id
 from pillion.transport.http.infer import Begun, InferHandler
+from pillion.transport.http.job_routes import JobRoutes
 from pillion.transport.http.oip import InformationHandler
 from pillion.transport.http.options import DispatchOptions
-from pillion.transport.http.routes import METHODS, OPENAI_ROUTES, TASK_ROUTES, TEXT_ROUTES, Route, resolve
+from pillion.transport.http.routes import (
+    JOB_ROUTES,
+    METHODS,
+    OPENAI_ROUTES,
+    TASK_ROUTES,
+    TEXT_ROUTES,
+    Route,
+    resolve,
+)
 from pillion.transport.http.tasks import BegunTask, TaskHandler
 
 if TYPE_CHECKING:
@@ -42,6 +51,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.tasks import TaskPlane
     from pillion.transport.http.budget import HeldBytes
     from pillion.transport.http.direct import DirectCall
+    from pillion.transport.http.job_access import JobAccess
     from pillion.transport.http.observation import HttpObserver
     from pillion.transport.http.routes import Target
     from pillion.transport.observation import Observed
@@ -73,6 +83,7 @@ class Dispatcher:
         options: settings and collaborators.
         tasks: what answers tasks, where there can be any.
         texts: what generates and embeds, where anything can.
+        jobs: who takes jobs, where there can be any.
     """
 
     def __init__(
@@ -82,6 +93,7 @@ class Dispatcher:
         options: DispatchOptions | None = None,
         tasks: TaskPlane | None = None,
         texts: TextPlane | None = None,
+        jobs: JobAccess | None = None,
     ) -> None:
         self._plane = plane
         self._fallback = fallback
@@ -97,6 +109,7 @@ class Dispatcher:
         self._information = InformationHandler(plane, self._options)
         self._tasks = None if tasks is None else TaskHandler(tasks, self._options)
         self._texts = texts
+        self._jobs = None if jobs is None or tasks is None else JobRoutes(jobs, tasks, self._options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection scope, as ASGI defines it."""
@@ -242,6 +255,10 @@ class Dispatcher:
     def _resolve(self, scope: Scope) -> Target | None:
         path = path_of(scope)
         target = resolve(path)
+        if target is None and self._jobs is not None:
+            target = self._jobs.target(path)
+            if target is not None:
+                return target  # not kept: some name an id
         if target is None and self._tasks is not None:
             target, known = self._tasks.target(path, scope["method"])
             if not known:
@@ -260,6 +277,8 @@ class Dispatcher:
             raise PillionError(ErrorCode.METHOD_NOT_ALLOWED, f"{method} is not allowed here, only {allowed}")
         if self._tasks is not None and target.route in TASK_ROUTES:
             return await self._tasks.answer(target, headers, receive, caller)
+        if self._jobs is not None and target.route in JOB_ROUTES:
+            return await self._jobs.answer(target, method, headers, receive, caller)
         if self._texts is not None and target.route in TEXT_ROUTES:
             # Much to import for servers without a language model, which never get here.
             from pillion.transport.http.texts import answer_text  # noqa: PLC0415 - as said
@@ -364,7 +383,7 @@ def _failed(error: Exception, identity: str, target: Target) -> Answer:
 
 def error_shape(route: Route) -> Callable[..., Answer]:
     """How errors of a route look."""
-    if route in TASK_ROUTES:
+    if route in TASK_ROUTES or route in JOB_ROUTES:
         return task_error_answer
     return openai_error_answer if route in OPENAI_ROUTES else error_answer
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import InferencePlane
     from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
+    from pillion.transport.http.job_access import JobAccess
 
 __all__ = ["create_app"]
 
@@ -42,6 +43,7 @@ def create_app(
     tasks: TaskPlane | None = None,
     texts: TextPlane | None = None,
     manages: bool | None = None,  # noqa: FBT001 - None where there is no model management
+    jobs: JobAccess | None = None,
 ) -> FastAPI:
     """The application. Its errors have the shape of the inference routes.
 
@@ -55,6 +57,7 @@ def create_app(
             () if tasks is None else tasks.tasks(),
             ({}, {}) if texts is None else texts.text_models(),
             root_path=_root(request),
+            jobs=jobs,
         )
         if manages is not None:
             paths, schemas = management_document(enabled=manages)

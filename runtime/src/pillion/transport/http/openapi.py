@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import ModelStatus
     from pillion.dataplane.tasks import ServedTask
     from pillion.tensors import TensorSpec
+    from pillion.transport.http.job_access import JobAccess
 
 __all__ = ["document", "example_tensor"]
 
@@ -165,6 +166,7 @@ def document(
     texts: tuple[Mapping[str, Generator], Mapping[str, Embedder]] = ({}, {}),
     *,
     root_path: str = "",
+    jobs: JobAccess | None = None,
 ) -> dict[str, Any]:
     """The document, with the names and inputs of the models that are known now, their tasks, and what generates."""
     names = sorted({status.name for status in statuses})
@@ -176,9 +178,15 @@ def document(
     if tasks:
         from pillion.transport.http.openapi_tasks import TASK_ERROR, describe_tasks  # noqa: PLC0415 - only where tasks are
 
-        task_paths, task_schemas = describe_tasks(tasks, reserved={*_SCHEMAS, "OpenAIError", "TaskError"})
+        task_paths, task_schemas = describe_tasks(tasks, reserved={*_SCHEMAS, "Job", "OpenAIError", "TaskError"})
         paths = task_paths | paths
         schemas = task_schemas | _SCHEMAS | {"TaskError": TASK_ERROR}
+        if jobs is not None:
+            from pillion.transport.http.openapi_jobs import JOB, describe_jobs  # noqa: PLC0415 - as above
+
+            job_paths, job_schemas = describe_jobs(jobs, task_paths, reserved=schemas)
+            paths = job_paths | paths
+            schemas = job_schemas | schemas | {"Job": JOB}
     if any(texts):
         from pillion.transport.http.openapi_texts import OPENAI_ERROR, describe_texts  # noqa: PLC0415 - as above
 

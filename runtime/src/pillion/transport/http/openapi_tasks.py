@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pillion.authoring.signature import TaskSignature
     from pillion.dataplane.tasks import ServedTask
 
-__all__ = ["TASK_ERROR", "describe_tasks", "example_arguments"]
+__all__ = ["TASK_ERROR", "TEMPLATE", "describe_tasks", "example_arguments", "renamed", "task_errors"]
 
-_PREFIX: Final = "#/components/schemas/"
-_TEMPLATE: Final = f"{_PREFIX}{{model}}"
+PREFIX: Final = "#/components/schemas/"
+TEMPLATE: Final = f"{PREFIX}{{model}}"
 TASK_ERROR: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["details", "code", "id"],
@@ -73,10 +73,10 @@ def describe_tasks(
     for index, task in enumerate(tasks):
         inputs.append(((index, "arguments"), "validation", task.signature.arguments))
         inputs.append(((index, "result"), "serialization", task.signature.answer))
-    found, definitions = TypeAdapter.json_schemas(inputs, ref_template=_TEMPLATE)
+    found, definitions = TypeAdapter.json_schemas(inputs, ref_template=TEMPLATE)
     taken = {name: f"User{name}" for name in definitions.get("$defs", {}) if name in reserved}
     if taken:
-        found, definitions = _renamed(found, taken), _renamed(definitions, taken)
+        found, definitions = renamed(found, taken), renamed(definitions, taken)
         definitions["$defs"] = {taken.get(name, name): schema for name, schema in definitions["$defs"].items()}
     paths: dict[str, Any] = {}
     holders = Counter(task.signature.name for task in tasks)
@@ -102,14 +102,14 @@ def _properties(arguments: dict[str, Any], definitions: dict[str, Any]) -> dict[
     return found
 
 
-def _renamed(schema: Any, taken: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
+def renamed(schema: Any, taken: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
     """The same with references to other names."""
     if isinstance(schema, dict):
-        return {key: _renamed(value, taken) for key, value in schema.items()}
-    if isinstance(schema, str) and schema.startswith(_PREFIX):  # a $ref, or what a discriminator maps to
-        name = schema.removeprefix(_PREFIX)
-        return f"{_PREFIX}{taken.get(name, name)}"
-    return [_renamed(item, taken) for item in schema] if isinstance(schema, list) else schema
+        return {key: renamed(value, taken) for key, value in schema.items()}
+    if isinstance(schema, str) and schema.startswith(PREFIX):  # a $ref, or what a discriminator maps to
+        name = schema.removeprefix(PREFIX)
+        return f"{PREFIX}{taken.get(name, name)}"
+    return [renamed(item, taken) for item in schema] if isinstance(schema, list) else schema
 
 
 def _envelope(task: ServedTask, properties: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -144,10 +144,6 @@ def _operation(
     shown: dict[str, Any],
 ) -> dict[str, Any]:
     signature = task.signature
-    errors = {
-        status: {"description": text, "content": {"application/json": {"schema": _ERROR}}}
-        for status, text in _ERRORS.items()
-    }
     operation: dict[str, Any] = {
         "summary": signature.summary or f"{signature.owner}.{signature.method}",
         "tags": [task.model],
@@ -158,11 +154,19 @@ def _operation(
                 "multipart/form-data": {"schema": form},
             },
         },
-        "responses": {"200": _answered(signature, result)} | errors,
+        "responses": {"200": _answered(signature, result)} | task_errors(),
     }
     if signature.description:
         operation["description"] = signature.description
     return {"post": operation}
+
+
+def task_errors() -> dict[str, Any]:
+    """The errors that every task may answer."""
+    return {
+        status: {"description": text, "content": {"application/json": {"schema": _ERROR}}}
+        for status, text in _ERRORS.items()
+    }
 
 
 def _answered(signature: TaskSignature, result: Any) -> dict[str, Any]:  # noqa: ANN401 - a JSON schema

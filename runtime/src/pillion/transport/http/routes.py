@@ -5,7 +5,18 @@ from __future__ import annotations
 from enum import Enum, unique
 from typing import Final, NamedTuple
 
-__all__ = ["METHODS", "OPENAI_ROUTES", "TASK_ROUTES", "TEXT_ROUTES", "Route", "Target", "resolve", "resolve_task"]
+__all__ = [
+    "JOB_ROUTES",
+    "METHODS",
+    "OPENAI_ROUTES",
+    "TASK_ROUTES",
+    "TEXT_ROUTES",
+    "Route",
+    "Target",
+    "resolve",
+    "resolve_job",
+    "resolve_task",
+]
 
 
 @unique
@@ -40,6 +51,13 @@ class Route(Enum):
     TASK = "/{task}"
     TASK_OF_MODEL = "/{model}/{task}"
     TASK_ENVELOPE = "/api/v1/task/{task}"
+    JOB = "/api/v1/task/{task}/job"
+    JOB_RESULTS = "/api/v1/task/{task}/job/results"
+    JOBS = "/management/jobs"
+    TRAIN = "/api/v1/{training}"
+    TRAININGS = "/management/trainings"
+    TRAINING_METRICS = "/management/trainings/{training}/metrics"
+    TRAINING_LOGS = "/management/trainings/{training}/logs"
     SHARED_MEMORY = "/v2/{system|cuda}sharedmemory/..."
     UNKNOWN = "/v2/..."
 
@@ -74,9 +92,12 @@ METHODS: Final[dict[Route, tuple[str, ...]]] = {
             Route.TASK,
             Route.TASK_OF_MODEL,
             Route.TASK_ENVELOPE,
+            Route.TRAIN,
         ),
         _POST,
     ),
+    Route.JOB: ("POST", "GET", "HEAD", "DELETE"),
+    Route.TRAININGS: ("GET", "HEAD", "DELETE"),
 }
 
 _FIXED: Final = {
@@ -114,6 +135,18 @@ _UNKNOWN: Final = Target(Route.UNKNOWN)
 _SHARED_MEMORY: Final = Target(Route.SHARED_MEMORY)
 TASK_ROUTES: Final = frozenset({Route.TASK, Route.TASK_OF_MODEL, Route.TASK_ENVELOPE})
 """Routes whose tail is the user's to name."""
+JOB_ROUTES: Final = frozenset(
+    {
+        Route.JOB,
+        Route.JOB_RESULTS,
+        Route.JOBS,
+        Route.TRAIN,
+        Route.TRAININGS,
+        Route.TRAINING_METRICS,
+        Route.TRAINING_LOGS,
+    }
+)
+"""Routes of jobs: their errors look as those of tasks."""
 OPENAI_ROUTES: Final = frozenset(
     {
         Route.OPENAI_CHAT,
@@ -189,5 +222,26 @@ def resolve_task(path: str) -> Target | None:
             return Target(Route.TASK, task=task)
         case [model, task] if model not in _FALLBACKS and task:
             return Target(Route.TASK_OF_MODEL, model, task=task)
+        case _:
+            return None
+
+
+def resolve_job(path: str) -> Target | None:
+    """The route of jobs that a path is; ``task`` has what it names: a task, a training's route, a training's id."""
+    match path.strip("/").split("/"):
+        case ["api", "v1", "task", task, "job"] if task:
+            return Target(Route.JOB, task=task)
+        case ["api", "v1", "task", task, "job", "results"] if task:
+            return Target(Route.JOB_RESULTS, task=task)
+        case ["api", "v1", training] if training.endswith("Train"):
+            return Target(Route.TRAIN, task=training)
+        case ["management", "jobs"]:
+            return Target(Route.JOBS)
+        case ["management", "trainings"]:
+            return Target(Route.TRAININGS)
+        case ["management", "trainings", training, "metrics"] if training:
+            return Target(Route.TRAINING_METRICS, task=training)
+        case ["management", "trainings", training, "logs"] if training:
+            return Target(Route.TRAINING_LOGS, task=training)
         case _:
             return None

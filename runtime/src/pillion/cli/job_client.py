@@ -1,0 +1,109 @@
+"""A server's jobs, asked for by the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from pillion.cli.failures import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["JobClient"]
+
+_SECONDS = 30.0
+
+
+class JobClient:
+    """Talks to one server; the key is that of ``PILLION_API_KEY``."""
+
+    def __init__(self, url: str) -> None:
+        key = os.environ.get("PILLION_API_KEY")
+        self.url = url.rstrip("/")
+        self.local = urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
+        """Whether it runs on this machine."""
+        self._http = httpx.Client(
+            base_url=self.url,
+            timeout=_SECONDS,
+            trust_env=not self.local,  # a proxy of the environment does not know this machine's loopback
+            headers={"authorization": f"Bearer {key}"} if key else {},
+        )
+
+    def ask(self, method: str, path: str, body: object = None, **query: str) -> dict[str, Any]:
+        """One call.
+
+        Raises:
+            CommandError: the server cannot be reached, or refuses; in its own words.
+        """
+        try:
+            answer = self._http.request(method, path, params=query, json=body)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._unreachable(error) from None
+        return _document(answer)
+
+    def text(self, path: str) -> str:
+        """A text.
+
+        Raises:
+            CommandError: as :meth:`ask`.
+        """
+        try:
+            answer = self._http.get(path)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._unreachable(error) from None
+        if answer.is_error:
+            _document(answer)
+        return answer.text
+
+    def follow(self, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Server-sent events: the name of each, and its data. Goes on where it was when the connection is lost once.
+
+        Raises:
+            CommandError: as :meth:`ask`.
+        """
+        try:
+            headers = {"accept": "text/event-stream"}
+            with self._http.stream("GET", path, headers=headers, timeout=httpx.Timeout(_SECONDS, read=None)) as answer:
+                if answer.is_error:
+                    answer.read()
+                    _document(answer)
+                name = "message"
+                for line in answer.iter_lines():
+                    field, _, value = line.partition(": ")
+                    if field == "event":
+                        name = value
+                    elif field == "data":
+                        yield name, json.loads(value)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._unreachable(error) from None
+
+    def job(self, identity: str) -> dict[str, Any]:
+        """A job of any kind."""
+        return self.ask("GET", "/management/jobs", job_id=identity)
+
+    def cancel(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """Have a job stopped; as it is then."""
+        if "training_id" in job:
+            return self.ask("DELETE", "/management/trainings", training_id=job["training_id"])
+        task = quote(job["task"].replace("_", "-"))
+        return self.ask("DELETE", f"/api/v1/task/{task}/job", prediction_id=job["prediction_id"])
+
+    def _unreachable(self, error: Exception) -> CommandError:
+        return CommandError(f"cannot talk to {self.url}: {error}: is the server running there? (--url)")
+
+
+def _document(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        document = answer.json()
+    except ValueError:
+        document = None
+    if answer.is_error or not isinstance(document, dict):
+        found = document if isinstance(document, dict) else {}
+        said = found.get("details") or found.get("error") or answer.text[:500]
+        raise CommandError(f"{answer.status_code} {answer.reason_phrase}: {said}")
+    return document

@@ -1,0 +1,100 @@
+"""Text that a job writes, in segments named by the place of their first byte, the oldest of which go.
+
+So a log has a bound, and a place in it means the same for ever: whoever follows it goes on where they were, also after
+the server has been started again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["JobLog", "read_log"]
+
+_log: Final = logging.getLogger(__name__)
+_SEGMENTS: Final = 4
+_READ: Final = 256 * 1024
+
+
+class JobLog:
+    """One writer.
+
+    Args:
+        folder: of the job.
+        name: of the log.
+        most: bytes that are kept, about.
+    """
+
+    def __init__(self, folder: Path, name: str, most: int) -> None:
+        self._folder = folder
+        self._name = name
+        self._segment = max(1024, most // _SEGMENTS)
+        self._failed = False
+        there = _segments(folder, name)
+        self._start, self._size = (there[-1][0], there[-1][1].stat().st_size) if there else (0, 0)
+        self._out = self._opened()
+
+    def append(self, text: bytes) -> None:
+        """Add to it. A full disk costs the text, and is said once in the server's log."""
+        try:
+            if self._size >= self._segment:
+                self._out.close()
+                self._start, self._size = self._start + self._size, 0
+                self._out = self._opened()
+                for _, old in _segments(self._folder, self._name)[:-_SEGMENTS]:
+                    old.unlink(missing_ok=True)
+            self._size += self._out.write(text) or 0
+        except OSError as error:
+            if not self._failed:
+                self._failed = True
+                _log.error("%s: a job's %s cannot be kept: %s", self._folder, self._name, error.strerror)
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        with contextlib.suppress(OSError):
+            self._out.close()
+
+    def _opened(self) -> _Out:
+        return _Out(self._folder / f"{self._name}.{self._start:016d}")
+
+
+class _Out:
+    """A file that is appended to without a buffer."""
+
+    def __init__(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def write(self, text: bytes) -> int:
+        written = 0
+        while written < len(text):
+            written += os.write(self._descriptor, text[written:])
+        return written
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def read_log(folder: Path, name: str, place: int, most: int = _READ) -> tuple[bytes, int]:
+    """What there is from a place on, at most ``most`` bytes, and the place behind it; what is gone is passed over."""
+    for start, file in _segments(folder, name):
+        with contextlib.suppress(FileNotFoundError):  # it went in the very moment
+            size = file.stat().st_size
+            if start + size <= place:
+                continue
+            begin = max(place, start)
+            with file.open("rb") as segment:
+                segment.seek(begin - start)
+                text = segment.read(most)
+            return text, begin + len(text)
+    return b"", place
+
+
+def _segments(folder: Path, name: str) -> list[tuple[int, Path]]:
+    found = ((entry.name.removeprefix(f"{name}."), entry) for entry in folder.glob(f"{name}.*"))
+    return sorted((int(digits), entry) for digits, entry in found if digits.isdigit())

@@ -1,0 +1,85 @@
+"""Prediction jobs: calls of tasks that nobody waits for, through the data plane of every call."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from pillion.dataplane.call import Call, WireProtocol
+from pillion.errors import ErrorCode, PillionError
+from pillion.jobs.runner import Done, Failed, Postponed, Stopped
+from pillion.jobs.states import Failure
+from pillion.protocol.task_json import encode_result, open_envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pillion.dataplane.tasks import ServedTask, TaskPlane
+    from pillion.jobs.runner import Control, Outcome
+    from pillion.jobs.states import Job
+
+__all__ = ["PredictionRunner"]
+
+_LATER: Final = {ErrorCode.NOT_READY: 2.0, ErrorCode.QUEUE_FULL: 1.0, ErrorCode.DRAINING: 1.0}
+"""Refusals that say nothing of the job, and seconds after which it is tried again where they do not say."""
+
+
+class PredictionRunner:
+    """See :class:`~pillion.jobs.runner.JobRunner`.
+
+    Args:
+        plane: what answers.
+        seconds: that a job may take.
+        clock: the data plane's.
+    """
+
+    stops_at_once = False
+
+    def __init__(self, plane: TaskPlane, seconds: float, clock: Callable[[], float]) -> None:
+        self._plane = plane
+        self._seconds = seconds
+        self._clock = clock
+
+    async def run(self, job: Job, request: bytes, control: Control) -> Outcome:
+        """Make the call."""
+        if control.stopping.is_set():
+            return Stopped()
+        working = asyncio.create_task(self._call(job, request))
+        told = asyncio.create_task(control.stopping.wait())
+        try:
+            await asyncio.wait((working, told), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                working.cancel()
+                await asyncio.gather(working, return_exceptions=True)
+                return Stopped()
+            return working.result()
+        finally:
+            told.cancel()
+
+    async def _call(self, job: Job, request: bytes) -> Outcome:
+        call = Call(
+            WireProtocol.INTERNAL, job.request_id, self._clock() + self._seconds, client=lambda: "job", background=True
+        )
+        try:
+            task = self._plane.find(job.task, job.model)
+            arguments = open_envelope(request).arguments(task.signature)
+            if task.signature.streams:
+                value: Any = await self._collected(task, arguments, call)
+            else:
+                value = (await self._plane.perform(task, arguments, call)).value
+            return Done(encode_result(value))
+        except PillionError as error:
+            if error.code in _LATER:
+                return Postponed(str(error), error.retry_after or _LATER[error.code])
+            return Failed(Failure(error.code.value, str(error)))
+
+    async def _collected(self, task: ServedTask, arguments: dict[str, Any], call: Call) -> list[Any]:
+        """All items of a task that gives them one by one."""
+        stream = await self._plane.stream(task, arguments, call)
+        try:
+            found: list[Any] = []
+            while items := await stream.take():
+                found += items
+            return found
+        finally:
+            stream.close()

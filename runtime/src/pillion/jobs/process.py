@@ -1,0 +1,213 @@
+"""A process of a job's: started in a session of its own, listened to, stopped step by step, and never left behind.
+
+One thread has it from its start to its end. Told to stop, it is asked (a byte in its control pipe), then its group gets
+SIGTERM, then SIGKILL, all within the grace. However its first process ended, what is left of the group is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+__all__ = ["Ending", "JobProcess"]
+
+_ASKED: Final = 0.6
+"""Share of the grace that it has to stop by itself."""
+_TOLD: Final = 0.9
+"""Share of the grace when SIGKILL follows SIGTERM, so that the grace holds it all."""
+_READ: Final = 64 * 1024
+_WITHOUT_PIDFD: Final = 0.05
+"""Seconds between looks at a process whose end the kernel cannot tell of."""
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How the process ended."""
+
+    status: int
+    """Exit status, or minus the number of the signal."""
+    stopped: bool
+    """Whether it had been told to stop."""
+
+
+class JobProcess:
+    """See the module's docstring.
+
+    Args:
+        module: to run.
+        argument: what it is given first.
+        environment: all of its variables.
+        grace: seconds that it may take to stop.
+        output: takes what it prints.
+        report: takes each line that it reports.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        argument: str,
+        environment: Mapping[str, str],
+        grace: float,
+        output: Callable[[bytes], None],
+        report: Callable[[bytes], None],
+    ) -> None:
+        self._command = [sys.executable, "-P", "-u", "-m", module, argument]
+        self._environment = environment
+        self._grace = grace
+        self._output = output
+        self._report = report
+        self._woken, self._waker = os.pipe()
+        self._stop = threading.Event()
+        self._partial = b""
+
+    def stop(self) -> None:
+        """Have it stopped. Any thread, any number of times."""
+        if not self._stop.is_set():
+            self._stop.set()
+            with contextlib.suppress(OSError):  # it has ended
+                os.write(self._waker, b"s")
+
+    def run(self) -> Ending:
+        """Start it and stay until nothing of it runs any more.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        reports, their_reports = os.pipe()
+        their_control, control = os.pipe()
+        their_lifeline, lifeline = os.pipe()
+        passed = (their_reports, their_control, their_lifeline)
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own module, in the interpreter that runs us
+                [*self._command, *map(str, passed)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=passed,
+                env=dict(self._environment),
+                start_new_session=True,
+            )
+        except BaseException:
+            for descriptor in (reports, control, lifeline, *passed, self._woken, self._waker):
+                os.close(descriptor)
+            raise
+        for descriptor in passed:
+            os.close(descriptor)
+        try:
+            assert process.stdout is not None  # noqa: S101 - it is a pipe, see above
+            return self._attend(process, process.stdout.fileno(), reports, control)
+        finally:
+            _kill_group(process.pid)
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+            for descriptor in (reports, control, lifeline, self._woken, self._waker):
+                os.close(descriptor)
+
+    def _attend(self, process: subprocess.Popen[bytes], printed: int, reports: int, control: int) -> Ending:
+        for descriptor in (printed, reports):
+            os.set_blocking(descriptor, False)
+        steps = _Steps(process.pid, control, self._grace)
+        with selectors.DefaultSelector() as selector, _ending_of(process.pid) as ended:
+            selector.register(printed, selectors.EVENT_READ, self._output)
+            selector.register(reports, selectors.EVENT_READ, self._reported)
+            selector.register(self._woken, selectors.EVENT_READ, None)
+            if ended is not None:
+                selector.register(ended, selectors.EVENT_READ, None)
+            while process.poll() is None:
+                wait = steps.due()
+                if ended is None:
+                    wait = _WITHOUT_PIDFD if wait is None else min(wait, _WITHOUT_PIDFD)
+                for key, _ in selector.select(wait):
+                    if key.fd == self._woken:
+                        os.read(self._woken, 16)
+                    elif key.data is not None and _drain(key.fd, key.data) is False:
+                        selector.unregister(key.fd)
+                if self._stop.is_set():
+                    steps.take()
+            # Those that it started hold its pipes open; they are killed before the rest is read.
+            _kill_group(process.pid)
+            for descriptor, take in ((printed, self._output), (reports, self._reported)):
+                while _drain(descriptor, take) is True:
+                    pass
+        return Ending(process.returncode, steps.begun)
+
+    def _reported(self, text: bytes) -> None:
+        *lines, self._partial = (self._partial + text).split(b"\n")
+        for line in lines:
+            self._report(line)
+
+
+class _Steps:
+    """Ask, tell, kill: each at its time."""
+
+    def __init__(self, pid: int, control: int, grace: float) -> None:
+        self._pid = pid
+        self._control = control
+        self._grace = grace
+        self._began = 0.0
+        self._next = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether it was asked."""
+        return self._next > 0
+
+    def due(self) -> float | None:
+        """Seconds until the next step; None where none is due."""
+        if not self.begun or self._next > 2:
+            return None
+        return max(0.0, self._began + self._grace * (_ASKED, _TOLD)[self._next - 1] - time.monotonic())
+
+    def take(self) -> None:
+        """Take the step that is due, if one is."""
+        if self._next == 0:
+            self._began = time.monotonic()
+            with contextlib.suppress(OSError):
+                os.write(self._control, b"c")
+            self._next = 1
+        elif self.due() == 0.0:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._pid, signal.SIGTERM if self._next == 1 else signal.SIGKILL)
+            self._next += 1
+
+
+def _drain(descriptor: int, take: Callable[[bytes], None]) -> bool | None:
+    """Read what is there: True for some, None for none yet, False at the end."""
+    try:
+        text = os.read(descriptor, _READ)
+    except BlockingIOError:
+        return None
+    if text:
+        take(text)
+    return bool(text)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _ending_of(pid: int) -> Iterator[int | None]:
+    """A descriptor that can be read when the process has ended; None where the kernel has none."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,64 @@
+"""The tables of :mod:`pillion.jobs.sqlite_store`, as the steps that lead to them.
+
+A step that was published stays as it is: a change of the tables is another step. ``PRAGMA user_version`` counts the
+steps that a file has been through.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["APPLICATION_ID", "STEPS"]
+
+APPLICATION_ID: Final = 0x50694C4A
+"""``PiLJ``: whose file it is."""
+
+_FIRST: Final = """
+CREATE TABLE jobs (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  kind TEXT NOT NULL,
+  state TEXT NOT NULL,
+  model TEXT NOT NULL,
+  task TEXT NOT NULL,
+  priority INTEGER NOT NULL,
+  not_before REAL NOT NULL,
+  submitted REAL NOT NULL,
+  finished REAL,
+  idempotency_key TEXT NOT NULL,
+  document BLOB NOT NULL
+);
+CREATE INDEX queue ON jobs (kind, priority DESC, sequence) WHERE state = 'QUEUED';
+CREATE INDEX due ON jobs (kind, not_before) WHERE state = 'QUEUED';
+CREATE INDEX running ON jobs (sequence) WHERE state = 'RUNNING';
+CREATE INDEX ended ON jobs (finished) WHERE finished IS NOT NULL;
+CREATE INDEX by_kind ON jobs (kind, sequence);
+CREATE INDEX by_state ON jobs (state, sequence);
+CREATE INDEX by_model ON jobs (model, sequence);
+CREATE UNIQUE INDEX once ON jobs (kind, idempotency_key) WHERE idempotency_key <> '';
+
+CREATE TABLE payloads (
+  id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  role TEXT NOT NULL,
+  media_type TEXT NOT NULL,
+  inline BLOB,
+  file TEXT NOT NULL,
+  headers TEXT NOT NULL,
+  PRIMARY KEY (id, role)
+) WITHOUT ROWID;
+
+-- Counted as they change: counting ten thousand rows for each submission would make submissions slow.
+CREATE TABLE totals (kind TEXT NOT NULL, state TEXT NOT NULL, jobs INTEGER NOT NULL, PRIMARY KEY (kind, state));
+CREATE TRIGGER counted_in AFTER INSERT ON jobs BEGIN
+  INSERT INTO totals VALUES (new.kind, new.state, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1;
+END;
+CREATE TRIGGER counted_over AFTER UPDATE OF state ON jobs WHEN old.state <> new.state BEGIN
+  UPDATE totals SET jobs = jobs - 1 WHERE kind = old.kind AND state = old.state;
+  INSERT INTO totals VALUES (new.kind, new.state, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1;
+END;
+CREATE TRIGGER counted_out AFTER DELETE ON jobs BEGIN
+  UPDATE totals SET jobs = jobs - 1 WHERE kind = old.kind AND state = old.state;
+END;
+"""
+
+STEPS: Final = (_FIRST,)

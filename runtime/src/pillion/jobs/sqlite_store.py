@@ -1,0 +1,353 @@
+"""Jobs in SQLite: one file in a folder that one server has to itself.
+
+The write-ahead log is synchronised at every commit (``synchronous=FULL``), so what a method has promised is there after
+a power cut. A file that cannot be trusted is never replaced by an empty one: opening it fails and says what to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from pillion.jobs.sqlite_schema import APPLICATION_ID, STEPS
+from pillion.jobs.states import Job, JobKind, JobState, started
+from pillion.jobs.store import JobStoreError, Page, Payload, StoreFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+    from pathlib import Path
+
+    from pillion.jobs.store import JobFilter
+
+__all__ = ["DATABASE", "SqliteJobStore"]
+
+DATABASE: Final = "jobs.sqlite"
+_ENCODER: Final = msgspec.json.Encoder()
+_JOB: Final = msgspec.json.Decoder(Job)
+_COLUMNS: Final = "state = ?, priority = ?, not_before = ?, finished = ?, document = ?"
+_AT_ONCE: Final = 500
+"""Ids of one question to the database."""
+
+
+class SqliteJobStore:
+    """See :class:`~pillion.jobs.store.JobStore`. Any thread; one at a time gets its turn.
+
+    Args:
+        folder: where the file is; made where it is not there.
+
+    Raises:
+        JobStoreError: another server has the folder, or the file cannot be trusted.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._lock = threading.Lock()
+        self._file = folder / DATABASE
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._held = _hold(folder)
+        except OSError as error:
+            raise JobStoreError(f"{folder}: jobs cannot be kept there: {error.strerror}") from error
+        try:
+            self._database = _opened(self._file)
+        except BaseException:
+            os.close(self._held)
+            raise
+        self._closed = False
+
+    def submit(self, job: Job, request: Payload, limit: int) -> Job | None:
+        """See :meth:`pillion.jobs.store.JobStore.submit`."""
+        with self._transaction() as database:
+            if job.idempotency_key:
+                former = database.execute(
+                    "SELECT sequence, document FROM jobs WHERE kind = ? AND idempotency_key = ?"
+                    " AND idempotency_key <> ''",
+                    (job.kind.value, job.idempotency_key),
+                ).fetchone()
+                if former is not None:
+                    return _job(former)
+            waiting = database.execute(
+                "SELECT jobs FROM totals WHERE kind = ? AND state = 'QUEUED'", (job.kind.value,)
+            ).fetchone()
+            if waiting is not None and waiting[0] >= limit:
+                return None
+            cursor = database.execute(
+                "INSERT INTO jobs (id, kind, state, model, task, priority, not_before, submitted, finished,"
+                " idempotency_key, document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    job.id, job.kind.value, job.state.value, job.model, job.task, job.priority, job.not_before,
+                    job.submitted, job.finished, job.idempotency_key, _ENCODER.encode(job),
+                ),
+            )  # fmt: skip
+            _keep(database, job.id, "request", request)
+            return msgspec.structs.replace(job, sequence=cursor.lastrowid or 0)
+
+    def get(self, identity: str) -> Job | None:
+        """See :meth:`pillion.jobs.store.JobStore.get`."""
+        with self._reading() as database:
+            return _find(database, identity)
+
+    def request(self, identity: str) -> Payload | None:
+        """See :meth:`pillion.jobs.store.JobStore.request`."""
+        return self._payload(identity, "request")
+
+    def result(self, identity: str) -> Payload | None:
+        """See :meth:`pillion.jobs.store.JobStore.result`."""
+        return self._payload(identity, "result")
+
+    def claim(self, kind: JobKind, now: float) -> Job | None:
+        """See :meth:`pillion.jobs.store.JobStore.claim`."""
+        with self._transaction() as database:
+            row = database.execute(
+                "SELECT sequence, document FROM jobs WHERE kind = ? AND state = 'QUEUED' AND not_before <= ?"
+                " ORDER BY priority DESC, sequence LIMIT 1",
+                (kind.value, now),
+            ).fetchone()
+            if row is None:
+                return None
+            job = started(_job(row), now)
+            _save(database, job)
+            return job
+
+    def next_due(self, kind: JobKind) -> float | None:
+        """See :meth:`pillion.jobs.store.JobStore.next_due`."""
+        with self._reading() as database:
+            row = database.execute(
+                "SELECT min(not_before) FROM jobs WHERE kind = ? AND state = 'QUEUED'", (kind.value,)
+            ).fetchone()
+            due: float | None = row[0]
+            return due
+
+    def change(self, identity: str, transition: Callable[[Job], Job], result: Payload | None = None) -> Job | None:
+        """See :meth:`pillion.jobs.store.JobStore.change`."""
+        with self._transaction() as database:
+            job = _find(database, identity)
+            if job is None:
+                return None
+            changed = transition(job)
+            if changed is job:
+                return job
+            if result is not None and changed.state is JobState.COMPLETED:
+                _keep(database, identity, "result", result)
+            _save(database, changed)
+            return changed
+
+    def running(self) -> list[Job]:
+        """See :meth:`pillion.jobs.store.JobStore.running`."""
+        with self._reading() as database:
+            rows = database.execute("SELECT sequence, document FROM jobs WHERE state = 'RUNNING' ORDER BY sequence")
+            return [_job(row) for row in rows]
+
+    def page(self, which: JobFilter, after: int | None, size: int) -> Page:
+        """See :meth:`pillion.jobs.store.JobStore.page`."""
+        conditions: list[str] = []
+        values: list[Any] = []
+        for condition, value in (
+            ("kind = ?", None if which.kind is None else which.kind.value),
+            ("model = ?", which.model or None),
+            ("task = ?", which.task or None),
+            ("submitted >= ?", which.since),
+            ("submitted < ?", which.until),
+            ("sequence < ?", after),
+        ):
+            if value is not None:
+                conditions.append(condition)
+                values.append(value)
+        if which.states:
+            conditions.append(f"state IN ({', '.join('?' * len(which.states))})")
+            values += [state.value for state in which.states]
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        # One more than asked for tells whether there is a following page.
+        with self._reading() as database:
+            rows = database.execute(
+                f"SELECT sequence, document FROM jobs{where} ORDER BY sequence DESC LIMIT ?",  # noqa: S608 - our own words
+                (*values, size + 1),
+            ).fetchall()
+        jobs = tuple(_job(row) for row in rows[:size])
+        return Page(jobs, jobs[-1].sequence if len(rows) > size else None)
+
+    def counts(self) -> dict[tuple[JobKind, JobState], int]:
+        """See :meth:`pillion.jobs.store.JobStore.counts`."""
+        with self._reading() as database:
+            rows = database.execute("SELECT kind, state, jobs FROM totals WHERE jobs > 0").fetchall()
+        return {(JobKind(kind), JobState(state)): count for kind, state, count in rows}
+
+    def purge(self, finished_before: float, keep: int, most: int) -> list[str]:
+        """See :meth:`pillion.jobs.store.JobStore.purge`."""
+        with self._transaction() as database:
+            ended = database.execute(
+                "SELECT coalesce(sum(jobs), 0) FROM totals WHERE state NOT IN ('QUEUED', 'RUNNING')"
+            )
+            surplus = max(0, ended.fetchone()[0] - keep)
+            rows = database.execute(
+                "SELECT id, finished FROM jobs WHERE finished IS NOT NULL ORDER BY finished LIMIT ?", (most,)
+            ).fetchall()
+            gone = [row[0] for place, row in enumerate(rows) if place < surplus or row[1] < finished_before]
+            database.executemany("DELETE FROM jobs WHERE id = ?", [(identity,) for identity in gone])
+            return gone
+
+    def known(self, identities: Collection[str]) -> set[str]:
+        """See :meth:`pillion.jobs.store.JobStore.known`."""
+        wanted, found = list(identities), set()
+        with self._reading() as database:
+            for start in range(0, len(wanted), _AT_ONCE):
+                some = wanted[start : start + _AT_ONCE]
+                rows = database.execute(f"SELECT id FROM jobs WHERE id IN ({', '.join('?' * len(some))})", some)  # noqa: S608 - question marks
+                found |= {row[0] for row in rows}
+        return found
+
+    def close(self) -> None:
+        """See :meth:`pillion.jobs.store.JobStore.close`."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._database.close()
+                os.close(self._held)
+
+    def _payload(self, identity: str, role: str) -> Payload | None:
+        with self._reading() as database:
+            row = database.execute(
+                "SELECT media_type, inline, file, headers FROM payloads WHERE id = ? AND role = ?", (identity, role)
+            ).fetchone()
+        return None if row is None else Payload(row[0], row[1], row[2], msgspec.json.decode(row[3]))
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _explained(self._file):
+            yield self._database
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _explained(self._file):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+
+def _job(row: tuple[int, bytes]) -> Job:
+    return msgspec.structs.replace(_JOB.decode(row[1]), sequence=row[0])
+
+
+def _find(database: sqlite3.Connection, identity: str) -> Job | None:
+    row = database.execute("SELECT sequence, document FROM jobs WHERE id = ?", (identity,)).fetchone()
+    return None if row is None else _job(row)
+
+
+def _save(database: sqlite3.Connection, job: Job) -> None:
+    database.execute(
+        f"UPDATE jobs SET {_COLUMNS} WHERE sequence = ?",  # noqa: S608 - our own words
+        (job.state.value, job.priority, job.not_before, job.finished, _ENCODER.encode(job), job.sequence),
+    )
+
+
+def _keep(database: sqlite3.Connection, identity: str, role: str, payload: Payload) -> None:
+    database.execute(
+        "INSERT INTO payloads VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            identity, role, payload.media_type, payload.inline, payload.file,
+            msgspec.json.encode(payload.headers).decode(),
+        ),
+    )  # fmt: skip
+
+
+def _hold(folder: Path) -> int:
+    """Take the folder for this process.
+
+    Raises:
+        JobStoreError: another one has it.
+    """
+    held = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(held, 32).decode(errors="replace").strip()
+        os.close(held)
+        by = f" (process {holder})" if holder else ""
+        raise JobStoreError(
+            f"{folder}: another server{by} keeps its jobs there: stop it, or name another folder with --data-dir"
+        ) from None
+    os.ftruncate(held, 0)
+    os.write(held, b"%d\n" % os.getpid())
+    return held
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    repair = (
+        f"nothing was changed. Move it away to begin anew ({file}, with its -wal and -shm), or get its jobs out with:"
+        f" sqlite3 {file} .recover"
+    )
+    database: sqlite3.Connection | None = None
+    try:
+        # Transactions are begun by hand; the lock of the store is what keeps threads apart.
+        database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        _check(database, file, repair)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA foreign_keys = ON")
+        _migrate(database, file)
+        os.chmod(file, 0o600)  # noqa: PTH101 - requests may hold what is nobody else's business
+    except sqlite3.DatabaseError as error:
+        if database is not None:
+            database.close()
+        raise JobStoreError(f"{file}: the job store cannot be read ({error}); {repair}") from error
+    except BaseException:
+        if database is not None:
+            database.close()
+        raise
+    return database
+
+
+def _check(database: sqlite3.Connection, file: Path, repair: str) -> None:
+    """Whether the file is a job store, and whole.
+
+    Raises:
+        JobStoreError: it is not.
+    """
+    if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        return  # it is new
+    if database.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise JobStoreError(f"{file}: is a database of another program; name another folder with --data-dir")
+    damage = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if damage != "ok":
+        raise JobStoreError(f"{file}: the job store is damaged ({damage}); {repair}")
+
+
+def _migrate(database: sqlite3.Connection, file: Path) -> None:
+    version: int = database.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(STEPS):
+        raise JobStoreError(
+            f"{file}: the job store was written by a newer Pillion (its version is {version}, this one knows"
+            f" {len(STEPS)}): upgrade, or name another folder with --data-dir"
+        )
+    for number, step in enumerate(STEPS[version:], version + 1):
+        # In one transaction, so that a step is there as a whole or not at all.
+        database.executescript(
+            f"BEGIN IMMEDIATE;{step}PRAGMA application_id = {APPLICATION_ID};PRAGMA user_version = {number};COMMIT;"
+        )
+
+
+@contextlib.contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    """Say what SQLite means.
+
+    Raises:
+        StoreFullError: no room.
+        JobStoreError: anything else.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_FULL:
+            raise StoreFullError(f"there is no room left on the disk of {file.parent}: make some") from error
+        raise JobStoreError(f"{file}: {error}") from error

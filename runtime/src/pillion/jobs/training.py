@@ -1,0 +1,234 @@
+"""Taking trainings: which there are, whether a request fits, and what its process is told."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from pydantic import ValidationError
+
+from pillion.errors import ErrorCode, PillionError
+from pillion.jobs.invalid import invalid_parameter, invalid_parameters
+from pillion.jobs.states import JobKind
+from pillion.jobs.training_order import DataSource, TrainingOrder, TrainingRequest, encode
+from pillion.modelstore import check_name
+from pillion.runtimefile import Code
+from pillion.wording import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pillion.authoring.signature import ModelDefinition
+    from pillion.authoring.training import TrainSignature
+    from pillion.jobs.engine import JobEngine
+    from pillion.jobs.settings import JobSettings
+    from pillion.jobs.states import Job
+    from pillion.runtimefile import DesiredModel
+
+__all__ = ["TrainingDesk", "TrainingRoute", "opened", "order_of", "training_routes"]
+
+_REQUEST: Final = msgspec.json.Decoder(TrainingRequest)
+
+
+class TrainingRoute(msgspec.Struct, frozen=True):
+    """A training that is offered, and the model that is served of its class."""
+
+    desired: DesiredModel
+    definition: ModelDefinition
+    signature: TrainSignature
+
+
+class TrainingDesk:
+    """Takes requests for trainings.
+
+    Args:
+        engine: has them done.
+        routes: the trainings that are offered now.
+    """
+
+    def __init__(self, engine: JobEngine, routes: Callable[[], Sequence[TrainingRoute]]) -> None:
+        self.engine = engine
+        self._routes = routes
+
+    def find(self, name: str) -> TrainingRoute:
+        """The training of that name.
+
+        Raises:
+            PillionError: ``NOT_FOUND``; the text lists what there is.
+        """
+        routes = self._routes()
+        for route in routes:
+            if route.signature.name == name:
+                return route
+        names = [route.signature.name for route in routes]
+        raise PillionError(
+            ErrorCode.NOT_FOUND,
+            f"there is no training {name[:100]!r}; trainings: {', '.join(names) or 'none'}{nearest(name[:100], names)}",
+        )
+
+    async def submit(
+        self, name: str, body: bytes | memoryview, *, request_id: str, idempotency_key: str, priority: int = 0
+    ) -> Job:
+        """Take one: everything that can be wrong with the request is said before it is queued.
+
+        Raises:
+            PillionError: with the field; ``QUEUE_FULL``, ``NOT_READY``.
+        """
+        route = self.find(name)
+        code_of(route)
+        request = opened(body)
+        validate(route.signature, request)
+        return await self.engine.submit(
+            JobKind.TRAINING,
+            model=request.model_name,
+            task=name,
+            request=body,
+            request_id=request_id,
+            idempotency_key=idempotency_key,
+            priority=priority,
+            details={
+                "served": route.desired.name,
+                "parent": route.desired.digest,
+                **({"output_path": request.output_path} if request.output_path else {}),
+            },
+        )
+
+
+def training_routes(definitions: Sequence[tuple[DesiredModel, ModelDefinition]]) -> list[TrainingRoute]:
+    """The trainings of classes; of two with one name the first model's counts."""
+    found: dict[str, TrainingRoute] = {}
+    for desired, definition in definitions:
+        signature = definition.training
+        if signature is not None:
+            found.setdefault(signature.name, TrainingRoute(desired, definition, signature))
+    return list(found.values())
+
+
+def opened(body: bytes | memoryview) -> TrainingRequest:
+    """Read a request's body.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT``: not JSON, or not of that form; names the field.
+    """
+    try:
+        request = _REQUEST.decode(body)
+    except msgspec.ValidationError as error:
+        text, _, path = str(error).partition(" - at `$")
+        field = path.rstrip("`").strip(".") or "body"
+        raise PillionError(ErrorCode.INVALID_ARGUMENT, f"{field}: {text}", field=field) from None
+    except msgspec.DecodeError as error:
+        raise PillionError(ErrorCode.INVALID_ARGUMENT, f"the body is not valid JSON: {error}", field="body") from None
+    check_name(request.model_name, field="model_name")
+    if request.output_path:
+        _check_output(Path(request.output_path))
+    return request
+
+
+def _check_output(path: Path) -> None:
+    said = ""
+    if not path.is_absolute() or ".." in path.parts:
+        said = "write an absolute path without '..'"
+    elif path.exists():
+        said = "it is there already: name a folder that is not"
+    elif not path.parent.is_dir():
+        said = f"the folder {path.parent} is not there"
+    if said:
+        raise PillionError(ErrorCode.INVALID_ARGUMENT, f"output_path: {said}", field="output_path")
+
+
+def validate(signature: TrainSignature, request: TrainingRequest) -> tuple[dict[str, Any], dict[str, DataSource]]:
+    """Check a request's parameters; gives those that came as values, and the data that lies elsewhere.
+
+    Raises:
+        InvalidArguments: with the path of each field.
+    """
+    given = dict(request.parameters)
+    sources: dict[str, DataSource] = {}
+    for parameter in signature.data:
+        value = given.get(parameter.name)
+        if isinstance(value, dict):
+            sources[parameter.name] = _source(parameter.name, value)
+            del given[parameter.name]
+    try:
+        signature.arguments.validate_json(encode(given))
+    except ValidationError as error:
+        raise invalid_parameters(error, signature) from None
+    absent = [one.name for one in signature.data if one.required and one.name not in given.keys() | sources.keys()]
+    if absent:
+        raise invalid_parameter(absent[0], "is missing", "missing")
+    for parameter in signature.data:
+        if parameter.required and parameter.name in given and not given[parameter.name]:
+            raise invalid_parameter(parameter.name, "is empty: a training needs data", "too_short")
+    return given, sources
+
+
+def _source(name: str, value: dict[str, Any]) -> DataSource:
+    """Data that lies elsewhere, as ours or caikit's clients write it."""
+    match value:
+        case {"jsondata": {"data": list()}}:
+            raise invalid_parameter(name, "give the items themselves: a list", "list_type")
+        case {"file": {"filename": str(path)}} if len(value) == 1:
+            return DataSource(path)
+    try:
+        source = msgspec.convert(value, DataSource)
+    except msgspec.ValidationError as error:
+        raise invalid_parameter(name, f'a list of items, or {{"uri": "..."}}: {error}', "data_source") from None
+    if source.file and ("/" in source.file or source.file.startswith(".")):
+        raise invalid_parameter(f"{name}.file", "it is the server's to name", "data_source")
+    return source
+
+
+def code_of(route: TrainingRoute) -> Code:
+    """Where the class can be imported from.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT``: nowhere.
+    """
+    if route.desired.code is not None:
+        return msgspec.structs.replace(route.desired.code, class_name=route.definition.cls.__name__)
+    cls = route.definition.cls
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    if file is None or "." in cls.__qualname__:
+        raise PillionError(
+            ErrorCode.INVALID_ARGUMENT,
+            f"{cls.__qualname__} cannot be imported by the training's process: put it into a file, at its top level",
+        )
+    return Code(module=str(file), class_name=cls.__name__, folder=str(Path(file).parent))
+
+
+def order_of(
+    job: Job,
+    body: bytes,
+    folder: Path,
+    definitions: Sequence[tuple[DesiredModel, ModelDefinition]],
+    settings: JobSettings,
+) -> TrainingOrder:
+    """What a run's process is told.
+
+    Raises:
+        PillionError: the class is served no more, or has changed so that the request does not fit.
+    """
+    routes = {route.signature.name: route for route in training_routes(definitions)}
+    route = routes.get(job.task)
+    if route is None:
+        raise PillionError(
+            ErrorCode.NOT_FOUND, f"the class with the training {job.task!r} is not served any more", field="task"
+        )
+    given, sources = validate(route.signature, opened_again(body))
+    return TrainingOrder(
+        code=code_of(route),
+        route=job.task,
+        parameters=given,
+        sources=sources,
+        folder=str(folder),
+        device=str(route.desired.parameters.get("device", "cpu")),
+        max_memory_bytes=settings.max_memory_bytes,
+        max_cpu_seconds=settings.max_cpu_seconds,
+    )
+
+
+def opened_again(body: bytes) -> TrainingRequest:
+    """A request that was taken before: where its model goes has been looked at then."""
+    return _REQUEST.decode(body)

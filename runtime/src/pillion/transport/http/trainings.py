@@ -1,0 +1,116 @@
+"""Trainings: ``POST /api/v1/{Task}{Class}Train`` and ``/management/trainings``. All of it is management."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from pillion.jobs.log import read_log
+from pillion.jobs.states import JobKind
+from pillion.jobs.training_runner import LOG, METRICS
+from pillion.management.audit import Who, audited
+from pillion.transport.http.answer import Answer, json_answer
+from pillion.transport.http.events import EVENT_STREAM
+from pillion.transport.http.job_documents import (
+    LIST_FIELDS,
+    filter_of,
+    follows,
+    identity_of,
+    job_document,
+    page_document,
+    page_of,
+    place_of,
+    priority_of,
+    query_of,
+)
+from pillion.transport.http.job_events import JobEvents
+from pillion.transport.http.jobs import require_management
+from pillion.transport.http.posted import posted
+from pillion.transport.http.routes import Route
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+
+    from pillion.transport.http.caller import Caller
+    from pillion.transport.http.job_access import JobAccess
+    from pillion.transport.http.options import DispatchOptions
+    from pillion.transport.http.routes import Target
+
+    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+__all__ = ["TrainingHandler"]
+
+_ID: Final = "training_id"
+_KIND: Final = JobKind.TRAINING
+_LONGEST: Final = 64 * 1024 * 1024
+
+
+class TrainingHandler:
+    """Trainings over HTTP."""
+
+    def __init__(self, access: JobAccess, options: DispatchOptions) -> None:
+        self._access = access
+        self._options = options
+
+    async def answer(
+        self, target: Target, method: str, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller
+    ) -> Answer:
+        """One request.
+
+        Raises:
+            PillionError: for the dispatcher to answer.
+            ClientDisconnected: nobody is there to answer.
+        """
+        key = require_management(self._options, headers, "Training models, and looking at trainings,")
+        raw: bytes = caller.scope.get("query_string", b"")
+        if target.route is Route.TRAIN:
+            with audited("training", target.task, _who(caller, key)):
+                return await self._submit(target.task, raw, headers, receive, caller)
+        if target.route in (Route.TRAINING_LOGS, Route.TRAINING_METRICS):
+            return await self._written(target, raw, headers, caller)
+        engine = self._access.engine()
+        query = query_of(raw, LIST_FIELDS | {_ID})
+        if method != "DELETE" and _ID not in query:
+            after, size = page_of(query)
+            return json_answer(page_document(await engine.page(filter_of(query, _KIND), after, size), "trainings"))
+        identity = identity_of(query, _ID)
+        if method == "DELETE":
+            with audited("cancelling", identity, _who(caller, key)):
+                return json_answer(job_document(await engine.cancel(identity, _KIND)))
+        return json_answer(job_document(await engine.get(identity, _KIND)))
+
+    async def _submit(
+        self, name: str, raw: bytes, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller
+    ) -> Answer:
+        desk = self._access.desk()
+        desk.find(name)  # before a large body is read for a training that is not there
+        priority = priority_of(query_of(raw, {"priority"}))
+        body, _ = await posted(headers, receive, self._options, caller)
+        job = await desk.submit(
+            name,
+            body,
+            request_id=caller.request_id,
+            idempotency_key=headers.get(b"idempotency-key", b"").decode("latin-1"),
+            priority=priority,
+        )
+        return json_answer({_ID: job.id, "model_name": job.model, "state": job.state.value}, status=202)
+
+    async def _written(self, target: Target, raw: bytes, headers: Mapping[bytes, bytes], caller: Caller) -> Answer:
+        """What a training has printed, or the numbers that it logged: what there is, or that and all that comes."""
+        engine = self._access.engine()
+        query = query_of(raw, {"follow", "after"})
+        place = place_of(query, headers)
+        await engine.get(target.task, _KIND)
+        name = LOG if target.route is Route.TRAINING_LOGS else METRICS
+        if follows(query, headers):
+            events = JobEvents(engine, target.task, _KIND, name, place, caller.request_id)
+            return Answer(b"", content_type=EVENT_STREAM, events=events)
+        text, _ = read_log(engine.folders.of(target.task), name, place, _LONGEST)
+        if name == LOG:
+            return Answer(text, content_type=b"text/plain; charset=utf-8")
+        return json_answer({"metrics": [msgspec.json.decode(line) for line in text.splitlines()]})
+
+
+def _who(caller: Caller, key: str) -> Who:
+    return Who(caller.client(), key=key, request_id=caller.request_id)

@@ -1,0 +1,201 @@
+"""Prediction jobs of a real server, that is killed as well."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.jobs.following import ended, served, state, submit
+from tests.integration.own_python.program import failing
+from tests.waiting import until_now
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.integration.own_python.program import Program
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    with served(tmp_path_factory.mktemp("jobs"), PILLION_JOBS__INLINE_BYTES="1000") as program:
+        yield program
+
+
+def result(program: Program, task: str, identity: str) -> tuple[int, object]:
+    return program.curl(f"/api/v1/task/{task}/job/results?prediction_id={identity}")
+
+
+def finished(program: Program, task: str, identity: str) -> dict[str, object]:
+    found: dict[str, object] = {}
+
+    def looked() -> bool:
+        found.update(program.curl(f"/api/v1/task/{task}/job?prediction_id={identity}")[1])
+        return found["state"] in ("COMPLETED", "ERRORED", "CANCELED")
+
+    until_now(looked)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("task", "inputs", "expected"),
+    [("classify", "good good bad", 1), ("count", 3, [0, 1, 2]), ("many", 5000, list(range(5000)))],
+)
+def test_a_result_is_what_the_direct_call_gives(program: Program, task: str, inputs: object, expected: object) -> None:
+    identity = submit(program, task, inputs)
+
+    job = finished(program, task, identity)
+    assert ("COMPLETED", 1.0) == (job["state"], job["progress"])
+    assert (200, expected) == result(program, task, identity)
+
+
+def test_what_the_model_refuses_is_the_jobs_own_error(program: Program) -> None:
+    identity = submit(program, "refuse", "this")
+    job = finished(program, "refuse", identity)
+    status, answer = result(program, "refuse", identity)
+
+    assert ("ERRORED", 400) == (job["state"], status)
+    assert "ValueError: cannot take this" in str(answer)
+
+
+def test_a_result_that_is_not_there_yet_is_a_conflict_that_says_the_state(program: Program) -> None:
+    identity = submit(program, "classify", "slow", seconds=0.7)
+    status, answer = result(program, "classify", identity)
+
+    assert 409 == status
+    assert "QUEUED" in str(answer) or "RUNNING" in str(answer)
+    finished(program, "classify", identity)
+
+
+def test_a_job_that_is_canceled_ends_once_and_has_no_result(program: Program) -> None:
+    identity = submit(program, "classify", "slow", seconds=5.0)
+    program.curl(f"/api/v1/task/classify/job?prediction_id={identity}", None, "-X", "DELETE")
+    job = finished(program, "classify", identity)
+    again = program.curl(f"/api/v1/task/classify/job?prediction_id={identity}", None, "-X", "DELETE")
+
+    assert "CANCELED" == job["state"]
+    assert (200, job) == again
+    assert 409 == result(program, "classify", identity)[0]
+
+
+def test_the_same_key_is_one_job_and_another_request_with_it_is_refused(program: Program) -> None:
+    key = ("-H", "Idempotency-Key: once")
+    first = submit(program, "classify", "good", *key)
+
+    assert first == submit(program, "classify", "good", *key)
+    status, answer = program.curl("/api/v1/task/classify/job", {"inputs": "bad"}, *key)
+    assert (400, True) == (status, "came with another request before" in answer["details"])
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "sentence"),
+    [
+        ("/api/v1/task/classify/job", {"inputs": 5}, 422, "text: should be a valid string"),
+        ("/api/v1/task/clasify/job", {"inputs": "a"}, 404, "there is no task 'clasify'"),
+        ("/api/v1/task/classify/job?priority=high", {"inputs": "a"}, 400, "priority: write a whole number from -100"),
+        ("/api/v1/task/classify/job", None, 400, "prediction_id: name one in the query"),
+        ("/api/v1/task/classify/job?prediction_id=x", None, 404, "there is no prediction 'x'"),
+        ("/api/v1/task/classify/job?training_id=x", None, 400, "training_id: there is no such query field"),
+        ("/api/v1/task/classify/job/results?prediction_id=x", None, 404, "there is no prediction 'x'"),
+        ("/management/jobs?state=DONE", None, 400, "state: there is no state 'DONE'; there are: QUEUED, RUNNING"),
+        ("/management/jobs?limit=0", None, 400, "limit: write a whole number from 1 to 1000"),
+        ("/management/jobs?since=yesterday", None, 400, "since: write a time in ISO 8601"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_field(
+    program: Program, path: str, body: object, status: int, sentence: str
+) -> None:
+    found, answer = program.curl(path, body)
+
+    assert (status, status) == (found, answer["code"]), answer
+    assert sentence in answer["details"]
+
+
+def test_a_job_of_another_task_is_not_told(program: Program) -> None:
+    identity = submit(program, "classify", "good")
+
+    assert 404 == program.curl(f"/api/v1/task/count/job?prediction_id={identity}")[0]
+
+
+def test_lists_go_on_page_by_page(program: Program) -> None:
+    identities = [submit(program, "classify", "good") for _ in range(3)]
+    _, first = program.curl("/management/jobs?kind=prediction&limit=2")
+    _, second = program.curl(f"/management/jobs?kind=prediction&limit=1&after={first['next']}")
+
+    assert identities[::-1] == [job["prediction_id"] for job in (*first["jobs"], *second["jobs"])]
+
+
+def test_a_killed_server_loses_no_job_and_ends_each_once(tmp_path: Path) -> None:
+    with served(tmp_path) as program:
+        identities = [submit(program, "classify", f"good {n}", seconds=0.0 if n < 5 else 0.3) for n in range(20)]
+        until_now(lambda: state(program, identities[4])["state"] == "COMPLETED")
+        _, listed = program.curl("/management/jobs")
+        program.process.kill()
+        program.process.wait()
+    before = {job["prediction_id"]: job for job in listed["jobs"]}
+    assert 20 == len(before)
+    ended_before = {one: job for one, job in before.items() if job["state"] == "COMPLETED"}
+    assert 5 <= len(ended_before) < 20
+
+    with served(tmp_path) as program:
+        after = {one: ended(program, one) for one in identities}
+        answers = {result(program, "classify", one) for one in identities}
+
+    assert {"COMPLETED"} == {job["state"] for job in after.values()}
+    assert {(200, 1)} == answers
+    assert ended_before == {one: after[one] for one in ended_before}
+    calls = Counter((tmp_path / "calls").read_text().splitlines())
+    assert {1} == {calls[f"good {n}"] for n in range(5)}
+
+
+def test_a_server_that_is_stopped_puts_back_what_runs(tmp_path: Path) -> None:
+    with served(tmp_path, PILLION_DRAIN__GRACE_SECONDS="0.2") as program:
+        identity = submit(program, "classify", "good", seconds=2.0)
+        until_now(lambda: state(program, identity)["state"] == "RUNNING")
+        program.process.terminate()
+        assert 0 == program.process.wait(10)
+    with served(tmp_path) as program:
+        job = ended(program, identity)
+
+    assert ("COMPLETED", 1) == (job["state"], job["attempts"])
+
+
+def test_a_second_server_on_the_folder_does_not_start(program: Program, tmp_path: Path) -> None:
+    folder = _folder_of(program)
+    (tmp_path / "service.py").write_text(
+        "from pillion import Model, task\nclass A(Model):\n  @task\n  def a(self): ...\n"
+    )
+    code, said = failing(tmp_path, "service.py:A", "--data-dir", folder)
+
+    assert 2 == code
+    assert "another server" in said
+    assert "--data-dir" in said
+
+
+def _folder_of(program: Program) -> str:
+    arguments = program.process.args
+    assert isinstance(arguments, list)
+    return str(arguments[arguments.index("--data-dir") + 1])
+
+
+def test_a_damaged_store_keeps_the_server_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(
+        "from pillion import Model, task\nclass A(Model):\n  @task\n  def a(self): ...\n"
+    )
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "jobs.sqlite").write_bytes(b"damaged" * 1000)
+    code, said = failing(tmp_path, "service.py:A", "--data-dir", "data")
+
+    assert 2 == code
+    assert "nothing was changed. Move it away to begin anew" in said
+
+
+def test_kinds_of_jobs_are_switched_off_one_by_one(tmp_path: Path) -> None:
+    with served(tmp_path, PILLION_JOBS__PREDICTIONS_ENABLED="false") as program:
+        assert 404 == program.curl("/api/v1/task/classify/job", {"inputs": "a"})[0]
+        assert 200 == program.curl("/management/trainings")[0]
+        _, document = program.curl("/openapi.json")
+    assert "/api/v1/task/classify/job" not in document["paths"]
+    assert "/api/v1/ClassifyMoodTrain" in document["paths"]

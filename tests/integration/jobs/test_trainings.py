@@ -1,0 +1,245 @@
+"""Trainings by a real server: to the end, into every wall, killed, canceled, and followed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.integration.jobs.following import ended, served, state, train
+from tests.waiting import until_now
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.integration.own_python.program import Program
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    with served(tmp_path_factory.mktemp("trainings"), PILLION_JOBS__CANCEL_GRACE_SECONDS="1") as program:
+        yield program
+
+
+def log(program: Program, identity: str) -> str:
+    return httpx.get(program.url(f"/management/trainings/{identity}/logs")).text
+
+
+def processes(program: Program, identity: str) -> list[int]:
+    """Those of the last run."""
+    found: list[int] = []
+
+    def told() -> bool:
+        lines = [line for line in log(program, identity).splitlines() if line.startswith("process ")]
+        found[:] = [int(one) for one in lines[-1].split()[1:]] if lines else []
+        return bool(lines)
+
+    until_now(told, 30)
+    return found
+
+
+def alive(process: int) -> bool:
+    try:
+        text = Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return text.rpartition(")")[2].split()[0] != "Z"
+
+
+def epochs(program: Program, identity: str) -> list[str]:
+    return [line for line in log(program, identity).splitlines() if line.startswith("begins")]
+
+
+def test_a_training_ends_in_a_version_with_what_it_was_made_of(program: Program, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    body = {
+        "model_name": "words",
+        "output_path": str(output),
+        "parameters": {"data": [{"text": "fine", "label": 2}], "epochs": 3},
+    }
+    _, answer = program.curl("/api/v1/ClassifyMoodTrain", body)
+    job = ended(program, answer["training_id"])
+    _, metrics = program.curl(f"/management/trainings/{answer['training_id']}/metrics")
+
+    assert "COMPLETED" == job["state"], job
+    assert {"fine": 6} == json.loads((output / "score.json").read_text())
+    assert [1.0, 1 / 2, 1 / 3] == [one["loss"] for one in metrics["metrics"]]
+    details = job["details"]
+    assert ("1", str(output)) == (details["version"], details["path"])
+    assert all(details[name].startswith("sha256:") for name in ("digest", "data_digest", "code_digest"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("data.jsonl", '{"text": "sunny", "label": 1}\n\n{"text": "rainy", "label": -1}\n'),
+        ("data.json", '[{"text": "sunny", "label": 1}, {"text": "rainy", "label": -1}]'),
+        ("data.csv", "text,label\nsunny,1\nrainy,-1\n"),
+        ("folder/a.csv", "text,label\nsunny,1\nrainy,-1\n"),
+    ],
+)
+def test_data_lies_elsewhere(program: Program, tmp_path: Path, name: str, text: str) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    where = file if name.startswith("data") else file.parent
+    job = ended(program, train(program, "elsewhere", data={"uri": f"file://{where}"}, epochs=1))
+
+    assert ("COMPLETED", []) == (job["state"], job["reasons"])
+    assert {"sunny": 1, "rainy": -1} == json.loads((Path(job["details"]["path"]) / "score.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ("exit", "the training called sys.exit(3)"),
+        ("raise", "service.py:"),
+        ("crash", "was ended by SIGABRT"),
+        ("leave", "ended with status 7 before the training had"),
+        ("memory", "ran out of memory"),
+    ],
+)
+def test_a_training_that_fails_says_why_in_a_line_and_where_the_log_is(
+    program: Program, how: str, sentence: str
+) -> None:
+    identity = train(program, how=how)
+    job = ended(program, identity)
+
+    assert "ERRORED" == job["state"]
+    (reason,) = job["reasons"]
+    assert sentence in reason
+    assert f"/management/trainings/{identity}/logs" in reason
+    assert "\n" not in reason
+    if how in ("raise", "crash", "memory"):
+        assert "_misbehave" in log(program, identity)
+
+
+def test_data_that_does_not_fit_is_said_with_file_line_and_field(program: Program, tmp_path: Path) -> None:
+    file = tmp_path / "data.jsonl"
+    file.write_text('{"text": "a", "label": 1}\n{"text": "b", "label": "much"}\n')
+    job = ended(program, train(program, data={"uri": f"file://{file}"}))
+
+    assert "ERRORED" == job["state"]
+    assert "data, data.jsonl:2: label: should be a valid integer" in job["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "sentence"),
+    [
+        ({"model_name": "m", "parameters": {}}, 422, "parameters.data: is missing"),
+        ({"model_name": "m", "parameters": {"data": []}}, 422, "parameters.data: is empty"),
+        ({"model_name": "m", "parameters": {"data": 5}}, 422, "parameters.data: should be a valid array"),
+        (
+            {"model_name": "m", "parameters": {"data": [{"text": "a", "label": "x"}]}},
+            422,
+            "parameters.data[0].label: should be a valid integer",
+        ),
+        ({"model_name": "m", "parameters": {"data": {"url": "x"}}}, 422, "parameters.data: a list of items, or"),
+        (
+            {"model_name": "m", "parameters": {"data": [{"text": "a", "label": 1}], "epoch": 1}},
+            422,
+            "parameters.epoch: training 'ClassifyMoodTrain' has no such parameter",
+        ),
+        ({"model_name": "../m", "parameters": {}}, 400, "model_name"),
+        ({"parameters": {}}, 400, "model_name"),
+        ({"model_name": "m", "parameters": {}, "output_path": "here"}, 400, "output_path: write an absolute path"),
+        ({"model_name": "m", "parameters": {}, "colour": 1}, 400, "colour"),
+        ("{", 400, "the body is not valid JSON"),
+    ],
+)
+def test_what_is_wrong_is_said_before_it_is_queued(program: Program, body: object, status: int, sentence: str) -> None:
+    found, answer = program.curl("/api/v1/ClassifyMoodTrain", body)
+
+    assert (status, status) == (found, answer["code"]), answer
+    assert sentence in answer["details"]
+
+
+def test_an_unknown_training_is_told_with_those_that_there_are(program: Program) -> None:
+    status, answer = program.curl("/api/v1/ClasifyMoodTrain", {"model_name": "m", "parameters": {}})
+
+    assert (404, True) == (status, "trainings: ClassifyMoodTrain" in answer["details"])
+
+
+def test_a_killed_training_goes_on_from_its_last_checkpoint(program: Program) -> None:
+    identity = train(program, epochs=3, seconds=0.5)
+    (process,) = processes(program, identity)
+    until_now(lambda: (state(program, identity)["progress"] or 0) > 0.3)
+    os.kill(process, signal.SIGKILL)
+    job = ended(program, identity)
+
+    assert "COMPLETED" == job["state"], job
+    first, second = epochs(program, identity)
+    assert "begins with epoch 0" == first
+    assert second in ("begins with epoch 1", "begins with epoch 2")
+    assert {"nice": 3, "day": 3} == json.loads((Path(job["details"]["path"]) / "score.json").read_text())
+
+
+def test_a_training_that_looks_ends_by_itself_when_it_is_canceled(program: Program) -> None:
+    identity = train(program, epochs=1, seconds=60.0)
+    processes(program, identity)
+    program.curl(f"/management/trainings?training_id={identity}", None, "-X", "DELETE")
+    job = ended(program, identity)
+
+    assert ("CANCELED", ["canceled on request"]) == (job["state"], job["reasons"])
+
+
+def test_a_training_that_does_not_look_is_killed_with_its_children_within_the_grace(program: Program) -> None:
+    identity = train(program, epochs=1, seconds=60.0, how="child")
+    both = processes(program, identity)
+    program.curl(f"/management/trainings?training_id={identity}", None, "-X", "DELETE")
+    job = ended(program, identity, 5.0)
+
+    assert "CANCELED" == job["state"]
+    assert [False, False] == [alive(process) for process in both]
+
+
+def test_a_training_is_followed_until_its_end(program: Program) -> None:
+    identity = train(program, epochs=2)
+    events: list[tuple[str, dict[str, Any]]] = []
+    name = ""
+    with httpx.stream(
+        "GET", program.url(f"/management/trainings/{identity}/metrics?follow=true"), timeout=30
+    ) as answer:
+        assert "text/event-stream" in answer.headers["content-type"]
+        for line in answer.iter_lines():
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            elif line.startswith("data: "):
+                events.append((name, json.loads(line.removeprefix("data: "))))
+
+    assert [1.0, 0.5] == [data["loss"] for name, data in events if name == "metrics"]
+    assert ("end", "COMPLETED") == (events[-1][0], events[-1][1]["state"])
+
+
+def test_a_killed_server_takes_its_training_along_and_the_next_goes_on(tmp_path: Path) -> None:
+    with served(tmp_path) as program:
+        identity = train(program, epochs=4, seconds=0.3, how="child")
+        both = processes(program, identity)
+        until_now(lambda: (state(program, identity)["progress"] or 0) > 0.2)
+        program.process.kill()
+        program.process.wait()
+    until_now(lambda: not any(map(alive, both)), 5.0)
+    with served(tmp_path) as program:
+        job = ended(program, identity)
+        begun = epochs(program, identity)
+
+    assert "COMPLETED" == job["state"], job
+    assert 2 == len(begun)
+    assert "begins with epoch 0" != begun[1]
+    assert {"nice": 4, "day": 4} == json.loads((Path(job["details"]["path"]) / "score.json").read_text())
+
+
+def test_trainings_are_management(tmp_path: Path) -> None:
+    with served(tmp_path, PILLION_MANAGEMENT__ENABLED="false") as program:
+        for path, body in (
+            ("/api/v1/ClassifyMoodTrain", {}),
+            ("/management/trainings", None),
+            ("/management/jobs", None),
+        ):
+            status, answer = program.curl(path, body)
+            assert (403, True) == (status, "management.enabled" in answer["details"])
