@@ -13,7 +13,7 @@ import tarfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -293,7 +293,10 @@ def test_an_upload_of_any_size_takes_little_memory(server: ServerProcess, iris: 
         sparse.truncate(256 << 20)
     before = peak_bytes(server.process.pid)
     with (tmp_path / "large.bin").open("rb") as content:
-        parts = [("f", ("model.onnx", iris.onnx.read_bytes())), ("f", ("large.bin", content))]
+        parts: list[tuple[str, tuple[str, IO[bytes] | bytes]]] = [
+            ("f", ("model.onnx", iris.onnx.read_bytes())),
+            ("f", ("large.bin", content)),
+        ]
         answer = httpx.post(server.url("/management/models"), data={"model_id": "large"}, files=parts, timeout=100)
     assert 200 == answer.status_code, answer.text
     assert (256 << 20) + iris.onnx.stat().st_size == answer.json()["size"]
