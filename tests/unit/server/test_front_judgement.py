@@ -10,7 +10,7 @@ import pytest
 from pillion.server.failures import ExitCode, StartError
 from pillion.server.front.count import count
 from pillion.server.front.judgement import Standing, replaceable, status, unready_reason
-from pillion.server.settings import ManagementSettings, MetricsSettings, Settings
+from pillion.server.settings import JobsSettings, ManagementSettings, MetricsSettings, Settings
 
 READY = Standing(number=0, pid=10, starts=1, settled=True, accepting=True, ready=True)
 LOADING = Standing(number=1, pid=11, starts=1, settled=False, accepting=True, ready=False, reason="model iris: loading")
@@ -68,6 +68,7 @@ def test_the_workers_are_as_many_as_asked_for_or_one_per_processor(workers: Any,
     ("settings", "named"),
     [
         (Settings(workers=2, management=ManagementSettings(enabled=True)), "management.enabled"),
+        (Settings(workers=2, jobs=JobsSettings(folder="jobs")), "jobs.folder"),
         (Settings(workers="auto", metrics=MetricsSettings(on_data_port=True)), "metrics.on_data_port"),
     ],
 )
