@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
@@ -110,11 +111,16 @@ def test_a_conversation_becomes_a_text_by_the_tokenizers_template(tmp_path: Path
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    folder: Path = tmp_path_factory.mktemp("hub")
-    gpt(folder / "story")
-    with_template(folder / "chat")
-    embedder(folder / "words", ("Pooling", {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True}))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made: Path = tmp_path_factory.mktemp("hub")
+    gpt(made / "story")
+    with_template(made / "chat")
+    embedder(made / "words", ("Pooling", {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True}))
+    return made
+
+
+@pytest.fixture(scope="module")
+def program(folder: Path) -> Iterator[Program]:
     with serving(folder, "story", "chat", "words") as program:
         yield program
 
@@ -178,3 +184,24 @@ def test_several_at_once_get_what_one_gets(program: Program) -> None:
     for one in asking:
         one.join()
     assert [expected] * 8 == found
+
+
+def test_worker_processes_answer_as_threads_do(program: Program, folder: Path) -> None:
+    messages = [{"role": "user", "content": "paris"}]
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/completions", {"model": "story", "prompt": PROMPT}),
+        ("/v1/completions", {"model": "story", "prompt": PROMPT, "stream": True}),
+        ("/v1/completions", {"model": "story", "prompt": ""}),
+        ("/v1/chat/completions", {"model": "chat", "messages": messages, "max_completion_tokens": 3}),
+        ("/v1/chat/completions", {"model": "story", "messages": messages}),
+        ("/v1/embeddings", {"model": "words", "input": ["good day", "paris"]}),
+    ]
+    with serving(folder, "story", "chat", "words", "--executor", "process", "--processes", "1") as other:
+        for path, body in asked:
+            expected, found = post(program, path, **body), post(other, path, **body)
+            assert (expected.status_code, _steady(expected.text)) == (found.status_code, _steady(found.text))
+
+
+def _steady(text: str) -> str:
+    """Without what is another in each answer."""
+    return re.sub(r'"(id|created)":("[^"]*"|[0-9]+)', r'"\1":0', text)

@@ -46,5 +46,18 @@ def _where(predictor: PredictorSpec) -> ExecutionSettings:
         processes=given.processes,
         affinity=given.affinity or "none",
         accelerate=given.accelerate,
+        cpus=given.cpus,
         idempotent=given.idempotent,
+        max_calls_per_worker=given.max_calls_per_worker,
+        max_rss_per_worker=_bytes(given.max_rss_per_worker),
     )
+
+
+def _bytes(quantity: str | None) -> int | None:
+    """Of an amount of memory as the resource's schema has it, such as ``2Gi``."""
+    if quantity is None:
+        return None
+    number = quantity.rstrip("KMGTki")
+    unit = quantity[len(number) :]
+    step = 1024 if unit.endswith("i") else 1000
+    return int(number) * int(step ** " KMGT".index(unit[:1].upper() or " "))

@@ -174,6 +174,12 @@ def _workers(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     restarts = CounterMetricFamily(
         "pillion_worker_restarts", "Worker processes that were started in place of one that had ended", labels=labels
     )
+    recycled = CounterMetricFamily(
+        "pillion_worker_recycles", "Worker processes started in place of one that had served long enough", labels=labels
+    )
+    calls = GaugeMetricFamily(
+        "pillion_worker_calls", "Calls that a worker process holds, one computing", labels=(*labels, "worker")
+    )
     resident = GaugeMetricFamily(
         "pillion_worker_resident_bytes", "Resident memory of a worker process", labels=(*labels, "worker")
     )
@@ -184,11 +190,15 @@ def _workers(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
             continue
         key = (entry.model, entry.version)
         ready.add_metric(key, sum(state.ready for state in states))
-        restarts.add_metric(key, sum(state.starts - 1 for state in states))
+        recycled.add_metric(key, sum(state.recycled for state in states))
+        restarts.add_metric(key, sum(state.starts - 1 - state.recycled for state in states))
         for index in sorted({state.index for state in states}):
             memory = sum(state.rss for state in states if state.index == index)
             resident.add_metric((*key, str(index)), memory)
+            calls.add_metric((*key, str(index)), sum(state.calls for state in states if state.index == index))
     if ready.samples:
         yield ready
         yield restarts
+        yield recycled
+        yield calls
         yield resident

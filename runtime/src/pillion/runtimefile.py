@@ -26,6 +26,7 @@ __all__ = [
     "ExecutionSettings",
     "RuntimeFile",
     "RuntimeFileError",
+    "cpu_lists",
     "dump",
     "load",
 ]
@@ -36,6 +37,8 @@ PYTHON: Final = "python"
 TYPE_NAME: Final = r"^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)+$"
 """How the name of a type is written: package, module and name."""
 
+_MOST_CPUS: Final = 8191
+"""The kernel knows no higher number."""
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Name = Annotated[str, Meta(min_length=1, max_length=253, pattern=_NAME)]
 Version = Annotated[str, Meta(min_length=1, max_length=128, pattern=_NAME)]
@@ -63,9 +66,15 @@ class ExecutionSettings(_Part, frozen=True, kw_only=True):
     """Worker processes of the executor ``process``; by default one per CPU of the quota."""
     affinity: Literal["none", "spread"] = "none"
     """``spread`` binds each worker process to a share of the CPUs of its own."""
+    cpus: str | None = None
+    """CPUs that the worker processes are bound to, as in ``0-3,8``; lists for each of them are separated by ``;``."""
     idempotent: bool | None = None
     """Whether a request may be computed again when its worker process dies over it: once, by another worker. By default
     true for artifacts, which only compute, and false for classes."""
+    max_calls_per_worker: Positive | None = None
+    """Calls that a worker process answers before another takes its place; by default it stays."""
+    max_rss_per_worker: Positive | None = None
+    """Bytes of memory that a worker process may hold before another takes its place; by default it stays."""
     abandoned_grace_seconds: Annotated[float, Meta(ge=0)] | None = None
     """How long a worker process may compute on for a client that has left, or beyond a deadline, before it is killed.
     By default 0.8 seconds, or what loading the model took if that was longer."""
@@ -98,6 +107,11 @@ class ExecutionSettings(_Part, frozen=True, kw_only=True):
     """
     max_batch_delay_seconds: Annotated[float, Meta(ge=0, le=60)] = 0.0
     """How long a request waits for others although the model is free."""
+
+    def __post_init__(self) -> None:
+        """Refuse CPUs that nobody could read."""
+        if self.cpus is not None:
+            cpu_lists(self.cpus)
 
 
 class Code(_Part, frozen=True, kw_only=True):
@@ -167,6 +181,28 @@ class RuntimeFile(_Part, frozen=True, kw_only=True):
         for (name, version), count in counted.items():
             if count > 1:
                 raise ValueError(f"model {name!r} version {version!r} is declared twice")
+
+
+def cpu_lists(text: str) -> tuple[tuple[int, ...], ...]:
+    """The CPUs that ``execution.cpus`` names: one list, or one for each worker process.
+
+    Raises:
+        ValueError: it names none.
+    """
+    return tuple(_cpus(one, text) for one in text.split(";"))
+
+
+def _cpus(text: str, whole: str) -> tuple[int, ...]:
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdecimal() and first.isascii()) or (dash and not (last.isdecimal() and last.isascii())):
+            raise ValueError(f"cpus: {whole!r} is no list of CPUs: write numbers and ranges, as in 0-3,8")
+        begin, end = int(first), int(last or first)
+        if end < begin or end > _MOST_CPUS:
+            raise ValueError(f"cpus: {part.strip()!r} is no range of CPUs: they ascend, to {_MOST_CPUS} at most")
+        found.update(range(begin, end + 1))
+    return tuple(sorted(found))
 
 
 def load(text: str, *, source: str) -> RuntimeFile:

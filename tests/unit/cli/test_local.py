@@ -100,12 +100,16 @@ def test_a_manifest_gives_its_model_and_options() -> None:
 
 
 def test_a_manifest_says_where_calls_run() -> None:
-    execution = "{executor: process, processes: 2, affinity: spread, accelerate: onnx, idempotent: false}"
+    execution = (
+        "{executor: process, processes: 2, affinity: spread, accelerate: onnx, idempotent: false, cpus: '0-3;4',"
+        " maxCallsPerWorker: 9, maxRssPerWorker: 2Gi}"
+    )
     given = service(f'{{sklearn: {{storageUri: "s3://a/b"}}, execution: {execution}}}')
     assert () == cluster_only(given)
     expected = ExecutionSettings(
-        executor="process", processes=2, affinity="spread", accelerate="onnx", idempotent=False
-    )
+        executor="process", processes=2, affinity="spread", accelerate="onnx", idempotent=False, cpus="0-3;4",
+        max_calls_per_worker=9, max_rss_per_worker=2 << 30,
+    )  # fmt: skip
     assert expected == manifest_sources(given, Consent())[0].execution
 
 

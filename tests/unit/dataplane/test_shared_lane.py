@@ -16,6 +16,7 @@ from pillion.dataplane.lane import Lane
 from pillion.dataplane.settings import PlaneSettings
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.adaptive import AdaptiveExecutor
+from pillion.execution.api import WorkerDiedError
 from pillion.execution.inline import InlineExecutor
 from pillion.execution.placement import InlineLimits
 from pillion.execution.thread import ThreadExecutor
@@ -177,8 +178,9 @@ class Elsewhere:
     immediate = False
     abandoned = 0
 
-    def __init__(self, code: ErrorCode) -> None:
+    def __init__(self, code: ErrorCode, *, again: bool = True) -> None:
         self.code = code
+        self.again = again
         self.sizes: list[int] = []
 
     async def run(self, model: Any, inputs: Any, outputs: Any, seconds: Any) -> list[Tensor]:
@@ -186,21 +188,33 @@ class Elsewhere:
         data = inputs[0].data
         self.sizes.append(len(data))
         await asyncio.sleep(0)
-        if self.code is ErrorCode.NOT_READY or (data > 1000).any():
+        if self.code is ErrorCode.NOT_READY:
             raise PillionError(self.code, "elsewhere")
+        if (data > 1000).any():
+            raise WorkerDiedError("m/1", 1, again=self.again)
         return [Tensor("y", Datatype.FP32, data * 2)]
 
     def close(self) -> None:
         pass
 
 
-async def test_a_request_that_ends_its_worker_is_tried_alone_and_not_in_ever_smaller_company() -> None:
+async def test_a_request_that_ends_its_worker_is_tried_alone_once_more_and_not_in_ever_smaller_company() -> None:
     executor = Elsewhere(ErrorCode.MODEL_FAILED)
     lane = lane_of(Doubling(), executor)
     results = await asyncio.gather(*(infer(lane, value) for value in (1, 2, 5000, 3)), return_exceptions=True)
-    assert isinstance(results.pop(2), PillionError)
+    failure = results.pop(2)
+    assert isinstance(failure, WorkerDiedError)
+    assert "model m/1: 2 worker processes ended over this request" == failure.message
     assert [2, 4, 6] == results
     assert [4, 1, 1, 1, 1] == executor.sizes
+
+
+async def test_requests_whose_worker_died_are_not_tried_again_where_they_may_not_be() -> None:
+    executor = Elsewhere(ErrorCode.MODEL_FAILED, again=False)
+    lane = lane_of(Doubling(), executor)
+    results = await asyncio.gather(*(infer(lane, value) for value in (1, 5000)), return_exceptions=True)
+    assert [1, 1] == [error.deaths for error in results if isinstance(error, WorkerDiedError)]
+    assert [2] == executor.sizes
 
 
 async def test_workers_that_are_not_there_are_asked_once() -> None:

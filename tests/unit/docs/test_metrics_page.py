@@ -6,7 +6,8 @@ import asyncio
 import re
 from pathlib import Path
 
-from pillion.metrics import Collectors, RuntimeMetrics
+from pillion.execution.api import WorkerState
+from pillion.metrics import Collectors, LaneGauges, RuntimeMetrics
 from pillion.server.front.families import of_workers
 from pillion.server.metrics import ServerMetrics
 from pillion.server.observability import Observability
@@ -18,7 +19,10 @@ _ROWS = re.compile(r"^\| (?P<names>`[^|]+) \|", re.MULTILINE)
 
 def test_every_metric_is_in_the_reference_and_every_name_there_is_one() -> None:
     registry = Collectors()
-    RuntimeMetrics(registry, ("triton", "mlserver", "kserve")).model("iris", "1").first_item(1.0)
+    model = RuntimeMetrics(registry, ("triton", "mlserver", "kserve")).model("iris", "1")
+    model.first_item(1.0)
+    worker = WorkerState(0, 1, ready=True, starts=1, rss=1)
+    model.gauges.append(LaneGauges(lambda: 0, lambda: 0, lambda: 0, lambda: [worker]))
     ServerMetrics(registry)
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     observability = Observability(Settings(logger=LoggerSettings(url="http://127.0.0.1:9")), environ, registry)

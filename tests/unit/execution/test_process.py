@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from pillion.errors import ErrorCode, PillionError
-from pillion.execution.api import DeadlinePassedError
+from pillion.execution.api import DeadlinePassedError, WorkerDiedError
 from pillion.execution.process import ProcessExecutor
 from pillion.model import ModelState
 from pillion.repository.repository import ModelRepository
@@ -224,19 +224,6 @@ async def test_a_model_that_cannot_be_loaded_is_refused_as_in_the_server(
     assert [str(controls.file)] == list(repository.code_files()["code"])
 
 
-async def test_a_class_whose_results_come_one_by_one_is_refused(repository: ModelRepository, tmp_path: Path) -> None:
-    (tmp_path / "service.py").write_text(
-        "import pillion\n\nclass Story(pillion.Model):\n    def generate(self, prompt: str):\n        yield prompt\n"
-    )
-    code = Code(module=str(tmp_path / "service.py"), folder=str(tmp_path))
-    execution = ExecutionSettings(executor="process", processes=1)
-    await repository.apply([DesiredModel(name="story", path="", format="python", code=code, execution=execution)])
-    reason = repository.status("story").reason
-    assert reason is not None
-    assert "one by one" in reason
-    assert "leave executor: process out" in reason
-
-
 async def test_formats_that_can_run_code_are_refused_as_in_the_server(
     repository: ModelRepository, iris: IrisModels
 ) -> None:
@@ -307,7 +294,7 @@ async def test_an_idempotent_call_is_computed_again_when_its_worker_dies(
 ) -> None:
     served = await serve(repository, controls.model(idempotent=True))
     assert "again" == await call(served, "dies_once", name="d")
-    with pytest.raises(PillionError, match=r"ended \(twice\)"):
+    with pytest.raises(PillionError, match="2 worker processes ended over this request"):
         await call(served, "dies", name="e")
 
 
@@ -396,19 +383,24 @@ async def test_a_coroutine_is_cancelled_when_nobody_waits_for_it(
     assert str(pid) == (await call(served, "facts"))["pid"]
 
 
-async def test_a_call_that_was_given_up_while_it_waited_for_its_worker_holds_nobody_up(
+async def test_a_call_that_waits_for_its_worker_is_never_begun_after_it_was_given_up(
     repository: ModelRepository, controls: Controls
 ) -> None:
     served = await serve(repository, controls.model())
-    await call(served, "logs", text="quick")
-    first = asyncio.create_task(call(served, "held", name="first"))
-    await until(lambda: controls.begun("first"))
-    second = asyncio.create_task(call(served, "held", name="second"))
-    await asyncio.sleep(0)
-    second.cancel()
-    controls.touch("first")
-    await first
-    assert "next" == await call(served, "logs", text="next")
+    for turn in range(100):
+        for _ in range(3):  # quick calls, so that the worker is given several at a time
+            await call(served, "logs", text="quick")
+        first = asyncio.create_task(call(served, "held", name=f"first{turn}"))
+        await until(lambda turn=turn: controls.begun(f"first{turn}"))  # type: ignore[misc]  # a loop's variable, bound now
+        second = asyncio.create_task(call(served, "held", name=f"second{turn}"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it is on its way to the worker
+        second.cancel()
+        await asyncio.wait({second})
+        controls.touch(f"first{turn}")
+        await first
+        assert "next" == await call(served, "logs", text="next")
+        assert not controls.begun(f"second{turn}")
     assert 0 == executor_of(served).abandoned
     assert 1 == executor_of(served).workers()[0].starts
 
@@ -467,3 +459,58 @@ async def test_a_worker_killed_over_and_over_is_back_each_time(repository: Model
         assert "here" == await call(served, "logs", text="here")
         assert time.monotonic() - killed < 10
     assert 0 == executor_of(served).abandoned
+
+
+@pytest.mark.parametrize("lifetime", [{"max_calls_per_worker": 5}, {"max_rss_per_worker": 1 << 20}])
+async def test_a_worker_that_has_served_long_enough_is_relieved_and_no_call_notices(
+    repository: ModelRepository, controls: Controls, lifetime: dict[str, Any]
+) -> None:
+    served = await serve(repository, controls.model(**lifetime))
+    executor = executor_of(served)
+    [former] = pids(served)
+    held = asyncio.create_task(call(served, "held", name="h"))
+    await until(lambda: controls.begun("h"))
+    controls.touch("h")
+    assert str(former) == await held
+    answered = 0
+    while executor.workers()[0].recycled < 2 or answered < 50:
+        assert str(answered) == await call(served, "logs", text=str(answered))
+        answered += 1
+        assert answered < 100_000
+    [state] = executor.workers()
+    assert state.starts == 1 + state.recycled
+    await until(lambda: not alive(former))
+
+
+async def test_a_worker_serves_on_where_its_successor_cannot_be_started(
+    repository: ModelRepository, controls: Controls, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = await serve(repository, controls.model(max_calls_per_worker=2))
+    [former] = pids(served)
+    controls.touch("unloadable")
+    for turn in range(5):
+        assert str(turn) == await call(served, "logs", text=str(turn))
+    await until(lambda: f"worker process {former} serves on" in caplog.text)
+    assert str(former) == (await call(served, "facts"))["pid"]
+
+
+async def test_workers_are_bound_to_the_cpus_that_are_named(repository: ModelRepository, controls: Controls) -> None:
+    mine = sorted(os.sched_getaffinity(0))
+    served = await serve(repository, controls.model(cpus=str(mine[-1])))
+    facts = await call(served, "facts")
+    assert ([mine[-1]], "1") == (json.loads(facts["cpus"]), facts["threads"])
+    await repository.apply([controls.model(name="elsewhere", cpus=f"{mine[0]},{mine[-1] + 1}")])
+    assert f"execution.cpus: CPU {mine[-1] + 1} is not for this process" in repository.status("elsewhere").reason
+
+
+async def test_a_call_for_several_requests_ends_one_worker_and_says_that_they_may_be_tried_apart(
+    repository: ModelRepository, controls: Controls
+) -> None:
+    served = await serve(repository, controls.model(idempotent=True))
+    executor = executor_of(served)
+    run = cast("TaskModel", served.model)
+    with pytest.raises(WorkerDiedError) as died:
+        await executor.run_once(run.begin(run.tasks["dies"], {"name": "d"}), (), (), 20)
+    assert (1, True) == (died.value.deaths, died.value.again)
+    await until(lambda: bool(pids(served)))
+    assert 2 == executor.workers()[0].starts

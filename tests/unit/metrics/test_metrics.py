@@ -107,6 +107,17 @@ def test_worker_processes_add_up_over_the_old_and_the_new_model_during_a_replace
     }
 
 
+def test_workers_that_have_served_long_enough_do_not_count_as_restarted(
+    registry: CollectorRegistry, metrics: RuntimeMetrics
+) -> None:
+    state = WorkerState(0, 7, ready=True, starts=4, rss=1, recycled=2, calls=3)
+    metrics.model("iris", "1").gauges.append(LaneGauges(lambda: 0, lambda: 0, lambda: 0, lambda: [state]))
+    key = labels(model="iris", version="1")
+    assert values(registry, "pillion_worker_restarts_total") == {key: 1.0}
+    assert values(registry, "pillion_worker_recycles_total") == {key: 2.0}
+    assert values(registry, "pillion_worker_calls") == {labels(model="iris", version="1", worker="0"): 3.0}
+
+
 def test_models_without_worker_processes_have_no_series_of_them(
     registry: CollectorRegistry, metrics: RuntimeMetrics
 ) -> None:

@@ -14,9 +14,7 @@ import torch
 import transformers
 
 from pillion.authoring.finish import Embedded
-from pillion.authoring.model import Model
-from pillion.authoring.signature import define
-from pillion.backends import text
+from pillion.backends import hub_methods, text
 from pillion.backends.api import InputRule, LoadOptions, ModelLoadError
 from pillion.backends.detect import FileKind, detect
 from pillion.backends.embedding_layers import Pooling, later_steps, pooling
@@ -86,7 +84,7 @@ class EmbeddingModel:
         outputs = (TensorSpec(_OUTPUT, Datatype.FP32, (-1, size)),)
         self.metadata = ModelMetadata("huggingface_embeddings", (self.rules[0].spec,), outputs)
         self.libraries = libraries(folder)
-        self.text: TextMethods = define(_Embedder).text
+        self.text: TextMethods = hub_methods.embedding()
 
     def begin(self, task: TaskSignature, arguments: Mapping[str, Any]) -> _EmbedRun:
         """See :class:`~pillion.backends.api.TaskModel`. Its only task is ``embed``."""
@@ -139,18 +137,6 @@ class EmbeddingModel:
 
     def close(self) -> None:
         """The model's memory goes with the last reference to it."""
-
-
-class _Embedder(Model):
-    """An embedder as its clients see it."""
-
-    def __init__(self, model: EmbeddingModel) -> None:
-        self._model = model
-
-    def embed(self, texts: list[str]) -> list[list[float]]:
-        """One vector for each text."""
-        vectors: list[list[float]] = self._model.embed(texts, None)[0].tolist()
-        return vectors
 
 
 class _EmbedRun:

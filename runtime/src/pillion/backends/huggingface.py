@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import transformers
 
 from pillion.authoring.text import TextMethods
-from pillion.backends import text
+from pillion.backends import hub_methods, text
 from pillion.backends.api import InputRule, LoadOptions, ModelLoadError
 from pillion.backends.detect import FileKind, detect
 from pillion.backends.hub_folder import read_json
@@ -66,7 +66,7 @@ class PipelineModel:
         self.text = TextMethods()
         if task.name == "text-generation":
             self._generator = TextGenerator(model, self._tokenizers, self._longest)
-            self.text = self._generator.methods()
+            self.text = hub_methods.generation(messages=bool(self._tokenizers.own.chat_template))
 
     def stream(self, task: TaskSignature, arguments: Mapping[str, Any]) -> HubStream:
         """See :class:`~pillion.backends.api.StreamModel`."""

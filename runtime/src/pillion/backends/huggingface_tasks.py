@@ -16,7 +16,8 @@ from transformers import StoppingCriteriaList
 from pillion.backends import text
 from pillion.backends.api import InputRule
 from pillion.backends.hub_library import text_rule
-from pillion.backends.huggingface_text import MOST_NEW_TOKENS, NEW_TOKENS, Stop
+from pillion.backends.hub_methods import MOST_NEW_TOKENS
+from pillion.backends.huggingface_text import NEW_TOKENS, Stop
 from pillion.tensors import Datatype, Tensor, TensorSpec
 
 if TYPE_CHECKING:

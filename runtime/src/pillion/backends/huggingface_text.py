@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from pydantic import Field
 from transformers import StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
 from pillion.authoring.finish import Finish
-from pillion.authoring.model import Model
-from pillion.authoring.signature import define
-from pillion.authoring.text import TextMethods
+from pillion.backends.hub_methods import TextGeneration
 from pillion.stopping import StopFinder
 
 if TYPE_CHECKING:
@@ -21,11 +17,10 @@ if TYPE_CHECKING:
 
     from pillion.backends.hub_library import Tokenizers
 
-__all__ = ["MOST_NEW_TOKENS", "NEW_TOKENS", "HubStream", "Stop", "TextGenerator"]
+__all__ = ["NEW_TOKENS", "HubStream", "Stop", "TextGenerator"]
 
 NEW_TOKENS: Final = 64
 """Tokens of an answer where neither the request nor ``generation_config.json`` says how many."""
-MOST_NEW_TOKENS: Final = 4096
 _BROKEN: Final = "\ufffd"
 """What tokenizers make of half a character."""
 
@@ -46,45 +41,13 @@ class Stop(StoppingCriteria):  # type: ignore[misc] # transformers is not instal
         return input_ids.new_full((input_ids.shape[0],), self.due).bool()
 
 
-class TextGenerator(Model):
-    """A model, its tokenizers, and ``generate`` as clients see it."""
+class TextGenerator(TextGeneration):
+    """A model and its tokenizers."""
 
     def __init__(self, model: Any, tokenizers: Tokenizers, longest: int | None) -> None:  # noqa: ANN401 - as above
         self._model = model
         self._tokenizers = tokenizers
         self._longest = longest
-
-    def methods(self) -> TextMethods:
-        """Its signature; it takes messages where its tokenizer says how they become a text."""
-        generate = define(type(self)).text.generate
-        if generate is not None and not self._tokenizers.own.chat_template:
-            generate = replace(generate, messages=False)
-        return TextMethods(generate)
-
-    def generate(
-        self,
-        prompt: str | None = None,
-        messages: list[dict[str, Any]] | None = None,
-        max_tokens: Annotated[int, Field(ge=1, le=MOST_NEW_TOKENS)] | None = None,
-        temperature: Annotated[float, Field(ge=0, le=2)] | None = None,
-        top_p: Annotated[float, Field(gt=0, le=1)] | None = None,
-        top_k: Annotated[int, Field(ge=1)] | None = None,
-        repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None,
-        stop: list[str] | None = None,
-    ) -> str:
-        """Continue a text, or answer a conversation. A temperature of 0 takes the likeliest token each time."""
-        pieces: list[str] = []
-
-        def put(item: str | Finish) -> bool:
-            if isinstance(item, str):
-                pieces.append(item)
-            return True
-
-        self.push(
-            put, prompt, messages, max_tokens=max_tokens, stop=stop, temperature=temperature, top_p=top_p, top_k=top_k,
-            repetition_penalty=repetition_penalty,
-        )  # fmt: skip
-        return "".join(pieces)
 
     def push(
         self,

@@ -19,7 +19,7 @@ from pillion.dataplane.admission import deadline_exceeded
 from pillion.dataplane.gathering import Groups
 from pillion.dataplane.live import LiveCall
 from pillion.errors import ErrorCode, PillionError
-from pillion.execution.api import DeadlinePassedError
+from pillion.execution.api import DeadlinePassedError, WorkerDiedError
 from pillion.execution.batch import apart, together
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Batcher:
         live: dict[int, LiveCall],
     ) -> None:
         self._served = served
+        self._run_once = getattr(served.executor, "run_once", served.executor.run)
         self._admission = admission
         self._limits = limits
         self._metrics = metrics
@@ -261,30 +262,34 @@ class Batcher:
         self.extra -= len(batch.items) - 1
         self._admission.leave()  # to whose turn it is
 
-    async def _compute(self, items: list[Item]) -> None:
+    async def _compute(self, items: list[Item], deaths: int = 0) -> None:
+        """In one call; ``deaths``: worker processes that ended over it before."""
         items = [item for item in items if not item.future.done()]
         if not items:
             return
         started = self._clock()
         deadlines = [item.deadline for item in items]
         latest = None if None in deadlines else max(deadline for deadline in deadlines if deadline is not None)
+        run = self._run_once if deaths or len(items) > 1 else self._served.executor.run
         try:
-            results = await self._served.executor.run(
-                self._served.model, *_call(items), None if latest is None else latest - started
-            )
+            results = await run(self._served.model, *_call(items), None if latest is None else latest - started)
         except DeadlinePassedError:
             for item in items:
                 item.fail(deadline_exceeded("while the model was running"))
             return
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001 - as above
+        except BaseException as raised:  # noqa: BLE001 - as above
+            error = raised
+            if isinstance(error, WorkerDiedError):
+                deaths += error.deaths
+                error = WorkerDiedError(error.label, deaths, again=error.again)
             parts = _parts(items, error)
             if not parts:
                 for item in items:
                     self._failed(item, error, started)
             for part in parts:
-                await self._compute(part)
+                await self._compute(part, deaths)
             return
         if not self._hand_out(items, results, started):
             for item in items:
@@ -327,8 +332,8 @@ def _parts(items: list[Item], error: BaseException) -> list[list[Item]]:
     code = error.code if isinstance(error, PillionError) else None
     if len(items) == 1 or code is ErrorCode.NOT_READY:
         return []
-    if code is ErrorCode.MODEL_FAILED:  # it has ended a worker process, and would end one for each time it is divided
-        return [[item] for item in items]
+    if isinstance(error, WorkerDiedError):  # one of them is at fault, and would end a worker each time they are divided
+        return [[item] for item in items] if error.again else []
     half = len(items) // 2
     return [items[:half], items[half:]]
 

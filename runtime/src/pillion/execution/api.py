@@ -6,17 +6,41 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from pillion.errors import ErrorCode, PillionError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pillion.backends.api import Predictor
     from pillion.tensors import Tensor
 
-__all__ = ["DeadlinePassedError", "Executor", "Interrupt", "WorkerState"]
+__all__ = ["DeadlinePassedError", "Executor", "Interrupt", "WorkerDiedError", "WorkerState"]
 
 
 class DeadlinePassedError(Exception):
     """The time limit given to :meth:`Executor.run` ran out before the call ended."""
+
+
+class WorkerDiedError(PillionError):
+    """Worker processes ended over a call.
+
+    Not "unavailable": clients and proxies repeat such requests by themselves, and this one would end the next worker.
+
+    Args:
+        label: name and version of the model.
+        deaths: how many did.
+        again: whether the requests of the call may be computed again, apart from each other.
+    """
+
+    def __init__(self, label: str, deaths: int, *, again: bool) -> None:
+        said = "the worker process that computed this request ended"
+        remedy = "the same request may end the next one, too"
+        if deaths > 1:
+            said, remedy = f"{deaths} worker processes ended over this request", "it is not tried again"
+        super().__init__(ErrorCode.MODEL_FAILED, f"model {label}: {said}", remedy=f"see the server's log; {remedy}")
+        self.label = label
+        self.deaths = deaths
+        self.again = again
 
 
 class Interrupt:
@@ -88,3 +112,7 @@ class WorkerState(msgspec.Struct, frozen=True):
     """Processes started, the first one included."""
     rss: int
     """Bytes."""
+    recycled: int = 0
+    """Processes among those started that took over from one which had served long enough."""
+    calls: int = 0
+    """What it holds: one computing, the others behind it."""

@@ -9,11 +9,17 @@ import msgspec
 from pillion.execution.packing import Packed  # noqa: TC001 - msgspec reads annotations at run time
 
 __all__ = [
+    "EXPLAIN",
     "FROM_WORKER",
+    "PREDICT",
+    "STREAM",
+    "TASK",
     "TO_WORKER",
     "Call",
+    "Credit",
     "Failed",
     "FromWorker",
+    "Item",
     "Load",
     "Ready",
     "Record",
@@ -22,6 +28,13 @@ __all__ = [
     "Unable",
     "Use",
 ]
+
+
+PREDICT: Final = 0
+TASK: Final = 1
+EXPLAIN: Final = 2
+STREAM: Final = 3
+"""What a call asks for. Plain numbers: reading an enumeration costs more than the rest of the message."""
 
 
 class Use(msgspec.Struct, array_like=True, gc=False):
@@ -39,7 +52,7 @@ class Load(msgspec.Struct, array_like=True, tag=0):
 
 
 class Call(msgspec.Struct, array_like=True, tag=1):
-    """Compute ``outputs``, or call a task. ``id`` grows from call to call."""
+    """Compute ``outputs``, or call something else of the model. ``id`` grows from call to call."""
 
     id: int
     outputs: tuple[str, ...] = ()
@@ -49,9 +62,20 @@ class Call(msgspec.Struct, array_like=True, tag=1):
     """Segments of the receiver that the sender looks at no more."""
     dropped: list[int] = []
     """Segments of the sender that are no more."""
+    way: int = PREDICT
     task: str = ""
     arguments: bytes = b""
     """Of the task, by name. Python's own serialisation."""
+    room: int = 0
+    """Of a stream: items to be sent before the first :class:`Credit`."""
+
+
+class Credit(msgspec.Struct, array_like=True, tag=2, gc=False):
+    """The reader of a stream has taken items."""
+
+    id: int
+    room: int
+    """How many more may be sent."""
 
 
 class Ready(msgspec.Struct, array_like=True, tag=0):
@@ -84,7 +108,7 @@ class Result(msgspec.Struct, array_like=True, tag=2):
     released: list[int] = []
     dropped: list[int] = []
     value: bytes = b""
-    """Of a task. Python's own serialisation of plain data."""
+    """Of a task, or the explanation. Python's own serialisation of plain data."""
 
 
 class Failed(msgspec.Struct, array_like=True, tag=3):
@@ -115,8 +139,16 @@ class Record(msgspec.Struct, array_like=True, tag=4):
     text: str
 
 
-ToWorker = Load | Call
-FromWorker = Ready | Unable | Result | Failed | Record
+class Item(msgspec.Struct, array_like=True, tag=5, gc=False):
+    """One item of a stream."""
+
+    id: int
+    value: bytes
+    """Python's own serialisation of plain data."""
+
+
+ToWorker = Load | Call | Credit
+FromWorker = Ready | Unable | Result | Failed | Record | Item
 
 TO_WORKER: Final = msgspec.msgpack.Decoder(ToWorker)
 FROM_WORKER: Final = msgspec.msgpack.Decoder(FromWorker)

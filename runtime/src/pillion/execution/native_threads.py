@@ -40,12 +40,12 @@ def limit(process: MutableMapping[str, str], cpus: int | None = None) -> None:
     process.update(ours)
 
 
-def for_worker(cpus: int, workers: int, present: Mapping[str, str]) -> dict[str, str]:
-    """All variables of one of ``workers`` processes that share ``cpus``: those of ``present``, which is this process's
-    environment, with the numbers of threads of a fair share; what the user has set is left alone.
+def for_worker(threads: int, present: Mapping[str, str]) -> dict[str, str]:
+    """All variables of a worker process: those of ``present``, which is this process's environment, with its share of
+    threads; what the user has set is left alone.
     """
     inherited = {name: value for name, value in present.items() if name not in _set_here}
-    return inherited | environment(per_call(cpus, workers), inherited)
+    return inherited | environment(threads, inherited)
 
 
 def per_call(cpus: int, calls: int) -> int:

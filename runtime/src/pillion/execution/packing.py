@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pillion.execution.segments import Segment, SegmentPool
 
-__all__ = ["INLINE_BYTES", "Packed", "pack", "unpack"]
+__all__ = ["INLINE_BYTES", "Layout", "Packed", "filled", "pack", "unpack"]
 
 INLINE_BYTES: Final = 32 * 1024
 """Data up to this size goes through the socket, which is quicker than the bookkeeping of shared memory."""
@@ -37,46 +37,73 @@ class Packed(msgspec.Struct, array_like=True, gc=False):
     parameters: dict[str, bool | int | float | str] | None = None
 
 
+class Layout:
+    """Tensors on their way into a message: the large ones know where in a segment they will lie."""
+
+    __slots__ = ("_large", "packed", "size")
+
+    def __init__(self, tensors: Sequence[Tensor | None]) -> None:
+        """Small data is copied here.
+
+        Raises:
+            TypeError: an array cannot be what its datatype says.
+        """
+        self.packed: list[Packed | None] = []
+        self.size = 0
+        """Bytes of the segment that the large ones need."""
+        self._large: list[tuple[Packed, np.ndarray[Any, Any]]] = []
+        for tensor in tensors:
+            if tensor is None:
+                self.packed.append(None)
+                continue
+            one = Packed(tensor.name, tensor.datatype, tensor.data.shape)
+            if tensor.parameters:
+                one.parameters = tensor.parameters
+            if tensor.missing is not None:
+                one.missing = tensor.missing.tobytes()
+            data = tensor.data
+            if tensor.datatype is Datatype.BYTES:
+                data = _joined(tensor, one)
+            elif data.dtype != dtype_of(tensor.datatype):
+                data = data.astype(dtype_of(tensor.datatype), casting="same_kind")
+            if data.nbytes <= INLINE_BYTES:
+                one.data = data.tobytes()
+            else:
+                one.offset, one.size = self.size, data.nbytes
+                self.size += aligned(data.nbytes)
+                self._large.append((one, data))
+            self.packed.append(one)
+
+    def fill(self, segment: Segment) -> None:
+        """Copy the large ones: the only copy of their data. From any thread."""
+        for one, data in self._large:
+            np.copyto(np.ndarray(data.shape, data.dtype, buffer=segment.map, offset=one.offset), data)
+
+    def write(self, segment: Segment) -> None:
+        """The same for a segment whose memory is not mapped yet."""
+        for one, data in self._large:
+            segment.write(np.ascontiguousarray(data).reshape(-1).view(np.uint8).data, one.offset)
+
+
 def pack(tensors: Sequence[Tensor | None], pool: SegmentPool) -> tuple[list[Packed | None], Segment | None]:
-    """The tensors for a message, and the segment that holds the large ones: one copy of their data.
+    """The tensors for a message, and the segment that holds the large ones.
 
     Raises:
         TypeError: an array cannot be what its datatype says.
     """
-    packed: list[Packed | None] = []
-    large: list[tuple[Packed, np.ndarray[Any, Any]]] = []
-    total = 0
-    for tensor in tensors:
-        if tensor is None:
-            packed.append(None)
-            continue
-        one = Packed(tensor.name, tensor.datatype, tensor.data.shape)
-        if tensor.parameters:
-            one.parameters = tensor.parameters
-        if tensor.missing is not None:
-            one.missing = tensor.missing.tobytes()
-        data = tensor.data
-        if tensor.datatype is Datatype.BYTES:
-            data = _joined(tensor, one)
-        elif data.dtype != dtype_of(tensor.datatype):
-            data = data.astype(dtype_of(tensor.datatype), casting="same_kind")
-        if data.nbytes <= INLINE_BYTES:
-            one.data = data.tobytes()
-        else:
-            one.offset, one.size = total, data.nbytes
-            total += aligned(data.nbytes)
-            large.append((one, data))
-        packed.append(one)
-    if not large:
-        return packed, None
-    segment = pool.take(total)
+    layout = Layout(tensors)
+    return layout.packed, filled(layout, pool) if layout.size else None
+
+
+def filled(layout: Layout, pool: SegmentPool) -> Segment:
+    """A segment with the large tensors."""
+    segment = pool.take(layout.size)
     try:
-        for one, data in large:
-            np.copyto(np.ndarray(data.shape, data.dtype, buffer=segment.map, offset=one.offset), data)
+        layout.fill(segment)
     except BaseException:
         pool.give_back(segment.number)
         raise
-    return packed, segment
+    return segment
 
 
 def _joined(tensor: Tensor, one: Packed) -> np.ndarray[Any, Any]:

@@ -1,9 +1,9 @@
 """Calls in worker processes: for code that holds the interpreter's lock, crashes, or must be stoppable.
 
-The event loop writes calls to the workers' sockets and reads their answers; nothing else of the server is involved in
-a call. Workers are supervised: one that has died is replaced, and of its calls only the one that it had begun is lost;
-those that it had not are given to others. Whoever waits for a call may leave: the call is stopped where it can be, and
-a worker that computes on for nobody is killed after a grace.
+The event loop writes calls to the workers' sockets and reads their answers; but for the copying of large tensors,
+nothing else of the server is involved in a call. Workers are supervised: one that has died is replaced, and of its
+calls only the one that it had begun is lost; those that it had not are given to others. Whoever waits for a call may
+leave: the call is stopped where it can be, and a worker that computes on for nobody is killed after a grace.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ import contextlib
 import logging
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final
 
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution import restarts
-from pillion.execution.api import DeadlinePassedError, WorkerState
-from pillion.execution.worker_link import Sent, WorkerLink
+from pillion.execution.api import DeadlinePassedError, WorkerDiedError
+from pillion.execution.seats import Seat
+from pillion.execution.sent import Sent
+from pillion.execution.worker_link import WorkerLink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from pillion.backends.api import Predictor
+    from pillion.execution.api import WorkerState
+    from pillion.execution.seats import Lifetime, WorkerPolicy
     from pillion.execution.worker_process import WorkerProcess
     from pillion.tensors import Tensor
 
-__all__ = ["DEPTH", "ProcessExecutor", "WorkerPolicy"]
+__all__ = ["DEPTH", "MOST_DEATHS", "ProcessExecutor"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,27 +40,11 @@ DEPTH: Final = 8
 QUICK_SECONDS: Final = 2e-3
 """...this: a slower call is given to a worker only when it is free, for the next free one may be another."""
 
-
-class WorkerPolicy(msgspec.Struct, frozen=True):
-    """What to do about calls that went wrong."""
-
-    retry: bool
-    """Whether the call that a worker had begun when it died is computed again, once, by another."""
-    grace_seconds: float
-    """How long a worker may compute on for nobody before it is killed."""
-
-
-class _Seat:
-    """One place for a worker: whoever holds it is replaced when it dies."""
-
-    __slots__ = ("failures", "index", "link", "starts")
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.link: WorkerLink | None = None
-        self.failures = 0
-        """Starts in a row that came to nothing."""
-        self.starts = 1
+MOST_DEATHS: Final = 2
+"""Workers that may die over one request: one may have had another reason."""
+_LOOK_EVERY: Final = 1.0
+_NEXT_RELIEF: Final = 15.0
+"""After one that could not be started."""
 
 
 class ProcessExecutor:
@@ -81,32 +67,24 @@ class ProcessExecutor:
         self._waiting_to_attach = list(processes)
         self._launch = launch
         self._policy = policy
-        self._seats = [_Seat(index) for index in range(len(processes))]
+        self._seats = [Seat(index) for index in range(len(processes))]
         self._pending: OrderedDict[Sent, None] = OrderedDict()
         self._last_failure = ""
         self._closed = False
         self._timers: set[asyncio.TimerHandle] = set()
+        self._next_look = 0.0
 
     immediate = False
 
     @property
     def abandoned(self) -> int:
         """Calls given up that a worker has not ended yet."""
-        links = [seat.link for seat in self._seats if seat.link is not None]
+        links = [link for seat in self._seats for link in seat.links()]
         return sum(sent.abandoned for link in links for sent in link.outstanding.values())
 
     def workers(self) -> list[WorkerState]:
         """The workers as they are now."""
-        return [
-            WorkerState(
-                seat.index,
-                0 if seat.link is None else seat.link.process.pid,
-                seat.link is not None,
-                seat.starts,
-                0 if seat.link is None else seat.link.process.rss(),
-            )
-            for seat in self._seats
-        ]
+        return [seat.state() for seat in self._seats]
 
     def start(self) -> None:
         """Begin to supervise the workers, on the running event loop. Idempotent."""
@@ -114,21 +92,48 @@ class ProcessExecutor:
             self._attach(seat, process)
         self._waiting_to_attach = []
 
-    async def run(
+    def run(
         self,
         model: Predictor,
         inputs: Sequence[Tensor | None],
         outputs: tuple[str, ...],
         seconds: float | None,
+    ) -> Coroutine[Any, Any, list[Tensor]]:
+        """Run the call in a worker (see :class:`~pillion.execution.api.Executor`).
+
+        Raises:
+            WorkerDiedError: it ended over the call, and so did a second one where calls may be computed again.
+        """
+        return self._run(model, inputs, outputs, seconds, retry=self._policy.retry)
+
+    def run_once(
+        self,
+        model: Predictor,
+        inputs: Sequence[Tensor | None],
+        outputs: tuple[str, ...],
+        seconds: float | None,
+    ) -> Coroutine[Any, Any, list[Tensor]]:
+        """The same for a call that is not computed again when its worker dies: a batch, of which one request is at
+        fault.
+        """
+        return self._run(model, inputs, outputs, seconds, retry=False)
+
+    async def _run(
+        self,
+        model: Predictor,
+        inputs: Sequence[Tensor | None],
+        outputs: tuple[str, ...],
+        seconds: float | None,
+        *,
+        retry: bool,
     ) -> list[Tensor]:
-        """Run the call in a worker (see :class:`~pillion.execution.api.Executor`)."""
         if self._closed:
             raise RuntimeError(f"the worker processes of {self._label} have been closed")
         if self._waiting_to_attach:
             self.start()
         if self._hopeless():
             raise self._down()
-        sent = Sent(model, inputs, outputs)
+        sent = Sent(model, inputs, outputs, retry=retry)
         self._submit(sent)
         timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, _expire, sent.future)
         try:
@@ -154,18 +159,7 @@ class ProcessExecutor:
         if link is None:
             self._pending[sent] = None
         else:
-            self._send(sent, link)
-
-    def _send(self, sent: Sent, link: WorkerLink) -> None:
-        try:
             link.send(sent)
-        except Exception as error:  # noqa: BLE001 - arguments that cannot be serialised, no memory: the call's own
-            if not sent.future.done():
-                failure = RuntimeError(
-                    f"the call cannot be sent to its worker process: {type(error).__name__}: {error}"
-                )
-                failure.__cause__ = error
-                sent.future.set_exception(failure)
 
     def _freest(self) -> WorkerLink | None:
         """The worker that holds the fewest calls, unless every one holds what it should."""
@@ -173,7 +167,7 @@ class ProcessExecutor:
         least = DEPTH
         for seat in self._seats:
             link = seat.link
-            if link is not None:
+            if link is not None and not link.streams:
                 count = len(link.outstanding)
                 if count < least and (count == 0 or (link.typical is not None and link.typical < QUICK_SECONDS)):
                     best, least = link, count
@@ -184,15 +178,17 @@ class ProcessExecutor:
         while self._pending and (link := self._freest()) is not None:
             sent, _ = self._pending.popitem(last=False)
             if not sent.future.done():
-                self._send(sent, link)
+                link.send(sent)
         if self._closed:
             self._end_if_done()
+        elif self._policy.lifetime is not None:
+            self._relieve(self._policy.lifetime)
 
     def _give_up(self, sent: Sent, link: WorkerLink) -> None:
         sent.abandoned = True
         sent.inputs = ()
-        link.process.give_up(sent.number)
-        self._later(self._policy.grace_seconds, lambda: self._kill_if_stuck(sent, link))
+        if link.give_up(sent):
+            self._later(self._policy.grace_seconds, lambda: self._kill_if_stuck(sent, link))
 
     def _kill_if_stuck(self, sent: Sent, link: WorkerLink) -> None:
         if sent.number not in link.outstanding:
@@ -210,38 +206,43 @@ class ProcessExecutor:
 
     # --- workers
 
-    def _attach(self, seat: _Seat, process: WorkerProcess) -> None:
+    def _attach(self, seat: Seat, process: WorkerProcess) -> None:
         seat.link = WorkerLink(process, self._pump, lambda link: self._ended(seat, link))
 
-    def _ended(self, seat: _Seat, link: WorkerLink) -> None:
+    def _ended(self, seat: Seat, link: WorkerLink) -> None:
         """Its calls first, then its successor."""
-        seat.link = None
+        serving = link is seat.link
+        seat.let_go(link)
         held = list(link.outstanding.values())
-        begun = held[0] if held else None
-        for sent in reversed(held[1:]):
+        begun = held.pop(0) if held and held[0].written else None
+        for sent in reversed(held):
             if not sent.abandoned:
-                sent.link = None
-                self._pending[sent] = None
-                self._pending.move_to_end(sent, last=False)
+                self._again(sent)
         if begun is not None and not begun.abandoned:
-            begun.attempts += 1
-            begun.link = None
-            if self._policy.retry and begun.attempts < 2:
-                self._pending[begun] = None
-                self._pending.move_to_end(begun, last=False)
-            elif not begun.future.done():
-                begun.future.set_exception(self._died(begun))
+            begun.deaths += 1
+            if begun.retry and begun.deaths < MOST_DEATHS and not begun.answering:
+                self._again(begun)
+            else:
+                begun.fail(WorkerDiedError(self._label, begun.deaths, again=self._policy.retry))
         link.outstanding.clear()
-        seat.failures = 0 if link.answered else seat.failures + 1
         threading.Thread(target=self._bury, args=(link.process,), name="worker-end", daemon=True).start()
+        if serving:
+            seat.died(served=link.answered > 0, begun=begun is not None)
         self._pump()
-        self._restart(seat)
+        if serving and not seat.relieving:  # else there is one, or it is on its way
+            self._restart(seat)
+
+    def _again(self, sent: Sent) -> None:
+        """Before all that wait."""
+        sent.link = None
+        self._pending[sent] = None
+        self._pending.move_to_end(sent, last=False)
 
     def _bury(self, process: WorkerProcess) -> None:
         process.end(0.2)
         _log.error("model %s: worker process %d %s", self._label, process.pid, process.exit_reason())
 
-    def _restart(self, seat: _Seat) -> None:
+    def _restart(self, seat: Seat) -> None:
         if self._hopeless():
             self._fail_pending(self._down)
         if self._closed:
@@ -250,7 +251,7 @@ class ProcessExecutor:
             return
         self._later(restarts.delay(seat.failures), lambda: self._start_thread(seat))
 
-    def _start_thread(self, seat: _Seat) -> None:
+    def _start_thread(self, seat: Seat) -> None:
         loop = asyncio.get_running_loop()
 
         def body() -> None:
@@ -273,9 +274,14 @@ class ProcessExecutor:
             seat.starts += 1
             threading.Thread(target=body, name=f"worker-start-{seat.index}", daemon=True).start()
 
-    def _launched(self, seat: _Seat, process: WorkerProcess | None, failure: str) -> None:
-        if process is None:
-            seat.failures += 1
+    def _launched(self, seat: Seat, process: WorkerProcess | None, failure: str) -> None:
+        relieving, seat.relieving = seat.relieving, False
+        if process is None and relieving and seat.link is not None:
+            seat.relieving = True
+            self._later(_NEXT_RELIEF, lambda: setattr(seat, "relieving", False))
+            _log.error("model %s: worker process %d serves on: %s", self._label, seat.link.process.pid, failure)
+        elif process is None:
+            seat.died(served=False, begun=False)
             self._last_failure = failure
             _log.error("model %s: no worker process could be started: %s", self._label, failure)
             self._restart(seat)
@@ -283,18 +289,47 @@ class ProcessExecutor:
             process.end_soon()
         else:
             _log.info("model %s: worker process %d has taken over", self._label, process.pid)
+            seat.leaving = seat.link
             self._attach(seat, process)
             self._pump()
 
+    def _relieve(self, lifetime: Lifetime) -> None:
+        """Start the successor of one that has served long enough, one at a time; it serves until that has loaded."""
+        for seat in self._seats:
+            if seat.leaving is not None and not seat.leaving.outstanding:
+                self._part(seat, seat.leaving)
+        if any(seat.relieving or seat.leaving is not None for seat in self._seats):
+            return
+        now = asyncio.get_running_loop().time()
+        looks = now >= self._next_look  # reading how much memory they hold is not for every call
+        if looks:
+            self._next_look = now + _LOOK_EVERY
+        for seat in self._seats:
+            link = seat.link
+            if link is None:
+                continue
+            reason = lifetime.over(link.answered, link.process.rss if looks else _unknown)
+            if reason:
+                _log.info("model %s: worker process %d %s and is relieved", self._label, link.process.pid, reason)
+                seat.relieving = True
+                seat.recycled += 1
+                self._start_thread(seat)
+                return
+
+    def _part(self, seat: Seat, link: WorkerLink) -> None:
+        """Whatever it holds, nobody waits for."""
+        seat.let_go(link)
+        link.detach()
+        link.process.end_soon()
+
     def _hopeless(self) -> bool:
         """Whether there is no worker, and starting one has failed again."""
-        return all(seat.link is None and seat.failures > 1 for seat in self._seats)
+        return all(seat.link is None and seat.stillborn > 1 for seat in self._seats)
 
     def _fail_pending(self, error: Callable[[], PillionError]) -> None:
         while self._pending:
             sent, _ = self._pending.popitem(last=False)
-            if not sent.future.done():
-                sent.future.set_exception(error())
+            sent.fail(error())
 
     def _gone(self) -> PillionError:
         return PillionError(
@@ -310,29 +345,19 @@ class ProcessExecutor:
             retry_after=restarts.delay(min(seat.failures for seat in self._seats)),
         )
 
-    def _died(self, sent: Sent) -> PillionError:
-        again = " (twice)" if sent.attempts > 1 else ""
-        return PillionError(
-            ErrorCode.MODEL_FAILED,
-            f"model {self._label}: the worker process that computed this request ended{again}",
-            remedy="see the server's log; the same request may end the next one, too",
-        )
-
     # --- ends
 
     def _end_if_done(self) -> None:
         if self._pending:
             return
         for seat in self._seats:
-            link = seat.link
-            if link is not None and all(sent.abandoned for sent in link.outstanding.values()):
-                seat.link = None
-                link.detach()
-                link.process.end_soon()
+            for link in seat.links():
+                if all(sent.abandoned for sent in link.outstanding.values()):
+                    self._part(seat, link)
         for process in self._waiting_to_attach:
             process.end_soon()
         self._waiting_to_attach = []
-        if all(seat.link is None for seat in self._seats):
+        if not any(seat.links() for seat in self._seats):
             for timer in list(self._timers):
                 timer.cancel()
             self._timers.clear()
@@ -346,6 +371,10 @@ class ProcessExecutor:
 
         timer = asyncio.get_running_loop().call_later(seconds, act)
         self._timers.add(timer)
+
+
+def _unknown() -> int:
+    return 0
 
 
 def _expire(future: asyncio.Future[list[Tensor]]) -> None:

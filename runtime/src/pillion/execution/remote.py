@@ -10,25 +10,32 @@ from pillion.errors import ErrorCode, PillionError
 from pillion.execution.messages import Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from pillion.execution.api import Interrupt
     from pillion.tensors import Tensor
 
-__all__ = ["RemoteError", "RemoteTask", "RemoteTraceback", "failed", "raised"]
+__all__ = [
+    "RemoteError",
+    "RemoteExplanation",
+    "RemoteRun",
+    "RemoteStream",
+    "RemoteTask",
+    "RemoteTraceback",
+    "failed",
+    "raised",
+]
 
 _LONGEST_MESSAGE: Final = 4_000
 _LONGEST_TRACEBACK: Final = 20_000
 
 
-class RemoteTask:
-    """One call of a task that a worker process will run (see :class:`~pillion.backends.api.TaskRun`)."""
+class RemoteRun:
+    """One call that gives a value: the executor sends it to a worker process, and sets :attr:`value`."""
 
-    __slots__ = ("arguments", "task", "value")
+    __slots__ = ("value",)
 
-    def __init__(self, task: str, arguments: Mapping[str, Any]) -> None:
-        self.task = task
-        self.arguments = arguments
+    def __init__(self) -> None:
         self.value: Any = None
 
     def predict(
@@ -36,7 +43,50 @@ class RemoteTask:
     ) -> list[Tensor]:
         """Never called: the executor sends the call away."""
         del inputs, outputs, interrupt
-        raise RuntimeError(f"the task {self.task} runs in a worker process")
+        raise RuntimeError("this call runs in a worker process")
+
+
+class RemoteTask(RemoteRun):
+    """Of a task (see :class:`~pillion.backends.api.TaskRun`).
+
+    Args:
+        task: what the worker knows it by.
+        arguments: by name.
+    """
+
+    __slots__ = ("arguments", "task")
+
+    def __init__(self, task: str, arguments: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.task = task
+        self.arguments = arguments
+
+
+class RemoteExplanation(RemoteRun):
+    """Of ``explain`` (see :class:`~pillion.backends.api.ExplainRun`)."""
+
+    __slots__ = ()
+
+
+class RemoteStream:
+    """A call whose results come one by one from a worker (see :class:`~pillion.execution.stream.StreamSource`)."""
+
+    __slots__ = ("arguments", "task")
+
+    asynchronous = False
+
+    def __init__(self, task: str, arguments: Mapping[str, Any]) -> None:
+        self.task = task
+        self.arguments = arguments
+
+    def run(self, put: Callable[[Any], bool]) -> None:
+        """Never called: the executor sends the call away."""
+        del put
+        raise RuntimeError("this stream runs in a worker process")
+
+    def items_async(self) -> AsyncIterator[Any]:
+        """As :meth:`run`."""
+        raise RuntimeError("this stream runs in a worker process")
 
 
 class RemoteError(Exception):

@@ -10,6 +10,7 @@ no folder: they need no ``/dev/shm``, and the kernel frees them with the last pr
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -40,23 +41,39 @@ def aligned(size: int) -> int:
 
 
 class Segment:
-    """One memory file, as its writer holds it."""
+    """One memory file, as its writer holds it.
+
+    Args:
+        number: its name between writer and reader.
+        least: bytes that it must have room for.
+        at_once: whether all of its memory is mapped now. Mapping holds the interpreter's lock, so a thread beside an
+            event loop had better :meth:`write` first, and let the kernel map what is there when it is used again.
+    """
 
     __slots__ = ("descriptor", "map", "number", "size")
 
-    def __init__(self, number: int, size: int) -> None:
+    def __init__(self, number: int, least: int, *, at_once: bool = True) -> None:
         self.number = number
-        self.size = size
+        self.size = size = max(_SMALLEST, 1 << (least - 1).bit_length())
         self.descriptor: int | None = os.memfd_create(f"pillion-{number}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         """To be sent to the reader; None when that is done."""
         try:
             os.ftruncate(self.descriptor, size)
             fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, _SEALS)
-            # Populated now, in one go: faulting page by page while a tensor is copied takes several times as long.
-            self.map = mmap.mmap(self.descriptor, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+            # In one go: faulting page by page while a tensor is copied takes several times as long.
+            flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if at_once else 0)
+            self.map = mmap.mmap(self.descriptor, size, flags=flags)
         except BaseException:
             self.announced()
             raise
+
+    def write(self, data: memoryview, offset: int) -> None:
+        """Write bytes through the descriptor, which the reader has not been sent yet."""
+        if self.descriptor is None:
+            raise ValueError("the segment is with its reader")
+        while data:
+            count = os.pwrite(self.descriptor, data, offset)
+            data, offset = data[count:], offset + count
 
     def announced(self) -> None:
         """The reader has been sent the descriptor."""
@@ -65,9 +82,10 @@ class Segment:
             self.descriptor = None
 
     def close(self) -> None:
-        """Let go of the memory on this side."""
+        """Let go of the memory on this side; where a thread copies into it, that goes on and keeps it until it ends."""
         self.announced()
-        self.map.close()
+        with contextlib.suppress(BufferError):
+            self.map.close()
 
 
 class SegmentPool:
@@ -93,16 +111,31 @@ class SegmentPool:
 
     def take(self, size: int) -> Segment:
         """A segment of at least ``size`` bytes that nobody reads."""
+        segment = self.reused(size)
+        if segment is None:
+            segment = Segment(self.number(), size)
+            self.adopt(segment)
+        return segment
+
+    def reused(self, size: int) -> Segment | None:
+        """One of those that there are, where one fits."""
         fitting = [segment for segment in self._free if size <= segment.size <= max(size * _WASTE, _SMALLEST)]
-        if fitting:
-            segment = min(fitting, key=_size)
-            self._free.remove(segment)
-            self._free_bytes -= segment.size
-        else:
-            self._numbers += 1
-            segment = Segment(self._numbers, max(_SMALLEST, 1 << (size - 1).bit_length()))
+        if not fitting:
+            return None
+        segment = min(fitting, key=_size)
+        self._free.remove(segment)
+        self._free_bytes -= segment.size
         self._used[segment.number] = segment
         return segment
+
+    def number(self) -> int:
+        """For a segment to be made and adopted."""
+        self._numbers += 1
+        return self._numbers
+
+    def adopt(self, segment: Segment) -> None:
+        """A new segment is in use."""
+        self._used[segment.number] = segment
 
     def give_back(self, number: int) -> None:
         """The reader looks at that segment no more. Beyond what is kept, the longest unused go."""
@@ -157,7 +190,8 @@ class SegmentMap:
                 raise ValueError("a segment of shared memory is not sealed against shrinking")
             if os.fstat(descriptor).st_size < size:
                 raise ValueError("a segment of shared memory is smaller than it says")
-            flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
+            # Pages that are there already cost less one after the other than at once; but for those to be written to.
+            flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if self._protection & mmap.PROT_WRITE else 0)
             self._maps[number] = mmap.mmap(descriptor, size, flags=flags, prot=self._protection)
         finally:
             os.close(descriptor)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pillion.execution.api import Interrupt
     from pillion.tensors import Tensor
 
-__all__ = ["ItemBuffer", "StreamRun", "StreamSource"]
+__all__ = ["ItemBuffer", "ItemSink", "StreamRun", "StreamSource"]
 
 _MOST: Final = 16
 """Items that are made ahead of the client."""
@@ -41,12 +41,31 @@ class StreamSource(Protocol):
         ...
 
 
+class ItemSink(Protocol):
+    """Where the results of a stream go."""
+
+    def put(self, item: Any) -> bool:  # noqa: ANN401 - any plain value
+        """Hand an item over, waiting for room; False where nobody reads any more."""
+        ...
+
+    async def put_async(self, item: Any) -> bool:  # noqa: ANN401 - any plain value
+        """The same for a writer on the event loop."""
+        ...
+
+    def close(self) -> None:
+        """Nobody reads any more."""
+        ...
+
+
 class ItemBuffer:
     """A bounded queue from one writer, in any thread, to one reader on the event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, most: int = _MOST) -> None:
         self._loop = loop
-        self._most = most
+        self.most = most
+        """Items that there is room for."""
+        self.on_taken: Callable[[int], None] | None = None
+        """Told how many items the reader has taken, for a writer that must not wait here."""
         self._owner = threading.get_ident()
         self._items: deque[Any] = deque()
         self._changed = threading.Condition()
@@ -64,7 +83,7 @@ class ItemBuffer:
         """Hand an item over, waiting for room; False where nobody reads any more. From the writer's thread."""
         with self._changed:
             if threading.get_ident() != self._owner:  # on the loop itself waiting would be for ever
-                while len(self._items) >= self._most and not self._closed:
+                while len(self._items) >= self.most and not self._closed:
                     self._changed.wait()
             if self._closed:
                 return False
@@ -79,7 +98,7 @@ class ItemBuffer:
 
     async def put_async(self, item: Any) -> bool:  # noqa: ANN401 - any plain value
         """The same for a writer on the event loop."""
-        while len(self._items) >= self._most and not self._closed:
+        while len(self._items) >= self.most and not self._closed:
             self._writer = self._loop.create_future()
             try:
                 await self._writer
@@ -90,6 +109,12 @@ class ItemBuffer:
         self._items.append(item)
         self._wake()
         return True
+
+    def add(self, item: Any) -> None:  # noqa: ANN401 - any plain value
+        """The same from the event loop by a writer that keeps to what there is room for."""
+        if not self._closed:
+            self._items.append(item)
+            self._wake()
 
     # --- reading: on the event loop
 
@@ -105,6 +130,8 @@ class ItemBuffer:
             self._items.clear()
             self._changed.notify()
         _set(self._writer)
+        if self.on_taken is not None:
+            self.on_taken(len(items))
         if not items and self._failure is not None:
             raise self._failure
         return items
@@ -159,9 +186,9 @@ def _set(future: asyncio.Future[None] | None) -> None:
 class StreamRun:
     """A whole stream as one call, on its way through an executor (see :class:`~pillion.backends.api.Predictor`)."""
 
-    def __init__(self, source: StreamSource, buffer: ItemBuffer) -> None:
-        self._source = source
-        self._buffer = buffer
+    def __init__(self, source: StreamSource, buffer: ItemSink) -> None:
+        self.source = source
+        self.buffer = buffer
         self.asynchronous = source.asynchronous
 
     def predict(
@@ -169,21 +196,21 @@ class StreamRun:
     ) -> list[Tensor]:
         """Run the code to its end, or until nobody reads on."""
         del inputs, outputs
-        buffer = self._buffer
+        buffer = self.buffer
         if interrupt is not None:
             interrupt.action = buffer.close
             if interrupt.fired:  # between its making and the line before
                 buffer.close()
-        self._source.run(buffer.put)
+        self.source.run(buffer.put)
         return []
 
     async def predict_async(self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...]) -> list[Tensor]:
         """The same on the event loop. When cancelled, so is the user's code, also where it waits between two items."""
         del inputs, outputs
-        items = self._source.items_async()
+        items = self.source.items_async()
         try:
             async for item in items:
-                if not await self._buffer.put_async(item):
+                if not await self.buffer.put_async(item):
                     # The reader's leaving may be seen here before the cancelling that it leads to.
                     await _cancel(items, asyncio.CancelledError())
                     break

@@ -3,117 +3,77 @@
 So a server whose worker has died knows that at most the oldest unanswered call had been begun.
 
 Calls are computed by the main thread, which also reads the socket: there is no hop between threads. A second thread
-only sleeps on a pipe until the server gives a call up. It asks the model's library to stop where that can be asked,
-and else raises :class:`Abandoned` in the main thread, as Ctrl-C would: Python code and waiting stop at once, native
-code when it returns.
+only sleeps until the server gives a call up (:class:`~pillion.execution.given_up.GivenUp`). It asks the model's library
+to stop where that can be asked, and else raises an exception in the main thread, as Ctrl-C would: Python code and
+waiting stop at once, native code when it returns.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import pickle
-import signal
-import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, cast
-
-import msgspec
+from typing import TYPE_CHECKING, Any, cast
 
 from pillion.execution.api import Interrupt
-from pillion.execution.frames import Inbox, descriptors, frame
-from pillion.execution.messages import TO_WORKER, Call, Result, Use
+from pillion.execution.given_up import Abandoned, GivenUp
+from pillion.execution.messages import EXPLAIN, PREDICT, STREAM, TASK, Result, Use
+from pillion.execution.outlet import Outlet
 from pillion.execution.packing import pack, unpack
 from pillion.execution.remote import failed
 from pillion.execution.segments import SegmentMap, SegmentPool
+from pillion.execution.stream import StreamRun
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pillion.backends.api import LoadedModel, Predictor, TaskModel
-    from pillion.execution.messages import FromWorker, Record
+    from pillion.authoring.signature import TaskSignature
+    from pillion.backends.api import ExplainedModel, LoadedModel, Predictor, StreamModel, TaskModel
+    from pillion.execution.messages import Call, Credit
     from pillion.execution.mixed import AsyncPredictor
     from pillion.execution.segments import Segment
+    from pillion.execution.worker_connection import Connection
     from pillion.tensors import Tensor
 
-__all__ = ["ABANDON_SIGNAL", "Abandoned", "Connection", "Worker"]
-
-ABANDON_SIGNAL: Final = signal.SIGRTMIN + 3
-"""One that neither libraries nor people have a use for."""
-_ID: Final = 8
-"""Bytes of a call's number on the pipe of those that are given up."""
-
-
-class Abandoned(BaseException):
-    """Raised inside a call that nobody waits for any more."""
-
-
-class Connection:
-    """The worker's end of the socket. Any thread may send."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
-        self.inbox = Inbox(connection, TO_WORKER)
-        self._encoder = msgspec.msgpack.Encoder()
-        self._lock = threading.Lock()
-        self._main = threading.main_thread().ident
-        self.logging = False
-        """Whether the main thread is sending a line of the log: half of one must not stay on the wire."""
-        self.on_logged: Callable[[], None] = lambda: None
-        """Called in the main thread after each line."""
-
-    def send(self, message: FromWorker, files: list[int] | None = None) -> None:
-        """Send all of a message, with descriptors."""
-        data = frame(self._encoder.encode(message))
-        with self._lock:
-            sent = self._socket.sendmsg([data], descriptors(files)) if files else self._socket.send(data)
-            if sent < len(data):
-                self._socket.sendall(memoryview(data)[sent:])
-
-    def log(self, record: Record) -> None:
-        """Send a line for the server's log; lost when the server is gone."""
-        if threading.get_ident() != self._main:
-            with contextlib.suppress(OSError):
-                self.send(record)
-            return
-        self.logging = True
-        try:
-            with contextlib.suppress(OSError):
-                self.send(record)
-        finally:
-            self.logging = False
-        self.on_logged()
+__all__ = ["Worker"]
 
 
 class Worker:
-    """Answers the calls that come over ``connection`` with ``model``, in the main thread."""
+    """Answers the calls that come over ``connection`` with ``model``, in the main thread.
 
-    def __init__(self, connection: Connection, model: LoadedModel, abandoned: int) -> None:
+    Args:
+        connection: to the server.
+        model: loaded.
+        tasks: what can be called of it, by the names that the server uses.
+        abandoned: descriptor of the pipe with calls that are given up.
+    """
+
+    def __init__(
+        self, connection: Connection, model: LoadedModel, tasks: Mapping[str, TaskSignature], abandoned: int
+    ) -> None:
         self._connection = connection
         self._model = model
+        self._tasks = tasks
         self._pool = SegmentPool()
         self._released: list[int] = []
         # Writable, because a class of the user's is given arrays that it may write to: read-only ones would be copied.
         self._mapped = SegmentMap(self._released.append, writable=True)
-        self._current = 0
-        self._interrupt = Interrupt()
-        self._skipped: set[int] = set()
-        self._ended = 0
+        self._outlet: Outlet | None = None
         self._loop: asyncio.Runner | None = None
-        connection.on_logged = self._abandon
-        signal.signal(ABANDON_SIGNAL, self._abandon)
-        threading.Thread(target=self._watch, args=(abandoned,), name="abandoned-calls", daemon=True).start()
+        self._given_up = GivenUp(abandoned, lambda: connection.midway)
+        connection.after = self._given_up.check
+        connection.on_credit = self._credit
 
     def serve(self) -> None:
         """Answer until the server closes the connection."""
-        inbox = self._connection.inbox
+        connection = self._connection
+        calls = connection.calls
         with contextlib.suppress(EOFError):
             while True:
-                for message in inbox.receive():
-                    if isinstance(message, Call):
-                        self._answer(message)
+                connection.receive()
+                while calls:
+                    self._answer(calls.popleft())
         if self._loop is not None:
             self._loop.close()
 
@@ -128,9 +88,9 @@ class Worker:
             result, segment = Result(call.id, 0.0), None
         except BaseException as error:  # noqa: BLE001 - a model may raise anything, sys.exit() too; it belongs to its caller
             self._connection.send(failed(call.id, error, self._handed_back()))
+            self._given_up.forget(call.id)
             return
-        self._ended = call.id  # before it is forgotten: `_watch` does both the other way round
-        self._skipped.discard(call.id)
+        self._given_up.forget(call.id)
         tensors = []  # what looks at the request's memory is to be gone before the answer says what is
         result.released = self._handed_back()
         if segment is None or segment.descriptor is None:
@@ -154,33 +114,50 @@ class Worker:
         del self._released[:count]
         return released
 
+    def _credit(self, message: Credit) -> None:
+        if self._outlet is not None:
+            self._outlet.credit(message)
+
     def _run(self, call: Call) -> tuple[Any, list[Tensor]]:
-        """The value of a task, or the tensors."""
+        """The value of a task or an explanation, or the tensors."""
         whole = None if call.segment is None else self._mapped.view(call.segment.number)
         inputs = unpack(call.tensors, whole)
         del whole
-        interrupt = self._interrupt = Interrupt()
+        run = self._asked(call)
+        asynchronous = getattr(run, "asynchronous", False)
+        interrupt = Interrupt()
+        if asynchronous:
+            interrupt.action = _noted  # no exception may be raised in the loop's own code: it would break the next call
         try:
-            self._current = call.id  # before looking whether it was given up: `_watch` does both the other way round
-            if call.id in self._skipped:
-                raise Abandoned
-            if not call.task:
-                return None, self._compute(self._model, inputs, call.outputs, interrupt)
-            model = cast("TaskModel", self._model)
-            run = model.begin(model.tasks[call.task], pickle.loads(call.arguments))  # noqa: S301 - written by the server
-            self._compute(run, (), (), interrupt)
-            return run.value, []
+            self._given_up.begin(call.id, interrupt, closes=call.way == STREAM and not asynchronous)
+            if asynchronous:
+                tensors = self._on_loop(cast("AsyncPredictor", run), inputs, call.outputs, interrupt)
+            else:
+                tensors = run.predict(inputs, call.outputs, interrupt)
         finally:
-            self._current = 0  # here, so that whoever calls this is never interrupted
+            self._given_up.end()  # here, so that whoever calls this is never interrupted
+            self._outlet = None
+        return getattr(run, "value", None), tensors
 
-    def _compute(
-        self, model: Predictor, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt
+    def _asked(self, call: Call) -> Predictor:
+        """What is to be run. Nothing of the model's own code has been, yet."""
+        if call.way == PREDICT:
+            return self._model
+        if call.way == EXPLAIN:
+            return cast("ExplainedModel", self._model).begin_explanation()
+        task = self._tasks[call.task]
+        arguments = pickle.loads(call.arguments)  # noqa: S301 - written by the server
+        if call.way == TASK:
+            return cast("TaskModel", self._model).begin(task, arguments)
+        self._outlet = Outlet(call.id, call.room, self._connection, self._given_up.closing)
+        return StreamRun(cast("StreamModel", self._model).stream(task, arguments), self._outlet)
+
+    def _on_loop(
+        self, run: AsyncPredictor, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt
     ) -> list[Tensor]:
-        if not getattr(model, "asynchronous", False):
-            return model.predict(inputs, outputs, interrupt)
         if self._loop is None:
             self._loop = asyncio.Runner()
-        return self._loop.run(_cancellable(cast("AsyncPredictor", model), inputs, outputs, interrupt))
+        return self._loop.run(_cancellable(run, inputs, outputs, interrupt))
 
     def _result(
         self,
@@ -189,7 +166,9 @@ class Worker:
         tensors: list[Tensor],
         seconds: float,
     ) -> tuple[Result, Segment | None]:
-        if call.task:
+        if call.way == STREAM:
+            return Result(call.id, seconds), None
+        if call.way != PREDICT:
             return Result(call.id, seconds, value=pickle.dumps(value, protocol=5)), None
         try:
             packed, segment = pack(tensors, self._pool)
@@ -202,28 +181,9 @@ class Worker:
             result.dropped, self._pool.dropped = self._pool.dropped, []
         return result, segment
 
-    def _watch(self, abandoned: int) -> None:
-        """Wait for calls that are given up, in a thread of its own."""
-        main = threading.main_thread().ident or 0
-        while len(number := os.read(abandoned, _ID)) == _ID:
-            call = int.from_bytes(number, "little")
-            self._skipped.add(call)
-            if call <= self._ended:
-                self._skipped.discard(call)
-            interrupt = self._interrupt  # before looking which call runs: never that of a later one
-            if self._current != call:
-                continue
-            if interrupt.action is not None:
-                interrupt.fire()
-            else:
-                interrupt.fired = True
-                signal.pthread_kill(main, ABANDON_SIGNAL)
 
-    def _abandon(self, *_: object) -> None:
-        """Handle the signal: in the main thread, between two of its steps; put off while it sends to the log."""
-        if self._current in self._skipped and not self._connection.logging:
-            self._current = 0
-            raise Abandoned
+def _noted() -> None:
+    """The interrupt remembers that it was fired."""
 
 
 async def _cancellable(

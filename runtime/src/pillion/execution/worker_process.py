@@ -50,12 +50,15 @@ class WorkerProcess:
     def __init__(self, module: str, environment: Mapping[str, str]) -> None:
         if not sys.executable:
             raise WorkerEnded("this program does not know its Python interpreter, so it cannot start another")
-        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        abandoned, self._abandoned = os.pipe()
-        lifeline, self._lifeline = os.pipe()
-        os.set_blocking(self._abandoned, False)
-        passed = (theirs.fileno(), abandoned, lifeline)
-        try:
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            # Whatever cannot be opened (too many files, no memory), nothing of the rest may be left.
+            self.socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            ours.enter_context(self.socket)
+            theirs.enter_context(other)
+            abandoned, self._abandoned = _pipe(theirs, ours)
+            lifeline, self._lifeline = _pipe(theirs, ours)
+            os.set_blocking(self._abandoned, False)
+            passed = (other.fileno(), abandoned, lifeline)
             self._process = subprocess.Popen(  # noqa: S603 - our own module, in the interpreter that runs us
                 # -P: a file of the user's in the current folder must not stand in for a library.
                 [sys.executable, "-P", "-m", module, *map(str, passed)],
@@ -64,13 +67,7 @@ class WorkerProcess:
                 env=dict(environment),
                 process_group=0,  # Ctrl-C is for the server, which drains first
             )
-        except BaseException:
-            self._close_descriptors()
-            raise
-        finally:
-            theirs.close()
-            os.close(abandoned)
-            os.close(lifeline)
+            self._open = ours.pop_all()
         self.pid = self._process.pid
         self._killed = False
         self.inbox: Inbox[FromWorker] = Inbox(self.socket, FROM_WORKER)
@@ -110,7 +107,7 @@ class WorkerProcess:
 
     def __del__(self) -> None:
         """A worker that nobody holds is not left running: with its lifeline it ends."""
-        if hasattr(self, "_lifeline"):
+        if hasattr(self, "_open"):
             self._close_descriptors()
 
     def kill(self) -> None:
@@ -139,11 +136,16 @@ class WorkerProcess:
         return "was killed by the server" if self._killed and code is not None and code < 0 else exit_reason(code)
 
     def _close_descriptors(self) -> None:
-        self.socket.close()
-        for descriptor in (self._abandoned, self._lifeline):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._abandoned = self._lifeline = -1
+        self._abandoned = -1  # the number may be another file's soon
+        self._open.close()
+
+
+def _pipe(reads: contextlib.ExitStack, writes: contextlib.ExitStack) -> tuple[int, int]:
+    """Both ends, each closed with its stack."""
+    ends = os.pipe()
+    for stack, end in zip((reads, writes), ends, strict=True):
+        stack.callback(os.close, end)
+    return ends
 
 
 class LoadRefused(Exception):  # noqa: N818 - carries a message of the worker's

@@ -14,30 +14,27 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from pillion.backends.api import LoadFailure, ModelLoadError
-from pillion.execution.affinity import spread
+from pillion.execution.affinity import BindingError, bindings, shares
 from pillion.execution.native_threads import for_worker
-from pillion.execution.process import DEPTH, QUICK_SECONDS, ProcessExecutor, WorkerPolicy
-from pillion.execution.remote import RemoteTask
+from pillion.execution.process import DEPTH, QUICK_SECONDS, ProcessExecutor
+from pillion.execution.seats import Lifetime, WorkerPolicy
 from pillion.execution.worker_process import LoadRefused, WorkerEnded, WorkerProcess
+from pillion.repository.remote_model import known
 from pillion.repository.served import RepositorySettings, Served
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from pillion.authoring.signature import TaskSignature
-    from pillion.backends.api import InputRule
-    from pillion.execution.api import Interrupt
-    from pillion.model import Acceleration, Libraries, ModelMetadata
     from pillion.policy import ConsentPolicy
-    from pillion.runtimefile import DesiredModel
-    from pillion.tensors import Tensor
+    from pillion.repository.remote_model import Description
+    from pillion.runtimefile import DesiredModel, ExecutionSettings
 
-__all__ = ["Description", "Order", "RemoteModel", "RemoteTaskModel", "describe", "load", "load_here"]
+__all__ = ["Order", "load", "load_here"]
 
 _log = logging.getLogger(__name__)
 _MODULE: Final = "pillion.repository.worker"
@@ -63,41 +60,6 @@ class Order:
     """Not where code is followed: an edit within a second of the last would be missed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What a server has to know of a model that it has not loaded."""
-
-    metadata: ModelMetadata
-    rules: tuple[InputRule, ...]
-    default_outputs: tuple[str, ...]
-    any_input_name: bool
-    libraries: Libraries | None
-    files: tuple[str, ...]
-    own_code: bool
-    format: str
-    typical_seconds: float | None
-    shares_calls: bool
-    acceleration: Acceleration | None
-
-
-def describe(served: Served, found: str, typical: float | None) -> Description:
-    """In the worker: its model, for the server."""
-    model = served.model
-    return Description(
-        model.metadata,
-        model.rules,
-        model.default_outputs,
-        model.any_input_name,
-        model.libraries,
-        tuple(getattr(model, "files", ())),
-        hasattr(model, "tasks"),
-        found,
-        typical,
-        served.shares_calls,
-        served.acceleration,
-    )
-
-
 def load_here(order: Order) -> tuple[Served, str]:
     """In the worker: load the model as a server without worker processes would, whatever executor it would choose.
 
@@ -113,52 +75,11 @@ def load_here(order: Order) -> tuple[Served, str]:
         pickle_policy=order.pickle_policy, code_policy=order.code_policy, accelerate=order.accelerate
     )
     served, found = loader.load(desired, settings, order.share)
-    text = getattr(served.model, "text", None)
-    if getattr(served.model, "streams", False) or (text is not None and text.generate is not None):
-        raise ModelLoadError(
-            "its results come one by one (generate, or a task that streams), which worker processes do not send",
-            "leave executor: process out",
-        )
     if any(task.incoming is not None for task in getattr(served.model, "tasks", {}).values()):
         raise ModelLoadError(
             "one of its tasks takes a stream, which worker processes are not sent", "leave executor: process out"
         )
     return served, found
-
-
-class RemoteModel:
-    """A model in worker processes (see :class:`~pillion.backends.api.LoadedModel`)."""
-
-    def __init__(self, description: Description) -> None:
-        # Explanations do not cross yet: the model says so, instead of failing when it is asked for one.
-        self.metadata = msgspec.structs.replace(description.metadata, explains=False)
-        self.rules = description.rules
-        self.default_outputs = description.default_outputs
-        self.any_input_name = description.any_input_name
-        self.libraries = description.libraries
-        self.files = description.files
-
-    def predict(
-        self, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt | None
-    ) -> list[Tensor]:
-        """Never called: the executor sends the call away."""
-        del inputs, outputs, interrupt
-        raise RuntimeError("the model runs in worker processes")
-
-    def close(self) -> None:
-        """It goes with its workers."""
-
-
-class RemoteTaskModel(RemoteModel):
-    """A class of the user's in worker processes (see :class:`~pillion.backends.api.TaskModel`)."""
-
-    def __init__(self, description: Description, tasks: Mapping[str, TaskSignature]) -> None:
-        super().__init__(description)
-        self.tasks = tasks
-
-    def begin(self, task: TaskSignature, arguments: Mapping[str, Any]) -> RemoteTask:
-        """See :class:`~pillion.backends.api.TaskModel`."""
-        return RemoteTask(task.name, arguments)
 
 
 def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tuple[Served, str]:
@@ -175,17 +96,17 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
         )
     execution = desired.execution
     count = execution.processes or cpus
-    launcher = _Launcher(desired, settings, cpus, count)
+    try:
+        bound = bindings(execution.cpus, os.sched_getaffinity(0), count, spreading=execution.affinity == "spread")
+    except BindingError as error:
+        raise ModelLoadError(str(error)) from None
+    launcher = _Launcher(desired, settings, bound, shares(bound, cpus))
     began = time.monotonic()
     started = _started(launcher, count)
     seconds = time.monotonic() - began
     description = started[0][1]
     try:
-        model = (
-            RemoteTaskModel(description, _tasks(desired, settings))
-            if description.own_code
-            else RemoteModel(description)
-        )
+        model = known(description, desired, settings)
     except BaseException:
         for process, _ in started:
             process.end_soon()
@@ -194,6 +115,7 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     policy = WorkerPolicy(
         retry=not description.own_code if execution.idempotent is None else execution.idempotent,
         grace_seconds=max(_LEAST_GRACE, seconds) if grace is None else grace,
+        lifetime=_lifetime(execution),
     )
     executor = ProcessExecutor(
         f"{desired.name}/{desired.version}",
@@ -203,6 +125,8 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     )
     typical = description.typical_seconds
     depth = DEPTH if typical is None or typical < QUICK_SECONDS else 1
+    if description.generates:
+        depth = 1  # a call holds its worker for as long as its reader likes
     if description.shares_calls:
         depth = min(depth, 2)  # what waits behind these is computed together
     served = Served(
@@ -214,6 +138,11 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
         acceleration=description.acceleration,
     )
     return served, description.format
+
+
+def _lifetime(execution: ExecutionSettings) -> Lifetime | None:
+    calls, rss = execution.max_calls_per_worker, execution.max_rss_per_worker
+    return None if calls is None and rss is None else Lifetime(calls, rss)
 
 
 def _started(launcher: _Launcher, count: int) -> list[tuple[WorkerProcess, Description]]:
@@ -243,24 +172,20 @@ def _started(launcher: _Launcher, count: int) -> list[tuple[WorkerProcess, Descr
     return started
 
 
-def _tasks(desired: DesiredModel, settings: RepositorySettings) -> Mapping[str, TaskSignature]:
-    """The tasks of the class. A worker has loaded it, so its code may run."""
-    from pillion.authoring.signature import define  # noqa: PLC0415 - only classes need it
-    from pillion.backends import python  # noqa: PLC0415 - as above
-    from pillion.repository.loader import with_code  # noqa: PLC0415 - it imports this module
-
-    found = python.find(with_code(desired, settings), settings.classes)
-    return {signature.name: signature for signature in define(found.cls).tasks}
-
-
 class _Launcher:
     """Starts worker processes of one model."""
 
-    def __init__(self, desired: DesiredModel, settings: RepositorySettings, cpus: int, count: int) -> None:
+    def __init__(
+        self,
+        desired: DesiredModel,
+        settings: RepositorySettings,
+        bound: Sequence[tuple[int, ...] | None],
+        threads: Sequence[int],
+    ) -> None:
         self._desired = desired
         self._settings = settings
-        self._cpus = cpus
-        self._count = count
+        self._bound = bound
+        self._threads = threads
 
     def start(self, index: int) -> tuple[WorkerProcess, Description]:
         """One process with the model loaded. Blocks.
@@ -269,7 +194,7 @@ class _Launcher:
             ModelLoadError: with sentence and remedy.
             RuntimeError: what the library raised in the worker, or how the worker died.
         """
-        environment = for_worker(self._cpus, self._count, os.environ)
+        environment = for_worker(self._threads[index], os.environ)
         try:
             process = WorkerProcess(_MODULE, environment)
             return process, pickle.loads(process.load(self._order(index)))  # noqa: S301 - written by our own worker
@@ -289,16 +214,13 @@ class _Launcher:
             ) from None
 
     def _order(self, index: int) -> bytes:
-        bound = None
-        if self._desired.execution.affinity == "spread":
-            bound = spread(os.sched_getaffinity(0), index, self._count)
         order = Order(
             desired=self._desired,
             pickle_policy=self._settings.pickle_policy,
             code_policy=self._settings.code_policy,
             accelerate=self._settings.accelerate,
-            share=max(1, self._cpus // self._count),
-            cpus=bound,
+            share=self._threads[index],
+            cpus=self._bound[index],
             path=tuple(sys.path),
             log_level=logging.getLogger().getEffectiveLevel(),
             write_bytecode=not sys.dont_write_bytecode,

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from pillion.execution.lifeline import hold
 from pillion.execution.messages import Load, Ready, Record, Unable
-from pillion.execution.worker import Connection, Worker
+from pillion.execution.worker import Worker
+from pillion.execution.worker_connection import Connection
 
 if TYPE_CHECKING:
     from pillion.backends.api import LoadedModel
@@ -62,7 +63,9 @@ def main(arguments: list[str]) -> int:
     if model is None:
         return 1
     gc.freeze()
-    Worker(connection, model, abandoned).serve()
+    from pillion.repository.remote_model import callables  # noqa: PLC0415 - as what loads the model
+
+    Worker(connection, model, callables(model), abandoned).serve()
     model.close()
     return 0
 
@@ -97,7 +100,8 @@ def _loaded(connection: Connection) -> LoadedModel | None:
     sys.dont_write_bytecode = not order.write_bytecode
     # Imported only now: libraries read affinity and variables as they are imported.
     from pillion.backends.api import ModelLoadError  # noqa: PLC0415 - see above
-    from pillion.repository.processes import describe, load_here  # noqa: PLC0415 - see above
+    from pillion.repository.processes import load_here  # noqa: PLC0415 - see above
+    from pillion.repository.remote_model import describe  # noqa: PLC0415 - see above
 
     try:
         served, found = load_here(order)

@@ -2,11 +2,22 @@
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, MaxLen
 
+from pillion.resources.annotations import Positive
 from pillion.resources.base import ResourceModel
+from pillion.resources.rules import TextRule
 
 __all__ = ["ExecutionSpec"]
+
+_CPUS = r"[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*"
+_CPU_LISTS = TextRule(
+    pattern=f"^{_CPUS}(;{_CPUS})*$", message="write CPUs as in '0-3,8', a list for each worker as in '0-3;4-7'"
+)
+
+_MEMORY = TextRule(
+    pattern="^[1-9][0-9]{0,15}([KMGT]i|[kMGT])?$", message="write an amount of memory as in '2Gi' or '500M'"
+)
 
 
 class ExecutionSpec(ResourceModel):
@@ -24,5 +35,14 @@ class ExecutionSpec(ResourceModel):
     accelerate: Literal["none", "onnx"] | None = None
     """`onnx`: compute scikit-learn models by ONNX Runtime where equal and faster."""
 
+    cpus: Annotated[str, MaxLen(1024), _CPU_LISTS] | None = None
+    """CPUs that the worker processes are bound to, as in `0-3,8`; `;` separates a list for each of them."""
+
     idempotent: bool | None = None
     """Whether a request is computed again when its worker dies over it. Default: true for artifacts."""
+
+    max_calls_per_worker: Positive | None = None
+    """Calls that a worker process answers before another takes its place."""
+
+    max_rss_per_worker: Annotated[str, MaxLen(20), _MEMORY] | None = None
+    """Memory that a worker process may hold before another takes its place, such as `2Gi`."""
