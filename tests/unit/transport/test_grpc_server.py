@@ -32,8 +32,11 @@ SERVICE = "inference.GRPCInferenceService"
 class Running:
     """A server on a free port and a channel to it."""
 
-    def __init__(self, plane: SmallPlane, server: GrpcServer, channel: grpc.aio.Channel, port: int) -> None:
+    def __init__(
+        self, plane: SmallPlane, server: GrpcServer, channel: grpc.aio.Channel, port: int, engine: str
+    ) -> None:
         self.plane = plane
+        self.engine = engine
         self.server = server
         self.channel = channel
         self.port = port
@@ -71,7 +74,7 @@ def start(request: pytest.FixtureRequest) -> Starter:
         channel = grpc.aio.insecure_channel(
             f"127.0.0.1:{port}", options=[("grpc.max_receive_message_length", -1), ("grpc.enable_retries", 0)]
         )
-        return Running(plane, server, channel, port)
+        return Running(plane, server, channel, port, engine)
 
     return started
 
@@ -417,6 +420,19 @@ async def test_a_message_beyond_the_limit_and_a_call_too_many_are_resource_exhau
 async def test_a_port_in_use_is_an_os_error_with_the_address(running: Running) -> None:
     with pytest.raises(OSError, match=f"127.0.0.1:{running.port}"):
         await GrpcServer(SmallPlane()).start(f"127.0.0.1:{running.port}")
+
+
+async def test_servers_share_a_port_where_they_are_to_and_not_where_they_are_not(start: Starter) -> None:
+    shared = GrpcLimits(shared_port=True)
+    first = await start(SmallPlane(), shared)
+    second = GrpcServer(SmallPlane(), shared, GrpcOptions(engine=first.engine))
+    assert first.port == await second.start(f"127.0.0.1:{first.port}")
+    with pytest.raises(OSError, match="in use"):
+        await GrpcServer(SmallPlane(), options=GrpcOptions(engine=first.engine)).start(f"127.0.0.1:{first.port}")
+    await second.stop(0)
+    assert "double" == (await first.infer(request(), wait_for_ready=True, timeout=DEADLINE)).model_name
+    await first.channel.close()
+    await first.server.stop(0)
 
 
 async def test_connections_age_out_and_calls_in_progress_are_finished(start: Starter) -> None:

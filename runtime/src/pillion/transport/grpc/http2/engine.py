@@ -56,7 +56,13 @@ class AsyncioEngine:
         loop = asyncio.get_running_loop()
         try:
             # Bound by a server that never accepts, so that those that do can be exchanged (see swap).
-            bound = await loop.create_server(asyncio.Protocol, host.strip("[]"), int(port), start_serving=False)
+            bound = await loop.create_server(
+                asyncio.Protocol,
+                host.strip("[]"),
+                int(port),
+                reuse_port=self._limits.shared_port or None,
+                start_serving=False,
+            )
         except OSError as error:
             raise OSError(
                 error.errno or errno.EADDRINUSE,
