@@ -205,6 +205,24 @@ async def test_a_higher_priority_goes_first_and_kinds_and_hosts_come_after_it(be
     assert [1, 1, 2, 2, 3, 0] == order
 
 
+async def test_the_lowest_priority_waits_for_eight_calls_at_most_where_all_share_calls(bench: Bench) -> None:
+    gate = await bench.serve_gated("rank-age", max_batch_size=1, priority_levels=2)
+    first = bench.values(1)
+    await until(lambda: gate.inside == 1)
+    order: list[int] = []
+
+    def begun(priority: int) -> asyncio.Task[InferResponse]:
+        task = bench.begin(gated.value(2), priority=priority)
+        task.add_done_callback(lambda _: order.append(priority))
+        return task
+
+    tasks = [begun(priority) for priority in (2, *[1] * 20)]
+    await until(lambda: bench.gauge("pillion_queue_length") == 21)
+    gate.open()
+    await answers(first + tasks)
+    assert order.index(2) < 8
+
+
 async def test_priorities_mean_nothing_where_there_are_no_levels(bench: Bench) -> None:
     gate = await bench.serve_gated("rank-none", max_batch_size=1, max_queue=2)
     first = bench.values(1)

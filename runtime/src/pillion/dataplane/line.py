@@ -63,7 +63,8 @@ class Line:
         """Take out whose turn it is, and whether that is because of its age. There is somebody."""
         self._turns += 1
         standing = [rank for rank in self._ranks if rank]
-        by_age = len(standing) > 1 and self._turns % BY_AGE == 0
+        # Of one that stands for many it decides who of them goes: it may stand alone.
+        by_age = len(self._ranks) > 1 and self._turns % BY_AGE == 0
         first = min(standing, key=lambda rank: next(iter(rank)).arrived) if by_age else standing[0]
         one, _ = first.popitem(last=False)
         self.length -= 1
