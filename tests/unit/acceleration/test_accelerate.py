@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_classification
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import RidgeClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.model_selection import TunedThresholdClassifierCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from pillion.acceleration import accelerate
@@ -89,6 +93,18 @@ def test_what_it_gains_is_said() -> None:
     _, said = tried(RandomForestClassifier(50, random_state=0))
     assert "onnx" == said.by
     assert "instead of" in said.note
+
+
+@pytest.mark.filterwarnings("ignore:The `probability` parameter")
+@pytest.mark.parametrize("estimator", [
+    make_pipeline(StandardScaler(), SVC(probability=True, random_state=0)),
+    TunedThresholdClassifierCV(LogisticRegression()),
+], ids=["support-vectors", "threshold"])  # fmt: skip
+def test_labels_that_are_not_always_the_likeliest_class_are_not_made_from_probabilities(estimator: Any) -> None:
+    # Compared rows are few, and those that tell may not be among them.
+    other, said = tried(estimator)
+    assert isinstance(other, SklearnModel)
+    assert "its labels do not follow from its probabilities" == said.note
 
 
 @pytest.mark.parametrize("rows", [1, 7, 400])
