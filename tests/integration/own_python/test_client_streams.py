@@ -104,18 +104,23 @@ class Service:
         self.methods[name].CopyToProto(shown)
         return shown.client_streaming, shown.server_streaming
 
-    def call(self, name: str, messages: Sequence[dict[str, Any]]) -> Any:
+    def call(self, name: str, messages: Sequence[dict[str, Any]], *metadata: tuple[str, str]) -> Any:
         method = self.methods[name]
         request = message_factory.GetMessageClass(method.input_type)
         response = message_factory.GetMessageClass(method.output_type)
-        kinds = {(False, True): "unary_stream", (True, False): "stream_unary", (True, True): "stream_stream"}
+        kinds = {
+            (False, False): "unary_unary",
+            (False, True): "unary_stream",
+            (True, False): "stream_unary",
+            (True, True): "stream_stream",
+        }
         made = getattr(self._channel, kinds[self.kind(name)])(
             f"/talk.TalkService/{name}",
             request_serializer=request.SerializeToString,
             response_deserializer=response.FromString,
         )
         sent = [json_format.ParseDict(message, request()) for message in messages]
-        return made(iter(sent) if self.kind(name)[0] else sent[0], timeout=20)
+        return made(iter(sent) if self.kind(name)[0] else sent[0], timeout=20, metadata=metadata)
 
 
 @pytest.fixture
@@ -172,6 +177,25 @@ async def test_what_is_wrong_with_an_item_ends_the_call(
         await (collected(call, []) if hasattr(call, "__aiter__") else call)
     assert code == failure.value.code()
     assert sentence in str(failure.value.details())
+
+
+@pytest.mark.parametrize("name", ["SeenPredict", "ServerStreamingSpellPredict", "ClientStreamingTotalPredict"])
+async def test_tasks_heed_the_priority_of_the_metadata(service: Service, name: str) -> None:
+    messages: dict[str, dict[str, Any]] = {
+        "ServerStreamingSpellPredict": {"word": "abc"},
+        "ClientStreamingTotalPredict": {"numbers": 1},
+    }
+    call = service.call(name, [messages.get(name, {})], ("x-request-priority", "first"))
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await (collected(call, []) if hasattr(call, "__aiter__") else call)
+    assert grpc.StatusCode.INVALID_ARGUMENT == failure.value.code()
+    assert "x-request-priority: must be a whole number" in str(failure.value.details())
+
+
+async def test_a_websocket_heeds_the_priority_of_its_header(program: Program) -> None:
+    with pytest.raises(InvalidStatus) as refusal:
+        await connect(url(program, "/echo"), proxy=None, additional_headers={"x-request-priority": "first"})
+    assert 400 == refusal.value.response.status_code
 
 
 async def test_a_failure_comes_after_the_items_before_it(service: Service) -> None:

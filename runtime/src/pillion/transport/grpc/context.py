@@ -36,6 +36,7 @@ __all__ = [
     "given_request_id",
     "new_request_id",
     "priority_of",
+    "ranked_call_of",
     "succeeded",
 ]
 
@@ -112,6 +113,19 @@ def call_of(context: Context, caller: Caller, clock: Callable[[], float]) -> Cal
     deadline = None if remaining is None else clock() + remaining
     times = None if caller.observed is None else caller.observed.times
     return Call(WireProtocol.GRPC, caller.request_id, deadline, times, context.peer)
+
+
+def ranked_call_of(context: Context, caller: Caller, clock: Callable[[], float]) -> Call:
+    """The same with the priority that the metadata asks for.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT``: it is not a whole number.
+    """
+    call = call_of(context, caller, clock)
+    _, asked = given_id_and_priority(context)
+    if asked is not None:
+        call.priority = priority_of(asked)
+    return call
 
 
 async def answered(

@@ -10,7 +10,15 @@ from pillion.dataplane.call import WireProtocol
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.inbound import Inbound
 from pillion.protocol.task_message import decode_item, decode_request, encode_response
-from pillion.transport.grpc.context import Caller, Method, call_of, failed, given_request_id, new_request_id, succeeded
+from pillion.transport.grpc.context import (
+    Caller,
+    Method,
+    failed,
+    given_request_id,
+    new_request_id,
+    ranked_call_of,
+    succeeded,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -99,10 +107,10 @@ class TaskStreams:
             arguments = decode_request(self._method, task.signature, first)
             incoming = task.signature.incoming
             begun = None if incoming is None else decode_item(self._method, incoming, first, task.signature, first=True)
+            call = ranked_call_of(context, caller, self._clock)
         except PillionError as error:
             self._plane.refused(error, WireProtocol.GRPC, "")
             raise
-        call = call_of(context, caller, self._clock)
         with contextlib.ExitStack() as stack:
             if incoming is not None and begun is not None:
                 inbound = stack.enter_context(Inbound())

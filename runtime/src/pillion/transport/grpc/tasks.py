@@ -13,7 +13,7 @@ from pillion.dataplane.call import WireProtocol
 from pillion.errors import ErrorCode, PillionError
 from pillion.protocol.task_message import decode_request, encode_response
 from pillion.protocol.task_schema import service_schema, shared_files
-from pillion.transport.grpc.context import Caller, Method, answered, call_of
+from pillion.transport.grpc.context import Caller, Method, answered, ranked_call_of
 from pillion.transport.grpc.observation import observer_of
 
 if TYPE_CHECKING:
@@ -116,10 +116,11 @@ class TaskServices(grpc.GenericRpcHandler):
                 model = _model(service, context)
                 task = self._plane.find(method.task, model)
                 arguments = decode_request(method, task.signature, message)
+                call = ranked_call_of(context, caller, self._options.clock)
             except PillionError as error:
                 self._plane.refused(error, WireProtocol.GRPC, model)
                 raise
-            result = await self._plane.perform(task, arguments, call_of(context, caller, self._options.clock))
+            result = await self._plane.perform(task, arguments, call)
             answer = encode_response(method, task.signature, result.value)
             if observer is not None and caller.observed is not None:
                 observer.response(caller.observed, answer)

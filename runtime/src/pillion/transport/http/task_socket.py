@@ -25,7 +25,7 @@ from pillion.transport.http.answer import task_error_answer
 from pillion.transport.http.body import ClientDisconnected
 from pillion.transport.http.caller import client_of
 from pillion.transport.http.errors import task_error_body, task_status
-from pillion.transport.http.headers import request_id, timeout_seconds
+from pillion.transport.http.headers import priority, request_id, timeout_seconds
 from pillion.transport.http.routes import Route
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ async def converse(
     talk = _Conversation(plane, options, target, receive, send)
     try:
         seconds = timeout_seconds(headers)
+        asked = priority(headers)
         task = plane.find(target.task, target.model or None)
     except PillionError as error:
         plane.refused(error, WireProtocol.TASK, target.model)
@@ -67,7 +68,7 @@ async def converse(
         return
     await send({"type": "websocket.accept", "headers": [(b"x-request-id", identity.encode())]})
     deadline = None if seconds is None else options.clock() + seconds
-    call = Call(WireProtocol.TASK, identity, deadline, None, lambda: client_of(scope))
+    call = Call(WireProtocol.TASK, identity, deadline, None, lambda: client_of(scope), asked)
     try:
         await talk.hold(task, call)
     except ClientDisconnected:
