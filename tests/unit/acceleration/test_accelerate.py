@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_classification
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.pipeline import make_pipeline
@@ -22,6 +23,7 @@ from pillion.acceleration.comparison import difference
 from pillion.acceleration.conversion import converted
 from pillion.acceleration.job import Converted, Unconvertible
 from pillion.acceleration.model import AcceleratedModel, session_of
+from pillion.acceleration.thresholds import rows_for, thresholds_of
 from pillion.acceleration.worker import convert
 from pillion.backends.sklearn_model import SklearnModel
 from pillion.model import Libraries
@@ -105,6 +107,23 @@ def test_labels_that_are_not_always_the_likeliest_class_are_not_made_from_probab
     other, said = tried(estimator)
     assert isinstance(other, SklearnModel)
     assert "its labels do not follow from its probabilities" == said.note
+
+
+def test_a_step_that_only_fills_gaps_does_not_hide_the_thresholds_behind_it() -> None:
+    pipeline = make_pipeline(SimpleImputer(), RandomForestClassifier(50, random_state=0)).fit(FEATURES, CLASSES)
+    assert 2000 < len(rows_for(pipeline, WIDTH))
+    found = thresholds_of(pipeline)
+    assert found is not None
+    assert np.isin(found[1], rows_for(pipeline, WIDTH)).mean() > 0.5
+
+
+def test_a_model_is_loaded_whatever_happens_while_it_is_tried() -> None:
+    def full(*_: object) -> Converted:
+        raise OSError(28, "No space left on device")
+
+    other, said = tried(DecisionTreeClassifier(), full)
+    assert isinstance(other, SklearnModel)
+    assert "it could not be tried: OSError: [Errno 28] No space left on device" == said.note
 
 
 @pytest.mark.parametrize("rows", [1, 7, 400])

@@ -64,6 +64,19 @@ def accelerated(
 
     if not isinstance(model, SklearnModel):
         return model, refused(label, "only models of scikit-learn are converted", logging.INFO)
+    try:
+        return _accelerated(model, label, threads, seconds, convert)
+    except Exception as error:  # noqa: BLE001 - parts of an estimator may refuse in any way, and so may a full disk
+        return model, refused(label, f"it could not be tried: {type(error).__name__}: {_line(error)}")
+
+
+def _accelerated(
+    model: SklearnModel,
+    label: str,
+    threads: int,
+    seconds: float,
+    convert: Callable[[Any, str, float], Converted | Unconvertible],
+) -> tuple[LoadedModel, Acceleration]:
     reason = _unfit(model)
     if reason is not None:
         return model, refused(label, reason)

@@ -89,10 +89,25 @@ def _near(random: np.random.Generator, columns: Array, numbers: Array, estimator
     for _, step in reversed(steps[:-1]):
         if step is None or step == "passthrough":
             continue
-        if not callable(getattr(step, "inverse_transform", None)):
+        before = _before(step, rows)
+        if before is None:
             return np.empty((0, int(estimator.n_features_in_)))
-        rows = np.asarray(step.inverse_transform(rows), np.float64)
+        rows = before
     return rows
+
+
+def _before(step: Any, rows: Array) -> Array | None:  # noqa: ANN401 - as above
+    """What a step of a pipeline makes ``rows`` of; None where that cannot be told."""
+    try:
+        if callable(getattr(step, "inverse_transform", None)):
+            return np.asarray(step.inverse_transform(rows), np.float64)
+    except Exception:  # noqa: BLE001, S110 - it has the method and may refuse all the same, as SimpleImputer does
+        pass
+    try:
+        # Whoever fills in what is missing leaves whole rows as they are.
+        return rows if np.array_equal(np.asarray(step.transform(rows), np.float64), rows) else None
+    except Exception:  # noqa: BLE001 - as above
+        return None
 
 
 def _beside(random: np.random.Generator, known: Array) -> Array:
