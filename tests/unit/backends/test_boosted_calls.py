@@ -49,7 +49,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("library", "objective"), KINDS)
-@pytest.mark.parametrize("rows", [1, 2, 300])
+@pytest.mark.parametrize("rows", [0, 1, 2, 300])
 def test_results_are_the_librarys_own_to_the_last_bit(library: str, objective: str, rows: int) -> None:
     own, ours, features = trained(library, objective)
     np.testing.assert_array_equal(own(features[:rows]), ours(features[:rows]))

@@ -90,6 +90,8 @@ def xgboost_call(
     def call(matrix: Array) -> Array:
         matrix = np.ascontiguousarray(matrix)
         rows, columns = matrix.shape
+        if not rows:  # the library's answer has no memory then
+            return library(matrix)
         described = b'{"data":[%d,true],"shape":[%d,%d],"typestr":"<f4","version":3,"strides":null}' % (
             matrix.ctypes.data, rows, columns,
         )  # fmt: skip
