@@ -195,7 +195,7 @@ class Dispatcher:
             if target.route is Route.INFER or self._tasks is None:
                 outcome = self._inference.begin(target, fields, body, identity, client)
             else:
-                outcome = self._tasks.begin(target, body, identity)
+                outcome = self._tasks.begin(target, body, identity, client)
                 if outcome is None:
                     return None
         except Exception as error:  # noqa: BLE001  # the boundary, as in finish

@@ -93,7 +93,9 @@ class TaskHandler:
         result = await watched(running, receive, self._options.disconnect_grace)
         return answer_of(result.value)
 
-    def begin(self, target: Target, body: bytes, request_id: str) -> bytes | Answer | BegunTask | None:
+    def begin(
+        self, target: Target, body: bytes, request_id: str, client: Callable[[], str] | None = None
+    ) -> bytes | Answer | BegunTask | None:
         """A call in JSON without slow headers, answered now or begun; None for one that goes the ordinary way.
 
         As :meth:`pillion.transport.http.infer.InferHandler.begin`: ``async`` methods that wait for nothing are answered
@@ -116,7 +118,7 @@ class TaskHandler:
         except PillionError as error:
             self._plane.refused(error, WireProtocol.TASK, task.model)
             raise
-        call = Call(WireProtocol.TASK, request_id)
+        call = Call(WireProtocol.TASK, request_id, client=client)
         running = self._plane.perform(task, arguments, call)
         try:
             waiting = running.send(None)
