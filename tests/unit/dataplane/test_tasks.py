@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import CollectorRegistry
 
-from pillion import Model, task
+from pillion import Batch, Model, task
 from pillion.dataplane.call import Call, WireProtocol
 from pillion.dataplane.plane import DataPlane
 from pillion.dataplane.settings import PlaneSettings
@@ -56,7 +56,13 @@ class Slow(Model):
         return 3
 
 
-CLASSES: dict[str, type[Model]] = {"mood": Mood, "other": Other, "slow": Slow}
+class Many(Model):
+    @task(batch=Batch(max_size=4))
+    def lengths(self, text: list[str]) -> list[int]:
+        return [len(one) for one in text]
+
+
+CLASSES: dict[str, type[Model]] = {"mood": Mood, "other": Other, "slow": Slow, "many": Many}
 
 
 def desired(name: str, threads: int | None = None) -> DesiredModel:
@@ -88,6 +94,22 @@ async def test_a_task_is_found_by_its_name_alone_in_either_spelling(plane: DataP
     for name in ("classify_text", "classify-text", "Classify_Text"):
         result = await plane.perform(plane.find(name), {"text": "a"}, call())
         assert ("mood", "1", "mood of a") == (result.model, result.version, result.value)
+
+
+async def test_a_limit_is_not_found_out_where_tasks_share_calls() -> None:
+    registry = CollectorRegistry()
+    plane = DataPlane(
+        repository=ModelRepository(RepositorySettings(classes=CLASSES)),
+        metrics=RuntimeMetrics(registry),
+        settings=PlaneSettings(adaptive=True),
+    )
+    await plane.apply([desired("mood", 3), desired("many", 3)])
+    limits = [
+        registry.get_sample_value("pillion_concurrency_limit", {"model": model, "version": "1"})
+        for model in ("mood", "many")
+    ]
+    assert [1, 3] == limits
+    await plane.stop(1)
 
 
 async def test_a_task_that_several_models_have_needs_the_models_name(plane: DataPlane) -> None:

@@ -63,6 +63,9 @@ class Lane:
         self.live: dict[int, LiveCall] = {}
         """Calls that may wait, by the identity of their ``Call``."""
         self.label = f"{desired.name}/{desired.version}"
+        self.tasks: Mapping[str, TaskSignature] = getattr(served.model, "tasks", {})
+        together = execution.batching != "off" and hasattr(served.model, "begin_batch")
+        shares = served.shares_calls or (together and any(task.batch is not None for task in self.tasks.values()))
         self.admission = Admission(
             self.label,
             capacity=execution.max_in_flight or served.threads,
@@ -70,7 +73,7 @@ class Lane:
             clock=clock,
             shed_when=settings.shed_when,
             ranks=_ranks(execution, settings),
-            adaptive=_adaptive(execution, settings) and not served.shares_calls,
+            adaptive=_adaptive(execution, settings) and not shares,  # of a shared call the time depends on its size
         )
         self._bytes = None if execution.max_bytes_in_flight is None else ByteBudget(execution.max_bytes_in_flight)
         self._batcher: Batcher | None = None
@@ -88,12 +91,10 @@ class Lane:
         self._version = desired.version
         self._timeout = execution.timeout_seconds or settings.timeout_seconds
         self._binder = Binder(served.model)
-        self.tasks: Mapping[str, TaskSignature] = getattr(served.model, "tasks", {})
         self.text: TextMethods | None = getattr(served.model, "text", None)
         self._own_code = hasattr(served.model, "tasks")
-        # None where calls of tasks are never put together.
-        together = execution.batching != "off" and hasattr(served.model, "begin_batch")
         self._task_batchers: dict[TaskSignature, TaskBatcher] | None = {} if together else None
+        """None where calls of tasks are never put together."""
         self._clock = clock
 
     def serve(self, request: InferRequest, call: Call, arrived: float) -> Coroutine[Any, Any, list[Tensor]]:
