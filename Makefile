@@ -46,9 +46,10 @@ generated: setup
 docs-check: setup
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir $(or $(TMPDIR),/tmp)/pillion-docs-check
 
+# Three processes also on two processors: most tests wait for servers.
 test: check docs-check ## Lint, types, layers, docs, then unit, integration (real etcd + kube-apiserver) and conformance tests
 	@$(CLUSTER) build control-plane etcd helm helm4 kustomize kubeconform kstatus argo-health rclone grpcurl ghz loadgen registry crane
-	@$(BIN)/pytest tests -m "not frameworks" -n auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/pytest tests -m "not frameworks" -n 3 --dist loadfile
 
 unit: setup ## Only the tests without servers
 	@$(BIN)/pytest tests/unit

@@ -65,7 +65,7 @@ def test_who_steps_out_is_not_served() -> None:
     (3, 0, 3, 2),
     (3, 0, 0, 2),
     (3, 2, 0, 1),
-    (3, 2, 99, 1),
+    (3, 2, 99, 2),
     (3, 0, -1, 2),
 ])  # fmt: skip
 def test_a_priority_is_a_level_or_the_default(levels: int, default: int, asked: int, rank: int) -> None:

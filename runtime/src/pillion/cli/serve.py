@@ -323,10 +323,8 @@ def _run(
         from pillion.execution.native_threads import limit  # noqa: PLC0415 - only where models are served
 
         limit(os.environ)  # numerical libraries read it once, when they are imported
-        try:
-            from pillion.server import Server  # noqa: PLC0415 - as above
-        except ImportError as error:
-            raise CommandError(f"{error}: install what serving needs: pip install 'pillion[serve]'") from None
+        from pillion.server import Server  # noqa: PLC0415 - as above
+
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
         follow = None
         if reload:

@@ -66,6 +66,8 @@ class Lane:
         self.tasks: Mapping[str, TaskSignature] = getattr(served.model, "tasks", {})
         together = execution.batching != "off" and hasattr(served.model, "begin_batch")
         shares = served.shares_calls or (together and any(task.batch is not None for task in self.tasks.values()))
+        # What a shared call takes depends on its size, and a stream on how its reader reads.
+        judged = not shares and not getattr(served.model, "streams", False)
         self.admission = Admission(
             self.label,
             capacity=execution.max_in_flight or served.threads,
@@ -73,7 +75,7 @@ class Lane:
             clock=clock,
             shed_when=settings.shed_when,
             ranks=_ranks(execution, settings),
-            adaptive=_adaptive(execution, settings) and not shares,  # of a shared call the time depends on its size
+            adaptive=judged and _adaptive(execution, settings),
         )
         self._bytes = None if execution.max_bytes_in_flight is None else ByteBudget(execution.max_bytes_in_flight)
         self._batcher: Batcher | None = None

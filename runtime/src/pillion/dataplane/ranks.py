@@ -1,8 +1,8 @@
 """What the priority that a request asks for comes to.
 
 As with Triton's ``priority`` parameter (extension "Schedule Policy", ``priority_levels`` and ``default_priority_level``
-of its dynamic batcher): 1 is the highest, 0 and whatever is not a level stand for the default, and where there are no
-levels the parameter means nothing.
+of its dynamic batcher): 1 is the highest, 0 stands for the default, a number beyond the lowest for the lowest, and
+where there are no levels the parameter means nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Ranks(msgspec.Struct, frozen=True):
         """The rank of a request."""
         if not self.levels:
             return 0
-        if not 0 < priority <= self.levels:
+        if priority <= 0:
             priority = self.default or self.levels
-        return priority - 1
+        # More than there are is the lowest and not the default: a bound that a gateway sets must not be passed by it.
+        return min(priority, self.levels) - 1
