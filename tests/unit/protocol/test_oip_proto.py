@@ -189,3 +189,9 @@ def test_the_protocol_does_not_enter_the_shared_descriptor_pool() -> None:
 
     with pytest.raises(KeyError):
         descriptor_pool.Default().FindMessageTypeByName("inference.ModelInferRequest")
+
+
+def test_a_message_of_very_many_fields_is_left_to_protobufs_own_parser() -> None:
+    many = b"\x2a\x00" * 10_000 + b"\x3a\x00" * 10_000
+    assert cut_bytes_field(many, 7) is None
+    assert "at most 1024 are allowed" in str(refused(many * 10))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -189,6 +190,29 @@ async def test_a_message_that_does_not_get_on_ends_the_call(quick: Serving) -> N
     *_, payload = await client.frame_of(wire.HEADERS)
     assert literal(b"grpc-status", b"4") in payload
     assert ("stream", ErrorCode.NO_ERROR, "") == await client.fault()
+
+
+async def test_a_call_whose_one_message_is_there_and_whose_end_never_comes_ends(quick: Serving) -> None:
+    client, request = await quick.client(), message("double")
+    client.send(
+        wire.frame(wire.HEADERS, wire.END_HEADERS, 1, head_of(INFER))
+        + wire.frame(wire.DATA, 0, 1, b"\0" + len(request).to_bytes(4) + request)
+    )
+    *_, payload = await client.frame_of(wire.HEADERS)
+    assert literal(b"grpc-status", b"4") in payload
+
+
+async def test_compressed_messages_that_no_call_takes_yet_are_not_expanded(quick: Serving) -> None:
+    client, request, bomb = await quick.client(), message("slow"), gzip.compress(bytes(2**24))
+    client.send(_call(grpc_encoding="gzip") + wire.frame(wire.DATA, 0, 1, b"\0" + len(request).to_bytes(4) + request))
+    await until(quick.plane.entered.is_set)
+    before = resident()
+    for _ in range(8):
+        client.send(wire.frame(wire.DATA, 0, 1, b"\1" + len(bomb).to_bytes(4)) + wire.frame(wire.DATA, 0, 1, bomb))
+    client.send(wire.frame(wire.PING, 0, 0, b"12345678"))
+    while (await client.frame_of(wire.PING))[1] != wire.ACK:
+        pass
+    assert resident() - before < 2**26
 
 
 async def test_a_stream_may_be_silent_between_messages(quick: Serving) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 import grpc
 
-__all__ = ["CODINGS", "PREFIX", "MessageFault", "Messages"]
+__all__ = ["CODINGS", "PREFIX", "Coded", "MessageFault", "Messages"]
 
 PREFIX: Final = 5
 """Bytes: whether the message is compressed, and its length."""
@@ -21,6 +21,14 @@ class MessageFault(Exception):  # noqa: N818 - what it is: the caller is told by
     def __init__(self, status: grpc.StatusCode, sentence: str) -> None:
         super().__init__(sentence)
         self.status = status
+
+
+class Coded(bytes):
+    """A message as it travelled. Expanded only when it is read: a thousand times its size would else wait in memory,
+    and the windows, which count what travelled, would not hold that back.
+    """
+
+    __slots__ = ()
 
 
 class Messages:
@@ -47,10 +55,10 @@ class Messages:
         return len(self._buffer)
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that end in ``data``.
+        """The messages that end in ``data``; compressed ones are :class:`Coded`.
 
         Raises:
-            MessageFault: one is too large, or cannot be expanded.
+            MessageFault: one is too large.
         """
         buffer = self._buffer
         if not buffer and len(data) >= PREFIX and data[0] == 0:
@@ -68,7 +76,7 @@ class Messages:
                 break
             with memoryview(buffer) as view:
                 message = bytes(view[PREFIX:end])
-            whole.append(self._expanded(message) if self._compressed else message)
+            whole.append(Coded(message) if self._compressed else message)
             del buffer[:end]
             self._length = -1
         return whole
@@ -82,7 +90,12 @@ class Messages:
         if self._length > self._max:
             raise self._too_large(self._length)
 
-    def _expanded(self, message: bytes) -> bytes:
+    def expanded(self, message: Coded) -> bytes:
+        """The message itself.
+
+        Raises:
+            MessageFault: it is too large, or cannot be expanded.
+        """
         bits = _WINDOW_BITS.get(self._encoding)
         if bits is None:
             raise MessageFault(grpc.StatusCode.INTERNAL, "A message is compressed, and grpc-encoding does not say how")

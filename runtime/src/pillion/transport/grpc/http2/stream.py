@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from pillion.transport.grpc.http2.hpack import literal
-from pillion.transport.grpc.http2.messages import PREFIX, MessageFault, Messages
+from pillion.transport.grpc.http2.messages import PREFIX, Coded, MessageFault, Messages
 from pillion.transport.grpc.http2.request import percent_encoded
 from pillion.transport.grpc.http2.wire import (
     DATA,
@@ -215,12 +215,20 @@ class Stream:
         self._wake()
 
     def only_message(self) -> bytes | None:
-        """The request of a call that takes one, once it is complete; None before that, and for any other number."""
+        """The request of a call that takes one, once it is complete; None before that, for any other number, and where
+        it has to be expanded.
+        """
         queue = self._queue
-        return queue.popleft() if self._half_closed and queue is not None and len(queue) == 1 else None
+        if not self._half_closed or queue is None or len(queue) != 1 or type(queue[0]) is Coded:
+            return None
+        return queue.popleft()
 
     async def receive(self) -> bytes | None:
-        """The next message; None when the client has sent all."""
+        """The next message; None when the client has sent all.
+
+        Raises:
+            MessageFault: it cannot be expanded.
+        """
         while not self._queue:
             if self._half_closed:
                 return None
@@ -233,14 +241,14 @@ class Stream:
         if not self._queue and self._held:
             held, self._held = self._held, 0
             self._give(held)
-        return message
+        return self._messages.expanded(message) if type(message) is Coded else message
 
     def hurry(self, now: float) -> None:
         """End a call whose client takes too long to send a message, or to take one."""
         limits = self._connection.limits
         if self.stalled_since is not None and now - self.stalled_since > limits.body_timeout:
             self.fail(ErrorCode.CANCEL)
-        elif self.waits_since is not None and not self._queue:
+        elif self.waits_since is not None and (self.handler is not None or not self._queue):
             due = self.waits_since + limits.body_timeout + self._messages.received / limits.min_body_rate
             if now > due:
                 self.end(grpc.StatusCode.DEADLINE_EXCEEDED, "The message did not arrive in time")
