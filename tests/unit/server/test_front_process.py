@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from contextlib import closing
@@ -90,6 +91,15 @@ async def test_nobody_waits_for_the_drain_of_one_that_has_ended(start: Started) 
     worker = await start("receive(connection, FROM_SUPERVISOR)\n")
     await worker.drain(deletion=True)
     assert "ended with status 0" == await worker.ended()
+
+
+async def test_nobody_waits_for_the_drain_of_one_that_no_longer_listens(start: Started) -> None:
+    worker = await start("send(connection, Failed(code=4, message='no'))\nconnection.close()\ntime.sleep(60)\n")
+    await until(lambda: worker.failed is not None)
+    async with asyncio.timeout(20):
+        await worker.drain(deletion=True)
+    worker.kill()
+    await worker.ended()
 
 
 async def test_no_descriptor_is_left_of_one_that_has_ended(start: Started) -> None:

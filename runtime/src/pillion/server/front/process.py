@@ -105,10 +105,11 @@ class FrontProcess:
             os.close(lifeline)
         self.pid = self._process.pid
         ours.setblocking(False)
-        self._channel = Channel(ours, FROM_WORKER)
-        await self._channel.open()
-        self._channel.send(self.begin)
-        self._tasks = [asyncio.create_task(self._listen(self._channel)), asyncio.create_task(self._beat())]
+        channel = Channel(ours, FROM_WORKER)
+        await channel.open()
+        channel.send(self.begin)
+        self._channel = channel
+        self._tasks = [asyncio.create_task(self._listen(channel)), asyncio.create_task(self._beat())]
 
     async def ended(self) -> str:
         """Wait for its end; how it came, as the end of a sentence."""
@@ -145,7 +146,8 @@ class FrontProcess:
         number = next(self._numbers)
         future = self._drains[number] = asyncio.get_running_loop().create_future()
         self._channel.send(Drain(id=number, deletion=deletion))
-        await asyncio.wait((future,))
+        # One whose channel has ended answers no more, though its process may still be there.
+        await asyncio.wait((future, self._tasks[0]), return_when=asyncio.FIRST_COMPLETED)
 
     def end(self, why: str = "") -> None:
         """Tell it to end what it does and itself; asked again, at once."""
