@@ -32,6 +32,8 @@ _MAX_FRAME: Final = 16_384
 _MOST_BUFFERED: Final = 256 * 1024
 """Bytes that wait for the kernel to take them; then answers wait, and nothing more is read."""
 _KNOWN_REQUESTS: Final = 64
+_KNOWN_BYTES: Final = 2048
+"""Of metadata: what is larger is read anew with each call, so that nobody can fill memory with it."""
 _TABLE: Final = 4096
 """Size of the table that a client keeps for our fields, unless it says less. We put nothing into it."""
 _CONTINUATIONS: Final = 16
@@ -317,9 +319,10 @@ class Connection(asyncio.Protocol):
         request = self._requests.get(known)
         if request is None:
             request = request_of(fields)
-            if len(self._requests) >= _KNOWN_REQUESTS:
-                self._requests.clear()
-            self._requests[known] = request
+            if sum(len(name) + len(value) for name, value in fields) <= _KNOWN_BYTES:
+                if len(self._requests) >= _KNOWN_REQUESTS:
+                    self._requests.clear()
+                self._requests[known] = request
         return request
 
     def _on_trailers(self, flags: int, number: int) -> None:
