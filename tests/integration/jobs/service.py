@@ -25,6 +25,8 @@ class Mood(Model):
         self.score = {"good": 1, "bad": -1}
         if artifact is not None:
             self.score = json.loads((Path(artifact) / "score.json").read_text())
+            if "unloadable" in self.score:
+                raise ValueError("these scores cannot be used")
 
     def save(self, path: Path) -> None:
         (path / "score.json").write_text(json.dumps(self.score))

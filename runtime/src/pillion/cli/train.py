@@ -42,6 +42,7 @@ def train(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter; JSON, else text.")
     ] = None,
     training: Annotated[str, typer.Option(help="Which one, where the server has several: SolveDigitsTrain.")] = "",
+    deploy: Annotated[bool, typer.Option("--deploy", help="Serve it under its name when it is trained.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the id, and do not wait.")] = False,
     url: Url = "http://127.0.0.1:8080",
 ) -> None:
@@ -53,7 +54,8 @@ def train(
 
     client = JobClient(url)
     route, takes = _route(client, training)
-    body = {"model_name": name, "parameters": _pairs(parameters or []) | _data(data or [], takes, client)}
+    given = _pairs(parameters or []) | _data(data or [], takes, client)
+    body = {"model_name": name, "parameters": given} | ({"deploy": True} if deploy else {})
     job = client.ask("POST", f"/api/v1/{route}", body)
     identity = job["training_id"]
     if detach:
@@ -130,6 +132,10 @@ def _watch(client: JobClient, identity: str) -> None:
         raise CommandError(f"{job['state']}: {'; '.join(job['reasons'])}")
     details = cast("Mapping[str, str]", job["details"])
     typer.echo(f"{job['model_name']} version {details['version']}: {details['path']}")
+    if job["reasons"]:
+        raise CommandError("; ".join(job["reasons"]))
+    if details.get("deployed"):
+        typer.echo(f"{job['model_name']} version {details['version']} serves")
 
 
 def _line_by_line(events: Iterable[tuple[str, Mapping[str, Any]]]) -> Mapping[str, Any] | None:

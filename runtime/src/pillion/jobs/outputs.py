@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pillion.authoring.checkpoints import digest_of
 from pillion.durable import sync_folder, sync_tree
-from pillion.modelstore import ModelStore
+from pillion.modelstore import ModelStore, Trained
 
 if TYPE_CHECKING:
     from pillion.jobs.states import Job
@@ -48,8 +48,9 @@ def keep_output(root: Path, job: Job, folder: Path, made: Finished, parameters: 
         "parameters": parameters,
     }
     # The server may have ended between the registration and the job's end.
-    former = [one for one in store.versions(job.model) if one.metadata.get(_JOB) == job.id]
-    version = former[0] if former else store.register(job.model, output, lineage)
+    trained = Trained(job.task, job.id)
+    former = [one for one in store.versions(job.model) if one.trained == trained]
+    version = former[0] if former else store.register(job.model, output, lineage, trained=trained)
     wanted = job.details.get("output_path", "")
     if wanted:
         _copy(output, Path(wanted))

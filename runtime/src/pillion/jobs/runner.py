@@ -23,6 +23,8 @@ class Done(msgspec.Struct, frozen=True):
     media_type: str = "application/json"
     headers: dict[str, str] = {}
     details: dict[str, str] = {}
+    reason: str = ""
+    """What went wrong when it was done."""
 
 
 class Failed(msgspec.Struct, frozen=True):

@@ -145,8 +145,9 @@ class RunningJobs:
     ) -> tuple[Callable[[Job], Job], tuple[bytes | memoryview, str, dict[str, str]] | None]:
         now = self._engine.now()
         match outcome:
-            case Done(content, media_type, headers, details):
-                return functools.partial(completed, now=now, details=details), (content, media_type, headers)
+            case Done(content, media_type, headers, details, reason):
+                done = functools.partial(completed, now=now, details=details, reason=reason)
+                return done, (content, media_type, headers)
             case Failed(failure):
                 return functools.partial(errored, now=now, failure=failure), None
             case Postponed(reason, seconds):

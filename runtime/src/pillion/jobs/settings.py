@@ -18,7 +18,7 @@ class JobSettings(msgspec.Struct, frozen=True):
     folder: Path
     """Of the store and the jobs' files."""
     models: Path
-    """Of the model store."""
+    """Of the model store: that of ``models.store``, where there is one."""
     max_queued: int = 100_000
     """Jobs of a kind that may wait; one more is answered "queue full"."""
     max_attempts: int = 3

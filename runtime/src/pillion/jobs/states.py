@@ -117,8 +117,11 @@ def started(job: Job, now: float) -> Job:
     )
 
 
-def completed(job: Job, now: float, details: dict[str, str] | None = None) -> Job:
-    """It has done what it was asked for. One that somebody wanted to stop is CANCELED all the same."""
+def completed(job: Job, now: float, details: dict[str, str] | None = None, reason: str = "") -> Job:
+    """It has done what it was asked for; ``reason`` says what went wrong afterwards.
+
+    One that somebody wanted to stop is CANCELED all the same.
+    """
     if job.state is not JobState.RUNNING:
         return job
     if job.cancel_requested:
@@ -128,7 +131,7 @@ def completed(job: Job, now: float, details: dict[str, str] | None = None) -> Jo
         state=JobState.COMPLETED,
         finished=now,
         progress=1.0,
-        reason="",
+        reason=reason,
         details={**job.details, **(details or {})},
     )
 

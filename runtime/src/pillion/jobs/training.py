@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pillion.jobs.states import Job
     from pillion.runtimefile import DesiredModel
 
-__all__ = ["TrainingDesk", "TrainingRoute", "opened", "order_of", "training_routes"]
+__all__ = ["TrainingDesk", "TrainingRoute", "opened", "order_of", "trainer_of", "training_routes"]
 
 _REQUEST: Final = msgspec.json.Decoder(TrainingRequest)
 
@@ -46,11 +46,15 @@ class TrainingDesk:
     Args:
         engine: has them done.
         routes: the trainings that are offered now.
+        deployable: raises where a model of that name cannot be deployed here.
     """
 
-    def __init__(self, engine: JobEngine, routes: Callable[[], Sequence[TrainingRoute]]) -> None:
+    def __init__(
+        self, engine: JobEngine, routes: Callable[[], Sequence[TrainingRoute]], deployable: Callable[[str], None]
+    ) -> None:
         self.engine = engine
         self._routes = routes
+        self._deployable = deployable
 
     def find(self, name: str) -> TrainingRoute:
         """The training of that name.
@@ -80,6 +84,8 @@ class TrainingDesk:
         code_of(route)
         request = opened(body)
         validate(route.signature, request)
+        if request.deploy:
+            self._deployable(request.model_name)
         return await self.engine.submit(
             JobKind.TRAINING,
             model=request.model_name,
@@ -92,6 +98,7 @@ class TrainingDesk:
                 "served": route.desired.name,
                 "parent": route.desired.digest,
                 **({"output_path": request.output_path} if request.output_path else {}),
+                **({"deploy": "true"} if request.deploy else {}),
             },
         )
 
@@ -104,6 +111,22 @@ def training_routes(definitions: Sequence[tuple[DesiredModel, ModelDefinition]])
         if signature is not None:
             found.setdefault(signature.name, TrainingRoute(desired, definition, signature))
     return list(found.values())
+
+
+def trainer_of(routes: Sequence[TrainingRoute], training: str) -> DesiredModel:
+    """The served model whose class has that training, with where the class can be imported from.
+
+    Raises:
+        PillionError: ``NOT_FOUND``: none has.
+    """
+    for route in routes:
+        if route.signature.name == training:
+            return msgspec.structs.replace(route.desired, code=code_of(route))
+    raise PillionError(
+        ErrorCode.NOT_FOUND,
+        f"it was made by the training {training!r}, whose class is not served here",
+        remedy="serve the class, whose code loads what its trainings make",
+    )
 
 
 def opened(body: bytes | memoryview) -> TrainingRequest:

@@ -44,6 +44,8 @@ class TrainingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: dict[str, Any] = {}
     output_path: str = ""
     """A folder to write the model into as well; it must not be there."""
+    deploy: bool = False
+    """Whether the version is served, instead of the one before it, when it is there."""
 
 
 class TrainingOrder(msgspec.Struct, frozen=True):

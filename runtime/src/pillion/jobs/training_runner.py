@@ -34,7 +34,7 @@ from pillion.jobs.training_order import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from pillion.authoring.signature import ModelDefinition
@@ -64,15 +64,20 @@ class TrainingRunner:
     Args:
         settings: bounds and places.
         definitions: the classes that are served now.
+        deploy: serves a version that a job made.
     """
 
     stops_at_once = True
 
     def __init__(
-        self, settings: JobSettings, definitions: Callable[[], Sequence[tuple[DesiredModel, ModelDefinition]]]
+        self,
+        settings: JobSettings,
+        definitions: Callable[[], Sequence[tuple[DesiredModel, ModelDefinition]]],
+        deploy: Callable[[Job, str], Awaitable[None]],
     ) -> None:
         self._settings = settings
         self._definitions = definitions
+        self._deploy = deploy
 
     async def run(self, job: Job, request: bytes, control: Control) -> Outcome:
         """Do the run, in a thread that stays with the process."""
@@ -103,10 +108,16 @@ class TrainingRunner:
         finally:
             told.cancel()
             attended.close()
-        return await self._judged(job, order.parameters, ending, attended, folder)
+        return await self._judged(job, order.parameters, ending, attended, folder, control)
 
     async def _judged(
-        self, job: Job, parameters: dict[str, Any], ending: Ending, attended: _Attended, folder: Path
+        self,
+        job: Job,
+        parameters: dict[str, Any],
+        ending: Ending,
+        attended: _Attended,
+        folder: Path,
+        control: Control,
     ) -> Outcome:
         last = attended.last
         if isinstance(last, Finished) and ending.status == 0 and not ending.stopped:
@@ -114,12 +125,27 @@ class TrainingRunner:
                 details = await asyncio.to_thread(keep_output, self._settings.models, job, folder, last, parameters)
             except (OSError, PillionError, StoreFullError, ValueError) as error:
                 return Failed(Failure(ErrorCode.INTERNAL.value, f"the model could not be kept: {error}"))
-            return Done(json.dumps(details).encode(), details=details)
+            reason = ""
+            if "deploy" in job.details:
+                if control.stopping.is_set():
+                    return Stopped()  # nobody wants it to be served any more, or the next run finds what is kept
+                reason = await self._deployed(job, details)
+            return Done(json.dumps(details).encode(), details=details, reason=reason)
         if ending.stopped:
             return Stopped()
         if isinstance(last, Refused):
             return Failed(Failure(last.code, f"{last.message} (GET /management/trainings/{job.id}/logs has more)"))
         return _lost(job, ending.status, got_on=attended.got_on)
+
+    async def _deployed(self, job: Job, details: dict[str, str]) -> str:
+        """Serve what was made; why that could not be, which costs the version nothing."""
+        try:
+            await self._deploy(job, details["version"])
+        except PillionError as error:
+            details["deployed"] = "false"
+            return f"version {details['version']} is kept, and not deployed: {error}"
+        details["deployed"] = "true"
+        return ""
 
 
 def _lost(job: Job, status: int, *, got_on: bool) -> Outcome:

@@ -30,7 +30,7 @@ from pillion.storage.options import FetchOptions
 from pillion.wording import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pillion.management.audit import Who
     from pillion.management.information import ModelInfo
@@ -92,11 +92,14 @@ class Deployments:
     Args:
         plane: what serves them.
         settings: where they are kept.
+        trainer: the served model whose class has a training of that name, with its code; what the training made is
+            served as that model is. Raises ``NOT_FOUND`` where there is none.
     """
 
-    def __init__(self, plane: Plane, settings: StoreSettings) -> None:
+    def __init__(self, plane: Plane, settings: StoreSettings, trainer: Callable[[str], DesiredModel]) -> None:
         self._plane = plane
         self._settings = settings
+        self._trainer = trainer
         self._opened: ModelStore | None = None
         self._opening = asyncio.Lock()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -118,6 +121,13 @@ class Deployments:
         Raises:
             PillionError: ``PERMISSION_DENIED``, naming the setting that is missing; as :class:`ModelStore`.
         """
+        folder = self._folder()
+        async with self._opening:
+            if self._opened is None:
+                self._opened = await asyncio.to_thread(ModelStore, folder)
+        return self._opened
+
+    def _folder(self) -> Path:
         folder = self._settings.folder
         if folder is None:
             raise PillionError(
@@ -126,10 +136,7 @@ class Deployments:
                 field="models.store",
                 remedy="set models.store (PILLION_MODELS__STORE) to a folder that outlives the process",
             )
-        async with self._opening:
-            if self._opened is None:
-                self._opened = await asyncio.to_thread(ModelStore, folder)
-        return self._opened
+        return folder
 
     async def restore(self) -> None:
         """Serve what was deployed when the process before this one ended."""
@@ -250,6 +257,15 @@ class Deployments:
                     return (await self.information([name]))[0]
                 return await self._switch(store, version, fresh=False)
 
+    def check_deployable(self, name: str) -> None:
+        """Whether a model of that name could be deployed, as far as can be told before it is there.
+
+        Raises:
+            PillionError: ``PERMISSION_DENIED``; there is no store. ``CONFLICT``; the name is a declared model's.
+        """
+        self._folder()
+        self._require_ours(name)
+
     async def undeploy(self, name: str, who: Who, *, purge: bool = False) -> None:
         """Take a model out of service and return when its requests have ended, within the grace of an unload.
 
@@ -306,15 +322,8 @@ class Deployments:
         return next(info for info in await self.information([name]) if info.version == version.version)
 
     async def _serve(self, store: ModelStore, version: ModelVersion, *, keep: bool = False) -> None:
+        wanted = self._wanted(version)
         hold = await asyncio.to_thread(store.hold, version)
-        wanted = DesiredModel(
-            name=version.name,
-            version=version.version,
-            path=str(version.path),
-            format=version.metadata.get("format") or None,
-            uri=str(version.metadata.get("storage_uri", "")),
-            digest=version.digest,
-        )
         self._served[version.name, version.version] = (version, hold)
         try:
             await self._plane.add(wanted, lazy=self._settings.lazy and not wanted.is_python, keep=keep)
@@ -322,6 +331,26 @@ class Deployments:
             if not keep:
                 self._let_go(version.name, version.version)
             raise
+
+    def _wanted(self, version: ModelVersion) -> DesiredModel:
+        """What the plane is told of a version."""
+        if version.trained is not None:
+            return msgspec.structs.replace(
+                self._trainer(version.trained.training),
+                name=version.name,
+                version=version.version,
+                path=str(version.path),
+                uri="",
+                digest=version.digest,
+            )
+        return DesiredModel(
+            name=version.name,
+            version=version.version,
+            path=str(version.path),
+            format=version.metadata.get("format") or None,
+            uri=str(version.metadata.get("storage_uri", "")),
+            digest=version.digest,
+        )
 
     async def _failed(self, store: ModelStore, version: ModelVersion, error: PillionError, *, discard: bool) -> None:
         """Keep the reason where people look, and not the files, which nobody can use."""

@@ -10,7 +10,7 @@ Several processes may use one folder at a time, and nothing in it is ever half a
 """
 
 from pillion.modelstore.names import check_alias, check_name, split_reference
-from pillion.modelstore.records import FailedLoad, ModelVersion
+from pillion.modelstore.records import FailedLoad, ModelVersion, Trained
 from pillion.modelstore.staging import StagedFile, Staging
 from pillion.modelstore.store import Hold, ModelStore
 
@@ -21,6 +21,7 @@ __all__ = [
     "ModelVersion",
     "StagedFile",
     "Staging",
+    "Trained",
     "check_alias",
     "check_name",
     "split_reference",

@@ -13,11 +13,28 @@ from pillion.errors import ErrorCode, PillionError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FILES", "FailedLoad", "FileRecord", "Ledger", "ModelVersion", "VersionRecord", "checked_metadata"]
+__all__ = [
+    "FILES",
+    "FailedLoad",
+    "FileRecord",
+    "Ledger",
+    "ModelVersion",
+    "Trained",
+    "VersionRecord",
+    "checked_metadata",
+]
 
 FILES: Final = "files"
 """The folder, inside a version's, that holds the artifact."""
 _LARGEST_METADATA: Final = 256 * 1024
+
+
+class Trained(msgspec.Struct, frozen=True):
+    """Which training made a version, and so whose class loads it. No metadata, which whoever deploys writes."""
+
+    training: str
+    """The route, as its class has it."""
+    job: str
 
 
 class ModelVersion(msgspec.Struct, frozen=True):
@@ -34,6 +51,8 @@ class ModelVersion(msgspec.Struct, frozen=True):
     metadata: Mapping[str, Any]
     size: int
     """Bytes, all files together."""
+    trained: Trained | None = None
+    """Where a training made it."""
 
 
 class FailedLoad(msgspec.Struct, frozen=True):
@@ -64,13 +83,16 @@ class VersionRecord(msgspec.Struct, frozen=True, rename="camel"):
     """Whether one file was registered, rather than a folder."""
     files: tuple[FileRecord, ...]
     metadata: dict[str, Any] = {}
+    trained: Trained | None = None
 
     def at(self, folder: Path) -> ModelVersion:
         """The version whose folder this is."""
         path = folder / FILES
         if self.single:
             path /= self.files[0].path
-        return ModelVersion(self.name, self.version, self.digest, path, self.created, self.metadata, self.size)
+        return ModelVersion(
+            self.name, self.version, self.digest, path, self.created, self.metadata, self.size, self.trained
+        )
 
 
 class Ledger(msgspec.Struct, frozen=True, rename="camel"):

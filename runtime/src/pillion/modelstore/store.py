@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from pillion.modelstore.records import Trained
+
 __all__ = ["Hold", "ModelStore"]
 
 _log = logging.getLogger(__name__)
@@ -79,7 +81,9 @@ class ModelStore:
 
     # --- versions
 
-    def register(self, name: str, source: Path, metadata: Mapping[str, Any] | None = None) -> ModelVersion:
+    def register(
+        self, name: str, source: Path, metadata: Mapping[str, Any] | None = None, *, trained: Trained | None = None
+    ) -> ModelVersion:
         """Copy a file or a folder into the store, as the next version of a model.
 
         Raises:
@@ -90,7 +94,7 @@ class ModelStore:
         with self.stage() as staging:
             with disk_errors(self.folder):
                 staging.add(source)
-            return self.commit(staging, name, kept)
+            return self.commit(staging, name, kept, trained=trained)
 
     def stage(self) -> Staging:
         """A place to put a version together, to be handed to :meth:`commit`."""
@@ -101,7 +105,14 @@ class ModelStore:
             fcntl.flock(lock, fcntl.LOCK_EX)
         return Staging(root, lock)
 
-    def commit(self, staging: Staging, name: str, metadata: Mapping[str, Any] | None = None) -> ModelVersion:
+    def commit(
+        self,
+        staging: Staging,
+        name: str,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        trained: Trained | None = None,
+    ) -> ModelVersion:
         """Make what was put together the next version of a model.
 
         Raises:
@@ -130,6 +141,7 @@ class ModelStore:
                     single=staging.single,
                     files=staging.records,
                     metadata=kept,
+                    trained=trained,
                 )
                 write_durably(staging.root / _RECORD, _text(record))
                 target = home / record.version

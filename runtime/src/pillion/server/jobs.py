@@ -14,13 +14,16 @@ from pillion.errors import ErrorCode, PillionError
 from pillion.server.failures import ExitCode, StartError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pillion.dataplane.plane import DataPlane
     from pillion.jobs.engine import JobEngine
     from pillion.jobs.settings import JobSettings
+    from pillion.jobs.states import Job
     from pillion.jobs.store import JobStore
     from pillion.jobs.training import TrainingDesk, TrainingRoute
+    from pillion.management.deployments import Deployments
+    from pillion.runtimefile import DesiredModel
     from pillion.server.settings import JobsSettings
 
 __all__ = ["ServerJobs"]
@@ -32,11 +35,17 @@ class ServerJobs:
     Args:
         settings: the section of the settings.
         plane: what answers tasks, and knows the classes.
+        models: the folder of ``models.store``, which trainings end in, too; empty where there is none.
+        deployments: what serves the version that a training made.
     """
 
-    def __init__(self, settings: JobsSettings, plane: DataPlane) -> None:
+    def __init__(
+        self, settings: JobsSettings, plane: DataPlane, models: str, deployments: Callable[[], Deployments]
+    ) -> None:
         self._settings = settings
         self._plane = plane
+        self._models = models
+        self._deployments = deployments
         self._engine: JobEngine | None = None
         self._desk: TrainingDesk | None = None
         self._begun = False
@@ -102,7 +111,7 @@ class ServerJobs:
         if self._desk is None:
             from pillion.jobs.training import TrainingDesk  # noqa: PLC0415 - as above
 
-            self._desk = TrainingDesk(engine, self.routes)
+            self._desk = TrainingDesk(engine, self.routes, self._deployable)
         return self._desk
 
     def routes(self) -> Sequence[TrainingRoute]:
@@ -113,13 +122,32 @@ class ServerJobs:
 
         return training_routes(self._plane.definitions())
 
+    def trainer(self, training: str) -> DesiredModel:
+        """The served model whose class has a training of that name.
+
+        Raises:
+            PillionError: ``NOT_FOUND``.
+        """
+        from pillion.jobs.training import trainer_of, training_routes  # noqa: PLC0415 - as above
+
+        return trainer_of(training_routes(self._plane.definitions()), training)
+
+    def _deployable(self, name: str) -> None:
+        self._deployments().check_deployable(name)
+
+    async def _deploy(self, job: Job, version: str) -> None:
+        from pillion.management.audit import Who  # noqa: PLC0415 - as above
+
+        who = Who(f"training {job.id}", request_id=job.request_id)
+        await self._deployments().deploy_version(job.model, version, who)
+
     def _made(self) -> JobEngine:
         from pillion.jobs.engine import JobEngine  # noqa: PLC0415 - as above
         from pillion.jobs.predictions import PredictionRunner  # noqa: PLC0415 - as above
         from pillion.jobs.states import JobKind  # noqa: PLC0415 - as above
         from pillion.jobs.training_runner import TrainingRunner  # noqa: PLC0415 - as above
 
-        settings = job_settings(self._settings)
+        settings = job_settings(self._settings, self._models)
 
         def store() -> JobStore:
             from pillion.jobs.sqlite_store import SqliteJobStore  # noqa: PLC0415 - as above
@@ -131,19 +159,19 @@ class ServerJobs:
             store,
             {
                 JobKind.PREDICTION: PredictionRunner(self._plane, settings.prediction_seconds, time.monotonic),
-                JobKind.TRAINING: TrainingRunner(settings, self._plane.definitions),
+                JobKind.TRAINING: TrainingRunner(settings, self._plane.definitions, self._deploy),
             },
         )
 
 
-def job_settings(section: JobsSettings) -> JobSettings:
-    """The section as the engine takes it."""
+def job_settings(section: JobsSettings, models: str = "") -> JobSettings:
+    """The section as the engine takes it; ``models`` is the folder of ``models.store``."""
     from pillion.jobs.settings import JobSettings  # noqa: PLC0415 - only servers that have jobs
 
     folder = Path(section.folder).expanduser().absolute()
     return JobSettings(
         folder=folder,
-        models=folder / "models",
+        models=Path(models).expanduser().absolute() if models else folder / "models",
         max_queued=section.max_queued,
         max_attempts=section.max_attempts,
         predictions=section.predictions,

@@ -93,7 +93,7 @@ class Runtime:
         self._drain_state = DrainState()
         self._observability = Observability(settings, os.environ, registry)
         self._deployments: Deployments | None = None
-        self._jobs = ServerJobs(settings.jobs, self._plane)
+        self._jobs = ServerJobs(settings.jobs, self._plane, settings.models.store, self.deployments)
         self.app = build_dispatcher(
             self._plane, settings, self._drain_state, registry, self._observability, self.deployments, self._jobs
         )
@@ -117,7 +117,7 @@ class Runtime:
 
             models = self._settings.models
             folder = _folder(models.store) if models.store else None
-            self._deployments = Deployments(self._plane, StoreSettings(folder, models.lazy))
+            self._deployments = Deployments(self._plane, StoreSettings(folder, models.lazy), self._jobs.trainer)
         return self._deployments
 
     # --- what the admin port sees

@@ -163,6 +163,11 @@ def _training_body(route: TrainingRoute, parameters: dict[str, Any]) -> dict[str
         "properties": {
             "model_name": {"type": "string", "description": "What is made: its next version."},
             "output_path": {"type": "string", "description": "A folder for a copy of the model; not there yet."},
+            "deploy": {
+                "type": "boolean",
+                "default": False,
+                "description": "Serve the version when it is there, in place of the one before it.",
+            },
             "parameters": {
                 "type": "object",
                 "additionalProperties": False,
