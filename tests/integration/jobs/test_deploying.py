@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from tests.integration.jobs.following import ended, served
+from tests.waiting import until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +71,25 @@ def test_an_earlier_version_of_a_training_is_deployed_by_its_number(program: Pro
 
     assert (200, "1") == (status, info["version"])
     assert 3 == asked(program, "back")
+
+
+def test_a_version_that_still_answers_its_last_request_is_deployed_again(program: Program, folder: Path) -> None:
+    for label in (3, 5):
+        trained(program, "forth", label)
+    order = {"model_id": "forth", "inputs": "slow", "parameters": {"seconds": 2}}
+    calls = folder / "calls"
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(program.curl, "/api/v1/task/classify", order)
+        until_now(lambda: calls.exists() and "slow" in calls.read_text(), 10)
+        answers = [
+            program.curl("/management/models", {"model_id": "forth", "version": version}) for version in ("1", "2")
+        ]
+        assert not slow.done()
+    assert [(200, "1", "READY"), (200, "2", "READY")] == [(s, one["version"], one["state"]) for s, one in answers]
+    until_now(lambda: len(told(program, "forth")) == 1, 10)
+
+    assert 200 == slow.result()[0]
+    assert 5 == asked(program, "forth")
 
 
 def test_what_cannot_be_loaded_leaves_the_former_version_and_says_so_in_the_job(program: Program) -> None:

@@ -21,6 +21,7 @@ import msgspec
 from pillion.errors import ErrorCode, PillionError
 from pillion.management.audit import audited
 from pillion.management.information import failed_info, model_info
+from pillion.model import ModelState
 from pillion.modelstore import FailedLoad, ModelStore, check_name
 from pillion.repository.residency import artifact_bytes
 from pillion.runtimefile import DesiredModel
@@ -148,13 +149,13 @@ class Deployments:
 
     async def _restore(self, store: ModelStore, name: str) -> None:
         try:
-            version = await asyncio.to_thread(store.deployed_of, name)
-            if version is None:
-                return
-            if self._plane.declares(name):
-                _log.error("model %s is deployed in the store and declared as well: what is declared serves", name)
-                return
             async with self._locks[name]:
+                version = await asyncio.to_thread(store.deployed_of, name)
+                if version is None or self._plane.added(name):
+                    return  # a request, which is answered before everything is restored, was quicker
+                if self._plane.declares(name):
+                    _log.error("model %s is deployed in the store and declared as well: what is declared serves", name)
+                    return
                 await self._serve(store, version, keep=True)
         except PillionError as error:
             _log.error("model %s cannot be served again: %s", name, error)
@@ -254,7 +255,9 @@ class Deployments:
                 version = await asyncio.to_thread(store.get, f"{name}@{which}" if which else name)
                 told["version"] = version.version
                 if (name, version.version) in self._served:
-                    return (await self.information([name]))[0]
+                    if self._serves(version):
+                        return await self._told(version)
+                    await self._take_out(name, [version.version])  # restored, and could not be loaded then
                 return await self._switch(store, version, fresh=False)
 
     def check_deployable(self, name: str) -> None:
@@ -319,7 +322,18 @@ class Deployments:
             task = asyncio.get_running_loop().create_task(self._take_out(name, former))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
-        return next(info for info in await self.information([name]) if info.version == version.version)
+        return await self._told(version)
+
+    def _serves(self, version: ModelVersion) -> bool:
+        """Whether requests for it are answered, or have it loaded."""
+        return any(
+            status.state is ModelState.READY or status.asleep
+            for status in self._plane.statuses()
+            if (status.name, status.version) == (version.name, version.version)
+        )
+
+    async def _told(self, version: ModelVersion) -> ModelInfo:
+        return next(info for info in await self.information([version.name]) if info.version == version.version)
 
     async def _serve(self, store: ModelStore, version: ModelVersion, *, keep: bool = False) -> None:
         wanted = self._wanted(version)
@@ -363,9 +377,13 @@ class Deployments:
             _log.warning("version %s of model %s stays in the store: %s", version.version, version.name, second)
 
     async def _take_out(self, name: str, versions: Collection[str]) -> None:
-        await self._plane.remove(name, versions)
-        for version in versions:
-            self._let_go(name, version)
+        # At once, so that whoever deploys one of them again while its requests end does not take it for served.
+        going = [served for version in versions if (served := self._served.pop((name, version), None)) is not None]
+        try:
+            await self._plane.remove(name, versions)
+        finally:
+            for _, hold in going:
+                hold.close()
 
     def _let_go(self, name: str, version: str) -> None:
         served = self._served.pop((name, version), None)
