@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pillion.jobs.log import JobLog, read_log
+from pillion.jobs.log import JobLog, read_log, read_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,3 +42,13 @@ def test_a_log_goes_on_where_a_former_server_left_it(tmp_path: Path) -> None:
         log.close()
 
     assert (b"one two", 7) == read_log(tmp_path, "log", 0)
+
+
+def test_all_of_a_log_is_read_over_its_segments(tmp_path: Path) -> None:
+    log = JobLog(tmp_path, "log", 1 << 20)
+    for number in range(8):
+        log.append(bytes([65 + number]) * (100 * 1024))
+    log.close()
+
+    assert b"".join(bytes([65 + number]) * (100 * 1024) for number in range(8)) == read_whole(tmp_path, "log")
+    assert b"H" * 5 == read_whole(tmp_path, "log", 8 * 100 * 1024 - 5)

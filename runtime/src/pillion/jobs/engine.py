@@ -173,7 +173,7 @@ class JobEngine:
                 ``NOT_READY`` where jobs cannot be kept.
         """
         _check_key(idempotency_key)
-        digest = hashlib.sha256(b"\0".join((model.encode(), task.encode(), bytes(request)))).hexdigest()
+        digest = await self._in_thread(_digest, model, task, request)
         job = Job(
             id=secrets.token_hex(16),
             kind=kind,
@@ -352,6 +352,12 @@ class JobEngine:
         if gone:
             self.totals = dict(store.counts())
         return gone
+
+
+def _digest(model: str, task: str, request: bytes | memoryview) -> str:
+    digest = hashlib.sha256(b"\0".join((model.encode(), task.encode(), b"")))
+    digest.update(request)
+    return digest.hexdigest()
 
 
 def _check_key(key: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["JobLog", "read_log"]
+__all__ = ["JobLog", "read_log", "read_whole"]
 
 _log: Final = logging.getLogger(__name__)
 _SEGMENTS: Final = 4
@@ -93,6 +93,16 @@ def read_log(folder: Path, name: str, place: int, most: int = _READ) -> tuple[by
                 text = segment.read(most)
             return text, begin + len(text)
     return b"", place
+
+
+def read_whole(folder: Path, name: str, place: int = 0) -> bytes:
+    """All that there is from a place on: what a log keeps is bounded."""
+    parts: list[bytes] = []
+    while True:
+        text, place = read_log(folder, name, place)
+        if not text:
+            return b"".join(parts)
+        parts.append(text)
 
 
 def _segments(folder: Path, name: str) -> list[tuple[int, Path]]:

@@ -69,14 +69,22 @@ class JobProcess:
         self._report = report
         self._woken, self._waker = os.pipe()
         self._stop = threading.Event()
+        self._pipe = threading.Lock()
         self._partial = b""
 
     def stop(self) -> None:
         """Have it stopped. Any thread, any number of times."""
-        if not self._stop.is_set():
-            self._stop.set()
-            with contextlib.suppress(OSError):  # it has ended
+        with self._pipe:
+            # Once it has ended, the number of its descriptor may be that of somebody else's file.
+            if not self._stop.is_set():
+                self._stop.set()
                 os.write(self._waker, b"s")
+
+    def _close_pipe(self) -> None:
+        with self._pipe:
+            self._stop.set()
+            os.close(self._woken)
+            os.close(self._waker)
 
     def run(self) -> Ending:
         """Start it and stay until nothing of it runs any more.
@@ -99,8 +107,9 @@ class JobProcess:
                 start_new_session=True,
             )
         except BaseException:
-            for descriptor in (reports, control, lifeline, *passed, self._woken, self._waker):
+            for descriptor in (reports, control, lifeline, *passed):
                 os.close(descriptor)
+            self._close_pipe()
             raise
         for descriptor in passed:
             os.close(descriptor)
@@ -112,8 +121,9 @@ class JobProcess:
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
-            for descriptor in (reports, control, lifeline, self._woken, self._waker):
+            for descriptor in (reports, control, lifeline):
                 os.close(descriptor)
+            self._close_pipe()
 
     def _attend(self, process: subprocess.Popen[bytes], printed: int, reports: int, control: int) -> Ending:
         for descriptor in (printed, reports):

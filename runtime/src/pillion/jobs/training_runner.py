@@ -8,6 +8,7 @@ import functools
 import json
 import logging
 import os
+import re
 import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final
@@ -34,7 +35,7 @@ from pillion.jobs.training_order import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from pillion.authoring.signature import ModelDefinition
@@ -45,13 +46,13 @@ if TYPE_CHECKING:
     from pillion.jobs.training_order import Report
     from pillion.runtimefile import DesiredModel
 
-__all__ = ["LOG", "METRICS", "TrainingRunner"]
+__all__ = ["LOG", "METRICS", "TrainingRunner", "without_secrets"]
 
 _log: Final = logging.getLogger(__name__)
 LOG: Final = "log"
 METRICS: Final = "metrics"
-_SECRET: Final = ("PILLION_API_KEY", "PILLION_AUTH__API_KEY", "PILLION_LOGGER__BEARER_TOKEN")
-"""Variables that are the server's business alone."""
+_SECRET: Final = re.compile(r"PILLION_(API_KEY|(AUTH|LOGGER|MANAGEMENT|TLS)(__.*)?)", re.IGNORECASE)
+"""Variables that are the server's business alone: keys, and sections as a whole that may hold one."""
 _FAULTS: Final = frozenset(
     {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS, signal.SIGXCPU}
 )
@@ -93,7 +94,7 @@ class TrainingRunner:
         process = JobProcess(
             "pillion.jobs.training_process",
             str(folder / "order.json"),
-            {name: value for name, value in os.environ.items() if name not in _SECRET},
+            without_secrets(os.environ),
             self._settings.cancel_grace_seconds,
             attended.printed,
             attended.reported,
@@ -146,6 +147,11 @@ class TrainingRunner:
             return f"version {details['version']} is kept, and not deployed: {error}"
         details["deployed"] = "true"
         return ""
+
+
+def without_secrets(variables: Mapping[str, str]) -> dict[str, str]:
+    """What of the server's environment a training's process gets."""
+    return {name: value for name, value in variables.items() if not _SECRET.fullmatch(name)}
 
 
 def _lost(job: Job, status: int, *, got_on: bool) -> Outcome:

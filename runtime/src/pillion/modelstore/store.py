@@ -312,7 +312,10 @@ class ModelStore:
     def _clear(self) -> None:
         """Remove what processes left that have died."""
         for name in self._folders(self._staging):
-            descriptor = os.open(self._staging / name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                descriptor = os.open(self._staging / name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # whose it was has just removed it
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

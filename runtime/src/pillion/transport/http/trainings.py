@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pillion.jobs.log import read_log
+from pillion.jobs.log import read_whole
 from pillion.jobs.states import JobKind
 from pillion.jobs.training_runner import LOG, METRICS
 from pillion.management.audit import Who, audited
@@ -31,6 +32,7 @@ from pillion.transport.http.routes import Route
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+    from pathlib import Path
 
     from pillion.transport.http.caller import Caller
     from pillion.transport.http.job_access import JobAccess
@@ -43,7 +45,6 @@ __all__ = ["TrainingHandler"]
 
 _ID: Final = "training_id"
 _KIND: Final = JobKind.TRAINING
-_LONGEST: Final = 64 * 1024 * 1024
 
 
 class TrainingHandler:
@@ -106,10 +107,16 @@ class TrainingHandler:
         if follows(query, headers):
             events = JobEvents(engine, target.task, _KIND, name, place, caller.request_id)
             return Answer(b"", content_type=EVENT_STREAM, events=events)
-        text, _ = read_log(engine.folders.of(target.task), name, place, _LONGEST)
-        if name == LOG:
-            return Answer(text, content_type=b"text/plain; charset=utf-8")
-        return json_answer({"metrics": [msgspec.json.decode(line) for line in text.splitlines()]})
+        return await asyncio.to_thread(_whole, engine.folders.of(target.task), name, place)
+
+
+def _whole(folder: Path, name: str, place: int) -> Answer:
+    """All of it. Blocking."""
+    text = read_whole(folder, name, place)
+    if name == LOG:
+        return Answer(text, content_type=b"text/plain; charset=utf-8")
+    lines = text[: text.rfind(b"\n") + 1].splitlines()  # the last may be being written
+    return json_answer({"metrics": [msgspec.json.decode(line) for line in lines]})
 
 
 def _who(caller: Caller, key: str) -> Who:
