@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -201,3 +202,21 @@ def test_a_folder_that_is_a_file_is_refused_with_a_remedy(tmp_path: Path) -> Non
     with pytest.raises(PillionError) as error:
         ModelStore(tmp_path / "store")
     refused(error, ErrorCode.INTERNAL, "cannot be used")
+
+
+def test_a_store_opens_while_others_put_versions_together_and_give_up(tmp_path: Path) -> None:
+    store, ended = ModelStore(tmp_path), threading.Event()
+
+    def stage() -> None:
+        while not ended.is_set():
+            for staging in [store.stage() for _ in range(8)]:
+                staging.discard()
+
+    with ThreadPoolExecutor(2) as pool:
+        busy = [pool.submit(stage) for _ in range(2)]
+        try:
+            for _ in range(200):
+                ModelStore(tmp_path)
+        finally:
+            ended.set()
+    assert [None, None] == [one.result() for one in busy]
