@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import pytest
@@ -220,3 +220,29 @@ def test_a_store_opens_while_others_put_versions_together_and_give_up(tmp_path: 
         finally:
             ended.set()
     assert [None, None] == [one.result() for one in busy]
+
+
+def test_who_gives_up_while_a_version_is_committed_takes_nothing_of_it(
+    store: ModelStore, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging = store.stage()
+    staging.add(artifact)
+    reached, go_on, whole = threading.Event(), threading.Event(), staging.release
+
+    def release() -> None:
+        reached.set()
+        go_on.wait(1)
+        whole()
+
+    monkeypatch.setattr(staging, "release", release)
+    with ThreadPoolExecutor(2) as pool:
+        committing = pool.submit(store.commit, staging, "iris")
+        assert reached.wait(10)
+        giving_up = pool.submit(staging.discard)
+        giving_up_early = wait([giving_up], timeout=0.2).done
+        go_on.set()
+        version = committing.result()
+        giving_up.result()
+
+    assert set() == giving_up_early
+    assert b"weights" == (version.path / "model.bin").read_bytes()

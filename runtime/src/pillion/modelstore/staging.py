@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import stat
+import threading
 from typing import TYPE_CHECKING, Final, Self
 
 from pillion.errors import ErrorCode, PillionError
@@ -81,6 +82,8 @@ class Staging:
         self.root = root
         self.files = root / FILES
         self._lock: int | None = lock
+        self.busy = threading.Lock()
+        """Held while it becomes a version, which whoever gives up waiting for that must not remove half of."""
         self._records: dict[str, FileRecord] = {}
         self._directories: set[str] = set()
         self.single = False
@@ -175,9 +178,10 @@ class Staging:
 
     def discard(self) -> None:
         """Remove everything, unless it has become a version."""
-        if self._lock is not None:
-            shutil.rmtree(self.root, ignore_errors=True)
-            self.release()
+        with self.busy:
+            if self._lock is not None:
+                shutil.rmtree(self.root, ignore_errors=True)
+                self.release()
 
     def __enter__(self) -> Self:
         return self

@@ -127,7 +127,7 @@ class ModelStore:
                 field="model_files",
                 remedy="send at least one file",
             )
-        with disk_errors(self.folder):
+        with staging.busy, disk_errors(self.folder):
             staging.sync()
             with self._exclusive():
                 home = self._home(name)
