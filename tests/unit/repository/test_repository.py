@@ -169,6 +169,20 @@ async def test_unload_waits_for_requests_in_flight(repository: ModelRepository, 
     assert (ModelState.UNAVAILABLE, True) == (status.state, "unloaded by management" in status.reason)
 
 
+async def test_unload_does_not_wait_for_another_model_that_is_let_go(
+    repository: ModelRepository, iris: IrisModels
+) -> None:
+    await repository.apply([desired(iris.onnx), desired(iris.onnx, "other")])
+    held = served(repository, "other")
+    held.references += 1
+    leaving = asyncio.ensure_future(repository.unload("other"))
+    await until(lambda: repository.status("other").state is ModelState.UNLOADING)
+    await asyncio.wait_for(repository.unload("iris"), 10)
+    assert not leaving.done()
+    held.release()
+    await leaving
+
+
 async def test_the_wait_of_an_unload_is_bounded_and_logged(iris: IrisModels, caplog: pytest.LogCaptureFixture) -> None:
     repository = ModelRepository(RepositorySettings(cpus=1, unload_grace_seconds=0.01))
     await repository.apply([desired(iris.onnx)])

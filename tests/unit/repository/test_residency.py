@@ -130,6 +130,17 @@ async def test_a_lazy_model_that_cannot_be_loaded_says_why(plane: DataPlane, tmp
     assert not plane.ready()
 
 
+async def test_a_lazy_model_that_cannot_be_loaded_takes_no_other_out_of_rotation(
+    plane: DataPlane, iris: IrisModels, tmp_path: Path
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    await plane.add(desired(iris.onnx, "good"), lazy=True)
+    await plane.add(desired(tmp_path, "bad"), lazy=True)
+    with pytest.raises(PillionError, match="not ready"):
+        await ask(plane, "bad")
+    assert plane.ready()
+
+
 async def test_a_lazy_model_that_management_unloaded_is_not_loaded_by_a_request(
     plane: DataPlane, repository: ModelRepository, iris: IrisModels
 ) -> None:

@@ -308,12 +308,20 @@ class ModelRepository:
         for entry in entries.values():
             entry.suspended = True
         await asyncio.gather(*(self._converge(key, entry) for key, entry in entries.items()))
-        await self._settle()
+        # Its own only: where models come and go by requests, there is always some other that is being let go.
+        going = [task for served, task in self._retiring.items() if served.desired.name == name]
+        if going:
+            await asyncio.wait(going)
 
     def ready(self) -> bool:
-        """Whether at least one model is wanted and every wanted one serves."""
+        """Whether at least one model is wanted and every wanted one serves.
+
+        One that was added lazily and could not be loaded by a request takes nothing else out of rotation.
+        """
         wanted = [entry for entry in self._entries.values() if not entry.suspended and not entry.removed]
-        return bool(wanted) and all(entry.state is ModelState.READY or entry.at_rest for entry in wanted)
+        serves = [entry.state is ModelState.READY or entry.at_rest for entry in wanted]
+        required = (one or (entry.managed and entry.lazy) for entry, one in zip(wanted, serves, strict=True))
+        return any(serves) and all(required)
 
     def statuses(self) -> list[ModelStatus]:
         """Every known version, by name, oldest version first."""
