@@ -84,6 +84,16 @@ class TestEveryStore:
         assert found is not None
         assert store.next_due(KIND) is None
 
+    def test_what_is_tried_again_and_again_keeps_nobody_waiting(self, store: JobStore) -> None:
+        add(store, "postponed", submitted=1.0)
+        store.claim(KIND, now=2.0)
+        store.change("postponed", functools.partial(requeued, now=2.0, reason="", counts=False, not_before=4.0))
+        add(store, "fresh", submitted=3.0)
+        add(store, "later", submitted=5.0)
+        claimed = [store.claim(KIND, now=6.0) for _ in range(3)]
+
+        assert ["fresh", "postponed", "later"] == [one.id for one in claimed if one is not None]
+
     def test_no_two_claims_get_one_job(self, store: JobStore) -> None:
         for number in range(40):
             add(store, str(number))

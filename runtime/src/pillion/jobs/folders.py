@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 from typing import TYPE_CHECKING, Final
 
 from pillion.durable import sync_folder
-from pillion.jobs.store import Payload, StoreFullError
+from pillion.jobs.store import JobStoreError, Payload, StoreFullError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,6 +74,7 @@ def write_atomically(file: Path, content: bytes | memoryview) -> None:
 
     Raises:
         StoreFullError: there is no room; nothing of it is left.
+        JobStoreError: it cannot be written for another reason.
     """
     partial = file.with_name(f".{file.name}.partial")
     try:
@@ -85,7 +87,8 @@ def write_atomically(file: Path, content: bytes | memoryview) -> None:
         sync_folder(file.parent)
         sync_folder(file.parent.parent)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         if error.errno in _NO_ROOM:
             raise StoreFullError(f"there is no room left on the disk of {file.parent}: make some") from error
-        raise
+        raise JobStoreError(f"{file} cannot be written: {error.strerror}") from error

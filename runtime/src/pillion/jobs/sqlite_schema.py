@@ -61,4 +61,10 @@ CREATE TRIGGER counted_out AFTER DELETE ON jobs BEGIN
 END;
 """
 
-STEPS: Final = (_FIRST,)
+_FAIR: Final = """
+DROP INDEX queue;
+CREATE INDEX queue ON jobs (kind, priority DESC, max(not_before, submitted), sequence) WHERE state = 'QUEUED';
+"""
+"""Jobs that are tried again and again take their turn behind those that came meanwhile."""
+
+STEPS: Final = (_FIRST, _FAIR)

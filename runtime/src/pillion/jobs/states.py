@@ -82,7 +82,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """When its last run began."""
     finished: float | None = None
     priority: int = 0
-    """Higher runs first; equal ones in the order they came."""
+    """Higher runs first; equal ones in the order they came, or became due again."""
     not_before: float = 0.0
     """It is not tried again sooner."""
     attempts: int = 0

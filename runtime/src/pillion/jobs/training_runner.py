@@ -22,7 +22,7 @@ from pillion.jobs.outputs import keep_output
 from pillion.jobs.process import JobProcess
 from pillion.jobs.runner import Done, Failed, Lost, Stopped
 from pillion.jobs.states import Failure
-from pillion.jobs.store import StoreFullError
+from pillion.jobs.store import JobStoreError
 from pillion.jobs.training import order_of
 from pillion.jobs.training_order import (
     REPORT,
@@ -88,7 +88,7 @@ class TrainingRunner:
         try:
             order = order_of(job, request, folder, self._definitions(), self._settings)
             write_atomically(folder / "order.json", encode(order))
-        except StoreFullError as error:
+        except JobStoreError as error:
             return Failed(Failure(ErrorCode.INTERNAL.value, str(error)))
         attended = _Attended(folder, self._settings, asyncio.get_running_loop(), control)
         process = JobProcess(
@@ -124,7 +124,7 @@ class TrainingRunner:
         if isinstance(last, Finished) and ending.status == 0 and not ending.stopped:
             try:
                 details = await asyncio.to_thread(keep_output, self._settings.models, job, folder, last, parameters)
-            except (OSError, PillionError, StoreFullError, ValueError) as error:
+            except (OSError, PillionError, ValueError) as error:
                 return Failed(Failure(ErrorCode.INTERNAL.value, f"the model could not be kept: {error}"))
             reason = ""
             if "deploy" in job.details:
