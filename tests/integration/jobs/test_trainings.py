@@ -243,3 +243,4 @@ def test_trainings_are_management(tmp_path: Path) -> None:
         ):
             status, answer = program.curl(path, body)
             assert (403, True) == (status, "management.enabled" in answer["details"])
+        program.wait_for("training of model ClassifyMoodTrain: permission_denied", 5)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pillion.errors import PillionError
 from pillion.jobs.log import read_whole
 from pillion.jobs.states import JobKind
 from pillion.jobs.training_runner import LOG, METRICS
-from pillion.management.audit import Who, audited
+from pillion.management.audit import Who, audited, refused
 from pillion.transport.http.answer import Answer, json_answer
 from pillion.transport.http.events import EVENT_STREAM
 from pillion.transport.http.job_documents import (
@@ -63,8 +64,15 @@ class TrainingHandler:
             PillionError: for the dispatcher to answer.
             ClientDisconnected: nobody is there to answer.
         """
-        key = require_management(self._options, headers, "Training models, and looking at trainings,")
         raw: bytes = caller.scope.get("query_string", b"")
+        try:
+            key = require_management(self._options, headers, "Training models, and looking at trainings,")
+        except PillionError as error:
+            if target.route is Route.TRAIN:
+                refused("training", target.task, _who(caller, ""), error)
+            elif method == "DELETE":
+                refused("cancelling", raw.decode("latin-1"), _who(caller, ""), error)
+            raise
         if target.route is Route.TRAIN:
             with audited("training", target.task, _who(caller, key)):
                 return await self._submit(target.task, raw, headers, receive, caller)
