@@ -43,6 +43,11 @@ class Mood(Model):
         yield from range(n)
 
     @task
+    def spin(self) -> Iterator[str]:
+        while True:
+            yield "x" * 10_000
+
+    @task
     def refuse(self, text: str) -> int:
         raise ValueError(f"cannot take {text}")
 

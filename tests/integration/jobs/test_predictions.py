@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    with served(tmp_path_factory.mktemp("jobs"), PILLION_JOBS__INLINE_BYTES="1000") as program:
+    with served(
+        tmp_path_factory.mktemp("jobs"), PILLION_JOBS__INLINE_BYTES="1000", PILLION_JOBS__MAX_RESULT_BYTES="100000"
+    ) as program:
         yield program
 
 
@@ -58,6 +60,14 @@ def test_what_the_model_refuses_is_the_jobs_own_error(program: Program) -> None:
 
     assert ("ERRORED", 400) == (job["state"], status)
     assert "ValueError: cannot take this" in str(answer)
+
+
+def test_a_task_without_an_end_is_ended_by_the_bound_of_its_result(program: Program) -> None:
+    identity = submit(program, "spin", None)
+    job = finished(program, "spin", identity)
+
+    assert "ERRORED" == job["state"]
+    assert "more than 100000 bytes (jobs.max_result_bytes)" in str(job["reasons"])
 
 
 def test_a_result_that_is_not_there_yet_is_a_conflict_that_says_the_state(program: Program) -> None:

@@ -30,14 +30,16 @@ class PredictionRunner:
     Args:
         plane: what answers.
         seconds: that a job may take.
+        most: bytes of items that a job may give.
         clock: the data plane's.
     """
 
     stops_at_once = False
 
-    def __init__(self, plane: TaskPlane, seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(self, plane: TaskPlane, seconds: float, most: int, clock: Callable[[], float]) -> None:
         self._plane = plane
         self._seconds = seconds
+        self._most = most
         self._clock = clock
 
     async def run(self, job: Job, request: bytes, control: Control) -> Outcome:
@@ -64,22 +66,27 @@ class PredictionRunner:
             task = self._plane.find(job.task, job.model)
             arguments = open_envelope(request).arguments(task.signature)
             if task.signature.streams:
-                value: Any = await self._collected(task, arguments, call)
-            else:
-                value = (await self._plane.perform(task, arguments, call)).value
-            return Done(encode_result(value))
+                return Done(await self._collected(task, arguments, call))
+            return Done(encode_result((await self._plane.perform(task, arguments, call)).value))
         except PillionError as error:
             if error.code in _LATER:
                 return Postponed(str(error), error.retry_after or _LATER[error.code])
             return Failed(Failure(error.code.value, str(error)))
 
-    async def _collected(self, task: ServedTask, arguments: dict[str, Any], call: Call) -> list[Any]:
-        """All items of a task that gives them one by one."""
+    async def _collected(self, task: ServedTask, arguments: dict[str, Any], call: Call) -> bytes:
+        """All items of a task that gives them one by one, which may never end."""
         stream = await self._plane.stream(task, arguments, call)
         try:
-            found: list[Any] = []
+            found, size = [], 0
             while items := await stream.take():
-                found += items
-            return found
+                found += [encode_result(item) for item in items]
+                size += sum(map(len, found[-len(items) :]))
+                if size > self._most:
+                    raise PillionError(
+                        ErrorCode.MODEL_FAILED,
+                        f"the items of the task are more than {self._most} bytes (jobs.max_result_bytes)",
+                        remedy="ask for less, or raise the limit",
+                    )
+            return b"[" + b",".join(found) + b"]"
         finally:
             stream.close()

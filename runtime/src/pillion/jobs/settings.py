@@ -35,6 +35,8 @@ class JobSettings(msgspec.Struct, frozen=True):
     """Ended jobs that are kept at most."""
     inline_bytes: int = 64 * 1024
     """Inputs and results of at most so many bytes are kept in the store itself, larger ones as files."""
+    max_result_bytes: int = 256 * 1024 * 1024
+    """Largest result of a prediction job whose task gives items one by one."""
     cancel_grace_seconds: float = 10.0
     """How long a training that is told to stop may take before its processes are killed."""
     max_memory_bytes: int = 0

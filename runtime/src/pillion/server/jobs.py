@@ -158,7 +158,9 @@ class ServerJobs:
             settings,
             store,
             {
-                JobKind.PREDICTION: PredictionRunner(self._plane, settings.prediction_seconds, time.monotonic),
+                JobKind.PREDICTION: PredictionRunner(
+                    self._plane, settings.prediction_seconds, settings.max_result_bytes, time.monotonic
+                ),
                 JobKind.TRAINING: TrainingRunner(settings, self._plane.definitions, self._deploy),
             },
         )
@@ -180,6 +182,7 @@ def job_settings(section: JobsSettings, models: str = "") -> JobSettings:
         keep_seconds=section.keep_seconds,
         keep_jobs=section.keep_jobs,
         inline_bytes=section.inline_bytes,
+        max_result_bytes=section.max_result_bytes,
         cancel_grace_seconds=section.cancel_grace_seconds,
         max_memory_bytes=section.max_memory_bytes,
         max_cpu_seconds=section.max_cpu_seconds,

@@ -342,6 +342,8 @@ class JobsSettings(Section, frozen=True):
     """Ended jobs that are kept at most: of more the oldest go."""
     inline_bytes: Annotated[int, Meta(ge=0, le=16 * 1024 * 1024)] = 64 * 1024
     """Inputs and results of at most so many bytes are kept in the store itself, larger ones as files."""
+    max_result_bytes: Positive = 256 * 1024 * 1024
+    """Largest result of a prediction job whose task gives items one by one; such a task may have no end."""
     cancel_grace_seconds: Seconds = 10.0
     """How long a training that is told to stop may take before its processes are killed."""
     max_memory_bytes: Annotated[int, Meta(ge=0)] = 0
