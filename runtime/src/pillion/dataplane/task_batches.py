@@ -244,7 +244,9 @@ class TaskBatcher:
         if not limits.max_delay_seconds or len(self._waiting) >= limits.max_size:
             return now
         due = next(iter(self._waiting)).arrived + limits.max_delay_seconds
-        return min([due, *(item.deadline for item in self._waiting if item.deadline is not None)])
+        # Waiting until a deadline would be waiting for the call to fail.
+        hurried = any(item.deadline is not None and item.deadline <= due for item in self._waiting)
+        return now if hurried else due
 
     def _next(self, now: float, *, by_age: bool) -> list[_Item]:
         """The call whose turn it is, with those that fit to it: of the highest rank, or ``by_age`` of any, who has
