@@ -169,6 +169,15 @@ async def test_a_delay_ends_though_nobody_else_comes(bench: Bench, iris: IrisMod
     assert asyncio.get_running_loop().time() - began >= 0.02
 
 
+async def test_a_request_that_would_be_late_after_the_delay_does_not_wait_for_others(
+    bench: Bench, iris: IrisModels
+) -> None:
+    await bench.serve(iris.onnx, INLINE, max_batch_delay_seconds=60)
+    task = bench.begin(iris_rows("X", Datatype.FP32, 1), time.monotonic() + 30, outputs=("label",))
+    async with asyncio.timeout(20):
+        assert [[0]] == await answers([task])
+
+
 async def test_a_delay_gathers_no_more_than_the_queue_holds(bench: Bench, iris: IrisModels) -> None:
     await bench.serve(iris.onnx, INLINE, max_batch_size=4, max_queue=6, max_batch_delay_seconds=30)
     outputs = [("label",), ("probabilities",), ("label", "probabilities")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,7 +63,13 @@ class Many(Model):
         return [len(one) for one in text]
 
 
-CLASSES: dict[str, type[Model]] = {"mood": Mood, "other": Other, "slow": Slow, "many": Many}
+class Patient(Model):
+    @task(batch=Batch(max_delay_seconds=60))
+    def lengths(self, text: list[str]) -> list[int]:
+        return [len(one) for one in text]
+
+
+CLASSES: dict[str, type[Model]] = {"mood": Mood, "other": Other, "slow": Slow, "many": Many, "patient": Patient}
 
 
 def desired(name: str, threads: int | None = None) -> DesiredModel:
@@ -177,3 +184,10 @@ async def test_a_draining_server_takes_no_tasks(plane: DataPlane) -> None:
     with pytest.raises(PillionError) as failure:
         await plane.perform(found, {}, call())
     assert ErrorCode.DRAINING is failure.value.code
+
+
+async def test_a_call_that_would_be_late_after_the_delay_does_not_wait_for_others(plane: DataPlane) -> None:
+    await plane.apply([desired("patient")])
+    async with asyncio.timeout(20):
+        result = await plane.perform(plane.find("lengths"), {"text": "abc"}, call(time.monotonic() + 30))
+    assert 3 == result.value

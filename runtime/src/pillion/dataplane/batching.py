@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from pillion.dataplane.admission import deadline_exceeded
-from pillion.dataplane.gathering import Groups
-from pillion.dataplane.live import LiveCall
+from pillion.dataplane.gathering import Groups, Item
+from pillion.dataplane.shared_calls import SharedCalls
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.api import DeadlinePassedError, WorkerDiedError
 from pillion.execution.batch import apart, together
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from pillion.dataplane.admission import Admission
-    from pillion.dataplane.gathering import BatchLimits, Gathering, Item
+    from pillion.dataplane.gathering import BatchLimits, Gathering
+    from pillion.dataplane.live import LiveCall
     from pillion.metrics import ModelMetrics
     from pillion.repository.served import Served
     from pillion.tensors import Tensor
@@ -34,22 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["Batcher"]
 
 _log = logging.getLogger(__name__)
-_WAITING: Final = "while the request was waiting in the queue"
 
 
-class _Batch:
-    """Requests in one call. ``task`` waits for the call, where that is elsewhere."""
-
-    __slots__ = ("items", "left", "task")
-
-    def __init__(self, items: list[Item]) -> None:
-        self.items = items
-        self.left = len(items)
-        """Requests whose caller still waits."""
-        self.task: asyncio.Task[None] | None = None
-
-
-class Batcher:
+class Batcher(SharedCalls[Item]):
     """The requests of one model that wait to be computed. Event loop's thread only.
 
     Args:
@@ -72,46 +59,13 @@ class Batcher:
         gathering: Gathering,
         live: dict[int, LiveCall],
     ) -> None:
-        self._served = served
+        self._groups = Groups(limits, ranked=admission.ranks.count > 1)
+        super().__init__(served, admission, self._groups, metrics, clock, live, admission.leave)
         self._run_once = getattr(served.executor, "run_once", served.executor.run)
-        self._admission = admission
         self._limits = limits
-        self._metrics = metrics
-        self._clock = clock
         self._gathering = gathering
-        self._live = live
-        self._groups = Groups(limits, _late, ranked=admission.ranks.count > 1)
-        admission.gathered += (self._groups,)
         self._most = max(admission.max_queue, limits.rows)
         """Requests that may wait for others although the model is free."""
-        self._fresh: list[Item] = []
-        self._announced = False
-        self._delayed: asyncio.TimerHandle | None = None
-        self._running: dict[asyncio.Task[None], _Batch] = {}
-        self.extra = 0
-        """Requests that share the slot of another one."""
-        self._stands = False
-        self.rank = 0
-        """The highest of those that wait, while they stand in the line for a slot."""
-        self.arrived = 0.0
-
-    def add(self, item: Item) -> None:
-        """Have one request computed with others; await its ``future``, and call :meth:`left` when nobody does any more.
-
-        Raises:
-            PillionError: ``QUEUE_FULL`` at once.
-        """
-        admission = self._admission
-        if admission.ranks.levels:
-            item.rank = admission.ranks.of(item.call.priority)
-        waits = admission.running >= admission.capacity and not self._served.executor.immediate
-        if waits or (self._limits.delay_seconds and self._groups.waiting >= self._most):
-            admission.admit(item.deadline, item.rank, item.call.client)
-        self._groups.add(item)
-        self._fresh.append(item)
-        if not self._announced:
-            self._announced = True
-            self._gathering.announce(self)
 
     @property
     def needless(self) -> bool:
@@ -123,95 +77,17 @@ class Batcher:
             and self._served.executor.immediate
         )
 
-    def left(self, item: Item) -> None:
-        """Nobody waits for this request any more: it was answered, given up, or ran out of time."""
-        if item.timer is not None:
-            item.timer.cancel()
-        if item.group is not None:
-            self._groups.take(item)
-        elif isinstance(item.batch, _Batch):
-            batch, item.batch = item.batch, None
-            batch.left -= 1
-            if not batch.left and batch.task is not None:
-                batch.task.cancel()
+    def _announce(self) -> None:
+        self._gathering.announce(self)
 
-    def flush(self) -> None:
-        """Compute what waits, as far as the model is free."""
-        self._announced = False
+    def _must_wait(self) -> bool:
         admission = self._admission
-        groups = self._groups
-        while groups.waiting:
-            immediate = self._served.executor.immediate
-            if not immediate and not admission.try_enter():
-                self._stand()
-                break
-            now = self._clock()
-            batch = groups.next(now)
-            if immediate:
-                if batch:
-                    self._compute_now(batch)
-            elif batch:
-                self._start(_Batch(batch), now)
-            else:
-                admission.leave()
-            if not batch:
-                self._wake(now)
-                break
-        fresh, self._fresh = self._fresh, []
-        for item in fresh:
-            if item.group is not None:
-                item.waited = True
-                self._live[id(item.call)] = LiveCall(item.call, item.arrived, item.deadline)
-                self._arm(item)
+        if admission.running >= admission.capacity and not self._served.executor.immediate:
+            return True
+        return bool(self._limits.delay_seconds) and self._groups.waiting >= self._most
 
-    def _stand(self) -> None:
-        """Stand in the line for a slot, in the name of the highest of those that wait."""
-        first = self._groups.first()
-        if self._stands:
-            if first.rank >= self.rank:
-                return
-            self._admission.step_out(self)
-        self._stands, self.rank, self.arrived = True, first.rank, first.arrived
-        self._admission.stand(self)
-
-    def take(self, *, by_age: bool) -> bool:
-        """See :class:`pillion.dataplane.line.InLine`."""
-        self._stands = False
-        if self._served.executor.immediate:  # since it began to stand there
-            asyncio.get_running_loop().call_soon(self.flush)
-            return False
-        now = self._clock()
-        batch = self._groups.next(now, by_age=by_age)
-        if not batch:
-            self._wake(now)
-            return False
-        self._start(_Batch(batch), now)
-        if self._groups.waiting:
-            self._stand()
-        return True
-
-    def fail_waiting(self, error: Callable[[], PillionError]) -> None:
-        """End every waiting request with an error of its own."""
-        for item in self._groups.places():
-            item.give_up(error())
-
-    def _wake(self, now: float) -> None:
-        """Look again when those are due that wait for others."""
-        due = self._groups.due
-        if due is None:
-            return
-        if self._delayed is not None:
-            self._delayed.cancel()
-        self._delayed = asyncio.get_running_loop().call_later(max(0.0, due - now), self.flush)
-
-    def _arm(self, item: Item) -> None:
-        """From now on its deadline is watched: the call, or the wait for one, may outlast it."""
-        if item.deadline is not None and item.timer is None:
-            seconds = max(0.0, item.deadline - self._clock())
-            item.timer = asyncio.get_running_loop().call_later(seconds, self._expire, item)
-
-    def _expire(self, item: Item) -> None:
-        item.fail(deadline_exceeded("while the model was running" if item.group is None else _WAITING))
+    def _immediate(self) -> bool:
+        return self._served.executor.immediate
 
     def _compute_now(self, items: list[Item]) -> None:
         """On the event loop."""
@@ -226,7 +102,7 @@ class Batcher:
             self._again(items[:half])
             self._again(items[half:])
             return
-        if not self._hand_out(items, results, started):
+        if not self._share_out(items, results, started):
             for item in items:
                 self._again([item])
 
@@ -236,31 +112,7 @@ class Batcher:
             self._compute_now(items)
         else:
             self._admission.running += 1
-            self._start(_Batch(items), self._clock())
-
-    def _start(self, batch: _Batch, now: float) -> None:
-        """Elsewhere, in a slot that is counted already."""
-        self.extra += len(batch.items) - 1
-        for item in batch.items:
-            item.batch = batch
-            self._live[id(item.call)] = LiveCall(item.call, item.arrived, item.deadline, now)
-            self._arm(item)
-            if item.waited:
-                self._metrics.queue_wait.observe(now - item.arrived)
-        task = batch.task = asyncio.get_running_loop().create_task(self._compute(batch.items))
-        self._running[task] = batch  # asyncio itself holds tasks by weak references only
-        # Not in the task: one that is cancelled before its first step never runs.
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        batch = self._running.pop(task)
-        failure = None if task.cancelled() else task.exception()
-        for item in batch.items:
-            item.batch = None
-            if failure is not None:
-                item.fail(failure)
-        self.extra -= len(batch.items) - 1
-        self._admission.leave()  # to whose turn it is
+            self._start(items, self._clock())
 
     async def _compute(self, items: list[Item], deaths: int = 0) -> None:
         """In one call; ``deaths``: worker processes that ended over it before."""
@@ -268,14 +120,11 @@ class Batcher:
         if not items:
             return
         started = self._clock()
-        deadlines = [item.deadline for item in items]
-        latest = None if None in deadlines else max(deadline for deadline in deadlines if deadline is not None)
         run = self._run_once if deaths or len(items) > 1 else self._served.executor.run
         try:
-            results = await run(self._served.model, *_call(items), None if latest is None else latest - started)
+            results = await run(self._served.model, *_call(items), self._seconds(items, started))
         except DeadlinePassedError:
-            for item in items:
-                item.fail(deadline_exceeded("while the model was running"))
+            self._left_out(items)
             return
         except asyncio.CancelledError:
             raise
@@ -291,7 +140,7 @@ class Batcher:
             for part in parts:
                 await self._compute(part, deaths)
             return
-        if not self._hand_out(items, results, started):
+        if not self._share_out(items, results, started):
             for item in items:
                 await self._compute([item])
 
@@ -301,10 +150,9 @@ class Batcher:
             item.call.times.shared(item.arrived, started, self._clock(), 1)
         item.fail(error)
 
-    def _hand_out(self, items: list[Item], results: list[Tensor], started: float) -> bool:
+    def _share_out(self, items: list[Item], results: list[Tensor], started: float) -> bool:
         """Give each request its share; False when the results cannot be told apart."""
-        count = len(items)
-        shares = [results] if count == 1 else apart(results, [item.rows for item in items])
+        shares = [results] if len(items) == 1 else apart(results, [item.rows for item in items])
         if shares is None:
             self._groups.mixes = False
             desired = self._served.desired
@@ -314,16 +162,7 @@ class Batcher:
                 desired.version,
             )
             return False
-        ended = self._clock()
-        elapsed = ended - started
-        self._admission.rate.add_shared(elapsed, count)
-        self._metrics.inference.observe(elapsed, count)
-        self._metrics.batch_size.observe(count)
-        for item, share in zip(items, shares, strict=True):
-            if item.call.times is not None:
-                item.call.times.shared(item.arrived, started, ended, count)
-            if not item.future.done():
-                item.future.set_result(share)
+        self._hand_out(items, shares, started)
         return True
 
 
@@ -336,10 +175,6 @@ def _parts(items: list[Item], error: BaseException) -> list[list[Item]]:
         return [[item] for item in items] if error.again else []
     half = len(items) // 2
     return [items[:half], items[half:]]
-
-
-def _late(item: Item) -> None:
-    item.fail(deadline_exceeded(_WAITING))
 
 
 def _call(items: list[Item]) -> tuple[Sequence[Tensor | None], tuple[str, ...]]:

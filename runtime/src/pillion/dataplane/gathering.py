@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from pillion.dataplane.line import host_of
+from pillion.dataplane.shared_calls import SharedItem, due_at
 from pillion.execution.batch import in_turns, signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pillion.dataplane.call import Call
-    from pillion.errors import PillionError
     from pillion.tensors import Tensor
 
 __all__ = ["BatchLimits", "Gathering", "Groups", "Item"]
@@ -76,13 +75,10 @@ class Gathering:
                 batcher.flush()
 
 
-class Item:
+class Item(SharedItem):
     """One request on its way through a batch."""
 
-    __slots__ = (
-        "_host", "arrived", "batch", "call", "deadline", "future", "group", "groups", "inputs", "outputs", "rank",
-        "rows", "size", "timer", "waited",
-    )  # fmt: skip
+    __slots__ = ("group", "inputs", "outputs", "rows", "size")
 
     def __init__(
         self,
@@ -92,45 +88,13 @@ class Item:
         arrived: float,
         call: Call,
     ) -> None:
-        self.call = call
-        self.future: asyncio.Future[list[Tensor]] = asyncio.get_running_loop().create_future()
+        super().__init__(deadline, arrived, call)
         self.inputs = inputs
         self.outputs = outputs
-        self.deadline = deadline
-        self.arrived = arrived
-        self.rank = 0
         self.rows = 0
         self.size = 0
         self.group: object = None
-        """What it waits with; None once it is on its way."""
-        self.groups: Groups | None = None
-        """Where it waits."""
-        self.batch: object = None
-        """Those that it is computed with."""
-        self.timer: asyncio.TimerHandle | None = None
-        self.waited = False
-        """Whether it found the model busy."""
-        self._host: str | None = None
-
-    @property
-    def host(self) -> str:
-        """Who sent it."""
-        if self._host is None:
-            self._host = host_of(self.call.client)
-        return self._host
-
-    def give_up(self, error: PillionError) -> None:
-        """End its wait."""
-        if self.groups is not None and self.group is not None:
-            self.groups.take(self)
-        self.fail(error)
-
-    def fail(self, error: BaseException) -> None:
-        """Answer it with an error, unless it has been answered."""
-        if not self.future.done():
-            # A future refuses StopIteration, and SystemExit would pass for one of the server's own.
-            usual = isinstance(error, Exception) and not isinstance(error, StopIteration)
-            self.future.set_exception(error if usual else RuntimeError(f"{type(error).__name__}: {error}"))
+        """What it waits with."""
 
 
 class Groups:
@@ -139,15 +103,13 @@ class Groups:
     Args:
         limits: of one call.
         ranked: whether there are priorities.
-        late: told of each request whose deadline has passed when its turn comes.
     """
 
-    __slots__ = ("_groups", "_late", "_limits", "_ranked", "due", "mixes", "waiting")
+    __slots__ = ("_groups", "_limits", "_ranked", "due", "mixes", "waiting")
 
-    def __init__(self, limits: BatchLimits, late: Callable[[Item], None], *, ranked: bool) -> None:
+    def __init__(self, limits: BatchLimits, *, ranked: bool) -> None:
         self._limits = limits
         self._ranked = ranked
-        self._late = late
         self._groups: OrderedDict[object, OrderedDict[Item, None]] = OrderedDict()
         self.mixes = True
         """Whether requests may be put together at all."""
@@ -167,7 +129,7 @@ class Groups:
                 if tensor is not None:
                     item.rows = tensor.data.shape[0]
                     item.size += tensor.data.nbytes
-        item.group, item.groups = key, self
+        item.group, item.waits = key, self
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = OrderedDict()
@@ -180,7 +142,7 @@ class Groups:
         del group[item]
         if not group:
             del self._groups[item.group]
-        item.group = None
+        item.waits = None
         self.waiting -= 1
 
     def places(self) -> Iterable[Item]:
@@ -205,8 +167,7 @@ class Groups:
         groups = self._groups
         for key, group in self._ordered(by_age) if self._ranked else list(groups.items()):
             if limits.delay_seconds and key is not next(iter(group)):
-                due = next(iter(group)).arrived + limits.delay_seconds
-                due = min([due, *(item.deadline for item in group if item.deadline is not None)])
+                due = due_at(group, limits.delay_seconds)
                 if due > now and sum(item.rows for item in group) < limits.rows:
                     self.due = due if self.due is None else min(self.due, due)
                     continue
@@ -232,12 +193,7 @@ class Groups:
         chosen: list[Item] = []
         rows = size = 0
         for item in items:
-            if item.future.done():
-                self.take(item)
-                continue
-            if item.deadline is not None and item.deadline <= now:
-                self.take(item)
-                self._late(item)
+            if item.gone(now):
                 continue
             if chosen and (rows + item.rows > self._limits.rows or size + item.size > self._limits.bytes):
                 break

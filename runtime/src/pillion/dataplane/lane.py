@@ -16,7 +16,7 @@ from pillion.dataplane.call import InferResponse
 from pillion.dataplane.gathering import BatchLimits, Item
 from pillion.dataplane.live import LiveCall
 from pillion.dataplane.ranks import Ranks
-from pillion.dataplane.task_batches import TaskBatcher
+from pillion.dataplane.task_batches import TaskBatcher, TaskItem
 from pillion.dataplane.validation import Binder
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.api import DeadlinePassedError
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import Call, InferRequest
     from pillion.dataplane.gathering import Gathering
     from pillion.dataplane.settings import PlaneSettings
+    from pillion.dataplane.shared_calls import Shared, SharedCalls
     from pillion.execution.stream import ItemBuffer
     from pillion.metrics import ModelMetrics
     from pillion.repository.served import Served
@@ -81,6 +82,8 @@ class Lane:
         self._batcher: Batcher | None = None
         if served.shares_calls:
             self._batcher = Batcher(served, self.admission, _limits(execution), metrics, clock, gathering, self.live)
+        self._batchers: list[SharedCalls[Any]] = [] if self._batcher is None else [self._batcher]
+        """All of them: of tensors, and of tasks."""
         self.gauges = LaneGauges(
             in_flight=self._running,
             queued=lambda: self.admission.queued,
@@ -110,7 +113,8 @@ class Lane:
         wanted = binder.outputs(request.outputs)
         batcher = self._batcher
         if batcher is not None and not batcher.needless:
-            working = self._share(batcher, inputs, wanted, call, arrived)
+            item = Item(inputs, wanted, self._deadline(call, arrived), arrived, call)
+            working = self._share(batcher, item)
         else:
             if batcher is not None:
                 self.metrics.batch_size.observe(1)
@@ -125,7 +129,8 @@ class Lane:
         """
         if self._task_batchers is not None and task.batch is not None:
             batcher = self._task_batchers.get(task) or self._batcher_of(task, task.batch)
-            return await batcher.perform(arguments, call, self._deadline(call, arrived), arrived)
+            item = TaskItem(arguments, self._deadline(call, arrived), arrived, call)
+            return await self._share(batcher, item)
         run = cast("TaskModel", self.served.model).begin(task, arguments)
         await self._run(run, (), (), call, arrived)
         return run.value
@@ -146,9 +151,9 @@ class Lane:
         )  # fmt: skip
         batcher = TaskBatcher(
             task, limits, self.served, self.admission, self.metrics, self._clock, self.live,
-            leave=self._leave, failure=self._failure,
-            begin=partial(cast("BatchModel", self.served.model).begin_batch, task),
+            leave=self._leave, begin=partial(cast("BatchModel", self.served.model).begin_batch, task),
         )  # fmt: skip
+        self._batchers.append(batcher)
         if self._task_batchers is not None:
             self._task_batchers[task] = batcher
         return batcher
@@ -227,21 +232,18 @@ class Lane:
         if self.served.executor.immediate and admission.queued:
             admission.admit_waiting()
 
-    async def _share(
-        self, batcher: Batcher, inputs: Sequence[Tensor | None], wanted: tuple[str, ...], call: Call, arrived: float
-    ) -> list[Tensor]:
+    async def _share(self, batcher: SharedCalls[Shared], item: Shared) -> Any:  # noqa: ANN401 - as the kind's calls give
         """The same with other requests, in one call of the model."""
-        deadline = self._deadline(call, arrived)
-        if deadline is not None and deadline <= arrived:
+        deadline = item.deadline
+        if deadline is not None and deadline <= item.arrived:
             raise deadline_exceeded("before the request arrived")
-        item = Item(inputs, wanted, deadline, arrived, call)
         batcher.add(item)
         try:
             results = await item.future
         except PillionError:
             raise
         except Exception as error:  # noqa: BLE001 - a model may raise anything
-            raise self._failure(error, call) from None
+            raise self._failure(error, item.call) from None
         finally:
             batcher.left(item)
         if deadline is not None and deadline < self._clock():
@@ -251,9 +253,7 @@ class Lane:
     def fail_waiting(self, error: Callable[[], PillionError]) -> None:
         """End every waiting request with an error of its own."""
         self.admission.fail_waiting(error)
-        if self._batcher is not None:
-            self._batcher.fail_waiting(error)
-        for batcher in (self._task_batchers or {}).values():
+        for batcher in self._batchers:
             batcher.fail_waiting(error)
 
     def _limit(self) -> int | None:
@@ -262,10 +262,7 @@ class Lane:
 
     def _running(self) -> int:
         """Requests that are being computed."""
-        shared = 0 if self._batcher is None else self._batcher.extra
-        if self._task_batchers:
-            shared += sum(batcher.extra for batcher in self._task_batchers.values())
-        return self.admission.running + shared
+        return self.admission.running + sum(batcher.extra for batcher in self._batchers)
 
     def answer(self, request: InferRequest, results: list[Tensor]) -> InferResponse:
         """The response to a request, of the tensors computed for it."""
