@@ -17,7 +17,10 @@ from pillion.errors import ErrorCode, PillionError
 if TYPE_CHECKING:
     from pillion.transport.authentication import ApiKey
 
-__all__ = ["MANAGEMENT_PATHS", "ManagementAccess", "ManagementOptions"]
+__all__ = ["CHANGES", "MANAGEMENT_PATHS", "ManagementAccess", "ManagementOptions"]
+
+CHANGES: Final = "Changing models"
+"""What it is that somebody may not, unless it is said otherwise."""
 
 _ENABLED: Final = "management.enabled"
 _TOKEN: Final = "management.token"  # noqa: S105 - the name of the setting
@@ -39,7 +42,7 @@ class ManagementAccess(msgspec.Struct, frozen=True):
     guarded: str = ""
     """The setting whose key every caller has shown before; empty where none is asked for."""
 
-    def check(self, authorization: bytes | None, key: bytes | None, what: str = "Changing models") -> str:
+    def check(self, authorization: bytes | None, key: bytes | None, what: str = CHANGES) -> str:
         """Let somebody in who shows these headers, and tell which setting's key that was, if any.
 
         ``what`` begins the sentence for those who are not.

@@ -20,6 +20,7 @@ from pillion.transport.http.job_documents import (
     priority_of,
     query_of,
 )
+from pillion.transport.http.managed import let_in
 from pillion.transport.http.posted import posted
 from pillion.transport.http.routes import Route
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-__all__ = ["JobHandler", "require_management"]
+__all__ = ["JobHandler"]
 
 _ID: Final = "prediction_id"
 _KIND: Final = JobKind.PREDICTION
@@ -105,7 +106,7 @@ class JobHandler:
         return json_answer({_ID: job.id, "model_id": job.model, "state": job.state.value}, status=202)
 
     async def _list(self, raw: bytes, headers: Mapping[bytes, bytes]) -> Answer:
-        require_management(self._options, headers, "Looking at everybody's jobs")
+        let_in(self._options.management, headers, "Looking at everybody's jobs")
         query = query_of(raw, LIST_FIELDS | {"kind", "job_id"})
         if "job_id" in query:
             return json_answer(job_document(await self._access.engine().get(identity_of(query, "job_id"))))
@@ -129,15 +130,3 @@ def _check_task(job: Job, task: str) -> None:
             field=_ID,
             remedy=f"GET /api/v1/task/{job.task.replace('_', '-')}/job?{_ID}={job.id}",
         )
-
-
-def require_management(options: DispatchOptions, headers: Mapping[bytes, bytes], what: str) -> str:
-    """Refuse what only those may do who manage this server; tells which setting's key was shown, if any.
-
-    Raises:
-        PillionError: ``PERMISSION_DENIED``, with the name of the setting; ``UNAUTHENTICATED``.
-    """
-    access = options.management
-    key = access.check(headers.get(b"authorization"), headers.get(b"x-api-key"), what)
-    access.check_page(headers.get(b"host"), headers.get(b"origin"))
-    return key

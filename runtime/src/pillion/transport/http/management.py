@@ -16,7 +16,7 @@ import msgspec
 import orjson
 
 from pillion.errors import ErrorCode, PillionError
-from pillion.management.audit import Who, refused
+from pillion.management.audit import Who
 from pillion.management.deployments import Order
 from pillion.management.information import version_document
 from pillion.model import ModelState
@@ -25,6 +25,7 @@ from pillion.transport.http.answer import Answer, json_answer, send_answer, task
 from pillion.transport.http.body import ClientDisconnected, read_body, too_large
 from pillion.transport.http.caller import client_of
 from pillion.transport.http.headers import new_request_id, request_id
+from pillion.transport.http.managed import admitted
 from pillion.transport.http.multipart_stream import MultipartParser, Part, boundary_of
 
 if TYPE_CHECKING:
@@ -146,15 +147,7 @@ class ManagementApp:
 
     def _allowed(self, scope: Scope, who: Who, action: str, model: str) -> Who:
         """Let the caller in, or tell the log that somebody tried."""
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        access = self._options.access
-        try:
-            key = access.check(headers.get(b"authorization"), headers.get(b"x-api-key"))
-            access.check_page(headers.get(b"host"), headers.get(b"origin"))
-        except PillionError as error:
-            refused(action, model, who, error)
-            raise
-        return msgspec.structs.replace(who, key=key)
+        return admitted(self._options.access, dict(scope["headers"]), action, model, who)
 
     async def _undeploy(self, scope: Scope, _: Receive, who: Who) -> Answer:
         query = _query(scope)

@@ -121,19 +121,14 @@ class InformationHandler:
         return json_answer(config_document(status, self._options.codec.max_elements))
 
     async def _manage(self, target: Target, headers: Mapping[bytes, bytes], caller: Caller) -> Answer:
-        from pillion.management.audit import Who, audited, refused  # noqa: PLC0415 - most servers never need it
+        from pillion.management.audit import Who, audited  # noqa: PLC0415 - most servers never need it
+        from pillion.transport.http.managed import admitted  # noqa: PLC0415 - as above
 
         loads = target.route is Route.LOAD
         action = "load" if loads else "unload"
         who = Who(caller.client(), request_id=caller.request_id)
-        access = self._options.management
-        try:
-            key = access.check(headers.get(b"authorization"), headers.get(b"x-api-key"))
-            access.check_page(headers.get(b"host"), headers.get(b"origin"))
-        except PillionError as error:
-            refused(action, target.model, who, error)
-            raise
-        with audited(action, target.model, msgspec.structs.replace(who, key=key)):
+        who = admitted(self._options.management, headers, action, target.model, who)
+        with audited(action, target.model, who):
             await (self._plane.load if loads else self._plane.unload)(target.model)
         return json_answer({"name": target.model, "load": loads})
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pillion.errors import PillionError
 from pillion.jobs.log import read_whole
 from pillion.jobs.states import JobKind
 from pillion.jobs.training_runner import LOG, METRICS
-from pillion.management.audit import Who, audited, refused
+from pillion.management.audit import Who, audited
 from pillion.transport.http.answer import Answer, json_answer
 from pillion.transport.http.events import EVENT_STREAM
 from pillion.transport.http.job_documents import (
@@ -27,7 +26,7 @@ from pillion.transport.http.job_documents import (
     query_of,
 )
 from pillion.transport.http.job_events import JobEvents
-from pillion.transport.http.jobs import require_management
+from pillion.transport.http.managed import admitted, let_in
 from pillion.transport.http.posted import posted
 from pillion.transport.http.routes import Route
 
@@ -46,6 +45,7 @@ __all__ = ["TrainingHandler"]
 
 _ID: Final = "training_id"
 _KIND: Final = JobKind.TRAINING
+_WHAT: Final = "Training models, and looking at trainings,"
 
 
 class TrainingHandler:
@@ -65,17 +65,16 @@ class TrainingHandler:
             ClientDisconnected: nobody is there to answer.
         """
         raw: bytes = caller.scope.get("query_string", b"")
-        try:
-            key = require_management(self._options, headers, "Training models, and looking at trainings,")
-        except PillionError as error:
-            if target.route is Route.TRAIN:
-                refused("training", target.task, _who(caller, ""), error)
-            elif method == "DELETE":
-                refused("cancelling", raw.decode("latin-1"), _who(caller, ""), error)
-            raise
+        access = self._options.management
+        who = Who(caller.client(), request_id=caller.request_id)
         if target.route is Route.TRAIN:
-            with audited("training", target.task, _who(caller, key)):
+            who = admitted(access, headers, "training", target.task, who, _WHAT)
+            with audited("training", target.task, who):
                 return await self._submit(target.task, raw, headers, receive, caller)
+        if method == "DELETE":
+            who = admitted(access, headers, "cancelling", raw.decode("latin-1"), who, _WHAT)
+        else:
+            let_in(access, headers, _WHAT)
         if target.route in (Route.TRAINING_LOGS, Route.TRAINING_METRICS):
             return await self._written(target, raw, headers, caller)
         engine = self._access.engine()
@@ -85,7 +84,7 @@ class TrainingHandler:
             return json_answer(page_document(await engine.page(filter_of(query, _KIND), after, size), "trainings"))
         identity = identity_of(query, _ID)
         if method == "DELETE":
-            with audited("cancelling", identity, _who(caller, key)):
+            with audited("cancelling", identity, who):
                 return json_answer(job_document(await engine.cancel(identity, _KIND)))
         return json_answer(job_document(await engine.get(identity, _KIND)))
 
@@ -125,7 +124,3 @@ def _whole(folder: Path, name: str, place: int) -> Answer:
         return Answer(text, content_type=b"text/plain; charset=utf-8")
     lines = text[: text.rfind(b"\n") + 1].splitlines()  # the last may be being written
     return json_answer({"metrics": [msgspec.json.decode(line) for line in lines]})
-
-
-def _who(caller: Caller, key: str) -> Who:
-    return Who(caller.client(), key=key, request_id=caller.request_id)
