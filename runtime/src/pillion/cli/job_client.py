@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 
 from pillion.cli.failures import CommandError
+from pillion.cli.http_answers import document, key_header, on_this_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,15 +23,14 @@ class JobClient:
     """Talks to one server; the key is that of ``PILLION_API_KEY``."""
 
     def __init__(self, url: str) -> None:
-        key = os.environ.get("PILLION_API_KEY")
         self.url = url.rstrip("/")
-        self.local = urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
+        self.local = on_this_machine(url)
         """Whether it runs on this machine."""
         self._http = httpx.Client(
             base_url=self.url,
             timeout=_SECONDS,
-            trust_env=not self.local,  # a proxy of the environment does not know this machine's loopback
-            headers={"authorization": f"Bearer {key}"} if key else {},
+            trust_env=not self.local,
+            headers=key_header("PILLION_API_KEY"),
         )
 
     def ask(self, method: str, path: str, body: object = None, **query: str) -> dict[str, Any]:
@@ -44,7 +43,7 @@ class JobClient:
             answer = self._http.request(method, path, params=query, json=body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from None
-        return _document(answer)
+        return document(answer)
 
     def text(self, path: str) -> str:
         """A text.
@@ -57,7 +56,7 @@ class JobClient:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from None
         if answer.is_error:
-            _document(answer)
+            document(answer)
         return answer.text
 
     def follow(self, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -71,7 +70,7 @@ class JobClient:
             with self._http.stream("GET", path, headers=headers, timeout=httpx.Timeout(_SECONDS, read=None)) as answer:
                 if answer.is_error:
                     answer.read()
-                    _document(answer)
+                    document(answer)
                 name = "message"
                 for line in answer.iter_lines():
                     field, _, value = line.partition(": ")
@@ -95,15 +94,3 @@ class JobClient:
 
     def _unreachable(self, error: Exception) -> CommandError:
         return CommandError(f"cannot talk to {self.url}: {error}: is the server running there? (--url)")
-
-
-def _document(answer: httpx.Response) -> dict[str, Any]:
-    try:
-        document = answer.json()
-    except ValueError:
-        document = None
-    if answer.is_error or not isinstance(document, dict):
-        found = document if isinstance(document, dict) else {}
-        said = found.get("details") or found.get("error") or answer.text[:500]
-        raise CommandError(f"{answer.status_code} {answer.reason_phrase}: {said}")
-    return document

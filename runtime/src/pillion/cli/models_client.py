@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import httpx
 
 from pillion.cli.failures import CommandError
+from pillion.cli.http_answers import document, key_header, on_this_machine, told
 from pillion.cli.predict_rest import trusted
 
 if TYPE_CHECKING:
@@ -34,9 +33,7 @@ class Client:
     def __init__(self, url: str, ca: Path | None, cert: Path | None, key: Path | None, timeout: float) -> None:
         self._url = url.rstrip("/")
         self._timeout = timeout
-        # A proxy of the environment leads out of this machine, where nobody knows its loopback.
-        local = urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
-        self._client = httpx.Client(timeout=timeout, verify=trusted(ca, cert, key), trust_env=not local)
+        self._client = httpx.Client(timeout=timeout, verify=trusted(ca, cert, key), trust_env=not on_this_machine(url))
 
     def models(self, *names: str) -> list[dict[str, Any]]:
         """What the server tells of its models.
@@ -91,23 +88,7 @@ class Client:
         self._ask("DELETE", "/management/models", params={"model_id": name} | ({"purge": "true"} if purge else {}))
 
     def _ask(self, method: str, path: str, **content: Any) -> dict[str, Any]:  # noqa: ANN401 - httpx's own arguments
-        token = os.environ.get("PILLION_MANAGEMENT__TOKEN") or os.environ.get("PILLION_API_KEY")
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        try:
+        headers = key_header("PILLION_MANAGEMENT__TOKEN", "PILLION_API_KEY")
+        with told(self._url, self._timeout):
             response = self._client.request(method, self._url + path, headers=headers, **content)
-        except httpx.TimeoutException:
-            raise CommandError(f"{self._url}: no answer within {self._timeout:g} s") from None
-        except httpx.ConnectError as error:
-            hint = "name the CA with --ca" if "CERTIFICATE_VERIFY" in str(error) else "is the server running there?"
-            raise CommandError(f"cannot connect to {self._url}: {error}: {hint}") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise CommandError(f"{self._url}: {error}") from None
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = None
-        if response.is_error or not isinstance(answer, dict):
-            told = answer if isinstance(answer, dict) else {}
-            said = told.get("details") or told.get("error") or response.text[:500]
-            raise CommandError(f"{response.status_code} {response.reason_phrase}: {said}")
-        return answer
+        return document(response)
