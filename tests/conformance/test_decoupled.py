@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conformance.conftest import run_script
-from tests.conformance.test_openai import SERVICE, gauge
+from tests.conformance.test_openai import SERVICE
 from tests.integration.own_python.program import serving
 from tests.waiting import until_now
 
@@ -57,4 +57,4 @@ def test_a_failure_comes_after_the_pieces_before_it(results: dict[str, Any]) -> 
 
 def test_a_client_that_leaves_holds_nothing(results: dict[str, Any], program: Program) -> None:
     assert [["", "w0 ", False]] == results["leaves"]
-    until_now(lambda: gauge(program, "pillion_in_flight") == 0 and gauge(program, "pillion_abandoned_calls") == 0, 2.0)
+    until_now(lambda: program.gauge("pillion_in_flight") == 0 and program.gauge("pillion_abandoned_calls") == 0, 2.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -48,13 +47,6 @@ class Words(Model):
     def embed(self, texts: list[str]) -> list[list[float]]:
         return [[float(len(text)), 0.5] for text in texts]
 """
-
-
-def gauge(program: Program, name: str) -> float:
-    """The sum of a metric over its labels."""
-    url = f"http://127.0.0.1:{program.ports['admin']}/metrics"
-    text = urllib.request.urlopen(url, timeout=10).read().decode()
-    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(f"{name}{{"))
 
 
 @pytest.fixture(scope="module")
@@ -150,4 +142,4 @@ def test_a_model_that_is_not_there_is_not_found(results: dict[str, Any]) -> None
 def test_a_client_that_left_in_a_stream_holds_nothing(results: dict[str, Any], program: Program) -> None:
     assert "assistant" == results["leaves"]
 
-    until_now(lambda: gauge(program, "pillion_in_flight") == 0 and gauge(program, "pillion_abandoned_calls") == 0, 2.0)
+    until_now(lambda: program.gauge("pillion_in_flight") == 0 and program.gauge("pillion_abandoned_calls") == 0, 2.0)

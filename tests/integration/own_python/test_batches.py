@@ -77,17 +77,12 @@ async def held(client: httpx.AsyncClient, program: Program) -> list[asyncio.Task
     return waiting
 
 
-def gauge(program: Program, name: str) -> float:
-    text = httpx.get(f"http://127.0.0.1:{program.ports['admin']}/metrics", trust_env=False).text
-    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(f"{name}{{"))
-
-
 def queued(program: Program) -> float:
-    return gauge(program, "pillion_queue_length")
+    return program.gauge("pillion_queue_length")
 
 
 def in_flight(program: Program, requests: int) -> bool:
-    return gauge(program, "pillion_in_flight") + queued(program) == requests
+    return program.gauge("pillion_in_flight") + queued(program) == requests
 
 
 async def seen(client: httpx.AsyncClient) -> list[int]:

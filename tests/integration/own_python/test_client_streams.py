@@ -280,11 +280,6 @@ async def test_a_path_without_a_task_is_no_connection(program: Program) -> None:
     assert "there is no task 'nothing'" in json.loads(refusal.value.response.body or b"{}")["details"]
 
 
-def gauge(program: Program, name: str) -> float:
-    text = httpx.get(f"http://127.0.0.1:{program.ports['admin']}/metrics", trust_env=False).text
-    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(f"{name}{{"))
-
-
 async def test_clients_that_leave_end_their_calls(program: Program, service: Service) -> None:
     for path in ("/echo", "/shout"):
         async with connect(url(program, path), proxy=None) as socket:
@@ -295,7 +290,7 @@ async def test_clients_that_leave_end_their_calls(program: Program, service: Ser
         call.cancel()
         break
     await asyncio.to_thread(
-        until_now, lambda: gauge(program, "pillion_in_flight") == gauge(program, "pillion_abandoned_calls") == 0
+        until_now, lambda: program.gauge("pillion_in_flight") == program.gauge("pillion_abandoned_calls") == 0
     )
 
 

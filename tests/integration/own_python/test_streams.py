@@ -7,16 +7,14 @@ import signal
 import socket
 import threading
 import time
-import urllib.request
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import grpc
 import httpx
 import pytest
 
-from pillion.protocol.protos import open_inference_pb2 as pb
+from tests.integration.own_python.leaving import LONG, leave, leave_grpc
 from tests.integration.own_python.program import serving
 from tests.waiting import until_now
 
@@ -87,7 +85,6 @@ class Story(Model):
     def seen(self) -> dict[str, int]:
         return {**self.ends, "made": getattr(self, "made", 0), "threads": threading.active_count()}
 '''
-LONG = 10_000
 STREAM = "/v2/models/story/generate_stream"
 
 
@@ -104,11 +101,6 @@ def seen(program: Program) -> dict[str, int]:
     return answer
 
 
-def gauge(program: Program, name: str) -> float:
-    text = urllib.request.urlopen(f"http://127.0.0.1:{program.ports['admin']}/metrics", timeout=10).read().decode()
-    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(f"{name}{{"))
-
-
 def events(program: Program, path: str, body: object) -> list[tuple[str, Any, float]]:
     """Each event with its name, its data and when it came."""
     found = []
@@ -122,21 +114,6 @@ def events(program: Program, path: str, body: object) -> list[tuple[str, Any, fl
             if field == "data":
                 found.append((name, json.loads(value), time.monotonic()))
     return found
-
-
-def leave(program: Program, path: str, body: object) -> None:
-    """Ask, read the first event, and hang up."""
-    content = json.dumps(body).encode()
-    head = (
-        f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
-    )
-    with socket.create_connection(("127.0.0.1", program.ports["http"]), timeout=20) as connection:
-        connection.sendall(head.encode() + content)
-        received = b""
-        while b"data: " not in received:
-            piece = connection.recv(65536)
-            assert piece, received
-            received += piece
 
 
 def test_each_piece_is_sent_when_it_is_made(program: Program) -> None:
@@ -213,22 +190,6 @@ def test_a_deadline_ends_a_stream_with_an_error(program: Program) -> None:
     )
 
 
-def leave_grpc(program: Program) -> None:
-    """The same over gRPC."""
-    request = pb.ModelInferRequest(model_name="story")
-    request.parameters["max_tokens"].int64_param = LONG
-    request.inputs.add(name="text_input", datatype="BYTES", shape=[1]).contents.bytes_contents.append(b"a")
-    with grpc.insecure_channel(f"127.0.0.1:{program.ports['grpc']}") as channel:
-        stream = channel.stream_stream(
-            "/inference.GRPCInferenceService/ModelStreamInfer",
-            request_serializer=pb.ModelInferRequest.SerializeToString,
-            response_deserializer=pb.ModelStreamInferResponse.FromString,
-        )
-        answers = stream(iter([request]), timeout=20)
-        assert b"a0 " == next(answers).infer_response.outputs[0].contents.bytes_contents[0]
-        answers.cancel()
-
-
 @pytest.mark.parametrize(
     ("leave", "how"),
     [
@@ -245,7 +206,7 @@ def test_a_hundred_clients_that_leave_end_their_code_and_leave_nothing_behind(
     program: Program, leave: Callable[[Program], None], how: str
 ) -> None:
     leave(program)  # what a first one makes for good, such as connections of the loop's, is not left behind by others
-    until_now(lambda: gauge(program, "pillion_in_flight") == gauge(program, "pillion_abandoned_calls") == 0)
+    until_now(lambda: program.gauge("pillion_in_flight") == program.gauge("pillion_abandoned_calls") == 0)
     before, open_before = seen(program)[how], _files(program)
     for _ in range(25):
         leaving = [threading.Thread(target=leave, args=(program,)) for _ in range(4)]
@@ -256,7 +217,7 @@ def test_a_hundred_clients_that_leave_end_their_code_and_leave_nothing_behind(
     gone = time.monotonic()
     until_now(lambda: seen(program)[how] == before + 100)
     assert time.monotonic() - gone < 1.0
-    until_now(lambda: gauge(program, "pillion_in_flight") == 0 and gauge(program, "pillion_abandoned_calls") == 0)
+    until_now(lambda: program.gauge("pillion_in_flight") == 0 and program.gauge("pillion_abandoned_calls") == 0)
     until_now(lambda: _files(program) <= open_before)
     assert seen(program)["threads"] < 20
 
@@ -273,7 +234,7 @@ def test_a_client_that_does_not_read_makes_the_code_wait(program: Program) -> No
         until_now(lambda: seen(program)["made"] > 5)
         settled = _settled(program)
         assert settled < 300  # what the kernel's buffers take, 16 in ours, and one on its way: not gigabytes
-    until_now(lambda: gauge(program, "pillion_in_flight") == 0)
+    until_now(lambda: program.gauge("pillion_in_flight") == 0)
 
 
 def _settled(program: Program) -> int:

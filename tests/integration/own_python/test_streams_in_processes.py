@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import threading
 import time
-import urllib.request
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import grpc
 import httpx
 import pytest
 
-from pillion.protocol.protos import open_inference_pb2 as pb
+from tests.integration.own_python.leaving import LONG, leave, leave_grpc
 from tests.integration.own_python.program import serving
 from tests.waiting import until_now
 
@@ -69,7 +67,6 @@ class Story(Model):
         yield os.getpid()
         time.sleep(60)
 """
-LONG = 10_000
 STREAM = "/v2/models/story/generate_stream"
 
 
@@ -86,11 +83,6 @@ def program(folder: Path) -> Iterator[Program]:
         yield program
 
 
-def gauge(program: Program, name: str) -> float:
-    text = urllib.request.urlopen(f"http://127.0.0.1:{program.ports['admin']}/metrics", timeout=10).read().decode()
-    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(f"{name}{{"))
-
-
 def events(program: Program, path: str, body: object) -> list[tuple[Any, float]]:
     """The data of each event, and when it came."""
     found = []
@@ -100,35 +92,6 @@ def events(program: Program, path: str, body: object) -> list[tuple[Any, float]]
             if field == "data":
                 found.append((json.loads(value), time.monotonic()))
     return found
-
-
-def leave(program: Program) -> None:
-    """Ask, read the first event, and hang up."""
-    content = json.dumps({"text_input": "a", "max_tokens": LONG}).encode()
-    head = f"POST {STREAM} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(content)}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", program.ports["http"]), timeout=20) as connection:
-        connection.sendall(head.encode() + content)
-        received = b""
-        while b"data: " not in received:
-            piece = connection.recv(65536)
-            assert piece, received
-            received += piece
-
-
-def leave_grpc(program: Program) -> None:
-    """The same over gRPC."""
-    request = pb.ModelInferRequest(model_name="story")
-    request.parameters["max_tokens"].int64_param = LONG
-    request.inputs.add(name="text_input", datatype="BYTES", shape=[1]).contents.bytes_contents.append(b"a")
-    with grpc.insecure_channel(f"127.0.0.1:{program.ports['grpc']}") as channel:
-        stream = channel.stream_stream(
-            "/inference.GRPCInferenceService/ModelStreamInfer",
-            request_serializer=pb.ModelInferRequest.SerializeToString,
-            response_deserializer=pb.ModelStreamInferResponse.FromString,
-        )
-        answers = stream(iter([request]), timeout=20)
-        assert b"a0 " == next(answers).infer_response.outputs[0].contents.bytes_contents[0]
-        answers.cancel()
 
 
 def test_each_piece_is_sent_when_it_is_made(program: Program) -> None:
@@ -148,7 +111,11 @@ def test_what_else_a_class_can_be_asked_is_answered(program: Program) -> None:
     assert (200, "a0 a1 ") == (status, answer["choices"][0]["text"])
 
 
-@pytest.mark.parametrize("leave", [leave, leave_grpc], ids=["http", "grpc"])
+@pytest.mark.parametrize(
+    "leave",
+    [partial(leave, path=STREAM, body={"text_input": "a", "max_tokens": LONG}), leave_grpc],
+    ids=["http", "grpc"],
+)
 def test_clients_that_leave_have_their_generators_closed_in_the_workers(
     program: Program, folder: Path, leave: Callable[[Program], None]
 ) -> None:
@@ -163,8 +130,8 @@ def test_clients_that_leave_have_their_generators_closed_in_the_workers(
     gone = time.monotonic()
     until_now(lambda: closed.exists() and len(closed.read_text()) == before + 20)
     assert time.monotonic() - gone < 1.0
-    until_now(lambda: gauge(program, "pillion_in_flight") == gauge(program, "pillion_abandoned_calls") == 0)
-    assert 0 == gauge(program, "pillion_worker_restarts_total")
+    until_now(lambda: program.gauge("pillion_in_flight") == program.gauge("pillion_abandoned_calls") == 0)
+    assert 0 == program.gauge("pillion_worker_restarts_total")
 
 
 def test_a_worker_that_dies_ends_its_stream_with_an_error(program: Program) -> None:
@@ -178,4 +145,4 @@ def test_a_worker_that_dies_ends_its_stream_with_an_error(program: Program) -> N
                     killed = time.monotonic()
     assert time.monotonic() - killed < 2
     assert "the worker process that computed this request ended" in found[-1]["details"]
-    until_now(lambda: gauge(program, "pillion_workers") == 2)
+    until_now(lambda: program.gauge("pillion_workers") == 2)
