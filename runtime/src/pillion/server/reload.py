@@ -61,11 +61,13 @@ class CodeReload:
             files = plane.code_files()
             now = _identities(files)
             changed = [name for name, own in files.items() if _differs(own, known, now)]
+            began = time.time_ns()
             for name in changed:
                 await self._again(plane, name)
-            # What is new was read after `now` was taken, so it is known as it is; the rest as it was before the load,
-            # so that an edit made meanwhile is seen at the next look.
-            known = _identities(plane.code_files()) | now if changed else known | now
+            # What was followed before is known as it was before the load, so that an edit made meanwhile is seen at
+            # the next look. What is new was read since: as it is, unless it has been written since, too, such as a
+            # module that the load had found to be missing.
+            known = _as_read(_identities(plane.code_files()), began) | now if changed else known | now
 
     async def _again(self, plane: ReloadingPlane, name: str) -> None:
         began = time.monotonic()
@@ -78,6 +80,14 @@ class CodeReload:
 
 def _identities(files: Mapping[str, Sequence[str]]) -> dict[str, Identity]:
     return {file: identity_of((file,)) for own in files.values() for file in own}
+
+
+def _as_read(identities: Mapping[str, Identity], began: int) -> dict[str, Identity]:
+    """The same, without saying how a file was that has been written since ``began`` (ns since the epoch)."""
+    return {
+        file: identity if all(one is None or one[2] < began for one in identity) else ()
+        for file, identity in identities.items()
+    }
 
 
 def _differs(files: Sequence[str], known: Mapping[str, Identity], now: Mapping[str, Identity]) -> bool:
