@@ -203,3 +203,21 @@ def test_what_the_base_install_leaves_out_is_named_with_the_extra_that_brings_it
     done = pillion(*arguments, cwd=tmp_path, env={"PYTHONPATH": str(absent)})
     said = rf"needs {package}, which is not installed.{{2}}pip install 'pillion\[{extra}\]'"
     assert (1, True) == (done.returncode, re.search(said, done.stderr) is not None), done.stderr
+
+
+def test_a_command_that_used_a_bucket_is_not_torn_down() -> None:
+    code = (
+        "import atexit, sys, types\n"
+        "sys.modules['obstore'] = types.ModuleType('obstore')\n"
+        "atexit.register(print, 'torn down')\n"
+        "sys.argv = ['pillion', *{arguments}]\n"
+        "from pillion.cli.main import main\n"
+        "main()\n"
+    )
+    for arguments, status in ((["version"], 0), (["version", "--nonsense"], 2)):
+        done = subprocess.run(
+            [sys.executable, "-c", code.replace("{arguments}", repr(arguments))],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (status, False) == (done.returncode, "torn down" in done.stdout), done.stderr
+        assert done.stdout or done.stderr

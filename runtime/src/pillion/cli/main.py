@@ -11,6 +11,7 @@ import typer
 
 from pillion._version import __version__
 from pillion.cli.failures import EXIT_CODES, CommandError, missing_extra
+from pillion.leaving import leave, must_leave
 
 __all__ = ["app", "main"]
 
@@ -97,6 +98,15 @@ def plugin() -> None:
 
 
 def _run(name: str) -> None:
+    try:
+        _invoke(name)
+    except SystemExit as end:
+        if must_leave() and (end.code is None or isinstance(end.code, int)):
+            leave(end.code or 0)
+        raise
+
+
+def _invoke(name: str) -> None:
     try:
         if "_PILLION_COMPLETE" in os.environ:
             # The app has no options of its own for completion, so typer has not prepared it.
