@@ -11,12 +11,7 @@ import os
 import sys
 from typing import NoReturn
 
-__all__ = ["leave", "must_leave"]
-
-
-def must_leave() -> bool:
-    """Whether this process has used it."""
-    return "obstore" in sys.modules
+__all__ = ["leave"]
 
 
 def leave(code: int) -> NoReturn:

@@ -11,7 +11,6 @@ import typer
 
 from pillion._version import __version__
 from pillion.cli.failures import EXIT_CODES, CommandError, missing_extra
-from pillion.leaving import leave, must_leave
 
 __all__ = ["app", "main"]
 
@@ -101,7 +100,9 @@ def _run(name: str) -> None:
     try:
         _invoke(name)
     except SystemExit as end:
-        if must_leave() and (end.code is None or isinstance(end.code, int)):
+        if "obstore" in sys.modules and (end.code is None or isinstance(end.code, int)):
+            from pillion.leaving import leave  # noqa: PLC0415 - it costs --help nothing
+
             leave(end.code or 0)
         raise
 
