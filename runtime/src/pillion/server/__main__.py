@@ -106,7 +106,10 @@ def main(arguments: list[str] | None = None) -> int:
         from pillion.execution.native_threads import limit  # noqa: PLC0415 - as above
 
         limit(os.environ)  # numerical libraries read it once, when they are imported
-        from pillion.server.server import Server  # noqa: PLC0415 - bad settings are told before the heavy imports
+        from pillion.server.preload import import_libraries  # noqa: PLC0415 - bad settings are told before the heavy imports
+
+        import_libraries()
+        from pillion.server.server import Server  # noqa: PLC0415 - as above
 
         gc.freeze()  # or the first collection would walk all that was imported
         gc.enable()

@@ -19,7 +19,6 @@ from pillion.transport.grpc.options import GrpcOptions
 from pillion.transport.grpc.server import GrpcServer
 from pillion.transport.http.app import Fallback
 from pillion.transport.http.dispatcher import Dispatcher
-from pillion.transport.http.guard import Guard
 from pillion.transport.http.limits import HttpLimits
 from pillion.transport.http.options import DispatchOptions
 from pillion.transport.management_access import ManagementAccess, ManagementOptions
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from pillion.server.settings import Settings
     from pillion.transport.drain import DrainState
     from pillion.transport.grpc.options import RpcRecord
+    from pillion.transport.http.guard import Guard
     from pillion.transport.http.options import AnswerRecord
 
 __all__ = [
@@ -171,7 +171,11 @@ def build_dispatcher(
         jobs=jobs,
     )
     key = _api_key(settings)
-    return dispatcher if key is None else Guard(dispatcher, key, plane)
+    if key is None:
+        return dispatcher
+    from pillion.transport.http.guard import Guard  # noqa: PLC0415 - only where there is a key
+
+    return Guard(dispatcher, key, plane)
 
 
 def build_grpc(

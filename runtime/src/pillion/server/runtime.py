@@ -22,6 +22,7 @@ from pillion.server.life import Phase, readiness
 from pillion.server.listener import HttpListener
 from pillion.server.observability import Observability
 from pillion.server.ports import bind
+from pillion.server.preload import import_the_rest
 from pillion.server.status import status_document
 from pillion.server.tls import TlsConfig
 from pillion.server.tls_reload import TlsKeeper
@@ -272,13 +273,18 @@ class Runtime:
             _log.error("not ready: %s", self._not_ready(), extra={"seconds": seconds})
         if on_loaded is not None:
             on_loaded(time.monotonic() - began)
-        self._spawn(self._grpc.warm_up())
+        self._spawn(self._settle())
         if self._reload is not None:
             self._spawn(self._reload.watch(self._plane))
         if watch is not None:
             self._spawn(watch.watch())
         if self._desired is not None:
             await self._desired.watch(self._plane.apply)
+
+    async def _settle(self) -> None:
+        """Import what first requests would wait for."""
+        await self._grpc.warm_up()
+        await asyncio.to_thread(import_the_rest)
 
     async def _restore(self) -> None:
         """Serve again what was deployed before; what keeps that from being done is told, and serves nothing."""

@@ -51,6 +51,9 @@ def main(arguments: list[str], tell: Tell | None = None) -> int:
 
     limit(os.environ, begin.cpus)
     gc.disable()  # imports make many objects and no garbage
+    from pillion.server.preload import import_libraries  # noqa: PLC0415 - as above
+
+    import_libraries()
     from pillion.server.server import Server  # noqa: PLC0415 - as above
 
     gc.enable()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from pillion.transport.grpc.guard import Guard
 from pillion.transport.grpc.limits import GrpcLimits
 from pillion.transport.grpc.names import INFERENCE_SERVICE
 from pillion.transport.grpc.on_demand import OnDemand
@@ -22,7 +21,9 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import InferencePlane
     from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
+    from pillion.transport.authentication import ApiKey
     from pillion.transport.grpc.engine import GrpcEngine, GrpcTls
+    from pillion.transport.grpc.guard import Guard
 
 __all__ = ["INFERENCE_SERVICE", "GrpcServer"]
 
@@ -69,7 +70,7 @@ class GrpcServer:
         ]
         if self._task_services is not None:
             handlers.append(self._task_services)
-        guard = None if key is None else Guard(INFERENCE_SERVICE, key, self._plane)
+        guard = None if key is None else self._make_guard(key)
         return await self._engine.start(address, tls, handlers, guard)
 
     async def swap(self, context: ssl.SSLContext) -> None:
@@ -91,6 +92,11 @@ class GrpcServer:
         time counts.
         """
         await self._engine.stop(grace)
+
+    def _make_guard(self, key: ApiKey) -> Guard:
+        from pillion.transport.grpc.guard import Guard  # noqa: PLC0415 - only where there is a key
+
+        return Guard(INFERENCE_SERVICE, key, self._plane)
 
     def _make_inference(self) -> Sequence[grpc.GenericRpcHandler]:
         from pillion.transport.grpc.infer import InferMethods  # noqa: PLC0415 - see OnDemand

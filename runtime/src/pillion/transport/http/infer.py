@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pillion.dataplane.call import Call, WireProtocol
 from pillion.errors import ErrorCode, PillionError
 from pillion.protocol.classification import classify
-from pillion.protocol.invocations import decode_invocation
 from pillion.protocol.oip_json import OipJsonDecoder
 from pillion.protocol.oip_json_answer import encode_answer
 from pillion.protocol.parameters import lower, sooner
-from pillion.protocol.v1 import decode_v1, encode_v1
 from pillion.transport.http.answer import Answer
 from pillion.transport.http.body import read_body, too_large
 from pillion.transport.http.caller import client_of
@@ -181,6 +179,8 @@ class InferHandler:
             PillionError: for the dispatcher to answer.
             ClientDisconnected: nobody is there to answer.
         """
+        from pillion.protocol.v1 import decode_v1  # noqa: PLC0415 - imported when the server is ready
+
         return await self._rows(target.model, decode_v1, WireProtocol.V1, headers, receive, caller)
 
     async def explain(self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller) -> Answer:
@@ -192,6 +192,7 @@ class InferHandler:
         """
         self._check_explains(target.model)
         from pillion.protocol.task_json import encode_result  # noqa: PLC0415 - as for tasks: few servers need it
+        from pillion.protocol.v1 import decode_v1  # noqa: PLC0415 - as above
 
         request, call = await self._row_request(target.model, decode_v1, WireProtocol.V1, headers, receive, caller)
         result = await watched(self._plane.explain(request, call), receive, self._options.disconnect_grace)
@@ -204,6 +205,8 @@ class InferHandler:
             PillionError: for the dispatcher to answer.
             ClientDisconnected: nobody is there to answer.
         """
+        from pillion.protocol.invocations import decode_invocation  # noqa: PLC0415 - as for predict
+
         model = target.model or self._only_model()
         return await self._rows(model, decode_invocation, WireProtocol.MLFLOW, headers, receive, caller)
 
@@ -216,6 +219,8 @@ class InferHandler:
         receive: Receive,
         caller: Caller,
     ) -> Answer:
+        from pillion.protocol.v1 import encode_v1  # noqa: PLC0415 - as for predict
+
         request, call = await self._row_request(model, decode, protocol, headers, receive, caller)
         return Answer(
             encode_v1(await watched(self._plane.infer(request, call), receive, self._options.disconnect_grace))

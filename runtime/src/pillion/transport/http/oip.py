@@ -10,9 +10,7 @@ from pillion.dataplane.call import ModelState
 from pillion.errors import ErrorCode, PillionError
 from pillion.protocol import documents
 from pillion.protocol.json_errors import decode_json
-from pillion.protocol.model_config import config_document
 from pillion.protocol.parameters import NO_SHARED_MEMORY
-from pillion.protocol.statistics import statistics_document
 from pillion.transport.http.answer import Answer, error_answer, json_answer
 from pillion.transport.http.body import read_body
 from pillion.transport.http.routes import Route
@@ -79,6 +77,8 @@ class InformationHandler:
             case Route.LOAD | Route.UNLOAD:
                 return await self._manage(target, headers, caller)
             case Route.STATS:
+                from pillion.protocol.statistics import statistics_document  # noqa: PLC0415 - few ever ask
+
                 return json_answer(statistics_document(self._plane.statistics(target.model, target.version)))
             case _:
                 return self._refuse(target)
@@ -117,6 +117,8 @@ class InformationHandler:
         return json_answer(documents.model_document(status, self._plane.versions(target.model)))
 
     def _config(self, target: Target) -> Answer:
+        from pillion.protocol.model_config import config_document  # noqa: PLC0415 - few ever ask
+
         status = self._plane.status(target.model, target.version)
         return json_answer(config_document(status, self._options.codec.max_elements))
 
