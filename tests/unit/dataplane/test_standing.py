@@ -140,6 +140,20 @@ def test_callers_that_try_again_at_once_find_the_queue_long_after_ten_seconds() 
     assert not service.shedding.active
 
 
+def test_a_queue_that_stands_is_found_out_before_its_waits_make_a_percent_of_a_quarter_of_a_minute() -> None:
+    service = Service(Shedding(early=True))
+    service.offer(2.0, 16.0)
+    late = sum(wait > 6 * CALL for wait in service.waits)
+    assert 0.005 > late / len(service.waits)
+
+
+def test_quick_calls_get_twenty_milliseconds() -> None:
+    shedding = Shedding(early=True)
+    shedding.turns_away(10.0, 0, 0, rate(), 1)
+    assert not shedding.turns_away(10.019, 5, 5, rate(), 1)
+    assert shedding.turns_away(10.021, 5, 5, rate(), 1)
+
+
 def test_slow_calls_get_the_time_of_ten_of_them() -> None:
     shedding = Shedding(early=True)
     slow = rate(2.0)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ShedWhen", "Shedding"]
 
-_PATIENCE_SECONDS: Final = 0.05
+_PATIENCE_SECONDS: Final = 0.02
 _PATIENCE_CALLS: Final = 10
 _TARGET_SECONDS: Final = 0.002
 _TARGET_CALLS: Final = 1
