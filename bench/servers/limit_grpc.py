@@ -1,4 +1,7 @@
-"""The bare limit for gRPC: grpc.aio with the same protobuf messages, the model, and nothing else."""
+"""The bare limit for gRPC: grpc.aio with the same protobuf messages, the model, and nothing else.
+
+``uvloop`` as the third argument runs it on that loop, as Pillion does.
+"""
 
 from __future__ import annotations
 
@@ -49,4 +52,9 @@ async def main(model: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    if "uvloop" in sys.argv[3:]:
+        import uvloop
+
+        uvloop.run(main(sys.argv[1], int(sys.argv[2])))
+    else:
+        asyncio.run(main(sys.argv[1], int(sys.argv[2])))
