@@ -1,7 +1,7 @@
 """What a unary gRPC call costs in instructions: ``python -m bench.grpc_instructions [--calls N] [--rounds N]``.
 
-Writes ``bench/results/grpc-instructions.md`` and ``.json``. Instructions of the server's process by ``perf stat``, over a
-fixed number of calls of 16 callers: they hardly depend on what else the machine does, where requests/s and even
+Writes ``bench/results/grpc-instructions.md`` and ``.json``. Instructions of the server by ``perf stat``, over a fixed
+number of calls of 16 callers: they hardly depend on what else the machine does, where requests/s and even
 processor time do. The bare limit is measured on both event loops, Pillion with requests that share calls and without,
 and with its calls kept on the event loop: on a busy machine they look slow and would move to threads.
 """
