@@ -152,3 +152,40 @@ def test_a_device_or_number_of_threads_that_is_not_there_is_refused(
 
 def test_it_computes_on_the_device_that_was_named(net: Path) -> None:
     assert (1, 3) == predict(load(net, parameters={"device": "cpu"}), tensor("x", rows(1)))["output"].shape
+
+
+def test_the_request_is_not_written_to_by_a_program_that_computes_in_place(tmp_path: Path) -> None:
+    class InPlace(torch.nn.Module):  # type: ignore[misc] # as above
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.add_(1)
+
+    given = tensor("x", [1, 2])
+    assert [2.0, 3.0] == predict(load(exported(tmp_path, InPlace(), (torch.zeros(2),))), given)["output"].tolist()
+    assert [1.0, 2.0] == given.data.tolist()
+
+
+def test_a_program_that_changes_nothing_computes_in_the_memory_of_the_request(tmp_path: Path) -> None:
+    class Same(torch.nn.Module):  # type: ignore[misc] # as above
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.view(1, 2)
+
+    given = tensor("x", [1, 2])
+    (found,) = predict(load(exported(tmp_path, Same(), (torch.zeros(2),))), given).values()
+    assert [[1.0, 2.0]] == found.tolist()
+    assert np.shares_memory(found, given.data)
+
+
+def test_nested_inputs_and_outputs_keep_their_places(tmp_path: Path) -> None:
+    class Nested(torch.nn.Module):  # type: ignore[misc] # as above
+        def forward(self, pair: list[torch.Tensor], *, scale: float, more: dict[str, torch.Tensor]) -> dict[str, Any]:
+            return {"difference": pair[0] - pair[1], "rest": (more["z"] * scale, pair[0])}
+
+    example = ([torch.zeros(2), torch.zeros(2)],)
+    keywords = {"scale": 3.0, "more": {"z": torch.zeros(2)}}
+    program = torch.export.export(Nested(), example, keywords)
+    torch.export.save(program, tmp_path / "nested.pt2")
+    model = load(tmp_path / "nested.pt2")
+    names = [rule.spec.name for rule in model.rules]
+    given = dict(zip(names, ([5, 7], [1, 2], [10, 20]), strict=True))
+    found = predict(model, *(tensor(name, values) for name, values in given.items()))
+    assert [[4.0, 5.0], [30.0, 60.0], [5.0, 7.0]] == [value.tolist() for value in found.values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from pillion.backends.api import LoadOptions, ModelLoadError, backend_named
 from pillion.backends.detect import FileKind, detect
 from pillion.backends.torch_module import ModuleModel
+from pillion.backends.torch_tensors import OperatorThreads
 from pillion.errors import PillionError
 from pillion.tensors import Datatype, TensorSpec
 from tests.backends.nets import Net, Pair, load, predict, rows, tensor
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CPU = torch.device("cpu")
+THREADS = OperatorThreads(LoadOptions())
 
 
 @pytest.fixture
@@ -85,7 +88,7 @@ def test_a_shape_that_forward_refuses_is_the_callers_fault_and_is_named(scripted
 
 
 def test_an_optional_input_may_be_left_out() -> None:
-    model = ModuleModel(Pair(), "pytorch_module", CPU)
+    model = ModuleModel(Pair(), "pytorch_module", CPU, THREADS)
     assert [False, True] == [spec.optional for spec in model.metadata.inputs]
     left = tensor("left", [2, 3])
     assert [3.0, 4.0] == predict(model, left, None, outputs=("sum",))["sum"].tolist()
@@ -94,7 +97,7 @@ def test_an_optional_input_may_be_left_out() -> None:
 
 
 def test_an_output_that_forward_does_not_give_is_the_models_failure() -> None:
-    model = ModuleModel(Pair(), "pytorch_module", CPU)
+    model = ModuleModel(Pair(), "pytorch_module", CPU, THREADS)
     with pytest.raises(PillionError, match=r"forward gave (sum, product|product, sum), and no tensor 'output'"):
         predict(model, tensor("left", [2]), None)
 
@@ -104,7 +107,7 @@ def test_an_example_by_names_declares_dictionaries_and_what_varies() -> None:
         def example_inputs(self) -> dict[str, torch.Tensor]:
             return {"left": torch.zeros(1, 2), "right": torch.zeros(1, 2)}
 
-    model = ModuleModel(Declared(), "pytorch_module", CPU)
+    model = ModuleModel(Declared(), "pytorch_module", CPU, THREADS)
     assert [("left", (-1, 2)), ("right", (-1, 2))] == [(spec.name, spec.shape) for spec in model.metadata.inputs]
     assert {"sum", "product"} == {spec.name for spec in model.metadata.outputs}
     assert [("batch", ""), ("batch", "")] == [rule.symbols for rule in model.rules]
@@ -117,7 +120,7 @@ def test_what_does_not_grow_with_the_rows_is_fixed() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.mean(0)
 
-    model = ModuleModel(Mean(), "pytorch_module", CPU)
+    model = ModuleModel(Mean(), "pytorch_module", CPU, THREADS)
     assert ((-1, 4), (4,)) == (model.metadata.inputs[0].shape, model.metadata.outputs[0].shape)
 
 
@@ -127,17 +130,17 @@ def test_the_request_is_not_written_to_by_a_module_that_computes_in_place() -> N
             return x.add_(1)
 
     given = tensor("x", [1, 2])
-    assert [2.0, 3.0] == predict(ModuleModel(InPlace(), "pytorch_module", CPU), given)["output"].tolist()
+    assert [2.0, 3.0] == predict(ModuleModel(InPlace(), "pytorch_module", CPU, THREADS), given)["output"].tolist()
     assert [1.0, 2.0] == given.data.tolist()
 
 
 def test_dropout_is_off_because_it_serves_and_does_not_train() -> None:
-    model = ModuleModel(torch.nn.Dropout(0.9), "pytorch_module", CPU)
+    model = ModuleModel(torch.nn.Dropout(0.9), "pytorch_module", CPU, THREADS)
     assert [1.0] * 50 == predict(model, tensor("input", np.ones(50, np.float32)))["output"].tolist()
 
 
 def test_weights_in_half_precision_are_given_what_they_can_compute_with() -> None:
-    model = ModuleModel(torch.nn.Linear(2, 1, bias=False).to(torch.bfloat16), "pytorch_module", CPU)
+    model = ModuleModel(torch.nn.Linear(2, 1, bias=False).to(torch.bfloat16), "pytorch_module", CPU, THREADS)
     (result,) = model.predict([tensor("input", [[1, 2]])], ("output",), None)
     assert Datatype.BF16 == result.datatype
 
@@ -148,7 +151,7 @@ def test_an_example_of_another_kind_is_refused_with_what_to_write(example: Any) 
         example_inputs = example
 
     with pytest.raises(ModelLoadError, match=r"Wrong\.example_inputs is neither a tensor"):
-        ModuleModel(Wrong(), "pytorch_module", CPU)
+        ModuleModel(Wrong(), "pytorch_module", CPU, THREADS)
 
 
 def test_an_example_that_forward_refuses_is_told_with_its_reason() -> None:
@@ -156,7 +159,7 @@ def test_an_example_that_forward_refuses_is_told_with_its_reason() -> None:
         example_inputs = torch.zeros(1, 5)
 
     with pytest.raises(ModelLoadError, match=r"forward fails on example_inputs: RuntimeError: .*mat1 and mat2"):
-        ModuleModel(Wrong(), "pytorch_module", CPU)
+        ModuleModel(Wrong(), "pytorch_module", CPU, THREADS)
 
 
 def test_a_state_dict_alone_says_how_to_serve_it(tmp_path: Path) -> None:
@@ -178,3 +181,18 @@ def test_a_damaged_file_is_said_to_be_damaged(pickled: Path, scripted: Path, tmp
     cut.write_bytes(scripted.read_bytes()[:300])
     with pytest.raises(ModelLoadError, match=r"cut\.pt is damaged"):
         load(cut)
+
+
+def test_models_of_one_process_keep_their_own_number_of_threads() -> None:
+    class Threads(torch.nn.Module):  # type: ignore[misc] # as above
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + torch.get_num_threads()
+
+    models = [
+        ModuleModel(Threads(), "pytorch_module", CPU, OperatorThreads(LoadOptions(native_threads=count)))
+        for count in (1, 2)
+    ]
+    given = tensor("x", [0])
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda number: predict(models[number % 2], given)["output"].tolist(), range(8)))
+    assert [[1.0], [2.0]] * 4 == found

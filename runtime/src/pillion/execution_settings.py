@@ -46,6 +46,8 @@ def _where(predictor: PredictorSpec) -> ExecutionSettings:
         processes=given.processes,
         affinity=given.affinity or "none",
         accelerate=given.accelerate,
+        device=given.device,
+        intra_op_threads=given.intra_op_threads,
         cpus=given.cpus,
         idempotent=given.idempotent,
         max_calls_per_worker=given.max_calls_per_worker,

@@ -19,6 +19,7 @@ from pillion.policy import ConsentPolicy
 
 __all__ = [
     "API_VERSION",
+    "DEVICE",
     "PYTHON",
     "TYPE_NAME",
     "Code",
@@ -36,6 +37,9 @@ PYTHON: Final = "python"
 """The format of a folder that holds a class."""
 TYPE_NAME: Final = r"^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)+$"
 """How the name of a type is written: package, module and name."""
+
+DEVICE: Final = r"^(auto|[a-z]{2,12}(:[0-9]{1,3})?)$"
+"""How a device is written."""
 
 _MOST_CPUS: Final = 8191
 """The kernel knows no higher number."""
@@ -105,6 +109,11 @@ class ExecutionSettings(_Part, frozen=True, kw_only=True):
     """``onnx``: a scikit-learn model is converted when it is loaded, and computed by ONNX Runtime where that gives
     equal answers faster; else it is served as it is, and log and ``/status`` say why. By default the server's setting.
     """
+    device: Annotated[str, Meta(pattern=DEVICE)] | None = None
+    """Where the model computes: ``cpu``, ``cuda``, ``cuda:1``, or ``auto`` for CUDA where there is a device. By default
+    the server's setting. One that is not there, or that the library has no use for, is refused."""
+    intra_op_threads: Annotated[int, Meta(ge=1, le=256)] | None = None
+    """Threads that the library may use inside one call. By default the server's setting, else a share of the quota."""
     max_batch_delay_seconds: Annotated[float, Meta(ge=0, le=60)] = 0.0
     """How long a request waits for others although the model is free."""
 
@@ -155,6 +164,12 @@ class DesiredModel(_Part, frozen=True, kw_only=True):
     """Passed to the backend. Values as JSON has them."""
     code: Code | None = None
     """The model is a class written in Python."""
+
+    @property
+    def device(self) -> str | None:
+        """Where the model computes, by its owner's word."""
+        asked = self.parameters.get("device", self.execution.device)
+        return None if asked is None else str(asked)
 
     @property
     def is_python(self) -> bool:

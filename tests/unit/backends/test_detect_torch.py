@@ -13,15 +13,11 @@ from pillion.backends.api import LoadFailure, ModelLoadError
 from pillion.backends.detect import UNSAFE, Artifact, FileKind, detect
 from pillion.backends.hub_folder import Module, modules_of
 from pillion.backends.unsafe import unsafe_refusal
-from pillion.repository.loader import load
-from pillion.repository.served import RepositorySettings
-from pillion.runtimefile import DesiredModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tests.models import IrisModels
 
 MODULES = [
     {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
@@ -170,9 +166,3 @@ def test_each_refusal_has_the_way_out_of_its_kind(kind: FileKind, remedy: str, t
     denied = unsafe_refusal(tmp_path / "net.pt", kind, denied=True)
     assert "the pickle policy 'deny' forbids it" in denied.message
     assert "--allow-pickle or allowPickle" not in str(denied.remedy)
-
-
-def test_a_device_for_a_model_that_computes_on_the_processor_is_refused(iris: IrisModels) -> None:
-    desired = DesiredModel(name="iris", path=str(iris.onnx), parameters={"device": "cuda"})
-    with pytest.raises(ModelLoadError, match="models of onnx compute on the CPU, and a device is named"):
-        load(desired, RepositorySettings(), 1)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BACKENDS",
     "ON_DEVICES",
+    "WITH_THREADS",
     "Backend",
     "ExplainRun",
     "ExplainedModel",
@@ -63,8 +64,10 @@ _ALIASES: Final[Mapping[str, str]] = {
     "transformers": "huggingface",
     "sentence-transformers": "embeddings",
 }
-ON_DEVICES: Final = frozenset({"torch", "huggingface", "embeddings"})
-"""Backends that take ``parameters.device``."""
+ON_DEVICES: Final = frozenset({"torch", "huggingface", "embeddings", "onnx", "xgboost"})
+"""Backends that compute elsewhere than on the processor, where there is such a device."""
+WITH_THREADS: Final = ON_DEVICES | {"lightgbm"}
+"""Backends that bound the threads inside one call for each model."""
 _EXTRAS: Final[Mapping[str, str]] = {"embeddings": "huggingface"}
 """The extra that brings a backend's library, where it has another name."""
 
@@ -111,6 +114,8 @@ class LoadOptions(msgspec.Struct, frozen=True):
     """Versions of the libraries that saved it, as the packaging tells them."""
     native_threads: int = 1
     """Threads the library may use inside one call."""
+    device: str | None = None
+    """Where it computes: ``cpu``, ``cuda``, ``cuda:1``; None or ``auto`` for CUDA where there is a device."""
     parameters: Mapping[str, JsonValue] = msgspec.field(default_factory=dict)
 
     def intra_op_threads(self) -> int:
@@ -125,6 +130,11 @@ class LoadOptions(msgspec.Struct, frozen=True):
         if isinstance(asked, bool) or not isinstance(asked, int) or not 1 <= asked <= 256:
             raise ModelLoadError(f"parameters.intraOpThreads is {asked!r}", "give a whole number from 1 to 256")
         return asked
+
+    def asked_device(self) -> str | None:
+        """The device: ``parameters.device``, else :attr:`device`."""
+        asked = self.parameters.get("device", self.device)
+        return None if asked is None else str(asked)
 
 
 class InputRule(msgspec.Struct, frozen=True):

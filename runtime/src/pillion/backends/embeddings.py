@@ -17,6 +17,7 @@ from pillion.authoring.finish import Embedded
 from pillion.backends import hub_methods, text
 from pillion.backends.api import InputRule, LoadOptions, ModelLoadError
 from pillion.backends.detect import FileKind, detect
+from pillion.backends.embedding_batches import ON_CPU, ON_GPU, batches, padded
 from pillion.backends.embedding_layers import Pooling, later_steps, pooling
 from pillion.backends.hub_folder import Module, modules_of, read_json
 from pillion.backends.hub_library import (
@@ -28,7 +29,7 @@ from pillion.backends.hub_library import (
     longest,
     text_rule,
 )
-from pillion.backends.torch_tensors import device_for, limit_threads
+from pillion.backends.torch_tensors import OperatorThreads, device_for
 from pillion.backends.unsafe import unsafe_refusal
 from pillion.model import ModelMetadata
 from pillion.tensors import Datatype, Tensor, TensorSpec
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["BACKEND", "EmbeddingModel"]
 
 _OUTPUT: Final = "embedding"
-_AT_ONCE: Final = 32
-"""Texts that are padded to one batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +71,19 @@ class EmbeddingModel:
         pool: Pooling,
         steps: tuple[Callable[[torch.Tensor], torch.Tensor], ...],
         preparation: _Preparation,
+        threads: OperatorThreads,
     ) -> None:
         self._encoder = encoder
         self._tokenizers = Tokenizers(tokenizer)
         self._pool = pool
         self._steps = steps
         self._preparation = preparation
+        self._threads = threads
+        self._costs = ON_CPU if encoder.device.type == "cpu" else ON_GPU
+        self._fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+        self._left = tokenizer.padding_side == "left"
         self.rules: tuple[InputRule, ...] = (text_rule("a text"),)
-        size = self._embed(["a text"])[0].shape[1]
+        size = self._computed(self._tokens(["a text"]), [0]).shape[1]
         self._size = size
         outputs = (TensorSpec(_OUTPUT, Datatype.FP32, (-1, size)),)
         self.metadata = ModelMetadata("huggingface_embeddings", (self.rules[0].spec,), outputs)
@@ -107,33 +111,46 @@ class EmbeddingModel:
 
     def embed(self, texts: list[str], interrupt: Interrupt | None) -> tuple[np.ndarray[Any, np.dtype[np.float32]], int]:
         """The vectors (N, D) of N texts, and the tokens that were computed of."""
+        self._threads.use()
         vectors = np.empty((len(texts), self._size), np.float32)
-        tokens = 0
-        # Texts of like length together: less is padded.
-        order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
-        for start in range(0, len(order), _AT_ONCE):
+        if not texts:
+            return vectors, 0
+        tokens = self._tokens(texts)
+        lengths = [len(row) for row in tokens["input_ids"]]
+        if not all(lengths):
+            raise ValueError("a text is empty, and the model's tokenizer has no token for that")
+        for places in batches(lengths, self._costs):
             if interrupt is not None and interrupt.fired:
                 raise InterruptedError("the call was given up")
-            places = order[start : start + _AT_ONCE]
-            vectors[places], count = self._embed([texts[place] for place in places])
-            tokens += count
-        return vectors, tokens
+            vectors[places] = self._computed(tokens, places)
+        return vectors, sum(lengths)
 
-    def _embed(self, texts: list[str]) -> tuple[np.ndarray[Any, np.dtype[np.float32]], int]:
+    def _tokens(self, texts: list[str]) -> dict[str, list[list[int]]]:
+        """What the tokenizer makes of all texts at once, not padded."""
         how = self._preparation
         texts = [how.prompt + (one.lower() if how.lower else one) for one in texts]
-        tokens = self._tokenizers.own(
-            texts, padding=True, truncation=how.longest is not None, max_length=how.longest, return_tensors="pt"
-        ).to(self._encoder.device)
-        if not tokens["attention_mask"].any(dim=1).all():
-            raise ValueError("a text is empty, and the model's tokenizer has no token for that")
+        return dict(
+            self._tokenizers.own(
+                texts, padding=False, truncation=how.longest is not None, max_length=how.longest, verbose=False
+            )
+        )
+
+    def _computed(
+        self, tokens: Mapping[str, list[list[int]]], places: list[int]
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """The vectors of the texts at these places, which are padded to the longest of them."""
+        device = self._encoder.device
+        given = {
+            name: torch.from_numpy(matrix).to(device)
+            for name, matrix in padded(tokens, self._fill, places, left=self._left).items()
+        }
         with torch.inference_mode():
-            found = self._encoder(**tokens, return_dict=True).last_hidden_state
-            vectors = self._pool(found, tokens["attention_mask"])
+            found = self._encoder(**given, return_dict=True).last_hidden_state
+            vectors = self._pool(found, given["attention_mask"])
             for step in self._steps:
                 vectors = step(vectors.float())
         embedded: np.ndarray[Any, np.dtype[np.float32]] = vectors.float().cpu().numpy()
-        return embedded, int(tokens["attention_mask"].sum())
+        return embedded
 
     def close(self) -> None:
         """The model's memory goes with the last reference to it."""
@@ -168,7 +185,7 @@ class EmbeddingBackend:
         modules = _modules(path)
         where = modules[0].folder
         device = device_for(options)
-        limit_threads(options)
+        threads = OperatorThreads(options)
         pool = pooling(modules[1].folder) if len(modules) > 1 else Pooling()
         steps = later_steps(modules[2:], options, device)
         tokenizer = load_tokenizer(where)
@@ -177,7 +194,7 @@ class EmbeddingBackend:
         encoder = load_model(where, transformers.AutoModel, options, device, unused=("pooler.",))
         how = _preparation(path, where, tokenizer, encoder.config)
         try:
-            return EmbeddingModel(where, encoder, tokenizer, pool, steps, how)
+            return EmbeddingModel(where, encoder, tokenizer, pool, steps, how, threads)
         except Exception as error:
             raise ModelLoadError(
                 f"the {type(encoder).__name__} in {path.name} embeds no text: {type(error).__name__}: {error}",

@@ -22,7 +22,7 @@ from pillion.backends.hub_library import (
 )
 from pillion.backends.huggingface_tasks import TASKS, Task, Texts
 from pillion.backends.huggingface_text import HubStream, TextGenerator
-from pillion.backends.torch_tensors import device_for, limit_threads
+from pillion.backends.torch_tensors import OperatorThreads, device_for
 from pillion.backends.unsafe import unsafe_refusal
 from pillion.model import ModelMetadata
 from pillion.tensors import Tensor
@@ -49,9 +49,17 @@ _HEADS: Final = {
 class PipelineModel:
     """A pipeline of transformers behind typed tensors. Its weights are shared; each thread has its own tokenizer."""
 
-    def __init__(self, folder: Path, task: Task, model: Any, tokenizer: Any) -> None:  # noqa: ANN401 - transformers has no types
+    def __init__(
+        self,
+        folder: Path,
+        task: Task,
+        model: Any,  # noqa: ANN401 - transformers has no types
+        tokenizer: Any,  # noqa: ANN401 - as above
+        threads: OperatorThreads,
+    ) -> None:
         self._task = task
         self._model = model
+        self._threads = threads
         self._tokenizers = Tokenizers(tokenizer)
         self._pipelines = threading.local()
         self._longest = longest(tokenizer, model.config)
@@ -65,7 +73,7 @@ class PipelineModel:
         self._generator: TextGenerator | None = None
         self.text = TextMethods()
         if task.name == "text-generation":
-            self._generator = TextGenerator(model, self._tokenizers, self._longest)
+            self._generator = TextGenerator(model, self._tokenizers, self._longest, threads)
             self.text = hub_methods.generation(messages=bool(self._tokenizers.own.chat_template))
 
     def stream(self, task: TaskSignature, arguments: Mapping[str, Any]) -> HubStream:
@@ -82,6 +90,7 @@ class PipelineModel:
         if first is None:  # the text is not optional
             raise TypeError("no text")
         texts: list[str] = text.decode(first.data, first.name).ravel().tolist()
+        self._threads.use()
         pipeline = self._pipeline()
         given = Texts(first.name, texts, self._lengths(texts), self._longest, tuple(rest), interrupt)
         results = self._task.run(pipeline, given)
@@ -118,9 +127,9 @@ class HuggingFaceBackend:
         check_parameters(options)
         task, head = _head(path)
         device = device_for(options)
-        limit_threads(options)
+        threads = OperatorThreads(options)
         tokenizer = load_tokenizer(path)
-        return PipelineModel(path, TASKS[task], load_model(path, head, options, device), tokenizer)
+        return PipelineModel(path, TASKS[task], load_model(path, head, options, device), tokenizer, threads)
 
 
 def _head(folder: Path) -> tuple[str, Any]:

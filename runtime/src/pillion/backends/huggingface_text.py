@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pillion.backends.hub_library import Tokenizers
+    from pillion.backends.torch_tensors import OperatorThreads
 
 __all__ = ["NEW_TOKENS", "HubStream", "Stop", "TextGenerator"]
 
@@ -44,8 +45,15 @@ class Stop(StoppingCriteria):  # type: ignore[misc] # transformers is not instal
 class TextGenerator(TextGeneration):
     """A model and its tokenizers."""
 
-    def __init__(self, model: Any, tokenizers: Tokenizers, longest: int | None) -> None:  # noqa: ANN401 - as above
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - as above
+        tokenizers: Tokenizers,
+        longest: int | None,
+        threads: OperatorThreads,
+    ) -> None:
         self._model = model
+        self._threads = threads
         self._tokenizers = tokenizers
         self._longest = longest
 
@@ -64,6 +72,7 @@ class TextGenerator(TextGeneration):
         Raises:
             ValueError: the request is at fault.
         """
+        self._threads.use()
         tokenizer = self._tokenizers.own
         given = _encoded(tokenizer, prompt, messages).to(self._model.device)
         length = int(given["input_ids"].shape[1])

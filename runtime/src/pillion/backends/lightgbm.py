@@ -38,7 +38,7 @@ class LightGBMBackend:
     """Loads ``.txt``."""
 
     def load(self, path: Path, options: LoadOptions) -> BoostedModel:
-        """Load a booster, to run with ``options.native_threads`` threads in a call.
+        """Load a booster, to run with ``options.intra_op_threads()`` threads in a call.
 
         The text is checked first: LightGBM ends the process when it meets a damaged tree.
         """
@@ -51,7 +51,7 @@ class LightGBMBackend:
             booster = lgb.Booster(model_str=text)
         except lgb.basic.LightGBMError as error:
             raise lightgbm_file.damaged(path.name, " ".join(str(error).split())[:200]) from error
-        threads = options.native_threads
+        threads = options.intra_op_threads()
         width = booster.num_feature()
 
         def library(matrix: Array) -> Array:

@@ -1,4 +1,4 @@
-"""ONNX models, run by ONNX Runtime on the CPU."""
+"""ONNX models, run by ONNX Runtime: on the CPU, or by CUDA where its build and a device are there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import onnxruntime as ort
 
 from pillion.backends import text
 from pillion.backends.api import InputRule, LoadOptions, ModelLoadError
+from pillion.backends.devices import CUDA_PROVIDER, nvidia_devices, onnx_providers, refused
 from pillion.model import Libraries, ModelMetadata
 from pillion.tensors import Datatype, Tensor, TensorSpec
 
@@ -109,18 +110,26 @@ class OnnxBackend:
     """Loads ``.onnx`` files."""
 
     def load(self, path: Path, options: LoadOptions) -> OnnxModel:
-        """Make a session on the CPU provider with ``options.native_threads`` threads inside an operator."""
+        """Make a session on the device that was asked for, with that many threads inside an operator."""
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = options.intra_op_threads()
         settings.inter_op_num_threads = 1
         settings.log_severity_level = _FATAL_ONLY  # failures come back as exceptions and are logged once, by us
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not burn quota
+        asked = options.asked_device()
+        providers = onnx_providers(asked, ort.get_available_providers(), nvidia_devices())
         try:
-            session = ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(str(path), settings, providers=providers)
         except ort.capi.onnxruntime_pybind11_state.InvalidProtobuf as error:
             raise ModelLoadError(
                 f"{path.name} is not a valid ONNX model", "it may be cut short or another format: upload it again"
             ) from error
+        if len(providers) > 1 and CUDA_PROVIDER not in session.get_providers():
+            # ONNX Runtime says nothing and computes on the CPU.
+            reason = "ONNX Runtime could not start CUDA: are the driver and the libraries of CUDA and cuDNN there?"
+            if asked not in {None, "auto"}:
+                raise refused(str(asked), reason)
+            _log.warning("%s is computed on the CPU: %s", path.name, reason)
         return OnnxModel(session)
 
 

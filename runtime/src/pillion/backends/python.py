@@ -287,9 +287,8 @@ def load(found: Found, desired: DesiredModel) -> PythonModel:
 
 
 def _instance(definition: ModelDefinition, desired: DesiredModel) -> Model:
-    device = desired.parameters.get("device", "cpu")
     instance = definition.cls()
-    instance.device = str(device)
+    instance.device = desired.device or "cpu"
     return instance
 
 

@@ -19,7 +19,7 @@ from pillion.backends.api import LoadedModel, LoadOptions, ModelLoadError
 from pillion.backends.detect import FileKind, kind_of
 from pillion.backends.torch_export import ExportedModel
 from pillion.backends.torch_module import ModuleModel
-from pillion.backends.torch_tensors import LOADING, device_for, limit_threads
+from pillion.backends.torch_tensors import LOADING, OperatorThreads, device_for
 from pillion.backends.unsafe import unsafe_refusal
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ class TorchBackend:
         if not options.allow_pickle:
             raise unsafe_refusal(path, kind)
         device = device_for(options)
-        limit_threads(options)
+        threads = OperatorThreads(options)
         with LOADING:
             if kind is FileKind.TORCH_EXPORT:
-                return ExportedModel(_program(path), device, _saved_by(path))
+                return ExportedModel(_program(path), device, threads, _saved_by(path))
             if kind is FileKind.TORCHSCRIPT:
-                return ModuleModel(_script(path, device), "pytorch_torchscript", device)
-            return ModuleModel(_module(path, device), "pytorch_module", device)
+                return ModuleModel(_script(path, device), "pytorch_torchscript", device, threads)
+            return ModuleModel(_module(path, device), "pytorch_module", device, threads)
 
 
 def _program(path: Path) -> torch.export.ExportedProgram:

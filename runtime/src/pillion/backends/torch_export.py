@@ -13,8 +13,9 @@ from pillion.model import Libraries, ModelMetadata
 from pillion.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from pillion.backends.torch_tensors import OperatorThreads
     from pillion.execution.api import Interrupt
     from pillion.tensors import Tensor
 
@@ -27,8 +28,11 @@ _GUARD: Final = "Guard failed: "
 class ExportedModel:
     """A program, moved to its device. It holds no state that a call changes, so threads may share it."""
 
-    def __init__(self, program: torch.export.ExportedProgram, device: torch.device, saved_by: str) -> None:
+    def __init__(
+        self, program: torch.export.ExportedProgram, device: torch.device, threads: OperatorThreads, saved_by: str
+    ) -> None:
         self._device = device
+        self._threads = threads
         nodes = {node.name: node for node in program.graph.nodes}
         self._constants, self.rules = _inputs(program, nodes)
         self._outputs, specs = _outputs(program, nodes)
@@ -39,6 +43,8 @@ class ExportedModel:
         }
         moved = program if device.type == "cpu" else torch.export.passes.move_to_device_pass(program, device)
         self._module = moved.module()
+        self._direct = _direct(self._module, self.rules, len(self._constants))
+        self._shared = not _changes_memory(program)
         self.any_input_name = len(self.rules) == 1
         self.default_outputs = tuple(spec.name for spec in specs)
         self.metadata = ModelMetadata("pytorch_export", tuple(rule.spec for rule in self.rules), specs)
@@ -53,18 +59,18 @@ class ExportedModel:
         interrupt: Interrupt | None,  # noqa: ARG002 - a call of the library cannot be stopped
     ) -> list[Tensor]:
         """See :class:`~pillion.backends.api.Predictor`."""
+        self._threads.use()
         given = iter(inputs)
         flat: list[Any] = list(self._constants)
         for position, constant in enumerate(flat):
             if constant is _GIVEN:
                 tensor = next(given)
                 if tensor is not None:  # no input is optional
-                    flat[position] = to_torch(tensor, self._device)
+                    flat[position] = to_torch(tensor, self._device, shared=self._shared)
         self._check_ranges(inputs)
-        args, kwargs = _pytree.tree_unflatten(flat, self._structure)
         try:
             with torch.inference_mode():
-                result = self._module(*args, **kwargs)
+                results = self._computed(flat)
         except IndexError as error:
             raise ValueError(f"an input indexes what is not there: {error}") from error
         except AssertionError as error:
@@ -72,8 +78,18 @@ class ExportedModel:
             if not guard.startswith(_GUARD):
                 raise
             raise ValueError(f"the program was exported for other shapes: it needs {guard[len(_GUARD) :]}") from error
-        leaves = dict(zip(self._outputs, _pytree.tree_leaves(result), strict=True))
+        leaves = dict(zip(self._outputs, results, strict=True))
+        # An output may be an input as it came, in the memory of the request.
         return [from_torch(name, leaves[name]) for name in outputs]
+
+    def _computed(self, flat: list[Any]) -> Sequence[torch.Tensor]:
+        """The results in the order of the outputs."""
+        if self._direct is not None:
+            results: Sequence[torch.Tensor] = self._direct(*flat)
+            return results
+        args, kwargs = _pytree.tree_unflatten(flat, self._structure)
+        leaves: list[torch.Tensor] = _pytree.tree_leaves(self._module(*args, **kwargs))
+        return leaves
 
     def _check_ranges(self, inputs: Sequence[Tensor | None]) -> None:
         """The program's own guards would raise the same as an assertion about its inner names."""
@@ -91,6 +107,32 @@ class ExportedModel:
 
     def close(self) -> None:
         """The program's memory goes with the last reference to it."""
+
+
+def _direct(module: torch.fx.GraphModule, rules: tuple[InputRule, ...], places: int) -> Callable[..., Any] | None:
+    """The program from a flat list of its inputs to a flat tuple of its outputs; None where it has to be called whole.
+
+    The module takes its inputs apart, compares their shapes with those it was exported for, and puts its outputs
+    together, which takes several times as long as a small model. Sizes that are fixed, agree or have bounds are checked
+    by the data plane and by :meth:`ExportedModel._check_ranges`; any other condition is left to the module.
+    """
+    plain = all(not symbol or symbol.isidentifier() for rule in rules for symbol in rule.symbols)
+    inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
+    conditions = any(node.op == "call_module" for node in module.graph.nodes)
+    if not plain or conditions or len(inputs) != places:
+        return None
+    graph = torch.fx.Graph()
+    results = graph.graph_copy(module.graph, {})
+    graph.output(results)
+    flat = torch.fx.GraphModule(module, graph)
+    forward: Callable[..., Any] = flat.forward
+    return forward
+
+
+def _changes_memory(program: torch.export.ExportedProgram) -> bool:
+    """Whether any step of the program writes into a tensor, which might be an input's memory."""
+    schemas = (getattr(node.target, "_schema", None) for node in program.graph.nodes)
+    return any(schema is not None and schema.is_mutable for schema in schemas)
 
 
 class _Given:

@@ -22,6 +22,7 @@ from pillion.tensors import Datatype, TensorSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pillion.backends.torch_tensors import OperatorThreads
     from pillion.execution.api import Interrupt
     from pillion.tensors import Tensor
 
@@ -36,17 +37,24 @@ class ModuleModel:
     """A module in evaluation mode. Threads may share it, as long as ``forward`` keeps nothing in it."""
 
     def __init__(
-        self, module: torch.nn.Module, platform: str, device: torch.device, files: tuple[str, ...] = ()
+        self,
+        module: torch.nn.Module,
+        platform: str,
+        device: torch.device,
+        threads: OperatorThreads,
+        files: tuple[str, ...] = (),
     ) -> None:
         """Args:
         module: with its weights.
         platform: for metadata.
         device: where it computes.
+        threads: inside an operator.
         files: of the user's code, to be watched.
         """
         self.files = files
         self._module = module.to(device).eval()
         self._device = device
+        self._threads = threads
         parameter = next((p for p in module.parameters() if p.dtype.is_floating_point), None)
         self._floating = torch.float32 if parameter is None else parameter.dtype
         names = _parameters(module)
@@ -75,6 +83,7 @@ class ModuleModel:
         interrupt: Interrupt | None,  # noqa: ARG002 - a call of the library cannot be stopped
     ) -> list[Tensor]:
         """See :class:`~pillion.backends.api.Predictor`."""
+        self._threads.use()
         given = {
             name: to_torch(tensor, self._device)
             for name, tensor in zip(self._names, inputs, strict=True)

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 from torch.utils import _pytree
 
-from pillion.backends.api import LoadOptions, ModelLoadError
+from pillion.backends.devices import refused
 from pillion.tensors import Datatype, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LOADING", "NUMERIC", "datatype_of", "device_for", "from_torch", "limit_threads", "named_leaves", "to_torch"]
+    from pillion.backends.api import LoadOptions
+
+__all__ = [
+    "LOADING",
+    "NUMERIC",
+    "OperatorThreads",
+    "datatype_of",
+    "device_for",
+    "from_torch",
+    "named_leaves",
+    "to_torch",
+]
 
 _DATATYPES: Final[Mapping[torch.dtype, Datatype]] = {
     torch.bool: Datatype.BOOL,
@@ -37,16 +49,29 @@ LOADING: Final = threading.Lock()
 NUMERIC: Final = frozenset(_DATATYPES.values())
 """What a tensor of PyTorch can hold: all but text."""
 
+with warnings.catch_warnings():
+    # PyTorch warns once a process of memory that is read-only, as a request's is. Only models that change no input are
+    # given that.
+    warnings.simplefilter("ignore")
+    torch.from_numpy(np.frombuffer(b"\0", np.uint8))
+
 
 def datatype_of(dtype: torch.dtype) -> Datatype | None:
     """The protocol's datatype; None for complex and quantised numbers, which it cannot carry."""
     return _DATATYPES.get(dtype)
 
 
-def to_torch(tensor: Tensor, device: torch.device) -> torch.Tensor:
-    """The tensor on that device. The memory is the model's own: it may compute in place."""
-    # A request's buffer is read-only, and PyTorch has no read-only tensors.
-    data = torch.from_numpy(np.array(tensor.data, order="C", copy=True))
+def to_torch(tensor: Tensor, device: torch.device, *, shared: bool = False) -> torch.Tensor:
+    """The tensor on that device. The memory is the model's own, so it may compute in place.
+
+    Args:
+        tensor: of a request.
+        device: where it is to be.
+        shared: whether the memory may be the request's own, for a model that is known to change no input.
+    """
+    # A request's buffer is read-only, and PyTorch has no read-only tensors. What goes to a device is copied there.
+    copied = not shared and device.type == "cpu"
+    data = torch.from_numpy(np.array(tensor.data, order="C", copy=copied or None))
     if tensor.datatype is Datatype.BF16:
         data = data.view(torch.bfloat16)
     return data.to(device)
@@ -61,13 +86,17 @@ def from_torch(name: str, value: torch.Tensor) -> Tensor:
     datatype = datatype_of(value.dtype)
     if datatype is None:
         raise TypeError(f"output {name!r} is of {value.dtype}, which the protocol cannot carry")
-    value = value.detach().cpu().contiguous()
+    value = value.detach()
+    if value.device.type != "cpu" or not value.is_contiguous():
+        value = value.cpu().contiguous()
     data = value.view(torch.uint16) if datatype is Datatype.BF16 else value
     return Tensor(name, datatype, data.numpy())
 
 
 def named_leaves(result: object) -> list[tuple[str, Any]]:
     """The parts of a nested result with a name for each: ``output``, a key, or ``output_0`` for a place in a tuple."""
+    if isinstance(result, torch.Tensor):
+        return [("output", result)]
     leaves, _ = _pytree.tree_flatten_with_path(result)
     return [(_name(path), leaf) for path, leaf in leaves]
 
@@ -90,24 +119,34 @@ def device_for(options: LoadOptions) -> torch.device:
     Raises:
         ModelLoadError: there is no such device here.
     """
-    asked = options.parameters.get("device")
+    asked = options.asked_device()
     if asked is None or asked == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(str(asked))
+        device = torch.device(asked)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelLoadError(
-            f"device {str(asked)!r} cannot be used here: {reason}", "name another device: cpu, cuda, cuda:0 or auto"
-        ) from error
+        raise refused(asked, reason) from error
     return device
 
 
-def limit_threads(options: LoadOptions) -> None:
-    """Bound the threads inside an operator. PyTorch has one number for the process: the latest model's counts.
+class OperatorThreads:
+    """The threads that a model may use inside an operator.
 
-    Raises:
-        ModelLoadError: ``intraOpThreads`` is no number of threads.
+    PyTorch keeps that number for each thread that calls it, and what is set last for threads that come later: so that
+    models with other numbers do not change it, it is set before each call, which takes a quarter of a microsecond.
     """
-    torch.set_num_threads(options.intra_op_threads())
+
+    def __init__(self, options: LoadOptions) -> None:
+        """Set it for what follows in this thread, which loads the model.
+
+        Raises:
+            ModelLoadError: ``intraOpThreads`` is no number of threads.
+        """
+        self._count = options.intra_op_threads()
+        self.use()
+
+    def use(self) -> None:
+        """For what this thread computes next."""
+        torch.set_num_threads(self._count)

@@ -55,18 +55,18 @@ def load(found: Found, desired: DesiredModel, options: LoadOptions, *, denied: b
         ModelLoadError: the class cannot be made, or the weights are not its own.
     """
     from pillion.backends.torch_module import ModuleModel  # noqa: PLC0415 - imports torch
-    from pillion.backends.torch_tensors import LOADING, device_for, limit_threads  # noqa: PLC0415 - as above
+    from pillion.backends.torch_tensors import LOADING, OperatorThreads, device_for  # noqa: PLC0415 - as above
 
     with found.telling():
         _check_constructor(found.cls)
         device = device_for(options)
-        limit_threads(options)
+        threads = OperatorThreads(options)
         weights = _weights(Path(desired.path), options, denied=denied) if desired.path else None
         with LOADING:
             module: torch.nn.Module = found.cls()
             if weights is not None:
                 _give(module, weights, Path(desired.path).name)
-            return ModuleModel(module, "pytorch_module", device, found.files)
+            return ModuleModel(module, "pytorch_module", device, threads, found.files)
 
 
 def _check_constructor(cls: type[Any]) -> None:

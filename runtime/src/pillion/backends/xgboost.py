@@ -7,6 +7,7 @@ anywhere.
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,7 @@ from pillion.backends import xgboost_file
 from pillion.backends.api import LoadOptions, ModelLoadError
 from pillion.backends.boosted import BoostedModel, Feature, classes, largest, more_likely, unchanged
 from pillion.backends.boosted_calls import verified, xgboost_call
+from pillion.backends.devices import cuda_index, refused
 from pillion.model import Libraries
 
 if TYPE_CHECKING:
@@ -35,11 +37,15 @@ class XGBoostBackend:
     """Loads ``.json`` and ``.ubj``."""
 
     def load(self, path: Path, options: LoadOptions) -> BoostedModel:
-        """Load a booster, to run with ``options.native_threads`` threads in a call."""
-        booster = xgb.Booster({"nthread": options.native_threads, "verbosity": 0})
+        """Load a booster, to run with ``options.intra_op_threads()`` threads in a call.
+
+        Trees compute on the processor unless CUDA is asked for: rows come in the machine's memory.
+        """
+        threads = options.intra_op_threads()
+        booster = xgb.Booster({"nthread": threads, "verbosity": 0})
         try:
             booster.load_model(bytearray(path.read_bytes()))
-            booster.set_param({"nthread": options.native_threads})
+            booster.set_param({"nthread": threads})
             document = xgboost_file.read(booster.save_raw("json"))
         except (xgb.core.XGBoostError, UnicodeDecodeError) as error:
             raise ModelLoadError(
@@ -47,19 +53,43 @@ class XGBoostBackend:
                 "write it with model.save_model('model.json'), or upload it again",
             ) from error
         xgboost_file.check(document, path.name)
+        on_cuda = _to_device(booster, options.asked_device())
         named = bool(booster.feature_names)
         return BoostedModel(
             platform="xgboost_json",
             features=_features(booster, document),
             named=named,
             dtype=np.dtype(np.float32),
-            raw=_predictor(booster, document),
+            raw=_predictor(booster, document, on_cuda=on_cuda),
             outputs=_outputs(document),
             refuses_unknown=True,
             libraries=Libraries(
                 saved={"xgboost": ".".join(map(str, document.version))}, loading={"xgboost": xgb.__version__}
             ),
         )
+
+
+def _to_device(booster: xgb.Booster, asked: str | None) -> bool:
+    """Move the booster to the device; whether that is one of CUDA.
+
+    Raises:
+        ModelLoadError: there is no such device, or the library knows none.
+    """
+    index = None if asked in {None, "auto"} else cuda_index(str(asked))
+    if index is None:
+        return False
+    if not xgb.build_info().get("USE_CUDA"):
+        raise refused(
+            str(asked), "this build of XGBoost has no CUDA", "cpu or auto, or install XGBoost's build with it"
+        )
+    try:
+        booster.set_param({"device": f"cuda:{index}"})
+        found = json.loads(booster.save_config())["learner"]["generic_param"]["device"]
+    except xgb.core.XGBoostError as error:
+        raise refused(str(asked), _sentence(error)) from error
+    if not str(found).startswith("cuda"):  # it says so on standard error only, and computes on the processor
+        raise refused(str(asked), "XGBoost sees no such device")
+    return True
 
 
 def _features(booster: xgb.Booster, document: Document) -> list[Feature]:
@@ -69,7 +99,7 @@ def _features(booster: xgb.Booster, document: Document) -> list[Feature]:
     return [Feature(name, known) for name, known in zip(names, categories, strict=True)]
 
 
-def _predictor(booster: xgb.Booster, document: Document) -> Callable[[Array], Array]:
+def _predictor(booster: xgb.Booster, document: Document, *, on_cuda: bool) -> Callable[[Array], Array]:
     """The booster's own prediction; of its best iteration where training was stopped early, as in Python."""
     best = booster.attr("best_iteration")
     iterations = (0, int(best) + 1) if best is not None and best.isdecimal() else (0, 0)
@@ -78,6 +108,8 @@ def _predictor(booster: xgb.Booster, document: Document) -> Callable[[Array], Ar
         def library(matrix: Array) -> Array:
             return np.asarray(booster.inplace_predict(matrix, iteration_range=iterations, validate_features=False))
 
+        if on_cuda:  # the C function below is for the processor
+            return library
         width = booster.num_features()
         return verified(library, lambda: xgboost_call(booster, iterations, library), width, np.dtype(np.float32))
     # A linear booster takes no matrix in place, and is not made for several threads.

@@ -246,7 +246,7 @@ def order_of(
         parameters=given,
         sources=sources,
         folder=str(folder),
-        device=str(route.desired.parameters.get("device", "cpu")),
+        device=route.desired.device or "cpu",
         max_memory_bytes=settings.max_memory_bytes,
         max_cpu_seconds=settings.max_cpu_seconds,
     )

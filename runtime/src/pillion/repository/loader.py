@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pillion.backends.api import ON_DEVICES, LoadOptions, ModelLoadError, backend_named
+from pillion.backends.api import ON_DEVICES, WITH_THREADS, LoadOptions, ModelLoadError, backend_named
 from pillion.backends.detect import UNSAFE, detect
 from pillion.backends.unsafe import unsafe_refusal
 from pillion.execution.adaptive import AdaptiveExecutor, Timed
@@ -60,7 +60,10 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     options = LoadOptions(
         allow_pickle=allowed,
         trusted_types=frozenset(desired.trusted_types),
-        native_threads=per_call(cpus, execution.max_in_flight or threads),
+        native_threads=execution.intra_op_threads
+        or settings.intra_op_threads
+        or per_call(cpus, execution.max_in_flight or threads),
+        device=execution.device or settings.device,
         parameters=desired.parameters,
     )
     if desired.name in settings.classes or desired.is_python:
@@ -69,6 +72,7 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
         desired = with_code(desired, settings)
         found = python.find(desired, settings.classes)
         if not torch_weights.is_module(found.cls):
+            desired = _class_on_device(desired, settings)
             return _own_python(desired, python.load(found, desired), cpus, settings), PYTHON
         module = torch_weights.load(found, desired, options, denied=denied)
         return _served(desired, module, threads, settings, _not_for_classes(desired, settings)), "torch"
@@ -76,8 +80,7 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     if artifact.kind in UNSAFE and not allowed:
         # Before any library that could read it is even imported.
         raise unsafe_refusal(artifact.path, artifact.kind, denied=denied)
-    if "device" in desired.parameters and artifact.backend not in ON_DEVICES:
-        raise ModelLoadError(f"models of {artifact.backend} compute on the CPU, and a device is named", "leave it out")
+    _check_hardware(desired, artifact.backend)
     packaged = artifact.packaged
     if packaged is not None:
         options = msgspec.structs.replace(options, columns=packaged.columns, saved=packaged.saved)
@@ -86,8 +89,43 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     if (execution.accelerate or settings.accelerate) == "onnx":
         from pillion.acceleration.accelerate import accelerated  # noqa: PLC0415 - only where it is asked for
 
-        model, acceleration = accelerated(model, _label(desired), options.native_threads)
+        model, acceleration = accelerated(model, _label(desired), options.intra_op_threads())
     return _served(desired, model, threads, settings, acceleration), artifact.backend
+
+
+def _check_hardware(desired: DesiredModel, backend: str) -> None:
+    """Refuse what the owner asked for and the library has no use for.
+
+    Raises:
+        ModelLoadError: a device, or a number of threads.
+    """
+    if desired.device not in {None, "cpu", "auto"} and backend not in ON_DEVICES:
+        raise ModelLoadError(
+            f"models of {backend} compute on the CPU, and the device {desired.device!r} is named", "leave it out"
+        )
+    asked = desired.parameters.get("intraOpThreads", desired.execution.intra_op_threads)
+    if asked is not None and backend not in WITH_THREADS:
+        raise ModelLoadError(
+            f"models of {backend} have no number of threads of their own, and intraOpThreads is {asked}",
+            "leave it out: OMP_NUM_THREADS in the server's environment bounds the threads of all of them",
+        )
+
+
+def _class_on_device(desired: DesiredModel, settings: RepositorySettings) -> DesiredModel:
+    """A class with the device that its ``self.device`` says: which one is there is its own to find out.
+
+    Raises:
+        ModelLoadError: a number of threads is asked for, which only its code could set.
+    """
+    if desired.execution.intra_op_threads is not None:
+        raise ModelLoadError(
+            "intraOpThreads is for models without code of their own, and this one is a class",
+            "leave it out, and bound its libraries in load(self), such as by torch.set_num_threads",
+        )
+    if desired.device is not None or settings.device == "auto":
+        return desired
+    execution = msgspec.structs.replace(desired.execution, device=settings.device)
+    return msgspec.structs.replace(desired, execution=execution)
 
 
 def with_code(desired: DesiredModel, settings: RepositorySettings) -> DesiredModel:

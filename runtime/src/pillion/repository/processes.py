@@ -49,6 +49,8 @@ class Order:
     pickle_policy: ConsentPolicy
     code_policy: ConsentPolicy
     accelerate: Literal["none", "onnx"]
+    device: str
+    intra_op_threads: int | None
     share: int
     """CPUs of this worker: threads that its library may start."""
     cpus: tuple[int, ...] | None
@@ -72,7 +74,11 @@ def load_here(order: Order) -> tuple[Served, str]:
     execution = msgspec.structs.replace(order.desired.execution, executor="inline", threads=1, max_in_flight=1)
     desired = msgspec.structs.replace(order.desired, execution=execution)
     settings = RepositorySettings(
-        pickle_policy=order.pickle_policy, code_policy=order.code_policy, accelerate=order.accelerate
+        pickle_policy=order.pickle_policy,
+        code_policy=order.code_policy,
+        accelerate=order.accelerate,
+        device=order.device,
+        intra_op_threads=order.intra_op_threads,
     )
     served, found = loader.load(desired, settings, order.share)
     if any(task.incoming is not None for task in getattr(served.model, "tasks", {}).values()):
@@ -219,6 +225,8 @@ class _Launcher:
             pickle_policy=self._settings.pickle_policy,
             code_policy=self._settings.code_policy,
             accelerate=self._settings.accelerate,
+            device=self._settings.device,
+            intra_op_threads=self._settings.intra_op_threads,
             share=self._threads[index],
             cpus=self._bound[index],
             path=tuple(sys.path),

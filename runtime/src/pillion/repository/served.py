@@ -38,6 +38,10 @@ class RepositorySettings(msgspec.Struct, frozen=True):
     """The same of classes that were fetched like a model."""
     accelerate: Literal["none", "onnx"] = "none"
     """For models that say nothing of it."""
+    device: str = "auto"
+    """The same; models that compute on the processor alone leave it aside."""
+    intra_op_threads: int | None = None
+    """The same; None: a share of the CPUs."""
     memory_budget: int | None = None
     """Bytes for models that are loaded at their first request, together with all others; None: as they come."""
     classes: Mapping[str, type[Any]] = msgspec.field(default_factory=dict)

@@ -7,6 +7,7 @@ from annotated_types import Ge, Le, MaxLen
 from pillion.resources.annotations import Positive
 from pillion.resources.base import ResourceModel
 from pillion.resources.rules import TextRule
+from pillion.runtimefile import DEVICE
 
 __all__ = ["ExecutionSpec"]
 
@@ -18,6 +19,8 @@ _CPU_LISTS = TextRule(
 _MEMORY = TextRule(
     pattern="^[1-9][0-9]{0,15}([KMGT]i|[kMGT])?$", message="write an amount of memory as in '2Gi' or '500M'"
 )
+
+_DEVICE = TextRule(pattern=DEVICE, message="write a device as 'cpu', 'cuda', 'cuda:1' or 'auto'")
 
 
 class ExecutionSpec(ResourceModel):
@@ -34,6 +37,12 @@ class ExecutionSpec(ResourceModel):
 
     accelerate: Literal["none", "onnx"] | None = None
     """`onnx`: compute scikit-learn models by ONNX Runtime where equal and faster."""
+
+    device: Annotated[str, MaxLen(16), _DEVICE] | None = None
+    """Where models compute. Default: `auto`, CUDA where there is a device."""
+
+    intra_op_threads: Annotated[int, Ge(1), Le(256)] | None = None
+    """Threads inside one call. Default: a share of the CPU quota."""
 
     cpus: Annotated[str, MaxLen(1024), _CPU_LISTS] | None = None
     """CPUs that the worker processes are bound to, as in `0-3,8`; `;` separates a list for each of them."""

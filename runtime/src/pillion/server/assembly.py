@@ -98,6 +98,8 @@ def build_plane(
                 pickle_policy=accepted.pickle_policy,
                 code_policy=accepted.code_policy,
                 accelerate=accepted.accelerate,
+                device=accepted.device,
+                intra_op_threads=accepted.intra_op_threads or None,
                 cpus=cpus,
                 classes=classes,
                 memory_budget=accepted.budget(),

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from pillion.dataplane.standing import ShedWhen
 from pillion.policy import ConsentPolicy
+from pillion.runtimefile import DEVICE
 
 __all__ = ["Limits", "Section", "Settings"]
 
@@ -194,6 +195,10 @@ class ModelSettings(Section, frozen=True):
     """Classes that were fetched like a model: deny, perObject (where a model says trustCode) or allow."""
     accelerate: Literal["none", "onnx"] = "none"
     """onnx: scikit-learn models are computed by ONNX Runtime where that was seen to give equal answers faster."""
+    device: Annotated[str, Meta(pattern=DEVICE)] = "auto"
+    """Where models compute that say nothing of it and can: cpu, cuda, cuda:1; auto: by CUDA where there is a device."""
+    intra_op_threads: Annotated[int, Meta(ge=0, le=256)] = 0
+    """Threads inside one call, of models that say nothing of it; 0: their share of the CPU quota."""
     store: str = ""
     """Folder of the models that requests deploy; they are served again after a restart. Empty: none can be deployed."""
     watch: str = ""
