@@ -1,8 +1,8 @@
 """PyTorch's and the embedder's call beside the library's own; writes ``neural.md`` and ``.json``.
 
 ``"$(python -m tests.backends.environment)" -m bench.neural``, with ``runtime/src`` on PYTHONPATH. In one process and
-one thread, interleaved. The yardstick is what a program with the library would write: ``module(rows)`` in inference
-mode, the module of an exported program, and ``SentenceTransformer.encode`` in batches of 32. Answers are compared first.
+one thread, interleaved. The yardstick is what a program with the library would write: the module in inference mode, the
+module of an exported program, and ``SentenceTransformer.encode`` in batches of 32. Answers are compared first.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def main() -> int:
     lines = [
         "# PyTorch's and the embedder's call beside the library's own\n",
         '`PYTHONPATH=runtime/src "$(python -m tests.backends.environment)" -m bench.neural`: microseconds of the',
-        f"library's call / of ours, which takes and gives tensors; one process, one thread, {ROUNDS} interleaved rounds.",
-        "In bold the library's time by ours (above 1 ours is faster), with the spread over the rounds.\n",
+        f"library's call / of ours, which takes and gives tensors; one process, one thread, {ROUNDS} interleaved",
+        "rounds. In bold the library's time by ours (above 1 ours is faster), with the spread over the rounds.\n",
         "| | rows or texts | |\n|---|---|---|",
     ]
     lines += [

@@ -127,10 +127,9 @@ def test_the_servers_device_is_for_models_that_can_and_name_none(files: dict[str
 )
 def test_a_class_is_told_the_device(said: str | None, server: str, expected: str, files: dict[str, Path]) -> None:
     served, _ = load(desired(files, "python", device=said), RepositorySettings(device=server), 1)
-    (said_by_it,) = served.model.predict(
-        [Tensor("x", Datatype.INT64, np.array([1]))], served.model.default_outputs, None
-    )
-    assert [expected.encode()] == said_by_it.data.tolist()
+    given = Tensor("x", Datatype.INT64, np.array([1]))
+    (answer,) = served.model.predict([given], served.model.default_outputs, None)
+    assert [expected.encode()] == answer.data.tolist()
 
 
 @pytest.mark.parametrize("kind", ["sklearn", "python"])

@@ -9,6 +9,7 @@ import numpy as np
 
 from pillion.backends import text
 from pillion.backends.sklearn_columns import table_of
+from pillion.backends.sklearn_distinct import quick
 from pillion.backends.sklearn_faults import fault_of
 from pillion.backends.sklearn_inputs import Documents, Matrix, TableReader
 from pillion.model import Libraries, ModelMetadata
@@ -54,6 +55,9 @@ class SklearnModel:
         }
         table = table_of(estimator, declared)
         self._columns = table.used if table is not None else []
+        faster = quick(estimator, table)
+        if faster is not estimator:
+            self._methods = {name: getattr(faster, name) for name in self._methods}
         self._reader, probes = self._probe(list(_readers(estimator, table)), max(1, len(self._columns)))
         self.rules = self._reader.rules
         outputs = [_output_spec(name, estimator, probes.get(name)) for name in self._methods]

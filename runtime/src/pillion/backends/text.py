@@ -46,7 +46,7 @@ def decode_column(
         return decode(data, name)
     known[b""] = empty
     column = np.empty(len(values), dtype=_OBJECT)
-    column[:] = [known[value] for value in values]
+    column[:] = list(map(known.__getitem__, values))
     return column
 
 
