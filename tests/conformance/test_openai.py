@@ -43,6 +43,34 @@ class Story(Model):
         yield Finish("length", prompt_tokens=len(said.split()), completion_tokens=max_tokens)
 
 
+class Clerk(Model):
+    def generate(
+        self,
+        messages: list[dict[str, Any]],
+        stop: list[str] | None = None,
+        tools: list[dict[str, Any]] | None = None,
+        tool_choice: str = "auto",
+        logprobs: bool = False,
+    ) -> Iterator[str | Finish]:
+        if tools and messages[-1]["role"] == "user":
+            call = {"name": tools[0]["function"]["name"], "arguments": {"city": "Oslo"}}
+            yield Finish(prompt_tokens=3, completion_tokens=7, tool_calls=[call])
+            return
+        for count, word in enumerate(["it ", "is ", "END", " cold"]):
+            yield word
+            if stop and word in stop:
+                break
+        scores = {"content": [{"token": "it", "logprob": -0.5, "bytes": None, "top_logprobs": []}], "refusal": None}
+        yield Finish(prompt_tokens=3, completion_tokens=count + 1, logprobs=scores if logprobs else None)
+
+
+class Counter(Model):
+    def generate(self, prompt: str) -> Iterator[str | Finish]:
+        for count in range(100_000):
+            yield f"{count} "
+            yield Finish("length", prompt_tokens=1, completion_tokens=count + 1)
+
+
 class Words(Model):
     def embed(self, texts: list[str]) -> list[list[float]]:
         return [[float(len(text)), 0.5] for text in texts]
@@ -53,7 +81,7 @@ class Words(Model):
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     folder: Path = tmp_path_factory.mktemp("openai")
     (folder / "service.py").write_text(SERVICE)
-    with serving(folder, "service.py:Story", "service.py:Words") as program:
+    with serving(folder, "service.py:Story", "service.py:Words", "service.py:Clerk", "service.py:Counter") as program:
         yield program
 
 
@@ -63,6 +91,7 @@ def results(program: Program, request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 BROKEN = "model story/1 failed: RuntimeError: out of ideas (see the server's log)"
+CALLED = '{"city":"Oslo"}'
 BAD = "invalid_argument"
 WHOLE = "w0 w1 w2 w3 "
 USAGE = {"prompt_tokens": 2, "completion_tokens": 4}
@@ -71,7 +100,7 @@ USAGE = {"prompt_tokens": 2, "completion_tokens": 4}
 @pytest.mark.parametrize(
     ("case", "expected"),
     [
-        ("models", [["story", "model", "pillion"], ["words", "model", "pillion"]]),
+        ("models", [[name, "model", "pillion"] for name in ("clerk", "counter", "story", "words")]),
         ("model", "story"),
         ("chat", ["chat.completion", "assistant", WHOLE, "length", USAGE]),
         ("several", [[0, "w0 w1 ", "stop"], [1, "w0 w1 ", "stop"]]),
@@ -83,6 +112,13 @@ USAGE = {"prompt_tokens": 2, "completion_tokens": 4}
             [["", "w0 "], "APIError", BROKEN],
         ),
         ("asynchronous", "w0 w1 "),
+        ("tool_calls", [None, "tool_calls", "weather", CALLED, {"prompt_tokens": 3, "completion_tokens": 7}]),
+        ("tool_calls_stream", [["weather", CALLED, True], "tool_calls"]),
+        ("tool_answer", "it is END cold"),
+        ("logprobs", [["it", -0.5], ["it", -0.5]]),
+        ("stopped", ["it is ", "stop", {"prompt_tokens": 3, "completion_tokens": 3}]),
+        ("stopped_stream", ["it is ", "stop", {"prompt_tokens": 3, "completion_tokens": 3}]),
+        ("stopped_counting", ["0 1 ", "stop", {"prompt_tokens": 1, "completion_tokens": 2}]),
         ("leaves", "assistant"),
     ],
 )
@@ -106,10 +142,11 @@ def test_a_stream_says_role_pieces_reason_and_usage(results: dict[str, Any]) -> 
             400,
             "model",
             "invalid_argument",
-            "'words' does not generate text; story can",
+            "'words' does not generate text; clerk, counter, story can",
         ),
         ("temperature", "BadRequestError", 400, "temperature", BAD, "it takes: max_tokens, fail_after"),
         ("tools", "BadRequestError", 400, "tools", BAD, "the model does not take this option"),
+        ("logprobs_refused", "BadRequestError", 400, "logprobs", BAD, "the model does not take this option"),
         (
             "wrong_type",
             "BadRequestError",

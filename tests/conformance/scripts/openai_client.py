@@ -96,6 +96,52 @@ def create(**asked):
     return client.chat.completions.create(**{"model": "story", "messages": CHAT, **asked})
 
 
+TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+
+
+def tool_calls():
+    answer = create(model="clerk", tools=TOOLS)
+    choice = answer.choices[0]
+    (call,) = choice.message.tool_calls
+    return [choice.message.content, choice.finish_reason, call.function.name, call.function.arguments, usage(answer)]
+
+
+def tool_calls_stream():
+    chunks = list(create(model="clerk", tools=TOOLS, stream=True))
+    calls = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or []]
+    called = [calls[0].function.name, calls[0].function.arguments, calls[0].index == 0 and bool(calls[0].id)]
+    return [called, chunks[-1].choices[0].finish_reason]
+
+
+def tool_answer():
+    asked = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    said = [{"role": "assistant", "tool_calls": [asked]}, {"role": "tool", "tool_call_id": "call_1", "content": "cold"}]
+    return create(model="clerk", messages=[*CHAT, *said], tools=TOOLS).choices[0].message.content
+
+
+def logprobs():
+    whole = create(model="clerk", logprobs=True).choices[0].logprobs.content
+    chunks = list(create(model="clerk", logprobs=True, stream=True))
+    streamed = [one for chunk in chunks if chunk.choices[0].logprobs for one in chunk.choices[0].logprobs.content]
+    return [[one.token, one.logprob] for one in (whole[0], streamed[0])]
+
+
+def stopped():
+    answer = create(model="clerk", stop=["END"])
+    return [answer.choices[0].message.content, answer.choices[0].finish_reason, usage(answer)]
+
+
+def stopped_stream():
+    chunks = list(create(model="clerk", stop="END", stream=True, stream_options={"include_usage": True}))
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    return [text, chunks[-2].choices[0].finish_reason, usage(chunks[-1])]
+
+
+def stopped_counting():
+    answer = client.completions.create(model="counter", prompt="go", stop=["2"])
+    return [answer.choices[0].text, answer.choices[0].finish_reason, usage(answer)]
+
+
 case("models", lambda: [[model.id, model.object, model.owned_by] for model in client.models.list()])
 case("model", lambda: client.models.retrieve("story").id)
 case("no_model", lambda: client.models.retrieve("nothing"))
@@ -111,6 +157,14 @@ case("unknown", lambda: create(model="nothing"))
 case("not_a_generator", lambda: create(model="words"))
 case("temperature", lambda: create(temperature=0.5))
 case("tools", lambda: create(tools=[{"type": "function", "function": {"name": "f"}}]))
+case("tool_calls", tool_calls)
+case("tool_calls_stream", tool_calls_stream)
+case("tool_answer", tool_answer)
+case("logprobs", logprobs)
+case("logprobs_refused", lambda: create(logprobs=True))
+case("stopped", stopped)
+case("stopped_stream", stopped_stream)
+case("stopped_counting", stopped_counting)
 case("wrong_type", lambda: create(max_tokens="many"))
 case("empty", lambda: create(messages=[]))
 case("refused_by_the_model", lambda: create(messages=[{"role": "user", "content": ""}]))

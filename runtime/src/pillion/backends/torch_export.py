@@ -114,8 +114,8 @@ def _direct(module: torch.fx.GraphModule, rules: tuple[InputRule, ...], places: 
 
     The module takes its inputs apart, compares their shapes with those it was exported for, and puts its outputs
     together, which takes several times as long as a small model. Sizes that are fixed, agree or have bounds are checked
-    by the data plane and by :meth:`ExportedModel._check_ranges`; further conditions are steps of the program itself, and
-    where one size is made of another the module is called whole.
+    by the data plane and by :meth:`ExportedModel._check_ranges`; further conditions are steps of the program itself,
+    and where one size is made of another the module is called whole.
     """
     plain = all(not symbol or symbol.isidentifier() for rule in rules for symbol in rule.symbols)
     inputs = [node for node in module.graph.nodes if node.op == "placeholder"]

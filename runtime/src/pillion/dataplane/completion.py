@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from pillion.authoring.finish import Finish
+from pillion.errors import PillionError
 from pillion.stopping import StopFinder
 
 if TYPE_CHECKING:
@@ -14,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Completion"]
 
+_MOST_AFTER_STOP: Final = 64
+"""Items that are waited for after a text was cut; a model that was told where to end gives one or two."""
+
 
 class Completion:
     """One text of a model that generates.
@@ -21,10 +28,12 @@ class Completion:
     Args:
         stream: of its ``generate``; the first item is there.
         stops: texts before which it is cut.
+        told: whether the model was told these, too, and ends at them by itself.
     """
 
-    def __init__(self, stream: ItemStream, stops: Sequence[str] = ()) -> None:
+    def __init__(self, stream: ItemStream, stops: Sequence[str] = (), *, told: bool = False) -> None:
         self.stream = stream
+        self._told = told
         self._finder = StopFinder(stops)
         self._finish = Finish()
         self._over = False
@@ -40,7 +49,9 @@ class Completion:
             items = await self.stream.take()
             for item in items:
                 if isinstance(item, Finish):
-                    self._finish = item
+                    # What a model says beyond the cut that it knows nothing of depends on how far ahead it is.
+                    if self._told or not self._finder.found:
+                        self._finish = item
                 elif not self._finder.found:
                     shown.append(self._finder.feed(item))
             if not items:
@@ -48,9 +59,20 @@ class Completion:
                 shown.append(self._finder.rest())
             elif self._finder.found:
                 self._over = True
+                if self._told:
+                    await self._settle(items)
                 self.stream.finish()
             shown = [piece for piece in shown if piece]
         return shown
+
+    async def _settle(self, items: Sequence[object]) -> None:
+        """Wait for what a model that ends here says at its end: what the text has cost."""
+        left = _MOST_AFTER_STOP
+        with contextlib.suppress(PillionError):  # the text is whole, whatever happens after it
+            while items and left > 0 and not isinstance(items[-1], Finish):
+                items = await self.stream.take()
+                left -= len(items)
+                self._finish = next((item for item in reversed(items) if isinstance(item, Finish)), self._finish)
 
     async def text(self) -> str:
         """All of it.
@@ -66,7 +88,16 @@ class Completion:
     @property
     def reason(self) -> str:
         """Why it ended."""
-        return "stop" if self._finder.found else self._finish.reason
+        return self.finish.reason
+
+    @property
+    def finish(self) -> Finish:
+        """All that is known of its end."""
+        if self._finder.found:  # what would have come later has not been said
+            return msgspec.structs.replace(self._finish, reason="stop", tool_calls=None)
+        if self._finish.tool_calls and self._finish.reason == "stop":
+            return msgspec.structs.replace(self._finish, reason="tool_calls")
+        return self._finish
 
     @property
     def tokens(self) -> tuple[int, int] | None:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from pillion.authoring.text import Generator
 
-__all__ = ["arguments", "asks_for", "invalid", "json_object", "stops"]
+__all__ = ["STOP", "arguments", "asks_for", "invalid", "json_object", "stops"]
 
+STOP: Final = "stop"
+"""The option of models that end at a text by themselves."""
 _MOST_STOPS: Final = 16
 _LONGEST_NAMES: Final = ("max_tokens", "max_completion_tokens", "max_new_tokens", "max_output_tokens")
 """Names of one option: the tokens of an answer at most."""
@@ -44,8 +46,8 @@ def arguments(
     task = generator.task
     given = dict(asked)
     rest: dict[str, Any] = {}
-    if stops and "stop" in generator.options:
-        given["stop"] = list(stops)
+    if stops and STOP in generator.options:
+        given[STOP] = list(stops)
     for name, value in options.items():
         if value is None:
             continue

@@ -14,7 +14,7 @@ import numpy as np
 from pillion.dataplane.call import InferResponse
 from pillion.dataplane.completion import Completion
 from pillion.errors import PillionError
-from pillion.protocol.generation import arguments, asks_for, invalid, stops
+from pillion.protocol.generation import STOP, arguments, asks_for, invalid, stops
 from pillion.tensors import Datatype, Tensor
 from pillion.transport.grpc.infer import TEXT_INPUT
 
@@ -52,7 +52,7 @@ async def generated(
 
     open_streams.add(stream)
     try:
-        completion = Completion(stream, cuts)
+        completion = Completion(stream, cuts, told=STOP in generator.options)
         while pieces := await completion.take():
             for piece in pieces:
                 output = Tensor(_OUTPUT, Datatype.BYTES, np.array([piece.encode()], np.object_))

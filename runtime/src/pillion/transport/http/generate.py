@@ -15,7 +15,7 @@ from pillion.protocol.generate import (
     encode_piece,
     encode_whole,
 )
-from pillion.protocol.generation import arguments, asks_for
+from pillion.protocol.generation import STOP, arguments, asks_for
 from pillion.transport.http.answer import Answer
 from pillion.transport.http.disconnect import DisconnectWatch
 from pillion.transport.http.events import EVENT_STREAM, begun, event
@@ -60,7 +60,7 @@ async def answer_generate(
         raise
     call = caller.call(WireProtocol.REST, deadline)
     stream = await begun(plane.stream(task, given, call), receive, options.disconnect_grace)
-    completion = Completion(stream, request.stops)
+    completion = Completion(stream, request.stops, told=STOP in generator.options)
     if streams:
         return Answer(b"", content_type=EVENT_STREAM, events=_Pieces(completion, request, caller.request_id))
     try:

@@ -8,6 +8,7 @@ from pillion.dataplane.call import Call, WireProtocol
 from pillion.dataplane.completion import Completion
 from pillion.errors import PillionError
 from pillion.protocol.documents import model_entry, models_document
+from pillion.protocol.generation import STOP
 from pillion.protocol.openai import TextRequest, decode_chat, decode_completion, decode_embedding
 from pillion.protocol.openai_answer import DONE, TextAnswer, encode_embeddings
 from pillion.transport.http.answer import Answer, json_answer
@@ -91,7 +92,8 @@ async def _generate(
         plane.refused(error, WireProtocol.OPENAI, model)
         raise
     answer = TextAnswer(model, caller.request_id, chat, request.include_usage)
-    choices = _Choices(plane, task, request, calls, caller.call(WireProtocol.OPENAI, deadline), answer)
+    told = STOP in generator.options
+    choices = _Choices(plane, task, request, calls, caller.call(WireProtocol.OPENAI, deadline), answer, told=told)
     await choices.begin(receive, options.disconnect_grace)
     if request.stream:
         return Answer(b"", content_type=EVENT_STREAM, events=choices)
@@ -116,6 +118,8 @@ class _Choices:
         calls: list[dict[str, Any]],
         call: Call,
         answer: TextAnswer,
+        *,
+        told: bool,
     ) -> None:
         self._plane = plane
         self._task = task
@@ -123,6 +127,7 @@ class _Choices:
         self._calls = calls
         self._call = call
         self._answer = answer
+        self._told = told
         self._open: ItemStream | None = None
 
     async def begin(self, receive: Receive, grace: float) -> None:
@@ -135,13 +140,13 @@ class _Choices:
                 self._open = await self._plane.stream(self._task, arguments, self._call)
             if self._open is None:
                 return
-            completion = Completion(self._open, self._request.stops)
+            completion = Completion(self._open, self._request.stops, told=self._told)
             yield index, completion
             self._answer.count(completion, same_prompt=index % self._request.n != 0)
 
     async def whole(self) -> bytes:
         """All of them as one document."""
-        texts = [(await completion.text(), completion.reason) async for _, completion in self._completions()]
+        texts = [(await completion.text(), completion.finish) async for _, completion in self._completions()]
         return self._answer.whole(texts)
 
     async def chunks(self) -> AsyncGenerator[bytes]:
@@ -152,7 +157,7 @@ class _Choices:
                 yield event(first)
             while pieces := await completion.take():
                 yield b"".join([event(answer.piece(index, piece)) for piece in pieces])
-            yield event(answer.last(index, completion.reason))
+            yield b"".join([event(one) for one in answer.last(index, completion.finish)])
         usage = answer.usage()
         if usage is not None:
             yield event(usage)
