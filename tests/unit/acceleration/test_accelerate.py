@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +32,7 @@ from pillion.acceleration.worker import convert
 from pillion.backends.sklearn_model import SklearnModel
 from pillion.model import Libraries
 from pillion.tensors import Datatype, Tensor
+from tests.waiting import until_now
 
 if TYPE_CHECKING:
     from pillion.model import Acceleration
@@ -219,3 +224,35 @@ def test_a_conversion_that_takes_too_long_is_given_up() -> None:
 def test_a_converter_that_dies_is_no_failure_of_the_model() -> None:
     answer = converted(None, "double", 5, command=(sys.executable, "-c", "raise SystemExit('no memory')"))
     assert Unconvertible("the process that converts ended with 1: no memory") == answer
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_the_conversion_ends_with_the_server_however_that_ends(how: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import os, sys, time\n\n\nclass Slow:\n"
+        "    def __reduce__(self):\n        return slow, (os.environ['TOLD'],)\n\n\n"
+        "def slow(told):\n    with open(told, 'w') as file:\n        file.write(str(os.getpid()))\n    time.sleep(60)\n"
+    )
+    told = tmp_path / "pid"
+    program = (
+        "import slow\nfrom pillion.acceleration.conversion import converted\nconverted(slow.Slow(), 'double', 60)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    server = subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": path, "TOLD": str(told)})
+    try:
+        until_now(lambda: told.exists() and told.read_text() != "", 30.0)
+        child = int(told.read_text())
+        assert child != server.pid
+        assert alive(child)
+    finally:
+        server.send_signal(how)
+        server.wait()
+    until_now(lambda: not alive(child), 5.0)
+
+
+def alive(process: int) -> bool:
+    """Whether it runs; one that has ended and is not yet waited for by anybody does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except FileNotFoundError:
+        return False

@@ -33,7 +33,7 @@ def converted(
         estimator: fitted, in memory.
         precision: of the matrix that it will take, "double" or "float".
         seconds: the process is ended after that.
-        command: what to start, before its arguments.
+        command: what to start, before its arguments; the last of them is a pipe that ends with this process.
     """
     with tempfile.TemporaryDirectory(prefix="pillion-accelerate-") as scratch:
         folder = Path(scratch)
@@ -42,10 +42,12 @@ def converted(
         except Exception as error:  # noqa: BLE001 - whatever parts of an estimator raise when they are pickled
             return Unconvertible(f"it cannot be handed to the converter: {type(error).__name__}: {error}")
         limit = max(1, round(seconds))
+        lifeline, ours = os.pipe()
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         try:
             done = subprocess.run(  # noqa: S603 - this interpreter and a module of ours
-                [*command, str(limit), precision, str(folder)],
+                [*command, str(limit), precision, str(folder), str(lifeline)],
+                pass_fds=(lifeline,),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -55,6 +57,9 @@ def converted(
             )
         except subprocess.TimeoutExpired:
             return Unconvertible(f"it was not converted within {limit} s")
+        finally:
+            os.close(lifeline)
+            os.close(ours)
         answer = folder / ANSWER
         if not answer.exists():
             said = done.stderr.decode(errors="replace").strip().splitlines()

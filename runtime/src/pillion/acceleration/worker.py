@@ -1,4 +1,4 @@
-"""The process that converts: ``python -P -m pillion.acceleration.worker SECONDS PRECISION FOLDER``.
+"""The process that converts: ``python -P -m pillion.acceleration.worker SECONDS PRECISION FOLDER LIFELINE``.
 
 A process of its own, because the converter is Python that runs for seconds: in the server it would hold the
 interpreter's lock, could not be ended, and its memory would stay. The estimator comes pickled from the server, which
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pillion.acceleration.job import Converted, Unconvertible
+from pillion.execution.lifeline import hold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,9 @@ def _line(error: Exception) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Convert what is in the folder, and write the answer beside it."""
     seconds, precision, folder = int(arguments[0]), arguments[1], Path(arguments[2])
-    signal.alarm(seconds)  # ends this process even where the server that waits for it is gone
+    signal.alarm(seconds)
+    if sys.platform == "linux":  # ends with the server that waits for it, also where that is killed
+        hold(int(arguments[3]))
     warnings.simplefilter("ignore")
     estimator = pickle.loads((folder / ESTIMATOR).read_bytes())  # noqa: S301 - written by our own server
     (folder / ANSWER).write_bytes(msgspec.msgpack.encode(convert(estimator, precision)))
