@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from pillion.backends.api import ModelLoadError
-from pillion.backends.detect import FileKind, detect
+from pillion.backends.detect import UNSAFE, FileKind, detect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +80,10 @@ def test_a_signature_without_columns_declares_none(iris_folder: Path, signature:
     ("said", "flavours"),
     [
         ("only the flavour python_function, which runs code of its own", {"python_function": {"loader_module": "x"}}),
-        ("the flavours pytorch, which are not served", {"pytorch": {}, "python_function": {}}),
+        ("the flavours keras, which are not served", {"keras": {}, "python_function": {}}),
+        ("names data, which is not there", {"pytorch": {"model_data": "data", "pytorch_version": "2.7"}}),
+        ("model_binary names no file", {"transformers": {"task": "text-classification"}}),
+        ("no folder with a config.json", {"transformers": {"model_binary": "model.pkl"}}),
         ("names no flavors", {}),
         ("names model.bin, which is not there", {"onnx": {"data": "model.bin"}}),
         ("leads out of the folder", {"onnx": {"data": "../../etc/passwd"}}),
@@ -91,6 +95,50 @@ def test_what_is_not_served_says_why_and_what_to_do(iris_folder: Path, said: str
     with pytest.raises(ModelLoadError, match=said) as refusal:
         detect(packaged(iris_folder, flavours), "mlflow")
     assert refusal.value.remedy
+
+
+@pytest.mark.parametrize("file", ["model.pth", "model.pt2"])
+def test_what_mlflow_saved_of_pytorch_is_for_its_backend(file: str, tmp_path: Path) -> None:
+    flavours = {"pytorch": {"model_data": "data", "pytorch_version": "2.7.1", "code": None}, "python_function": {}}
+    folder = packaged(tmp_path / "model", flavours)
+    (folder / "data").mkdir()
+    (folder / "data" / "pickle_module_info.txt").write_text("mlflow.pytorch.pickle_module")
+    inside = {"model.pth": ("model/data.pkl", "model/version"), "model.pt2": ("model/models/model.json",)}[file]
+    with zipfile.ZipFile(folder / "data" / file, "w") as archive:
+        for name in inside:
+            archive.writestr(name, "{}")
+
+    found = detect(folder, "mlflow")
+
+    assert ("torch", file) == (found.backend, found.path.name)
+    assert found.kind in UNSAFE
+    assert found.packaged is not None
+    assert {"torch": "2.7.1"} == found.packaged.saved
+
+
+def test_pytorch_without_its_program_says_how_to_log_it(tmp_path: Path) -> None:
+    folder = packaged(tmp_path / "model", {"pytorch": {"model_data": "data"}})
+    (folder / "data").mkdir()
+    with pytest.raises(ModelLoadError, match="serialization_format='pt2'"):
+        detect(folder, None)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_pipeline_of_transformers_is_found_with_its_tokenizer(apart: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a case
+    flavour = {"model_binary": "model", "transformers_version": "4.50.0", "task": "text-classification", "code": None}
+    folder = packaged(tmp_path / "model", {"transformers": flavour, "python_function": {}})
+    (folder / "model").mkdir()
+    (folder / "model" / "config.json").write_text('{"architectures": ["BertForSequenceClassification"]}')
+    (folder / "model" / "model.safetensors").write_bytes(b"")
+    tokenizer = folder / "components" / "tokenizer" if apart else folder / "model"
+    tokenizer.mkdir(parents=True, exist_ok=True)
+    (tokenizer / "tokenizer_config.json").write_text("{}")
+
+    found = detect(folder, None)
+
+    assert (FileKind.HUB, "huggingface", folder / "model") == (found.kind, found.backend, found.path)
+    assert found.packaged is not None
+    assert (tokenizer if apart else None) == found.packaged.tokenizer
 
 
 @pytest.mark.parametrize("text", ["]", "- 1", "", "!!python/object/apply:os.system ['true']", "[" * 5000])

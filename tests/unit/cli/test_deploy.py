@@ -49,6 +49,48 @@ def test_a_pickle_goes_only_where_it_is_allowed_and_the_manifest_says_so(tmp_pat
     assert printed(tmp_path, str(iris.joblib), "--allow-pickle")[1]["spec"]["predictor"]["model"]["allowPickle"]
 
 
+SERVICE = "import pillion\n\nraise SystemExit('it was run')\n"
+
+
+@pytest.mark.parametrize("named", ["mood", "mood/service.py"])
+def test_a_class_goes_to_storage_by_consent_and_the_manifest_says_so(named: str, tmp_path: Path) -> None:
+    (tmp_path / "mood").mkdir()
+    (tmp_path / "mood" / "service.py").write_text(SERVICE)
+    (tmp_path / "mood" / "words.txt").write_text("good bad")
+
+    config_map, service = printed(tmp_path, named, "--name", "mood", "--trust-code")
+
+    model = service["spec"]["predictor"]["model"]
+    assert ({"name": "python"}, True) == (model["modelFormat"], model["trustCode"])
+    assert model["storageUri"].startswith(f"configmap://{config_map['metadata']['name']}")
+    assert model["digest"].startswith("sha256:")
+    assert ("service.py" in config_map["binaryData"], "words.txt" in config_map["binaryData"]) == (
+        True,
+        named == "mood",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["mood"], "only from an image"),
+        (["mood", "--trust-code", "--image", "registry.example/a/b:c"], "go without --image"),
+        (["mood", "--trust-code", "--allow-pickle"], "without --allow-pickle"),
+        (["iris.skops", "--trust-code"], "is for a class in Python"),
+        (["mood/service.py:Mood", "--trust-code"], "without :Class"),
+        (["two", "--trust-code"], "is for a class in Python"),
+    ],
+)
+def test_a_class_without_consent_and_consent_without_a_class_are_refused(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mood").mkdir()
+    (tmp_path / "mood" / "service.py").write_text(SERVICE)
+    (tmp_path / "two").mkdir()
+    done = pillion("deploy", *arguments, "--dry-run", cwd=tmp_path)
+    assert (2, True) == (done.returncode, said in done.stderr), done.stderr
+
+
 def test_the_other_objects_of_a_manifest_and_a_uri_of_a_store_stay_as_they_are(tmp_path: Path) -> None:
     text = (
         "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n---\napiVersion: serving.pillion.dev/v1beta1\n"

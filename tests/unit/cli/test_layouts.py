@@ -158,6 +158,28 @@ def test_tritons_version_policy_is_kept(policy: str, versions: list[str], tmp_pa
     assert [("iris", version) for version in versions] == served(folder)
 
 
+@pytest.mark.parametrize(
+    "config", [None, 'platform: "pytorch_libtorch"', 'backend: "pytorch" default_model_filename: "net.pt"']
+)
+def test_torchscript_of_triton_is_for_the_backend_of_pytorch(config: str | None, tmp_path: Path) -> None:
+    version = tmp_path / "repository" / "net" / "3"
+    version.mkdir(parents=True)
+    file = version / ("net.pt" if config and "net.pt" in config else "model.pt")
+    file.write_bytes(b"of TorchScript")
+    if config is not None:
+        (version.parent / "config.pbtxt").write_text(config)
+    layout = read_layout(tmp_path / "repository")
+    assert layout is not None
+    assert [("net", "3", "torch", file)] == [(m.name, m.version, m.format, m.path) for m in layout.models]
+
+
+def test_a_file_of_another_backend_than_tritons_configuration_names_is_refused(
+    tmp_path: Path, iris: IrisModels
+) -> None:
+    with pytest.raises(LayoutError, match=r"iris/1 has no model\.pt, but model\.onnx"):
+        read_layout(repository(tmp_path, iris.onnx, "1", config='platform: "pytorch_libtorch"'))
+
+
 def test_a_folder_of_a_model_is_no_repository(tmp_path: Path, iris: IrisModels) -> None:
     shutil.copy(iris.onnx, tmp_path / "model.onnx")
     assert read_layout(tmp_path) is None

@@ -112,6 +112,8 @@ class LoadOptions(msgspec.Struct, frozen=True):
     """Names of the input's columns as the artifact's packaging tells them, for a model that does not know them."""
     saved: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Versions of the libraries that saved it, as the packaging tells them."""
+    tokenizer: Path | None = None
+    """Folder of the tokenizer, where that is not the model's."""
     native_threads: int = 1
     """Threads the library may use inside one call."""
     device: str | None = None

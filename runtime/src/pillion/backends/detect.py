@@ -244,7 +244,11 @@ def _saved_pretrained(folder: HubFolder, wanted: str | None) -> Artifact:
 def _packaged(folder: Path, wanted: str | None) -> Artifact:
     """The library's own file in a folder of MLflow's."""
     packaged = mlflow.read(folder)
-    kind = kind_of(packaged.path)
+    of_hub = hub_folder(packaged.path) if packaged.path.is_dir() else None
+    if of_hub is not None:
+        kind = FileKind.HUB if of_hub.pickled is None else FileKind.HUB_PICKLE
+    else:
+        kind = kind_of(packaged.path)
     found = _BACKEND[kind]
     declared = None if not wanted or wanted.lower() == mlflow.FORMAT else canonical_name(wanted)
     if declared is not None and declared != found:

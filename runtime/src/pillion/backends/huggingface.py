@@ -128,7 +128,7 @@ class HuggingFaceBackend:
         task, head = _head(path)
         device = device_for(options)
         threads = OperatorThreads(options)
-        tokenizer = load_tokenizer(path)
+        tokenizer = load_tokenizer(options.tokenizer or path)
         return PipelineModel(path, TASKS[task], load_model(path, head, options, device), tokenizer, threads)
 
 

@@ -1,8 +1,8 @@
 """Folders that MLflow wrote, served by the backend of the library inside: MLflow itself is never imported.
 
-The file ``MLmodel`` says which flavours a model has. A native one (ONNX, scikit-learn, XGBoost, LightGBM) names its
-file, and that file is loaded as if it had been given by itself, under the same rules: a pickle is a pickle. The
-flavour ``python_function`` alone would mean to run code that came with the model.
+The file ``MLmodel`` says which flavours a model has. A native one (ONNX, scikit-learn, XGBoost, LightGBM, PyTorch,
+transformers) names its file or folder, and that is loaded as if it had been given by itself, under the same rules: a
+pickle is a pickle. The flavour ``python_function`` alone would mean to run code that came with the model.
 
 Source: MLflow, "MLflow Models", storage format and signature.
 """
@@ -32,9 +32,13 @@ _FLAVOURS: Final[Mapping[str, tuple[str, str, str]]] = {
     "sklearn": ("pickled_model", "scikit-learn", "sklearn_version"),
     "xgboost": ("data", "xgboost", "xgb_version"),
     "lightgbm": ("data", "lightgbm", "lgb_version"),
+    "transformers": ("model_binary", "transformers", "transformers_version"),
+    "pytorch": ("model_data", "torch", "pytorch_version"),
 }
 """Flavours that are served, those that cannot run code first: the key of the file, the library, the key of its
 version."""
+_PROGRAMS: Final = ("model.pt2", "model.pth")
+"""What MLflow calls the files of PyTorch; the first is preferred."""
 
 
 class Packaged(msgspec.Struct, frozen=True):
@@ -47,6 +51,8 @@ class Packaged(msgspec.Struct, frozen=True):
     """Names of the input's columns in the order of the signature; none where it has no signature of columns."""
     saved: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Versions of the libraries that wrote it."""
+    tokenizer: Path | None = None
+    """The tokenizer's folder, where that is not the model's."""
 
 
 def package_in(folder: Path) -> Path | None:
@@ -74,6 +80,12 @@ def read(folder: Path) -> Packaged:
         version = flavour.get(version_key)
         saved = {library: version} if library and isinstance(version, str) else {}
         path = _inside(folder, flavour.get(file_key), f"flavors.{name}.{file_key}")
+        if name == "transformers":
+            return Packaged(_whole(path), name, (), saved, _tokenizer(folder, path))
+        if name == "pytorch":
+            return Packaged(_program(path), name, (), saved)
+        if not path.is_file():
+            raise _absent(f"flavors.{name}.{file_key}", path.name)
         return Packaged(path, name, _columns(document), saved)
     raise _not_served(flavours)
 
@@ -93,16 +105,47 @@ def _parsed(marker: Path) -> dict[str, Any]:
 
 
 def _inside(folder: Path, name: object, place: str) -> Path:
-    """The file of that name, which must lie in the folder."""
+    """The file or folder of that name, which must lie in the folder."""
     if not isinstance(name, str) or not name:
         raise ModelLoadError(f"{_MARKER}: {place} names no file", "log the model again")
     relative = PurePosixPath(name)
     if relative.is_absolute() or ".." in relative.parts:
         raise ModelLoadError(f"{_MARKER}: {place} leads out of the folder: {name}", "log the model again")
     path = folder / relative
-    if not path.is_file():
-        raise ModelLoadError(f"{_MARKER}: {place} names {name}, which is not there", "upload the whole folder")
+    if not path.exists():
+        raise _absent(place, name)
     return path
+
+
+def _absent(place: str, name: str) -> ModelLoadError:
+    return ModelLoadError(f"{_MARKER}: {place} names {name}, which is not there", "upload the whole folder")
+
+
+def _program(data: Path) -> Path:
+    """What PyTorch wrote: an exported program, else TorchScript or a pickled module."""
+    for name in _PROGRAMS:
+        if (data / name).is_file():
+            return data / name
+    raise ModelLoadError(
+        f"{_MARKER}: flavors.pytorch.model_data has none of {', '.join(_PROGRAMS)}",
+        "log it again with mlflow.pytorch.log_model(..., serialization_format='pt2')",
+    )
+
+
+def _whole(model: Path) -> Path:
+    """The folder that ``save_pretrained`` wrote."""
+    if not (model / "config.json").is_file():
+        raise ModelLoadError(
+            f"{_MARKER}: flavors.transformers.model_binary is no folder with a config.json",
+            "log the pipeline again by mlflow.transformers.log_model, with its weights",
+        )
+    return model
+
+
+def _tokenizer(folder: Path, model: Path) -> Path | None:
+    """Where MLflow keeps the tokenizer: beside the model, in a folder of its own."""
+    apart = folder / "components" / "tokenizer"
+    return apart if apart.is_dir() and not (model / "tokenizer_config.json").is_file() else None
 
 
 def _columns(document: dict[str, Any]) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ Examples:
   pillion deploy iris.skops --dry-run > iris.yaml    # for GitOps; contacts no cluster
   pillion deploy model.onnx --name churn --to s3://models/churn/v3/
   pillion deploy mood/ --image registry.example/team/mood:v1   # a class of your own: built, pushed, applied
+  pillion deploy mood/ --to s3://models/mood/v1/ --trust-code  # the same without an image, where the policy lets it
 
 A model of up to 1 MiB travels in a ConfigMap; a larger one needs --to.
 
@@ -89,6 +90,12 @@ def deploy(  # noqa: PLR0917 - the options of a command line
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Let a pickle or joblib MODEL be loaded, which can run any code.")
     ] = False,
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code", help="Let a class run from storage, without an image: who writes there runs code."
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Take over fields that others manage; overwrite what --to has there.")
     ] = False,
@@ -107,8 +114,8 @@ def deploy(  # noqa: PLR0917 - the options of a command line
         )
     chosen = source or (_found_here() if image is None else ".")
     if image is not None:
-        if to is not None or allow_pickle:
-            raise CommandError("--to and --allow-pickle are for a saved model, --image is for a class", code=2)
+        if to is not None or allow_pickle or trust_code:
+            raise CommandError("--to, --allow-pickle and --trust-code go without --image, which is for a class", code=2)
         from pillion.cli.build import Wanted  # noqa: PLC0415 - keeps --help quick
 
         wanted = Wanted(
@@ -116,12 +123,9 @@ def deploy(  # noqa: PLR0917 - the options of a command line
             artifact=artifact or "", insecure=tuple(insecure_registry or ()),
         )  # fmt: skip
         plan = _from_class(wanted, image, push=not dry_run)
-    elif _is_code(chosen):
-        raise CommandError(
-            f"{chosen} is Python: in a cluster code runs only from an image, so say where that goes: "
-            f"pillion deploy {chosen} --image HOST/NAME:TAG",
-            code=2,
-        )
+    elif trust_code or _is_code(chosen):
+        _require_consent(chosen, trust_code=trust_code, allow_pickle=allow_pickle)
+        plan = _from_code(Path(chosen), name, to, push=not dry_run, force=force)
     elif chosen == "-" or chosen.endswith(_MANIFEST_SUFFIXES):
         if name is not None or allow_pickle:
             raise CommandError("--name and --allow-pickle are for a MODEL: a manifest says both itself", code=2)
@@ -183,6 +187,43 @@ def _from_model(path: Path, name: str | None, to: str | None, *, allow_pickle: b
     uri = _stored(plan, service, path, artifact, to, push=push, force=force)
     pickled = found.kind in UNSAFE
     plan.manifests.append(inference_service(service, found.backend, uri, artifact.digest, allow_pickle=pickled))
+    return plan
+
+
+def _require_consent(chosen: str, *, trust_code: bool, allow_pickle: bool) -> None:
+    """Refuse a class without an image that nobody consented to, and consent without a class."""
+    if not trust_code:
+        raise CommandError(
+            f"{chosen} is Python: in a cluster code runs only from an image, so say where that goes: "
+            f"pillion deploy {chosen} --image HOST/NAME:TAG; or, if you trust everybody who can write where it is "
+            "stored: --trust-code",
+            code=2,
+        )
+    if allow_pickle or not _is_code(chosen):
+        raise CommandError(
+            "--trust-code is for a class in Python: name its file or its folder, without --allow-pickle", code=2
+        )
+
+
+def _from_code(path: Path, name: str | None, to: str | None, *, push: bool, force: bool) -> _Plan:
+    """A class that runs from storage by its owner's consent: nothing of it is imported here."""
+    from pillion.backends.api import ModelLoadError  # noqa: PLC0415 - keeps --help quick
+    from pillion.backends.python_folder import code_in  # noqa: PLC0415 - as above
+    from pillion.cli.deployment import inference_service, service_name  # noqa: PLC0415 - as above
+    from pillion.cli.push import read  # noqa: PLC0415 - as above
+    from pillion.runtimefile import PYTHON  # noqa: PLC0415 - as above
+
+    if not path.exists():
+        raise CommandError(f"{path}: no such file or folder; name the class's file or folder, without :Class", code=2)
+    try:
+        code_in(path)
+    except ModelLoadError as error:
+        raise CommandError(str(error), code=2) from None
+    service = service_name(name or (path.stem if path.is_file() else path.resolve().name))
+    artifact = read(path)
+    plan = _Plan(services=[(service, "")])
+    uri = _stored(plan, service, path, artifact, to, push=push, force=force)
+    plan.manifests.append(inference_service(service, PYTHON, uri, artifact.digest, trust_code=True))
     return plan
 
 

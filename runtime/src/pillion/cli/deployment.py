@@ -99,11 +99,15 @@ def config_map(name: str, service: str, content: Mapping[str, bytes], *, immutab
     return made | {"immutable": True} if immutable else made
 
 
-def inference_service(name: str, model_format: str, uri: str, digest: str, *, allow_pickle: bool) -> Manifest:
+def inference_service(
+    name: str, model_format: str, uri: str, digest: str, *, allow_pickle: bool = False, trust_code: bool = False
+) -> Manifest:
     """An InferenceService of one model."""
     model: Manifest = {"modelFormat": {"name": model_format}, "storageUri": uri, "digest": digest}
     if allow_pickle:
         model["allowPickle"] = True
+    if trust_code:
+        model["trustCode"] = True
     return {
         "apiVersion": "serving.pillion.dev/v1beta1",
         "kind": "InferenceService",

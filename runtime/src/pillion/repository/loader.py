@@ -83,7 +83,9 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
     _check_hardware(desired, artifact.backend)
     packaged = artifact.packaged
     if packaged is not None:
-        options = msgspec.structs.replace(options, columns=packaged.columns, saved=packaged.saved)
+        options = msgspec.structs.replace(
+            options, columns=packaged.columns, saved=packaged.saved, tokenizer=packaged.tokenizer
+        )
     model = backend_named(artifact.backend).load(artifact.path, options)
     acceleration: Acceleration | None = None
     if (execution.accelerate or settings.accelerate) == "onnx":

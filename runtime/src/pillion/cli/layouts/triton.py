@@ -1,4 +1,4 @@
-"""Triton's model repository: ``NAME/VERSION/model.onnx``, with or without ``NAME/config.pbtxt``.
+"""Triton's model repository: ``NAME/VERSION/model.onnx`` or ``model.pt``, with or without ``NAME/config.pbtxt``.
 
 Source: Triton's user guide, "Model Repository" and "Model Configuration": by default the highest version is served, and
 ``version_policy`` says otherwise. Inputs and outputs are what the ONNX file itself declares, so what the configuration
@@ -9,19 +9,24 @@ for rows then, and the model file tells that, too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from pillion.cli.layouts.laidout import LaidOut, Layout, LayoutError
 from pillion.cli.layouts.textproto import Message, TextprotoError, parse_textproto
 from pillion.runtimefile import ExecutionSettings
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 __all__ = ["read_triton"]
 
 _CONFIG: Final = "config.pbtxt"
-_ONNX: Final = frozenset({"onnxruntime_onnx", "onnxruntime"})
+_BACKENDS: Final = {
+    "onnxruntime_onnx": "onnx",
+    "onnxruntime": "onnx",
+    "pytorch_libtorch": "torch",
+    "pytorch": "torch",
+}
+"""Platforms and backends of Triton's that are served here, and by which format. LibTorch's models are TorchScript."""
+_FILES: Final = {"onnx": "model.onnx", "torch": "model.pt"}
 _USED: Final = frozenset(
     {
         "name",
@@ -83,23 +88,43 @@ def _config(folder: Path) -> Message:
         raise LayoutError(f"{shown}: an ensemble of models is not served here: serve its models by themselves")
     for field in ("platform", "backend"):
         given = _text(config, field)
-        if given and given not in _ONNX:
-            raise LayoutError(f"{shown}: {field} {given!r} is not served here: ONNX is (onnxruntime)")
+        if given and given not in _BACKENDS:
+            raise LayoutError(
+                f"{shown}: {field} {given!r} is not served here: ONNX is (onnxruntime), TorchScript too (pytorch)"
+            )
     return config
 
 
 def _versions(folder: Path, config: Message) -> list[LaidOut]:
     name = _text(config, "name") or folder.resolve().name
-    file = _text(config, "default_model_filename") or "model.onnx"
+    declared = next((_BACKENDS[given] for field in ("platform", "backend") if (given := _text(config, field))), None)
     there = sorted((each for each in folder.iterdir() if _is_version(each)), key=lambda each: int(each.name))
     chosen = _chosen(config, [each.name for each in there], folder.name)
     found = [each for each in there if each.name in chosen]
-    for each in found:
-        if not (each / file).exists():
-            others = ", ".join(sorted(entry.name for entry in each.iterdir())) or "nothing"
-            raise LayoutError(f"{folder.name}/{each.name} has no {file}, but {others}: here ONNX models are served")
     execution = _execution(config, f"{folder.name}/{_CONFIG}")
-    return [LaidOut(name, each.name, "onnx", each / file, execution) for each in found]
+    named = _text(config, "default_model_filename")
+    return [LaidOut(name, each.name, *_model(each, declared, named), execution) for each in found]
+
+
+def _model(version: Path, declared: str | None, named: str) -> tuple[str, Path]:
+    """The format and file of a version: as its configuration says, else by the name that Triton gives such files."""
+    if declared is not None:
+        file = version / (named or _FILES[declared])
+        if file.exists():
+            return declared, file
+    elif named:
+        file = version / named
+        if file.exists():
+            return next((kind for kind, usual in _FILES.items() if file.suffix == Path(usual).suffix), "onnx"), file
+    else:
+        there = [(kind, version / usual) for kind, usual in _FILES.items() if (version / usual).exists()]
+        if there:
+            return there[0]
+    wanted = named or (_FILES[declared] if declared else " or ".join(_FILES.values()))
+    others = ", ".join(sorted(entry.name for entry in version.iterdir())) or "nothing"
+    raise LayoutError(
+        f"{version.parent.name}/{version.name} has no {wanted}, but {others}: ONNX and TorchScript are served here"
+    )
 
 
 def _execution(config: Message, shown: str) -> ExecutionSettings:
