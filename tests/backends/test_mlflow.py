@@ -53,7 +53,8 @@ def test_a_pipeline_answers_with_the_tokenizer_that_lies_apart(tmp_path: Path) -
 
 
 def test_an_exported_program_answers_by_consent(tmp_path: Path) -> None:
-    folder = packaged(tmp_path / "model", {"pytorch": {"model_data": "data", "pytorch_version": torch.__version__}})
+    flavour = {"model_data": "data", "pytorch_version": str(torch.__version__)}
+    folder = packaged(tmp_path / "model", {"pytorch": flavour})
     (folder / "data").mkdir()
     shape = ({0: torch.export.Dim("rows")},)
     torch.export.save(torch.export.export(Net(), (torch.zeros(2, 4),), dynamic_shapes=shape), folder / "data/model.pt2")
