@@ -19,6 +19,7 @@ MODEL = {"modelFormat": {"name": "sklearn"}, "storageUri": "s3://models/iris"}
         ({}, {}),
         ({"containerConcurrency": 0, "timeout": 20}, {"timeout_seconds": 20}),
         ({"containerConcurrency": 3}, {"max_in_flight": 3}),
+        ({"execution": {"device": "cuda:1", "intraOpThreads": 2}}, {"device": "cuda:1", "intra_op_threads": 2}),
         ({"batcher": {}}, {"batching": "on"}),
         (
             {"batcher": {"maxBatchSize": 16, "maxLatency": 250}},
