@@ -16,6 +16,7 @@ import grpc.aio
 import uvloop
 
 from pillion.transport.grpc.limits import GrpcLimits
+from pillion.transport.grpc.options import GrpcOptions
 from pillion.transport.grpc.server import engine_of
 
 _SERVICE = "inference.GRPCInferenceService"
@@ -26,7 +27,7 @@ async def main(engine: str, answer: bytes, port: int) -> None:
         return answer
 
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {"ModelInfer": grpc.unary_unary_rpc_method_handler(infer)}
-    server = engine_of(engine, GrpcLimits(max_connection_age=1e6))
+    server = engine_of(GrpcOptions(engine=engine), GrpcLimits(max_connection_age=1e6))
     await server.start(f"127.0.0.1:{port}", None, [grpc.method_handlers_generic_handler(_SERVICE, handlers)], None)
     await asyncio.Event().wait()
 

@@ -13,6 +13,7 @@ import pytest
 from tests.conformance.environments import environment
 from tests.conformance.models import save_models
 from tests.conformance.server import RunningServer, serve
+from tests.engines import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """The real server with the models of :mod:`tests.conformance.models`, management off, no TLS."""
     folder = tmp_path_factory.mktemp("served")
     with serve(folder, save_models(folder)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def any_engine(
+    server: RunningServer, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    """The same for clients of gRPC: once over each engine. ``server`` is the one on the default."""
+    if request.param == ENGINES[0]:
+        yield server
+        return
+    folder = tmp_path_factory.mktemp("served")
+    with serve(folder, save_models(folder), {"grpc": {"engine": request.param}}) as running:
         yield running
 
 

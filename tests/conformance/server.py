@@ -67,10 +67,10 @@ def serve(
         "apiVersion": "runtime.pillion.dev/v1",
         "settings": {
             "http": {"host": "127.0.0.1", "port": http},
-            "grpc": {"host": "127.0.0.1", "port": grpc},
+            **(settings or {}),
+            "grpc": {"host": "127.0.0.1", "port": grpc, **(settings or {}).get("grpc", {})},
             "admin": {"host": "127.0.0.1", "port": admin},
             "control": {"socket": str(folder / "control.sock")},
-            **(settings or {}),
         },
         "models": models,
     }

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conformance.conftest import run_script
 from tests.conformance.test_openai import SERVICE
+from tests.engines import ENGINE_VARIABLE, ENGINES
 from tests.integration.own_python.program import serving
 from tests.waiting import until_now
 
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from tests.integration.own_python.program import Program
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+@pytest.fixture(scope="module", params=ENGINES)
+def program(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Program]:
     folder: Path = tmp_path_factory.mktemp("decoupled")
     (folder / "service.py").write_text(SERVICE)
-    with serving(folder, "service.py:Story") as program:
+    with serving(folder, "service.py:Story", **{ENGINE_VARIABLE: request.param}) as program:
         yield program
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def results(server: RunningServer) -> dict[str, Any]:
-    return run_script("kserve", "kserve_client.py", server.http, server.grpc)
+def results(any_engine: RunningServer) -> dict[str, Any]:
+    return run_script("kserve", "kserve_client.py", any_engine.http, any_engine.grpc)
 
 
 @pytest.mark.parametrize(

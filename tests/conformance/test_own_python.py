@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.engines import ENGINE_VARIABLE, ENGINES
 from tests.integration.own_python.program import serving
 
 if TYPE_CHECKING:
@@ -38,11 +39,11 @@ class Mood(Model):
 """
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+@pytest.fixture(scope="module", params=ENGINES)
+def program(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Program]:
     folder: Path = tmp_path_factory.mktemp("own")
     (folder / "service.py").write_text(SERVICE)
-    with serving(folder, "service.py:Mood", "--reload") as program:
+    with serving(folder, "service.py:Mood", "--reload", **{ENGINE_VARIABLE: request.param}) as program:
         yield program
 
 
@@ -95,7 +96,7 @@ def test_a_method_that_is_added_while_it_serves_can_be_called(
     grpcurl: str, program: Program, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     added = "    @task\n    def shout(self, text: str) -> str:\n        return text.upper()\n"
-    file = next(tmp_path_factory.getbasetemp().glob("own*/service.py"))
+    file = max(tmp_path_factory.getbasetemp().glob("own*/service.py"), key=lambda path: path.stat().st_mtime)
     file.write_text(SERVICE + added)
     program.wait_for("reloaded mood in")
     assert {"result": "A"} == answer(grpcurl, program, "ShoutPredict", {"text": "a"})

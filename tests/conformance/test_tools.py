@@ -98,26 +98,28 @@ def test_a_request_id_is_echoed(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("service", ["", "inference.GRPCInferenceService", "iris"])
-def test_the_grpc_health_probe_finds_it_serving(server: RunningServer, service: str) -> None:
-    with grpc.insecure_channel(server.grpc) as channel:
+def test_the_grpc_health_probe_finds_it_serving(any_engine: RunningServer, service: str) -> None:
+    with grpc.insecure_channel(any_engine.grpc) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
     assert health_pb2.HealthCheckResponse.SERVING == answer.status
 
 
-def test_grpcurl_lists_and_describes_by_reflection(server: RunningServer, grpcurl: str) -> None:
-    listed = subprocess.run([grpcurl, "-plaintext", server.grpc, "list"], capture_output=True, text=True, check=True)
+def test_grpcurl_lists_and_describes_by_reflection(any_engine: RunningServer, grpcurl: str) -> None:
+    listed = subprocess.run(
+        [grpcurl, "-plaintext", any_engine.grpc, "list"], capture_output=True, text=True, check=True
+    )
     assert {"inference.GRPCInferenceService", "grpc.health.v1.Health"} <= set(listed.stdout.split())
     method = "inference.GRPCInferenceService.ModelInfer"
     described = subprocess.run(
-        [grpcurl, "-plaintext", server.grpc, "describe", method], capture_output=True, text=True, check=True
+        [grpcurl, "-plaintext", any_engine.grpc, "describe", method], capture_output=True, text=True, check=True
     )
     assert ".inference.ModelInferRequest" in described.stdout
 
 
-def test_grpcurl_predicts(server: RunningServer, grpcurl: str) -> None:
+def test_grpcurl_predicts(any_engine: RunningServer, grpcurl: str) -> None:
     done = subprocess.run(
-        [grpcurl, "-plaintext", "-d", GRPC_ROW, server.grpc, "inference.GRPCInferenceService/ModelInfer"],
+        [grpcurl, "-plaintext", "-d", GRPC_ROW, any_engine.grpc, "inference.GRPCInferenceService/ModelInfer"],
         capture_output=True,
         text=True,
         check=True,

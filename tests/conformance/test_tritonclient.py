@@ -36,8 +36,8 @@ def http(server: RunningServer) -> dict[str, Any]:
     return run_script("tritonclient", "triton_http.py", server.http)
 
 
-def test_a_data_frame_is_answered_as_by_the_estimator_over_http_and_grpc(server: RunningServer) -> None:
-    results = run_script("tritonclient", "triton_pandas.py", server.http, server.grpc)
+def test_a_data_frame_is_answered_as_by_the_estimator_over_http_and_grpc(any_engine: RunningServer) -> None:
+    results = run_script("tritonclient", "triton_pandas.py", any_engine.http, any_engine.grpc)
     estimator, frame = penguins.fit(), penguins.table()
     expected = {
         "predict": estimator.predict(frame).tolist(),
@@ -47,8 +47,8 @@ def test_a_data_frame_is_answered_as_by_the_estimator_over_http_and_grpc(server:
 
 
 @pytest.fixture(scope="module")
-def grpc(server: RunningServer) -> dict[str, Any]:
-    return run_script("tritonclient", "triton_grpc.py", server.grpc)
+def grpc(any_engine: RunningServer) -> dict[str, Any]:
+    return run_script("tritonclient", "triton_grpc.py", any_engine.grpc)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from pillion.protocol.proto_templates import InferCodec
 from pillion.protocol.v1 import decode_v1
 from pillion.tensors import Datatype, TensorSpec
 from pillion.transport.http.content_coding import Expander
+from tests.fuzz.http2 import grpc_messages, hpack, http2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,6 +87,9 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     "v1_table": _v1_table,
     "invocations": _invocations,
     "codings": _codings,
+    "http2": http2,
+    "hpack": hpack,
+    "grpc_messages": grpc_messages,
 }
 
 

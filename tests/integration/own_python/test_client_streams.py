@@ -16,17 +16,19 @@ from openapi_spec_validator import validate
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tests.engines import ENGINE_VARIABLE, ENGINES
 from tests.integration.own_python.program import serving
 from tests.waiting import until_now
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
     from pathlib import Path
 
     from tests.integration.own_python.program import Program
 
 SERVICE = """
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 
 from pillion import File, Model, task
@@ -43,18 +45,35 @@ class Talk(Model):
 
     @task
     async def total(self, numbers: AsyncIterator[int]) -> int:
-        return sum([number async for number in numbers])
+        with self.told("total"):
+            return sum([number async for number in numbers])
+
+    @task
+    async def wait(self, word: str) -> str:
+        with self.told("wait"):
+            await asyncio.Event().wait()
+
+    @task
+    async def begin(self, word: str) -> AsyncIterator[str]:
+        with self.told("begin"):
+            yield word
+            await asyncio.Event().wait()
+
+    @contextlib.contextmanager
+    def told(self, name):
+        self.ends.append(f"{name} begun")
+        try:
+            yield
+        except asyncio.CancelledError:
+            self.ends.append(name)
+            raise
 
     @task
     async def echo(self, words: AsyncIterator[str], times: int = 1) -> AsyncIterator[str]:
-        try:
+        with self.told("echo"):
             async for word in words:
                 for _ in range(times):
                     yield word
-        except asyncio.CancelledError:
-            self.ends.append("cancelled")
-            raise
-        self.ends.append("complete")
 
     @task
     def shout(self, words: Iterator[str]) -> Iterator[str]:
@@ -78,11 +97,11 @@ class Talk(Model):
 """
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+@pytest.fixture(scope="module", params=ENGINES)
+def program(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Program]:
     folder: Path = tmp_path_factory.mktemp("talk")
     (folder / "service.py").write_text(SERVICE)
-    with serving(folder, "service.py:Talk") as program:
+    with serving(folder, "service.py:Talk", **{ENGINE_VARIABLE: request.param}) as program:
         yield program
 
 
@@ -104,7 +123,15 @@ class Service:
         self.methods[name].CopyToProto(shown)
         return shown.client_streaming, shown.server_streaming
 
-    def call(self, name: str, messages: Sequence[dict[str, Any]], *metadata: tuple[str, str]) -> Any:
+    def call(
+        self,
+        name: str,
+        messages: Sequence[dict[str, Any]],
+        *metadata: tuple[str, str],
+        timeout: float = 20.0,
+        ends: bool = True,
+    ) -> Any:
+        """Begin a call; a client that streams and does not end its side leaves it open."""
         method = self.methods[name]
         request = message_factory.GetMessageClass(method.input_type)
         response = message_factory.GetMessageClass(method.output_type)
@@ -120,7 +147,14 @@ class Service:
             response_deserializer=response.FromString,
         )
         sent = [json_format.ParseDict(message, request()) for message in messages]
-        return made(iter(sent) if self.kind(name)[0] else sent[0], timeout=20, metadata=metadata)
+
+        async def items() -> AsyncIterator[Any]:
+            for one in sent:
+                yield one
+            if not ends:
+                await asyncio.Event().wait()
+
+        return made(items() if self.kind(name)[0] else sent[0], timeout=timeout, metadata=metadata)
 
 
 @pytest.fixture
@@ -142,7 +176,7 @@ async def test_the_four_kinds_are_told_by_reflection(service: Service) -> None:
         "ClientStreamingJoinPredict": (True, False), "ClientStreamingTotalPredict": (True, False),
         "BidiStreamingEchoPredict": (True, True), "BidiStreamingShoutPredict": (True, True),
         "ClientStreamingSizesPredict": (True, False), "ServerStreamingSpellPredict": (False, True),
-        "SeenPredict": (False, False),
+        "SeenPredict": (False, False), "WaitPredict": (False, False), "ServerStreamingBeginPredict": (False, True),
     } == kinds  # fmt: skip
 
 
@@ -204,6 +238,56 @@ async def test_a_failure_comes_after_the_items_before_it(service: Service) -> No
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await collected(call, found)
     assert (["A"], grpc.StatusCode.INTERNAL) == (found, failure.value.code())
+
+
+OPEN: dict[str, tuple[str, dict[str, Any]]] = {
+    "wait": ("WaitPredict", {"word": "a"}),
+    "begin": ("ServerStreamingBeginPredict", {"word": "a"}),
+    "total": ("ClientStreamingTotalPredict", {"numbers": 1}),
+    "echo": ("BidiStreamingEchoPredict", {"words": "a"}),
+}
+"""Tasks of each kind that go on until somebody ends them."""
+
+
+async def ended(service: Service, name: str) -> int:
+    """How many calls of a task were cancelled where they waited; with "begun" behind its name, how many came there."""
+    return list((await service.call("SeenPredict", [{}])).result).count(name)
+
+
+@pytest.mark.parametrize("task", OPEN)
+async def test_a_deadline_ends_a_call_of_any_kind_and_its_code(service: Service, task: str) -> None:
+    name, message = OPEN[task]
+    before = await ended(service, task)
+    call = service.call(name, [message], timeout=0.5, ends=False)
+    found: list[Any] = []
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await (collected(call, found) if hasattr(call, "__aiter__") else call)
+    assert grpc.StatusCode.DEADLINE_EXCEEDED == failure.value.code()
+    assert (["a"] if hasattr(call, "__aiter__") else []) == found
+    await until(lambda: ended(service, task), before + 1)
+
+
+@pytest.mark.parametrize("task", OPEN)
+async def test_a_client_that_cancels_ends_a_call_of_any_kind_and_its_code(
+    program: Program, service: Service, task: str
+) -> None:
+    name, message = OPEN[task]
+    before, begun = await ended(service, task), await ended(service, f"{task} begun")
+    call = service.call(name, [message], ends=False)
+    if hasattr(call, "__aiter__"):
+        assert "a" == (await call.read()).result
+    else:
+        await until(lambda: ended(service, f"{task} begun"), begun + 1)
+    call.cancel()
+    await until(lambda: ended(service, task), before + 1)
+    await asyncio.to_thread(until_now, lambda: program.gauge("pillion_in_flight") == 0)
+
+
+async def until(look: Callable[[], Awaitable[int]], number: int) -> None:
+    """Ask until the answer is this number."""
+    async with asyncio.timeout(20):
+        while await look() != number:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.02)
 
 
 def url(program: Program, path: str) -> str:

@@ -6,7 +6,7 @@ import gc
 import threading
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -225,3 +225,24 @@ async def test_a_limit_of_threads_is_told_or_lived_with(pool: ThreadExecutor, mo
     model.gate.open()
     assert 2 == len(await asyncio.gather(first, second))
     await until(lambda: pool.idle)
+
+
+async def test_a_call_that_ends_in_the_turn_in_which_it_is_given_up_is_not_counted_for_ever(
+    pool: ThreadExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, told = asyncio.get_running_loop(), threading.Event()
+    tell = loop.call_soon_threadsafe
+
+    def telling(*arguments: Any) -> asyncio.Handle:
+        handle = tell(*arguments)
+        told.set()
+        return handle
+
+    model = Held()
+    call = begin(pool, model)
+    await until(lambda: model.gate.entered == 1)
+    monkeypatch.setattr(loop, "call_soon_threadsafe", telling)
+    model.gate.open()
+    assert told.wait(10)  # the loop stands still meanwhile, and hears of the end once the call has been cancelled
+    await give_up(call)
+    assert (0, 0) == (pool.busy, pool.abandoned)

@@ -10,6 +10,7 @@ import pytest
 
 from pillion.dataplane.call import WireProtocol
 from pillion.errors import ErrorCode, PillionError
+from pillion.transport.body_budget import BodyBudget
 from pillion.transport.drain import DrainState
 from pillion.transport.http.dispatcher import Dispatcher
 from pillion.transport.http.errors import HTTP_STATUS
@@ -535,7 +536,7 @@ async def test_what_the_data_plane_refuses_is_not_counted_twice(plane: SmallPlan
 
 
 async def test_a_large_body_without_room_is_told_to_come_again(plane: SmallPlane) -> None:
-    async with client_of(plane, max_body_bytes_in_flight=100_000) as client:
+    async with client_of(plane, bodies=BodyBudget(100_000)) as client:
         answer = await client.post(INFER, content=b"[" * 100_001, headers={"content-type": "application/json"})
         assert (429, "close", "1") == (
             answer.status_code,

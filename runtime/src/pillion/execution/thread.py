@@ -32,7 +32,18 @@ __all__ = ["ThreadExecutor"]
 class _Item:
     """One call on its way through the pool."""
 
-    __slots__ = ("abandoned", "begun", "dropped", "future", "inputs", "interrupt", "loop", "model", "outputs")
+    __slots__ = (
+        "abandoned",
+        "begun",
+        "dropped",
+        "finished",
+        "future",
+        "inputs",
+        "interrupt",
+        "loop",
+        "model",
+        "outputs",
+    )
 
     def __init__(
         self,
@@ -49,6 +60,7 @@ class _Item:
         self.interrupt = Interrupt()
         self.begun = False
         self.dropped = False
+        self.finished = False
         self.abandoned = False
 
 
@@ -136,6 +148,8 @@ class ThreadExecutor:
             del self._pending[item]
             self._end_if_done()
             return
+        if item.finished:
+            return  # after its waiting was cancelled, before the one who waited had a turn to come here
         item.dropped = True  # before reading `begun`; the worker writes and reads them the other way round
         if item.begun:
             item.abandoned = True
@@ -169,6 +183,7 @@ class ThreadExecutor:
 
     def _finished(self, item: _Item, result: list[Tensor] | None, failure: Exception | None) -> None:
         self._busy -= 1
+        item.finished = True
         if item.abandoned:
             self._abandoned -= 1
         elif not item.future.done():

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pillion.server.jobs import ServerJobs
     from pillion.server.observability import Observability
     from pillion.server.settings import Settings
+    from pillion.transport.body_budget import BodyBudget
     from pillion.transport.drain import DrainState
     from pillion.transport.grpc.options import RpcRecord
     from pillion.transport.http.guard import Guard
@@ -125,6 +126,7 @@ def build_dispatcher(
     registry: Registry,
     observability: Observability,
     deployments: Callable[[], Deployments],
+    bodies: BodyBudget,
     jobs: ServerJobs | None = None,
 ) -> Dispatcher | Guard:
     """The ASGI application of the HTTP data port; ``deployments`` is called by the first request that manages."""
@@ -156,7 +158,7 @@ def build_dispatcher(
         ),
         DispatchOptions(
             max_body_bytes=settings.limits.max_body_bytes,
-            max_body_bytes_in_flight=settings.limits.max_body_bytes_in_flight,
+            bodies=bodies,
             max_form_parts=settings.limits.max_form_parts,
             max_part_header_bytes=settings.limits.max_part_header_bytes,
             compress_min_bytes=settings.http.compress_min_bytes,
@@ -181,7 +183,12 @@ def build_dispatcher(
 
 
 def build_grpc(
-    plane: DataPlane, settings: Settings, observability: Observability, *, shared_port: bool = False
+    plane: DataPlane,
+    settings: Settings,
+    observability: Observability,
+    bodies: BodyBudget,
+    *,
+    shared_port: bool = False,
 ) -> GrpcServer:
     """The server of the gRPC data port, which other processes listen on, too, where it is a ``shared_port``."""
     limits = settings.limits
@@ -203,6 +210,7 @@ def build_grpc(
         ),
         GrpcOptions(
             engine=settings.grpc.engine,
+            bodies=bodies,
             codec=codec_limits(settings),
             management=management_access(settings, settings.grpc.host),
             api_key=_api_key(settings),

@@ -26,6 +26,7 @@ from pillion.server.preload import import_the_rest
 from pillion.server.status import status_document
 from pillion.server.tls import TlsConfig
 from pillion.server.tls_reload import TlsKeeper
+from pillion.transport.body_budget import BodyBudget
 from pillion.transport.drain import DrainState
 from pillion.transport.grpc.engine import GrpcTls
 
@@ -95,12 +96,20 @@ class Runtime:
         self._observability = Observability(settings, os.environ, registry)
         self._deployments: Deployments | None = None
         self._jobs = ServerJobs(settings.jobs, self._plane, settings.models.store, self.deployments)
+        bodies = BodyBudget(settings.limits.max_body_bytes_in_flight)
         self.app = build_dispatcher(
-            self._plane, settings, self._drain_state, registry, self._observability, self.deployments, self._jobs
+            self._plane,
+            settings,
+            self._drain_state,
+            registry,
+            self._observability,
+            self.deployments,
+            bodies,
+            self._jobs,
         )
         self._http = HttpListener(self.app, http_limits(settings), metrics.refused, websockets=True)
         self._admin = HttpListener(AdminApp(self, registry), admin_limits(settings), metrics.refused)
-        self._grpc = build_grpc(self._plane, settings, self._observability, shared_port=place is not None)
+        self._grpc = build_grpc(self._plane, settings, self._observability, bodies, shared_port=place is not None)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stack = contextlib.AsyncExitStack()
         self._window_over: asyncio.Event | None = None

@@ -11,7 +11,7 @@ from pillion.errors import ErrorCode, PillionError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["GRPC_STATUS", "trailing_metadata"]
+__all__ = ["GRPC_STATUS", "retry_metadata", "trailing_metadata"]
 
 GRPC_STATUS: Final[Mapping[ErrorCode, grpc.StatusCode]] = {
     ErrorCode.INVALID_ARGUMENT: grpc.StatusCode.INVALID_ARGUMENT,
@@ -40,7 +40,12 @@ GRPC_STATUS: Final[Mapping[ErrorCode, grpc.StatusCode]] = {
 
 def trailing_metadata(error: PillionError, request_id: str) -> tuple[tuple[str, str], ...]:
     """``code`` and ``x-request-id`` as in every error body, and when to try again (gRFC A6) where that makes sense."""
-    metadata = (("code", error.code.value), ("x-request-id", request_id))
+    return (*retry_metadata(error), ("x-request-id", request_id))
+
+
+def retry_metadata(error: PillionError) -> tuple[tuple[str, str], ...]:
+    """The same for a call that has no id yet."""
+    metadata = (("code", error.code.value),)
     if error.retry_after is None:
         return metadata
     return (*metadata, ("grpc-retry-pushback-ms", str(max(1, round(error.retry_after * 1000)))))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pillion.protocol.limits import CodecLimits
+from pillion.transport.body_budget import BodyBudget
 from pillion.transport.management_access import ManagementAccess
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class GrpcOptions(msgspec.Struct, frozen=True):
 
     engine: str = "grpcio"
     """What carries the calls: ``grpcio`` or ``asyncio``."""
+    bodies: BodyBudget = msgspec.field(default_factory=BodyBudget)
+    """Bytes of messages in memory at a time, all together; grpcio has no such bound."""
     codec: CodecLimits = msgspec.field(default_factory=CodecLimits)
     management: ManagementAccess = ManagementAccess()
     """Who may load and unload models through this port; the others are told the setting."""

@@ -50,7 +50,7 @@ class GrpcServer:
         self._plane = plane
         self._texts = texts
         self._options = options or GrpcOptions()
-        self._engine = engine_of(self._options.engine, limits or GrpcLimits())
+        self._engine = engine_of(self._options, limits or GrpcLimits())
         self._draining = False
         self._inference = OnDemand(f"/{INFERENCE_SERVICE}/", self._make_inference)
         self._health = OnDemand("/grpc.health.", self._make_health)
@@ -126,12 +126,12 @@ class GrpcServer:
         return Reflection((INFERENCE_SERVICE, HEALTH_SERVICE), self._task_services).handlers()
 
 
-def engine_of(name: str, limits: GrpcLimits) -> GrpcEngine:
-    """The engine of this name; the other is not imported."""
-    if name == "asyncio":
+def engine_of(options: GrpcOptions, limits: GrpcLimits) -> GrpcEngine:
+    """The engine of that name; the other is not imported."""
+    if options.engine == "asyncio":
         from pillion.transport.grpc.http2.engine import AsyncioEngine  # noqa: PLC0415 - the default does without
 
-        return AsyncioEngine(limits)
+        return AsyncioEngine(limits, options.bodies)
     from pillion.transport.grpc.grpcio import GrpcioEngine  # noqa: PLC0415 - as above
 
     return GrpcioEngine(limits)

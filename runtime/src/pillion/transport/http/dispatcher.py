@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from pillion.errors import ErrorCode, PillionError
+from pillion.transport.body_budget import UNREAD
 from pillion.transport.http.answer import (
     Answer,
     error_answer,
@@ -23,7 +24,7 @@ from pillion.transport.http.answer import (
     task_error_answer,
 )
 from pillion.transport.http.body import ClientDisconnected
-from pillion.transport.http.budget import UNREAD, BodyBudget
+from pillion.transport.http.budget import hold
 from pillion.transport.http.caller import Caller
 from pillion.transport.http.compression import compressed, wanted_coding
 from pillion.transport.http.direct import DirectAnswer
@@ -99,7 +100,7 @@ class Dispatcher:
         self._fallback = fallback
         self._options = options or DispatchOptions()
         self._drain = self._options.drain
-        self._budget = BodyBudget(self._options.max_body_bytes_in_flight)
+        self._budget = self._options.bodies
         self._compress_from = self._options.compress_min_bytes or sys.maxsize
         self._observer = _observer_of(self._options)
         self._choose = None if self._observer is None else self._observer.choose_prediction
@@ -139,7 +140,7 @@ class Dispatcher:
         send: Send,
     ) -> None:
         """A request on one of our routes, by ASGI's messages."""
-        held = self._budget.hold(headers, receive)
+        held = hold(self._budget, headers, receive)
         if held is None:
             await self._handle(target, headers, observed, scope, receive, send, None)
             return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pillion.protocol.limits import CodecLimits
+from pillion.transport.body_budget import BodyBudget
 from pillion.transport.drain import DrainState
 from pillion.transport.http.content_coding import Expander
 from pillion.transport.management_access import ManagementAccess
@@ -41,7 +42,7 @@ class DispatchOptions(msgspec.Struct, frozen=True):
 
     max_body_bytes: int = 64 * 1024 * 1024
     """Larger bodies are answered 413, by their stated length or as soon as they pass it."""
-    max_body_bytes_in_flight: int = 1024 * 1024 * 1024
+    bodies: BodyBudget = msgspec.field(default_factory=BodyBudget)
     """Bodies in memory at a time, all together (see :mod:`pillion.transport.http.budget`)."""
     max_form_parts: int = 256
     """Parts of a ``multipart/form-data`` body."""

@@ -9,8 +9,11 @@ one of the connection is told by GOAWAY why, and loses the connection.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
 
+from pillion.errors import PillionError
+from pillion.transport.body_budget import SMALL
 from pillion.transport.grpc.http2 import wire
 from pillion.transport.grpc.http2.budget import Budget
 from pillion.transport.grpc.http2.hpack import Field, HeaderBlockError, HeaderDecoder, OversizedHeadersError
@@ -21,8 +24,12 @@ from pillion.transport.grpc.http2.wire import ConnectionFault, ErrorCode, Settin
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import grpc
+
     from pillion.transport.grpc.http2.limits import ConnectionLimits
     from pillion.transport.grpc.http2.service import Service
+
+    Handler = grpc.RpcMethodHandler[Any, Any]
 
 __all__ = ["Connection"]
 
@@ -63,6 +70,7 @@ class Connection(asyncio.Protocol):
         """Whether an answer has been sent since the client's last ping."""
         self.now = loop.time()
         """When bytes came last."""
+        self.bodies = service.bodies
         self._service = service
         self._transport: asyncio.Transport | None = None
         self._rest = b""
@@ -80,6 +88,8 @@ class Connection(asyncio.Protocol):
         self._credit = 0
         self._full = False
         self._waiting: list[asyncio.Future[None]] = []
+        self._untaken = 0
+        self._put_off: deque[tuple[Stream, Handler]] = deque()
         self._ages_at = self.now + age
         self._leaving_since: float | None = None
         self._told_last = False
@@ -507,8 +517,40 @@ class Connection(asyncio.Protocol):
     def forget(self, stream: Stream) -> None:
         """The stream has ended, on both sides and in here."""
         self._streams.pop(stream.number, None)
+        if self._put_off:
+            self._put_off = deque(one for one in self._put_off if one[0] is not stream)
         if not self._streams and self._told_last:
             self._close()
+
+    def wait_untaken(self, size: int) -> bool:
+        """Count in so many bytes of an answer that waits for the client; False where the server has no room for them.
+
+        Small ones are counted for the connection alone.
+        """
+        if size > SMALL:
+            try:
+                self.bodies.take(size)
+            except PillionError:
+                return False
+        self._untaken += size
+        return True
+
+    def taken(self, size: int) -> None:
+        """Count them out, and begin what has waited for that."""
+        if size > SMALL:
+            self.bodies.free(size)
+        self._untaken -= size
+        while self._put_off and self._untaken <= self.limits.max_untaken:
+            stream, handler = self._put_off.popleft()
+            if not stream.closed:
+                self._service.begin(stream, handler)
+
+    def put_off(self, stream: Stream, handler: Handler) -> bool:
+        """Keep a call for later, where the client has not taken too many bytes of answers yet."""
+        if self._untaken <= self.limits.max_untaken:
+            return False
+        self._put_off.append((stream, handler))
+        return True
 
     # --- ends
 

@@ -7,6 +7,7 @@ import errno
 import random
 from typing import TYPE_CHECKING, Final
 
+from pillion.transport.grpc.http2.accepting import Acceptor
 from pillion.transport.grpc.http2.connection import Connection
 from pillion.transport.grpc.http2.limits import ConnectionLimits
 from pillion.transport.grpc.http2.service import Service
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from pillion.transport.body_budget import BodyBudget
     from pillion.transport.grpc.engine import GrpcTls
     from pillion.transport.grpc.guard import Guard
     from pillion.transport.grpc.limits import GrpcLimits
@@ -26,6 +28,7 @@ __all__ = ["AsyncioEngine"]
 
 _SWEEP: Final = 0.25
 _POLL: Final = 0.01
+_BACKLOG: Final = 2048
 _TO_LEAVE: Final = 1.0
 """Seconds for the last bytes to leave once every call has ended."""
 
@@ -35,14 +38,15 @@ class AsyncioEngine:
 
     Args:
         limits: bounds of connections and of the server.
+        bodies: bytes of messages in memory at a time.
     """
 
-    def __init__(self, limits: GrpcLimits) -> None:
+    def __init__(self, limits: GrpcLimits, bodies: BodyBudget) -> None:
         self._limits = limits
+        self._bodies = bodies
         self._of_connections = _limits_of(limits)
         self._service: Service | None = None
-        self._server: asyncio.Server | None = None
-        self._socket: socket.socket | None = None
+        self._acceptor: Acceptor | None = None
         self._clock: asyncio.TimerHandle | None = None
         self._until: float | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -51,11 +55,13 @@ class AsyncioEngine:
         self, address: str, tls: GrpcTls | None, handlers: Sequence[grpc.GenericRpcHandler], guard: Guard | None
     ) -> int:
         """See :meth:`pillion.transport.grpc.engine.GrpcEngine.start`."""
-        self._service = Service(handlers, guard, self._limits.max_connections, self._limits.max_concurrent_rpcs)
+        self._service = Service(
+            handlers, guard, self._bodies, self._limits.max_connections, self._limits.max_concurrent_rpcs
+        )
         host, _, port = address.rpartition(":")
         loop = asyncio.get_running_loop()
         try:
-            # Bound by a server that never accepts, so that those that do can be exchanged (see swap).
+            # Names and both families as asyncio resolves them; its server never accepts.
             bound = await loop.create_server(
                 asyncio.Protocol,
                 host.strip("[]"),
@@ -68,19 +74,19 @@ class AsyncioEngine:
                 error.errno or errno.EADDRINUSE,
                 f"gRPC cannot listen on {address}: in use, or not an address of this machine",
             ) from error
-        self._socket = bound.sockets[0].dup()
+        listening = bound.sockets[0].dup()
         bound.close()
-        self._server = await self._accept(None if tls is None else tls.context)
+        listening.setblocking(False)
+        listening.listen(_BACKLOG)
+        number: int = listening.getsockname()[1]
+        self._acceptor = self._accept(self._service, listening, None if tls is None else tls.context)
         self._clock = loop.call_later(_SWEEP, self._sweep)
-        number: int = self._socket.getsockname()[1]
         return number
 
     async def swap(self, context: ssl.SSLContext) -> None:
-        """As the HTTP port does it: a second acceptor on the same socket, before the first is closed."""
-        previous = self._server
-        if previous is not None:
-            self._server = await self._accept(context)
-            previous.close()
+        """See :meth:`pillion.transport.grpc.engine.GrpcEngine.swap`."""
+        if self._acceptor is not None:
+            self._acceptor.use(context)
 
     async def stop(self, grace: float) -> None:
         """See :meth:`pillion.transport.grpc.engine.GrpcEngine.stop`."""
@@ -94,10 +100,8 @@ class AsyncioEngine:
 
     async def _stop(self, service: Service) -> None:
         loop = asyncio.get_running_loop()
-        if self._server is not None:
-            self._server.close()
-        if self._socket is not None:
-            self._socket.close()
+        if self._acceptor is not None:
+            await self._acceptor.close()
         for connection in list(service.connections):
             connection.leave()
         while service.connections and loop.time() < (self._until or 0.0):  # noqa: ASYNC110 - a set: nothing to wait for
@@ -112,10 +116,7 @@ class AsyncioEngine:
         if self._clock is not None:
             self._clock.cancel()
 
-    async def _accept(self, context: ssl.SSLContext | None) -> asyncio.Server:
-        service, listening = self._service, self._socket
-        if service is None or listening is None:
-            raise RuntimeError("the engine has not been started")
+    def _accept(self, service: Service, listening: socket.socket, context: ssl.SSLContext | None) -> Acceptor:
         loop = asyncio.get_running_loop()
         age = self._limits.max_connection_age
         limits = self._of_connections
@@ -124,14 +125,10 @@ class AsyncioEngine:
             # Give or take a tenth, so that clients that came together do not leave together.
             return Connection(service, limits, loop, age * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
 
-        return await loop.create_server(
-            connection,
-            sock=listening.dup(),
-            ssl=context,
-            backlog=2048,
-            ssl_handshake_timeout=limits.header_timeout if context is not None else None,
-            ssl_shutdown_timeout=2.0 if context is not None else None,
-        )
+        def may_greet(greeting: int) -> bool:
+            return greeting + len(service.connections) < self._limits.max_connections
+
+        return Acceptor(listening, connection, context, limits.header_timeout, may_greet)
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()

@@ -26,6 +26,8 @@ class ConnectionLimits(msgspec.Struct, frozen=True):
     """Bytes that wait for a call to read them."""
     connection_window: int = 4 * 1024 * 1024
     """Bytes on the way, of all streams."""
+    max_untaken: int = 16 * 1024 * 1024
+    """Bytes of answers that wait for the client to take them; then no more of its calls begin."""
     ping_strikes: int = 2
     """Pings too many that are overlooked."""
     free_frames: int = 1000

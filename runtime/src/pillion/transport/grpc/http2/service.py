@@ -14,6 +14,7 @@ from pillion.transport.grpc.http2.messages import CODINGS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pillion.transport.body_budget import BodyBudget
     from pillion.transport.grpc.guard import Guard
     from pillion.transport.grpc.http2.connection import Connection
     from pillion.transport.grpc.http2.stream import Stream
@@ -40,6 +41,7 @@ class Service:
     Args:
         handlers: asked in their order for a method's handler.
         guard: asks for a key.
+        bodies: bytes of messages in memory at a time, in both directions.
         max_connections: at a time.
         max_calls: at a time.
     """
@@ -48,11 +50,13 @@ class Service:
         self,
         handlers: Sequence[grpc.GenericRpcHandler],
         guard: Guard | None,
+        bodies: BodyBudget,
         max_connections: int,
         max_calls: int,
     ) -> None:
         self._handlers = handlers
         self._guard = guard
+        self.bodies = bodies
         self._max_connections = max_connections
         self._max_calls = max_calls
         self._calls = 0
@@ -107,7 +111,11 @@ class Service:
             stream.handler = handler
 
     def begin(self, stream: Stream, handler: Handler) -> None:
-        """Begin a call whose request is complete, or comes in many messages."""
+        """Begin a call whose request is complete, or comes in many messages; later, where its client does not take the
+        answers that there are.
+        """
+        if stream.put_off(handler):
+            return
         self._calls += 1
         message = None if handler.request_streaming or handler.response_streaming else stream.only_message()
         stream.start(ServedCall(stream, handler).run(message), self._ended)

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from pillion.errors import PillionError
+from pillion.transport.body_budget import SMALL
+from pillion.transport.grpc.errors import GRPC_STATUS, retry_metadata
 from pillion.transport.grpc.http2.hpack import literal
 from pillion.transport.grpc.http2.messages import PREFIX, Coded, MessageFault, Messages
-from pillion.transport.grpc.http2.request import percent_encoded
+from pillion.transport.grpc.http2.request import metadata_fields, percent_encoded
 from pillion.transport.grpc.http2.wire import (
     DATA,
     END_HEADERS,
@@ -54,10 +57,13 @@ class Stream:
         "_deadline",
         "_half_closed",
         "_held",
+        "_in_hand",
+        "_kept",
         "_messages",
         "_queue",
         "_reader",
         "_received",
+        "_reserved",
         "_task",
         "_timer",
         "answered",
@@ -89,6 +95,12 @@ class Stream:
         self._begun = False
         self._received = 0
         self._held = 0
+        self._kept = 0
+        """Bytes of messages in memory: one that comes in, those that wait, and the one that is worked on."""
+        self._in_hand = 0
+        """Those of the last."""
+        self._reserved = 0
+        """Those that the server's budget knows of."""
         self._credit = 0
         self.handler: grpc.RpcMethodHandler[Any, Any] | None = None
         """Of a call that takes one message, until it begins."""
@@ -113,7 +125,7 @@ class Stream:
                 self._timer.cancel()
                 self._timer = None
             ended()
-            self._connection.forget(self)
+            self._let_go()
 
         self._task = self._connection.loop.create_task(call)
         self._task.add_done_callback(done)
@@ -144,9 +156,20 @@ class Stream:
             self._timer.cancel()
             self._timer = None
         if self._task is None:
-            self._connection.forget(self)
+            self._let_go()
         else:
             self._task.cancel()
+
+    def _let_go(self) -> None:
+        """The call has ended, or will never begin."""
+        if self._reserved:
+            self._connection.bodies.free(self._reserved)
+            self._reserved = 0
+        self._connection.forget(self)
+
+    def put_off(self, handler: grpc.RpcMethodHandler[Any, Any]) -> bool:
+        """Whether the call has to wait until the client takes answers."""
+        return self._connection.put_off(self, handler)
 
     def abandon(self) -> None:
         """The call was cancelled: where nobody has been told yet, tell the client."""
@@ -173,10 +196,17 @@ class Stream:
         if self.receive_window < 0:
             raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR, "more data than the window allows")
         self._received += len(payload)
+        self._kept += len(payload)
         try:
             whole = self._messages.feed(payload)
+            if self._kept > SMALL:
+                self._reserve()
         except MessageFault as fault:
             self.end(fault.status, str(fault))
+            self.cancel()
+            return
+        except PillionError as refusal:
+            self.end(GRPC_STATUS[refusal.code], str(refusal), metadata_fields(retry_metadata(refusal)))
             self.cancel()
             return
         if self._queue is None:
@@ -229,6 +259,12 @@ class Stream:
         Raises:
             MessageFault: it cannot be expanded.
         """
+        if self._in_hand:
+            # Who asks for the next has done with the one before.
+            self._kept -= self._in_hand
+            self._in_hand = 0
+            if self._reserved:
+                self._reserve()
         while not self._queue:
             if self._half_closed:
                 return None
@@ -241,7 +277,32 @@ class Stream:
         if not self._queue and self._held:
             held, self._held = self._held, 0
             self._give(held)
-        return self._messages.expanded(message) if type(message) is Coded else message
+        self._in_hand = PREFIX + len(message)
+        return self._expanded(message) if type(message) is Coded else message
+
+    def _expanded(self, message: Coded) -> bytes:
+        expanded = self._messages.expanded(message)
+        self._in_hand += len(expanded)
+        self._kept += len(expanded)
+        if self._kept > SMALL:
+            try:
+                self._reserve()
+            except PillionError as refusal:
+                raise MessageFault(GRPC_STATUS[refusal.code], str(refusal)) from None
+        return expanded
+
+    def _reserve(self) -> None:
+        """Have the server's budget know of the bytes that are kept.
+
+        Raises:
+            PillionError: there is no room for them.
+        """
+        kept = self._kept if self._kept > SMALL else 0
+        if kept > self._reserved:
+            self._connection.bodies.take(kept - self._reserved)
+        else:
+            self._connection.bodies.free(self._reserved - kept)
+        self._reserved = kept
 
     def hurry(self, now: float) -> None:
         """End a call whose client takes too long to send a message, or to take one."""
@@ -315,8 +376,24 @@ class Stream:
             self._connection.write_fields(self.number, _BEGIN + metadata, 0)
 
     async def send(self, message: bytes) -> None:
-        """Send a message as the client has room for it."""
+        """Send a message as the client has room for it. One that the server has no room to keep until then ends the
+        stream.
+        """
         self.begin_answer()
+        connection = self._connection
+        whole = PREFIX + len(message)
+        # Long ones may have to wait in the middle, whatever room there is now.
+        waits = whole > SMALL or whole > connection.room() or whole > self.window
+        if waits and not connection.wait_untaken(whole):
+            self.fail(ErrorCode.ENHANCE_YOUR_CALM)
+            waits = False
+        try:
+            await self._send_message(message)
+        finally:
+            if waits:
+                connection.taken(whole)
+
+    async def _send_message(self, message: bytes) -> None:
         connection = self._connection
         content = b"\0" + len(message).to_bytes(4)
         if len(message) <= connection.max_frame - PREFIX:
