@@ -64,7 +64,7 @@ class Talk(Model):
         self.ends.append(f"{name} begun")
         try:
             yield
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or told that the caller left by what it reads from
             self.ends.append(name)
             raise
 
@@ -250,7 +250,7 @@ OPEN: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 async def ended(service: Service, name: str) -> int:
-    """How many calls of a task were cancelled where they waited; with "begun" behind its name, how many came there."""
+    """How many calls of a task did not come to their end; with "begun" behind its name, how many came there."""
     return list((await service.call("SeenPredict", [{}])).result).count(name)
 
 

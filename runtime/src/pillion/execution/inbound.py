@@ -11,6 +11,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from pillion.errors import ErrorCode, PillionError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
@@ -60,9 +62,11 @@ class Inbound:
         _set(self._writer)
 
     def close(self) -> None:
-        """The method has ended: whoever would still send is told so."""
+        """The method has ended, or is left alone: whoever would still send is told so, and code that reads on, such as
+        a thread that nobody waits for, does not take what it has got for all there is.
+        """
         self._closed = True
-        self.end()
+        self.end(PillionError(ErrorCode.CANCELLED, "The caller left"))
 
     # --- reading
 

@@ -115,8 +115,8 @@ class Limits(Section, frozen=True):
     max_body_bytes: Positive = 64 * 1024 * 1024
     """Largest HTTP body and gRPC message."""
     max_body_bytes_in_flight: Positive = 1024 * 1024 * 1024
-    """Bytes of bodies over 64 KiB in memory at a time: of HTTP and, with ``grpc.engine: asyncio``, of gRPC requests, and
-    of answers that gRPC clients have not taken. A request that finds no room is answered "queue full"."""
+    """Bytes of bodies over 64 KiB in memory at a time: of HTTP and, with ``grpc.engine: asyncio``, of gRPC requests and
+    of answers that clients have not taken. A request that finds no room is answered "queue full"."""
     max_form_parts: Positive = 256
     """Parts of a ``multipart/form-data`` body."""
     max_part_header_bytes: Positive = 8 * 1024

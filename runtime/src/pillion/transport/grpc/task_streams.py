@@ -19,6 +19,7 @@ from pillion.transport.grpc.context import (
     ranked_call_of,
     succeeded,
 )
+from pillion.transport.grpc.ends import until_true_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -71,6 +72,7 @@ class TaskStreams:
 
     async def stream_stream(self, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         """Items, and items."""
+        messages = until_true_end(messages, context)
         async with contextlib.aclosing(self._answers(messages, context)) as answers:
             async for answer in answers:
                 yield answer
@@ -78,6 +80,7 @@ class TaskStreams:
     async def stream_unary(self, messages: AsyncIterator[bytes], context: Context) -> bytes:
         """Items, and an answer."""
         answer = b""
+        messages = until_true_end(messages, context)
         async with contextlib.aclosing(self._answers(messages, context)) as answers:
             async for one in answers:
                 answer = one

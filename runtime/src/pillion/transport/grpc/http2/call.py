@@ -34,6 +34,9 @@ class ServedCall(grpc.aio.ServicerContext[Any, Any]):
         handler: of its method.
     """
 
+    tells_leaving: Final = True
+    """The messages of a client that leaves do not end (see :mod:`pillion.transport.grpc.ends`)."""
+
     def __init__(self, stream: Stream, handler: Handler) -> None:
         self._stream = stream
         self._handler = handler
