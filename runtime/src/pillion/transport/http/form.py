@@ -92,6 +92,8 @@ class _Form:
         self._most = options.max_form_parts
         self._most_head = options.max_part_header_bytes
         self._parts: list[FormPart] = []
+        self._unwritten: list[tuple[int, _Part]] = []
+        """Parts that have ended and are not on disk yet, with their places."""
         self._field = b""
         self._value = b""
         self._head: dict[bytes, bytes] = {}
@@ -120,6 +122,11 @@ class _Form:
                 self._parser.write(bytes(data[start : start + _PIECE]))
             except FormParserError as error:
                 raise _malformed(str(error)) from None
+            while self._unwritten:
+                place, part = self._unwritten[-1]
+                await asyncio.to_thread(part.write)
+                self._parts[place] = part.finished()
+                self._unwritten.pop()
             if self._part is not None and self._part.pending >= _PIECE:
                 await asyncio.to_thread(self._part.write)
 
@@ -139,6 +146,9 @@ class _Form:
         """Let go of what was received."""
         if self._part is not None:
             self._part.discard()
+        for _, part in self._unwritten:
+            part.discard()
+        self._unwritten.clear()
         self._parts.clear()
 
     # --- the parser's callbacks
@@ -187,9 +197,14 @@ class _Form:
             self._part.add(data[start:end])
 
     def _part_end(self) -> None:
-        if self._part is not None:
-            self._parts.append(self._part.finished())
-            self._part = None
+        part, self._part = self._part, None
+        if part is None:
+            return
+        if part.pending:
+            self._unwritten.append((len(self._parts), part))
+            self._parts.append(part.promised())
+        else:
+            self._parts.append(part.finished())
 
     def _end(self) -> None:
         self._ended = True
@@ -227,15 +242,19 @@ class _Part:
         while content:
             content = content[os.write(self._descriptor, content) :]
 
+    def promised(self) -> FormPart:
+        """What stands in its place until it is on disk."""
+        return FormPart(self._name, self._media)
+
     def finished(self) -> FormPart:
+        """The part, of which nothing waits to be written."""
         if self._filename is None:
             return FormPart(self._name, self._media, content=b"".join(self._pieces))
         # curl names a type only where it knows one; what it does not know is guessed by the name.
         media = None if self._media in ("", OCTETS) else self._media
-        if self._descriptor < 0 and not self.pending:
+        if self._descriptor < 0:
             file = File(b"".join(self._pieces), filename=self._filename, media_type=media)
         else:
-            self.write()
             os.close(self._descriptor)
             file = File.spooled(self._path, self._filename, media)
             self._descriptor = -1
