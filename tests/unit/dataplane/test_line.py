@@ -94,9 +94,22 @@ def test_the_host_with_most_places_makes_room_until_both_have_as_many() -> None:
     assert [0.0, 1.0, 2.0] == [place.arrived for place in places if place.host == "many"], "its last ones made room"
 
 
-def test_a_host_is_an_address_without_its_port() -> None:
-    assert ("10.0.0.1", "ipv6:[::1]", "") == (
-        host_of(lambda: "10.0.0.1:5000"),
-        host_of(lambda: "ipv6:[::1]:5000"),
-        host_of(None),
-    )
+@pytest.mark.parametrize(
+    ("host", "client"),
+    [
+        ("10.0.0.1", "10.0.0.1:5000"),
+        ("10.0.0.1", "ipv4:10.0.0.1:5000"),
+        ("10.0.0.1", "::ffff:10.0.0.1:5000"),
+        ("10.0.0.1", "ipv6:%5B::ffff:10.0.0.1%5D:5000"),
+        ("::1", "::1:5000"),
+        ("::1", "ipv6:[::1]:5000"),
+        ("::1", "ipv6:%5B::1%5D:5000"),
+        ("", ""),
+    ],
+)
+def test_a_host_is_an_address_without_its_port_and_the_same_over_http_and_grpc(host: str, client: str) -> None:
+    assert host == host_of(lambda: client)
+
+
+def test_a_host_that_is_not_known_is_empty() -> None:
+    assert "" == host_of(None)

@@ -92,8 +92,15 @@ class Place(Protocol):
 
 
 def host_of(client: Callable[[], str] | None) -> str:
-    """The host of who sent a request, of its ``address:port``; empty where that is not known."""
-    return "" if client is None else client().rpartition(":")[0]
+    """The host of who sent a request; empty where that is not known.
+
+    The same for HTTP (``10.0.0.1:5000``, ``::1:5000``) and gRPC (``ipv4:10.0.0.1:5000``, ``ipv6:[::1]:5000``, by grpcio
+    ``ipv6:%5B::1%5D:5000``), and for a port that listens for both families.
+    """
+    if client is None:
+        return ""
+    host = client().rpartition(":")[0].removeprefix("ipv4:").removeprefix("ipv6:")
+    return host.removeprefix("%5B").removesuffix("%5D").strip("[]").removeprefix("::ffff:")
 
 
 def loser(places: Sequence[Place], rank: int, host: str) -> Place | None:
