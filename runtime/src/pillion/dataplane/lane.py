@@ -11,7 +11,7 @@ import msgspec
 
 from pillion.dataplane.admission import Admission, deadline_exceeded
 from pillion.dataplane.batching import Batcher
-from pillion.dataplane.byte_budget import ByteBudget
+from pillion.dataplane.byte_budget import ByteBudget, argument_bytes, tensor_bytes
 from pillion.dataplane.call import InferResponse
 from pillion.dataplane.gathering import BatchLimits, Item
 from pillion.dataplane.live import LiveCall
@@ -119,14 +119,21 @@ class Lane:
             if batcher is not None:
                 self.metrics.batch_size.observe(1)
             working = self._run(self.served.model, inputs, wanted, call, arrived)
-        return working if self._bytes is None else self._bytes.held(inputs, self.label, working)
+        return working if self._bytes is None else self._bytes.held(tensor_bytes(inputs), self.label, working)
 
-    async def perform(self, task: TaskSignature, arguments: Mapping[str, Any], call: Call, arrived: float) -> Any:  # noqa: ANN401 - plain value
+    def perform(
+        self, task: TaskSignature, arguments: Mapping[str, Any], call: Call, arrived: float
+    ) -> Coroutine[Any, Any, Any]:
         """The same for one call of a task of the model; gives what the method gave, as plain data.
 
         Raises:
             PillionError: with the code that says why.
         """
+        working = self._perform(task, arguments, call, arrived)
+        held = self._bytes
+        return working if held is None else held.held(argument_bytes(arguments), self.label, working)
+
+    async def _perform(self, task: TaskSignature, arguments: Mapping[str, Any], call: Call, arrived: float) -> Any:  # noqa: ANN401 - plain value
         if self._task_batchers is not None and task.batch is not None:
             batcher = self._task_batchers.get(task) or self._batcher_of(task, task.batch)
             item = TaskItem(arguments, self._deadline(call, arrived), arrived, call)
@@ -165,7 +172,10 @@ class Lane:
             PillionError: with the code that says why not.
         """
         run = cast("ExplainedModel", self.served.model).begin_explanation()
-        await self._run(run, self._binder.inputs(request.inputs), (), call, arrived)
+        inputs = self._binder.inputs(request.inputs)
+        working = self._run(run, inputs, (), call, arrived)
+        held = self._bytes
+        await (working if held is None else held.held(tensor_bytes(inputs), self.label, working))
         return run.value
 
     async def stream(
@@ -177,7 +187,9 @@ class Lane:
             PillionError: with the code that says why.
         """
         source = cast("StreamModel", self.served.model).stream(task, arguments)
-        await self._run(StreamRun(source, buffer), (), (), call, arrived)
+        working = self._run(StreamRun(source, buffer), (), (), call, arrived)
+        held = self._bytes
+        await (working if held is None else held.held(argument_bytes(arguments), self.label, working))
 
     async def _run(
         self, model: Predictor, inputs: Sequence[Tensor | None], wanted: tuple[str, ...], call: Call, arrived: float
