@@ -191,3 +191,17 @@ async def test_a_call_that_would_be_late_after_the_delay_does_not_wait_for_other
     async with asyncio.timeout(20):
         result = await plane.perform(plane.find("lengths"), {"text": "abc"}, call(time.monotonic() + 30))
     assert 3 == result.value
+
+
+@pytest.mark.parametrize("name", ["mood", "many"], ids=["alone", "shared"])
+async def test_the_arguments_of_a_task_count_among_the_bytes_of_its_model(plane: DataPlane, name: str) -> None:
+    bounded = DesiredModel(
+        name=name, path="", format="python", execution=ExecutionSettings(threads=1, max_bytes_in_flight=10)
+    )
+    await plane.apply([bounded])
+    named = "classify_text" if name == "mood" else "lengths"
+    small, large = ("x" * 10, "x" * 11)
+    await plane.perform(plane.find(named), {"text": small if name == "mood" else [small]}, call())
+    with pytest.raises(PillionError, match="the inputs are 11 bytes, more than the model may have") as failure:
+        await plane.perform(plane.find(named), {"text": large if name == "mood" else [large]}, call())
+    assert ErrorCode.PAYLOAD_TOO_LARGE is failure.value.code
