@@ -13,7 +13,7 @@ lock() { # name extras...
   echo "requirements/$name.lock: $(grep -c '==' "requirements/$name.lock") packages"
 }
 [ "${1:-}" = "--upgrade" ] && UPGRADE=1
-RUNTIME="serve storage sklearn tabular onnx xgboost lightgbm tracing"
+RUNTIME="serve storage sklearn tabular onnx xgboost lightgbm tracing postgres"
 lock runtime $RUNTIME
 # The runtime with another minor version of scikit-learn, and all else as it is: what `runtimeVersion: sklearn-1.6` asks for.
 others=$(sed -n 's/ \\$//; /^scikit-learn==/d; /==/p' requirements/runtime.lock)
@@ -25,7 +25,7 @@ lock dev dev
 # The runtimes of the heavy backends, each an image of its own, in the versions of the runtime where they share packages.
 shared=$(sed -n 's/ \\$//; /==/p' requirements/runtime.lock)
 for backend in torch huggingface; do
-  PIN="$shared" lock "runtime-$backend" serve storage tracing "$backend"
+  PIN="$shared" lock "runtime-$backend" serve storage tracing postgres "$backend"
 done
 # What tests/backends runs in: what both have, and what those tests need beside it.
 PIN="$shared" WITH=tests/backends/requirements.in lock backends serve storage huggingface
