@@ -8,8 +8,10 @@ import pytest
 
 if TYPE_CHECKING:
     import pathlib
+    from collections.abc import Iterator
 
     from tests.models import IrisModels
+    from tests.postgres import Postgres
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +23,12 @@ def iris(tmp_path_factory: pytest.TempPathFactory) -> IrisModels:
 
     folder: pathlib.Path = tmp_path_factory.mktemp("iris")
     return train_iris(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A real PostgreSQL for the run; each test takes a schema of its own."""
+    from tests.postgres import postgres  # as above: it needs the extra postgres
+
+    with postgres() as server:
+        yield server

@@ -239,7 +239,8 @@ def local_settings(flags: dict[str, JsonValue]) -> Layered:
     if changes and layered.origins["management.enabled"] == "default":
         more["management.enabled"] = True
     port = layered.settings.http.port
-    if layered.origins["jobs.folder"] == "default" and port and layered.settings.workers == 1:
+    unnamed = layered.origins["jobs.folder"] == "default" and layered.settings.jobs.database is None
+    if unnamed and port and layered.settings.workers == 1:
         # A port is one server's at a time, and the same one's again after a restart: so its jobs are found again.
         more |= {"jobs.folder": str(state_folder() / f"port-{port}"), "jobs.make_when_needed": True}
     return load_settings(flags=flags, file=local | more, file_name="pillion serve") if more else layered

@@ -40,6 +40,8 @@ _PURGE_SECONDS: Final = 60.0
 _PURGED_AT_ONCE: Final = 500
 _LONGEST_KEY: Final = 255
 _RETRY_WHEN_FULL: Final = 5.0
+_POLL_SECONDS: Final = 1.0
+"""Between two looks at a store that others change as well."""
 
 
 class JobResult(msgspec.Struct, frozen=True):
@@ -77,7 +79,8 @@ class JobEngine:
         self._closed = False
         self._may_run = asyncio.Event()
         self.changes = Changes()
-        self.folders = JobFolders(settings.folder / "files", settings.inline_bytes)
+        folder = settings.folder
+        self.folders = JobFolders(None if folder is None else folder / "files", settings.inline_bytes)
         self._runners = runners
         limits = {JobKind.PREDICTION: settings.predictions, JobKind.TRAINING: settings.trainings}
         self._running = {kind: RunningJobs(self, kind, runner, limits[kind]) for kind, runner in runners.items()}
@@ -109,6 +112,8 @@ class JobEngine:
             store = self._store = await self._in_thread(self._take_up)
             self._background = [asyncio.create_task(one.schedule(self._may_run)) for one in self._running.values()]
             self._background.append(asyncio.create_task(self._retain()))
+            if store.lease_seconds is not None:
+                self._background.append(asyncio.create_task(self._share(store.lease_seconds)))
             return store
 
     def begin(self) -> None:
@@ -118,12 +123,7 @@ class JobEngine:
     def _take_up(self) -> JobStore:
         store = self._open_store()
         try:
-            now, most = self._clock(), self._settings.max_attempts
-            taken = store.running()
-            for job in taken:
-                store.change(job.id, functools.partial(after_restart, now=now, max_attempts=most))
-            if taken:
-                _log.warning("%d jobs ran when the former server ended; they are taken up again", len(taken))
+            self._take_up_lost(store)
             there = self.folders.there()
             for identity in set(there) - store.known(there):
                 self.folders.remove(identity)  # of a job that was never promised, or was purged
@@ -132,6 +132,35 @@ class JobEngine:
             store.close()
             raise
         return store
+
+    def _take_up_lost(self, store: JobStore) -> list[Job]:
+        now, most = self._clock(), self._settings.max_attempts
+        taken = store.take_up(functools.partial(after_restart, now=now, max_attempts=most))
+        if taken:
+            _log.warning("%d jobs ran on a server that has ended; they are taken up", len(taken))
+        return taken
+
+    async def _share(self, lease: float) -> None:
+        """What servers that share the store tell each other through it, every second or so."""
+        every = min(_POLL_SECONDS, lease / 5)
+
+        def look(store: JobStore) -> tuple[list[str], list[Job]]:
+            unwanted = store.beat()
+            taken = self._take_up_lost(store)
+            self.totals = dict(store.counts())
+            return unwanted, taken
+
+        while True:
+            await asyncio.sleep(every)
+            try:
+                unwanted, taken = await self._ask(look)
+            except PillionError:
+                continue  # said in the log
+            for identity in unwanted:
+                for running in self._running.values():
+                    running.cancel(identity)
+            for job in taken:
+                self.changes.tell(job.id)
 
     async def stop(self, grace: float) -> None:
         """Begin nothing more, let what runs end within ``grace`` seconds, and put the rest back into the queue."""
@@ -280,20 +309,25 @@ class JobEngine:
         """The next job to run; without one, when to ask again (None: when there is a new one)."""
 
         def take(store: JobStore) -> tuple[Job | None, float | None]:
-            job = store.claim(kind, self._clock())
+            now = self._clock()
+            job = store.claim(kind, now)
             if job is None:
-                return None, store.next_due(kind)
+                due = store.next_due(kind)
+                # Of what others submit to a shared store nobody is told.
+                again = None if store.lease_seconds is None else now + _POLL_SECONDS
+                return None, min((moment for moment in (due, again) if moment is not None), default=None)
             self.totals = dict(store.counts())
             return job, None
 
         return await self._ask(take)
 
-    async def request_of(self, job: Job) -> bytes:
-        """What a job was given."""
+    async def request_of(self, job: Job) -> tuple[bytes, bool]:
+        """What a job was given, and whether somebody has wanted it to stop by now."""
 
-        def read(store: JobStore) -> bytes:
-            payload = store.request(job.id)
-            return b"" if payload is None else self.folders.read(job.id, payload)
+        def read(store: JobStore) -> tuple[bytes, bool]:
+            payload, known = store.request(job.id), store.get(job.id)
+            content = b"" if payload is None else self.folders.read(job.id, payload)
+            return content, known is None or known.cancel_requested
 
         return await self._ask(read)
 
@@ -329,7 +363,8 @@ class JobEngine:
             return await self._in_thread(work, self._store or await self.open())
         except JobStoreError as error:
             _log.error("jobs: %s", error)
-            raise PillionError(ErrorCode.NOT_READY, f"jobs cannot be kept: {error}", field="jobs.folder") from error
+            field = "jobs.database" if self._settings.folder is None else "jobs.folder"
+            raise PillionError(ErrorCode.NOT_READY, f"jobs cannot be kept: {error}", field=field) from error
 
     async def _in_thread(self, work: Callable[..., _Value], *arguments: object) -> _Value:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)

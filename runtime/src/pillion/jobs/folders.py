@@ -24,16 +24,18 @@ class JobFolders:
     """The folders.
 
     Args:
-        root: of all of them.
+        root: of all of them; None where the store keeps everything itself.
         inline: payloads of at most so many bytes stay in the store.
     """
 
-    def __init__(self, root: Path, inline: int) -> None:
+    def __init__(self, root: Path | None, inline: int) -> None:
         self.root = root
         self._inline = inline
 
     def of(self, identity: str) -> Path:
         """A job's folder; it may not be there."""
+        if self.root is None:
+            raise JobStoreError("jobs that are kept in a database have no folders")
         return self.root / identity
 
     def keep(
@@ -49,7 +51,7 @@ class JobFolders:
         Raises:
             StoreFullError: there is no room.
         """
-        if len(content) <= self._inline:
+        if self.root is None or len(content) <= self._inline:
             return Payload(media_type, bytes(content), headers=dict(headers or {}))
         write_atomically(self.of(identity) / role, content)
         return Payload(media_type, file=role, headers=dict(headers or {}))
@@ -62,11 +64,13 @@ class JobFolders:
 
     def remove(self, identity: str) -> None:
         """Delete a job's folder."""
-        shutil.rmtree(self.of(identity), ignore_errors=True)
+        if self.root is not None:
+            shutil.rmtree(self.root / identity, ignore_errors=True)
 
     def there(self) -> list[str]:
         """Ids of the jobs that have a folder."""
-        return [entry.name for entry in os.scandir(self.root)] if self.root.is_dir() else []
+        there = self.root is not None and self.root.is_dir()
+        return [entry.name for entry in os.scandir(self.root)] if there else []
 
 
 def write_atomically(file: Path, content: bytes | memoryview) -> None:

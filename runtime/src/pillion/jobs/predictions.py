@@ -30,7 +30,7 @@ class PredictionRunner:
     Args:
         plane: what answers.
         seconds: that a job may take.
-        most: bytes of items that a job may give.
+        most: bytes that a job may give.
         clock: the data plane's.
     """
 
@@ -67,7 +67,9 @@ class PredictionRunner:
             arguments = open_envelope(request).arguments(task.signature)
             if task.signature.streams:
                 return Done(await self._collected(task, arguments, call))
-            return Done(encode_result((await self._plane.perform(task, arguments, call)).value))
+            result = encode_result((await self._plane.perform(task, arguments, call)).value)
+            self._check_size("result", len(result))
+            return Done(result)
         except PillionError as error:
             if error.code in _LATER:
                 return Postponed(str(error), error.retry_after or _LATER[error.code])
@@ -81,12 +83,16 @@ class PredictionRunner:
             while items := await stream.take():
                 found += [encode_result(item) for item in items]
                 size += sum(map(len, found[-len(items) :]))
-                if size > self._most:
-                    raise PillionError(
-                        ErrorCode.MODEL_FAILED,
-                        f"the items of the task are more than {self._most} bytes (jobs.max_result_bytes)",
-                        remedy="ask for less, or raise the limit",
-                    )
+                self._check_size("items", size)
             return b"[" + b",".join(found) + b"]"
         finally:
             stream.close()
+
+    def _check_size(self, what: str, size: int) -> None:
+        if size > self._most:
+            raise PillionError(
+                ErrorCode.MODEL_FAILED,
+                f"the {what} of the task {'are' if what == 'items' else 'is'} more than {self._most} bytes"
+                " (jobs.max_result_bytes)",
+                remedy="ask for less, or raise the limit",
+            )

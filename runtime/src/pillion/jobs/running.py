@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from pillion.errors import ErrorCode, PillionError
 from pillion.jobs.recovery import after_loss
 from pillion.jobs.runner import Control, Done, Failed, Lost, Postponed, Stopped
-from pillion.jobs.states import Failure, completed, errored, progressed, requeued
+from pillion.jobs.states import Failure, completed, errored, held, progressed, requeued
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,6 @@ class RunningJobs:
         self._slots = asyncio.Semaphore(most)
         self._wake = asyncio.Event()
         self._controls: dict[str, Control] = {}
-        self._canceled: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._scheduling: asyncio.Task[None] | None = None
 
@@ -50,10 +49,8 @@ class RunningJobs:
 
     def cancel(self, identity: str) -> None:
         """A job that runs is wanted to stop; the store knows."""
-        control = self._controls.get(identity)
-        if control is None:
-            self._canceled.add(identity)  # taken from the queue, and not begun yet
-        else:
+        # One that has been taken from the queue and not begun yet is found in the store by its run.
+        if (control := self._controls.get(identity)) is not None:
             control.stopping.set()
 
     async def schedule(self, may_run: asyncio.Event) -> None:
@@ -90,7 +87,8 @@ class RunningJobs:
     async def _give_back(self, taking: asyncio.Future[tuple[Job | None, float | None]]) -> None:
         job, _ = await taking
         if job is not None:
-            await self._engine.change(job.id, functools.partial(_interrupted, now=self._engine.now()))
+            back = functools.partial(_interrupted, now=self._engine.now())
+            await self._engine.change(job.id, _of_run(job, back))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -99,21 +97,20 @@ class RunningJobs:
             _log.critical("a job ended in a way that nobody thought of", exc_info=task.exception())
 
     async def _run(self, job: Job) -> None:
-        control = Control(_Progress(self._engine, job.id).got_on, functools.partial(self._engine.changes.tell, job.id))
+        control = Control(_Progress(self._engine, job).got_on, functools.partial(self._engine.changes.tell, job.id))
         self._controls[job.id] = control
-        if job.id in self._canceled:
-            control.stopping.set()
         self._engine.changes.tell(job.id)
         try:
             outcome = await self._outcome(job, control)
             await self._conclude(job, outcome)
         finally:
             self._controls.pop(job.id, None)
-            self._canceled.discard(job.id)
 
     async def _outcome(self, job: Job, control: Control) -> Outcome:
         try:
-            request = await self._engine.request_of(job)
+            request, unwanted = await self._engine.request_of(job)
+            if unwanted:
+                control.stopping.set()
             return await self._runner.run(job, request, control)
         except PillionError as error:
             return Failed(Failure(error.code.value, str(error)))
@@ -124,6 +121,7 @@ class RunningJobs:
     async def _conclude(self, job: Job, outcome: Outcome) -> None:
         """Have the outcome on disk. A full disk does not lose it as long as this process lives."""
         transition, content = self._meaning(outcome)
+        transition = _of_run(job, transition)
         while True:
             try:
                 changed = await self._engine.change(job.id, transition, content)
@@ -174,9 +172,9 @@ class RunningJobs:
 class _Progress:
     """How far a job is, on disk at most once a second."""
 
-    def __init__(self, engine: JobEngine, identity: str) -> None:
+    def __init__(self, engine: JobEngine, job: Job) -> None:
         self._engine = engine
-        self._identity = identity
+        self._job = job
         self._fraction: float | None = None
         self._got_on = False
         self._writing: asyncio.Task[None] | None = None
@@ -193,13 +191,17 @@ class _Progress:
             fraction, got_on = self._fraction, self._got_on
             self._fraction, self._got_on = None, False
             try:
-                await self._engine.change(
-                    self._identity, functools.partial(progressed, fraction=fraction, got_on=got_on)
-                )
+                further = functools.partial(progressed, fraction=fraction, got_on=got_on)
+                await self._engine.change(self._job.id, _of_run(self._job, further))
             except PillionError as error:
-                _log.warning("job %s: its progress could not be kept: %s", self._identity, error)
+                _log.warning("job %s: its progress could not be kept: %s", self._job.id, error)
             await asyncio.sleep(_PROGRESS_SECONDS)
         self._writing = None
+
+
+def _of_run(job: Job, transition: Callable[[Job], Job]) -> Callable[[Job], Job]:
+    """The transition for the run that was claimed, and for no other."""
+    return functools.partial(held, claims=job.claims, transition=transition)
 
 
 def _interrupted(job: Job, now: float) -> Job:

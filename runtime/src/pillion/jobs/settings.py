@@ -15,8 +15,8 @@ __all__ = ["JobSettings"]
 class JobSettings(msgspec.Struct, frozen=True):
     """Bounds and places."""
 
-    folder: Path
-    """Of the store and the jobs' files."""
+    folder: Path | None
+    """Of the store and the jobs' files; None where they are in a database that several servers share."""
     models: Path
     """Of the model store: that of ``models.store``, where there is one."""
     max_queued: int = 100_000

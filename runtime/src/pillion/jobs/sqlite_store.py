@@ -11,25 +11,25 @@ import fcntl
 import os
 import sqlite3
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from pillion.jobs.sqlite_schema import APPLICATION_ID, STEPS
-from pillion.jobs.states import Job, JobKind, JobState, started
-from pillion.jobs.store import JobStoreError, Page, Payload, StoreFullError
+from pillion.jobs.states import JobKind, JobState, started
+from pillion.jobs.store import JobStoreError, Payload, StoreFullError
+from pillion.jobs.store_rows import conditions_of, document_of, job_of, page_of, purgeable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
-    from pillion.jobs.store import JobFilter
+    from pillion.jobs.states import Job
+    from pillion.jobs.store import JobFilter, Page
 
 __all__ = ["DATABASE", "SqliteJobStore"]
 
 DATABASE: Final = "jobs.sqlite"
-_ENCODER: Final = msgspec.json.Encoder()
-_JOB: Final = msgspec.json.Decoder(Job)
 _COLUMNS: Final = "state = ?, priority = ?, not_before = ?, finished = ?, document = ?"
 _AT_ONCE: Final = 500
 """Ids of one question to the database."""
@@ -44,6 +44,8 @@ class SqliteJobStore:
     Raises:
         JobStoreError: another server has the folder, or the file cannot be trusted.
     """
+
+    lease_seconds: float | None = None
 
     def __init__(self, folder: Path) -> None:
         self._lock = threading.Lock()
@@ -70,7 +72,7 @@ class SqliteJobStore:
                     (job.kind.value, job.idempotency_key),
                 ).fetchone()
                 if former is not None:
-                    return _job(former)
+                    return job_of(former)
             waiting = database.execute(
                 "SELECT jobs FROM totals WHERE kind = ? AND state = 'QUEUED'", (job.kind.value,)
             ).fetchone()
@@ -81,7 +83,7 @@ class SqliteJobStore:
                 " idempotency_key, document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job.id, job.kind.value, job.state.value, job.model, job.task, job.priority, job.not_before,
-                    job.submitted, job.finished, job.idempotency_key, _ENCODER.encode(job),
+                    job.submitted, job.finished, job.idempotency_key, document_of(job),
                 ),
             )  # fmt: skip
             _keep(database, job.id, "request", request)
@@ -112,7 +114,7 @@ class SqliteJobStore:
             ).fetchone()
             if row is None:
                 return None
-            job = started(_job(row), now)
+            job = started(job_of(row), now)
             _save(database, job)
             return job
 
@@ -139,39 +141,28 @@ class SqliteJobStore:
             _save(database, changed)
             return changed
 
-    def running(self) -> list[Job]:
-        """See :meth:`pillion.jobs.store.JobStore.running`."""
-        with self._reading() as database:
+    def take_up(self, transition: Callable[[Job], Job]) -> list[Job]:
+        """See :meth:`pillion.jobs.store.JobStore.take_up`."""
+        with self._transaction() as database:
             rows = database.execute("SELECT sequence, document FROM jobs WHERE state = 'RUNNING' ORDER BY sequence")
-            return [_job(row) for row in rows]
+            taken = [transition(job_of(row)) for row in rows.fetchall()]
+            for job in taken:
+                _save(database, job)
+            return taken
+
+    def beat(self) -> list[str]:
+        """See :meth:`pillion.jobs.store.JobStore.beat`."""
+        return []
 
     def page(self, which: JobFilter, after: int | None, size: int) -> Page:
         """See :meth:`pillion.jobs.store.JobStore.page`."""
-        conditions: list[str] = []
-        values: list[Any] = []
-        for condition, value in (
-            ("kind = ?", None if which.kind is None else which.kind.value),
-            ("model = ?", which.model or None),
-            ("task = ?", which.task or None),
-            ("submitted >= ?", which.since),
-            ("submitted < ?", which.until),
-            ("sequence < ?", after),
-        ):
-            if value is not None:
-                conditions.append(condition)
-                values.append(value)
-        if which.states:
-            conditions.append(f"state IN ({', '.join('?' * len(which.states))})")
-            values += [state.value for state in which.states]
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        # One more than asked for tells whether there is a following page.
+        where, values = conditions_of(which, after, "?")
         with self._reading() as database:
             rows = database.execute(
                 f"SELECT sequence, document FROM jobs{where} ORDER BY sequence DESC LIMIT ?",  # noqa: S608 - our own words
                 (*values, size + 1),
             ).fetchall()
-        jobs = tuple(_job(row) for row in rows[:size])
-        return Page(jobs, jobs[-1].sequence if len(rows) > size else None)
+        return page_of(rows, size)
 
     def counts(self) -> dict[tuple[JobKind, JobState], int]:
         """See :meth:`pillion.jobs.store.JobStore.counts`."""
@@ -184,12 +175,11 @@ class SqliteJobStore:
         with self._transaction() as database:
             ended = database.execute(
                 "SELECT coalesce(sum(jobs), 0) FROM totals WHERE state NOT IN ('QUEUED', 'RUNNING')"
-            )
-            surplus = max(0, ended.fetchone()[0] - keep)
+            ).fetchone()[0]
             rows = database.execute(
                 "SELECT id, finished FROM jobs WHERE finished IS NOT NULL ORDER BY finished LIMIT ?", (most,)
             ).fetchall()
-            gone = [row[0] for place, row in enumerate(rows) if place < surplus or row[1] < finished_before]
+            gone = purgeable(rows, ended, finished_before, keep)
             database.executemany("DELETE FROM jobs WHERE id = ?", [(identity,) for identity in gone])
             return gone
 
@@ -236,19 +226,15 @@ class SqliteJobStore:
                 raise
 
 
-def _job(row: tuple[int, bytes]) -> Job:
-    return msgspec.structs.replace(_JOB.decode(row[1]), sequence=row[0])
-
-
 def _find(database: sqlite3.Connection, identity: str) -> Job | None:
     row = database.execute("SELECT sequence, document FROM jobs WHERE id = ?", (identity,)).fetchone()
-    return None if row is None else _job(row)
+    return None if row is None else job_of(row)
 
 
 def _save(database: sqlite3.Connection, job: Job) -> None:
     database.execute(
         f"UPDATE jobs SET {_COLUMNS} WHERE sequence = ?",  # noqa: S608 - our own words
-        (job.state.value, job.priority, job.not_before, job.finished, _ENCODER.encode(job), job.sequence),
+        (job.state.value, job.priority, job.not_before, job.finished, document_of(job), job.sequence),
     )
 
 

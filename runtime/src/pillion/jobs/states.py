@@ -14,9 +14,12 @@ nothing, and a job has exactly one end.
 from __future__ import annotations
 
 from enum import StrEnum, unique
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "TERMINAL",
@@ -28,6 +31,7 @@ __all__ = [
     "canceled",
     "completed",
     "errored",
+    "held",
     "progressed",
     "requeued",
     "started",
@@ -87,6 +91,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """It is not tried again sooner."""
     attempts: int = 0
     """Runs begun that nobody ended on purpose, since it last got on."""
+    claims: int = 0
+    """Runs begun at all: the number of the run that it is in, which only that run may change it by."""
     progress: float | None = None
     """From 0 to 1, where the job tells."""
     cancel_requested: bool = False
@@ -113,8 +119,19 @@ def started(job: Job, now: float) -> Job:
     if job.state is not JobState.QUEUED:
         return job
     return msgspec.structs.replace(
-        job, state=JobState.RUNNING, started=now, attempts=job.attempts + 1, reason="", not_before=0.0
+        job,
+        state=JobState.RUNNING,
+        started=now,
+        attempts=job.attempts + 1,
+        claims=job.claims + 1,
+        reason="",
+        not_before=0.0,
     )
+
+
+def held(job: Job, claims: int, transition: Callable[[Job], Job]) -> Job:
+    """The transition, where the run that asks for it still has the job; one that lost it changes nothing."""
+    return transition(job) if job.claims == claims else job
 
 
 def completed(job: Job, now: float, details: dict[str, str] | None = None, reason: str = "") -> Job:

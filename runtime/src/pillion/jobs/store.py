@@ -1,4 +1,4 @@
-"""What keeps jobs: the seam for SQLite here and other databases.
+"""What keeps jobs: the seam for SQLite, which one server has to itself, and PostgreSQL, which several share.
 
 Every method is one transaction that is on disk when it returns. Calls block, so the engine makes them in a thread.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pillion.jobs.states import Job, JobKind, JobState
 
-__all__ = ["JobFilter", "JobStore", "JobStoreError", "Page", "Payload", "StoreFullError"]
+__all__ = ["JobFilter", "JobStore", "JobStoreError", "Page", "Payload", "StoreFullError", "StoreUnreachableError"]
 
 
 class JobStoreError(Exception):
@@ -23,6 +23,10 @@ class JobStoreError(Exception):
 
 class StoreFullError(JobStoreError):
     """There is no room on its disk."""
+
+
+class StoreUnreachableError(JobStoreError):
+    """It does not answer now, and may later."""
 
 
 class Payload(msgspec.Struct, frozen=True):
@@ -61,6 +65,9 @@ class Page(msgspec.Struct, frozen=True):
 class JobStore(Protocol):
     """Jobs, durable."""
 
+    lease_seconds: float | None
+    """How long a server may be silent before others take its jobs up; None where one server has the store to itself."""
+
     def submit(self, job: Job, request: Payload, limit: int) -> Job | None:
         """Take a job. The same idempotency key and kind again gives the job of the first time.
 
@@ -95,8 +102,18 @@ class JobStore(Protocol):
         """
         ...
 
-    def running(self) -> list[Job]:
-        """All that are RUNNING."""
+    def take_up(self, transition: Callable[[Job], Job]) -> list[Job]:
+        """Apply a transition to the jobs that are RUNNING and that no living server runs; gives what became of them.
+
+        Of a store that one server has to itself these are all that are RUNNING: it asks before it runs any.
+        """
+        ...
+
+    def beat(self) -> list[str]:
+        """Say that this server lives; gives the ids of jobs that run here and that somebody wants to stop.
+
+        Called about every second where the store is shared; others have nothing to say.
+        """
         ...
 
     def page(self, which: JobFilter, after: int | None, size: int) -> Page:

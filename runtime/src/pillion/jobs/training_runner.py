@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pillion.errors import ErrorCode, PillionError
-from pillion.jobs.folders import write_atomically
+from pillion.jobs.folders import JobFolders, write_atomically
 from pillion.jobs.log import JobLog
 from pillion.jobs.outputs import keep_output
 from pillion.jobs.process import JobProcess
@@ -51,7 +51,7 @@ __all__ = ["LOG", "METRICS", "TrainingRunner", "without_secrets"]
 _log: Final = logging.getLogger(__name__)
 LOG: Final = "log"
 METRICS: Final = "metrics"
-_SECRET: Final = re.compile(r"PILLION_(API_KEY|(AUTH|LOGGER|MANAGEMENT|TLS)(__.*)?)", re.IGNORECASE)
+_SECRET: Final = re.compile(r"PILLION_(API_KEY|(AUTH|JOBS|LOGGER|MANAGEMENT|TLS)(__.*)?)", re.IGNORECASE)
 """Variables that are the server's business alone: keys, and sections as a whole that may hold one."""
 _FAULTS: Final = frozenset(
     {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS, signal.SIGXCPU}
@@ -63,7 +63,7 @@ class TrainingRunner:
     """Runs each training in a process of its own.
 
     Args:
-        settings: bounds and places.
+        settings: bounds and places; there is a folder.
         definitions: the classes that are served now.
         deploy: serves a version that a job made.
     """
@@ -77,6 +77,9 @@ class TrainingRunner:
         deploy: Callable[[Job, str], Awaitable[None]],
     ) -> None:
         self._settings = settings
+        self._folders = JobFolders(
+            None if settings.folder is None else settings.folder / "files", settings.inline_bytes
+        )
         self._definitions = definitions
         self._deploy = deploy
 
@@ -84,7 +87,7 @@ class TrainingRunner:
         """Do the run, in a thread that stays with the process."""
         if control.stopping.is_set():
             return Stopped()
-        folder = self._settings.folder / "files" / job.id
+        folder = self._folders.of(job.id)
         try:
             order = order_of(job, request, folder, self._definitions(), self._settings)
             write_atomically(folder / "order.json", encode(order))

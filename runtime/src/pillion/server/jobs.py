@@ -1,14 +1,20 @@
 """Jobs of a running server: opened where there is something to take up, made when first needed, stopped in time.
 
 A server whose folder was named, or has a store already, opens it before it answers anything, and does not start where
-that cannot be trusted. One with a default folder that is not there yet makes it with the first job.
+that cannot be trusted. One with a default folder that is not there yet makes it with the first job. A database that
+does not answer is no reason to answer no predictions: jobs are refused, and it is asked again, until it does.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
+import importlib.util
+import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pillion.errors import ErrorCode, PillionError
 from pillion.server.failures import ExitCode, StartError
@@ -19,7 +25,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.plane import DataPlane
     from pillion.jobs.engine import JobEngine
     from pillion.jobs.settings import JobSettings
-    from pillion.jobs.states import Job
+    from pillion.jobs.states import Job, JobKind
     from pillion.jobs.store import JobStore
     from pillion.jobs.training import TrainingDesk, TrainingRoute
     from pillion.management.deployments import Deployments
@@ -27,6 +33,13 @@ if TYPE_CHECKING:
     from pillion.server.settings import JobsSettings
 
 __all__ = ["ServerJobs"]
+
+_log: Final = logging.getLogger(__name__)
+_AGAIN_SECONDS: Final = 5.0
+"""Until a database that did not answer is asked again."""
+_NO_TRAININGS: Final = (
+    "trainings are not kept in a database (jobs.database), which several servers share: their files are one server's"
+)
 
 
 class ServerJobs:
@@ -49,6 +62,7 @@ class ServerJobs:
         self._engine: JobEngine | None = None
         self._desk: TrainingDesk | None = None
         self._begun = False
+        self._reaching: asyncio.Task[None] | None = None
         self.predictions = settings.predictions_enabled
         self.trainings = settings.trainings_enabled
 
@@ -59,17 +73,38 @@ class ServerJobs:
             StartError: the store is held by another server, or cannot be trusted.
         """
         settings = self._settings
-        if not settings.folder or not (self.predictions or self.trainings):
+        if not (settings.folder or settings.database) or not (self.predictions or self.trainings):
             return
-        folder = Path(settings.folder)
-        if settings.make_when_needed and not (folder / "jobs.sqlite").exists():
+        named = not settings.make_when_needed or settings.database is not None
+        if not named and not (Path(settings.folder) / "jobs.sqlite").exists():
             return
-        from pillion.jobs.store import JobStoreError  # noqa: PLC0415 - only servers that have jobs
+        from pillion.jobs.store import JobStoreError, StoreUnreachableError  # noqa: PLC0415 - only servers that have jobs
 
         try:
-            await self.engine().open()
+            await self._opened().open()
+        except StoreUnreachableError as error:
+            _log.error("jobs.database: %s; jobs are refused until it answers", error)
+            self._reaching = asyncio.create_task(self._reach())
         except JobStoreError as error:
-            raise StartError(ExitCode.USAGE, f"jobs.folder: {error}") from error
+            raise StartError(ExitCode.USAGE, f"jobs.{self._place}: {error}") from error
+
+    async def _reach(self) -> None:
+        """Ask a database that did not answer until it does, so that what waits in it is taken up."""
+        from pillion.jobs.store import JobStoreError  # noqa: PLC0415 - as above
+
+        while True:
+            await asyncio.sleep(_AGAIN_SECONDS)
+            try:
+                await self._opened().open()
+            except JobStoreError as error:
+                _log.error("jobs.database: %s", error)
+            else:
+                _log.warning("jobs.database: the database answers, jobs are taken again")
+                return
+
+    @property
+    def _place(self) -> str:
+        return "folder" if self._settings.database is None else "database"
 
     def begin(self) -> None:
         """Models are loaded: jobs may run."""
@@ -79,17 +114,31 @@ class ServerJobs:
 
     async def stop(self, grace: float) -> None:
         """End what runs within ``grace`` seconds, or put it back into the queue."""
+        if self._reaching is not None:
+            self._reaching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reaching
         if self._engine is not None:
             await self._engine.stop(grace)
 
-    def engine(self) -> JobEngine:
-        """Who takes jobs.
+    def engine(self, kind: JobKind | None = None) -> JobEngine:
+        """Who takes jobs of that kind, or of any.
 
         Raises:
-            PillionError: ``NOT_READY``: there is no place to keep jobs.
+            PillionError: ``NOT_READY``: there is no place to keep them.
         """
+        if kind == "training" and self._settings.database is not None:
+            raise PillionError(
+                ErrorCode.NOT_READY,
+                _NO_TRAININGS,
+                field="jobs.database",
+                remedy="train on a server with jobs.folder, or by a TrainingJob in a cluster",
+            )
+        return self._opened()
+
+    def _opened(self) -> JobEngine:
         if self._engine is None:
-            if not self._settings.folder:
+            if not (self._settings.folder or self._settings.database):
                 raise PillionError(
                     ErrorCode.NOT_READY,
                     "this server has no folder to keep jobs in",
@@ -107,7 +156,9 @@ class ServerJobs:
         Raises:
             PillionError: as above.
         """
-        engine = self.engine()
+        from pillion.jobs.states import JobKind  # noqa: PLC0415 - as above
+
+        engine = self.engine(JobKind.TRAINING)
         if self._desk is None:
             from pillion.jobs.training import TrainingDesk  # noqa: PLC0415 - as above
 
@@ -147,23 +198,34 @@ class ServerJobs:
         from pillion.jobs.states import JobKind  # noqa: PLC0415 - as above
         from pillion.jobs.training_runner import TrainingRunner  # noqa: PLC0415 - as above
 
-        settings = job_settings(self._settings, self._models)
-
-        def store() -> JobStore:
-            from pillion.jobs.sqlite_store import SqliteJobStore  # noqa: PLC0415 - as above
-
-            return SqliteJobStore(settings.folder)
-
-        return JobEngine(
-            settings,
-            store,
-            {
-                JobKind.PREDICTION: PredictionRunner(
-                    self._plane, settings.prediction_seconds, settings.max_result_bytes, time.monotonic
-                ),
-                JobKind.TRAINING: TrainingRunner(settings, self._plane.definitions, self._deploy),
-            },
+        section = self._settings
+        settings = job_settings(section, self._models)
+        predictions = PredictionRunner(
+            self._plane, settings.prediction_seconds, settings.max_result_bytes, time.monotonic
         )
+        if section.database is not None:
+            _check_psycopg()
+            return JobEngine(settings, functools.partial(_shared, section), {JobKind.PREDICTION: predictions})
+        trainings = TrainingRunner(settings, self._plane.definitions, self._deploy)
+        own = functools.partial(_own, Path(section.folder).expanduser().absolute())
+        return JobEngine(settings, own, {JobKind.PREDICTION: predictions, JobKind.TRAINING: trainings})
+
+
+def _own(folder: Path) -> JobStore:
+    from pillion.jobs.sqlite_store import SqliteJobStore  # noqa: PLC0415 - as above
+
+    return SqliteJobStore(folder)
+
+
+def _shared(section: JobsSettings) -> JobStore:
+    from pillion.jobs.postgres_store import PostgresJobStore  # noqa: PLC0415 - only servers with such a database
+
+    return PostgresJobStore(section.database or "", section.database_schema, section.lease_seconds)
+
+
+def _check_psycopg() -> None:
+    if importlib.util.find_spec("psycopg") is None:
+        raise StartError(ExitCode.USAGE, "jobs.database needs psycopg: pip install 'pillion[serve,postgres]'")
 
 
 def job_settings(section: JobsSettings, models: str = "") -> JobSettings:
@@ -172,7 +234,7 @@ def job_settings(section: JobsSettings, models: str = "") -> JobSettings:
 
     folder = Path(section.folder).expanduser().absolute()
     return JobSettings(
-        folder=folder,
+        folder=None if section.database is not None else folder,
         models=Path(models).expanduser().absolute() if models else folder / "models",
         max_queued=section.max_queued,
         max_attempts=section.max_attempts,

@@ -21,6 +21,8 @@ __all__ = ["Limits", "Section", "Settings"]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 """A TCP port; 0 lets the system choose."""
 Positive = Annotated[int, Meta(gt=0)]
+_LARGEST_IN_A_DATABASE: Final = 1000 * 1024 * 1024
+"""A value of PostgreSQL takes 1 GiB."""
 _UNITS: Final = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 Seconds = Annotated[float, Meta(gt=0)]
 
@@ -326,6 +328,12 @@ class JobsSettings(Section, frozen=True):
 
     folder: str = ""
     """Where jobs, their results, logs and checkpoints are kept, for one server at a time. Empty: none are taken."""
+    database: str | None = None
+    """URL of a PostgreSQL database (postgresql://...) that servers of one service share, instead. Never shown."""
+    database_schema: Annotated[str, Meta(pattern="^[a-z_][a-z0-9_]{0,62}$")] = "pillion"
+    """Schema of its tables, one for each service."""
+    lease_seconds: Annotated[float, Meta(ge=1, le=600)] = 15.0
+    """How long a server that shares them may be silent before its jobs are taken up by others."""
     make_when_needed: bool = False
     """Whether the folder may be left alone until the first job; else it is opened, and checked, at the start."""
     predictions_enabled: bool = True
@@ -349,7 +357,7 @@ class JobsSettings(Section, frozen=True):
     inline_bytes: Annotated[int, Meta(ge=0, le=16 * 1024 * 1024)] = 64 * 1024
     """Inputs and results of at most so many bytes are kept in the store itself, larger ones as files."""
     max_result_bytes: Positive = 256 * 1024 * 1024
-    """Largest result of a prediction job whose task gives items one by one; such a task may have no end."""
+    """Largest result of a prediction job; at most 1000 MiB in a database."""
     cancel_grace_seconds: Seconds = 10.0
     """How long a training that is told to stop may take before its processes are killed."""
     max_memory_bytes: Annotated[int, Meta(ge=0)] = 0
@@ -358,6 +366,17 @@ class JobsSettings(Section, frozen=True):
     """Processor time of a training's process; 0: as much as it takes."""
     max_log_bytes: Annotated[int, Meta(ge=4096)] = 16 * 1024 * 1024
     """Output of a training that is kept: of more the oldest goes."""
+
+    def __post_init__(self) -> None:
+        """Refuse two places, and a database that is none."""
+        if self.database is None:
+            return
+        if not self.database.startswith(("postgresql://", "postgres://")):
+            raise ValueError("jobs.database: write a URL, postgresql://USER@HOST:5432/DATABASE")
+        if self.folder:
+            raise ValueError("jobs.folder and jobs.database are two places for the same jobs: name one")
+        if self.max_result_bytes > _LARGEST_IN_A_DATABASE:
+            raise ValueError("jobs.max_result_bytes: a database takes 1048576000 (1000 MiB) at most")
 
 
 class ControlSettings(Section, frozen=True):

@@ -34,7 +34,7 @@ _KEEP_ALIVE_VARIABLE: Final = "PILLION_HTTP_KEEP_ALIVE_TIMEOUT_S"
 _KEEP_ALIVE_DEPRECATED: Final = "RAY_SERVE_HTTP_KEEP_ALIVE_TIMEOUT_S"
 _API_KEY: Final = "auth.api_key"
 _API_KEY_VARIABLE: Final = "PILLION_API_KEY"
-_SECRET: Final = frozenset({_API_KEY, "logger.bearer_token", "management.token"})
+_SECRET: Final = frozenset({_API_KEY, "jobs.database", "logger.bearer_token", "management.token"})
 
 
 class Layered(msgspec.Struct, frozen=True):

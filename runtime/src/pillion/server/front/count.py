@@ -47,7 +47,8 @@ def count(settings: Settings, cpus: int) -> int:
     if settings.jobs.folder:
         raise StartError(
             ExitCode.USAGE,
-            f"jobs.folder is one process's, and these are {workers} (workers): leave it out, or set workers to 1",
+            f"jobs.folder is one process's, and these are {workers} (workers): leave it out, name a database"
+            " (jobs.database), or set workers to 1",
         )
     if settings.metrics.on_data_port:
         raise StartError(

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pillion.jobs.engine import JobEngine
+    from pillion.jobs.states import JobKind
     from pillion.jobs.training import TrainingDesk, TrainingRoute
 
 __all__ = ["JobAccess"]
@@ -21,11 +22,11 @@ class JobAccess(Protocol):
     trainings: bool
     """Whether there are trainings."""
 
-    def engine(self) -> JobEngine:
-        """Who takes jobs.
+    def engine(self, kind: JobKind | None = None) -> JobEngine:
+        """Who takes jobs of that kind, or of any.
 
         Raises:
-            PillionError: ``NOT_READY``: this server has no place to keep jobs.
+            PillionError: ``NOT_READY``: this server has no place to keep them.
         """
         ...
 

@@ -65,7 +65,7 @@ class JobHandler:
         if method == "POST":
             return await self._submit(target, raw, headers, receive, caller)
         identity = identity_of(query_of(raw, {_ID}), _ID)
-        engine = self._access.engine()
+        engine = self._access.engine(_KIND)
         job = await engine.get(identity, _KIND)
         _check_task(job, target.task)
         if target.route is Route.JOB_RESULTS:
@@ -82,7 +82,7 @@ class JobHandler:
     async def _submit(
         self, target: Target, raw: bytes, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller
     ) -> Answer:
-        engine = self._access.engine()
+        engine = self._access.engine(_KIND)
         model = ""
         try:
             priority = priority_of(query_of(raw, {"priority"}))

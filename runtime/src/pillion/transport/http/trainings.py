@@ -77,7 +77,7 @@ class TrainingHandler:
             let_in(access, headers, _WHAT)
         if target.route in (Route.TRAINING_LOGS, Route.TRAINING_METRICS):
             return await self._written(target, raw, headers, caller)
-        engine = self._access.engine()
+        engine = self._access.engine(_KIND)
         query = query_of(raw, LIST_FIELDS | {_ID})
         if method != "DELETE" and _ID not in query:
             after, size = page_of(query)
@@ -106,7 +106,7 @@ class TrainingHandler:
 
     async def _written(self, target: Target, raw: bytes, headers: Mapping[bytes, bytes], caller: Caller) -> Answer:
         """What a training has printed, or the numbers that it logged: what there is, or that and all that comes."""
-        engine = self._access.engine()
+        engine = self._access.engine(_KIND)
         query = query_of(raw, {"follow", "after"})
         place = place_of(query, headers)
         await engine.get(target.task, _KIND)

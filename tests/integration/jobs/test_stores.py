@@ -1,4 +1,4 @@
-"""What every store of jobs keeps, and what SQLite's refuses."""
+"""What every store of jobs keeps, what SQLite's refuses, and what servers that share PostgreSQL's do to each other."""
 
 from __future__ import annotations
 
@@ -7,23 +7,30 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
+import traceback
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from pillion.jobs.postgres_store import PostgresJobStore
 from pillion.jobs.recovery import after_restart
 from pillion.jobs.sqlite_store import DATABASE, SqliteJobStore
-from pillion.jobs.states import Failure, Job, JobKind, JobState, cancel, completed, errored, requeued
-from pillion.jobs.store import JobFilter, JobStoreError, Payload
+from pillion.jobs.states import Failure, Job, JobKind, JobState, cancel, completed, errored, held, requeued
+from pillion.jobs.store import JobFilter, JobStoreError, Payload, StoreUnreachableError
+from tests.postgres import PASSWORD
+from tests.waiting import until_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pillion.jobs.store import JobStore
+    from tests.postgres import Postgres
 
     Open = Callable[[], JobStore]
 
@@ -41,16 +48,19 @@ def add(store: JobStore, name: str, **fields: object) -> Job:
     return taken
 
 
-@pytest.fixture(params=["sqlite"])  # PostgreSQL is the next
+@pytest.fixture(params=["sqlite", "postgres"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Opens the same store again and again, as a server that starts again does."""
-    assert request.param == "sqlite"
     stores: list[JobStore] = []
+    open_it: Open = functools.partial(SqliteJobStore, tmp_path)
+    if request.param == "postgres":
+        server: Postgres = request.getfixturevalue("postgres_server")
+        open_it = functools.partial(PostgresJobStore, server.url, server.schema())
 
     def again() -> JobStore:
         for store in stores:
             store.close()
-        stores.append(SqliteJobStore(tmp_path))
+        stores.append(open_it())
         return stores[-1]
 
     yield again
@@ -183,11 +193,11 @@ class TestEveryStore:
 class _AnyHistory(RuleBasedStateMachine):
     """Commands and kills in any order: a job that was promised is there, and has one end."""
 
-    folder: Path
+    open_store: Open
 
     def __init__(self) -> None:
         super().__init__()
-        self.store = SqliteJobStore(self.folder)
+        self.store = self.open_store()
         self.known: set[str] = set(self._all())
         self.ends: dict[str, Job] = {}
 
@@ -220,10 +230,13 @@ class _AnyHistory(RuleBasedStateMachine):
     def kill(self) -> None:
         """The connection goes without a word; a new server takes up what ran."""
         self.store.close()
-        self.store = SqliteJobStore(self.folder)
-        for one in self.store.running():
-            self.store.change(one.id, functools.partial(after_restart, now=4.0, max_attempts=3))
-        assert not self.store.running()
+        self.store = self.open_store()
+        self._take_up()
+        running = self.store.page(JobFilter(states=(JobState.RUNNING,)), None, 10_000)
+        assert not running.jobs
+
+    def _take_up(self) -> None:
+        self.store.take_up(functools.partial(after_restart, now=4.0, max_attempts=3))
 
     @invariant()
     def all_are_there_and_end_once(self) -> None:
@@ -239,16 +252,31 @@ class _AnyHistory(RuleBasedStateMachine):
         self.store.close()
 
 
-def test_any_history_leaves_every_job_with_at_most_one_end(tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_any_history_leaves_every_job_with_at_most_one_end(
+    kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> None:
     class History(_AnyHistory):
         def __init__(self) -> None:
-            self.folder = tmp_path_factory.mktemp("history")
+            if kind == "postgres":
+                server: Postgres = request.getfixturevalue("postgres_server")
+                self.open_store = functools.partial(_Patient, server.url, server.schema())
+            else:
+                self.open_store = functools.partial(SqliteJobStore, tmp_path_factory.mktemp("history"))
             super().__init__()
 
     quick = settings(max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
     case = History.TestCase
     case.settings = quick
     case("runTest").runTest()
+
+
+class _Patient(PostgresJobStore):
+    """As after a whole lease: it may take up what a server left that has said goodbye."""
+
+    def __init__(self, url: str, schema: str) -> None:
+        super().__init__(url, schema)
+        self._steady_since = float("-inf")
 
 
 class TestSqlite:
@@ -314,3 +342,228 @@ class TestSqlite:
         store = SqliteJobStore(tmp_path)
         assert 10 == len(store.page(JobFilter(), None, 100).jobs)
         store.close()
+
+
+class TestPostgres:
+    LEASE = 1.0
+
+    @pytest.fixture
+    def schema(self, postgres_server: Postgres) -> str:
+        return postgres_server.schema()
+
+    @pytest.fixture
+    def share(self, postgres_server: Postgres, schema: str) -> Iterator[Open]:
+        """Opens another server's view of one store."""
+        stores: list[PostgresJobStore] = []
+
+        def another() -> PostgresJobStore:
+            stores.append(PostgresJobStore(postgres_server.url, schema, self.LEASE))
+            return stores[-1]
+
+        yield another
+        for store in stores:
+            store.close()
+
+    def taken_up(self, *stores: JobStore) -> list[Job]:
+        """By any of those that live, as soon as there is something."""
+        found: list[Job] = []
+
+        def looked() -> bool:
+            for store in stores:
+                store.beat()
+                found.extend(store.take_up(functools.partial(after_restart, now=9.0, max_attempts=1)))
+            return bool(found)
+
+        until_now(looked, 10)
+        return found
+
+    def test_servers_share_jobs_and_no_two_take_the_same(self, share: Open) -> None:
+        stores = [share() for _ in range(4)]
+        for number in range(40):
+            add(stores[number % 4], str(number))
+        claimed: list[str] = []
+
+        def take(store: JobStore) -> None:
+            while (found := store.claim(KIND, 2.0)) is not None:
+                claimed.append(found.id)
+
+        threads = [threading.Thread(target=take, args=(store,)) for store in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(map(str, range(40))) == sorted(claimed)
+
+    def test_one_key_at_several_servers_at_once_is_one_job(self, share: Open) -> None:
+        stores = [share() for _ in range(4)]
+        ready = threading.Barrier(4)
+        taken: list[Job | None] = []
+
+        def hand_in(number: int) -> None:
+            ready.wait()
+            one = job(f"{number}", idempotency_key="k")
+            taken.append(stores[number].submit(one, Payload(inline=b""), 10))
+
+        threads = [threading.Thread(target=hand_in, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert 1 == len({one.id for one in taken if one is not None})
+        assert {(KIND, JobState.QUEUED): 1} == stores[0].counts()
+
+    def test_a_limit_holds_however_many_servers_take_jobs(self, share: Open) -> None:
+        stores = [share() for _ in range(4)]
+        taken: list[Job | None] = []
+
+        def hand_in(number: int) -> None:
+            taken.extend(stores[number].submit(job(f"{number}-{n}"), Payload(inline=b""), 25) for n in range(20))
+
+        threads = [threading.Thread(target=hand_in, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (25, 55) == (sum(one is not None for one in taken), taken.count(None))
+
+    def test_a_result_is_there_for_every_server_whatever_its_size(self, share: Open) -> None:
+        first, second = share(), share()
+        add(first, "a")
+        first.claim(KIND, 2.0)
+        large = bytes(range(256)) * 40_000
+        first.change("a", functools.partial(completed, now=3.0), Payload("application/json", large))
+
+        assert Payload("application/json", large) == second.result("a")
+
+    def test_what_a_silent_server_ran_is_taken_up_once_and_it_changes_nothing_any_more(self, share: Open) -> None:
+        silent, second, third = share(), share(), share()
+        add(silent, "a")
+        run = silent.claim(KIND, 2.0)
+        assert run is not None
+        assert not second.take_up(functools.partial(after_restart, now=9.0, max_attempts=3)), "its lease lasts"
+
+        again = self.taken_up(second, third)
+
+        assert ["a"] == [one.id for one in again]
+        assert JobState.ERRORED is again[0].state
+        late = functools.partial(held, claims=run.claims, transition=functools.partial(completed, now=9.0))
+        assert again[0] == silent.change("a", late, Payload(inline=b"late"))
+        assert silent.result("a") is None
+
+    def test_a_run_that_was_given_to_another_server_is_not_the_first_ones_to_change(self, share: Open) -> None:
+        frozen, other = share(), share()
+        add(frozen, "a")
+        first = frozen.claim(KIND, 2.0)
+        assert first is not None
+        other.change("a", functools.partial(requeued, now=3.0, reason="", counts=True))
+        second = other.claim(KIND, 4.0)
+        late = functools.partial(held, claims=first.claims, transition=functools.partial(completed, now=9.0))
+
+        assert second == frozen.change("a", late, Payload(inline=b"late"))
+
+    def test_a_server_that_says_goodbye_leaves_what_it_ran_at_once(self, share: Open) -> None:
+        first, second = share(), share()
+        until_now(lambda: not second.beat() and second.take_up(lambda one: one) == [], 1)
+        add(first, "a")
+        first.claim(KIND, 2.0)
+        first.close()
+
+        assert ["a"] == [one.id for one in self.taken_up(second)]
+
+    def test_a_server_that_was_cut_off_itself_judges_nobody_for_a_lease(
+        self, share: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        returned, other = share(), share()
+        now = time.monotonic()
+        monkeypatch.setattr("time.monotonic", lambda: now + 10 * self.LEASE)
+        add(other, "a")
+        other.claim(KIND, 2.0)  # says that it lives as well, and is gone a lease later
+        returned.beat()
+        monkeypatch.setattr("time.monotonic", lambda: now + 10.9 * self.LEASE)
+
+        assert [] == returned.take_up(lambda one: one)
+
+    def test_what_runs_elsewhere_is_told_to_stop(self, share: Open) -> None:
+        runs, asks = share(), share()
+        add(asks, "a")
+        runs.claim(KIND, 2.0)
+        asks.change("a", functools.partial(cancel, now=3.0))
+
+        assert (["a"], []) == (runs.beat(), asks.beat())
+
+    def test_a_database_that_was_away_is_used_again(self, postgres_server: Postgres, share: Open) -> None:
+        store = share()
+        add(store, "a")
+        postgres_server.stop()
+        try:
+            with pytest.raises(StoreUnreachableError, match="the database cannot be used now"):
+                store.get("a")
+        finally:
+            postgres_server.start()
+        assert store.get("a") is not None
+
+    def test_a_connection_that_broke_while_nobody_used_it_is_not_noticed(
+        self, postgres_server: Postgres, share: Open
+    ) -> None:
+        store = share()
+        add(store, "a")
+        postgres_server.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pillion'"
+        )
+
+        assert store.get("a") is not None
+
+    def test_a_server_that_is_frozen_in_a_transaction_holds_nobody_up_for_long(
+        self, postgres_server: Postgres, schema: str, share: Open
+    ) -> None:
+        store = share()
+        frozen = psycopg.connect(postgres_server.url)
+        try:
+            frozen.execute("SET idle_in_transaction_session_timeout = '1s'")  # as the store does, but shorter
+            frozen.execute(f"SELECT * FROM {schema}.totals FOR UPDATE".encode())
+            assert store.submit(job("a"), Payload(inline=b""), 10) is not None
+            with pytest.raises(psycopg.OperationalError):
+                frozen.execute("SELECT 1")
+        finally:
+            frozen.close()
+
+    def test_a_store_of_a_newer_version_is_refused(self, postgres_server: Postgres, schema: str, share: Open) -> None:
+        share().close()
+        postgres_server.query(f"UPDATE {schema}.pillion_store SET version = 99")
+        with pytest.raises(JobStoreError, match="newer Pillion"):
+            share()
+
+    def test_a_damaged_store_is_refused_with_the_way_to_repair_it(
+        self, postgres_server: Postgres, schema: str, share: Open
+    ) -> None:
+        share().close()
+        postgres_server.query(f"DELETE FROM {schema}.pillion_store")
+        with pytest.raises(JobStoreError, match=r"is damaged .* Restore it from a backup"):
+            share()
+
+    def test_a_schema_of_another_program_is_refused(self, postgres_server: Postgres, schema: str, share: Open) -> None:
+        postgres_server.query(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.jobs (x text)")
+        with pytest.raises(JobStoreError, match="a table of another program"):
+            share()
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda url: url.replace("postgresql://", "postgresql://%zz"), "it cannot be read: write postgresql://"),
+            (lambda url: url.replace(PASSWORD, f"{PASSWORD}x"), "password authentication failed"),
+            (lambda url: url.replace("/postgres", "/nothing"), 'database "nothing" does not exist'),
+        ],
+    )
+    def test_no_error_has_the_password(
+        self, postgres_server: Postgres, change: Callable[[str], str], said: str
+    ) -> None:
+        with pytest.raises(JobStoreError, match=said) as caught:
+            PostgresJobStore(change(postgres_server.url))
+        whole = "".join(traceback.format_exception(caught.value))
+        assert PASSWORD not in whole
+
+    def test_a_user_without_rights_is_told_what_to_ask_for(self, postgres_server: Postgres, schema: str) -> None:
+        postgres_server.query(f"CREATE USER {schema} PASSWORD 'x'")
+        url = postgres_server.url.replace(f"pillion:{PASSWORD}", f"{schema}:x")
+        with pytest.raises(JobStoreError, match="have a schema made for it"):
+            PostgresJobStore(url, schema)

@@ -1,0 +1,128 @@
+"""The tables of :mod:`pillion.jobs.postgres_store`, as the steps that lead to them, in a schema of a service's own.
+
+A step that was published stays as it is: a change of the tables is another step. ``{s}`` is the schema.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pillion.jobs.store import JobStoreError
+
+if TYPE_CHECKING:
+    import psycopg
+
+__all__ = ["migrate"]
+
+_FIRST: Final = """
+CREATE TABLE {s}.pillion_store (version integer NOT NULL);
+INSERT INTO {s}.pillion_store VALUES (0);
+
+CREATE TABLE {s}.servers (id text PRIMARY KEY, alive_until timestamptz NOT NULL);
+
+CREATE TABLE {s}.jobs (
+  sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  id text NOT NULL UNIQUE,
+  kind text NOT NULL,
+  state text NOT NULL,
+  model text NOT NULL,
+  task text NOT NULL,
+  priority integer NOT NULL,
+  not_before double precision NOT NULL,
+  submitted double precision NOT NULL,
+  finished double precision,
+  idempotency_key text NOT NULL,
+  server text NOT NULL DEFAULT '',
+  cancel_requested boolean NOT NULL DEFAULT false,
+  document text NOT NULL
+);
+CREATE INDEX queue ON {s}.jobs (kind, priority DESC, greatest(not_before, submitted), sequence) WHERE state = 'QUEUED';
+CREATE INDEX due ON {s}.jobs (kind, not_before) WHERE state = 'QUEUED';
+CREATE INDEX running ON {s}.jobs (server) WHERE state = 'RUNNING';
+CREATE INDEX ended ON {s}.jobs (finished) WHERE finished IS NOT NULL;
+CREATE INDEX by_kind ON {s}.jobs (kind, sequence);
+CREATE INDEX by_state ON {s}.jobs (state, sequence);
+CREATE INDEX by_model ON {s}.jobs (model, sequence);
+CREATE UNIQUE INDEX once ON {s}.jobs (kind, idempotency_key) WHERE idempotency_key <> '';
+
+CREATE TABLE {s}.payloads (
+  id text NOT NULL REFERENCES {s}.jobs (id) ON DELETE CASCADE,
+  role text NOT NULL,
+  media_type text NOT NULL,
+  content bytea NOT NULL,
+  headers text NOT NULL,
+  PRIMARY KEY (id, role)
+);
+
+-- Counted as they change, as counting ten thousand rows for each submission would make submissions slow. One row for a
+-- kind, so that a transaction waits for one row at most, and no two wait for each other.
+CREATE TABLE {s}.totals (
+  kind text PRIMARY KEY,
+  queued bigint NOT NULL DEFAULT 0,
+  running bigint NOT NULL DEFAULT 0,
+  completed bigint NOT NULL DEFAULT 0,
+  canceled bigint NOT NULL DEFAULT 0,
+  errored bigint NOT NULL DEFAULT 0
+);
+INSERT INTO {s}.totals (kind) VALUES ('prediction'), ('training');
+CREATE FUNCTION {s}.one_if(found text, wanted text) RETURNS integer LANGUAGE sql IMMUTABLE AS
+  $$ SELECT CASE WHEN found = wanted THEN 1 ELSE 0 END $$;
+CREATE FUNCTION {s}.count_jobs() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  was text := CASE WHEN TG_OP <> 'INSERT' THEN OLD.state END;
+  is_now text := CASE WHEN TG_OP <> 'DELETE' THEN NEW.state END;
+BEGIN
+  IF was IS DISTINCT FROM is_now THEN
+    UPDATE {s}.totals SET
+      queued = queued + {s}.one_if(is_now, 'QUEUED') - {s}.one_if(was, 'QUEUED'),
+      running = running + {s}.one_if(is_now, 'RUNNING') - {s}.one_if(was, 'RUNNING'),
+      completed = completed + {s}.one_if(is_now, 'COMPLETED') - {s}.one_if(was, 'COMPLETED'),
+      canceled = canceled + {s}.one_if(is_now, 'CANCELED') - {s}.one_if(was, 'CANCELED'),
+      errored = errored + {s}.one_if(is_now, 'ERRORED') - {s}.one_if(was, 'ERRORED')
+    WHERE kind = CASE WHEN TG_OP = 'DELETE' THEN OLD.kind ELSE NEW.kind END;
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER counted AFTER INSERT OR DELETE OR UPDATE OF state ON {s}.jobs
+  FOR EACH ROW EXECUTE FUNCTION {s}.count_jobs();
+"""
+
+STEPS: Final = (_FIRST,)
+
+
+def migrate(cursor: psycopg.Cursor, schema: str) -> None:
+    """Have the tables there, in a transaction of the caller's; servers that start together wait for each other.
+
+    Raises:
+        JobStoreError: the schema is another program's, or of a newer version.
+    """
+    cursor.execute(b"SELECT pg_advisory_xact_lock(hashtext('pillion jobs'), hashtext(%s))", (schema,))
+    if _one(cursor, b"SELECT to_regnamespace(%s) IS NULL", schema):
+        cursor.execute(f"CREATE SCHEMA {schema}".encode())
+    version = 0
+    if not _one(cursor, b"SELECT to_regclass(%s) IS NULL", f"{schema}.pillion_store"):
+        cursor.execute(f"SELECT version FROM {schema}.pillion_store".encode())  # noqa: S608 - a checked name
+        found = cursor.fetchone()
+        version = -1 if found is None else found[0]
+    elif not _one(cursor, b"SELECT to_regclass(%s) IS NULL", f"{schema}.jobs"):
+        raise JobStoreError(f"the schema {schema} has a table of another program: name another in jobs.database_schema")
+    if version > len(STEPS):
+        raise JobStoreError(
+            f"the job store in the schema {schema} was written by a newer Pillion (its version is {version}, this one"
+            f" knows {len(STEPS)}): upgrade, or name another in jobs.database_schema"
+        )
+    if version < 0:
+        raise JobStoreError(
+            f"the job store in the schema {schema} is damaged (it has no version): nothing was changed. Restore it from"
+            " a backup, or name another in jobs.database_schema to begin anew"
+        )
+    for step in STEPS[version:]:
+        cursor.execute(step.format(s=schema).encode(), binary=False)
+    if version < len(STEPS):
+        cursor.execute(f"UPDATE {schema}.pillion_store SET version = {len(STEPS)}".encode())  # noqa: S608 - a checked name
+
+
+def _one(cursor: psycopg.Cursor, question: bytes, value: str) -> object:
+    cursor.execute(question, (value,))
+    found = cursor.fetchone()
+    return None if found is None else found[0]
