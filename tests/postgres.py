@@ -69,6 +69,10 @@ class Postgres:
             self._process.wait(30)
             self._process = None
 
+    @property
+    def stopped(self) -> bool:
+        return self._process is None
+
     def query(self, text: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url, autocommit=True) as connection:
             cursor = connection.execute(text.encode())

@@ -22,11 +22,13 @@ ENDED = ("COMPLETED", "CANCELED", "ERRORED")
 
 
 @contextmanager
-def served(folder: Path, **settings: str) -> Iterator[Program]:
-    """The class of :mod:`tests.integration.jobs.service`, its jobs in ``folder``."""
+def served(folder: Path, *, own_folder: bool = True, **settings: str) -> Iterator[Program]:
+    """The class of :mod:`tests.integration.jobs.service`, its jobs in ``folder`` or where the settings say."""
+    folder.mkdir(exist_ok=True)
     if not (folder / "service.py").exists():
         shutil.copy(Path(__file__).with_name("service.py"), folder / "service.py")
-    with serving(folder, "service.py:Mood", "--data-dir", str(folder / "data"), **settings) as program:
+    where = ("--data-dir", str(folder / "data")) if own_folder else ()
+    with serving(folder, "service.py:Mood", *where, **settings) as program:
         yield program
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator  # noqa: TC003 - the server reads annotations at run time
@@ -52,6 +53,11 @@ class Mood(Model):
         raise ValueError(f"cannot take {text}")
 
     @task
+    def die(self, how: str) -> int:
+        _misbehave(how)
+        return 0
+
+    @task
     def many(self, n: int) -> list[int]:
         return list(range(n))
 
@@ -92,5 +98,7 @@ def _misbehave(how: str) -> None:
         os.abort()
     if how == "leave":
         os._exit(7)
+    if how == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
     if how == "memory":
         bytearray(1 << 40)

@@ -105,13 +105,13 @@ def serving(folder: Path, *arguments: str, **variables: str) -> Iterator[Program
             process.stdout.close()
 
 
-def failing(folder: Path, *arguments: str) -> tuple[int, str]:
+def failing(folder: Path, *arguments: str, **variables: str) -> tuple[int, str]:
     """Exit code and standard error of a start that fails."""
     ports = ["--http-port", "0", "--grpc-port", "0", "--admin-port", "0"]
     done = subprocess.run(
         [*PILLION, "serve", *arguments, *ports],
         cwd=folder,
-        env=environment(),
+        env=environment(**variables),
         capture_output=True,
         text=True,
         timeout=60,

@@ -146,7 +146,7 @@ class PostgresConnection:
                     f"the database's user may not do that ({said}): have a schema made for it"
                     " (CREATE SCHEMA pillion AUTHORIZATION ...), and name it in jobs.database_schema"
                 )
-            case psycopg.OperationalError():
+            case psycopg.OperationalError() | errors.IdleInTransactionSessionTimeout():
                 return StoreUnreachableError(f"the database cannot be used now: {said}")
         return JobStoreError(f"the database refused: {said}")
 
