@@ -22,12 +22,12 @@ ENDED = ("COMPLETED", "CANCELED", "ERRORED")
 
 
 @contextmanager
-def served(folder: Path, *, own_folder: bool = True, **settings: str) -> Iterator[Program]:
-    """The class of :mod:`tests.integration.jobs.service`, its jobs in ``folder`` or where the settings say."""
+def served(folder: Path, **settings: str) -> Iterator[Program]:
+    """The class of :mod:`tests.integration.jobs.service`, its jobs in ``folder`` or in the database of the settings."""
     folder.mkdir(exist_ok=True)
     if not (folder / "service.py").exists():
         shutil.copy(Path(__file__).with_name("service.py"), folder / "service.py")
-    where = ("--data-dir", str(folder / "data")) if own_folder else ()
+    where = ("--data-dir", str(folder / "data")) if "PILLION_JOBS__DATABASE" not in settings else ()
     with serving(folder, "service.py:Mood", *where, **settings) as program:
         yield program
 

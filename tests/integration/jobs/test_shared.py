@@ -39,7 +39,7 @@ def replica(postgres_server: Postgres, tmp_path: Path) -> Replica:
             "PILLION_JOBS__LEASE_SECONDS": str(LEASE),
             "PILLION_JOBS__MAX_ATTEMPTS": "2",
         }
-        with served(tmp_path / name, own_folder=False, **settings) as program:
+        with served(tmp_path / name, **settings) as program:
             yield program
 
     return one
