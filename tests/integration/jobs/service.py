@@ -70,7 +70,10 @@ class Mood(Model):
         if (found := run.restore()) is not None:
             model.load(found.path)
             first = found.state["epoch"] + 1
-        child = subprocess.Popen(["sleep", "1000"]) if how == "child" else None
+        escapes = how == "escape"  # from the group, and one of two from the environment as well
+        child = subprocess.Popen(["sleep", "1000"], start_new_session=escapes) if how == "child" or escapes else None
+        if escapes:
+            subprocess.run(["setsid", "-f", "sleep", f"1001.{os.getpid()}"], env={}, check=True)
         print(f"process {os.getpid()} {'' if child is None else child.pid}", flush=True)  # noqa: T201 - into the training's log
         print(f"begins with epoch {first}", flush=True)  # noqa: T201 - into the training's log
         for epoch in range(first, epochs):

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    with served(tmp_path_factory.mktemp("trainings"), PILLION_JOBS__CANCEL_GRACE_SECONDS="1") as program:
+    roots = str(tmp_path_factory.getbasetemp())
+    folder = tmp_path_factory.mktemp("trainings")
+    with served(folder, PILLION_JOBS__CANCEL_GRACE_SECONDS="1", PILLION_JOBS__ROOTS=roots) as program:
         yield program
 
 
@@ -49,6 +51,19 @@ def alive(process: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return text.rpartition(")")[2].split()[0] != "Z"
+
+
+def sleepers(process: int) -> list[str]:
+    """What a training has put into a session of its own, with nothing of its environment."""
+    found = [text for file in Path("/proc").glob("[0-9]*/cmdline") if (text := _text(file))]
+    return [text for text in found if f"1001.{process}" in text]
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
 
 
 def epochs(program: Program, identity: str) -> list[str]:
@@ -150,6 +165,19 @@ def test_data_that_does_not_fit_is_said_with_file_line_and_field(program: Progra
         ({"model_name": "m", "parameters": {}, "output_path": "here"}, 400, "output_path: write an absolute path"),
         ({"model_name": "m", "parameters": {}, "colour": 1}, 400, "colour"),
         ("{", 400, "the body is not valid JSON"),
+        (
+            {"model_name": "m", "parameters": {"data": {"uri": "file:///etc/passwd"}}},
+            403,
+            "parameters.data.uri: /etc/passwd is not below a folder that trainings may use",
+        ),
+        ({"model_name": "m", "parameters": {"data": {"uri": "/etc"}}}, 403, "added to jobs.roots"),
+        (
+            {"model_name": "m", "parameters": {}, "output_path": "/etc/model"},
+            403,
+            "output_path: /etc/model is not below",
+        ),
+        ({"model_name": "m", "parameters": {}, "output_path": "/etc/passwd"}, 403, "is not below a folder"),
+        ({"model_name": "m", "parameters": {"data": {"uri": "ftp://x/y"}}}, 400, "parameters.data.uri"),
     ],
 )
 def test_what_is_wrong_is_said_before_it_is_queued(program: Program, body: object, status: int, sentence: str) -> None:
@@ -157,6 +185,27 @@ def test_what_is_wrong_is_said_before_it_is_queued(program: Program, body: objec
 
     assert (status, status) == (found, answer["code"]), answer
     assert sentence in answer["details"]
+
+
+def test_a_link_does_not_lead_a_training_out_of_its_folders(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc")
+    data = {"uri": f"file://{tmp_path}/link/passwd"}
+    inward, _ = program.curl("/api/v1/ClassifyMoodTrain", {"model_name": "m", "parameters": {"data": data}})
+    body = {"model_name": "m", "parameters": {}, "output_path": str(tmp_path / "link" / "model")}
+    outward, _ = program.curl("/api/v1/ClassifyMoodTrain", body)
+
+    assert (403, 403) == (inward, outward)
+
+
+def test_what_is_served_from_a_folder_may_be_trained_on_the_data_in_it_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "data.jsonl").write_text('{"text": "sunny", "label": 1}\n')
+    (tmp_path.parent / "other.jsonl").write_text('{"text": "sunny", "label": 1}\n')
+    with served(tmp_path) as program:
+        data = {"uri": f"file://{tmp_path.parent}/other.jsonl"}
+        status, _ = program.curl("/api/v1/ClassifyMoodTrain", {"model_name": "m", "parameters": {"data": data}})
+        job = ended(program, train(program, data={"uri": f"file://{tmp_path}/data.jsonl"}, epochs=1))
+
+    assert (403, "COMPLETED") == (status, job["state"])
 
 
 def test_an_unknown_training_is_told_with_those_that_there_are(program: Program) -> None:
@@ -186,6 +235,34 @@ def test_a_training_that_looks_ends_by_itself_when_it_is_canceled(program: Progr
     job = ended(program, identity)
 
     assert ("CANCELED", ["canceled on request"]) == (job["state"], job["reasons"])
+
+
+@pytest.mark.parametrize("ending", ["completed", "canceled"])
+def test_what_leaves_the_session_of_a_training_ends_with_it(program: Program, ending: str) -> None:
+    identity = train(program, epochs=1, seconds=0.0 if ending == "completed" else 60.0, how="escape")
+    process, child = processes(program, identity)
+    if ending == "canceled":
+        assert (True, 1) == (alive(child), len(sleepers(process)))
+        program.curl(f"/management/trainings?training_id={identity}", None, "-X", "DELETE")
+
+    assert ending.upper() == ended(program, identity)["state"]
+    assert (False, []) == (alive(child), sleepers(process) if ending == "canceled" else [])
+
+
+def test_what_left_the_session_of_a_run_is_gone_when_the_next_begins(tmp_path: Path) -> None:
+    with served(tmp_path) as first:
+        identity = train(first, epochs=1, seconds=60.0, how="escape")
+        process, child = processes(first, identity)
+        os.kill(first.process.pid, signal.SIGKILL)
+        first.process.wait()
+    try:
+        with served(tmp_path) as second:
+            until_now(lambda: processes(second, identity)[0] != process)
+            assert not alive(child)
+    finally:
+        for left in (*Path("/proc").glob("[0-9]*/cmdline"),):
+            if "1001." in _text(left) and "sleep" in _text(left):
+                os.kill(int(left.parent.name), signal.SIGKILL)  # it hid from the mark, which a dead server leaves alone
 
 
 def test_a_training_that_does_not_look_is_killed_with_its_children_within_the_grace(program: Program) -> None:

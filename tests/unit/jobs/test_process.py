@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_a_stop_that_comes_after_the_end_writes_into_nobodys_file(tmp_path: Path) -> None:
-    process = JobProcess("this", "-", os.environ, 1.0, lambda _: None, lambda _: None)
+    process = JobProcess("this", "a-job", "-", os.environ, 1.0, lambda _: None, lambda _: None)
     process.run()
     # As many files as take over every descriptor that has been closed.
     files = [os.open(tmp_path / str(number), os.O_RDWR | os.O_CREAT) for number in range(20)]

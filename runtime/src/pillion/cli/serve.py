@@ -238,6 +238,8 @@ def local_settings(flags: dict[str, JsonValue]) -> Layered:
     changes = layered.settings.workers == 1 and _loopback(layered.settings.http.host)
     if changes and layered.origins["management.enabled"] == "default":
         more["management.enabled"] = True
+    if changes and layered.origins["jobs.roots"] == "default":
+        more["jobs.roots"] = [str(Path.cwd())]  # those who can ask for a training are users of this machine
     port = layered.settings.http.port
     unnamed = layered.origins["jobs.folder"] == "default" and layered.settings.jobs.database is None
     if unnamed and port and layered.settings.workers == 1:

@@ -220,6 +220,10 @@ class DataPlane:
         """See :meth:`pillion.dataplane.tasks.TaskPlane.expects_tasks`."""
         return bool(self._directory.tasks) or self._repository.awaits_code()
 
+    def awaits_code(self) -> bool:
+        """Whether a class of the user's is served that has not been loaded yet."""
+        return self._repository.awaits_code()
+
     def find(self, task: str, model: str | None = None, version: str | None = None) -> ServedTask:
         """See :meth:`pillion.dataplane.tasks.TaskPlane.find`."""
         if model is None:

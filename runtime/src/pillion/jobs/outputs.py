@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pillion.authoring.checkpoints import digest_of
 from pillion.durable import sync_folder, sync_tree
+from pillion.jobs.places import check_place
 from pillion.modelstore import ModelStore, Trained
 
 if TYPE_CHECKING:
     from pillion.jobs.states import Job
-    from pillion.jobs.training_order import Finished
+    from pillion.jobs.training_order import Finished, TrainingOrder
 
 __all__ = ["keep_output"]
 
 _JOB: Final = "training_id"
 
 
-def keep_output(root: Path, job: Job, folder: Path, made: Finished, parameters: dict[str, Any]) -> dict[str, str]:
+def keep_output(root: Path, job: Job, folder: Path, made: Finished, order: TrainingOrder) -> dict[str, str]:
     """Register the model in ``output`` of the job's folder; what is told of it. The same job again registers nothing.
 
     Args:
@@ -28,7 +29,7 @@ def keep_output(root: Path, job: Job, folder: Path, made: Finished, parameters: 
         job: that made it.
         folder: of the job.
         made: what its process said.
-        parameters: that it was given, without data.
+        order: that it was given.
 
     Raises:
         ValueError: the files are not those that the process wrote.
@@ -45,7 +46,7 @@ def keep_output(root: Path, job: Job, folder: Path, made: Finished, parameters: 
         "data_digest": made.data_digest,
         "code_digest": made.code_digest,
         "parent": job.details.get("parent", ""),
-        "parameters": parameters,
+        "parameters": order.parameters,
     }
     # The server may have ended between the registration and the job's end.
     trained = Trained(job.task, job.id)
@@ -53,6 +54,7 @@ def keep_output(root: Path, job: Job, folder: Path, made: Finished, parameters: 
     version = former[0] if former else store.register(job.model, output, lineage, trained=trained)
     wanted = job.details.get("output_path", "")
     if wanted:
+        check_place(Path(wanted), order.roots, "output_path")  # again: links on the way may have changed
         _copy(output, Path(wanted))
     return {
         "version": version.version,

@@ -1,12 +1,14 @@
 """A process of a job's: started in a session of its own, listened to, stopped step by step, and never left behind.
 
 One thread has it from its start to its end. Told to stop, it is asked (a byte in its control pipe), then its group gets
-SIGTERM, then SIGKILL, all within the grace. However its first process ended, what is left of the group is killed.
+SIGTERM, then SIGKILL, all within the grace. However its first process ended, what is left of it is killed, of its group
+and of whatever sessions it has begun, and what a former server left of it as well.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import selectors
 import signal
@@ -17,6 +19,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+from pillion.jobs.descendants import MARK, kill_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,6 +50,7 @@ class JobProcess:
 
     Args:
         module: to run.
+        identity: of the job, which all that it starts is found by.
         argument: what it is given first.
         environment: all of its variables.
         grace: seconds that it may take to stop.
@@ -56,6 +61,7 @@ class JobProcess:
     def __init__(
         self,
         module: str,
+        identity: str,
         argument: str,
         environment: Mapping[str, str],
         grace: float,
@@ -63,7 +69,8 @@ class JobProcess:
         report: Callable[[bytes], None],
     ) -> None:
         self._command = [sys.executable, "-P", "-u", "-m", module, argument]
-        self._environment = environment
+        self._identity = identity
+        self._environment = {**environment, MARK: identity}
         self._grace = grace
         self._output = output
         self._report = report
@@ -92,6 +99,7 @@ class JobProcess:
         Raises:
             OSError: it cannot be started.
         """
+        kill_all(self._identity)
         reports, their_reports = os.pipe()
         their_control, control = os.pipe()
         their_lifeline, lifeline = os.pipe()
@@ -103,7 +111,7 @@ class JobProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=passed,
-                env=dict(self._environment),
+                env=self._environment,
                 start_new_session=True,
             )
         except BaseException:
@@ -117,7 +125,7 @@ class JobProcess:
             assert process.stdout is not None  # noqa: S101 - it is a pipe, see above
             return self._attend(process, process.stdout.fileno(), reports, control)
         finally:
-            _kill_group(process.pid)
+            self._kill(process)
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
@@ -128,7 +136,7 @@ class JobProcess:
     def _attend(self, process: subprocess.Popen[bytes], printed: int, reports: int, control: int) -> Ending:
         for descriptor in (printed, reports):
             os.set_blocking(descriptor, False)
-        steps = _Steps(process.pid, control, self._grace)
+        steps = _Steps(process.pid, control, self._grace, functools.partial(self._kill, process))
         with selectors.DefaultSelector() as selector, _ending_of(process.pid) as ended:
             selector.register(printed, selectors.EVENT_READ, self._output)
             selector.register(reports, selectors.EVENT_READ, self._reported)
@@ -147,11 +155,17 @@ class JobProcess:
                 if self._stop.is_set():
                     steps.take()
             # Those that it started hold its pipes open; they are killed before the rest is read.
-            _kill_group(process.pid)
+            self._kill(process)
             for descriptor, take in ((printed, self._output), (reports, self._reported)):
                 while _drain(descriptor, take) is True:
                     pass
         return Ending(process.returncode, steps.begun)
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        """All of it: first what is below it, which is not found there any more when it is gone."""
+        kill_all(self._identity, process.pid if process.returncode is None else None)
+        _kill_group(process.pid)
+        kill_all(self._identity)
 
     def _reported(self, text: bytes) -> None:
         *lines, self._partial = (self._partial + text).split(b"\n")
@@ -162,7 +176,8 @@ class JobProcess:
 class _Steps:
     """Ask, tell, kill: each at its time."""
 
-    def __init__(self, pid: int, control: int, grace: float) -> None:
+    def __init__(self, pid: int, control: int, grace: float, kill: Callable[[], None]) -> None:
+        self._kill = kill
         self._pid = pid
         self._control = control
         self._grace = grace
@@ -188,8 +203,11 @@ class _Steps:
                 os.write(self._control, b"c")
             self._next = 1
         elif self.due() == 0.0:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._pid, signal.SIGTERM if self._next == 1 else signal.SIGKILL)
+            if self._next == 1:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._pid, signal.SIGTERM)
+            else:
+                self._kill()
             self._next += 1
 
 

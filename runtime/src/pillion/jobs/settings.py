@@ -19,6 +19,8 @@ class JobSettings(msgspec.Struct, frozen=True):
     """Of the store and the jobs' files; None where they are in a database that several servers share."""
     models: Path
     """Of the model store: that of ``models.store``, where there is one."""
+    roots: tuple[Path, ...] = ()
+    """Folders that trainings may read data from, and write below, besides the jobs' and their code's."""
     max_queued: int = 100_000
     """Jobs of a kind that may wait; one more is answered "queue full"."""
     max_attempts: int = 3

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from pillion.errors import ErrorCode, PillionError
 from pillion.jobs.invalid import invalid_parameter, invalid_parameters
+from pillion.jobs.places import check_place, check_source, roots_of
 from pillion.jobs.states import JobKind
 from pillion.jobs.training_order import DataSource, TrainingOrder, TrainingRequest, encode
 from pillion.modelstore import check_name
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainingDesk", "TrainingRoute", "opened", "order_of", "trainer_of", "training_routes"]
 
+_RETRY_WHILE_LOADING: Final = 1.0
 _REQUEST: Final = msgspec.json.Decoder(TrainingRequest)
 
 
@@ -47,25 +49,38 @@ class TrainingDesk:
         engine: has them done.
         routes: the trainings that are offered now.
         deployable: raises where a model of that name cannot be deployed here.
+        loading: whether there may be more trainings in a moment.
     """
 
     def __init__(
-        self, engine: JobEngine, routes: Callable[[], Sequence[TrainingRoute]], deployable: Callable[[str], None]
+        self,
+        engine: JobEngine,
+        routes: Callable[[], Sequence[TrainingRoute]],
+        deployable: Callable[[str], None],
+        loading: Callable[[], bool],
     ) -> None:
         self.engine = engine
         self._routes = routes
         self._deployable = deployable
+        self._loading = loading
 
     def find(self, name: str) -> TrainingRoute:
         """The training of that name.
 
         Raises:
-            PillionError: ``NOT_FOUND``; the text lists what there is.
+            PillionError: ``NOT_FOUND``; the text lists what there is. ``NOT_READY`` while it may be one of a class that
+                is being loaded.
         """
         routes = self._routes()
         for route in routes:
             if route.signature.name == name:
                 return route
+        if self._loading():
+            raise PillionError(
+                ErrorCode.NOT_READY,
+                f"the class with the training {name[:100]!r} may be one that is still being loaded",
+                retry_after=_RETRY_WHILE_LOADING,
+            )
         names = [route.signature.name for route in routes]
         raise PillionError(
             ErrorCode.NOT_FOUND,
@@ -81,9 +96,14 @@ class TrainingDesk:
             PillionError: with the field; ``QUEUE_FULL``, ``NOT_READY``.
         """
         route = self.find(name)
-        code_of(route)
+        roots = roots_of(self.engine.settings, code_of(route))
         request = opened(body)
-        validate(route.signature, request)
+        if request.output_path:
+            _check_output(Path(request.output_path), roots)
+        _, sources = validate(route.signature, request)
+        for parameter, source in sources.items():
+            if not source.file:
+                check_source(source.uri, roots, f"parameters.{parameter}.uri")
         if request.deploy:
             self._deployable(request.model_name)
         return await self.engine.submit(
@@ -144,16 +164,17 @@ def opened(body: bytes | memoryview) -> TrainingRequest:
     except msgspec.DecodeError as error:
         raise PillionError(ErrorCode.INVALID_ARGUMENT, f"the body is not valid JSON: {error}", field="body") from None
     check_name(request.model_name, field="model_name")
-    if request.output_path:
-        _check_output(Path(request.output_path))
     return request
 
 
-def _check_output(path: Path) -> None:
+def _check_output(path: Path, roots: Sequence[str]) -> None:
     said = ""
     if not path.is_absolute() or ".." in path.parts:
-        said = "write an absolute path without '..'"
-    elif path.exists():
+        raise PillionError(
+            ErrorCode.INVALID_ARGUMENT, "output_path: write an absolute path without '..'", field="output_path"
+        )
+    check_place(path, roots, "output_path")
+    if path.exists():
         said = "it is there already: name a folder that is not"
     elif not path.parent.is_dir():
         said = f"the folder {path.parent} is not there"
@@ -240,8 +261,10 @@ def order_of(
             ErrorCode.NOT_FOUND, f"the class with the training {job.task!r} is not served any more", field="task"
         )
     given, sources = validate(route.signature, opened_again(body))
+    code = code_of(route)
     return TrainingOrder(
-        code=code_of(route),
+        code=code,
+        roots=list(roots_of(settings, code)),
         route=job.task,
         parameters=given,
         sources=sources,

@@ -60,6 +60,8 @@ class TrainingOrder(msgspec.Struct, frozen=True):
     """Data that lies elsewhere, by the parameter's name."""
     folder: str
     """Of the job: checkpoints and the result go there."""
+    roots: list[str] = []
+    """Folders of this machine that data may be read from."""
     device: str = "cpu"
     max_memory_bytes: int = 0
     max_cpu_seconds: int = 0

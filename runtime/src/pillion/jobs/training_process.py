@@ -31,7 +31,9 @@ from pillion.durable import sync_folder, sync_tree
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution import lifeline
 from pillion.jobs.data import data_digest, data_files, from_files
+from pillion.jobs.descendants import adopt_orphans
 from pillion.jobs.invalid import invalid_parameters
+from pillion.jobs.places import check_source
 from pillion.jobs.training_order import (
     ORDER,
     Checkpointed,
@@ -85,6 +87,7 @@ def main(arguments: list[str]) -> int:
     for descriptor in (reports_at, control, line):
         os.set_inheritable(descriptor, False)
     lifeline.hold(line, group=True)
+    adopt_orphans()
     faulthandler.enable()
     os.nice(_NICE)
     reports = _Reports(reports_at)
@@ -186,7 +189,11 @@ def _arguments(signature: TrainSignature, order: TrainingOrder, folder: Path) ->
     for parameter in signature.data:
         source = order.sources.get(parameter.name)
         if source is not None:
-            path = folder / source.file if source.file else _fetched(source.uri, folder / "data" / parameter.name)
+            path = folder / source.file
+            if not source.file:
+                # Again: what the path leads to may have changed since the request.
+                check_source(source.uri, order.roots, f"parameters.{parameter.name}.uri")
+                path = _fetched(source.uri, folder / "data" / parameter.name)
             arguments[parameter.name] = from_files(parameter, path)
             files += data_files(path)
         elif parameter.name in arguments:

@@ -11,7 +11,7 @@ import os
 import re
 import signal
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pillion.jobs.runner import Control, Outcome
     from pillion.jobs.settings import JobSettings
     from pillion.jobs.states import Job
-    from pillion.jobs.training_order import Report
+    from pillion.jobs.training_order import Report, TrainingOrder
     from pillion.runtimefile import DesiredModel
 
 __all__ = ["LOG", "METRICS", "TrainingRunner", "without_secrets"]
@@ -96,6 +96,7 @@ class TrainingRunner:
         attended = _Attended(folder, self._settings, asyncio.get_running_loop(), control)
         process = JobProcess(
             "pillion.jobs.training_process",
+            job.id,
             str(folder / "order.json"),
             without_secrets(os.environ),
             self._settings.cancel_grace_seconds,
@@ -112,12 +113,12 @@ class TrainingRunner:
         finally:
             told.cancel()
             attended.close()
-        return await self._judged(job, order.parameters, ending, attended, folder, control)
+        return await self._judged(job, order, ending, attended, folder, control)
 
     async def _judged(
         self,
         job: Job,
-        parameters: dict[str, Any],
+        order: TrainingOrder,
         ending: Ending,
         attended: _Attended,
         folder: Path,
@@ -126,7 +127,7 @@ class TrainingRunner:
         last = attended.last
         if isinstance(last, Finished) and ending.status == 0 and not ending.stopped:
             try:
-                details = await asyncio.to_thread(keep_output, self._settings.models, job, folder, last, parameters)
+                details = await asyncio.to_thread(keep_output, self._settings.models, job, folder, last, order)
             except (OSError, PillionError, ValueError) as error:
                 return Failed(Failure(ErrorCode.INTERNAL.value, f"the model could not be kept: {error}"))
             reason = ""

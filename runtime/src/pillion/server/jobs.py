@@ -162,7 +162,7 @@ class ServerJobs:
         if self._desk is None:
             from pillion.jobs.training import TrainingDesk  # noqa: PLC0415 - as above
 
-            self._desk = TrainingDesk(engine, self.routes, self._deployable)
+            self._desk = TrainingDesk(engine, self.routes, self._deployable, self._plane.awaits_code)
         return self._desk
 
     def routes(self) -> Sequence[TrainingRoute]:
@@ -236,6 +236,7 @@ def job_settings(section: JobsSettings, models: str = "") -> JobSettings:
     return JobSettings(
         folder=None if section.database is not None else folder,
         models=Path(models).expanduser().absolute() if models else folder / "models",
+        roots=tuple(Path(root).expanduser().absolute() for root in section.roots),
         max_queued=section.max_queued,
         max_attempts=section.max_attempts,
         predictions=section.predictions,

@@ -344,6 +344,9 @@ class JobsSettings(Section, frozen=True):
     """Prediction jobs that run at a time."""
     trainings: Annotated[int, Meta(ge=1, le=64)] = 1
     """Trainings that run at a time."""
+    roots: tuple[str, ...] = ()
+    """Folders that trainings may read file: data from, and write output_path below, besides the jobs' and the code's
+    own."""
     max_queued: Positive = 100_000
     """Jobs of a kind that may wait; one more is answered "queue full"."""
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
