@@ -246,7 +246,7 @@ def test_what_leaves_the_session_of_a_training_ends_with_it(program: Program, en
         program.curl(f"/management/trainings?training_id={identity}", None, "-X", "DELETE")
 
     assert ending.upper() == ended(program, identity)["state"]
-    assert (False, []) == (alive(child), sleepers(process) if ending == "canceled" else [])
+    assert (False, []) == (alive(child), sleepers(process))
 
 
 def test_what_left_the_session_of_a_run_is_gone_when_the_next_begins(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ _SECONDS = 30.0
 
 
 class JobClient:
-    """Talks to one server; the key is that of ``PILLION_API_KEY``."""
+    """Talks to one server; the key is that of ``PILLION_MANAGEMENT__TOKEN``, or of ``PILLION_API_KEY``."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
@@ -30,7 +30,7 @@ class JobClient:
             base_url=self.url,
             timeout=_SECONDS,
             trust_env=not self.local,
-            headers=key_header("PILLION_API_KEY"),
+            headers=key_header("PILLION_MANAGEMENT__TOKEN", "PILLION_API_KEY"),
         )
 
     def ask(self, method: str, path: str, body: object = None, **query: str) -> dict[str, Any]:

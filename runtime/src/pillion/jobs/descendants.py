@@ -2,8 +2,9 @@
 
 Killing its group misses whoever has begun a session of its own. So the process adopts its orphans as long as it lives
 (``PR_SET_CHILD_SUBREAPER``), which keeps them below it, and all that it starts inherits a mark in its environment, by
-which they are found when it is gone, and when a former server is. (A cgroup would need one that is writable, which
-those of containers are not.)
+which they are found when it is gone, and when a former server is. Whoever leaves the session and forgets the
+environment is not found when a SIGKILL from elsewhere takes that process first. (A cgroup would find it, and needs one
+that is writable, which those of containers are not.)
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from pillion.durable import sync_folder, sync_tree
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution import lifeline
 from pillion.jobs.data import data_digest, data_files, from_files
-from pillion.jobs.descendants import adopt_orphans
+from pillion.jobs.descendants import MARK, adopt_orphans, kill_all
 from pillion.jobs.invalid import invalid_parameters
 from pillion.jobs.places import check_source
 from pillion.jobs.training_order import (
@@ -249,5 +249,7 @@ def _failed(text: str) -> PillionError:
 if __name__ == "__main__":
     status = main(sys.argv[1:])
     sys.stdout.flush()
+    # Now, while they are below this process, whatever they have made of their environment.
+    kill_all(os.environ.get(MARK, "nobody's"), os.getpid())
     # Threads of the user's, and of libraries, must not keep a run that has ended from ending.
     os._exit(status)
