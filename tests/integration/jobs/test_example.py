@@ -14,13 +14,17 @@ from tests.integration.server.process import environment
 if TYPE_CHECKING:
     from tests.integration.own_python.program import Program
 
+TOKEN = "only-for-trainers"
 EXAMPLE = Path(__file__).parents[3] / "examples" / "digits"
 
 
+def asked(program: Program, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [*PILLION, *arguments, "--url", program.url()]
+    return subprocess.run(command, env=environment(**variables), capture_output=True, text=True, check=False)
+
+
 def pillion(program: Program, *arguments: str) -> str:
-    done = subprocess.run(
-        [*PILLION, *arguments, "--url", program.url()], env=environment(), capture_output=True, text=True, check=False
-    )
+    done = asked(program, *arguments, PILLION_MANAGEMENT__TOKEN=TOKEN)
     assert 0 == done.returncode, done.stderr
     return done.stdout
 
@@ -30,12 +34,14 @@ def test_digits_are_learnt_and_recognized(tmp_path: Path) -> None:
     with data.open("w") as lines:
         subprocess.run([sys.executable, EXAMPLE / "data.py"], stdout=lines, check=True)
     first = json.loads(data.read_text().splitlines()[0])
-    with serving(EXAMPLE, "digits.py:Digits", "--data-dir", str(tmp_path / "jobs")) as program:
+    settings = {"PILLION_JOBS__ROOTS": str(tmp_path), "PILLION_MANAGEMENT__TOKEN": TOKEN}
+    with serving(EXAMPLE, "digits.py:Digits", "--data-dir", str(tmp_path / "jobs"), **settings) as program:
         status, answer = program.curl("/recognize", {"pixels": first["pixels"]})
         assert (400, True) == (status, "it has learnt nothing yet" in answer["details"])
         printed = pillion(program, "train", "digits", "--data", str(data), "--set", "epochs=2").splitlines()
         identity = printed[0].removeprefix("training ")
         listed = pillion(program, "jobs", "list")
+        assert 0 != asked(program, "jobs", "list").returncode, "without the token"
         shown = json.loads(pillion(program, "jobs", "show", identity))
         pillion(program, "jobs", "logs", "-f", identity)
         ended = pillion(program, "jobs", "cancel", identity)
