@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.integration.jobs.following import ended, served, state, submit
-from tests.integration.own_python.program import failing
+from tests.integration.own_python.program import PILLION, failing
+from tests.integration.server.process import environment
 from tests.waiting import until_now
 
 if TYPE_CHECKING:
@@ -209,3 +211,33 @@ def test_kinds_of_jobs_are_switched_off_one_by_one(tmp_path: Path) -> None:
         _, document = program.curl("/openapi.json")
     assert "/api/v1/task/classify/job" not in document["paths"]
     assert "/api/v1/ClassifyMoodTrain" in document["paths"]
+
+
+def test_a_job_whose_code_calls_sys_exit_is_errored_and_the_server_serves_on(program: Program) -> None:
+    identity = submit(program, "die", "exit")
+    job = finished(program, "die", identity)
+
+    assert "ERRORED" == job["state"]
+    assert "SystemExit" in str(job["reasons"])
+    assert (200, 1) == program.curl("/classify", {"text": "good"})
+
+
+def test_a_job_that_takes_the_server_with_it_again_and_again_is_errored_in_the_end(tmp_path: Path) -> None:
+    with served(tmp_path, PILLION_JOBS__MAX_ATTEMPTS="2") as program:
+        identity = submit(program, "die", "segfault")
+        assert -11 == program.process.wait(30)
+    # It may be dead before it has said that it is ready.
+    ports = ["--http-port", "0", "--grpc-port", "0", "--admin-port", "0", "--data-dir", "data"]
+    again = subprocess.run(
+        [*PILLION, "serve", "service.py:Mood", *ports],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        check=False,
+    )
+    assert -11 == again.returncode
+    with served(tmp_path, PILLION_JOBS__MAX_ATTEMPTS="2") as program:
+        job = finished(program, "die", identity)
+
+    assert ("ERRORED", 2) == (job["state"], job["attempts"])
+    assert "the server ended while it ran (2 times in a row): it is not tried again" in str(job["reasons"])
