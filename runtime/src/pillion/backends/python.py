@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pillion.authoring.errors import AuthoringError, ResultError
+from pillion.authoring.field_numbers import LOCK_NAME, lock_folder, read_lock
 from pillion.authoring.predict import Form
 from pillion.authoring.results import maker
 from pillion.authoring.signature import define
@@ -30,6 +31,7 @@ from pillion.tensors import Datatype, Tensor, datatype_of, dtype_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
+    from pillion.authoring.field_numbers import FieldLock
     from pillion.authoring.model import Model
     from pillion.authoring.predict import PredictInput
     from pillion.authoring.signature import ModelDefinition, TaskSignature
@@ -49,8 +51,12 @@ class PythonModel:
 
     any_input_name = True
 
-    def __init__(self, definition: ModelDefinition, instance: Model, files: tuple[str, ...]) -> None:
+    def __init__(
+        self, definition: ModelDefinition, instance: Model, files: tuple[str, ...], lock: FieldLock | None = None
+    ) -> None:
         self.definition = definition
+        self.lock = lock
+        """Of the numbers of its protobuf fields."""
         self.files = files
         """What the class was made of, to be watched."""
         self.instance = instance
@@ -238,6 +244,16 @@ class Found:
     """What it was made of, to be watched."""
     folder: Path
     """What counts as the user's code in tracebacks."""
+    lock_folder: Path
+    """Where ``proto.lock`` lies, if there is one."""
+
+    def lock(self) -> FieldLock | None:
+        """The numbers of its protobuf fields, where they are locked.
+
+        Raises:
+            AuthoringError: there is a lock, and it cannot be used.
+        """
+        return read_lock(self.lock_folder)
 
     @contextmanager
     def telling(self) -> Iterator[None]:
@@ -267,10 +283,11 @@ def find(desired: DesiredModel, classes: Mapping[str, type[Any]]) -> Found:
     """
     if desired.code is not None:
         imported = import_class(desired.code)
-        return Found(imported.cls, imported.files, Path(desired.code.folder))
+        folder = Path(desired.code.folder)
+        return Found(imported.cls, (*imported.files, str(folder / LOCK_NAME)), folder, folder)
     cls = classes[desired.name]
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    return Found(cls, (), Path(file or Path.cwd()).parent)
+    return Found(cls, (), Path(file or Path.cwd()).parent, lock_folder(cls, file))
 
 
 def load(found: Found, desired: DesiredModel) -> PythonModel:
@@ -281,9 +298,10 @@ def load(found: Found, desired: DesiredModel) -> PythonModel:
     """
     with found.telling():
         definition = define(found.cls)
+        lock = found.lock()
         instance = _instance(definition, desired)
         _load(definition, instance, desired)
-    return PythonModel(definition, instance, found.files)
+    return PythonModel(definition, instance, found.files, lock)
 
 
 def _instance(definition: ModelDefinition, desired: DesiredModel) -> Model:

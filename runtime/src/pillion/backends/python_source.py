@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pillion.runtimefile import Code
 
-__all__ = ["Imported", "failure_in_code", "import_class"]
+__all__ = ["Imported", "classes_in", "failure_in_code", "import_class"]
 
 _LOCK: Final = threading.Lock()
 """One import of user code at a time: each takes modules out and puts them back."""
@@ -142,12 +142,40 @@ def _import(code: Code) -> ModuleType:
     return module
 
 
-def _class_in(module: ModuleType, code: Code) -> type[Any]:
-    own = {
+def classes_in(code: Code) -> dict[str, type[Model]]:
+    """Import the module, and find the class that is named, or all models that are written in it.
+
+    Raises:
+        ModelLoadError: it cannot be imported, or has no such class.
+    """
+    if code.class_name:
+        cls = import_class(code).cls
+        return {cls.__name__: cls}
+    folder = Path(code.folder)
+    with _LOCK:
+        if code.folder not in sys.path:
+            sys.path.insert(0, code.folder)
+        try:
+            own = _models(_import(code))
+        except ModelLoadError:
+            raise
+        except Exception as error:
+            raise failure_in_code(error, folder, f"importing {code.module}") from error
+    if not own:
+        raise ModelLoadError(f"{code.module} has no class that is a pillion.Model")
+    return own
+
+
+def _models(module: ModuleType) -> dict[str, type[Model]]:
+    return {
         name: value
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, Model) and value.__module__ == module.__name__
     }
+
+
+def _class_in(module: ModuleType, code: Code) -> type[Any]:
+    own = _models(module)
     listed = f"it has: {', '.join(own)}" if own else "it has no class that is a pillion.Model"
     if code.class_name:
         found = getattr(module, code.class_name, None)

@@ -416,7 +416,7 @@ class DataPlane:
         }
         newest = {name: lane for (name, version), lane in self._lanes.items() if version is None}
         self._directory = TaskDirectory(
-            ServedTask(name, lane.served.desired.version, signature)
+            ServedTask(name, lane.served.desired.version, signature, getattr(lane.served.model, "lock", None))
             # By name: the repository's order is not the same from run to run, and people read what is listed.
             for name, lane in sorted(newest.items())
             for signature in lane.tasks.values()

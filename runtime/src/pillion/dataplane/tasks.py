@@ -17,6 +17,7 @@ from pillion.errors import ErrorCode, PillionError
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
+    from pillion.authoring.field_numbers import FieldLock
     from pillion.authoring.signature import TaskSignature
     from pillion.dataplane.call import Call, WireProtocol
     from pillion.dataplane.streams import ItemStream
@@ -30,6 +31,8 @@ class ServedTask(msgspec.Struct, frozen=True):
     model: str
     version: str
     signature: TaskSignature
+    lock: FieldLock | None = None
+    """Of the numbers of its protobuf fields, where one lies beside its code."""
 
 
 class TaskResult(msgspec.Struct, frozen=True):

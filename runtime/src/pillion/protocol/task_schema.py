@@ -4,9 +4,9 @@
 ``ClassifyPredict(ClassifyRequest) returns (ClassifyResponse)``; the response's field is ``result``. Methods of tasks
 that stream begin with ``ServerStreaming``, ``ClientStreaming`` or ``BidiStreaming``; each message has one item, and the
 first message of a client also what is no stream. Field numbers are
-the order of declaration, so parameters and fields that are added at the end keep old clients working. Scalars have
-presence: an empty string is a value, and what is left out is missing. What protobuf cannot nest (lists in lists) is
-wrapped in a message.
+those of the lock beside the code, else the order of declaration, so that parameters and fields added at the end keep
+old clients working. Scalars have presence: an empty string is a value, and what is left out is missing. What protobuf
+cannot nest (lists in lists) is wrapped in a message.
 """
 
 from __future__ import annotations
@@ -32,14 +32,17 @@ from pillion.authoring.values import (
     TupleOf,
     UnionOf,
 )
+from pillion.protocol.field_numbers import number_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from google.protobuf.message import Message
 
+    from pillion.authoring.field_numbers import FieldLock, ServiceNumbers
     from pillion.authoring.signature import TaskSignature
     from pillion.authoring.values import ValueType
+    from pillion.protocol.field_numbers import Changes
 
 __all__ = ["ServiceSchema", "TaskMethod", "service_schema", "shared_files"]
 
@@ -114,10 +117,14 @@ class ServiceSchema:
     """With the package."""
     file: descriptor_pb2.FileDescriptorProto
     methods: tuple[TaskMethod, ...]
+    numbers: ServiceNumbers
+    """Of its fields, as a lock would keep them."""
+    changes: Changes
+    """How that differs from the lock that there is."""
 
 
-def service_schema(owner: str, signatures: Sequence[TaskSignature]) -> ServiceSchema:
-    """The service of a class with these tasks."""
+def service_schema(owner: str, signatures: Sequence[TaskSignature], lock: FieldLock | None = None) -> ServiceSchema:
+    """The service of a class with these tasks; fields have the numbers of the lock, where it knows them."""
     package = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", owner).lower()
     writer = _Writer(package)
     service = writer.file.service.add(name=f"{owner}Service")
@@ -141,6 +148,8 @@ def service_schema(owner: str, signatures: Sequence[TaskSignature]) -> ServiceSc
         if signature.streams:
             method.server_streaming = True
         names.append((name, signature, request, response))
+    full = f"{package}.{service.name}"
+    numbers, changes = number_fields(writer.file, None if lock is None else lock.services.get(full, {}))
     pool = descriptor_pool.DescriptorPool()
     for file in (*shared_files(), writer.file):
         pool.Add(file)
@@ -153,7 +162,7 @@ def service_schema(owner: str, signatures: Sequence[TaskSignature]) -> ServiceSc
         TaskMethod(name, task.name, message_class(req), message_class(res), task.incoming is not None, task.streams)
         for name, task, req, res in names
     )
-    return ServiceSchema(f"{package}.{owner}Service", writer.file, methods)
+    return ServiceSchema(full, writer.file, methods, numbers, changes)
 
 
 @dataclass(slots=True)
@@ -162,7 +171,8 @@ class _Writer:
 
     package: str
     file: descriptor_pb2.FileDescriptorProto = field(init=False)
-    records: dict[int, str] = field(default_factory=dict)
+    records: dict[type, str] = field(default_factory=dict)
+    """Names of messages by the classes that they are of, whichever task they came with."""
     taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -181,11 +191,11 @@ class _Writer:
 
     def record(self, record: Record) -> str:
         """The full name of a record's message, which is written when it is first asked for."""
-        known = self.records.get(id(record))
+        known = self.records.get(record.python)
         if known is not None:
             return known
         name = self.unique(re.sub(r"\W+", "_", record.name).strip("_"))
-        full = self.records[id(record)] = f"{self.package}.{name}"
+        full = self.records[record.python] = f"{self.package}.{name}"
         # Fields first, message after: adding to the file while it is being written to would move it.
         message = descriptor_pb2.DescriptorProto(name=name)
         for number, one in enumerate(record.fields, 1):

@@ -10,6 +10,7 @@ from pillion.execution.remote import RemoteExplanation, RemoteStream, RemoteTask
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pillion.authoring.field_numbers import FieldLock
     from pillion.authoring.signature import ModelDefinition, TaskSignature
     from pillion.authoring.text import TextMethods
     from pillion.backends.api import InputRule, LoadedModel
@@ -125,16 +126,17 @@ class RemoteTextModel(RemoteModel):
 class RemoteTaskModel(RemoteTextModel):
     """A class of the user's in worker processes (see :class:`~pillion.backends.api.TaskModel`)."""
 
-    def __init__(self, description: Description, definition: ModelDefinition) -> None:
+    def __init__(self, description: Description, definition: ModelDefinition, lock: FieldLock | None) -> None:
         tasks = {signature.name: signature for signature in definition.tasks}
         super().__init__(description, definition.text, tasks)
         self.tasks = tasks
+        self.lock = lock
 
 
 def known(description: Description, desired: DesiredModel, settings: RepositorySettings) -> RemoteModel:
     """The model as the server knows it."""
     if description.own_code:
-        return RemoteTaskModel(description, _definition(desired, settings))
+        return RemoteTaskModel(description, *_definition(desired, settings))
     if description.generates or description.embeds:
         from pillion.backends import hub_methods  # noqa: PLC0415 - few models need it
 
@@ -145,10 +147,11 @@ def known(description: Description, desired: DesiredModel, settings: RepositoryS
     return RemoteModel(description)
 
 
-def _definition(desired: DesiredModel, settings: RepositorySettings) -> ModelDefinition:
-    """What can be asked of the class. A worker has loaded it, so its code may run."""
+def _definition(desired: DesiredModel, settings: RepositorySettings) -> tuple[ModelDefinition, FieldLock | None]:
+    """What can be asked of the class, and its lock. A worker has loaded it, so its code may run."""
     from pillion.authoring.signature import define  # noqa: PLC0415 - only classes need it
     from pillion.backends import python  # noqa: PLC0415 - as above
     from pillion.repository.loader import with_code  # noqa: PLC0415 - it imports this module
 
-    return define(python.find(with_code(desired, settings), settings.classes).cls)
+    found = python.find(with_code(desired, settings), settings.classes)
+    return define(found.cls), found.lock()

@@ -152,7 +152,12 @@ def _services(tasks: Sequence[ServedTask]) -> dict[str, _Service]:
         by_model.setdefault((task.signature.owner, task.model), []).append(task)
     services: dict[str, _Service] = {}
     for (owner, model), own in by_model.items():
-        schema = service_schema(owner, [task.signature for task in own])
+        schema = service_schema(owner, [task.signature for task in own], own[0].lock)
+        if schema.changes:
+            _log.warning(
+                "%s: proto.lock does not know all of its fields (%s): run pillion proto before clients use them",
+                schema.name, schema.changes,
+            )  # fmt: skip
         known = services.get(schema.name)
         if known is None:
             services[schema.name] = _Service(schema, (model,))
