@@ -1,4 +1,4 @@
-"""``pillion proto``: its files compile with protoc, and clients made of them call the server, also after the class changed."""
+"""``pillion proto``: its files compile with protoc, and clients made of them call servers of changed classes, too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from tests.integration.own_python.program import PILLION, failing, serving
 from tests.integration.server.process import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 SERVICE = '''
@@ -110,7 +109,7 @@ def called(stubs: Path, port: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A project with its ``.proto`` files, and a folder with what protoc makes of them and a client of that."""
     folder, stubs = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("stubs")
     (folder / "service.py").write_text(SERVICE)
@@ -130,7 +129,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pa
     zoo = stubs / "zoo" / "zoo_pb2.py"
     zoo.write_text(zoo.read_text().replace("from pillion import values_pb2", "import pillion_values"))
     (stubs / "client.py").write_text(CLIENT)
-    yield folder, stubs
+    return folder, stubs
 
 
 @pytest.mark.parametrize("engine", ["grpcio", "asyncio"])

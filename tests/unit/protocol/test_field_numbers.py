@@ -136,8 +136,7 @@ def test_the_file_says_what_was_written(tmp_path: Path) -> None:
         ('{"services": {"a.B": {"M": {"fields": {"x": {"number": 0, "type": "string"}}}}}}', ">= 1"),
         ('{"services": {"a.B": {"M": {"fields": {"x": {"number": 19001, "type": "string"}}}}}}', "keeps for itself"),
         (
-            '{"services": {"a.B": {"M": {"fields": {"x": {"number": 3, "type": "string"}},'
-            ' "reserved": [{"number": 3, "name": "y", "type": "string"}]}}}}',
+            '{"services": {"a.B": {"M": {"fields": {"x": {"number": 3, "type": "s"}, "y": {"number": 3, "type": "s"}}}}}}',
             "a.B, M: the number 3 is given twice",
         ),
     ],
