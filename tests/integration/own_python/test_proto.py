@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 
 from tests.integration.own_python.program import PILLION, failing, serving
@@ -182,6 +183,23 @@ def test_what_is_out_of_date_fails_the_check_and_a_changed_type_is_refused(
     assert "reserved 1;" in text
     assert "optional int64 text = 4;" in text
     assert pillion(tmp_path, "--check")[0] == 0
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_worker_processes_do_not_change_the_numbers(tmp_path: Path, executor: str) -> None:
+    service = tmp_path / "service.py"
+    text = "from pillion import Model, task\n\n\nclass Mood(Model):\n    @task\n    def size(self, ARGUMENTS) -> int:\n"
+    text += "        return len(text)\n"
+    service.write_text(text.replace("ARGUMENTS", "text: str"))
+    assert pillion(tmp_path)[0] == 0
+    service.write_text(text.replace("ARGUMENTS", "fresh: bool = False, text: str = ''"))
+    assert pillion(tmp_path)[0] == 0
+    with serving(tmp_path, "service.py:Mood", "--executor", executor) as program:
+        with grpc.insecure_channel(f"127.0.0.1:{program.ports['grpc']}") as channel:
+            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/mood.MoodService/SizePredict")
+            # As old clients write it: field 1 is the text. The answer's field 1 is its length.
+            assert call(b"\x0a\x03abc", timeout=10) == b"\x08\x03"
+        assert "proto.lock" not in program.printed
 
 
 def test_a_module_of_several_classes_and_one_class_of_it(tmp_path: Path) -> None:
