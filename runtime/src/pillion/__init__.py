@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from pillion._version import __version__
 
 if TYPE_CHECKING:
+    from pillion.applications.context import cancelled
+    from pillion.applications.ingress import ingress
+    from pillion.applications.request import Request
     from pillion.authoring.batches import Batch
     from pillion.authoring.file import File
     from pillion.authoring.finish import Finish
@@ -20,16 +23,34 @@ if TYPE_CHECKING:
     from pillion.authoring.train import train
     from pillion.embedding import Serving, serve
 
-__all__ = ["Batch", "File", "Finish", "Model", "Run", "Serving", "Stream", "__version__", "serve", "task", "train"]
+__all__ = [
+    "Batch",
+    "File",
+    "Finish",
+    "Model",
+    "Request",
+    "Run",
+    "Serving",
+    "Stream",
+    "__version__",
+    "cancelled",
+    "ingress",
+    "serve",
+    "task",
+    "train",
+]
 
 _HOMES = {
     "Batch": "pillion.authoring.batches",
     "File": "pillion.authoring.file",
     "Finish": "pillion.authoring.finish",
     "Model": "pillion.authoring.model",
+    "Request": "pillion.applications.request",
     "Run": "pillion.authoring.run",
     "Serving": "pillion.embedding",
     "Stream": "pillion.authoring.stream",
+    "cancelled": "pillion.applications.context",
+    "ingress": "pillion.applications.ingress",
     "serve": "pillion.embedding",
     "task": "pillion.authoring.task",
     "train": "pillion.authoring.train",

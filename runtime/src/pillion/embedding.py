@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from pillion.authoring.model import Model
+    from pillion.runtimefile import DesiredApplication
     from pillion.server import Server
     from pillion.server.settings import Settings
 
@@ -54,36 +54,45 @@ class Serving:
 
 @overload
 def serve(
-    *models: type[Model],
+    *targets: object,
     blocking: Literal[True] = True,
     host: str = ...,
     port: int | None = ...,
     grpc_port: int | None = ...,
     artifact: str | Path | None = ...,
     device: str = ...,
+    route_prefix: str = ...,
+    args: Mapping[str, object] | None = ...,
+    settings: Mapping[str, JsonValue] | None = ...,
 ) -> None: ...
 @overload
 def serve(
-    *models: type[Model],
+    *targets: object,
     blocking: Literal[False],
     host: str = ...,
     port: int | None = ...,
     grpc_port: int | None = ...,
     artifact: str | Path | None = ...,
     device: str = ...,
+    route_prefix: str = ...,
+    args: Mapping[str, object] | None = ...,
+    settings: Mapping[str, JsonValue] | None = ...,
 ) -> Serving: ...
 
 
 def serve(
-    *models: type[Model],
+    *targets: object,
     blocking: bool = True,
     host: str = "127.0.0.1",
     port: int | None = None,
     grpc_port: int | None = None,
     artifact: str | Path | None = None,
     device: str = "cpu",
+    route_prefix: str = "/",
+    args: Mapping[str, object] | None = None,
+    settings: Mapping[str, JsonValue] | None = None,
 ) -> Serving | None:
-    """Serve classes of models.
+    """Serve classes of models, and applications.
 
     With ``blocking=False`` the server runs in a thread of its own, so it works inside a running event loop, too::
 
@@ -91,13 +100,18 @@ def serve(
             s.client.call("classify", text="good good bad")
 
     Args:
-        models: the classes; each is served under its name in kebab case.
+        targets: classes of models, each served under its name in kebab case; and one application: a FastAPI, Starlette
+            or other ASGI application, a class that ``pillion.ingress`` was put around, or a handler (see
+            :mod:`pillion.applications`).
         blocking: True serves until SIGINT or SIGTERM. False returns when the models are loaded.
         host: to listen on.
         port: of HTTP; by default 8080, and any free one when not blocking.
         grpc_port: of gRPC; by default 8081, and any free one when not blocking.
         artifact: what the one class loads (``load(self, artifact)``).
         device: what ``self.device`` says.
+        route_prefix: the path below which the application answers.
+        args: arguments for the application's constructor, where it is a class.
+        settings: further settings by dotted key, as ``pillion config show`` names them.
 
     Raises:
         StartError: a port cannot be bound, or a model cannot be loaded; the text has file and line.
@@ -108,7 +122,12 @@ def serve(
 
     if blocking and _in_event_loop():
         raise RuntimeError("an event loop is running here, as in a notebook: serve beside it, with blocking=False")
-    classes = _named(models)
+    applications = [target for target in targets if not _is_model(target)]
+    if len(applications) > 1:
+        raise TypeError("pillion.serve takes one application: several go into a manifest, each with its routePrefix")
+    if not applications and (route_prefix != "/" or args is not None):
+        raise TypeError("route_prefix and args are an application's, and there is none")
+    classes = _named(tuple(target for target in targets if _is_model(target)), alone=not applications)
     if artifact is not None and len(classes) != 1:
         raise ValueError("artifact is what one class loads: serve one class")
     path = "" if artifact is None else str(Path(artifact).resolve())
@@ -116,7 +135,15 @@ def serve(
     desired = [DesiredModel(name=name, path=path, format="python", parameters=parameters) for name in classes]
     free = None if blocking else 0
     ports = {"http": port if port is not None else free, "grpc": grpc_port if grpc_port is not None else free}
-    server = Server(_settings(host, ports, quiet=not blocking), models=desired, classes=classes)
+    named = {_application_name(application): application for application in applications}
+    wanted = [_desired(name, route_prefix, args or {}) for name in named]
+    server = Server(
+        _settings(host, ports, settings or {}, quiet=not blocking),
+        models=desired,
+        classes=classes,
+        applications=wanted,
+        objects=named,
+    )
     failed: list[str] = []
     loaded = threading.Event()
 
@@ -136,15 +163,34 @@ def serve(
     return None if blocking else Serving(server, host)
 
 
-def _named(models: tuple[type[Model], ...]) -> Mapping[str, type[Any]]:
-    if not models:
-        raise TypeError("pillion.serve: name the class: pillion.serve(Mood)")
+def _is_model(target: object) -> bool:
+    from pillion.authoring.model import Model  # noqa: PLC0415 - `import pillion` is to stay light
+
+    return isinstance(target, type) and issubclass(target, Model)
+
+
+def _application_name(application: object) -> str:
+    """What an application is called in logs and metrics: as its class or function, or as the kind of it."""
+    cls: object = getattr(application, "cls", application)  # of a class that was bound to arguments
+    if isinstance(application, type) or not hasattr(type(application), "router"):
+        name = getattr(cls, "__name__", None) or type(application).__name__
+    else:
+        name = type(application).__name__
+    return model_name(str(name).strip("_<>") or "app")[:63]
+
+
+def _desired(name: str, route_prefix: str, args: Mapping[str, object]) -> DesiredApplication:
+    from pillion.runtimefile import Code, DesiredApplication  # noqa: PLC0415 - as above
+
+    code = Code(module=name, folder=str(Path.cwd()))  # told where it fails; the object is there already
+    return DesiredApplication(name=name, code=code, route_prefix=route_prefix, args=dict(args))
+
+
+def _named(models: tuple[Any, ...], *, alone: bool) -> Mapping[str, type[Any]]:
+    if not models and alone:
+        raise TypeError("pillion.serve: name the class or application: pillion.serve(Mood)")
     named: dict[str, type[Any]] = {}
     for cls in models:
-        if not isinstance(cls, type):
-            raise TypeError(
-                f"pillion.serve takes classes, not {type(cls).__name__}: write pillion.serve({type(cls).__name__})"
-            )
         name = model_name(cls.__name__)
         if name in named:
             raise ValueError(f"two classes are called {cls.__name__}: serve them one by one")
@@ -160,13 +206,16 @@ def _in_event_loop() -> bool:
     return True
 
 
-def _settings(host: str, ports: Mapping[str, int | None], *, quiet: bool) -> Settings:
+def _settings(
+    host: str, ports: Mapping[str, int | None], further: Mapping[str, JsonValue], *, quiet: bool
+) -> Settings:
     from pillion.server.sources import load_settings  # noqa: PLC0415 - as above
 
     flags: dict[str, JsonValue] = {"http.host": host, "grpc.host": host, "admin.host": host}
     flags |= {f"{name}.port": port for name, port in ports.items() if port is not None}
+    flags |= further
     if quiet:
-        flags["admin.port"] = 0
+        flags.setdefault("admin.port", 0)
     file: dict[str, JsonValue] = {"control.socket": "", "drain.window_seconds": 0, "drain.grace_seconds": 5}
     return load_settings(flags=flags, file=file, file_name="pillion.serve").settings
 

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from pillion.policy import ConsentPolicy
+from pillion.route_prefix import normal_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "API_VERSION",
@@ -23,10 +27,12 @@ __all__ = [
     "PYTHON",
     "TYPE_NAME",
     "Code",
+    "DesiredApplication",
     "DesiredModel",
     "ExecutionSettings",
     "RuntimeFile",
     "RuntimeFileError",
+    "check_applications",
     "cpu_lists",
     "dump",
     "load",
@@ -183,19 +189,63 @@ class DesiredModel(_Part, frozen=True, kw_only=True):
                 raise ValueError(f"{field} must not contain '..'")
 
 
+class DesiredApplication(_Part, frozen=True, kw_only=True):
+    """One application that should answer. What it is, its code says: see :mod:`pillion.applications`."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=63)]
+    code: Code
+    """Where it is; ``className`` is the attribute, with dots where it is one of another object."""
+    route_prefix: str = "/"
+    """The path below which it answers."""
+    args: dict[str, Any] = {}
+    """Arguments for its constructor, by name. Values as JSON has them."""
+    max_ongoing_requests: Positive | None = None
+    """Requests that it works on at a time; more wait. By default the server's ``limits.max_in_flight``."""
+    max_queued_requests: Annotated[int, Meta(ge=0)] | None = None
+    """Requests that may wait; one more is answered 429. By default the server's ``limits.max_queue``."""
+    request_timeout_seconds: Annotated[float, Meta(gt=0)] | None = None
+    """The longest a request may take. By default the server's ``http.request_timeout_seconds``."""
+
+    def __post_init__(self) -> None:
+        """Refuse a prefix that cannot be, and write it as it is compared."""
+        msgspec.structs.force_setattr(self, "route_prefix", normal_prefix(self.route_prefix))
+
+
 class RuntimeFile(_Part, frozen=True, kw_only=True):
     """The whole file."""
 
     api_version: Literal["runtime.pillion.dev/v1"] = API_VERSION
     settings: dict[str, Any] = {}
     models: tuple[DesiredModel, ...] = ()
+    applications: tuple[DesiredApplication, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a version that is there twice."""
+        """Refuse a version that is there twice, and applications in each other's way."""
+        check_applications(self.applications)
         counted = Counter((model.name, model.version) for model in self.models)
         for (name, version), count in counted.items():
             if count > 1:
                 raise ValueError(f"model {name!r} version {version!r} is declared twice")
+
+
+def check_applications(applications: Sequence[DesiredApplication]) -> None:
+    """Refuse applications of one name or one prefix.
+
+    Raises:
+        ValueError: there are some; names both.
+    """
+    names: set[str] = set()
+    prefixes: dict[str, str] = {}
+    for application in applications:
+        if application.name in names:
+            raise ValueError(f"two applications are called {application.name!r}: give each a name of its own")
+        names.add(application.name)
+        other = prefixes.setdefault(application.route_prefix, application.name)
+        if other != application.name:
+            raise ValueError(
+                f"applications {other!r} and {application.name!r} have the same routePrefix "
+                f"{application.route_prefix}: give each its own"
+            )
 
 
 def cpu_lists(text: str) -> tuple[tuple[int, ...], ...]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pillion.runtimefile import Code
 
-__all__ = ["Imported", "classes_in", "failure_in_code", "import_class"]
+__all__ = ["Imported", "classes_in", "failure_in_code", "import_class", "import_module"]
 
 _LOCK: Final = threading.Lock()
 """One import of user code at a time: each takes modules out and puts them back."""
@@ -107,6 +107,24 @@ def import_class(code: Code) -> Imported:
         files = _files(folder)
         known.seen = {file: _identity(file) for file in files}
         return Imported(cls, files)
+
+
+def import_module(code: Code) -> ModuleType:
+    """Import a module once, with its folder first on the import path.
+
+    Raises:
+        ModelLoadError: it cannot be imported; the text has file and line.
+    """
+    with _LOCK:
+        if code.folder and code.folder not in sys.path:
+            sys.path.insert(0, code.folder)
+        importlib.invalidate_caches()
+        try:
+            return _import(code)
+        except ModelLoadError:
+            raise
+        except Exception as error:
+            raise failure_in_code(error, Path(code.folder), f"importing {code.module}") from error
 
 
 def _identity(file: str) -> tuple[int, int, int] | None:

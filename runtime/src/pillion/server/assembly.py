@@ -13,6 +13,7 @@ from pillion.metrics import RuntimeMetrics
 from pillion.protocol.limits import CodecLimits
 from pillion.repository.repository import ModelRepository
 from pillion.repository.served import RepositorySettings
+from pillion.server.failures import ExitCode, StartError
 from pillion.transport.authentication import ApiKey
 from pillion.transport.grpc.limits import GrpcLimits
 from pillion.transport.grpc.options import GrpcOptions
@@ -24,12 +25,16 @@ from pillion.transport.http.options import DispatchOptions
 from pillion.transport.management_access import ManagementAccess, ManagementOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from starlette.types import ASGIApp
 
+    from pillion.applications.group import Applications
+    from pillion.applications.served import ApplicationRecord
+
     from pillion.management.deployments import Deployments
     from pillion.metrics import Registry
+    from pillion.runtimefile import DesiredApplication
     from pillion.server.jobs import ServerJobs
     from pillion.server.observability import Observability
     from pillion.server.settings import Settings
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "admin_limits",
+    "build_applications",
     "build_dispatcher",
     "build_grpc",
     "build_plane",
@@ -128,6 +134,8 @@ def build_dispatcher(
     deployments: Callable[[], Deployments],
     bodies: BodyBudget,
     jobs: ServerJobs | None = None,
+    applications: Applications | None = None,
+    unready: Callable[[], str] = str,
 ) -> Dispatcher | Guard:
     """The ASGI application of the HTTP data port; ``deployments`` is called by the first request that manages."""
 
@@ -165,6 +173,7 @@ def build_dispatcher(
             codec=codec_limits(settings),
             management=management_access(settings, settings.http.host),
             drain=drain,
+            unready=unready,
             on_answer=_log_answer if settings.log.access > 0 else None,
             access=settings.log.access,
             tracer=observability.tracer,
@@ -173,6 +182,7 @@ def build_dispatcher(
         tasks=plane,
         texts=plane,
         jobs=jobs,
+        applications=applications,
     )
     key = _api_key(settings)
     if key is None:
@@ -180,6 +190,59 @@ def build_dispatcher(
     from pillion.transport.http.guard import Guard  # noqa: PLC0415 - only where there is a key
 
     return Guard(dispatcher, key, plane)
+
+
+def build_applications(
+    desired: Sequence[DesiredApplication],
+    objects: Mapping[str, object],
+    settings: Settings,
+    registry: Registry,
+) -> Applications | None:
+    """The applications, not started yet; None where there are none.
+
+    Raises:
+        StartError: two are in each other's way.
+    """
+    if not desired:
+        return None
+    import random  # noqa: PLC0415 - most servers serve models only
+
+    from pillion.applications.group import ApplicationError, Applications  # noqa: PLC0415 - as above
+    from pillion.applications.served import ApplicationOptions  # noqa: PLC0415 - as above
+
+    http, limits, share = settings.http, settings.limits, settings.log.access
+    options = ApplicationOptions(
+        root_path=http.root_path,
+        timeout=http.request_timeout_seconds,
+        max_ongoing=limits.max_in_flight,
+        max_queued=limits.max_queue,
+        websocket_idle=http.websocket_idle_seconds,
+        compress_min_bytes=http.compress_min_bytes,
+        on_ended=_log_application if share > 0 else None,
+        choose=None if share <= 0 else lambda: share >= 1 or random.random() < share,  # noqa: S311 - a sample
+    )
+    try:
+        return Applications(desired, options, registry, objects)
+    except ApplicationError as error:
+        raise StartError(ExitCode.USAGE, str(error)) from None
+
+
+def _log_application(record: ApplicationRecord) -> None:
+    """The line of a request of an application."""
+    _access.info(
+        "%s %s %d",
+        record.method,
+        record.path,
+        record.status,
+        extra={
+            "request_id": record.request_id,
+            "application": record.application,
+            "route": record.route,
+            "status": record.status,
+            "ms": round(record.seconds * 1000, 3),
+            "bytes": record.bytes,
+        },
+    )
 
 
 def build_grpc(

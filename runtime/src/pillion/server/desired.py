@@ -101,6 +101,8 @@ class DesiredModels:
                 continue
             if new.settings != self._file.settings:
                 _log.warning("%s: settings changed; they take effect when the process restarts", self._path)
+            if new.applications != self._file.applications:
+                _log.warning("%s: applications changed; they are built when the process restarts", self._path)
             self.error = ""
             unchanged = new.models == self._file.models
             self._file = new

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 from pillion.dataplane.call import ModelState
 from pillion.errors import PillionError
 from pillion.server.admin import AdminApp
-from pillion.server.assembly import admin_limits, build_dispatcher, build_grpc, build_plane, http_limits
+from pillion.server.assembly import (
+    admin_limits,
+    build_applications,
+    build_dispatcher,
+    build_grpc,
+    build_plane,
+    http_limits,
+)
 from pillion.server.control import opened
 from pillion.server.failures import ExitCode, StartError
 from pillion.server.jobs import ServerJobs
@@ -42,7 +49,7 @@ if TYPE_CHECKING:
     from pillion.management.deployments import Deployments
     from pillion.management.folder_watch import FolderWatch
     from pillion.metrics import Registry
-    from pillion.runtimefile import DesiredModel
+    from pillion.runtimefile import DesiredApplication, DesiredModel
     from pillion.server.desired import DesiredModels
     from pillion.server.front.place import Place
     from pillion.server.metrics import ServerMetrics
@@ -68,6 +75,8 @@ class Runtime:
         classes: models written in Python that the embedding program hands over, by name.
         reload: follows the files of models written in Python.
         place: where this is one of several front workers: its ports are given, and the admin port is the supervisor's.
+        applications: what answers below paths of their own.
+        objects: applications that the embedding program hands over, by name.
     """
 
     def __init__(
@@ -81,6 +90,8 @@ class Runtime:
         classes: Mapping[str, type[Any]] | None = None,
         reload: CodeReload | None = None,
         place: Place | None = None,
+        applications: Sequence[DesiredApplication] = (),
+        objects: Mapping[str, object] | None = None,
     ) -> None:
         self._settings = settings
         self._models = models
@@ -97,6 +108,8 @@ class Runtime:
         self._deployments: Deployments | None = None
         self._jobs = ServerJobs(settings.jobs, self._plane, settings.models.store, self.deployments)
         bodies = BodyBudget(settings.limits.max_body_bytes_in_flight)
+        self._applications = build_applications(applications, objects or {}, settings, registry)
+        self._started_applications = False
         self.app = build_dispatcher(
             self._plane,
             settings,
@@ -106,6 +119,8 @@ class Runtime:
             self.deployments,
             bodies,
             self._jobs,
+            self._applications,
+            self.unready_reason,
         )
         self._http = HttpListener(self.app, http_limits(settings), metrics.refused, websockets=True)
         self._admin = HttpListener(AdminApp(self, registry), admin_limits(settings), metrics.refused)
@@ -144,7 +159,12 @@ class Runtime:
 
     def unready_reason(self) -> str:
         """Why this process should not get requests; empty when it should."""
-        return readiness(self.phase, plane_ready=self._plane.ready(), not_ready=self._not_ready())
+        alone = self._started_applications and not self._plane.statuses()  # applications without any model
+        return readiness(self.phase, plane_ready=alone or self._plane.ready(), not_ready=self._not_ready())
+
+    def application_routes(self) -> Mapping[str, str]:
+        """The applications' names by route prefix."""
+        return {} if self._applications is None else self._applications.routes()
 
     def ready(self) -> bool:
         """Whether this process should get requests."""
@@ -196,6 +216,7 @@ class Runtime:
             self._tls = TlsKeeper(self._tls_config, self._metrics, interval=self._settings.tls.poll_seconds)
         await self._plane.start()
         await self._jobs.open()
+        await self._start_applications()
         if bound is not None:
             await self._open_own(*bound)
         elif self._place is not None:
@@ -204,6 +225,18 @@ class Runtime:
             if self._place.begin.at_once:
                 await self._open_given(self._place)
         self._spawn(self._load(began, on_loaded))
+
+    async def _start_applications(self) -> None:
+        if self._applications is None:
+            return
+        from pillion.applications.group import ApplicationError  # noqa: PLC0415 - most servers serve models only
+
+        try:
+            await self._applications.start()
+        except ApplicationError as error:
+            raise StartError(ExitCode.USAGE, str(error)) from error
+        # Models that are to come are not there yet: until they are declared, nobody may take us for ready.
+        self._started_applications = not self._models
 
     def _bind(self) -> tuple[socket.socket, socket.socket, socket.socket]:
         settings = self._settings
@@ -276,6 +309,8 @@ class Runtime:
         seconds = round(time.monotonic() - began, 3)
         if self._plane.ready():
             _log.info("ready", extra={"models": [m.name for m in self._models], "seconds": seconds})
+        elif not self.unready_reason():
+            _log.info("ready", extra={"applications": [*self.application_routes().values()], "seconds": seconds})
         elif not self._plane.statuses() and (self._settings.models.store or self._settings.models.watch):
             _log.info("no model yet: ready to be given one", extra={"seconds": seconds})
         else:
@@ -336,6 +371,8 @@ class Runtime:
             self.phase = Phase.CORDONED
             self._http.drain()
             self._plane.drain()
+            if self._applications is not None:
+                self._applications.drain()
             self._grpc.mark_draining()
             _log.info("draining without deletion: not ready, no new work")
             return
@@ -367,6 +404,8 @@ class Runtime:
         self._metrics.draining()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._grace
+        if self._applications is not None:
+            self._applications.close_conversations()
         faster = asyncio.create_task(self._cut_grpc())
         ending = asyncio.create_task(self._end_streams(deadline))
         if self._cut.is_set():
@@ -376,6 +415,8 @@ class Runtime:
             self._grpc.stop(0 if self._cut.is_set() else self._grace),
             self._jobs.stop(0 if self._cut.is_set() else self._grace),
         )
+        if self._applications is not None:
+            await self._applications.stop(0.0 if self._cut.is_set() else max(0.0, deadline - loop.time()))
         faster.cancel()
         ending.cancel()
         for task in list(self._tasks):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import ModelStatus
     from pillion.dataplane.tasks import ServedTask
     from pillion.metrics import Registry
-    from pillion.runtimefile import DesiredModel
+    from pillion.runtimefile import DesiredApplication, DesiredModel
     from pillion.server.front.place import Place
     from pillion.server.reload import CodeReload
     from pillion.server.tls import TlsConfig
@@ -52,6 +52,9 @@ class Server:
         classes: models written in Python, by name; ``models`` says how each is to be run.
         reload: follows the files of models written in Python and loads them again when they change.
         place: where this is one of several front workers.
+        applications: what answers below paths of their own; where ``config`` is given, its applications are used.
+        objects: applications that the program hands over, by the name that ``applications`` has for them; the code of
+            the others is imported.
     """
 
     def __init__(
@@ -65,10 +68,14 @@ class Server:
         classes: Mapping[str, type[Any]] | None = None,
         reload: CodeReload | None = None,
         place: Place | None = None,
+        applications: Sequence[DesiredApplication] = (),
+        objects: Mapping[str, object] | None = None,
     ) -> None:
         self._settings = settings or Settings()
         self._place = place
         self._models = models
+        self._applications = applications
+        self._objects = objects
         self._config = config
         self._tls = tls
         self._classes = classes
@@ -105,6 +112,10 @@ class Server:
     def unready_reason(self) -> str:
         """Why it takes no requests; empty when it does."""
         return "it has not been started" if self._runtime is None else self._runtime.unready_reason()
+
+    def application_routes(self) -> Mapping[str, str]:
+        """The applications' names by route prefix."""
+        return {} if self._runtime is None else self._runtime.application_routes()
 
     def statuses(self) -> Sequence[ModelStatus]:
         """Every known model version and its state."""
@@ -203,11 +214,11 @@ class Server:
             self._started.set()
 
     async def _main(self, on_loaded: Callable[[Server, float], None] | None) -> None:
-        models, desired = self._models, None
+        models, desired, applications = self._models, None, self._applications
         if self._config is not None:
             file = read_runtime_file(self._config)
             bundled = read_bundled(self._settings.models.bundled)
-            models = merged(bundled, file.models)
+            models, applications = merged(bundled, file.models), file.applications
             desired = DesiredModels(self._config, file, self._metrics, bundled=bundled)
         runtime = Runtime(
             self._settings,
@@ -219,6 +230,8 @@ class Server:
             classes=self._classes,
             reload=self._reload,
             place=self._place,
+            applications=applications,
+            objects=self._objects,
         )
         with self._lock:
             self._loop = asyncio.get_running_loop()

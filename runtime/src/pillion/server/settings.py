@@ -42,6 +42,17 @@ class HttpSettings(Section, frozen=True):
     """Seconds an idle connection is kept; proxies idle for longer than the usual 5 s."""
     compress_min_bytes: Annotated[int, Meta(ge=0)] = 8 * 1024
     """Answers of at least so many bytes are compressed for clients that name one coding they want; 0: none are."""
+    request_timeout_seconds: Seconds | None = None
+    """The longest a request of an application may take; the request itself can only shorten it. Absent: any time."""
+    websocket_idle_seconds: Seconds = 300.0
+    """Seconds without a message in either direction after which a WebSocket of an application is closed."""
+    root_path: str = ""
+    """The path below which a proxy publishes the applications, such as /ml; whether it takes it off or not."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no path."""
+        if self.root_path and not self.root_path.startswith("/"):
+            raise ValueError(f"http.root_path: expected a path that begins with a slash, got {self.root_path!r}")
 
 
 class GrpcSettings(Section, frozen=True):

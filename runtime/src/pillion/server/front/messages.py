@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from pillion.dataplane.live import LiveRequest  # noqa: TC001 - msgspec reads annotations at run time
-from pillion.runtimefile import DesiredModel  # noqa: TC001 - as above
+from pillion.runtimefile import DesiredApplication, DesiredModel  # noqa: TC001 - as above
 from pillion.server.front.families import Family  # noqa: TC001 - as above
 from pillion.server.settings import Settings  # noqa: TC001 - as above
 
@@ -48,6 +48,7 @@ class Begin(_Message):
     """Whether the data ports are opened before the models are loaded. A worker that replaces another does not: it
     would answer "not ready" to requests that those beside it can answer."""
     models: tuple[DesiredModel, ...] = ()
+    applications: tuple[DesiredApplication, ...] = ()
     config: str = ""
     """Path of the runtime.yaml to follow; empty: ``models`` is all there is."""
     extra: dict[str, str] = {}

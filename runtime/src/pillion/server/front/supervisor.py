@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
     from pathlib import Path
 
-    from pillion.runtimefile import DesiredModel
+    from pillion.runtimefile import DesiredApplication, DesiredModel
     from pillion.server.front.admin import Asked
     from pillion.server.front.families import Family
     from pillion.server.front.judgement import Standing
@@ -61,6 +61,7 @@ class Supervisor:
         settings: all of them.
         workers: how many.
         models: what to serve; where ``config`` is given, its models are used.
+        applications: what answers below paths of their own, likewise.
         config: a runtime.yaml that each worker reads and follows.
         module: what a worker runs.
         extra: told to each worker, for ``module``.
@@ -73,6 +74,7 @@ class Supervisor:
         workers: int,
         *,
         models: Sequence[DesiredModel] = (),
+        applications: Sequence[DesiredApplication] = (),
         config: Path | None = None,
         module: str = WORKER,
         extra: Mapping[str, str] | None = None,
@@ -81,6 +83,7 @@ class Supervisor:
         self._settings = settings
         self._seats = [Seat(number) for number in range(workers)]
         self._models = tuple(models)
+        self._applications = tuple(applications)
         self._config = config
         self._module = module
         self._extra = dict(extra or {})
@@ -218,6 +221,7 @@ class Supervisor:
             cpus=self._cpus,
             at_once=seat.starts == 0,
             models=self._models,
+            applications=self._applications,
             config="" if self._config is None else str(self._config),
             extra=self._extra,
         )

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import InferencePlane
     from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
+    from pillion.transport.http.application_access import ApplicationAccess
     from pillion.transport.http.budget import HeldBytes
     from pillion.transport.http.direct import DirectCall
     from pillion.transport.http.job_access import JobAccess
@@ -85,6 +86,8 @@ class Dispatcher:
         tasks: what answers tasks, where there can be any.
         texts: what generates and embeds, where anything can.
         jobs: who takes jobs, where there can be any.
+        applications: those that answer below paths of their own. They are looked at after the table of known paths, so
+            that predictions do not pay for them.
     """
 
     def __init__(
@@ -95,9 +98,11 @@ class Dispatcher:
         tasks: TaskPlane | None = None,
         texts: TextPlane | None = None,
         jobs: JobAccess | None = None,
+        applications: ApplicationAccess | None = None,
     ) -> None:
         self._plane = plane
         self._fallback = fallback
+        self._applications = applications
         self._options = options or DispatchOptions()
         self._drain = self._options.drain
         self._budget = self._options.bodies
@@ -115,13 +120,14 @@ class Dispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection scope, as ASGI defines it."""
         if scope["type"] != "http":
-            if scope["type"] == "websocket" and self._tasks is not None:
-                await self._tasks.connect(path_of(scope), scope, receive, send)
-                return
-            await self._fallback(scope, receive, send)
+            await self._converse(scope, receive, send)
             return
         target = self._known.get(scope["raw_path"]) if scope.get("raw_path") else None
         if target is None:
+            application = None if self._applications is None else self._applications.find(scope["path"])
+            if application is not None:
+                await application(scope, receive, send)
+                return
             target = self._resolve(scope)
             if target is None:
                 await self._fallback(scope, receive, send)
@@ -129,6 +135,18 @@ class Dispatcher:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         observed = None if self._observer is None else self._observer.choose(target, headers)
         await self._ordinary(target, headers, observed, scope, receive, send)
+
+    async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket, or whatever else ASGI may bring."""
+        if scope["type"] == "websocket":
+            application = None if self._applications is None else self._applications.find(scope["path"])
+            if application is not None:
+                await application(scope, receive, send)
+                return
+            if self._tasks is not None:
+                await self._tasks.connect(path_of(scope), scope, receive, send)
+                return
+        await self._fallback(scope, receive, send)
 
     async def _ordinary(
         self,
@@ -285,6 +303,10 @@ class Dispatcher:
             from pillion.transport.http.texts import answer_text  # noqa: PLC0415 - as said
 
             return await answer_text(self._texts, self._options, target, headers, receive, caller)
+        if target.route is Route.ROUTES or target.route is Route.HEALTHZ:
+            from pillion.transport.http.application_access import answer_about  # noqa: PLC0415 - as above
+
+            return answer_about(target.route, self._applications, self._options.unready())
         if target.route is Route.V1_PREDICT:
             return await self._inference.predict(target, headers, receive, caller)
         if target.route is Route.V1_EXPLAIN:

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from pillion.transport.http import refusals
+from pillion.transport.http.departure import Departure
 from pillion.transport.http.turn import Turn
 
 if TYPE_CHECKING:
@@ -96,12 +97,14 @@ class HttpProtocol(HttpToolsProtocol):
         self._refusal: refusals.Refusal | None = None
         self._lingering = False
         self._stall: asyncio.TimerHandle | None = None
+        self.departure = Departure()
 
     # --- connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn declares it
         """Count the connection in, or refuse it."""
         super().connection_made(transport)
+        self.departure.transport = transport
         if len(self.connections) > self._limits.max_connections:
             self._refuse(refusals.connections(self._limits.max_connections))
             return
@@ -116,6 +119,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._stop_stall()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
+        self.departure.happened()
 
     def shutdown(self) -> None:
         """Close now if no request is in progress, else after its answer. A half-sent request is no request yet."""
@@ -274,6 +278,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _begin_request(self) -> None:
         """Start the application."""
+        # What else would tell of it takes a task for each request; uvicorn's annotation knows no keys but its own.
+        self.scope["pillion.departure"] = self.departure  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         if self.server_state.draining:
             self.cycle.keep_alive = False

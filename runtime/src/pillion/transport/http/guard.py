@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Guard"]
 
-_OPEN: Final = frozenset({Route.LIVE, Route.READY, Route.MODEL_READY})
+_OPEN: Final = frozenset({Route.LIVE, Route.READY, Route.MODEL_READY, Route.HEALTHZ})
 _V1: Final = frozenset({Route.V1_PREDICT, Route.V1_EXPLAIN})
 _CHALLENGE: Final = ((b"www-authenticate", b"Bearer"), (b"connection", b"close"))
 """The body was not read, so the connection cannot be used again."""

@@ -54,6 +54,8 @@ class DispatchOptions(msgspec.Struct, frozen=True):
     management: ManagementAccess = ManagementAccess()
     """Who may load and unload models through this port; the others are told the setting."""
     drain: DrainState = msgspec.field(default_factory=DrainState)
+    unready: Callable[[], str] = str
+    """Why the server should get no requests, for ``/-/healthz``; empty when it should."""
     clock: Callable[[], float] = time.monotonic
     """The data plane's clock, for deadlines."""
     disconnect_grace: float = 0.01

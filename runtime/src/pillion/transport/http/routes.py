@@ -58,6 +58,8 @@ class Route(Enum):
     TRAININGS = "/management/trainings"
     TRAINING_METRICS = "/management/trainings/{training}/metrics"
     TRAINING_LOGS = "/management/trainings/{training}/logs"
+    ROUTES = "/-/routes"
+    HEALTHZ = "/-/healthz"
     SHARED_MEMORY = "/v2/{system|cuda}sharedmemory/..."
     UNKNOWN = "/v2/..."
 
@@ -115,6 +117,8 @@ _FIXED: Final = {
         Route.OPENAI_COMPLETIONS,
         Route.OPENAI_EMBEDDINGS,
         Route.OPENAI_MODELS,
+        Route.ROUTES,
+        Route.HEALTHZ,
     )
 } | {
     # Where the clients of OpenAI look, too. The models of /v1 are those of V1, in a document that is both.

@@ -1,0 +1,172 @@
+"""``@pillion.ingress``: methods of a class as routes of a FastAPI application, ``self`` being the loaded instance.
+
+A decorator such as ``@app.get`` in the body of a class takes the bare function and makes a route of it in which
+``self`` is a query parameter. :func:`ingress` takes those routes out of the application and keeps them with the class;
+for an instance they are made again, around bound methods, in a copy of the application. So they are bound by function
+objects rather than by names, and classes over one application do not see each other's.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["MARK", "Bound", "Ingress", "ingress"]
+
+_Class = TypeVar("_Class", bound=type)
+
+MARK: Final = "__pillion_ingress__"
+
+
+class Bound(NamedTuple):
+    """A class with the arguments of its constructor; built where it is served."""
+
+    cls: type
+    arguments: tuple[Any, ...]
+    named: dict[str, Any]
+
+
+class Ingress(NamedTuple):
+    """What a class was made of."""
+
+    app: Any
+    """The FastAPI or Starlette application, or any other that has no routes of the class."""
+    routes: list[BaseRoute] | None
+    """Its routes as they were with those of the class; None where the class has none."""
+
+    def of(self, instance: object) -> Any:  # noqa: ANN401 - an ASGI application of the kind that was given
+        """The application that answers for an instance."""
+        if self.routes is None:
+            return self.app
+        app = copy.copy(self.app)
+        app.router = copy.copy(self.app.router)
+        app.router.routes = [_bound(route, instance) for route in self.routes if not _is_documentation(route, app)]
+        app.router.middleware_stack = app.router.app
+        app.middleware_stack = None
+        if hasattr(app, "openapi_schema"):
+            app.openapi_schema = None
+            if hasattr(app, "setup"):
+                _documented(app)
+        return app
+
+
+def ingress(app: Any) -> Callable[[_Class], _Class]:  # noqa: ANN401 - FastAPI is imported by who uses it
+    """Make a class the application: its methods that carry the routes of ``app`` answer, bound to one instance.
+
+    Args:
+        app: a FastAPI or Starlette application; with an empty class, any ASGI application.
+
+    Raises:
+        TypeError: it is no application, or what is decorated is no class.
+    """
+    if isinstance(app, type) or not callable(app):
+        raise TypeError("@pillion.ingress takes an application: @pillion.ingress(app), with app = FastAPI()")
+
+    def decorated(cls: _Class) -> _Class:
+        if not isinstance(cls, type):
+            raise TypeError(f"@pillion.ingress goes around a class, not around {cls!r}")
+        names = {(base.__module__, base.__qualname__) for base in cls.__mro__}
+        router = getattr(app, "router", None)
+        routes: list[BaseRoute] | None = None
+        if router is not None:
+            everything = list(router.routes)
+            if any(_owned(route, names) for route in everything):
+                routes = everything
+                _take_out(router, names)
+        setattr(cls, MARK, Ingress(app, routes))
+        if "bind" not in vars(cls):
+            cls.bind = classmethod(_bind)  # type: ignore[attr-defined]  # what type checkers cannot see of decorators
+        return cls
+
+    return decorated
+
+
+def _bind(cls: type, *arguments: Any, **named: Any) -> Bound:  # noqa: ANN401 - the constructor's
+    """The class with the arguments of its constructor, to be built where it is served."""
+    inspect.signature(cls).bind(*arguments, **named)  # what does not fit is said here
+    return Bound(cls, arguments, named)
+
+
+def _function(route: BaseRoute) -> FunctionType | None:
+    endpoint = getattr(route, "endpoint", None)
+    return endpoint if isinstance(endpoint, FunctionType) else None
+
+
+def _included(route: BaseRoute) -> Router | None:
+    """The router that was included, which newer releases of FastAPI keep as it is."""
+    router = getattr(route, "original_router", None)
+    return router if isinstance(router, Router) else None
+
+
+def _owned(route: BaseRoute, names: set[tuple[str, str]]) -> bool:
+    """Whether a route, or one of a router that was included, is a method of one of those classes."""
+    function = _function(route)
+    if function is not None:
+        return (function.__module__, function.__qualname__.rpartition(".")[0]) in names
+    router = _included(route)
+    return router is not None and any(_owned(inner, names) for inner in router.routes)
+
+
+def _take_out(router: Any, names: set[tuple[str, str]]) -> None:  # noqa: ANN401 - Starlette's or FastAPI's
+    kept = [route for route in router.routes if not _owned(route, names)]
+    router.routes[:] = kept
+    if hasattr(router, "_routes_version"):
+        router._routes_version += 1  # noqa: SLF001 - FastAPI keeps what it made of the routes until this changes
+
+
+def _is_documentation(route: BaseRoute, app: Any) -> bool:  # noqa: ANN401 - as above
+    """Whether a route is one of FastAPI's own pages, which describe the application that they were made in."""
+    function = _function(route)
+    return function is not None and function.__module__ == "fastapi.applications" and hasattr(app, "setup")
+
+
+def _documented(app: Any) -> None:  # noqa: ANN401 - FastAPI's
+    """Put the pages in front again, where they were: a path that takes anything must not hide them."""
+    routes, app.router.routes = app.router.routes, []
+    app.setup()
+    app.router.routes = [*app.router.routes, *routes]
+    if hasattr(app.router, "_routes_version"):
+        app.router._routes_version += 1  # noqa: SLF001 - as above
+
+
+def _bound(route: BaseRoute, instance: object) -> BaseRoute:
+    """The route with its method bound to the instance; others as they are."""
+    names = {(base.__module__, base.__qualname__) for base in type(instance).__mro__}
+    if not _owned(route, names):
+        return route
+    router = _included(route)
+    if router is not None:
+        inner = copy.copy(router)
+        inner.routes = [_bound(one, instance) for one in router.routes]
+        inner.middleware_stack = inner.app
+        context = copy.copy(route.include_context)  # type: ignore[attr-defined]  # as only FastAPI's have it
+        context.included_router = inner
+        return type(route)(original_router=inner, include_context=context)  # type: ignore[call-arg]  # as above
+    function = _function(route)
+    if function is None:
+        return route
+    if isinstance(inspect.getattr_static(type(instance), function.__name__, None), staticmethod):
+        return route
+    return _again(route, MethodType(function, instance))
+
+
+def _again(route: BaseRoute, endpoint: Callable[..., Any]) -> BaseRoute:
+    """A route of the same kind and settings around another function."""
+    given: dict[str, Any] = {}
+    for name in inspect.signature(type(route).__init__).parameters:
+        if name not in ("self", "endpoint", "middleware", "max_body_size") and hasattr(route, name):
+            given[name] = getattr(route, name)
+    if isinstance(route, Route) and given.get("methods") is not None:
+        given["methods"] = list(given["methods"])
+    if not isinstance(route, (Route, WebSocketRoute)):
+        return route
+    if getattr(route, "max_body_size", None) is not None:
+        given["max_body_size"] = route.max_body_size  # type: ignore[union-attr]  # asked above
+    return type(route)(endpoint=endpoint, **given)

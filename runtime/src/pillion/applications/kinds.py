@@ -1,0 +1,93 @@
+"""What an object that somebody wants to serve is, and the ASGI application that is made of it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pillion.applications.ingress import MARK, Bound, Ingress
+from pillion.applications.raw import RawApplication
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+    from concurrent.futures import ThreadPoolExecutor
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+__all__ = ["Built", "NoApplicationError", "build"]
+
+_ASGI = 3
+_WSGI = 2
+_REMEDY = (
+    "give an ASGI application (FastAPI, Starlette), a function or object that takes a request or nothing, or a class of "
+    "one of these"
+)
+
+
+class NoApplicationError(TypeError):
+    """An object that cannot be served; the text says why and what can."""
+
+
+class Built(NamedTuple):
+    """What answers."""
+
+    app: ASGIApp
+    raw: bool
+    """Whether it is a handler, whose answers are ours."""
+    instance: object
+    """What was built or given, whose ``check_health`` is asked."""
+
+
+def build(target: object, arguments: Mapping[str, Any], threads: ThreadPoolExecutor) -> Built:
+    """The application that an object is, built where it is a class.
+
+    Args:
+        target: the object.
+        arguments: for its constructor, where it is a class.
+        threads: where plain handlers run.
+
+    Raises:
+        NoApplicationError: it cannot be served, or takes no arguments.
+        Exception: its constructor's own.
+    """
+    if isinstance(target, Bound):
+        return _of_instance(target.cls(*target.arguments, **{**target.named, **arguments}), threads)
+    if isinstance(target, type):
+        try:
+            inspect.signature(target).bind(**arguments)
+        except TypeError as error:
+            raise NoApplicationError(f"the constructor of {target.__qualname__}: {error}: see its args") from None
+        return _of_instance(target(**arguments), threads)
+    if arguments:
+        raise NoApplicationError(f"args are for the constructor of a class, and this is a {_kind(target)}")
+    return _of_instance(target, threads)
+
+
+def _of_instance(instance: Any, threads: ThreadPoolExecutor) -> Built:  # noqa: ANN401 - whatever was given
+    made: Ingress | None = getattr(type(instance), MARK, None)
+    if made is not None:
+        return Built(made.of(instance), raw=False, instance=instance)
+    if not callable(instance):
+        raise NoApplicationError(f"a {_kind(instance)} is no application: {_REMEDY}")
+    try:
+        parameters = list(inspect.signature(instance).parameters.values())
+    except ValueError:
+        raise NoApplicationError(f"it cannot be told what a {_kind(instance)} takes: {_REMEDY}") from None
+    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(needed) == _ASGI or (not needed and any(p.kind is p.VAR_POSITIONAL for p in parameters)):
+        return Built(instance, raw=False, instance=instance)
+    if len(needed) == _WSGI:
+        raise NoApplicationError(
+            f"a {_kind(instance)} that takes two arguments looks like WSGI: wrap it, as with a2wsgi.WSGIMiddleware"
+        )
+    if len(needed) > _ASGI or any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters):
+        raise NoApplicationError(f"a {_kind(instance)} that takes {len(needed)} arguments is none: {_REMEDY}")
+    return Built(RawApplication(instance, threads), raw=True, instance=instance)
+
+
+def _kind(value: object) -> str:
+    return "function" if inspect.isroutine(value) else type(value).__qualname__
