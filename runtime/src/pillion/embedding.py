@@ -122,6 +122,13 @@ def serve(
 
     if blocking and _in_event_loop():
         raise RuntimeError("an event loop is running here, as in a notebook: serve beside it, with blocking=False")
+    from pillion.authoring.model import Model  # noqa: PLC0415 - as above
+
+    for target in targets:
+        if isinstance(target, Model):
+            raise TypeError(
+                f"pillion.serve takes classes, not {type(target).__name__}: write pillion.serve({type(target).__name__})"
+            )
     applications = [target for target in targets if not _is_model(target)]
     if len(applications) > 1:
         raise TypeError("pillion.serve takes one application: several go into a manifest, each with its routePrefix")
@@ -206,9 +213,7 @@ def _in_event_loop() -> bool:
     return True
 
 
-def _settings(
-    host: str, ports: Mapping[str, int | None], further: Mapping[str, JsonValue], *, quiet: bool
-) -> Settings:
+def _settings(host: str, ports: Mapping[str, int | None], further: Mapping[str, JsonValue], *, quiet: bool) -> Settings:
     from pillion.server.sources import load_settings  # noqa: PLC0415 - as above
 
     flags: dict[str, JsonValue] = {"http.host": host, "grpc.host": host, "admin.host": host}

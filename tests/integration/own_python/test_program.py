@@ -149,7 +149,7 @@ def test_a_port_in_use_is_raised_in_the_caller() -> None:
 
 def test_an_instance_is_told_to_be_a_class() -> None:
     with pytest.raises(TypeError, match=r"takes classes, not TextMood: write pillion.serve\(TextMood\)"):
-        pillion.serve(TextMood())  # type: ignore[call-overload] # the mistake is the point
+        pillion.serve(TextMood())
 
 
 BLOCKING = """

@@ -40,9 +40,7 @@ class Conversation:
         idle: seconds without a message in either direction after which it is ended.
     """
 
-    def __init__(
-        self, name: str, scope: Scope, receive: Receive, send: Send, identity: str, idle: float
-    ) -> None:
+    def __init__(self, name: str, scope: Scope, receive: Receive, send: Send, identity: str, idle: float) -> None:
         scope.pop("pillion.departure", None)
         self.over = False
         """Whether the connection has ended."""
@@ -83,7 +81,7 @@ class Conversation:
             if type(error).__name__ == "WebSocketDisconnect":
                 return
             _log.error(
-                "application %s failed in a WebSocket: %s", self._name, error or type(error).__name__,
+                "application %s failed in a WebSocket: %s", self._name, str(error) or type(error).__name__,
                 exc_info=error, extra={"request_id": self._identity, "application": self._name},
             )  # fmt: skip
             if not self._accepted:

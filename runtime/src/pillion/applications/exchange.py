@@ -95,8 +95,7 @@ class Exchange:
                 await gate.enter(None)
             entered = True
             await app(self.scope, receive, self.send)
-            if not self._complete and not self.over:
-                raise RuntimeError("it returned without a complete answer")
+            self._require_answer()
         except asyncio.CancelledError:
             if not self._cancels:
                 raise  # the server's, which cuts what is left
@@ -104,7 +103,7 @@ class Exchange:
             await self._fail(error)
         except Exception as error:  # noqa: BLE001 - the boundary: the client is told that it failed
             _log.error(
-                "application %s failed: %s", served.name, error or type(error).__name__,
+                "application %s failed: %s", served.name, str(error) or type(error).__name__,
                 exc_info=error, extra={"request_id": self._identity, "application": served.name},
             )  # fmt: skip
             await self._fail(PillionError(ErrorCode.INTERNAL, _INTERNAL))
@@ -118,6 +117,10 @@ class Exchange:
                 self._leave()
             if self._late is not None:
                 await self._late
+
+    def _require_answer(self) -> None:
+        if not self._complete and not self.over:
+            raise RuntimeError("it returned without a complete answer")
 
     def _leave(self) -> None:
         """Give the place back, when a thread that works on has ended, too."""

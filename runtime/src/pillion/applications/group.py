@@ -86,7 +86,7 @@ class Applications:
         Raises:
             ApplicationError: one cannot be.
         """
-        asyncio.get_running_loop().set_task_factory(self._task)
+        asyncio.get_running_loop().set_task_factory(self._task)  # type: ignore[arg-type]  # as protocols of keywords go
         for desired in self._desired:
             served = await self._start(desired)
             self._served[desired.route_prefix] = served
@@ -143,7 +143,10 @@ class Applications:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _task(
-        self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **named: Any  # noqa: ANN401 - asyncio's
+        self,
+        loop: asyncio.AbstractEventLoop,
+        work: Coroutine[Any, Any, Any],
+        **named: Any,  # noqa: ANN401 - asyncio's
     ) -> asyncio.Task[Any]:
         """Make a task, and remember those that a request begins: what is shielded is waited for before a stop."""
         task = asyncio.Task(work, loop=loop, **named)

@@ -118,7 +118,7 @@ def _take_out(router: Any, names: set[tuple[str, str]]) -> None:  # noqa: ANN401
     kept = [route for route in router.routes if not _owned(route, names)]
     router.routes[:] = kept
     if hasattr(router, "_routes_version"):
-        router._routes_version += 1  # noqa: SLF001 - FastAPI keeps what it made of the routes until this changes
+        router._routes_version += 1
 
 
 def _is_documentation(route: BaseRoute, app: Any) -> bool:  # noqa: ANN401 - as above
@@ -133,7 +133,7 @@ def _documented(app: Any) -> None:  # noqa: ANN401 - FastAPI's
     app.setup()
     app.router.routes = [*app.router.routes, *routes]
     if hasattr(app.router, "_routes_version"):
-        app.router._routes_version += 1  # noqa: SLF001 - as above
+        app.router._routes_version += 1
 
 
 def _bound(route: BaseRoute, instance: object) -> BaseRoute:

@@ -23,8 +23,8 @@ __all__ = ["Built", "NoApplicationError", "build"]
 _ASGI = 3
 _WSGI = 2
 _REMEDY = (
-    "give an ASGI application (FastAPI, Starlette), a function or object that takes a request or nothing, or a class of "
-    "one of these"
+    "give an ASGI application (FastAPI, Starlette), a function or object that takes a request or nothing, or a class "
+    "of one of these"
 )
 
 

@@ -1,4 +1,4 @@
-"""A plain handler as an ASGI application: a function, or an object with ``__call__``, that takes a request or nothing."""
+"""A plain handler as an ASGI application: a function or an object with ``__call__``, of a request or of nothing."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set as AbstractSet
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -73,6 +74,6 @@ def _plain(value: Any) -> object:  # noqa: ANN401 - whatever JSON has no form fo
         return value.tolist()
     kind = type(value)
     raise UnencodableError(
-        f"the result holds a {kind.__module__}.{kind.__qualname__}, which JSON has no form for: return a Response, str, "
-        "bytes, or values that JSON has"
+        f"the result holds a {kind.__module__}.{kind.__qualname__}, which JSON has no form for: return a Response, "
+        "str, bytes, or values that JSON has"
     )

@@ -108,10 +108,8 @@ class Served:
         identity = request_id(headers) if b"x-request-id" in headers else new_request_id()
         timeout = self._timeout
         try:
-            if b"x-request-timeout-seconds" in headers:
-                timeout = self._shortened(headers)
-            if self._options.drain.draining:
-                raise PillionError(ErrorCode.DRAINING, "the server is stopping and takes no new requests")
+            if b"x-request-timeout-seconds" in headers or self._options.drain.draining:
+                timeout = self._admitted(headers)
         except PillionError as error:
             answer = error_answer(error, identity)
             await send_answer(send, answer, identity, head=scope["method"] == "HEAD", close=True)
@@ -144,8 +142,14 @@ class Served:
                     )
                 )
 
-    def _shortened(self, headers: dict[bytes, bytes]) -> float | None:
-        """The time that the caller allows, where that is shorter."""
+    def _admitted(self, headers: dict[bytes, bytes]) -> float | None:
+        """The seconds that a request may take: those that the caller allows, where that is shorter.
+
+        Raises:
+            PillionError: it is not taken.
+        """
+        if self._options.drain.draining:
+            raise PillionError(ErrorCode.DRAINING, "the server is stopping and takes no new requests")
         asked = timeout_seconds(headers)
         if asked is None or self._timeout is None:
             return asked if asked is not None else self._timeout

@@ -46,7 +46,13 @@ def supervise(settings: Settings, workers: int, runtime_file: RuntimeFile, ca: P
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     extra = {"ca": "" if ca is None else str(ca), "json": "1" if as_json else ""}
     supervisor = Supervisor(
-        settings, workers, models=runtime_file.models, module=__name__, extra=extra, on_settled=settled
+        settings,
+        workers,
+        models=runtime_file.models,
+        applications=runtime_file.applications,
+        module=__name__,
+        extra=extra,
+        on_settled=settled,
     )
     supervisor.run()
     if failed:

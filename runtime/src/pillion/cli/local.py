@@ -38,7 +38,9 @@ _MODEL_SUFFIXES: Final = (
     *(".skops", ".onnx", ".joblib", ".pkl", ".pickle", ".json", ".ubj", ".txt", ".bst"),
     *(".pt2", ".pt", ".pth", ".safetensors"),
 )
-_LOCAL: Final = frozenset({"name", "model", "models", "timeout", "container_concurrency", "execution"})
+_LOCAL: Final = frozenset(
+    {"name", "model", "models", "timeout", "container_concurrency", "execution", "applications", "http"}
+)
 """Fields of the predictor, besides the formats, that mean something on one machine."""
 _CLUSTER_SCHEMES: Final = ("configmap://", "pvc://")
 
@@ -131,9 +133,11 @@ def manifest_sources(service: InferenceService, consent: Consent) -> tuple[Sourc
             for index, model in enumerate(predictor.models)
         )
     model = predictor.serving_model
+    if model is None and predictor.applications:
+        return ()
     if model is None:
         raise CommandError(
-            f"{name}: spec.predictor has containers or applications, which need a cluster: serve here what has a model",
+            f"{name}: spec.predictor has containers, which need a cluster: serve here what has a model or applications",
             code=2,
         )
     return (

@@ -47,7 +47,7 @@ def ready_text(
 ) -> str:
     """What the command prints when the models are loaded: lines for people, or one JSON object."""
     if as_json:
-        names = [status.name for status in server.statuses()]
+        names = [*(status.name for status in server.statuses()), *server.application_routes().values()]
         return json.dumps({"ready": names, "seconds": round(seconds, 3), "ports": server.ports})
     from pillion.cli.examples import examples  # noqa: PLC0415 - programs need none
 
@@ -69,12 +69,13 @@ def announcement(
     scheme = "http" if settings.tls.server.cert is None else "https"
     base = f"{scheme}://{host}:{ports['http']}"
     ready = [status for status in server.statuses() if status.state is ModelState.READY]
-    names = (
-        ", ".join(status.name for status in server.statuses() if status in ready or status.asleep) or "no model yet,"
-    )
+    routes = server.application_routes()
+    loaded = [status.name for status in server.statuses() if status in ready or status.asleep]
+    names = ", ".join([*loaded, *routes.values()]) or "no model yet,"
     lines = [f"{names} ready in {seconds:.1f} s   docs {base}/docs   grpc :{ports['grpc']}   metrics :{ports['admin']}"]
     # curl needs no scheme for http; leaving it out keeps the line short.
     address = base if scheme == "https" else base.removeprefix("http://")
+    lines += [f"application {name}: {base}{prefix}" for prefix, name in routes.items()]
     mutual, keyed = settings.tls.client.cert is not None, settings.auth.api_key is not None
     given = examples or {}
     lines += [f"try: {task_curl(task, address, ca, mutual=mutual, keyed=keyed)}" for task in server.tasks()]

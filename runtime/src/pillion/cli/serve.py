@@ -14,6 +14,8 @@ import typer
 from pillion.cli.failures import EXIT_CODES, SAY_WHY, CommandError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic import JsonValue
 
     from pillion.runtimefile import RuntimeFile
@@ -31,6 +33,7 @@ Examples:
   pillion serve models/ --watch                    # its models, as they come and go
   pillion serve --store models/                    # what `pillion models deploy` sends
   pillion serve service.py:Mood --reload           # a class of your own
+  pillion serve shop.py:app --route-prefix /shop   # a FastAPI or other ASGI application
   pillion serve model.joblib --allow-pickle        # a pickle can run code: only if you trust it
   pillion serve model.skops --trust scoring.Clip   # the file holds a class of yours
   pillion serve iris.skops --tls-self-signed
@@ -78,6 +81,12 @@ def serve(  # noqa: PLR0917 - the options of a command line
     store: Annotated[
         str | None,
         typer.Option(metavar="DIR", help="Keep models that are deployed by requests here, and serve them again."),
+    ] = None,
+    route_prefix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="MODEL is an application, module:app, that answers below PATH.  [default: /]"
+        ),
     ] = None,
     artifact: Annotated[
         str | None,
@@ -158,13 +167,17 @@ def serve(  # noqa: PLR0917 - the options of a command line
             "--reload, --artifact, --device, --executor and --processes go without -f: pillion serve service.py:Class",
             code=2,
         )
+    if file is not None and route_prefix is not None:
+        raise CommandError("--route-prefix goes without -f: the manifest says it, applications[].routePrefix", code=2)
     mapped = mappings(maps or [])
     consent = Consent(allow_pickle, _types(trust or []))
     notes: list[str] = []
     if file is not None:
         runtime_file, notes = from_manifest(file, consent, mapped=mapped)
     else:
-        runtime_file = from_targets(targets or [], consent, mapped=mapped, artifact=artifact, device=device)
+        runtime_file = from_targets(
+            targets or [], consent, mapped=mapped, artifact=artifact, device=device, route_prefix=route_prefix
+        )
         runtime_file = run_by(runtime_file, executor, processes)
     if reload and not any(model.code for model in runtime_file.models):
         raise CommandError("--reload follows the files of a class: name one, service.py:Class", code=2)
@@ -221,8 +234,11 @@ def _types(names: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def local_settings(flags: dict[str, JsonValue]) -> Layered:
-    """Settings with the defaults of a laptop below flags and environment: loopback, quiet, no preStop."""
+def local_settings(flags: dict[str, JsonValue], manifest: Mapping[str, JsonValue] | None = None) -> Layered:
+    """Settings with the defaults of a laptop below flags and environment: loopback, quiet, no preStop.
+
+    ``manifest`` has those that a manifest says, by dotted key; they are below flags and environment, too.
+    """
     from pillion.server.sources import load_settings  # noqa: PLC0415 - keeps --help quick
 
     local: dict[str, JsonValue] = {
@@ -232,6 +248,7 @@ def local_settings(flags: dict[str, JsonValue]) -> Layered:
         "log.level": "warning",
         "control.socket": "",
         "drain.window_seconds": 0,
+        **(manifest or {}),
     }
     layered = load_settings(flags=flags, file=local, file_name="pillion serve")
     more: dict[str, JsonValue] = {}
@@ -317,7 +334,7 @@ def _run(
         sys.stdout.flush()
 
     try:
-        layered = local_settings(flags)
+        layered = local_settings(flags, runtime_file.settings)
         configure(layered.settings.log)
         for logger in hushed:
             logger.setLevel(logging.CRITICAL)
@@ -337,7 +354,9 @@ def _run(
             sys.dont_write_bytecode = True
             follow = CodeReload(_reloaded)
         settings = msgspec.structs.replace(layered.settings, workers=1)  # where auto is one
-        Server(settings, models=runtime_file.models, reload=follow).start(on_loaded=loaded)
+        Server(settings, models=runtime_file.models, reload=follow, applications=runtime_file.applications).start(
+            on_loaded=loaded
+        )
     except StartError as failure:
         raise CommandError(str(failure), code=int(failure.code)) from None
     if failed:

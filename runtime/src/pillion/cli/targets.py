@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, get_args, get_type_hints
 
 import msgspec
 
+from pillion.cli.applications import from_services, http_settings, named_applications
 from pillion.cli.failures import CommandError, text_of
 from pillion.cli.layout_sources import sources_of
 from pillion.cli.local import Consent, Source, cluster_only, manifest_sources, render_runtime_file, resolve
-from pillion.runtimefile import ExecutionSettings
+from pillion.runtimefile import ExecutionSettings, check_applications
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,7 +63,13 @@ def from_manifest(file: Path, consent: Consent, *, mapped: Mapping[str, Path]) -
     sources = [source for service in services for source in manifest_sources(service, consent)]
     notes = [field for service in services for field in cluster_only(service)]
     beside = Path.cwd() if str(file) == "-" else file.resolve().parent
-    return _render(sources, beside, mapped), notes
+    applications = from_services(services, beside)
+    try:
+        check_applications(applications)
+    except ValueError as error:
+        raise CommandError(f"{file}: spec.predictor.applications: {error}", code=2) from None
+    rendered = _render(sources, beside, mapped)
+    return msgspec.structs.replace(rendered, applications=applications, settings=http_settings(services)), notes
 
 
 def from_targets(
@@ -72,8 +79,9 @@ def from_targets(
     mapped: Mapping[str, Path],
     artifact: str | None = None,
     device: str | None = None,
+    route_prefix: str | None = None,
 ) -> RuntimeFile:
-    """What the command line names: files, folders, NAME=URI, classes.
+    """What the command line names: files, folders, NAME=URI, classes, applications.
 
     Args:
         targets: as they were written.
@@ -81,10 +89,12 @@ def from_targets(
         mapped: by ``--map``.
         artifact: path or URI of what the one class among them loads.
         device: where they are to compute.
+        route_prefix: the path below which the one application among them answers.
 
     Raises:
         CommandError: a target cannot be found or fetched, or two have one name.
     """
+    applications, targets = named_applications(targets, route_prefix)
     sources = [source for t in targets for source in sources_of(t, consent)]
     classes = [source for source in sources if source.code is not None]
     if artifact is not None and len(classes) != 1:
@@ -96,7 +106,7 @@ def from_targets(
     parameters = {} if device is None else {"device": device}
     sources = [replace(s, parameters=parameters) for s in sources]
     sources = [s if s.code is None else replace(s, uri=artifact or "") for s in sources]
-    return _render(sources, Path.cwd(), mapped)
+    return msgspec.structs.replace(_render(sources, Path.cwd(), mapped), applications=applications)
 
 
 def run_by(file: RuntimeFile, executor: str | None, processes: int | None) -> RuntimeFile:

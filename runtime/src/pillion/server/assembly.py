@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from pillion.applications.group import Applications
     from pillion.applications.served import ApplicationRecord
-
     from pillion.management.deployments import Deployments
     from pillion.metrics import Registry
     from pillion.runtimefile import DesiredApplication

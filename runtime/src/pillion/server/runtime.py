@@ -90,6 +90,7 @@ class Runtime:
         classes: Mapping[str, type[Any]] | None = None,
         reload: CodeReload | None = None,
         place: Place | None = None,
+        *,
         applications: Sequence[DesiredApplication] = (),
         objects: Mapping[str, object] | None = None,
     ) -> None:

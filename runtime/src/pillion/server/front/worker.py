@@ -67,9 +67,9 @@ def main(arguments: list[str], tell: Tell | None = None) -> int:
 
     try:
         config = Path(begin.config) if begin.config else None
-        Server(
-            begin.settings, models=begin.models, config=config, place=place, applications=begin.applications
-        ).start(on_loaded=loaded)
+        Server(begin.settings, models=begin.models, config=config, place=place, applications=begin.applications).start(
+            on_loaded=loaded
+        )
     except StartError as failure:
         place.fail(failure)
         return int(failure.code)
