@@ -1,8 +1,8 @@
 """A stream without an end; it ends when its client leaves, and its `finally` runs.
 
-    pillion serve endless_stream.py:Clock
-    curl -N 127.0.0.1:8080/ticks                 # Ctrl-C
-    curl 127.0.0.1:8080/open                     # 0
+pillion serve endless_stream.py:Clock
+curl -N 127.0.0.1:8080/ticks                 # Ctrl-C
+curl 127.0.0.1:8080/open                     # 0
 """
 
 import time

@@ -1,14 +1,15 @@
 """A FastAPI application that is there already, in an empty class; its lifespan and state are its own.
 
-    pillion serve existing_app.py:Existing --route-prefix /existing
-    curl 127.0.0.1:8080/existing/answer
+pillion serve existing_app.py:Existing --route-prefix /existing
+curl 127.0.0.1:8080/existing/answer
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pillion
 from fastapi import FastAPI, Request
+
+import pillion
 
 
 @asynccontextmanager
@@ -21,7 +22,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.get("/answer")
 def answer(request: Request) -> int:
-    return request.state.answer
+    return int(request.state.answer)
 
 
 @pillion.ingress(app)

@@ -1,9 +1,9 @@
 """A handler that notices that its client has left, or that its time is up.
 
-    pillion serve notices_cancellation.py:app
-    curl --max-time 1 127.0.0.1:8080/slow        # curl leaves after a second
-    curl -H 'X-Request-Timeout-Seconds: 1' 127.0.0.1:8080/slow
-    curl 127.0.0.1:8080/seen                     # {"begun":2,"cancelled":2}
+pillion serve notices_cancellation.py:app
+curl --max-time 1 127.0.0.1:8080/slow        # curl leaves after a second
+curl -H 'X-Request-Timeout-Seconds: 1' 127.0.0.1:8080/slow
+curl 127.0.0.1:8080/seen                     # {"begun":2,"cancelled":2}
 """
 
 import asyncio

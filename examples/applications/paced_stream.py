@@ -1,7 +1,7 @@
 """A stream of `max` numbers, one each tenth of a second; each arrives when it is given.
 
-    pillion serve paced_stream.py:numbers
-    curl -N '127.0.0.1:8080/?max=10'
+pillion serve paced_stream.py:numbers
+curl -N '127.0.0.1:8080/?max=10'
 """
 
 import asyncio

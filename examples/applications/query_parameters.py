@@ -1,7 +1,7 @@
 """A handler that answers with its query parameters.
 
-    pillion serve query_parameters.py:handle
-    curl '127.0.0.1:8080/?a=b&c=d'
+pillion serve query_parameters.py:handle
+curl '127.0.0.1:8080/?a=b&c=d'
 """
 
 from pillion import Request

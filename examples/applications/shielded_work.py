@@ -1,8 +1,8 @@
 """Work that finishes although its client has left, because it is shielded.
 
-    pillion serve shielded_work.py:Orders
-    curl --max-time 0.2 -X POST 127.0.0.1:8080/
-    curl 127.0.0.1:8080/                         # {"booked":1}, a second later
+pillion serve shielded_work.py:Orders
+curl --max-time 0.2 -X POST 127.0.0.1:8080/
+curl 127.0.0.1:8080/                         # {"booked":1}, a second later
 """
 
 import asyncio

@@ -1,12 +1,13 @@
 """Methods of a class as routes: two verbs of one path, with a path parameter, on an instance that is loaded once.
 
-    pillion serve two_verbs.py:Shelf --route-prefix /shelf
-    curl -X PUT '127.0.0.1:8080/shelf/books/7?title=Ulysses'
-    curl 127.0.0.1:8080/shelf/books/7
+pillion serve two_verbs.py:Shelf --route-prefix /shelf
+curl -X PUT '127.0.0.1:8080/shelf/books/7?title=Ulysses'
+curl 127.0.0.1:8080/shelf/books/7
 """
 
-import pillion
 from fastapi import FastAPI, HTTPException
+
+import pillion
 
 app = FastAPI()
 
@@ -22,7 +23,7 @@ class Shelf:
             raise HTTPException(404, f"no book {number}")
         return {"title": self.titles[number]}
 
-    @app.put("/books/{number}", status_code=201)
+    @app.put("/books/{number}", status_code=201)  # type: ignore[no-redef]  # one name, two verbs
     async def book(self, number: int, title: str) -> dict[str, str]:  # noqa: F811 - one name, two verbs
         self.titles[number] = title
         return {"title": title}

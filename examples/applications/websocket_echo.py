@@ -1,11 +1,12 @@
 """A WebSocket that says what it hears.
 
-    pillion serve websocket_echo.py:Echo
-    python -m websockets ws://127.0.0.1:8080/echo
+pillion serve websocket_echo.py:Echo
+python -m websockets ws://127.0.0.1:8080/echo
 """
 
-import pillion
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+
+import pillion
 
 app = FastAPI()
 

@@ -126,9 +126,8 @@ def serve(
 
     for target in targets:
         if isinstance(target, Model):
-            raise TypeError(
-                f"pillion.serve takes classes, not {type(target).__name__}: write pillion.serve({type(target).__name__})"
-            )
+            name = type(target).__name__
+            raise TypeError(f"pillion.serve takes classes, not {name}: write pillion.serve({name})")
     applications = [target for target in targets if not _is_model(target)]
     if len(applications) > 1:
         raise TypeError("pillion.serve takes one application: several go into a manifest, each with its routePrefix")

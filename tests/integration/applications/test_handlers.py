@@ -48,7 +48,7 @@ RESULTS: dict[str, Any] = {
 }
 
 
-async def give(request: pillion.Request) -> Any:  # noqa: ANN401 - of every type
+async def give(request: pillion.Request) -> Any:
     value = RESULTS[request.url.path.rpartition("/")[2]]
     return value() if callable(value) and not isinstance(value, PlainTextResponse) else value
 
@@ -164,7 +164,8 @@ def test_two_classes_over_one_application_do_not_see_each_others_routes() -> Non
         def second(self) -> str:
             return type(self).__name__
 
-    with pillion.serve(First.bind(start=5), blocking=False) as serving:  # type: ignore[attr-defined] # of the decorator
+    first: Any = First  # what the decorator adds, type checkers cannot see
+    with pillion.serve(first.bind(start=5), blocking=False) as serving:
         assert 9 == httpx.get(f"{serving.url}/first?x=2").json()
         assert "a 5" == httpx.get(f"{serving.url}/more/a").json()
         assert "shared" == httpx.get(f"{serving.url}/shared").json()
@@ -190,7 +191,7 @@ def test_mounted_applications_know_their_root_behind_a_proxy() -> None:
 
 
 def test_a_bare_asgi_application_needs_no_lifespan() -> None:
-    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
+    async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": scope["path"].encode()})
@@ -207,13 +208,13 @@ def test_the_lifespan_ends_after_the_last_request() -> None:
         yield {"name": "state"}
         told.append("ended")
 
-    from contextlib import asynccontextmanager  # noqa: PLC0415 - only here
+    from contextlib import asynccontextmanager
 
     app = FastAPI(lifespan=asynccontextmanager(lifespan))
 
     @app.get("/slow")
     async def slow(request: pillion.Request) -> str:
-        import asyncio  # noqa: PLC0415 - as above
+        import asyncio
 
         await asyncio.sleep(0.5)
         told.append("answered")
@@ -230,12 +231,15 @@ def test_the_lifespan_ends_after_the_last_request() -> None:
 
 def test_a_lifespan_that_fails_fails_the_start_and_says_where() -> None:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        raise RuntimeError("no database")
+        if told := "no database":
+            raise RuntimeError(told)
         yield
 
-    from contextlib import asynccontextmanager  # noqa: PLC0415 - only here
+    from contextlib import asynccontextmanager
 
-    with pytest.raises(StartError, match=r"application fast-api failed to start: .*test_handlers.py:\d+: RuntimeError: no database"):
+    with pytest.raises(
+        StartError, match=r"application fast-api failed to start: .*test_handlers.py:\d+: RuntimeError: no database"
+    ):
         pillion.serve(FastAPI(lifespan=asynccontextmanager(lifespan)), blocking=False)
 
 
@@ -283,7 +287,7 @@ def test_a_prefix_that_cannot_be_is_refused(prefix: str) -> None:
 
 
 def test_applications_in_each_others_way_are_both_named() -> None:
-    from pillion.embedding import _desired  # noqa: PLC0415, PLC2701 - as the program makes them
+    from pillion.embedding import _desired
 
     wanted = [_desired("one", "/shop", {}), _desired("two", "/shop/", {})]
     server = Server(applications=wanted, objects={"one": give, "two": give})

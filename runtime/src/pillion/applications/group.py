@@ -74,6 +74,8 @@ class Applications:
 
     def find(self, path: str) -> Served | None:
         """Whose path that is; None where it is none of theirs."""
+        if path in self._options.own:
+            return None
         return find(below(path, self._root) if self._root else path, self._served)
 
     def routes(self) -> dict[str, str]:

@@ -50,6 +50,8 @@ class ApplicationRecord(msgspec.Struct, frozen=True):
 class ApplicationOptions(msgspec.Struct, frozen=True):
     """Settings and collaborators of all applications of a server."""
 
+    own: frozenset[str] = frozenset()
+    """Further paths of the runtime, which no application hides."""
     root_path: str = ""
     """Below which a proxy publishes all."""
     timeout: float | None = None

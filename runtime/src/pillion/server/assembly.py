@@ -211,6 +211,7 @@ def build_applications(
 
     http, limits, share = settings.http, settings.limits, settings.log.access
     options = ApplicationOptions(
+        own=frozenset({"/metrics"}) if settings.metrics.on_data_port else frozenset(),
         root_path=http.root_path,
         timeout=http.request_timeout_seconds,
         max_ongoing=limits.max_in_flight,

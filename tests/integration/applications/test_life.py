@@ -1,0 +1,325 @@
+"""The life of a request of an application: who left, whose time is up, who waits, what is counted and told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from fastapi import BackgroundTasks, FastAPI, WebSocket
+from starlette.responses import StreamingResponse
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+import pillion
+from tests.waiting import until_now
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+
+class Slow:
+    """Waits until it is let go, and keeps account."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.go = threading.Event()
+
+    async def __call__(self, request: pillion.Request) -> str:
+        name = request.url.path
+        self.begun.append(name)
+        try:
+            while not self.go.is_set():  # noqa: ASYNC110 - set by another thread
+                await asyncio.sleep(0.005)
+        except asyncio.CancelledError:
+            self.ended.append(f"{name} cancelled")
+            raise
+        self.ended.append(name)
+        return name
+
+
+def _metric(serving: pillion.Serving, name: str, **labels: str) -> float:
+    text = httpx.get(f"{serving.url}/metrics").text
+    for line in text.splitlines():
+        if line.startswith(f"{name}{{") and all(f'{key}="{value}"' in line for key, value in labels.items()):
+            return float(line.rpartition(" ")[2])
+    return 0.0
+
+
+SHOWN = {"metrics.on_data_port": True}
+
+
+def test_a_request_beyond_the_limits_is_refused_and_one_that_left_the_queue_never_runs() -> None:
+    slow = Slow()
+    limits: dict[str, Any] = {"limits.max_in_flight": 1, "limits.max_queue": 1}
+    with (
+        pillion.serve(slow, blocking=False, route_prefix="/slow", settings={**limits, **SHOWN}) as serving,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        first = pool.submit(httpx.get, f"{serving.url}/slow/1", timeout=30)
+        until_now(lambda: slow.begun == ["/slow/1"])
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(f"{serving.url}/slow/2", timeout=0.3)  # waits, and leaves
+        until_now(lambda: _metric(serving, "pillion_application_queue_depth", application="slow") == 0)
+        third = pool.submit(httpx.get, f"{serving.url}/slow/3", timeout=30)
+        until_now(lambda: _metric(serving, "pillion_application_queue_depth", application="slow") == 1)
+        refused = httpx.get(f"{serving.url}/slow/4")
+        assert 429 == refused.status_code
+        assert "maxOngoingRequests 1" in refused.json()["error"]
+        assert int(refused.headers["retry-after"]) >= 1
+        slow.go.set()
+        assert ["/slow/1", "/slow/3"] == [first.result().text, third.result().text]
+        assert ["/slow/1", "/slow/3"] == slow.begun
+        counted = {
+            code: _metric(serving, "pillion_application_requests_total", application="slow", route="/slow", code=code)
+            for code in ("200", "429", "499")
+        }
+        assert {"200": 2, "429": 1, "499": 1} == counted
+
+
+def test_a_request_that_waits_too_long_is_answered_504_and_never_runs() -> None:
+    slow = Slow()
+    with (
+        pillion.serve(
+            slow, blocking=False, settings={"limits.max_in_flight": 1, "http.request_timeout_seconds": 20.0}
+        ) as serving,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        first = pool.submit(httpx.get, f"{serving.url}/1", timeout=30)
+        until_now(lambda: slow.begun == ["/1"])
+        late = httpx.get(f"{serving.url}/2", headers={"x-request-timeout-seconds": "0.2"})
+        assert (504, "deadline_exceeded") == (late.status_code, late.json()["code"])
+        slow.go.set()
+        assert "/1" == first.result().text
+        assert ["/1"] == slow.begun
+
+
+def test_a_header_cannot_lengthen_the_configured_time_and_nonsense_is_400() -> None:
+    slow = Slow()
+    with pillion.serve(slow, blocking=False, settings={"http.request_timeout_seconds": 0.3}) as serving:
+        began = time.monotonic()
+        assert 504 == httpx.get(serving.url, headers={"x-request-timeout-seconds": "60"}, timeout=30).status_code
+        assert time.monotonic() - began < 5
+        nonsense = httpx.get(serving.url, headers={"x-request-timeout-seconds": "soon"})
+        assert 400 == nonsense.status_code
+        assert "X-Request-Timeout-Seconds" in nonsense.json()["error"]
+
+
+def test_a_thread_that_runs_on_holds_its_place_but_not_its_client() -> None:
+    go, told = threading.Event(), threading.Event()
+
+    def handle(request: pillion.Request) -> str:
+        if request.url.path == "/quick":
+            return "quick"
+        while not pillion.cancelled():
+            time.sleep(0.005)
+        told.set()
+        go.wait(20)
+        return "late"
+
+    with pillion.serve(handle, blocking=False, settings=SHOWN) as serving:
+        late = httpx.get(serving.url, headers={"x-request-timeout-seconds": "0.2"})
+        assert 504 == late.status_code
+        assert told.wait(5)
+        running = "pillion_application_requests_in_flight"
+        assert 1 == _metric(serving, running, application="handle")
+        go.set()
+        until_now(lambda: _metric(serving, running, application="handle") == 0)
+
+
+def test_a_plain_function_of_fastapi_does_not_keep_its_client_either() -> None:
+    app = FastAPI()
+    go = threading.Event()
+
+    @app.get("/")
+    def handle() -> str:
+        go.wait(20)
+        return "late"
+
+    with pillion.serve(app, blocking=False) as serving:
+        began = time.monotonic()
+        assert 504 == httpx.get(serving.url, headers={"x-request-timeout-seconds": "0.2"}).status_code
+        assert time.monotonic() - began < 5
+        go.set()
+
+
+def _stream(media: str) -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/{how}")
+    async def handle(how: str) -> StreamingResponse:
+        async def items() -> AsyncIterator[str]:
+            yield "data: 1\n\n"
+            if how == "fails":
+                raise ValueError("a secret of the log")
+            await asyncio.sleep(60)
+
+        return StreamingResponse(items(), media_type=media)
+
+    return app
+
+
+def test_a_stream_of_events_ends_with_an_error_that_is_marked() -> None:
+    with pillion.serve(_stream("text/event-stream"), blocking=False) as serving:
+        late = httpx.get(f"{serving.url}/late", headers={"x-request-timeout-seconds": "0.3"}).text
+        first, error = late.strip().split("\n\n")
+        assert "data: 1" == first
+        event, data = error.split("\n")
+        assert "event: error" == event
+        assert 504 == json.loads(data.removeprefix("data: "))["code"]
+        failed = httpx.get(f"{serving.url}/fails").text
+        assert "event: error" in failed
+        assert "secret" not in failed
+
+
+def test_a_stream_without_a_place_for_errors_is_seen_to_be_broken() -> None:
+    with pillion.serve(_stream("text/plain"), blocking=False) as serving:
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.get(f"{serving.url}/late", headers={"x-request-timeout-seconds": "0.3"})
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.get(f"{serving.url}/fails")
+
+
+def test_background_work_goes_on_after_the_answer_and_its_client() -> None:
+    app, done = FastAPI(), threading.Event()
+
+    async def later() -> None:
+        await asyncio.sleep(0.3)
+        done.set()
+
+    @app.post("/")
+    async def handle(tasks: BackgroundTasks) -> str:
+        tasks.add_task(later)
+        return "taken"
+
+    with pillion.serve(app, blocking=False) as serving:
+        with httpx.Client() as client:  # its connection ends with the block
+            answer = client.post(serving.url, headers={"x-request-timeout-seconds": "0.2"})
+        assert "taken" == answer.json()
+        assert done.wait(5)
+
+
+def test_shielded_work_is_waited_for_before_a_stop() -> None:
+    done = threading.Event()
+
+    async def work() -> None:
+        await asyncio.sleep(0.5)
+        done.set()
+
+    async def handle() -> None:
+        await asyncio.shield(asyncio.ensure_future(work()))
+
+    serving = pillion.serve(handle, blocking=False)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(serving.url, timeout=0.1)
+    serving.stop()
+    assert done.is_set()
+
+
+def test_code_that_does_not_end_when_it_is_cancelled_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def stubborn() -> None:
+        for _ in range(2):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+    with pillion.serve(stubborn, blocking=False) as serving:
+        assert 504 == httpx.get(serving.url, headers={"x-request-timeout-seconds": "0.1"}).status_code
+        until_now(lambda: "code runs on 5 s after its request has ended" in caplog.text, 10)
+
+
+def test_a_request_is_told_and_counted_by_its_route(caplog: pytest.LogCaptureFixture) -> None:
+    app = FastAPI()
+
+    @app.get("/items/{item}")
+    async def item(item: int) -> int:
+        return item
+
+    caplog.set_level(logging.INFO, "pillion.access")
+    settings: dict[str, Any] = {"log.access": 1.0, **SHOWN}
+    with pillion.serve(app, blocking=False, route_prefix="/shop", settings=settings) as serving:
+        mine = httpx.get(f"{serving.url}/shop/items/7", headers={"x-request-id": "mine-1"})
+        assert "mine-1" == mine.headers["x-request-id"]
+        httpx.get(f"{serving.url}/shop/items/8")
+        httpx.get(f"{serving.url}/shop/nothing/8")
+        counted = "pillion_application_requests_total"
+        route = "/shop/items/{item}"
+        assert 2 == _metric(serving, counted, application="fast-api", route=route, code="200")
+        assert 1 == _metric(serving, counted, application="fast-api", route="other", code="404")
+    lines = [record for record in caplog.records if record.name == "pillion.access"]
+    line = next(record for record in lines if record.__dict__.get("request_id") == "mine-1")
+    told = {key: line.__dict__[key] for key in ("application", "route", "status", "bytes")}
+    assert {"application": "fast-api", "route": route, "status": 200, "bytes": 1} == told
+
+
+@pytest.fixture(scope="module")
+def sockets() -> Iterator[tuple[str, list[int]]]:
+    app, codes = FastAPI(), list[int]()
+
+    @app.websocket("/{how}")
+    async def talk(socket: WebSocket, how: str) -> None:
+        await socket.accept(subprotocol="chat" if "chat" in socket.scope["subprotocols"] else None)
+        if how == "fails":
+            raise ValueError("no")
+        while True:
+            message = await socket.receive()
+            if message["type"] == "websocket.disconnect":
+                codes.append(message["code"])
+                return
+            await socket.send_bytes(message["bytes"])
+
+    settings: dict[str, Any] = {"http.websocket_idle_seconds": 0.5, "limits.max_body_bytes": 1000}
+    with pillion.serve(app, blocking=False, route_prefix="/ws", settings=settings) as serving:
+        yield serving.url.replace("http", "ws", 1) + "/ws", codes
+
+
+def test_a_websocket_carries_bytes_and_a_subprotocol(sockets: tuple[str, list[int]]) -> None:
+    url, _ = sockets
+    with connect(f"{url}/talk", subprotocols=["chat"]) as socket:  # type: ignore[list-item] # a NewType of str
+        assert "chat" == socket.subprotocol
+        socket.send(b"\x00\x01")
+        assert b"\x00\x01" == socket.recv(timeout=5)
+
+
+@pytest.mark.parametrize(("how", "code"), [("idle", 1001), ("large", 1009), ("fails", 1011)])
+def test_a_websocket_ends_with_the_code_that_says_why(sockets: tuple[str, list[int]], how: str, code: int) -> None:
+    url, codes = sockets
+    codes.clear()
+    with connect(f"{url}/{how}", max_size=None) as socket:
+        if how == "large":
+            socket.send(b"x" * 2000)
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=10)
+        assert socket.protocol.close_rcvd is not None
+        assert code == socket.protocol.close_rcvd.code
+    if how != "fails":
+        until_now(lambda: codes == [code])
+
+
+def test_many_who_leave_leave_nothing_behind() -> None:
+    slow = Slow()
+
+    async def leave(url: str) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.close()
+
+    async def all_of_them(url: str) -> None:
+        await asyncio.gather(*(leave(url) for _ in range(200)))
+
+    with pillion.serve(slow, blocking=False, settings=SHOWN) as serving:
+        asyncio.run(all_of_them(serving.url))
+        began = time.monotonic()
+        until_now(lambda: len(slow.ended) == len(slow.begun), 5)
+        assert time.monotonic() - began < 1.5
+        assert {"/ cancelled"} == set(slow.ended)
+        until_now(lambda: _metric(serving, "pillion_application_requests_in_flight", application="slow") == 0)
