@@ -224,6 +224,23 @@ def test_shielded_work_is_waited_for_before_a_stop() -> None:
     assert done.is_set()
 
 
+def test_a_stream_that_a_stop_cuts_says_so() -> None:
+    texts: list[str] = []
+
+    def follow(url: str) -> None:
+        with httpx.stream("GET", url, timeout=30) as answer:
+            texts.extend(answer.iter_text())
+
+    serving = pillion.serve(_stream("text/event-stream"), blocking=False)
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(follow, f"{serving.url}/endless")
+        until_now(lambda: bool(texts))
+        serving.stop(0.5)
+        following.result()
+    assert "event: error" in "".join(texts)
+    assert "the server stops" in "".join(texts)
+
+
 def test_code_that_does_not_end_when_it_is_cancelled_is_told(caplog: pytest.LogCaptureFixture) -> None:
     async def stubborn() -> None:
         for _ in range(2):

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[3]
 DOCUMENTS = [
     "README.md",
     "docs/tutorial/first-model.md",
+    "docs/how-to/applications.md",
     "docs/how-to/build.md",
     "docs/how-to/command-line.md",
     "docs/how-to/files-and-streams.md",

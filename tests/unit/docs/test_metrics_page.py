@@ -6,6 +6,7 @@ import asyncio
 import re
 from pathlib import Path
 
+from pillion.applications.measures import ApplicationMetrics
 from pillion.execution.api import WorkerState
 from pillion.metrics import Collectors, LaneGauges, RuntimeMetrics
 from pillion.server.front.families import of_workers
@@ -24,6 +25,7 @@ def test_every_metric_is_in_the_reference_and_every_name_there_is_one() -> None:
     worker = WorkerState(0, 1, ready=True, starts=1, rss=1)
     model.gauges.append(LaneGauges(lambda: 0, lambda: 0, lambda: 0, lambda: [worker]))
     ServerMetrics(registry)
+    ApplicationMetrics(registry)
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     observability = Observability(Settings(logger=LoggerSettings(url="http://127.0.0.1:9")), environ, registry)
     counted = {f"{family.name}_total" if family.type == "counter" else family.name for family in registry.collect()}

@@ -871,6 +871,12 @@ def test_what_the_builder_says_of_the_logger_the_runtime_takes() -> None:
     assert settings.metrics.on_data_port
 
 
+def test_the_keep_alive_time_reaches_the_runtime_and_a_change_rolls_the_pods() -> None:
+    desired = planned(**SKLEARN, http={"keepAliveTimeoutSeconds": 33})
+    assert 33 == load_settings(file=runtime_file(desired)["settings"], environ={}).settings.http.keep_alive_timeout
+    assert runtime_file(desired) != runtime_file(planned(**SKLEARN))
+
+
 @pytest.mark.parametrize(
     ("said", "logger"),
     [

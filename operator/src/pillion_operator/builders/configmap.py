@@ -53,6 +53,8 @@ def _settings(context: BuildContext) -> dict[str, JsonValue]:
         settings["tls"] = tls_settings(predictor.tls)
     if predictor.metrics and predictor.metrics.on_data_port:
         settings["metrics"] = {"on_data_port": True}
+    if predictor.http and predictor.http.keep_alive_timeout_seconds:
+        settings["http"] = {"keep_alive_timeout": predictor.http.keep_alive_timeout_seconds}
     logger = logger_settings(context)
     if logger:
         settings["logger"] = logger

@@ -205,6 +205,15 @@ class Exchange:
         self.over = True
         self._cancel()
 
+    def stop(self) -> None:
+        """The server is about to cut what is left: say so, where a silence would look like an end."""
+        if self.over or self._complete:
+            return
+        error = PillionError(ErrorCode.DRAINING, "the server stops")
+        self._late = asyncio.get_running_loop().create_task(self._fail(error))
+        self.over = True
+        self._cancel()
+
     def _cancel(self) -> None:
         if self._task is None:
             return

@@ -129,6 +129,12 @@ class Applications:
             for conversation in list(served.conversations):
                 conversation.end(RESTARTING, "the server stops")
 
+    def end_exchanges(self) -> None:
+        """End the requests that are still in progress, as they are about to be cut."""
+        for served in self._served.values():
+            for exchange in list(served.exchanges):
+                exchange.stop()
+
     async def stop(self, seconds: float) -> None:
         """Wait for what requests have left behind (shielded work), then end each lifespan, the last one first."""
         loop = asyncio.get_running_loop()

@@ -98,6 +98,7 @@ class Served:
             options.clock,
         )
         self.measures = Measures(lambda: self.gate.running, lambda: self.gate.queued)
+        self.exchanges: set[Exchange] = set()
         self.conversations: set[Conversation] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,9 +125,11 @@ class Served:
         told = self._options.choose is not None and self._options.choose()
         seen = self._seen(scope, identity)
         exchange = Exchange(self, seen, send, identity, timeout)
+        self.exchanges.add(exchange)
         try:
             await exchange.run(self.app, receive)
         finally:
+            self.exchanges.discard(exchange)
             seconds = self._options.clock() - began
             route = self.prefix if self._raw else template_of(seen, self._root)
             self.measures.request(route, exchange.status or 500, seconds)

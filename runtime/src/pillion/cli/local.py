@@ -174,6 +174,9 @@ def cluster_only(service: InferenceService) -> tuple[str, ...]:
         for name in sorted(spec.predictor.model_fields_set - _LOCAL - formats)
         if getattr(spec.predictor, name) is not None
     ]
+    if spec.predictor.http and not spec.predictor.applications:  # they are about applications
+        given = [name for name in ("request_timeout_seconds", "root_path") if getattr(spec.predictor.http, name)]
+        fields += [f"predictor.http.{_camel(name)}" for name in given]
     fields += [name for name in ("transformer", "explainer", "canary", "networking") if getattr(spec, name)]
     return tuple(f"spec.{name}" for name in fields)
 

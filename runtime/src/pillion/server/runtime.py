@@ -455,11 +455,16 @@ class Runtime:
         left = deadline - asyncio.get_running_loop().time()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._cut.wait(), max(0.0, left - min(1.0, left / 10)))
+        self._end_answers()
+
+    def _end_answers(self) -> None:
         self._plane.end_streams()
+        if self._applications is not None:
+            self._applications.end_exchanges()
 
     async def _cut_grpc(self) -> None:
         await self._cut.wait()
-        self._plane.end_streams()
+        self._end_answers()
         await asyncio.sleep(_TO_SAY_SO)
         await self._grpc.stop(0)
 
