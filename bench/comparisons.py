@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from bench import identity
+from bench import apps, identity
 from bench.contestants import LIMIT, OURS, Contestant, by_grpc, by_rest
 from bench.load import grpc_load, http_load
 from bench.process import Process, free_port
@@ -112,6 +112,13 @@ COMPARISONS: Final[Mapping[str, Table]] = {
     "task": Table(
         "A typed task by JSON, validated",
         tuple(Part(title, task_servers(method), _http(_CONNECTIONS)) for title, method in METHODS.items()),
+    ),
+    "apps": Table(
+        "Applications: a raw handler against bare uvicorn, an ingress class against plain FastAPI",
+        (
+            Part("a raw handler", apps.raw, _http(_CONNECTIONS)),
+            Part("an ingress class", apps.ingress, _http(_CONNECTIONS)),
+        ),
     ),
     "binary": Table("REST, binary tensors there and back, against a bare echo", _sizes(identity.rest_echo, _http)),
     "raw": Table("gRPC, raw tensors there and back, against a bare echo", _sizes(identity.grpc_echo, _grpc)),
