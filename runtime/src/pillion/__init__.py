@@ -12,6 +12,7 @@ from pillion._version import __version__
 if TYPE_CHECKING:
     from pillion.applications.context import cancelled
     from pillion.applications.ingress import ingress
+    from pillion.applications.models import models
     from pillion.applications.request import Request
     from pillion.authoring.batches import Batch
     from pillion.authoring.file import File
@@ -35,6 +36,7 @@ __all__ = [
     "__version__",
     "cancelled",
     "ingress",
+    "models",
     "serve",
     "task",
     "train",
@@ -51,6 +53,7 @@ _HOMES = {
     "Stream": "pillion.authoring.stream",
     "cancelled": "pillion.applications.context",
     "ingress": "pillion.applications.ingress",
+    "models": "pillion.applications.models",
     "serve": "pillion.embedding",
     "task": "pillion.authoring.task",
     "train": "pillion.authoring.train",

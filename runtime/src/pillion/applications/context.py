@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    import concurrent.futures
+
+    from pillion.dataplane.plane import DataPlane
 
 __all__ = ["CURRENT", "Working", "cancelled"]
 
@@ -14,6 +20,31 @@ class Working(Protocol):
     @property
     def over(self) -> bool:
         """Whether nobody waits for its answer any more."""
+        ...
+
+    @property
+    def request_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def deadline(self) -> float | None:
+        """When its time is up, on the monotonic clock; None: never."""
+        ...
+
+    @property
+    def plane(self) -> DataPlane | None:
+        """Where the models of the server are."""
+        ...
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Where it is worked on."""
+        ...
+
+    @property
+    def nested(self) -> set[concurrent.futures.Future[Any]]:
+        """Calls that threads wait for, which end with it."""
         ...
 
 

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from pillion.applications.context import CURRENT
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from collections.abc import Awaitable, Callable, MutableMapping
+
+    from pillion.dataplane.plane import DataPlane
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -38,19 +41,33 @@ class Conversation:
         send: the other.
         identity: the request's id.
         idle: seconds without a message in either direction after which it is ended.
+        plane: where the models of the server are.
     """
 
-    def __init__(self, name: str, scope: Scope, receive: Receive, send: Send, identity: str, idle: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        identity: str,
+        idle: float,
+        plane: DataPlane | None = None,
+    ) -> None:
         scope.pop("pillion.departure", None)
         self.over = False
         """Whether the connection has ended."""
         self.status = 101
         self.sent = 0
+        self.loop = asyncio.get_running_loop()
+        self.deadline: float | None = None
+        self.plane = plane
+        self.nested: set[concurrent.futures.Future[Any]] = set()
         self._name = name
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._identity = identity
+        self.request_id = identity
         self._idle = idle
         self._accepted = False
         self._timer: asyncio.TimerHandle | None = None
@@ -82,7 +99,7 @@ class Conversation:
                 return
             _log.error(
                 "application %s failed in a WebSocket: %s", self._name, str(error) or type(error).__name__,
-                exc_info=error, extra={"request_id": self._identity, "application": self._name},
+                exc_info=error, extra={"request_id": self.request_id, "application": self._name},
             )  # fmt: skip
             if not self._accepted:
                 self.status = 500
@@ -91,6 +108,8 @@ class Conversation:
         finally:
             self.over = True
             CURRENT.reset(mark)
+            for call in list(self.nested):
+                call.cancel()
             self._timer.cancel()
             if self._closing:
                 await asyncio.wait(self._closing, timeout=1.0)
@@ -123,7 +142,7 @@ class Conversation:
             self._accepted = True
             headers = list(message.get("headers", ()))
             if not any(name.lower() == b"x-request-id" for name, _ in headers):
-                headers.append((b"x-request-id", self._identity.encode()))
+                headers.append((b"x-request-id", self.request_id.encode()))
             message = {**message, "headers": headers}
         elif kind == "websocket.send":
             data = message.get("bytes")

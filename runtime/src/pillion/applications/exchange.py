@@ -20,6 +20,7 @@ from pillion.transport.http.answer import error_answer
 from pillion.transport.http.errors import CLIENT_CLOSED_REQUEST, HTTP_STATUS, task_error_body
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from collections.abc import Awaitable, Callable, MutableMapping
 
     from pillion.applications.served import Served
@@ -52,8 +53,9 @@ class Exchange:
     """
 
     __slots__ = (
-        "_cancels", "_complete", "_departure", "_held", "_identity", "_late", "_media", "_overstay", "_plain", "_send",
-        "_served", "_started", "_task", "_timeout", "_timer", "over", "scope", "sent", "status",
+        "_cancels", "_complete", "_departure", "_held", "_late", "_media", "_overstay", "_plain", "_send", "_served",
+        "_started", "_task", "_timeout", "_timer", "deadline", "loop", "nested", "over", "plane", "request_id", "scope",
+        "sent", "status",
     )  # fmt: skip
 
     def __init__(self, served: Served, scope: Scope, send: Send, identity: str, timeout: float | None) -> None:
@@ -63,9 +65,14 @@ class Exchange:
         self.status = 0
         self.sent = 0
         """Bytes of the body."""
+        self.loop = asyncio.get_running_loop()
+        self.deadline = None if timeout is None else served.clock() + timeout
+        self.plane = served.plane
+        self.nested: set[concurrent.futures.Future[Any]] = set()
+        """Calls of models that threads wait for."""
         self._served = served
         self._send = send
-        self._identity = identity
+        self.request_id = identity
         self._timeout = timeout
         self._departure: Departure | None = scope.pop("pillion.departure", None)
         self._task: asyncio.Task[Any] | None = None
@@ -81,7 +88,7 @@ class Exchange:
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         """Have the application answer; whatever it raises has been answered and told."""
         served, gate = self._served, self._served.gate
-        loop = asyncio.get_running_loop()
+        loop = self.loop
         self._task = asyncio.current_task()
         if self._timeout is not None:
             self._timer = loop.call_later(self._timeout, self._expired)
@@ -104,7 +111,7 @@ class Exchange:
         except Exception as error:  # noqa: BLE001 - the boundary: the client is told that it failed
             _log.error(
                 "application %s failed: %s", served.name, str(error) or type(error).__name__,
-                exc_info=error, extra={"request_id": self._identity, "application": served.name},
+                exc_info=error, extra={"request_id": self.request_id, "application": served.name},
             )  # fmt: skip
             await self._fail(PillionError(ErrorCode.INTERNAL, _INTERNAL))
         finally:
@@ -135,7 +142,7 @@ class Exchange:
         if not thread.cancelled() and thread.exception() is not None:
             _log.error(
                 "application %s failed after its request had ended", self._served.name,
-                exc_info=thread.exception(), extra={"request_id": self._identity, "application": self._served.name},
+                exc_info=thread.exception(), extra={"request_id": self.request_id, "application": self._served.name},
             )  # fmt: skip
 
     def hold(self, thread: asyncio.Future[Any]) -> None:
@@ -171,7 +178,7 @@ class Exchange:
             elif name == b"content-encoding":
                 self._plain = False
         if not known:
-            headers.append((b"x-request-id", self._identity.encode()))
+            headers.append((b"x-request-id", self.request_id.encode()))
         return headers
 
     def _done(self) -> None:
@@ -219,13 +226,15 @@ class Exchange:
             return
         self._cancels += 1
         self._task.cancel()
+        for call in list(self.nested):
+            call.cancel()
         self._overstay = asyncio.get_running_loop().call_later(_CLEAN_UP, self._overstayed)
 
     def _overstayed(self) -> None:
         _log.warning(
             "application %s: code runs on %g s after its request has ended; it is cancelled again",
             self._served.name, _CLEAN_UP * self._cancels,
-            extra={"request_id": self._identity, "application": self._served.name},
+            extra={"request_id": self.request_id, "application": self._served.name},
         )  # fmt: skip
         self._cancel()
 
@@ -237,12 +246,12 @@ class Exchange:
             return
         self.over = self._complete = True
         if not self._started:
-            answer = error_answer(error, self._identity)
+            answer = error_answer(error, self.request_id)
             self.status, self.sent = answer.status, answer.size
             headers = [
                 (b"content-type", answer.content_type),
                 (b"content-length", b"%d" % answer.size),
-                (b"x-request-id", self._identity.encode()),
+                (b"x-request-id", self.request_id.encode()),
                 *answer.headers,
             ]
             await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -259,9 +268,9 @@ class Exchange:
         """What ends a stream of events or lines; nothing where the body's form has no place for it."""
         if not self._plain:
             return b""
-        document = task_error_body(error, self._identity)
+        document = task_error_body(error, self.request_id)
         if self._media == b"text/event-stream":
             return b"event: error\ndata: %b\n\n" % document
         if self._media in _LINES:
-            return orjson.dumps({"error": str(error), "code": error.code.value, "id": self._identity}) + b"\n"
+            return orjson.dumps({"error": str(error), "code": error.code.value, "id": self.request_id}) + b"\n"
         return b""

@@ -22,6 +22,7 @@ from pillion.transport.http.headers import new_request_id, request_id, timeout_s
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
+    from pillion.dataplane.plane import DataPlane
     from pillion.runtimefile import DesiredApplication
 
     Scope = MutableMapping[str, Any]
@@ -67,6 +68,8 @@ class ApplicationOptions(msgspec.Struct, frozen=True):
     choose: Callable[[], bool] | None = None
     """Whether a request gets a line in the access log, asked when it begins."""
     clock: Callable[[], float] = time.monotonic
+    plane: DataPlane | None = None
+    """Where the models of the server are."""
 
 
 class Served:
@@ -85,6 +88,8 @@ class Served:
         self.app = app
         self.state: dict[str, Any] = {}
         """What its lifespan gave; each request gets a copy."""
+        self.clock = options.clock
+        self.plane = options.plane
         self._options = options
         self._raw = raw
         self._root = options.root_path.rstrip("/")
@@ -185,7 +190,7 @@ class Served:
         began = self._options.clock()
         told = self._options.choose is not None and self._options.choose()
         seen = self._seen(scope, identity)
-        conversation = Conversation(self.name, seen, receive, send, identity, self._options.websocket_idle)
+        conversation = Conversation(self.name, seen, receive, send, identity, self._options.websocket_idle, self.plane)
         self.conversations.add(conversation)
         self.measures.sockets += 1
         try:

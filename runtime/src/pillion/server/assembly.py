@@ -196,6 +196,7 @@ def build_applications(
     objects: Mapping[str, object],
     settings: Settings,
     registry: Registry,
+    plane: DataPlane,
 ) -> Applications | None:
     """The applications, not started yet; None where there are none.
 
@@ -218,6 +219,7 @@ def build_applications(
         max_queued=limits.max_queue,
         websocket_idle=http.websocket_idle_seconds,
         compress_min_bytes=http.compress_min_bytes,
+        plane=plane,
         on_ended=_log_application if share > 0 else None,
         choose=None if share <= 0 else lambda: share >= 1 or random.random() < share,  # noqa: S311 - a sample
     )

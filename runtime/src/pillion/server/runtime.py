@@ -109,7 +109,7 @@ class Runtime:
         self._deployments: Deployments | None = None
         self._jobs = ServerJobs(settings.jobs, self._plane, settings.models.store, self.deployments)
         bodies = BodyBudget(settings.limits.max_body_bytes_in_flight)
-        self._applications = build_applications(applications, objects or {}, settings, registry)
+        self._applications = build_applications(applications, objects or {}, settings, registry, self._plane)
         self._started_applications = False
         self.app = build_dispatcher(
             self._plane,

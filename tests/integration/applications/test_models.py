@@ -1,0 +1,151 @@
+"""Applications that call models of the same server, in process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+import httpx
+import numpy as np  # noqa: TC002 - a model's hints are read at run time
+import pytest
+from numpy.typing import NDArray  # noqa: TC002 - as above
+
+import pillion
+from pillion import Model, task
+from tests.waiting import until_now
+
+CANCELLED = threading.Event()
+
+
+class Mood(Model):
+    """Scores words."""
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    @task
+    def classify(self, text: str) -> int:
+        """How good."""
+        return text.count("good")
+
+    @task
+    async def slow(self, seconds: float) -> str:
+        """Takes its time."""
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            CANCELLED.set()
+            raise
+        return "done"
+
+
+class Shop:
+    """Calls the model as its path says."""
+
+    async def __call__(self, request: pillion.Request) -> Any:
+        mood = pillion.models["mood"]
+        match request.url.path.rpartition("/")[2]:
+            case "good":
+                return {"score": await mood.task("classify", text="good good")}
+            case "wrong":
+                return await mood.task("classify", text=5)
+            case "unknown":
+                return await pillion.models["nobody"].task("classify", text="x")
+            case "shielded":
+                return await mood.task("slow", seconds=0.5, shield=True)
+            case _:
+                return await mood.task("slow", seconds=30.0)
+
+
+def plain() -> object:
+    """The same from a thread."""
+    return {"score": pillion.models["mood"].task("classify", text="good").result()}
+
+
+def plain_slow() -> object:
+    """A thread that waits for a model."""
+    return pillion.models["mood"].task("slow", seconds=30.0).result()
+
+
+def test_a_handler_calls_a_model_and_its_errors_are_those_of_a_call() -> None:
+    with pillion.serve(Mood, Shop, blocking=False, route_prefix="/shop") as serving:
+        assert {"score": 2} == httpx.get(f"{serving.url}/shop/good").json()
+        wrong = httpx.get(f"{serving.url}/shop/wrong")
+        assert (400, "invalid_argument") == (wrong.status_code, wrong.json()["code"])
+        assert "text" in wrong.json()["error"]
+        unknown = httpx.get(f"{serving.url}/shop/unknown")
+        assert 404 == unknown.status_code
+        assert 2 == httpx.post(f"{serving.url}/classify", json={"text": "good good"}).json()
+
+
+@pytest.mark.parametrize("how", ["leaves", "time"])
+def test_a_nested_call_is_cancelled_with_its_request(how: str) -> None:
+    CANCELLED.clear()
+    with pillion.serve(Mood, Shop, blocking=False, route_prefix="/shop") as serving:
+        began = time.monotonic()
+        if how == "leaves":
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.get(f"{serving.url}/shop/slow", timeout=0.3)
+        else:
+            late = httpx.get(f"{serving.url}/shop/slow", headers={"x-request-timeout-seconds": "0.3"}, timeout=20)
+            assert 504 == late.status_code
+        until_now(CANCELLED.is_set, 5)
+        assert time.monotonic() - began < 6
+
+
+def test_a_shielded_call_goes_on_without_its_client() -> None:
+    CANCELLED.clear()
+    with (
+        pillion.serve(Mood, Shop, blocking=False, route_prefix="/shop") as serving,
+        pytest.raises(httpx.ReadTimeout),
+    ):
+        httpx.get(f"{serving.url}/shop/shielded", timeout=0.2)
+    assert not CANCELLED.is_set()
+
+
+def test_a_plain_handler_asks_for_the_result_and_is_let_go_with_its_client() -> None:
+    CANCELLED.clear()
+    with pillion.serve(Mood, plain, blocking=False, route_prefix="/plain") as serving:
+        assert {"score": 1} == httpx.get(f"{serving.url}/plain").json()
+    with (
+        pillion.serve(Mood, plain_slow, blocking=False, route_prefix="/plain") as serving,
+        pytest.raises(httpx.ReadTimeout),
+    ):
+        httpx.get(f"{serving.url}/plain", timeout=0.3)
+    until_now(CANCELLED.is_set, 5)
+
+
+class Doubler(Model):
+    """Arrays in and out."""
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Twice of all."""
+        return x * 2
+
+
+async def doubled() -> object:
+    """Arrays from lists."""
+    return await pillion.models["doubler"].predict([[1, 2], [3, 4]])
+
+
+async def named() -> object:
+    """An input too many."""
+    return await pillion.models["doubler"].predict(x=[[1, 2]], z=[[1, 2]])
+
+
+def test_a_handler_predicts_with_arrays() -> None:
+    with pillion.serve(Doubler, doubled, blocking=False, route_prefix="/twice") as serving:
+        assert [[2.0, 4.0], [6.0, 8.0]] == httpx.get(f"{serving.url}/twice").json()
+    with pillion.serve(Doubler, named, blocking=False, route_prefix="/twice") as serving:
+        wrong = httpx.get(f"{serving.url}/twice")
+        assert (400, "invalid_argument") == (wrong.status_code, wrong.json()["code"])
+
+
+def test_outside_of_a_request_it_is_said_what_models_are_for() -> None:
+    with pytest.raises(RuntimeError, match="works for a request"):
+        pillion.models["mood"]
