@@ -139,10 +139,11 @@ class Exchange:
 
     def _thread_ended(self, thread: asyncio.Future[Any]) -> None:
         self._served.gate.leave()
-        if not thread.cancelled() and thread.exception() is not None:
+        failure = None if thread.cancelled() else thread.exception()
+        if failure is not None and not isinstance(failure, asyncio.CancelledError):  # as calls of models end with us
             _log.error(
                 "application %s failed after its request had ended", self._served.name,
-                exc_info=thread.exception(), extra={"request_id": self.request_id, "application": self._served.name},
+                exc_info=failure, extra={"request_id": self.request_id, "application": self._served.name},
             )  # fmt: skip
 
     def hold(self, thread: asyncio.Future[Any]) -> None:

@@ -278,8 +278,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _begin_request(self) -> None:
         """Start the application."""
-        # What else would tell of it takes a task for each request; uvicorn's annotation knows no keys but its own.
-        self.scope["pillion.departure"] = self.departure  # type: ignore[typeddict-unknown-key]
+        # What else would tell of it takes a task for each request.
+        self.scope["pillion.departure"] = self.departure  # type: ignore[typeddict-unknown-key]  # ASGI allows others
         super().on_headers_complete()
         if self.server_state.draining:
             self.cycle.keep_alive = False
