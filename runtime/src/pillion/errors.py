@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["ErrorCode", "InvalidArguments", "PillionError"]
+__all__ = ["ErrorCode", "InvalidArguments", "ModelRefused", "PillionError"]
 
 
 @unique
@@ -110,3 +110,18 @@ class InvalidArguments(PillionError):  # noqa: N818 - PillionError is what it is
     def __init__(self, message: str, *, field: str | None, problems: Sequence[Mapping[str, object]]) -> None:
         super().__init__(ErrorCode.INVALID_ARGUMENT, message, field=field)
         self.problems = tuple(problems)
+
+
+class ModelRefused(PillionError):  # noqa: N818 - as above
+    """A model that cannot be loaded.
+
+    Args:
+        message: why, in one sentence.
+        reason: the load's own words for it.
+        cause: one word for it, for programs; empty where there is none.
+    """
+
+    def __init__(self, message: str, *, reason: str, cause: str) -> None:
+        super().__init__(ErrorCode.INVALID_ARGUMENT, message)
+        self.reason = reason
+        self.cause = cause

@@ -326,9 +326,13 @@ class DataPlane:
         """See :meth:`pillion.dataplane.call.InferencePlane.unload`."""
         await self._repository.unload(name)
 
-    async def add(self, model: DesiredModel, *, lazy: bool = False, keep: bool = False) -> None:
+    async def add(self, model: DesiredModel, *, lazy: bool = False, keep: bool = False, guarded: bool = False) -> None:
         """See :meth:`pillion.repository.repository.ModelRepository.add`."""
-        await self._repository.add(model, lazy=lazy, keep=keep)
+        await self._repository.add(model, lazy=lazy, keep=keep, guarded=guarded)
+
+    def holds(self, name: str) -> bool:
+        """See :meth:`pillion.repository.repository.ModelRepository.holds`."""
+        return self._repository.holds(name)
 
     async def remove(self, name: str, versions: Collection[str]) -> None:
         """See :meth:`pillion.repository.repository.ModelRepository.remove`."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pillion.backends.api import ModelLoadError
-from pillion.errors import ErrorCode, PillionError
+from pillion.errors import ErrorCode, ModelRefused, PillionError
 from pillion.execution.cgroup import available_cpus
 from pillion.model import ModelState, ModelStatus
 from pillion.repository import loader
@@ -60,6 +60,8 @@ class _Entry(msgspec.Struct):
     removed: bool = False
     managed: bool = False
     """Added by :meth:`ModelRepository.add`: what is declared has no say in it."""
+    guarded: bool = False
+    """Added by somebody whose it stays: requests have no say in it either."""
     lazy: bool = False
     """In memory only from its first request on, and not for ever."""
     asleep: bool = False
@@ -140,7 +142,7 @@ class ModelRepository:
             steps.append(self._converge(key, self._entries[key]))
         await asyncio.gather(*steps)
 
-    async def add(self, model: DesiredModel, *, lazy: bool = False, keep: bool = False) -> None:
+    async def add(self, model: DesiredModel, *, lazy: bool = False, keep: bool = False, guarded: bool = False) -> None:
         """Serve a version beside the declared ones, and return once it takes requests.
 
         Where it cannot be loaded it is as if it had never been asked for: what served serves on. With ``keep`` it
@@ -150,15 +152,18 @@ class ModelRepository:
             model: what to serve; its version is a new one.
             lazy: load it at its first request; its files are looked at then.
             keep: nothing else can take its place.
+            guarded: for :meth:`declares` it counts as declared.
 
         Raises:
-            PillionError: ``CONFLICT``; it is there already. ``INVALID_ARGUMENT``; it cannot be loaded, and why.
+            PillionError: ``CONFLICT``; it is there already.
+            ModelRefused: it cannot be loaded, and why.
         """
         key = (model.name, model.version)
         known = self._entries.get(key)
         if known is not None and not known.removed:
             raise PillionError(ErrorCode.CONFLICT, f"model {model.name!r} version {model.version!r} is served already")
         entry = _Entry(model, changed_at=self._wall_clock(), managed=True, lazy=lazy, asleep=lazy)
+        entry.guarded = guarded
         self._entries[key] = entry
         if lazy:
             self._change(entry, ModelState.UNAVAILABLE, ASLEEP)
@@ -168,9 +173,10 @@ class ModelRepository:
             if not keep:
                 self._entries.pop(key, None)
                 self.on_forgotten(*key)
-            raise PillionError(
-                ErrorCode.INVALID_ARGUMENT,
+            raise ModelRefused(
                 f"model {model.name!r} version {model.version!r} cannot be served: {entry.reason}",
+                reason=entry.reason,
+                cause=entry.cause,
             )
 
     async def remove(self, name: str, versions: Collection[str]) -> None:
@@ -195,8 +201,12 @@ class ModelRepository:
         )
 
     def declares(self, name: str) -> bool:
-        """Whether a version of that name is there that was not added."""
-        return any(key[0] == name and not entry.managed for key, entry in self._entries.items())
+        """Whether a version of that name is there that was not added, or that was added guarded."""
+        return any(key[0] == name and (not entry.managed or entry.guarded) for key, entry in self._entries.items())
+
+    def holds(self, name: str) -> bool:
+        """Whether a version of that name is there and stays, whoever brought it."""
+        return any(key[0] == name and not entry.removed for key, entry in self._entries.items())
 
     def sleeps(self, name: str, version: str | None = None) -> bool:
         """Whether a version is there that only waits for a request to be loaded, or is being loaded for one."""

@@ -23,6 +23,7 @@ from pillion.server.assembly import (
     http_limits,
 )
 from pillion.server.control import opened
+from pillion.server.declared import DeclaredPlace
 from pillion.server.failures import ExitCode, StartError
 from pillion.server.jobs import ServerJobs
 from pillion.server.life import Phase, readiness
@@ -104,6 +105,7 @@ class Runtime:
         self._tls: TlsKeeper | None = None
         self._registry = registry
         self._plane = build_plane(settings, registry, classes or {}, None if place is None else place.begin.cpus)
+        self._declared = DeclaredPlace(self._plane, settings.models)
         self._drain_state = DrainState()
         self._observability = Observability(settings, os.environ, registry)
         self._deployments: Deployments | None = None
@@ -160,8 +162,12 @@ class Runtime:
 
     def unready_reason(self) -> str:
         """Why this process should not get requests; empty when it should."""
+        waiting = self._declared.waiting()
         alone = self._started_applications and not self._plane.statuses()  # applications without any model
-        return readiness(self.phase, plane_ready=alone or self._plane.ready(), not_ready=self._not_ready())
+        served = alone or self._plane.ready()
+        return readiness(
+            self.phase, plane_ready=served and not waiting, not_ready=waiting if served else self._not_ready()
+        )
 
     def application_routes(self) -> Mapping[str, str]:
         """The applications' names by route prefix."""
@@ -190,7 +196,8 @@ class Runtime:
     def status(self) -> Mapping[str, Any]:
         """The document of ``/status``."""
         error = "" if self._desired is None else self._desired.error
-        return status_document(self.statuses(), ready=self.ready(), draining=self.draining, config_error=error)
+        document = status_document(self.statuses(), ready=self.ready(), draining=self.draining, config_error=error)
+        return document | self._declared.status()
 
     def _not_ready(self) -> str:
         statuses = self._plane.statuses()
@@ -293,10 +300,11 @@ class Runtime:
             )
 
     async def _load(self, began: float, on_loaded: Callable[[float], None] | None) -> None:
-        await self._plane.apply(self._models)
+        await asyncio.gather(self._plane.apply(self._models), self._declared.begin())
         if self._settings.models.store:
             await self._restore()
         watch = await self._watched() if self._settings.models.watch else None
+        await self._declared.tried()
         if self._place is not None and not self._place.begin.at_once:
             try:
                 await self._open_given(self._place)
@@ -323,6 +331,7 @@ class Runtime:
             self._spawn(self._reload.watch(self._plane))
         if watch is not None:
             self._spawn(watch.watch())
+        self._spawn(self._declared.watch())
         if self._desired is not None:
             await self._desired.watch(self._plane.apply)
 
@@ -424,6 +433,7 @@ class Runtime:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
+        await self._declared.close()
         if self._deployments is not None:
             await self._deployments.close()
         await self._plane.stop(0.0 if self._cut.is_set() else max(0.0, deadline - loop.time()))

@@ -225,6 +225,10 @@ class ModelSettings(Section, frozen=True):
     """Whether models that are deployed, or found in a watched folder, are loaded by their first request."""
     memory_budget: str = ""
     """Memory for models, 4Gi or bytes: above it, lazy ones not used for longest are unloaded. Empty: no bound."""
+    declared: str = "/etc/pillion/models/models.json"
+    """File of models that are declared while the server runs, followed where its folder is there. Empty: none."""
+    declared_folder: str = ""
+    """Where their files are kept; by default a folder for temporary files."""
     bundled: str = ""
     """A runtime.yaml of an image that brings its own models: they are served beside those of --config. Empty: none."""
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Standing", "replaceable", "status", "unready_reason"]
 
+_WORST_DECLARED_FIRST: Final = ("Failed", "Fetching", "Loading", "Leaving", "Ready")
 _WORST_FIRST: Final = ("UNAVAILABLE", "LOADING", "UNLOADING", "READY")
 
 
@@ -83,10 +84,25 @@ def status(standings: Sequence[Standing], views: Sequence[Mapping[str, Any]], ow
             for standing in standings
         ],
     }
+    merged |= _declared(views)
     error = next((view["configError"] for view in views if view.get("configError")), None)
     if error is not None:
         merged["configError"] = error
     return merged
+
+
+def _declared(views: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Each declared model as it is in the worker where it is worst."""
+    told = [view["declared"] for view in views if "declared" in view]
+    if not told:
+        return {}
+    models: dict[str, Mapping[str, Any]] = {}
+    for declared in told:
+        for model in declared:
+            known = models.get(model["name"], model)
+            models[model["name"]] = min(known, model, key=lambda one: _WORST_DECLARED_FIRST.index(one["state"]))
+    error = next((view["declaredError"] for view in views if view.get("declaredError")), None)
+    return {"declared": list(models.values())} | ({} if error is None else {"declaredError": error})
 
 
 def _badness(model: Mapping[str, Any]) -> int:
