@@ -13,19 +13,22 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 
 from pillion.resources.base import API_VERSION
 from pillion_operator.apply.children import ChildApplier
+from pillion_operator.apply.nudge import PodNudger
 from pillion_operator.client.errors import ApiError, NotLeaderError
 from pillion_operator.client.fence import Fence, LeaseFence, OpenFence
 from pillion_operator.client.kubernetes import KubernetesClient
 from pillion_operator.client.lease import Election
 from pillion_operator.handlers.resync import Resync
-from pillion_operator.handlers.routing import is_news, keys_for
+from pillion_operator.handlers.routing import is_news, keys_for, models_for
 from pillion_operator.handlers.watch import LISTED, Watcher
 from pillion_operator.metrics import OperatorMetrics
+from pillion_operator.observe.declared_status import DeclaredStatusReader
 from pillion_operator.observe.policies import NamespacePolicies
 from pillion_operator.observe.references import ReferenceReader
 from pillion_operator.observe.runtime_status import RuntimeStatusReader
 from pillion_operator.observe.store import Store
 from pillion_operator.probes import ProbeServer
+from pillion_operator.reconcile.models import ModelParts, ModelReconciler
 from pillion_operator.reconcile.reconciler import Parts, Reconciler
 from pillion_operator.reconcile.runtimes import RuntimeReporter, apply_builtin_runtimes
 from pillion_operator.reconcile.workers import Workers
@@ -37,6 +40,7 @@ from pillion_operator.state.kinds import (
     CLUSTER_SERVING_RUNTIME,
     INFERENCE_SERVICE,
     LABELLED,
+    MODEL,
     OPTIONAL,
     RUNTIMES,
     SERVING_RUNTIME,
@@ -62,6 +66,8 @@ _SETTLE_SECONDS: Final = 1.0
 _RESTART_AFTER, _SICK_AFTER = 1, 4
 _DOWN_SECONDS: Final = 90.0
 _STUCK_SECONDS: Final = 300.0
+#: Each asks pods most of its time.
+_MODEL_WORKERS: Final = 4
 
 
 def _uncounted(outcome: str, seconds: float) -> None:
@@ -82,6 +88,7 @@ class Operator:
         self._store = Store()
         self._queue: Workqueue[Key] = Workqueue(time.monotonic)
         self._runtime_queue: Workqueue[Key] = Workqueue(time.monotonic)
+        self._model_queue: Workqueue[Key] = Workqueue(time.monotonic)
         self._fence = LeaseFence()
         self._stop = asyncio.Event()
         self._synced = asyncio.Event()
@@ -94,7 +101,7 @@ class Operator:
         """Return what is watched and listed now."""
         labelled = (kind for kind in LABELLED if kind not in OPTIONAL or kind in self._optional)
         cluster = () if self._settings.namespaces else (CLUSTER_SERVING_RUNTIME,)
-        return (INFERENCE_SERVICE, SERVING_RUNTIME, *labelled, *cluster)
+        return (INFERENCE_SERVICE, SERVING_RUNTIME, MODEL, *labelled, *cluster)
 
     def stop(self) -> None:
         """End in an orderly way: finish what is being written, give the lease up."""
@@ -129,6 +136,16 @@ class Operator:
             self._workers = Workers(self._queue, reconciler.reconcile, self._metrics.reconciled, settings.workers)
             runtimes = RuntimeReporter(self._store, StatusWriter(client, self._store.record), time.time)
             self._runtime_workers = Workers(self._runtime_queue, runtimes.reconcile, _uncounted, 1, "serving runtime")
+            models = ModelReconciler(
+                ModelParts(
+                    self._store,
+                    self._policies,
+                    DeclaredStatusReader(pods, time.monotonic),
+                    StatusWriter(client, self._store.record),
+                    time.time,
+                )
+            )
+            self._model_workers = Workers(self._model_queue, models.reconcile, _uncounted, _MODEL_WORKERS, "Model")
             self._metrics.gauges(
                 leader=self._leading.is_set,
                 depth=lambda: len(self._queue),
@@ -145,6 +162,7 @@ class Operator:
             policies=self._policies,
             runtimes=RuntimeStatusReader(pods),
             applier=ChildApplier(client, store.record),
+            nudger=PodNudger(client, store.record),
             status=StatusWriter(client, store.record),
             events=EventWriter(client, self._settings.identity, time.monotonic),
             settings=self._settings.render,
@@ -160,6 +178,7 @@ class Operator:
             asyncio.create_task(self._lead(client, election), name="leader"),
             asyncio.create_task(self._workers.run(self._leading), name="workers"),
             asyncio.create_task(self._runtime_workers.run(self._leading), name="runtime workers"),
+            asyncio.create_task(self._model_workers.run(self._leading), name="model workers"),
         }
         elected = asyncio.create_task(self._elect(election), name="election")
         stopped = asyncio.create_task(self._stop.wait(), name="stop")
@@ -295,6 +314,8 @@ class Operator:
         for kind in RUNTIMES:
             for key in self._store.keys(kind):
                 self._runtime_queue.add(key)
+        for key in self._store.keys(MODEL):
+            self._model_queue.add(key)
         self._leading.set()
         await asyncio.Event().wait()
 
@@ -330,6 +351,8 @@ class Operator:
             self._queue.add(key)
         if kind in RUNTIMES:
             self._runtime_queue.add(key_of(manifest))
+        for key in models_for(kind, manifest, self._store):
+            self._model_queue.add(key)
 
     def _policy_changed(self, namespace: str) -> None:
         _log.info("the policies of namespace %s changed", namespace)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from pillion.resources import InferenceService, JsonObject, ModelSpec, PredictorSpec
     from pillion_operator.builders.credentials import StorageCredentials
+    from pillion_operator.builders.declared import Declarations
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.policies import NamespaceRules
     from pillion_operator.state.settings import RenderSettings
@@ -37,6 +38,7 @@ class BuildContext:
         credentials: how the storage init container gets at the store.
         settings: the installation's choices.
         rules: the namespace's policies for artifacts that can run code.
+        declared: the models that Model objects add.
     """
 
     service: InferenceService
@@ -48,6 +50,7 @@ class BuildContext:
     rules: NamespaceRules
     runtime_pod: JsonObject = field(default_factory=dict)
     sidecars: tuple[JsonObject, ...] = ()
+    declared: Declarations | None = None
 
     @property
     def name(self) -> str:
@@ -78,6 +81,11 @@ class BuildContext:
     def ours(self) -> bool:
         """Whether the serving container is Pillion's runtime, which reads runtime.yaml and knows how to drain."""
         return self.container.get("name") == RUNTIME_CONTAINER
+
+    @property
+    def fetches(self) -> bool:
+        """Whether the serving container fetches models itself, and so needs the credentials for it."""
+        return self.ours and self.declared is not None and bool(self.declared.models)
 
     @property
     def window_seconds(self) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pillion.resources.conventions import annotation
 from pillion_operator.builders.configmap import CONFIG_FILE, config_annotations
+from pillion_operator.builders.declared import DECLARED_PATH
 from pillion_operator.builders.merge import merge_objects
 from pillion_operator.builders.security import container_security, pod_security
 from pillion_operator.builders.storage import MODELS_PATH, StorageParts, storage_parts
@@ -16,6 +17,7 @@ from pillion_operator.state.names import (
     GRPC_PORT,
     HTTP_PORT,
     common_labels,
+    models_config_name,
     owner_labels,
     runtime_config_name,
 )
@@ -112,7 +114,12 @@ def _defaults(context: BuildContext, storage: StorageParts | None) -> JsonObject
     if context.ours:
         name = runtime_config_name(context.name)
         volumes += [{"name": "config", "configMap": {"name": name}}, {"name": "run", "emptyDir": {"medium": "Memory"}}]
+        # There may be no such ConfigMap, now or later: pods are the same with declared models and without.
+        declared: JsonObject = {"name": models_config_name(context.name), "optional": True}
+        volumes.append({"name": "declared", "configMap": declared})
         volumes += tls_parts(context.predictor.tls).volumes
+    if context.fetches:
+        volumes += [volume for volume in context.credentials.volumes if volume not in volumes]
     if volumes:
         spec["volumes"] = array(volumes)
     secrets: list[JsonObject] = [{"name": name} for name in context.settings.image_pull_secrets]
@@ -136,12 +143,16 @@ def _serving_container(context: BuildContext, *, has_files: bool) -> JsonObject:
     if has_files:
         mounts.append({"name": "models", "mountPath": MODELS_PATH, "readOnly": True})
     base: JsonObject = {"resources": {"requests": dict(context.settings.requests)}}
+    if context.fetches:
+        base["env"] = array(context.credentials.env)
+        mounts += context.credentials.mounts
     if context.ours:
         mounts += [
             # By subPath, so that running pods never see the file of the version that replaces them.
             {"name": "config", "mountPath": f"/etc/pillion/{CONFIG_FILE}", "subPath": CONFIG_FILE, "readOnly": True},
             {"name": "run", "mountPath": "/run/pillion"},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - in the pod
+            {"name": "declared", "mountPath": DECLARED_PATH, "readOnly": True},
             *tls_parts(context.predictor.tls).mounts,
         ]
         base |= _our_defaults()

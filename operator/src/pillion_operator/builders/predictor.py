@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pillion.resources import SERVING_CONTAINERS
@@ -9,6 +10,7 @@ from pillion.runtimefile import PYTHON
 from pillion_operator.builders.autoscaler import autoscaler, replica_bounds
 from pillion_operator.builders.configmap import config_map
 from pillion_operator.builders.context import BuildContext
+from pillion_operator.builders.declared import declarations, models_config
 from pillion_operator.builders.deployment import deployment
 from pillion_operator.builders.disruption_budget import disruption_budget
 from pillion_operator.builders.image import with_version
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from pillion.resources import InferenceService, JsonObject, ModelSpec
     from pillion_operator.builders.credentials import StorageCredentials
     from pillion_operator.state.kinds import Kind
+    from pillion_operator.state.manifest import Manifest
     from pillion_operator.state.policies import ConsentRule
     from pillion_operator.state.settings import RenderSettings
 
@@ -71,19 +74,24 @@ def plan(
     settings: RenderSettings,
     optional_kinds: frozenset[Kind] = frozenset(),
     rules: NamespaceRules = _PER_OBJECT,
+    models: Sequence[Manifest] = (),
 ) -> Desired:
     """Return every child of the service; where a problem keeps some from being planned, the rest and the problem.
 
-    `optional_kinds` are those of `state.kinds.OPTIONAL` that the cluster has; `rules` are the namespace's policies.
+    `optional_kinds` are those of `state.kinds.OPTIONAL` that the cluster has; `rules` are the namespace's policies,
+    `models` the Model objects of the namespace.
     """
     bounds = replica_bounds(service_)
     choice: RuntimeChoice | None = None
     try:
         context, choice = _context(service_, uid, candidates, credentials, settings, rules)
+        context = replace(context, declared=declarations(context.name, models, rules))
+        declared = context.declared if context.ours else None
         manifest, notes = deployment(context)
         asked = context.predictor.network_policy
         children = [
             *([Child(CONFIG_MAP, config_map(context))] if context.ours else []),
+            *([Child(CONFIG_MAP, models_config(context))] if declared is not None and declared.models else []),
             Child(SERVICE, service(context)),
             # Before the pods, so that there is no moment at which they are open.
             *([Child(NETWORK_POLICY, network_policy(context, asked))] if asked is not None else []),
@@ -96,7 +104,9 @@ def plan(
         watcher, gaps = monitor(context, optional_kinds)
         children += [watcher] if watcher is not None else []
         notes += (*_gaps(context), *gaps)
-        return Desired(tuple(children), bounds, endpoints(context), choice, notes=notes, pickle=rules.pickle)
+        digest = "" if declared is None else declared.digest
+        reached = endpoints(context)
+        return Desired(tuple(children), bounds, reached, choice, notes=notes, pickle=rules.pickle, models_digest=digest)
     except PlanError as error:
         name = predictor_name(service_.metadata.name or "")
         host = f"{name}.{service_.metadata.namespace}.svc.{settings.cluster_domain}"

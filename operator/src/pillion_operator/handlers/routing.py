@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from pillion_operator.builders.declared import service_of
 from pillion_operator.judge import scaling_active
 from pillion_operator.observe.store import owner_of
-from pillion_operator.state.kinds import HORIZONTAL_POD_AUTOSCALER, INFERENCE_SERVICE, LABELLED, RUNTIMES
-from pillion_operator.state.manifest import condition_of, key_of, object_at, text_at
+from pillion_operator.state.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    HORIZONTAL_POD_AUTOSCALER,
+    INFERENCE_SERVICE,
+    LABELLED,
+    MODEL,
+    POD,
+    RUNTIMES,
+)
+from pillion_operator.state.manifest import condition_of, generation_of, is_deleting, key_of, object_at, text_at
+from pillion_operator.state.names import models_config_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +30,10 @@ if TYPE_CHECKING:
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.manifest import Key, Manifest
 
-__all__ = ["is_news", "keys_for"]
+__all__ = ["is_news", "keys_for", "models_for"]
+
+
+_MODELS: Final = models_config_name("").removeprefix("-")
 
 
 def keys_for(kind: Kind, manifest: Manifest, store: Store) -> Iterable[Key]:
@@ -33,7 +47,34 @@ def keys_for(kind: Kind, manifest: Manifest, store: Store) -> Iterable[Key]:
         # Which service would choose another runtime now is for the selection to say; looking costs no request.
         namespace = key_of(manifest).namespace
         return [key for key in store.keys(INFERENCE_SERVICE) if not namespace or key.namespace == namespace]
+    if kind == MODEL:
+        return _services_of(manifest, store)
     return []
+
+
+def models_for(kind: Kind, manifest: Manifest, store: Store) -> Iterable[Key]:
+    """Return the Models that the object bears on."""
+    if kind == MODEL:
+        # Who has a name depends on who else asks for it.
+        service = service_of(manifest)
+        return {key_of(manifest), *_models_of(service, store)}
+    if kind == INFERENCE_SERVICE:
+        return _models_of(key_of(manifest), store)
+    if kind in {POD, DEPLOYMENT, CONFIG_MAP}:
+        owner = owner_of(manifest)
+        return [] if owner is None else _models_of(owner, store)
+    return []
+
+
+def _models_of(service: Key, store: Store) -> list[Key]:
+    return [key_of(model) for model in store.all(MODEL, service.namespace) if service_of(model) == service]
+
+
+def _services_of(model: Manifest, store: Store) -> set[Key]:
+    """Return the service that a Model names, and those that may serve it still: it may have named another before."""
+    namespace = key_of(model).namespace
+    served = (owner_of(found) for found in store.all(CONFIG_MAP, namespace) if key_of(found).name.endswith(_MODELS))
+    return {service_of(model), *(owner for owner in served if owner is not None)}
 
 
 def is_news(kind: Kind, before: Manifest | None, after: Manifest) -> bool:
@@ -42,6 +83,9 @@ def is_news(kind: Kind, before: Manifest | None, after: Manifest) -> bool:
     An autoscaler writes the load that it saw into its status every fifteen seconds; what counts of it are its spec and
     what it says of itself.
     """
+    if before is not None and kind == MODEL:
+        # Its status is our own word, and speaks of others' statuses only.
+        return generation_of(before) != generation_of(after) or is_deleting(after)
     if kind != HORIZONTAL_POD_AUTOSCALER or before is None:
         return True
     return _told(before) != _told(after)

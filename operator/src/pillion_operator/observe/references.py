@@ -63,10 +63,13 @@ class ReferenceReader:
         self._there: Remembered[bool] = Remembered(clock)
         self._entries: Remembered[tuple[StorageEntry, ...]] = Remembered(clock)
 
-    async def read(self, service: InferenceService, *, healthy: bool) -> References:
-        """Return what the manifest's references come to; sources are not looked at while everything runs."""
+    async def read(self, service: InferenceService, *, healthy: bool, fetches: bool = False) -> References:
+        """Return what the manifest's references come to; sources are not looked at while everything runs.
+
+        `fetches` says that the pods fetch from elsewhere than the manifest says, too.
+        """
         certificates = await self._certificates(service)
-        credentials, missing = await self._credentials(service)
+        credentials, missing = await self._credentials(service, fetches=fetches)
         if not healthy:
             missing += await self._sources(service)
         return References(certificates, credentials, missing)
@@ -88,13 +91,15 @@ class ReferenceReader:
         facts = (server_facts if role == "server" else authority_facts)(key.name, secret)
         return self._facts.put((role, key), facts, found=facts.found)
 
-    async def _credentials(self, service: InferenceService) -> tuple[StorageCredentials, tuple[Problem, ...]]:
+    async def _credentials(
+        self, service: InferenceService, *, fetches: bool
+    ) -> tuple[StorageCredentials, tuple[Problem, ...]]:
         predictor, namespace = service.spec.predictor, service.metadata.namespace or ""
         model = predictor.serving_model
         if model is not None and model.storage is not None and not model.storage_uri:
             return await self._entry(namespace, model.storage), ()
         named = predictor.service_account_name or predictor.service_account
-        if _scheme(service) not in _REMOTE and not named:
+        if _scheme(service) not in _REMOTE and not named and not fetches:
             return StorageCredentials(), ()
         account = await self._account(Key(namespace, named or "default"))
         if not account.found and named:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from pillion.resources import InferenceService, ServingRuntimeSpec
 from pillion_operator.builders.builtin import builtin_runtimes
+from pillion_operator.builders.declared import service_of
 from pillion_operator.builders.predictor import plan
 from pillion_operator.builders.selection import Candidate
 from pillion_operator.judge.facts import deployment_facts, is_ready
@@ -22,6 +23,7 @@ from pillion_operator.state.kinds import (
     CHILDREN,
     CLUSTER_SERVING_RUNTIME,
     INFERENCE_SERVICE,
+    MODEL,
     POD,
     RUNTIMES,
     SERVING_RUNTIME,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
     from pillion.resources import JsonObject
     from pillion_operator.apply.children import ChildApplier
+    from pillion_operator.apply.nudge import PodNudger
     from pillion_operator.observe.policies import NamespacePolicies
     from pillion_operator.observe.references import ReferenceReader, References
     from pillion_operator.observe.runtime_status import RuntimeStatusReader
@@ -75,6 +78,7 @@ class Parts:
     policies: NamespacePolicies
     runtimes: RuntimeStatusReader
     applier: ChildApplier
+    nudger: PodNudger
     status: StatusWriter
     events: EventWriter
     settings: RenderSettings
@@ -108,7 +112,9 @@ class Reconciler:
             await self._report_invalid(stored, error)
             return None
         observed = self._observe(stored)
-        references = await self._parts.references.read(service, healthy=_healthy(service, observed))
+        models = [model for model in self._parts.store.all(MODEL, key.namespace) if service_of(model) == key]
+        healthy = _healthy(service, observed)
+        references = await self._parts.references.read(service, healthy=healthy, fetches=bool(models))
         desired = plan(
             service,
             uid_of(stored),
@@ -117,8 +123,11 @@ class Reconciler:
             self._parts.settings,
             self._parts.optional_kinds(),
             await self._parts.policies.read(key.namespace),
+            models,
         )
         outcome = await self._parts.applier.apply(observed, desired)
+        if desired.complete:
+            await self._parts.nudger.nudge(observed.pods, desired.models_digest)
         self._count_repairs(observed, outcome)
         observed = await self._look_again(stored, references)
         await self._report(service, observed, desired, outcome)

@@ -42,6 +42,7 @@ SERVING_RUNTIME: Final = Kind(GROUP, VERSION, "ServingRuntime", "servingruntimes
 CLUSTER_SERVING_RUNTIME: Final = Kind(
     GROUP, VERSION, "ClusterServingRuntime", "clusterservingruntimes", namespaced=False
 )
+MODEL: Final = Kind(GROUP, VERSION, "Model", "models")
 DEPLOYMENT: Final = Kind("apps", "v1", "Deployment", "deployments")
 SERVICE: Final = Kind("", "v1", "Service", "services")
 CONFIG_MAP: Final = Kind("", "v1", "ConfigMap", "configmaps")

@@ -23,6 +23,9 @@ CONFIG_HASH_ANNOTATION: Final = f"{GROUP}/config-hash"
 REVISION_ANNOTATION: Final = f"{GROUP}/revision"
 """On the pod template: a digest of the template, by which pods of the newest version are known."""
 
+MODELS_HASH_ANNOTATION: Final = f"{GROUP}/models-hash"
+"""On running pods: a digest of the declared models. A kubelet that sees it change brings their file at once."""
+
 PICKLE_POLICY_LABEL: Final = f"{GROUP}/pickle-policy"
 """On a Namespace: its policy for formats that can run code. Whoever may label namespaces decides."""
 CODE_POLICY_LABEL: Final = f"{GROUP}/code-policy"
@@ -47,6 +50,11 @@ def predictor_name(service: str) -> str:
 def runtime_config_name(service: str) -> str:
     """Return the name of the ConfigMap that holds runtime.yaml."""
     return f"{predictor_name(service)}-runtime"
+
+
+def models_config_name(service: str) -> str:
+    """Return the name of the ConfigMap that holds the models that Model objects add."""
+    return f"{predictor_name(service)}-models"
 
 
 def owner_labels(service: str) -> dict[str, str]:

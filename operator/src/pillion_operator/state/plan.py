@@ -102,6 +102,7 @@ class Desired:
         children: objects to apply, in this order.
         replicas: bounds of the Deployment's count, which is never part of its manifest.
         pickle: the policy for formats that can run code that it was made under.
+        models_digest: of the file of declared models that the pods are to see; empty where there is none.
         complete: False where a problem kept a child from being planned: what runs then stays, nothing is pruned.
     """
 
@@ -112,6 +113,7 @@ class Desired:
     problem: Problem | None = None
     notes: tuple[Note, ...] = ()
     pickle: ConsentRule = field(default_factory=ConsentRule)
+    models_digest: str = ""
 
     @property
     def complete(self) -> bool:

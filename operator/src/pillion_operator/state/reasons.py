@@ -25,6 +25,7 @@ class Reason(StrEnum):
     HONOURED = "Honoured"
     SERVICE_APPLIED = "ServiceApplied"
     USABLE = "Usable"
+    SERVED = "Served"
     DISABLED = "Disabled"
     AUTOSCALING = "Autoscaling"
 
@@ -35,6 +36,11 @@ class Reason(StrEnum):
     REFUSED = "Refused"
     FORBIDDEN = "Forbidden"
     QUOTA_EXCEEDED = "QuotaExceeded"
+
+    INFERENCE_SERVICE_NOT_FOUND = "InferenceServiceNotFound"
+    TOO_MANY_MODELS = "TooManyModels"
+    RUNTIME_NOT_SUPPORTED = "RuntimeNotSupported"
+    POD_NOT_REACHED = "PodNotReached"
 
     NO_SERVING_RUNTIME = "NoServingRuntime"
     SERVING_RUNTIME_NOT_FOUND = "ServingRuntimeNotFound"
@@ -80,6 +86,10 @@ REMEDIES: Final[dict[str, str]] = {
     Reason.REFUSED: "correct the field that the API server names",
     Reason.FORBIDDEN: "grant the operator's service account that right, or ask the cluster's administrator",
     Reason.QUOTA_EXCEEDED: "lower the requests or replicas, or have the namespace's ResourceQuota raised",
+    Reason.INFERENCE_SERVICE_NOT_FOUND: "create it, or correct spec.inferenceServiceRef; the model comes by itself",
+    Reason.TOO_MANY_MODELS: "spread the Models over several InferenceServices",
+    Reason.RUNTIME_NOT_SUPPORTED: "serve with Pillion's runtime of this release or a newer one",
+    Reason.POD_NOT_REACHED: "let the operator's pods reach port 8082 of the pods: see networkPolicy",
     Reason.NO_SERVING_RUNTIME: "create a ServingRuntime that supports the format, or name one in model.runtime",
     Reason.SERVING_RUNTIME_NOT_FOUND: "create it, or correct model.runtime",
     Reason.PLACEHOLDER_UNFILLED: "set the label or annotation on the InferenceService, or correct the runtime",

@@ -195,10 +195,9 @@ class ModelRepository:
             await asyncio.wait(going)
 
     def added(self, name: str) -> tuple[str, ...]:
-        """The versions of a model that were added, the newest first."""
-        return tuple(
-            key[1] for key in self._keys(name) if self._entries[key].managed and not self._entries[key].removed
-        )
+        """The versions of a model that were added and are not guarded, the newest first."""
+        entries = ((version, self._entries[known, version]) for known, version in self._keys(name))
+        return tuple(version for version, entry in entries if entry.managed and not entry.guarded and not entry.removed)
 
     def declares(self, name: str) -> bool:
         """Whether a version of that name is there that was not added, or that was added guarded."""

@@ -15,6 +15,7 @@ from pillion.resources.component import (
     WorkerSpec,
 )
 from pillion.resources.conventions import annotation, is_stopped, unhonoured_annotations
+from pillion.resources.declaredmodel import DeclaredModelSpec, Model
 from pillion.resources.honoured import UnhonouredField, unhonoured_fields
 from pillion.resources.inferenceservice import NAME_LIMIT, InferenceService, InferenceServiceSpec
 from pillion.resources.manifests import Manifest, ManifestError, load_manifests
@@ -62,6 +63,7 @@ __all__ = [
     "ComponentSpec",
     "ComponentStatus",
     "Condition",
+    "DeclaredModelSpec",
     "DrainSpec",
     "ExplainerSpec",
     "FailureInfo",
@@ -75,6 +77,7 @@ __all__ = [
     "Manifest",
     "ManifestError",
     "MetricsSpec",
+    "Model",
     "ModelCopies",
     "ModelFormat",
     "ModelSpec",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import yaml
 
 from pillion.resources.base import GROUP, VERSION, JsonObject, ResourceModel
+from pillion.resources.declaredmodel import Model
 from pillion.resources.inferenceservice import InferenceService
 from pillion.resources.schema import structural_schema
 from pillion.resources.servingruntime import ClusterServingRuntime, ServingRuntime
@@ -97,6 +98,22 @@ KINDS = (
         short_name="pcrt",
         columns=_RUNTIME_COLUMNS,
         namespaced=False,
+    ),
+    Kind(
+        model=Model,
+        plural="models",
+        short_name="pmodel",
+        awaited=True,
+        columns=(
+            Column("Service", ".spec.inferenceServiceRef.name"),
+            Column("Ready", ".status.conditions[?(@.type=='Ready')].status"),
+            Column("Replicas", ".status.replicas.summary", description="Pods that serve it, and pods that should."),
+            Column("Reason", ".status.conditions[?(@.type=='Ready')].reason"),
+            _AGE,
+            Column("Name", ".status.servedName", priority=1),
+            Column("URI", ".spec.storageUri", priority=1),
+            Column("Message", ".status.conditions[?(@.type=='Ready')].message", priority=1),
+        ),
     ),
 )
 

@@ -35,6 +35,7 @@ _BY_NAME = {kind.name: kind for kind in KINDS}
 PAGES = (
     Page("inferenceservice.md", (_BY_NAME["InferenceService"],)),
     Page("servingruntime.md", (_BY_NAME["ServingRuntime"], _BY_NAME["ClusterServingRuntime"])),
+    Page("model.md", (_BY_NAME["Model"],)),
 )
 
 

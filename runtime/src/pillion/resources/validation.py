@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from pydantic import JsonValue, ValidationError
 
 from pillion.resources.base import API_VERSION, GROUP, JsonObject, ResourceModel
+from pillion.resources.declaredmodel import Model
 from pillion.resources.documents import Document, DocumentError, read_documents
 from pillion.resources.inferenceservice import InferenceService
 from pillion.resources.nearest import nearest_field, nearest_of
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 MODELS: Mapping[str, type[ResourceModel]] = {
-    model.__name__: model for model in (InferenceService, ServingRuntime, ClusterServingRuntime)
+    model.__name__: model for model in (InferenceService, ServingRuntime, ClusterServingRuntime, Model)
 }
 
 _KSERVE_GROUP = "serving.kserve.io"

@@ -1,0 +1,169 @@
+"""The ConfigMap of the models that `Model` objects add to a service, and which of those objects may."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from pydantic import ValidationError
+
+from pillion.modelsfile import MODELS_FILE, MOST_MODELS, DeclaredModel, dump
+from pillion.policy import ConsentPolicy
+from pillion.resources import Model
+from pillion.runtimefile import PYTHON
+from pillion.storage.errors import StorageError
+from pillion.storage.uri import parse_uri
+from pillion_operator.state.kinds import CONFIG_MAP
+from pillion_operator.state.manifest import (
+    Key,
+    generation_of,
+    is_deleting,
+    key_of,
+    text_at,
+    uid_of,
+)
+from pillion_operator.state.names import models_config_name
+from pillion_operator.state.plan import Problem
+from pillion_operator.state.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pillion.resources import JsonObject
+    from pillion_operator.builders.context import BuildContext
+    from pillion_operator.state.manifest import Manifest
+    from pillion_operator.state.policies import NamespaceRules
+
+__all__ = ["DECLARED_PATH", "Declarations", "declaration_id", "declarations", "models_config", "service_of"]
+
+#: Where the ConfigMap is mounted: as a folder, because a file that is mounted alone never changes in a running pod.
+DECLARED_PATH: Final = "/etc/pillion/models"
+
+
+@dataclass(frozen=True, slots=True)
+class Declarations:
+    """The Model objects of one service.
+
+    Attributes:
+        models: those that its pods serve.
+        refused: why the others are left out.
+    """
+
+    models: tuple[DeclaredModel, ...] = ()
+    refused: Mapping[Key, Problem] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Of the file that the pods are to see; empty where there is none."""
+        return hashlib.sha256(dump(self.models).encode()).hexdigest()[:16] if self.models else ""
+
+
+def service_of(model: Manifest) -> Key:
+    """Return the key of the InferenceService that a Model names; without a name where it names none."""
+    return Key(key_of(model).namespace, text_at(model, "spec", "inferenceServiceRef", "name"))
+
+
+def declaration_id(model: Manifest) -> str:
+    """Return what pods report a declaration by: of this very object, as its manifest is now."""
+    return f"{uid_of(model)}/{generation_of(model)}"
+
+
+def declarations(service: str, stored: Iterable[Manifest], rules: NamespaceRules) -> Declarations:
+    """Return what the Models of a service come to. Of two that ask for one name the older has it.
+
+    Args:
+        service: its name, which is its own model's.
+        stored: Model objects of its namespace, also those of other services.
+        rules: the namespace's policies.
+    """
+    found: dict[str, DeclaredModel] = {}
+    by: dict[str, str] = {}
+    refused: dict[Key, Problem] = {}
+    for manifest in _in_order(service, stored):
+        try:
+            model = Model.from_api(manifest)
+            problem = _problem(service, model, by, rules)
+        except ValidationError as error:
+            problem = _invalid(error)
+        if problem is not None:
+            refused[key_of(manifest)] = problem
+            continue
+        found[model.served_name] = _declared(model, manifest, rules)
+        by[model.served_name] = key_of(manifest).name
+    return Declarations(tuple(found.values()), refused)
+
+
+def _in_order(service: str, stored: Iterable[Manifest]) -> Sequence[Manifest]:
+    ours = (model for model in stored if service_of(model).name == service and not is_deleting(model))
+    return sorted(ours, key=lambda model: (text_at(model, "metadata", "creationTimestamp"), key_of(model).name))
+
+
+def _problem(service: str, model: Model, taken: Mapping[str, str], rules: NamespaceRules) -> Problem | None:
+    name, spec = model.served_name, model.spec
+    if name == service:
+        text = f"{name!r} is the name of the InferenceService's own model"
+        return _lasting(Reason.NAME_CONFLICT, text, "spec.name", "give the Model another name, or set spec.name")
+    if name in taken:
+        text = f"the Models {taken[name]!r} and {model.metadata.name!r} both ask for the name {name!r} in the pods of "
+        text += f"the InferenceService {service!r}; {taken[name]!r} is older and has it"
+        return _lasting(Reason.NAME_CONFLICT, text, "spec.name", "set spec.name of one of them, or delete one")
+    if len(taken) >= MOST_MODELS:
+        text = f"the InferenceService {service!r} has {MOST_MODELS} Models already, which is the most it can have"
+        return _lasting(Reason.TOO_MANY_MODELS, text, "spec.inferenceServiceRef", "")
+    try:
+        uri = parse_uri(spec.storage_uri)
+    except StorageError as error:
+        return _lasting(Reason.INVALID_SPEC, error.message, "spec.storageUri", error.remedy)
+    if uri.digest and spec.digest and uri.digest != spec.digest:
+        text = f"spec.digest is {spec.digest} and the storage URI asks for {uri.digest}"
+        return _lasting(Reason.INVALID_SPEC, text, "spec.digest", "give the digest in one place")
+    if _is_python(model) and not rules.code.permits(opted_in=bool(spec.trust_code)):
+        text = "a class in Python from storage does not run"
+        text += f": the code policy is 'deny', by {rules.code.said_by}" if rules.code.denies else " unless trustCode is"
+        remedy = "build an image of it: pillion deploy FOLDER --image HOST/NAME:TAG"
+        return _lasting(
+            Reason.UNTRUSTED_CODE,
+            text if rules.code.denies else f"{text} true",
+            "spec.trustCode",
+            remedy if rules.code.denies else f"set spec.trustCode: true if you trust who can write there; or {remedy}",
+        )
+    return None
+
+
+def _lasting(reason: Reason, text: str, field_: str, remedy: str) -> Problem:
+    return Problem(reason, text, field_, transient=False, remedy=remedy)
+
+
+def _invalid(error: ValidationError) -> Problem:
+    first = error.errors()[0]
+    field_ = ".".join(str(part) for part in first["loc"])
+    return _lasting(Reason.INVALID_SPEC, f"{field_}: {first['msg']}", field_, "")
+
+
+def _is_python(model: Model) -> bool:
+    return model.spec.model_format is not None and model.spec.model_format.name == PYTHON
+
+
+def _declared(model: Model, manifest: Manifest, rules: NamespaceRules) -> DeclaredModel:
+    spec, python = model.spec, _is_python(model)
+    return DeclaredModel(
+        id=declaration_id(manifest),
+        name=model.served_name,
+        version=str(generation_of(manifest)),
+        uri=spec.storage_uri,
+        digest=spec.digest or "",
+        format=spec.model_format.name if spec.model_format else None,
+        format_version=spec.model_format.version if spec.model_format else None,
+        allow_pickle=rules.pickle.permits(opted_in=bool(spec.allow_pickle)),
+        pickle_policy=rules.pickle.policy,
+        trust_code=python and rules.code.permits(opted_in=bool(spec.trust_code)),
+        code_policy=rules.code.policy if python else ConsentPolicy.PER_OBJECT,
+        trusted_types=tuple(spec.trusted_types or ()),
+    )
+
+
+def models_config(context: BuildContext) -> JsonObject:
+    """Return the ConfigMap. Credentials in URIs stay there: those of the web have none, and buckets' are Secrets'."""
+    data: JsonObject = {MODELS_FILE: dump(context.declared.models if context.declared else ())}
+    return context.manifest(CONFIG_MAP, models_config_name(context.name), {"data": data})

@@ -1,0 +1,174 @@
+"""The status of a Model: in which pods it serves, and what keeps it from serving in the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pillion_operator.judge.facts import Verdict
+from pillion_operator.judge.status import conditions_of
+from pillion_operator.state.manifest import array, generation_of
+from pillion_operator.state.plan import Problem
+from pillion_operator.state.reasons import REMEDIES, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pillion.resources import JsonObject
+    from pillion_operator.state.declared import PodReport
+    from pillion_operator.state.manifest import Manifest
+
+__all__ = ["InPod", "ModelFacts", "in_pods", "model_status", "next_look"]
+
+_MOST_PODS: Final = 100
+_STATES: Final = frozenset({"Fetching", "Loading", "Ready", "Failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class InPod:
+    """The model in one pod."""
+
+    pod: str
+    state: str
+    reason: str = ""
+    message: str = ""
+    digest: str = ""
+    lasting: bool = False
+
+    def to_status(self) -> JsonObject:
+        """Return it in wire form."""
+        told: JsonObject = {"name": self.pod, "state": self.state}
+        for field, value in (("reason", self.reason), ("message", self.message), ("digest", self.digest)):
+            if value:
+                told[field] = value
+        return told
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What is known of one Model.
+
+    Attributes:
+        model: the object as stored.
+        served_name: the name by which requests call it.
+        url: where, empty where nothing serves it.
+        problem: why it is no part of the service at all, where it is not.
+        wanted: pods that should serve it.
+        pods: those that are there.
+    """
+
+    model: Manifest
+    served_name: str
+    url: str = ""
+    problem: Problem | None = None
+    wanted: int = 0
+    pods: tuple[InPod, ...] = ()
+
+    @property
+    def loaded(self) -> int:
+        """In how many pods it serves as it is declared now."""
+        return sum(pod.state == "Ready" for pod in self.pods)
+
+
+def in_pods(declaration: str, reports: Sequence[PodReport]) -> tuple[InPod, ...]:
+    """Return how far each pod is with a declaration, those that are not Ready first."""
+    found = (_in_pod(declaration, report) for report in reports)
+    return tuple(sorted(found, key=lambda pod: (pod.state == "Ready", pod.state != "Failed", pod.pod)))
+
+
+def _in_pod(declaration: str, report: PodReport) -> InPod:
+    if not report.reached:
+        return InPod(report.pod, "Unknown", Reason.POD_NOT_REACHED, "its runtime did not answer the operator")
+    if not report.supported:
+        text = "its runtime cannot be told of models while it runs"
+        return InPod(report.pod, "Failed", Reason.RUNTIME_NOT_SUPPORTED, text, lasting=True)
+    found = report.models.get(declaration)
+    if found is None and report.error:
+        return InPod(report.pod, "Failed", Reason.RUNTIME_NOT_SUPPORTED, report.error, lasting=True)
+    if found is None or found.state not in _STATES:
+        return InPod(report.pod, "Pending", Reason.PROGRESSING, "it has not seen the declaration yet")
+    if found.state == "Failed":
+        return InPod(
+            report.pod, "Failed", found.cause or Reason.MODEL_LOAD_FAILED, found.reason, found.digest, found.lasting
+        )
+    return InPod(report.pod, found.state, digest=found.digest if found.state == "Ready" else "")
+
+
+def model_status(facts: ModelFacts, timestamp: str) -> JsonObject:
+    """Return the status to write; conditions that did not change keep the time of their last change."""
+    loaded, wanted = facts.loaded, facts.wanted
+    status: JsonObject = {
+        "observedGeneration": generation_of(facts.model),
+        "conditions": conditions_of(facts.model, _verdicts(facts), timestamp),
+        "replicas": {"loaded": loaded, "wanted": wanted, "summary": f"{loaded}/{wanted}"},
+        "pods": array(pod.to_status() for pod in sorted(facts.pods[:_MOST_PODS], key=lambda pod: pod.pod)),
+    }
+    if facts.served_name:
+        status["servedName"] = facts.served_name
+    if facts.url and facts.problem is None:
+        status["url"] = facts.url
+    return status
+
+
+def _verdicts(facts: ModelFacts) -> tuple[Verdict, Verdict, Verdict]:
+    problem = facts.problem or _worst(facts)
+    if problem is not None:
+        reason, text = problem.reason, problem.sentence
+        stalled = not problem.transient
+        return (
+            Verdict("Ready", "False", reason, text),
+            Verdict("Reconciling", "False" if stalled else "True", reason, text),
+            Verdict("Stalled", "True" if stalled else "False", reason, text),
+        )
+    calm = Verdict("Stalled", "False", Reason.SETTLED, "Nothing needs anybody's help.")
+    nothing = Verdict("Reconciling", "False", Reason.SETTLED, "There is nothing to wait for.")
+    if facts.wanted == 0:
+        text = "The InferenceService has no pods now; the model comes with them."
+        return Verdict("Ready", "False", Reason.STOPPED, text), nothing, calm
+    if facts.loaded >= facts.wanted:
+        text = f"Served as {facts.served_name!r} by {facts.loaded} {'pod' if facts.loaded == 1 else 'pods'}."
+        return Verdict("Ready", "True", Reason.SERVED, text), nothing, calm
+    text = f"Served by {facts.loaded} of {facts.wanted} pods; {_progress(facts)}."
+    return (
+        Verdict("Ready", "False", Reason.PROGRESSING, text),
+        Verdict("Reconciling", "True", Reason.PROGRESSING, text),
+        calm,
+    )
+
+
+def _worst(facts: ModelFacts) -> Problem | None:
+    """Return what to tell first of the pods in which it does not serve; pods beyond those wanted count as well."""
+    failed = [pod for pod in facts.pods if pod.state == "Failed"]
+    unknown = [pod for pod in facts.pods if pod.state == "Unknown"]
+    if not failed and (not unknown or facts.wanted == 0 or facts.loaded >= facts.wanted):
+        return None
+    worst = (failed or unknown)[0]
+    number = len(failed or unknown)
+    others = f" and in {number - 1} more {'pod' if number == 2 else 'pods'}" if number > 1 else ""
+    remedy = REMEDIES.get(worst.reason, "")
+    # What the runtime says ends in a remedy of its own.
+    text = f"not served in pod {worst.pod}{others}: {worst.message}"
+    own = worst.reason in {Reason.POD_NOT_REACHED, Reason.RUNTIME_NOT_SUPPORTED}
+    return Problem(worst.reason, text, worst.pod, transient=not worst.lasting, remedy=remedy if own else " ")
+
+
+def _progress(facts: ModelFacts) -> str:
+    states = {"Pending": "have not seen it yet", "Fetching": "fetch it", "Loading": "load it"}
+    told = [
+        f"{number} {words}"
+        for state, words in states.items()
+        if (number := sum(pod.state == state for pod in facts.pods))
+    ]
+    return ", ".join(told) or "the others are not there yet"
+
+
+def next_look(facts: ModelFacts) -> float:
+    """Return the seconds after which pods should be asked again, since nothing tells of what happens in them."""
+    if facts.problem is not None:
+        return 60.0
+    states = {pod.state for pod in facts.pods}
+    if states & {"Pending", "Fetching", "Loading"}:
+        return 1.5
+    if facts.loaded < facts.wanted or states - {"Ready"}:
+        return 10.0
+    return 60.0

@@ -1,0 +1,97 @@
+"""One Model: what it comes to among those of its service, and how far each pod is with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pillion_operator.builders.declared import Declarations, declaration_id, declarations, service_of
+from pillion_operator.judge.model import ModelFacts, in_pods, model_status, next_look
+from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, INFERENCE_SERVICE, MODEL, POD
+from pillion_operator.state.manifest import Key, is_deleting, key_of, number_at, text_at
+from pillion_operator.state.names import predictor_name, runtime_config_name
+from pillion_operator.state.plan import Problem
+from pillion_operator.state.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pillion_operator.observe.declared_status import DeclaredStatusReader
+    from pillion_operator.observe.policies import NamespacePolicies
+    from pillion_operator.observe.store import Store
+    from pillion_operator.report.status import StatusWriter
+    from pillion_operator.state.manifest import Manifest
+
+__all__ = ["ModelParts", "ModelReconciler"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelParts:
+    """What a reconcile of a Model is made of."""
+
+    store: Store
+    policies: NamespacePolicies
+    pods: DeclaredStatusReader
+    status: StatusWriter
+    wall_clock: Callable[[], float]
+
+
+class ModelReconciler:
+    """Says of one Model where it serves. What makes it serve is its service's reconcile."""
+
+    def __init__(self, parts: ModelParts) -> None:
+        self._parts = parts
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Write the status where it changed; return the seconds after which to look again.
+
+        Raises:
+            ApiError: the API server could not be asked; try again.
+        """
+        stored = self._parts.store.get(MODEL, key)
+        if stored is None or is_deleting(stored):
+            return None
+        facts = await self._facts(stored)
+        latest = self._parts.store.get(MODEL, key)
+        if latest is None or is_deleting(latest):
+            return None
+        timestamp = datetime.fromtimestamp(self._parts.wall_clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        await self._parts.status.write(stored, model_status(facts, timestamp), MODEL)
+        return next_look(facts)
+
+    async def _facts(self, model: Manifest) -> ModelFacts:
+        store, service = self._parts.store, service_of(model)
+        name = text_at(model, "spec", "name") or key_of(model).name
+        found = store.get(INFERENCE_SERVICE, service)
+        if found is None or is_deleting(found):
+            text = f"InferenceService {service.name!r}, named in spec.inferenceServiceRef, is not there"
+            return ModelFacts(model, name, problem=Problem(Reason.INFERENCE_SERVICE_NOT_FOUND, text, service.name))
+        rules = await self._parts.policies.read(service.namespace)
+        told: Declarations = declarations(service.name, store.all(MODEL, service.namespace), rules)
+        problem = told.refused.get(key_of(model)) or self._unsuited(service)
+        if problem is not None:
+            return ModelFacts(model, name, problem=problem)
+        # A pod that has no address yet is counted by the Deployment, and has nothing to say.
+        pods = [p for p in store.owned(POD, service) if not is_deleting(p) and text_at(p, "status", "podIP")]
+        reports = await self._parts.pods.read(pods)
+        deployment = store.get(DEPLOYMENT, Key(service.namespace, predictor_name(service.name)))
+        wanted = 0 if deployment is None else number_at(deployment, "spec", "replicas", default=1)
+        url = text_at(found, "status", "url")
+        return ModelFacts(
+            model,
+            name,
+            url=f"{url}/v2/models/{name}" if url else "",
+            wanted=wanted,
+            pods=in_pods(declaration_id(model), reports),
+        )
+
+    def _unsuited(self, service: Key) -> Problem | None:
+        """Return why the service's pods can take no declared model, None where they can or nobody knows yet."""
+        store = self._parts.store
+        runs = store.get(DEPLOYMENT, Key(service.namespace, predictor_name(service.name))) is not None
+        ours = store.get(CONFIG_MAP, Key(service.namespace, runtime_config_name(service.name))) is not None
+        if not runs or ours:
+            return None
+        text = f"the serving container of the InferenceService {service.name!r} is not Pillion's runtime"
+        return Problem(Reason.RUNTIME_NOT_SUPPORTED, text, service.name, transient=False)

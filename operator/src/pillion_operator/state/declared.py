@@ -1,0 +1,63 @@
+"""What one pod says of the models that Model objects declare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from pillion_operator.state.manifest import objects_at, text_at
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["DeclaredReport", "PodReport", "reports_of"]
+
+_LONGEST: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredReport:
+    """One declaration in one pod."""
+
+    state: str
+    digest: str = ""
+    reason: str = ""
+    cause: str = ""
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PodReport:
+    """All declarations that a pod knows.
+
+    Attributes:
+        pod: its name.
+        reached: whether it answered.
+        supported: whether its runtime can be told of models at all.
+        error: why it does not follow the file as it is now.
+        models: by the id of their declaration.
+    """
+
+    pod: str
+    reached: bool = False
+    supported: bool = False
+    error: str = ""
+    models: Mapping[str, DeclaredReport] = field(default_factory=dict)
+
+
+def reports_of(pod: str, answer: object) -> PodReport:
+    """Read a runtime's `/status`; what is not as documented is passed over."""
+    if not isinstance(answer, dict):
+        return PodReport(pod)
+    models = {
+        text_at(entry, "id"): DeclaredReport(
+            text_at(entry, "state"),
+            text_at(entry, "digest"),
+            text_at(entry, "reason")[:_LONGEST],
+            text_at(entry, "cause")[:100],
+            entry.get("lasting") is True,
+        )
+        for entry in objects_at(answer, "declared")
+    }
+    error = text_at(answer, "declaredError")[:_LONGEST]
+    return PodReport(pod, reached=True, supported="declared" in answer, error=error, models=models)
