@@ -84,3 +84,19 @@ def test_a_status_of_an_older_generation_is_not_believed() -> None:
 @pytest.mark.parametrize("kind", ["ServingRuntime", "ClusterServingRuntime"])
 def test_a_runtime_that_nobody_reports_on_is_healthy(kind: str) -> None:
     assert "Healthy" == argo(kind, {"metadata": {"generation": 1}})[0].status
+
+
+@pytest.mark.parametrize(
+    ("health", "conditions"),
+    [
+        ("Progressing", []),
+        ("Progressing", [("Ready", "False", "Progressing"), ("Reconciling", "True", "Progressing")]),
+        ("Progressing", [("Ready", "False", "InferenceServiceNotFound"), ("Stalled", "False", "Settled")]),
+        ("Healthy", [("Ready", "True", "Served"), ("Reconciling", "False", "Settled")]),
+        ("Degraded", [("Ready", "False", "DigestMismatch"), ("Stalled", "True", "DigestMismatch")]),
+        ("Suspended", [("Ready", "False", "Stopped"), ("Stalled", "False", "Settled")]),
+    ],
+)
+def test_conditions_become_the_health_of_a_model(health: str, conditions: list[tuple[str, str, str]]) -> None:
+    assert health == judged(*conditions, kind="Model").status
+    assert "Progressing" == judged(*conditions, kind="Model", observed=1).status

@@ -29,6 +29,7 @@ PILLION = "/apis/serving.pillion.dev/v1beta1"
 PATHS = {
     "InferenceService": f"{PILLION}/namespaces/{{}}/inferenceservices",
     "ServingRuntime": f"{PILLION}/namespaces/{{}}/servingruntimes",
+    "Model": f"{PILLION}/namespaces/{{}}/models",
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
     "ReplicaSet": "/apis/apps/v1/namespaces/{}/replicasets",
     "Service": "/api/v1/namespaces/{}/services",
@@ -88,7 +89,9 @@ class Api:
         self, kind: str, namespace: str, name: str, patch: Object, *, subresource: str = "", manager: str = "somebody"
     ) -> Object:
         path = f"{PATHS[kind].format(namespace)}/{name}" + (f"/{subresource}" if subresource else "")
-        kind_of_patch = "merge-patch" if subresource or kind == "InferenceService" else "strategic-merge-patch"
+        kind_of_patch = (
+            "merge-patch" if subresource or kind in {"InferenceService", "Model"} else "strategic-merge-patch"
+        )
         answer = self.send("PATCH", f"{path}?fieldManager={manager}", patch, f"application/{kind_of_patch}+json")
         assert answer.status_code == 200, answer.text
         patched: Object = answer.json()

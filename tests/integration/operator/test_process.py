@@ -18,6 +18,7 @@ from tests.integration.operator.harness import (
     inference_service,
     running,
 )
+from tests.integration.operator.kubelet import pods as pods_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,7 @@ RARELY_USED = {
     ("inferenceservices", "get"): "a change that a watch missed",
     ("servingruntimes", "get"): "a change that a watch missed",
     ("clusterservingruntimes", "get"): "a change that a watch missed",
+    ("models", "get"): "a change that a watch missed",
     ("pods", "get"): "a change that a watch missed",
     ("events", "get"): "an event that repeats after a restart",
     ("events", "patch"): "an event that repeats after a restart",
@@ -148,6 +150,12 @@ def test_the_rights_that_are_granted_are_the_rights_that_are_used(
     }
     api.create(namespace, runtime)
     eventually(lambda: condition(api.get("ServingRuntime", namespace, "unused"), "Ready"))
+    joining = {
+        "apiVersion": "serving.pillion.dev/v1beta1",
+        "kind": "Model",
+        "metadata": {"name": "fraud"},
+        "spec": {"inferenceServiceRef": {"name": "iris"}, "storageUri": "s3://models/fraud"},
+    }
     predictor: dict[str, Any] = {
         "minReplicas": 2,
         "maxReplicas": 3,
@@ -157,6 +165,12 @@ def test_the_rights_that_are_granted_are_the_rights_that_are_used(
     }
     api.create(namespace, inference_service(**predictor))
     eventually(lambda: api.get("HorizontalPodAutoscaler", namespace, "iris-predictor"))
+    # A Model that joins running pods is told to them by an annotation.
+    running_pod = {"phase": "Running", "podIP": "127.98.7.1", "podIPs": [{"ip": "127.98.7.1"}]}
+    pod = eventually(lambda: next(iter(pods_of(api, namespace)), None))
+    api.patch("Pod", namespace, pod["metadata"]["name"], {"status": running_pod}, subresource="status")
+    api.create(namespace, joining)
+    eventually(lambda: condition(api.get("Model", namespace, "fraud"), "Ready").get("reason") == "PodNotReached")
     added = {"spec": {"template": {"spec": {"containers": [{"name": "spy", "image": "spy"}]}}}}
     api.patch("Deployment", namespace, "iris-predictor", added, manager="editor")
     less = {"minReplicas": 1, "maxReplicas": 1, "networkPolicy": None}

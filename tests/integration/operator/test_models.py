@@ -1,0 +1,321 @@
+"""Models that join a running service. The tests play the kubelet's part; the runtime in the pod is a real one."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.integration.operator.harness import Api, Object, OperatorProcess, condition, eventually, inference_service
+from tests.integration.operator.kubelet import pods as pods_of
+from tests.integration.server.process import environment, iris_request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from e2e.cluster.node.apiserver import ControlPlane
+    from tests.models import IrisModels
+
+#: An address of this machine for the pod alone: the admin port is the same in every pod.
+POD_IP = "127.98.7.6"
+CONFIG = "iris-predictor-models"
+HASH = "serving.pillion.dev/models-hash"
+
+
+def model(name: str = "fraud", /, service: str = "iris", **spec: Any) -> Object:
+    return {
+        "apiVersion": "serving.pillion.dev/v1beta1",
+        "kind": "Model",
+        "metadata": {"name": name},
+        "spec": {"inferenceServiceRef": {"name": service}, "storageUri": "https://models.example/m.onnx"} | spec,
+    }
+
+
+def ready(api: Api, namespace: str, name: str, reason: str, status: str = "False", within: float = 30) -> Object:
+    """The Model, once its condition Ready has that reason."""
+
+    def look() -> Object | None:
+        found = api.get("Model", namespace, name)
+        said = condition(found, "Ready")
+        return found if (said.get("reason"), said.get("status")) == (reason, status) else None
+
+    found = eventually(look, within=within)
+    assert found is not None
+    return found
+
+
+def declared(api: Api, namespace: str, config: str = CONFIG) -> list[Object]:
+    """The models that the pods are to see."""
+    found = api.get("ConfigMap", namespace, config)
+    models: list[Object] = [] if found is None else json.loads(found["data"]["models.json"])["models"]
+    return models
+
+
+class Node:
+    """A kubelet of one pod, as far as its runtime and the ConfigMap of its models go."""
+
+    def __init__(self, api: Api, namespace: str, folder: Path, own: Path) -> None:
+        self._api = api
+        self._namespace = namespace
+        self.folder = folder / "mounted"
+        self.folder.mkdir()
+        runtime = {"apiVersion": "runtime.pillion.dev/v1", "models": [{"name": "iris", "path": str(own)}]}
+        (folder / "runtime.yaml").write_text(json.dumps(runtime))
+        self.log = folder / "runtime.log"
+        command = [sys.executable, "-m", "pillion.server", "--config", str(folder / "runtime.yaml")]
+        command += ["--http-host", POD_IP, "--http-port", "0", "--grpc-host", POD_IP, "--grpc-port", "0"]
+        command += ["--admin-host", POD_IP, "--control-socket", str(folder / "control.sock")]
+        env = environment(
+            PILLION_MODELS__DECLARED=str(self.folder / "models.json"),
+            PILLION_MODELS__DECLARED_FOLDER=str(folder / "files"),
+            PILLION_STORAGE_ALLOW_PRIVATE_HOSTS="true",
+            PILLION_STORAGE_ATTEMPTS="1",
+        )
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+        eventually(lambda: b'"ready"' in self.log.read_bytes(), within=90)
+        self.pod = eventually(lambda: next(iter(pods_of(api, namespace)), None))["metadata"]["name"]
+        status = {
+            "phase": "Running",
+            "podIP": POD_IP,
+            "podIPs": [{"ip": POD_IP}],
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-02T03:04:05Z"}],
+        }
+        api.patch("Pod", namespace, self.pod, {"status": status}, subresource="status", manager="kubelet")
+
+    @property
+    def port(self) -> int:
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        port: int = next(line for line in lines if "ports" in line)["ports"]["http"]
+        return port
+
+    def annotation(self) -> str:
+        pod = self._api.get("Pod", self._namespace, self.pod) or {}
+        said: str = pod["metadata"].get("annotations", {}).get(HASH, "")
+        return said
+
+    def mount(self) -> None:
+        """Bring the ConfigMap's file to the pod."""
+        found = self._api.get("ConfigMap", self._namespace, CONFIG)
+        if found is None:
+            (self.folder / "models.json").unlink(missing_ok=True)
+            return
+        fresh = self.folder / "models.new"
+        fresh.write_text(found["data"]["models.json"])
+        fresh.rename(self.folder / "models.json")
+
+    def predict(self, name: str) -> int:
+        url = f"http://{POD_IP}:{self.port}/v2/models/{name}/infer"
+        return httpx.post(url, json=iris_request(), timeout=30, trust_env=False).status_code
+
+
+@pytest.fixture
+def web(tmp_path: Path, iris: IrisModels) -> Iterator[str]:
+    """A web server with the model's file; its address."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    shutil.copy(iris.onnx, folder / "m.onnx")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def node(api: Api, namespace: str, operator: OperatorProcess, tmp_path: Path, iris: IrisModels) -> Iterator[Node]:
+    """One pod of a service `iris`."""
+    del operator
+    api.create(namespace, inference_service())
+    running = Node(api, namespace, tmp_path, iris.onnx)
+    yield running
+    running.process.kill()
+    running.process.wait()
+
+
+def test_models_join_a_running_pod_and_leave_it_without_a_new_one(
+    api: Api, namespace: str, node: Node, web: str, iris: IrisModels
+) -> None:
+    digest = f"sha256:{hashlib.sha256(iris.onnx.read_bytes()).hexdigest()}"
+    template = (api.get("Deployment", namespace, "iris-predictor") or {})["spec"]["template"]
+    api.create(namespace, model("fraud", storageUri=f"{web}/m.onnx", digest=digest))
+    api.create(namespace, model("churn", storageUri=f"{web}/m.onnx", name="Churn_2"))
+    eventually(lambda: len(declared(api, namespace)) == 2)
+    eventually(node.annotation)
+    ready(api, namespace, "fraud", "Progressing")
+    node.mount()
+
+    fraud = ready(api, namespace, "fraud", "Served", "True")["status"]
+    churn = ready(api, namespace, "churn", "Served", "True")["status"]
+
+    assert {"loaded": 1, "wanted": 1, "summary": "1/1"} == fraud["replicas"]
+    assert [{"name": node.pod, "state": "Ready", "digest": digest}] == fraud["pods"]
+    assert ("fraud", "Churn_2") == (fraud["servedName"], churn["servedName"])
+    assert churn["url"].endswith(f"iris-predictor.{namespace}.svc.cluster.local/v2/models/Churn_2")
+    assert ("False", "False") == tuple(
+        condition({"status": fraud}, kind)["status"] for kind in ("Reconciling", "Stalled")
+    )
+    assert [200, 200, 200] == [node.predict(name) for name in ("iris", "fraud", "Churn_2")]
+
+    said = node.annotation()
+    api.delete("Model", namespace, "fraud")
+    eventually(lambda: node.annotation() != said)
+    node.mount()
+    eventually(lambda: node.predict("fraud") == 404)
+
+    assert [200, 200] == [node.predict(name) for name in ("iris", "Churn_2")]
+    api.delete("Model", namespace, "churn")
+    eventually(lambda: api.get("ConfigMap", namespace, CONFIG) is None)
+    eventually(lambda: not node.annotation())
+    assert template == (api.get("Deployment", namespace, "iris-predictor") or {})["spec"]["template"]
+    assert [node.pod] == [pod["metadata"]["name"] for pod in pods_of(api, namespace)]
+
+
+def test_a_wrong_digest_is_said_with_the_pod_and_is_mended_by_another_one(
+    api: Api, namespace: str, node: Node, web: str, iris: IrisModels
+) -> None:
+    api.create(namespace, model("fraud", storageUri=f"{web}/m.onnx", digest=f"sha256:{'0' * 64}"))
+    eventually(lambda: declared(api, namespace))
+    node.mount()
+
+    found = ready(api, namespace, "fraud", "DigestMismatch")
+
+    message = condition(found, "Ready")["message"]
+    assert f"Not served in pod {node.pod}" in message
+    assert "give the new digest" in message
+    assert "True" == condition(found, "Stalled")["status"]
+    assert "Failed" == found["status"]["pods"][0]["state"]
+
+    digest = f"sha256:{hashlib.sha256(iris.onnx.read_bytes()).hexdigest()}"
+    api.patch("Model", namespace, "fraud", {"spec": {"digest": digest}})
+    eventually(lambda: declared(api, namespace)[0]["digest"] == digest)
+    node.mount()
+
+    assert 2 == ready(api, namespace, "fraud", "Served", "True")["status"]["observedGeneration"]
+
+
+def test_a_pod_that_cannot_be_reached_is_said(api: Api, namespace: str, node: Node) -> None:
+    node.process.kill()
+    node.process.wait()
+    api.create(namespace, model())
+
+    found = ready(api, namespace, "fraud", "PodNotReached")
+
+    assert "port 8082" in condition(found, "Ready")["message"]
+    assert ("True", "False") == tuple(condition(found, kind)["status"] for kind in ("Reconciling", "Stalled"))
+
+
+def test_a_missing_service_is_said_and_the_model_comes_with_it(
+    api: Api, namespace: str, operator: OperatorProcess
+) -> None:
+    del operator
+    api.create(namespace, model())
+    found = ready(api, namespace, "fraud", "InferenceServiceNotFound")
+    assert "'iris', named in spec.inferenceServiceRef" in condition(found, "Ready")["message"]
+
+    api.create(namespace, inference_service())
+
+    eventually(lambda: [entry["name"] for entry in declared(api, namespace)] == ["fraud"])
+    ready(api, namespace, "fraud", "Progressing")
+
+
+def test_of_two_models_of_one_name_the_older_has_it_and_both_are_named(
+    api: Api, namespace: str, operator: OperatorProcess
+) -> None:
+    del operator
+    api.create(namespace, inference_service())
+    api.create(namespace, model("a-second", name="shared"))
+    eventually(lambda: declared(api, namespace))
+    api.create(namespace, model("b-third", name="shared"))
+
+    found = ready(api, namespace, "b-third", "NameConflict")
+
+    message = condition(found, "Ready")["message"]
+    assert "'a-second'" in message
+    assert "'b-third'" in message
+    assert "True" == condition(found, "Stalled")["status"]
+    assert ["shared"] == [entry["name"] for entry in declared(api, namespace)]
+
+    api.delete("Model", namespace, "a-second")
+    ready(api, namespace, "b-third", "Progressing")
+
+
+def test_the_name_of_the_services_own_model_is_refused(api: Api, namespace: str, operator: OperatorProcess) -> None:
+    del operator
+    api.create(namespace, inference_service())
+    api.create(namespace, model("iris"))
+
+    ready(api, namespace, "iris", "NameConflict")
+
+    assert [] == declared(api, namespace)
+
+
+def test_a_service_that_is_not_served_by_pillion_is_said(api: Api, namespace: str, operator: OperatorProcess) -> None:
+    del operator
+    api.create(namespace, inference_service(containers=[{"name": "mine", "image": "example.com/mine:1"}]))
+    eventually(lambda: api.get("Deployment", namespace, "iris-predictor"))
+    api.create(namespace, model())
+
+    found = ready(api, namespace, "fraud", "RuntimeNotSupported")
+
+    assert "is not Pillion's runtime" in condition(found, "Ready")["message"]
+
+
+def test_a_model_that_names_another_service_moves(api: Api, namespace: str, operator: OperatorProcess) -> None:
+    del operator
+    for name in ("iris", "other"):
+        api.create(namespace, inference_service(name))
+    api.create(namespace, model())
+    eventually(lambda: declared(api, namespace))
+
+    api.patch("Model", namespace, "fraud", {"spec": {"inferenceServiceRef": {"name": "other"}}})
+
+    eventually(lambda: declared(api, namespace, "other-predictor-models"))
+    eventually(lambda: api.get("ConfigMap", namespace, CONFIG) is None)
+
+
+def test_no_spec_is_written_and_settled_models_cost_no_writes(
+    cluster: ControlPlane, api: Api, namespace: str, operator: OperatorProcess
+) -> None:
+    manifest = json.dumps(model())
+    for how in ([], ["--server-side", "--force-conflicts"]):
+        cluster.kubectl("apply", *how, "-n", namespace, "-f", "-", stdin=manifest)
+        ready(api, namespace, "fraud", "InferenceServiceNotFound")
+        assert "" == cluster.kubectl("diff", *how, "-n", namespace, "-f", "-", stdin=manifest)
+    managers = (api.get("Model", namespace, "fraud") or {})["metadata"]["managedFields"]
+    ours = [entry for entry in managers if entry["manager"].startswith("pillion-operator")]
+    assert {"status"} == {field.removeprefix("f:") for entry in ours for field in entry["fieldsV1"]}
+    del operator
+
+
+def test_credentials_come_into_the_serving_container_only_with_models(
+    cluster: ControlPlane, api: Api, namespace: str, operator: OperatorProcess
+) -> None:
+    del operator
+    cluster.kubectl("create", "secret", "generic", "keys", "-n", namespace, "--from-literal=AWS_ACCESS_KEY_ID=a")
+    account = {"metadata": {"name": "fetcher"}, "secrets": [{"name": "keys"}], "apiVersion": "v1"}
+    api.create(namespace, account | {"kind": "ServiceAccount"})
+    api.create(namespace, inference_service(serviceAccountName="fetcher", sklearn={"storageUri": "s3://models/iris"}))
+
+    def variables() -> set[str]:
+        deployment = api.get("Deployment", namespace, "iris-predictor") or {}
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        return {variable["name"] for variable in container.get("env", [])}
+
+    eventually(lambda: api.get("Deployment", namespace, "iris-predictor"))
+    assert "AWS_ACCESS_KEY_ID" not in variables()
+
+    api.create(namespace, model())
+
+    eventually(lambda: "AWS_ACCESS_KEY_ID" in variables())
