@@ -20,7 +20,7 @@ pytestmark = pytest.mark.full
 _PORT = 8080
 
 
-def _model(name: str, uri: str, **spec: Any) -> Manifest:
+def _model(name: str, uri: str, /, **spec: object) -> Manifest:
     return {
         "apiVersion": manifests.API_VERSION,
         "kind": "Model",

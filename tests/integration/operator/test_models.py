@@ -84,7 +84,7 @@ class Node:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
         eventually(lambda: b'"ready"' in self.log.read_bytes(), within=90)
-        self.pod = eventually(lambda: next(iter(pods_of(api, namespace)), None))["metadata"]["name"]
+        self.pod = eventually(lambda: pods_of(api, namespace))[0]["metadata"]["name"]
         status = {
             "phase": "Running",
             "podIP": POD_IP,

@@ -167,7 +167,7 @@ def test_the_rights_that_are_granted_are_the_rights_that_are_used(
     eventually(lambda: api.get("HorizontalPodAutoscaler", namespace, "iris-predictor"))
     # A Model that joins running pods is told to them by an annotation.
     running_pod = {"phase": "Running", "podIP": "127.98.7.1", "podIPs": [{"ip": "127.98.7.1"}]}
-    pod = eventually(lambda: next(iter(pods_of(api, namespace)), None))
+    pod = eventually(lambda: pods_of(api, namespace))[0]
     api.patch("Pod", namespace, pod["metadata"]["name"], {"status": running_pod}, subresource="status")
     api.create(namespace, joining)
     eventually(lambda: condition(api.get("Model", namespace, "fraud"), "Ready").get("reason") == "PodNotReached")

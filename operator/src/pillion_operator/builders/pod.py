@@ -144,7 +144,8 @@ def _serving_container(context: BuildContext, *, has_files: bool) -> JsonObject:
         mounts.append({"name": "models", "mountPath": MODELS_PATH, "readOnly": True})
     base: JsonObject = {"resources": {"requests": dict(context.settings.requests)}}
     if context.fetches:
-        base["env"] = array(context.credentials.env)
+        # Nothing where there are none: pods are not to be others with the first Model than without.
+        base |= {"env": array(context.credentials.env)} if context.credentials.env else {}
         mounts += context.credentials.mounts
     if context.ours:
         mounts += [

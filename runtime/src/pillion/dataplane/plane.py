@@ -76,6 +76,7 @@ class DataPlane:
         repository.on_closing = self._cut_off
         repository.on_forgotten = metrics.forget
         repository.on_evicted = self._evicted
+        repository.on_aliased = self._route
         metrics.follow(repository.statuses)
 
     async def infer(self, request: InferRequest, call: Call) -> InferResponse:
@@ -329,6 +330,10 @@ class DataPlane:
     async def add(self, model: DesiredModel, *, lazy: bool = False, keep: bool = False, guarded: bool = False) -> None:
         """See :meth:`pillion.repository.repository.ModelRepository.add`."""
         await self._repository.add(model, lazy=lazy, keep=keep, guarded=guarded)
+
+    def alias(self, name: str, aliases: Mapping[str, str]) -> None:
+        """See :meth:`pillion.repository.repository.ModelRepository.alias`."""
+        self._repository.alias(name, aliases)
 
     def holds(self, name: str) -> bool:
         """See :meth:`pillion.repository.repository.ModelRepository.holds`."""

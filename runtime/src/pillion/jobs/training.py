@@ -19,7 +19,7 @@ from pillion.runtimefile import Code
 from pillion.wording import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from pillion.authoring.signature import ModelDefinition
     from pillion.authoring.training import TrainSignature
@@ -50,6 +50,7 @@ class TrainingDesk:
         routes: the trainings that are offered now.
         deployable: raises where a model of that name cannot be deployed here.
         loading: whether there may be more trainings in a moment.
+        registrable: raises where no version of that name can be kept.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class TrainingDesk:
         routes: Callable[[], Sequence[TrainingRoute]],
         deployable: Callable[[str], None],
         loading: Callable[[], bool],
+        registrable: Callable[[str], Awaitable[None]],
     ) -> None:
         self.engine = engine
         self._routes = routes
         self._deployable = deployable
         self._loading = loading
+        self._registrable = registrable
 
     def find(self, name: str) -> TrainingRoute:
         """The training of that name.
@@ -104,6 +107,7 @@ class TrainingDesk:
         for parameter, source in sources.items():
             if not source.file:
                 check_source(source.uri, roots, f"parameters.{parameter}.uri")
+        await self._registrable(request.model_name)
         if request.deploy:
             self._deployable(request.model_name)
         return await self.engine.submit(

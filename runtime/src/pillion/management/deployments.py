@@ -21,6 +21,7 @@ import msgspec
 from pillion.errors import ErrorCode, PillionError
 from pillion.management.audit import audited
 from pillion.management.information import failed_info, model_info
+from pillion.management.retention import Retention, surplus
 from pillion.model import ModelState
 from pillion.modelstore import FailedLoad, ModelStore, check_name
 from pillion.repository.residency import artifact_bytes
@@ -70,12 +71,22 @@ class Plane(Protocol):
         ...
 
 
+class NamingPlane(Plane, Protocol):
+    """The same of one whose versions have names."""
+
+    def alias(self, name: str, aliases: Mapping[str, str]) -> None:
+        """Let versions answer to other names, too."""
+        ...
+
+
 class StoreSettings(msgspec.Struct, frozen=True):
     """Where versions are kept, and how they are served."""
 
     folder: Path | None = None
     lazy: bool = False
     """Whether a version is loaded by its first request."""
+    retention: Retention = Retention()
+    """Which versions stay in the folder."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -97,7 +108,7 @@ class Deployments:
             served as that model is. Raises ``NOT_FOUND`` where there is none.
     """
 
-    def __init__(self, plane: Plane, settings: StoreSettings, trainer: Callable[[str], DesiredModel]) -> None:
+    def __init__(self, plane: NamingPlane, settings: StoreSettings, trainer: Callable[[str], DesiredModel]) -> None:
         self._plane = plane
         self._settings = settings
         self._trainer = trainer
@@ -156,7 +167,9 @@ class Deployments:
                 if self._plane.declares(name):
                     _log.error("model %s is deployed in the store and declared as well: what is declared serves", name)
                     return
+                self._plane.alias(name, await asyncio.to_thread(store.aliases, name))
                 await self._serve(store, version, keep=True)
+                await self._prune(store, name)
         except PillionError as error:
             _log.error("model %s cannot be served again: %s", name, error)
             self._failures[name] = FailedLoad("", str(error), dt.datetime.now(dt.UTC))
@@ -197,7 +210,46 @@ class Deployments:
         else:
             self._failures[name] = failure
 
+    async def aliases(self, name: str) -> dict[str, str]:
+        """Version by alias of a model in the store.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL``; there is no version of it. As :meth:`store`.
+        """
+        store = await self.store()
+        if not await asyncio.to_thread(store.versions, name):
+            raise _unknown(name, await asyncio.to_thread(store.names))
+        return await asyncio.to_thread(store.aliases, name)
+
     # --- changes
+
+    async def alias(self, name: str, alias: str, version: str | None, who: Who) -> dict[str, str]:
+        """Let an alias mean a version from now on, in routes and in the store; None: nothing any more.
+
+        Returns:
+            Version by alias of that model.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL``, ``INVALID_ARGUMENT``, ``CONFLICT`` where the name is a declared model's.
+        """
+        with audited("alias", name, who) as told:
+            store = await self.store()
+            self._require_ours(name)
+            told |= {"alias": alias, "version": version or ""}
+            async with self._locks[name]:
+                known = await self.aliases(name)
+                if version is None and alias not in known:
+                    text = f"Request for unknown model: {name!r} has no alias {alias[:200]!r}"
+                    raise PillionError(ErrorCode.UNKNOWN_MODEL, text, field="alias")
+                await asyncio.to_thread(store.alias, name, alias, version)
+                aliases = await asyncio.to_thread(store.aliases, name)
+                self._plane.alias(name, aliases)
+                return aliases
+
+    async def _prune(self, store: ModelStore, name: str) -> None:
+        """Remove versions of which more are there than are to be kept."""
+        if not self._settings.retention.keeps_all:
+            await asyncio.to_thread(_remove_surplus, store, name, self._settings.retention)
 
     async def deploy(self, order: Order, staging: Staging, who: Who) -> ModelInfo:
         """Make what was put together the next version of a model, and serve it.
@@ -296,6 +348,7 @@ class Deployments:
                 await self._take_out(name, added)
                 if purge:
                     await asyncio.to_thread(_purge, store, versions)
+                    self._plane.alias(name, {})
 
     async def close(self) -> None:
         """Wait for versions that are leaving."""
@@ -318,10 +371,13 @@ class Deployments:
             await self._take_out(name, [version.version])
             raise
         self._failures.pop(name, None)
+        self._plane.alias(name, await asyncio.to_thread(store.aliases, name))
         if former:
             task = asyncio.get_running_loop().create_task(self._take_out(name, former))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
+        # The version that leaves is held until its requests have ended: the next deployment removes it.
+        await self._prune(store, name)
         return await self._told(version)
 
     def _serves(self, version: ModelVersion) -> bool:
@@ -462,6 +518,23 @@ def _translated(error: StorageError) -> PillionError:
         return PillionError(ErrorCode.NOT_READY, error.message, remedy=error.remedy, retry_after=error.retry_after)
     code = ErrorCode.STORAGE_FULL if error.exit_code == _OF_DISK else ErrorCode.INVALID_ARGUMENT
     return PillionError(code, error.message, remedy=error.remedy)
+
+
+def _remove_surplus(store: ModelStore, name: str, retention: Retention) -> None:
+    deployed = store.deployed_of(name)
+    used = {*store.aliases(name).values(), *(() if deployed is None else (deployed.version,))}
+    for version in surplus(store.versions(name), used, retention, dt.datetime.now(dt.UTC)):
+        try:
+            store.delete(name, version.version)
+        except PillionError as error:  # in use, by another process perhaps: its time comes
+            _log.debug("version %s of model %s stays: %s", version.version, name, error)
+        else:
+            _log.info(
+                "version %s of model %s was removed, by models.keep_versions or models.keep_seconds",
+                version.version,
+                name,
+                extra={"model": name},
+            )
 
 
 def _purge(store: ModelStore, versions: Sequence[ModelVersion]) -> None:

@@ -12,7 +12,7 @@ Several processes may use one folder at a time, and nothing in it is ever half a
 from pillion.modelstore.names import check_alias, check_name, split_reference
 from pillion.modelstore.records import FailedLoad, ModelVersion, Trained
 from pillion.modelstore.staging import StagedFile, Staging
-from pillion.modelstore.store import Hold, ModelStore
+from pillion.modelstore.store import Hold, ModelStore, check_new
 
 __all__ = [
     "FailedLoad",
@@ -24,5 +24,6 @@ __all__ = [
     "Trained",
     "check_alias",
     "check_name",
+    "check_new",
     "split_reference",
 ]

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from pillion.modelstore.records import Trained
 
-__all__ = ["Hold", "ModelStore"]
+__all__ = ["Hold", "ModelStore", "check_new"]
 
 _log = logging.getLogger(__name__)
 _RECORD: Final = "version.json"
@@ -58,6 +58,27 @@ class Hold:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def check_new(root: Path, name: str, *, field: str = "model_id") -> None:
+    """Whether versions of that name can be kept in a store, before there is one.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT``; no model may be called so. ``CONFLICT``; another is called almost so.
+    """
+    check_name(name, field=field)
+    try:
+        known = [entry.name for entry in os.scandir(root / "models")]
+    except FileNotFoundError:
+        return
+    alike = [other for other in known if other.casefold() == name.casefold()]
+    if alike and name not in alike:
+        raise PillionError(
+            ErrorCode.CONFLICT,
+            f"{field}: a model is called {alike[0]!r}, which differs from {name!r} in capitals only",
+            field=field,
+            remedy="use that name, or another one",
+        )
 
 
 class ModelStore:
@@ -330,14 +351,7 @@ class ModelStore:
         """The folder of a model, made where it is the first version."""
         home = self._models / name
         if home.is_symlink() or not home.is_dir():
-            alike = [known for known in self._folders(self._models) if known.casefold() == name.casefold()]
-            if alike:
-                raise PillionError(
-                    ErrorCode.CONFLICT,
-                    f"a model is called {alike[0]!r}, which differs from {name!r} in capitals only",
-                    field="model_id",
-                    remedy="use that name, or another one",
-                )
+            check_new(self.folder, name)
             make_directory(home)
             sync_directory(self._models)
         return home

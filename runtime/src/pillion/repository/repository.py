@@ -16,68 +16,32 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from pillion.backends.api import ModelLoadError
 from pillion.errors import ErrorCode, ModelRefused, PillionError
 from pillion.execution.cgroup import available_cpus
-from pillion.model import ModelState, ModelStatus
+from pillion.model import ModelState
 from pillion.repository import loader
+from pillion.repository.aliases import Aliases
 from pillion.repository.background import Background
-from pillion.repository.residency import Resident, artifact_bytes, resident_bytes, to_evict
+from pillion.repository.entry import Entry, Key, pause_after, status_of
+from pillion.repository.residency import artifact_bytes, resident_bytes
+from pillion.repository.room import Room
 from pillion.repository.served import RepositorySettings, Served
 from pillion.repository.versions import newest_first
 from pillion.wording import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 
+    from pillion.model import ModelStatus
     from pillion.runtimefile import DesiredModel
 
 __all__ = ["ModelRepository"]
 
 _log = logging.getLogger(__name__)
-Key = tuple[str, str]
 ASLEEP: Final = "not in memory; it is loaded by the next request"
 _LONGEST_COMPARED: Final = 64
 """Characters up to which an unknown name is compared with the known ones: what anybody sends must stay cheap."""
-
-
-class _Entry(msgspec.Struct):
-    """One model version: what is wanted, what serves, and what can be said of it."""
-
-    desired: DesiredModel
-    served: Served | None = None
-    state: ModelState = ModelState.LOADING
-    reason: str = ""
-    cause: str = ""
-    format: str = ""
-    changed_at: float = 0.0
-    files: tuple[str, ...] = ()
-    """Of the user's code, to be watched."""
-    suspended: bool = False
-    """Unloaded by management: not wanted until loaded again or changed."""
-    removed: bool = False
-    managed: bool = False
-    """Added by :meth:`ModelRepository.add`: what is declared has no say in it."""
-    guarded: bool = False
-    """Added by somebody whose it stays: requests have no say in it either."""
-    lazy: bool = False
-    """In memory only from its first request on, and not for ever."""
-    asleep: bool = False
-    """It is lazy, and not in memory."""
-    waking: asyncio.Task[None] | None = None
-    size: int = 0
-    """Bytes of memory, as far as is known; 0 where nobody asks."""
-    loaded_at: float = 0.0
-    attempted: DesiredModel | None = None
-    """What the last load tried, whatever came of it."""
-    lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether it waits for a request to be loaded, or is being loaded for one: no reason to be unready."""
-        return self.asleep or self.waking is not None
 
 
 class ModelRepository:
@@ -93,7 +57,9 @@ class ModelRepository:
         self._cpus = self._settings.cpus or available_cpus()
         self._clock = clock
         self._wall_clock = wall_clock
-        self._entries: dict[Key, _Entry] = {}
+        self._entries: dict[Key, Entry] = {}
+        self._aliases = Aliases()
+        self._room = Room(self._entries, self._settings.memory_budget, self._files_of, self._put_to_sleep)
         self._loading = Background("model-loader", self._settings.concurrent_loads)
         self._loads = self._begun = 0
         self._closed = False
@@ -108,6 +74,8 @@ class ModelRepository:
         """Called when a version that was removed is gone."""
         self.on_evicted: Callable[[str, str], None] = lambda _name, _version: None
         """Called when a version is unloaded to make room for another."""
+        self.on_aliased: Callable[[], None] = lambda: None
+        """Called when versions answer to other names than before."""
 
     def serving(self) -> dict[tuple[str, str | None], Served]:
         """What answers each (name, version); version None is the newest one that is ready."""
@@ -118,7 +86,12 @@ class ModelRepository:
         for name in {name for name, _ in table}:
             newest = newest_first([version for known, version in table if known == name and version is not None])
             table[name, None] = table[name, newest[0]]
-        return table
+        return self._aliases.added_to(table)
+
+    def alias(self, name: str, aliases: Mapping[str, str]) -> None:
+        """Let versions of a model answer to other names, too, from now on: a version by each alias."""
+        self._aliases.set(name, aliases)
+        self.on_aliased()
 
     async def apply(self, models: Sequence[DesiredModel]) -> None:
         """Make ``models`` the desired set and wait until each is loaded, or has failed to and says why.
@@ -135,7 +108,7 @@ class ModelRepository:
             known = self._entries.get(key)
             if known is None or known.removed:
                 # A removed entry keeps its lock and its wait; the new one starts beside it.
-                self._entries[key] = _Entry(model, changed_at=self._wall_clock())
+                self._entries[key] = Entry(model, changed_at=self._wall_clock())
             elif known.desired != model:
                 known.desired = model
                 known.suspended = known.managed = known.lazy = known.asleep = False
@@ -162,7 +135,7 @@ class ModelRepository:
         known = self._entries.get(key)
         if known is not None and not known.removed:
             raise PillionError(ErrorCode.CONFLICT, f"model {model.name!r} version {model.version!r} is served already")
-        entry = _Entry(model, changed_at=self._wall_clock(), managed=True, lazy=lazy, asleep=lazy)
+        entry = Entry(model, changed_at=self._wall_clock(), managed=True, lazy=lazy, asleep=lazy)
         entry.guarded = guarded
         self._entries[key] = entry
         if lazy:
@@ -225,62 +198,38 @@ class ModelRepository:
             entry.waking.add_done_callback(lambda task: task.cancelled() or task.exception())
         return entry.waking
 
+    def _meant(self, name: str, version: str | None) -> str | None:
+        """The version that is asked for; None for whichever answers."""
+        return version if version is None or (name, version) in self._entries else self._aliases.meant(name, version)
+
     def _sleeping(self, name: str, version: str | None) -> Key | None:
+        version = self._meant(name, version)
         keys = self._keys(name) if version is None else [(name, version)]
         for key in keys:
             entry = self._entries.get(key)
-            if entry is not None and not entry.removed and not entry.suspended and entry.at_rest:
+            if entry is None or entry.removed or entry.suspended:
+                continue
+            if entry.at_rest or (entry.retry_at is not None and self._clock() >= entry.retry_at):
                 return key
         return None
 
-    async def _wake(self, key: Key, entry: _Entry) -> None:
+    async def _wake(self, key: Key, entry: Entry) -> None:
         try:
-            await self._make_room(entry)
+            await self._room.make(entry)
             entry.asleep = False
             entry.attempted = None
             await self._converge(key, entry)
-            self._trim(entry)
+            entry.failures = 0 if entry.served is not None else entry.failures + 1
+            # What keeps it from being loaded may pass: a volume that was away, a file that was not complete.
+            entry.retry_at = None if entry.served is not None else self._clock() + pause_after(entry.failures)
+            self._room.trim(entry)
         finally:
             entry.waking = None
 
-    async def _make_room(self, entry: _Entry) -> None:
-        """Unload what was not used for longest, before a load, by what is known of its size.
+    async def _files_of(self, entry: Entry) -> int:
+        return await self._loading.run(partial(artifact_bytes, Path(entry.desired.path)))
 
-        Raises:
-            PillionError: ``NOT_READY``; what is in use leaves no room.
-        """
-        budget = self._settings.memory_budget
-        if budget is None:
-            return
-        entry.size = entry.size or await self._loading.run(partial(artifact_bytes, Path(entry.desired.path)))
-        going = to_evict(self._residents(entry), entry.size, budget)
-        if going is None:
-            raise PillionError(
-                ErrorCode.NOT_READY,
-                f"model {entry.desired.name!r} takes {entry.size} bytes, which do not fit beside the models that are in"
-                f" use (models.memory_budget {budget})",
-                remedy="try again later, or raise the budget",
-                retry_after=1.0,
-            )
-        for key in going:
-            self._put_to_sleep(key, self._entries[key])
-
-    def _trim(self, entry: _Entry) -> None:
-        """The same after it, where the model turned out to be larger; what is in use stays, and so does the model."""
-        budget = self._settings.memory_budget
-        if budget is not None:
-            for key in to_evict(self._residents(entry), entry.size, budget) or ():
-                self._put_to_sleep(key, self._entries[key])
-
-    def _residents(self, beside: _Entry) -> list[Resident]:
-        """What is in memory, or on its way there, besides one model."""
-        return [
-            Resident(key, entry.size, _last_used(entry), _evictable(entry))
-            for key, entry in self._entries.items()
-            if entry is not beside and (entry.served is not None or entry.waking is not None)
-        ]
-
-    def _put_to_sleep(self, key: Key, entry: _Entry) -> None:
+    def _put_to_sleep(self, key: Key, entry: Entry) -> None:
         served, entry.served = entry.served, None
         entry.asleep = True
         entry.attempted = None
@@ -346,14 +295,11 @@ class ModelRepository:
         keys = self._keys(name)
         if not keys:
             raise self._unknown(name)
-        if version is not None:
-            if (name, version) not in self._entries:
-                known = ", ".join(key[1] for key in reversed(keys))
-                raise PillionError(
-                    ErrorCode.UNKNOWN_MODEL,
-                    f"Request for unknown model: {name!r} has no version {version!r} (it has: {known})",
-                )
-            return self._status((name, version))
+        meant = self._meant(name, version)
+        if meant is not None:
+            if (name, meant) not in self._entries:
+                raise self._aliases.unknown(name, version or "", [key[1] for key in reversed(keys)])
+            return self._status((name, meant))
         ready = [key for key in keys if self._entries[key].state is ModelState.READY]
         return self._status((ready or keys)[0])
 
@@ -392,7 +338,7 @@ class ModelRepository:
         self._entries.clear()
         await self._settle()
 
-    async def _converge(self, key: Key, entry: _Entry) -> None:
+    async def _converge(self, key: Key, entry: Entry) -> None:
         """Bring one version in line with what is wanted now. Calls for the same version run one after another."""
         async with entry.lock:
             if entry.removed or entry.suspended:
@@ -400,7 +346,7 @@ class ModelRepository:
             elif entry.attempted != entry.desired and not entry.asleep:
                 await self._bring_in(key, entry)
 
-    def _take_out(self, key: Key, entry: _Entry) -> None:
+    def _take_out(self, key: Key, entry: Entry) -> None:
         served, entry.served = entry.served, None
         entry.attempted = None
         if served is None:
@@ -410,7 +356,7 @@ class ModelRepository:
         task = self._retire(served, self._settings.unload_grace_seconds)
         task.add_done_callback(lambda _task: self._gone(key, entry))
 
-    def _gone(self, key: Key, entry: _Entry) -> None:
+    def _gone(self, key: Key, entry: Entry) -> None:
         if entry.removed:
             if self._entries.get(key) is entry:
                 del self._entries[key]
@@ -418,7 +364,7 @@ class ModelRepository:
         elif entry.served is None and entry.suspended:
             self._change(entry, ModelState.UNAVAILABLE, "unloaded by management; load it to serve it again")
 
-    async def _bring_in(self, key: Key, entry: _Entry) -> None:
+    async def _bring_in(self, key: Key, entry: Entry) -> None:
         desired = entry.desired
         if entry.served is None:
             self._change(entry, ModelState.LOADING, "")
@@ -450,7 +396,7 @@ class ModelRepository:
         if former is not None:
             self._retire(former, self._settings.unload_grace_seconds)
 
-    async def _loaded(self, entry: _Entry) -> tuple[Served, str]:
+    async def _loaded(self, entry: Entry) -> tuple[Served, str]:
         """The model, warm; what it takes of the memory is noted where there is a budget."""
         work = partial(loader.load, entry.desired, self._settings, self._cpus)
         if self._settings.memory_budget is None:
@@ -463,12 +409,12 @@ class ModelRepository:
             loaded = await self._loading.run(work)
         finally:
             self._loads -= 1
-        files = await self._loading.run(partial(artifact_bytes, Path(entry.desired.path)))
+        files = await self._files_of(entry)
         grown = resident_bytes() - before if alone and begun == self._begun else 0
         entry.size = max(files, grown, 1)
         return loaded
 
-    def _failed(self, key: Key, entry: _Entry, reason: str, cause: str = "") -> None:
+    def _failed(self, key: Key, entry: Entry, reason: str, cause: str = "") -> None:
         if entry.served is not None:
             reason = f"the former model serves on, the new one failed: {reason}"
             _log.error("model %s version %s: %s", *key, reason, extra={"model": key[0]})
@@ -498,7 +444,7 @@ class ModelRepository:
         while self._retiring:
             await asyncio.wait(set(self._retiring.values()))
 
-    def _change(self, entry: _Entry, state: ModelState, reason: str, cause: str = "") -> None:
+    def _change(self, entry: Entry, state: ModelState, reason: str, cause: str = "") -> None:
         entry.state, entry.reason, entry.cause, entry.changed_at = state, reason, cause, self._wall_clock()
 
     def _unknown(self, name: str) -> PillionError:
@@ -506,7 +452,7 @@ class ModelRepository:
         text = f"Request for unknown model: {name!r} is not declared here{nearest(name, known)}"
         return PillionError(ErrorCode.UNKNOWN_MODEL, text)
 
-    def _named(self, name: str) -> dict[Key, _Entry]:
+    def _named(self, name: str) -> dict[Key, Entry]:
         found = {key: entry for key, entry in self._entries.items() if key[0] == name}
         if not found:
             raise self._unknown(name)
@@ -517,34 +463,4 @@ class ModelRepository:
         return [(name, version) for version in newest_first([v for n, v in self._entries if n == name])]
 
     def _status(self, key: Key) -> ModelStatus:
-        entry = self._entries[key]
-        served = entry.served
-        last_used = None
-        if served is not None and served.last_used is not None:
-            last_used = self._wall_clock() - (self._clock() - served.last_used)
-        return ModelStatus(
-            name=key[0],
-            version=key[1],
-            state=entry.state,
-            reason=entry.reason,
-            cause=entry.cause,
-            metadata=served.metadata if served is not None else None,
-            format=entry.format or entry.desired.format or "",
-            uri=entry.desired.uri,
-            digest=entry.desired.digest,
-            changed_at=entry.changed_at,
-            libraries=served.model.libraries if served is not None else None,
-            acceleration=served.acceleration if served is not None else None,
-            last_used=last_used,
-            path=entry.desired.path,
-            asleep=entry.at_rest,
-        )
-
-
-def _last_used(entry: _Entry) -> float:
-    used = None if entry.served is None else entry.served.last_used
-    return max(used or 0.0, entry.loaded_at)
-
-
-def _evictable(entry: _Entry) -> bool:
-    return entry.lazy and entry.served is not None and entry.served.references == 0 and not entry.removed
+        return status_of(key, self._entries[key], self._clock, self._wall_clock)

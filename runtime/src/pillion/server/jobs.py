@@ -162,7 +162,9 @@ class ServerJobs:
         if self._desk is None:
             from pillion.jobs.training import TrainingDesk  # noqa: PLC0415 - as above
 
-            self._desk = TrainingDesk(engine, self.routes, self._deployable, self._plane.awaits_code)
+            self._desk = TrainingDesk(
+                engine, self.routes, self._deployable, self._plane.awaits_code, self._registrable
+            )
         return self._desk
 
     def routes(self) -> Sequence[TrainingRoute]:
@@ -182,6 +184,12 @@ class ServerJobs:
         from pillion.jobs.training import trainer_of, training_routes  # noqa: PLC0415 - as above
 
         return trainer_of(training_routes(self._plane.definitions()), training)
+
+    async def _registrable(self, name: str) -> None:
+        from pillion.modelstore import check_new  # noqa: PLC0415 - as above
+
+        root = job_settings(self._settings, self._models).models
+        await asyncio.to_thread(check_new, root, name, field="model_name")
 
     def _deployable(self, name: str) -> None:
         self._deployments().check_deployable(name)

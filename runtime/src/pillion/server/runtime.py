@@ -142,10 +142,13 @@ class Runtime:
         """What deploys models by requests; made when it is asked for first."""
         if self._deployments is None:
             from pillion.management.deployments import Deployments, StoreSettings  # noqa: PLC0415 - few servers need it
+            from pillion.management.retention import Retention  # noqa: PLC0415 - as above
 
             models = self._settings.models
             folder = _folder(models.store) if models.store else None
-            self._deployments = Deployments(self._plane, StoreSettings(folder, models.lazy), self._jobs.trainer)
+            kept = Retention(models.keep_versions, models.keep_seconds)
+            settings = StoreSettings(folder, models.lazy, kept)
+            self._deployments = Deployments(self._plane, settings, self._jobs.trainer)
         return self._deployments
 
     # --- what the admin port sees

@@ -223,6 +223,10 @@ class ModelSettings(Section, frozen=True):
     """Whether formats that can run code are loaded from it, where the policy leaves that to owners."""
     lazy: bool = False
     """Whether models that are deployed, or found in a watched folder, are loaded by their first request."""
+    keep_versions: Annotated[int, Meta(ge=0)] = 0
+    """Versions of a model that stay in the store, the newest; deployed ones and those with an alias stay. 0: all."""
+    keep_seconds: Annotated[float, Meta(ge=0)] = 0.0
+    """How long versions stay in the store; the newest, deployed ones and those with an alias stay. 0: for ever."""
     memory_budget: str = ""
     """Memory for models, 4Gi or bytes: above it, lazy ones not used for longest are unloaded. Empty: no bound."""
     declared: str = "/etc/pillion/models/models.json"

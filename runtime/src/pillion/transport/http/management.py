@@ -70,6 +70,15 @@ class _Deploy(msgspec.Struct, forbid_unknown_fields=True):
     format: str | None = None
 
 
+class _Alias(msgspec.Struct, forbid_unknown_fields=True):
+    """The body that gives an alias to a version."""
+
+    model_id: str
+    alias: str
+    version: str
+
+
+_ALIAS: Final = msgspec.json.Decoder(_Alias)
 _DEPLOY: Final = msgspec.json.Decoder(_Deploy)
 
 
@@ -91,6 +100,9 @@ class ManagementApp:
         self._routes: dict[tuple[str, str], Callable[[Scope, Receive, Who], Awaitable[Answer]]] = {
             ("/management/models", "POST"): self._deploy,
             ("/management/models", "DELETE"): self._undeploy,
+            ("/management/aliases", "GET"): self._aliases,
+            ("/management/aliases", "POST"): self._alias,
+            ("/management/aliases", "DELETE"): self._unalias,
             ("/info/models", "GET"): self._models,
             ("/info/version", "GET"): self._version,
             ("/health", "GET"): self._health,
@@ -158,6 +170,29 @@ class ManagementApp:
         purge = query.get("purge", ["false"])[0].lower() in _TRUE
         await self._deployments.undeploy(name, who, purge=purge)
         return json_answer({"model_id": name})
+
+    async def _aliases(self, scope: Scope, _: Receive, who: Who) -> Answer:
+        name = _query(scope).get("model_id", [""])[0]
+        self._allowed(scope, who, "aliases", name)
+        if not name:
+            raise _missing("model_id", "add ?model_id=NAME")
+        return json_answer({"model_id": name, "aliases": await self._deployments.aliases(name)})
+
+    async def _alias(self, scope: Scope, receive: Receive, who: Who) -> Answer:
+        who = self._allowed(scope, who, "alias", "")
+        async with self._in_memory:
+            body = await read_body(receive, await receive(), dict(scope["headers"]), _LARGEST_FIELD)
+            request = decode_json(_ALIAS.decode, body)
+        given = await self._deployments.alias(request.model_id, request.alias, request.version, who)
+        return json_answer({"model_id": request.model_id, "aliases": given})
+
+    async def _unalias(self, scope: Scope, _: Receive, who: Who) -> Answer:
+        query = _query(scope)
+        name, alias = query.get("model_id", [""])[0], query.get("alias", [""])[0]
+        who = self._allowed(scope, who, "alias", name)
+        if not name or not alias:
+            raise _missing("alias" if name else "model_id", "add ?model_id=NAME&alias=ALIAS")
+        return json_answer({"model_id": name, "aliases": await self._deployments.alias(name, alias, None, who)})
 
     async def _deploy(self, scope: Scope, receive: Receive, who: Who) -> Answer:
         name = _query(scope).get("model_id", [""])[0]

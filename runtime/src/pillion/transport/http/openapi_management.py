@@ -28,6 +28,23 @@ _SCHEMAS: Final[dict[str, Any]] = {
         "required": ["models"],
         "properties": {"models": {"type": "array", "items": {"$ref": "#/components/schemas/ModelInfo"}}},
     },
+    "ModelAlias": {
+        "type": "object",
+        "required": ["model_id", "alias", "version"],
+        "properties": {
+            "model_id": {"type": "string"},
+            "alias": {"type": "string"},
+            "version": {"type": "string", "description": "A version in the store, or another alias."},
+        },
+    },
+    "ModelAliases": {
+        "type": "object",
+        "required": ["model_id", "aliases"],
+        "properties": {
+            "model_id": {"type": "string"},
+            "aliases": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+    },
     "ModelDeployment": {
         "type": "object",
         "description": "Exactly one of model_files, storage_uri and version says what is deployed.",
@@ -97,6 +114,15 @@ def management_document(*, enabled: bool) -> tuple[dict[str, Any], dict[str, Any
             | {"multipart/form-data": {"schema": {"$ref": "#/components/schemas/ModelUpload"}}},
         }
         undeploy = _operation("Undeploy a model", _json(None), ["400", "403", "404", "409"], one, purge)
+        which = {"name": "alias", "in": "query", "required": True, "schema": {"type": "string"}}
+        errors = ["400", "403", "404", "409"]
+        give = _operation("Give an alias to a version", _json("ModelAliases"), errors)
+        give["requestBody"] = {"required": True, "content": _json("ModelAlias")}
+        paths["/management/aliases"] = {
+            "get": _operation("The aliases of a model", _json("ModelAliases"), ["400", "403", "404"], one),
+            "post": give,
+            "delete": _operation("Take an alias away", _json("ModelAliases"), errors, one, which),
+        }
         paths["/management/models"] = {"post": deploy, "delete": undeploy}
     return paths, dict(_SCHEMAS)
 
