@@ -67,6 +67,9 @@ def test_the_stored_definition_is_small_and_structural(installed: ControlPlane, 
         ("pisvc.status.conditions.reason", "One word for why"),
         ("prt.spec.containers", "is merged with the predictor's model"),
         ("pcrt.spec.supportedModelFormats.priority", "Which runtime is chosen"),
+        ("pmodel", "removed from it, without new pods"),
+        ("pmodel.spec.storageUri", "Every pod fetches and verifies them"),
+        ("pmodel.status.pods.state", "the pod has not seen the declaration yet"),
     ],
 )
 def test_kubectl_explains_the_field(installed: ControlPlane, field: str, described: str) -> None:
