@@ -14,13 +14,12 @@ import json
 import logging
 import os
 import socket
-import stat
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pillion.server.failures import ExitCode, StartError
 from pillion.server.settings import ControlSettings
+from pillion.server.unix_socket import UnixSocket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -57,10 +56,9 @@ class ControlSocket:
     """
 
     def __init__(self, path: str, drain: Callable[[bool], Awaitable[None]]) -> None:
-        self._path = Path(path)
+        self._socket = UnixSocket(path, 0o600, setting="control.socket", what="control socket")
         self._drain = drain
         self._server: asyncio.Server | None = None
-        self._identity: tuple[int, int] | None = None
 
     async def open(self) -> None:
         """Bind the socket; one left behind by a dead process is replaced.
@@ -68,50 +66,14 @@ class ControlSocket:
         Raises:
             StartError: the path cannot be used, or another process answers on it.
         """
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        mask = os.umask(0o177)
-        try:
-            self._clear_stale()
-            listener.bind(str(self._path))
-        except OSError as error:
-            listener.close()
-            raise StartError(
-                ExitCode.BIND,
-                f"cannot make the control socket {self._path}: {error.strerror or error}: "
-                "choose another with --control-socket or PILLION_CONTROL__SOCKET, or leave it empty",
-            ) from error
-        finally:
-            os.umask(mask)
-        made = self._path.stat()
-        self._identity = (made.st_dev, made.st_ino)
+        listener = self._socket.bind()
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=4096)
 
     def close(self) -> None:
         """Stop listening and remove the file, if it is still ours."""
         if self._server is not None:
             self._server.close()
-        try:
-            now = self._path.stat()
-            if (now.st_dev, now.st_ino) == self._identity:
-                self._path.unlink()
-        except OSError:
-            pass
-
-    def _clear_stale(self) -> None:
-        try:
-            mode = self._path.lstat().st_mode
-        except FileNotFoundError:
-            return
-        if not stat.S_ISSOCK(mode):
-            raise FileExistsError(17, "a file that is no socket is in the way")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(1.0)
-            try:
-                probe.connect(str(self._path))
-            except (ConnectionRefusedError, FileNotFoundError):
-                self._path.unlink(missing_ok=True)
-                return
-        raise FileExistsError(17, "another process listens on it")
+        self._socket.remove()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

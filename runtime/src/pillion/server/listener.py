@@ -62,6 +62,7 @@ class HttpListener:
         self.state.websockets = websockets
         self._server: asyncio.Server | None = None
         self._socket: socket.socket | None = None
+        self._unix: asyncio.Server | None = None
         self._clock: asyncio.TimerHandle | None = None
 
     @property
@@ -77,6 +78,13 @@ class HttpListener:
         self._socket = listening
         self._tick()
         self._server = await self._accept(context)
+
+    async def open_unix(self, listening: socket.socket) -> None:
+        """Accept on a unix socket as well, in plaintext. Who may connect is its file's matter."""
+        loop = asyncio.get_running_loop()
+        self._unix = await loop.create_unix_server(
+            lambda: DirectHttpProtocol(self._config, self.state, loop), sock=listening, backlog=2048
+        )
 
     async def swap(self, context: ssl.SSLContext) -> None:
         """Use ``context`` for connections accepted from now on.
@@ -130,6 +138,9 @@ class HttpListener:
         if self._server is not None:
             self._server.close()
             self._server = None
+        if self._unix is not None:
+            self._unix.close()
+            self._unix = None
         if self._socket is not None:
             self._socket.close()
         self.state.close_idle()

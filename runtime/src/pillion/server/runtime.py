@@ -34,6 +34,7 @@ from pillion.server.preload import import_the_rest
 from pillion.server.status import status_document
 from pillion.server.tls import TlsConfig
 from pillion.server.tls_reload import TlsKeeper
+from pillion.server.unix_socket import unix_socket
 from pillion.transport.body_budget import BodyBudget
 from pillion.transport.drain import DrainState
 from pillion.transport.grpc.engine import GrpcTls
@@ -267,6 +268,10 @@ class Runtime:
         grpc.close()
         grpc_port = await self._start_grpc()
         await self._http.open(http, None if self._tls is None else self._tls.context)
+        unix = unix_socket(self._settings.http, "http")
+        if unix is not None:
+            await self._http.open_unix(unix.bind())
+            self._stack.callback(unix.remove)
         await self._admin.open(admin, None)
         self.ports = {"http": self._http.port, "grpc": grpc_port, "admin": self._admin.port}
         self._opened()
@@ -453,7 +458,10 @@ class Runtime:
         settings = self._settings.grpc
         tls = None if self._tls is None else GrpcTls(self._tls.grpc_credentials(), self._tls.http2_context)
         try:
-            return await self._grpc.start(_address(settings.host, settings.port), tls)
+            unix = unix_socket(settings, "grpc") if self._place is None else None
+            if unix is not None:
+                self._stack.callback(unix.remove)
+            return await self._grpc.start(_address(settings.host, settings.port), tls, unix)
         except OSError as error:
             raise StartError(
                 ExitCode.BIND, f"{error.strerror}: choose another port with --grpc-port or PILLION_GRPC__PORT"

@@ -20,6 +20,7 @@ __all__ = ["Limits", "Section", "Settings"]
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 """A TCP port; 0 lets the system choose."""
+SocketMode = Annotated[str, Meta(pattern=r"^0?[0-7]{3}$")]
 Positive = Annotated[int, Meta(gt=0)]
 _LARGEST_IN_A_DATABASE: Final = 1000 * 1024 * 1024
 """A value of PostgreSQL takes 1 GiB."""
@@ -38,6 +39,10 @@ class HttpSettings(Section, frozen=True):
     """Address to listen on."""
     port: Port = 8080
     """Port to listen on; 0 lets the system choose."""
+    socket: str = ""
+    """Path of a unix socket that answers as the port does, in plaintext, for programs of this machine. Empty: none."""
+    socket_mode: SocketMode = "600"
+    """Permission bits of its file, octal: who may connect."""
     keep_alive_timeout: Seconds = 90.0
     """Seconds an idle connection is kept; proxies idle for longer than the usual 5 s."""
     compress_min_bytes: Annotated[int, Meta(ge=0)] = 8 * 1024
@@ -62,6 +67,10 @@ class GrpcSettings(Section, frozen=True):
     """Address to listen on."""
     port: Port = 8081
     """Port to listen on; 0 lets the system choose."""
+    socket: str = ""
+    """Path of a unix socket that answers as the port does, in plaintext, for programs of this machine. Empty: none."""
+    socket_mode: SocketMode = "600"
+    """Permission bits of its file, octal: who may connect."""
     engine: Literal["grpcio", "asyncio"] = "grpcio"
     """What carries the calls: gRPC's C core, or Pillion's own HTTP/2 on the event loop, which takes less processor
     time."""
@@ -441,3 +450,12 @@ class Settings(Section, frozen=True):
     """Prediction jobs and trainings."""
     control: ControlSettings = ControlSettings()
     """The unix socket for the drain."""
+
+    def __post_init__(self) -> None:
+        """Refuse sockets that several processes would have to share."""
+        if self.workers != 1 and (self.http.socket or self.grpc.socket):
+            which = "http" if self.http.socket else "grpc"
+            raise ValueError(
+                f"{which}.socket is set and workers is {self.workers}: a unix socket is one process's; set workers to"
+                " 1, or leave it empty"
+            )

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
+    import socket
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import grpc
 
@@ -30,11 +31,28 @@ class GrpcTls(msgspec.Struct, frozen=True):
     """Of the material now; :meth:`GrpcEngine.swap` takes the next."""
 
 
+class UnixPlace(Protocol):
+    """The path of a unix socket, cleared of what a dead process left."""
+
+    def bind(self) -> socket.socket:
+        """A socket that listens there."""
+        ...
+
+    def bound_by(self, bind: Callable[[str], object]) -> None:
+        """Have ``bind`` make it."""
+        ...
+
+
 class GrpcEngine(Protocol):
     """One listening server. Nothing is started again once it has been stopped."""
 
     async def start(
-        self, address: str, tls: GrpcTls | None, handlers: Sequence[grpc.GenericRpcHandler], guard: Guard | None
+        self,
+        address: str,
+        tls: GrpcTls | None,
+        handlers: Sequence[grpc.GenericRpcHandler],
+        guard: Guard | None,
+        unix: UnixPlace | None = None,
     ) -> int:
         """Listen on ``host:port`` and answer; gives the port.
 
@@ -43,6 +61,7 @@ class GrpcEngine(Protocol):
             tls: None for plaintext.
             handlers: asked in their order for a method's handler.
             guard: asks for a key.
+            unix: where to answer on a unix socket as well, in plaintext.
 
         Raises:
             OSError: the address cannot be bound.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Sequence
 
-    from pillion.transport.grpc.engine import GrpcTls
+    from pillion.transport.grpc.engine import GrpcTls, UnixPlace
     from pillion.transport.grpc.guard import Guard
     from pillion.transport.grpc.limits import GrpcLimits
 
@@ -38,7 +38,12 @@ class GrpcioEngine:
         self._cutting: asyncio.Task[None] | None = None
 
     async def start(
-        self, address: str, tls: GrpcTls | None, handlers: Sequence[grpc.GenericRpcHandler], guard: Guard | None
+        self,
+        address: str,
+        tls: GrpcTls | None,
+        handlers: Sequence[grpc.GenericRpcHandler],
+        guard: Guard | None,
+        unix: UnixPlace | None = None,
     ) -> int:
         """See :meth:`pillion.transport.grpc.engine.GrpcEngine.start`. grpc does not say why it cannot bind."""
         server = grpc.aio.server(
@@ -58,6 +63,8 @@ class GrpcioEngine:
             raise OSError(
                 errno.EADDRINUSE, f"gRPC cannot listen on {address}: in use, or not an address of this machine"
             ) from error
+        if unix is not None:
+            unix.bound_by(lambda path: server.add_insecure_port(f"unix:{path}"))
         await server.start()
         self._server = server
         return port

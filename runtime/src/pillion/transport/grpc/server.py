@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
     from pillion.transport.authentication import ApiKey
-    from pillion.transport.grpc.engine import GrpcEngine, GrpcTls
+    from pillion.transport.grpc.engine import GrpcEngine, GrpcTls, UnixPlace
     from pillion.transport.grpc.guard import Guard
 
 __all__ = ["INFERENCE_SERVICE", "GrpcServer"]
@@ -56,8 +56,8 @@ class GrpcServer:
         self._health = OnDemand("/grpc.health.", self._make_health)
         self._task_services = None if tasks is None else TasksOnDemand(tasks, self._options)
 
-    async def start(self, address: str, tls: GrpcTls | None = None) -> int:
-        """Listen on ``host:port`` (port 0: any free one) and answer; gives the port.
+    async def start(self, address: str, tls: GrpcTls | None = None, unix: UnixPlace | None = None) -> int:
+        """Listen on ``host:port`` (port 0: any free one) and answer, on a unix socket as well; gives the port.
 
         Raises:
             OSError: the address cannot be bound.
@@ -71,7 +71,7 @@ class GrpcServer:
         if self._task_services is not None:
             handlers.append(self._task_services)
         guard = None if key is None else self._make_guard(key)
-        return await self._engine.start(address, tls, handlers, guard)
+        return await self._engine.start(address, tls, handlers, guard, unix)
 
     async def swap(self, context: ssl.SSLContext) -> None:
         """Serve another certificate from now on."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import grpc
 
     from pillion.transport.body_budget import BodyBudget
-    from pillion.transport.grpc.engine import GrpcTls
+    from pillion.transport.grpc.engine import GrpcTls, UnixPlace
     from pillion.transport.grpc.guard import Guard
     from pillion.transport.grpc.limits import GrpcLimits
 
@@ -47,12 +47,18 @@ class AsyncioEngine:
         self._of_connections = _limits_of(limits)
         self._service: Service | None = None
         self._acceptor: Acceptor | None = None
+        self._unix: Acceptor | None = None
         self._clock: asyncio.TimerHandle | None = None
         self._until: float | None = None
         self._stopping: asyncio.Task[None] | None = None
 
     async def start(
-        self, address: str, tls: GrpcTls | None, handlers: Sequence[grpc.GenericRpcHandler], guard: Guard | None
+        self,
+        address: str,
+        tls: GrpcTls | None,
+        handlers: Sequence[grpc.GenericRpcHandler],
+        guard: Guard | None,
+        unix: UnixPlace | None = None,
     ) -> int:
         """See :meth:`pillion.transport.grpc.engine.GrpcEngine.start`."""
         self._service = Service(
@@ -80,6 +86,8 @@ class AsyncioEngine:
         listening.listen(_BACKLOG)
         number: int = listening.getsockname()[1]
         self._acceptor = self._accept(self._service, listening, None if tls is None else tls.context)
+        if unix is not None:
+            self._unix = self._accept(self._service, unix.bind(), None)
         self._clock = loop.call_later(_SWEEP, self._sweep)
         return number
 
@@ -100,8 +108,9 @@ class AsyncioEngine:
 
     async def _stop(self, service: Service) -> None:
         loop = asyncio.get_running_loop()
-        if self._acceptor is not None:
-            await self._acceptor.close()
+        for acceptor in (self._acceptor, self._unix):
+            if acceptor is not None:
+                await acceptor.close()
         for connection in list(service.connections):
             connection.leave()
         while service.connections and loop.time() < (self._until or 0.0):  # noqa: ASYNC110 - a set: nothing to wait for
