@@ -14,11 +14,12 @@ import logging
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from pillion.errors import ErrorCode, PillionError
+from pillion.management.arrivals import fetched, remote, unpacked
 from pillion.management.audit import audited
 from pillion.management.information import failed_info, model_info
 from pillion.management.retention import Retention, surplus
@@ -26,9 +27,6 @@ from pillion.model import ModelState
 from pillion.modelstore import FailedLoad, ModelStore, check_name
 from pillion.repository.residency import artifact_bytes
 from pillion.runtimefile import DesiredModel
-from pillion.storage.archive import archive_format, unpack
-from pillion.storage.errors import StorageError
-from pillion.storage.options import FetchOptions
 from pillion.wording import nearest
 
 if TYPE_CHECKING:
@@ -42,9 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Deployments", "Order", "Plane", "StoreSettings"]
 
 _log = logging.getLogger(__name__)
-_REMOTE: Final = frozenset({"s3", "gs", "az", "http", "https"})
-_TRANSIENT: Final = range(40, 50)
-_OF_DISK: Final = 50
 
 
 class Plane(Protocol):
@@ -262,7 +257,7 @@ class Deployments:
             store = await self.store()
             self._require_ours(order.name)
             async with self._locks[order.name]:
-                staged = await self._unpacked(store, staging)
+                staged = await unpacked(store, staging)
                 with staged:
                     register = partial(store.commit, staged, order.name, _metadata(order))
                     version = await asyncio.to_thread(register)
@@ -278,12 +273,12 @@ class Deployments:
         with audited("deploy", order.name, who) as told:
             store = await self.store()
             self._require_ours(order.name)
-            shown = _remote(uri)
+            shown = remote(uri)
             told["uri"] = shown
             async with self._locks[order.name]:
                 staging = await asyncio.to_thread(store.stage)
                 with staging:
-                    metadata = await self._fetched(staging, uri, digest) | {"storage_uri": shown}
+                    metadata = await fetched(staging, uri, digest) | {"storage_uri": shown}
                     complete = msgspec.structs.replace(order, metadata=dict(order.metadata) | metadata)
                     version = await asyncio.to_thread(partial(store.commit, staging, order.name, _metadata(complete)))
                 told |= {"version": version.version, "digest": version.digest, "bytes": version.size}
@@ -456,68 +451,9 @@ class Deployments:
                 remedy="change it there, or take another name",
             )
 
-    async def _unpacked(self, store: ModelStore, staging: Staging) -> Staging:
-        """The content of an archive, where that is all that was sent."""
-        records = staging.records
-        kind = archive_format(records[0].path) if len(records) == 1 else None
-        if kind is None:
-            return staging
-        inner = await asyncio.to_thread(store.stage)
-        try:
-            archive = staging.files / records[0].path
-            files = await asyncio.to_thread(unpack, archive, kind, inner.files, FetchOptions())
-            await asyncio.to_thread(inner.adopt, files)
-        except StorageError as error:
-            inner.discard()
-            raise _translated(error) from None
-        except BaseException:
-            inner.discard()
-            raise
-        return inner
-
-    async def _fetched(self, staging: Staging, uri: str, digest: str | None) -> dict[str, Any]:
-        """Put what a URI names into a version; what to remember of it."""
-        from pillion.storage.fetching import fetch  # noqa: PLC0415 - only who deploys by URI needs it
-
-        try:
-            import os  # noqa: PLC0415 - as above
-
-            options = FetchOptions.from_environment(os.environ, digest=digest)
-            artifact = await fetch(uri, staging.files, options)
-        except StorageError as error:
-            raise _translated(error) from None
-        await asyncio.to_thread(staging.adopt, artifact.files)
-        staging.single = artifact.kind == "file"
-        return {"source_digest": artifact.digest}
-
 
 def _metadata(order: Order) -> dict[str, Any]:
     return dict(order.metadata) | ({} if order.format is None else {"format": order.format})
-
-
-def _remote(uri: str) -> str:
-    """The URI without secrets, if it leads to another machine."""
-    from pillion.storage.uri import parse_uri  # noqa: PLC0415 - only who deploys by URI needs it
-
-    try:
-        parsed = parse_uri(uri)
-    except StorageError as error:
-        raise _translated(error) from None
-    if parsed.scheme not in _REMOTE:
-        raise PillionError(
-            ErrorCode.INVALID_ARGUMENT,
-            f"storage_uri: a request cannot name files of this machine ({parsed.scheme}:)",
-            field="storage_uri",
-            remedy=f"send the files, or name one of {', '.join(sorted(_REMOTE))}",
-        )
-    return str(parsed)
-
-
-def _translated(error: StorageError) -> PillionError:
-    if error.exit_code in _TRANSIENT:
-        return PillionError(ErrorCode.NOT_READY, error.message, remedy=error.remedy, retry_after=error.retry_after)
-    code = ErrorCode.STORAGE_FULL if error.exit_code == _OF_DISK else ErrorCode.INVALID_ARGUMENT
-    return PillionError(code, error.message, remedy=error.remedy)
 
 
 def _remove_surplus(store: ModelStore, name: str, retention: Retention) -> None:
