@@ -90,7 +90,8 @@ class Acceptor:
         loop = asyncio.get_running_loop()
         try:
             accepted.setblocking(False)
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if accepted.family != socket.AF_UNIX:
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # A handshake that fails, or takes too long, closes the socket.
             with contextlib.suppress(OSError, TimeoutError):
                 await loop.connect_accepted_socket(
