@@ -162,9 +162,7 @@ class ServerJobs:
         if self._desk is None:
             from pillion.jobs.training import TrainingDesk  # noqa: PLC0415 - as above
 
-            self._desk = TrainingDesk(
-                engine, self.routes, self._deployable, self._plane.awaits_code, self._registrable
-            )
+            self._desk = TrainingDesk(engine, self.routes, self._deployable, self._plane.awaits_code, self._registrable)
         return self._desk
 
     def routes(self) -> Sequence[TrainingRoute]:
