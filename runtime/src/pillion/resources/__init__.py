@@ -45,6 +45,16 @@ from pillion.resources.status import (
     TrafficTarget,
 )
 from pillion.resources.traffic import HttpSpec, MetricsSpec, NetworkingSpec, NetworkPolicySpec, TlsSpec
+from pillion.resources.trainingjob import (
+    CheckpointSpec,
+    DatasetSpec,
+    DeploySpec,
+    OutputSpec,
+    TrainedArtifact,
+    TrainingJob,
+    TrainingJobSpec,
+    TrainingJobStatus,
+)
 from pillion.resources.validation import Problem, validate
 
 __all__ = [
@@ -59,11 +69,14 @@ __all__ = [
     "ArtifactVolume",
     "CanarySpec",
     "CanaryState",
+    "CheckpointSpec",
     "ClusterServingRuntime",
     "ComponentSpec",
     "ComponentStatus",
     "Condition",
+    "DatasetSpec",
     "DeclaredModelSpec",
+    "DeploySpec",
     "DrainSpec",
     "ExplainerSpec",
     "FailureInfo",
@@ -87,6 +100,7 @@ __all__ = [
     "NetworkPolicySpec",
     "NetworkingSpec",
     "ObjectMeta",
+    "OutputSpec",
     "PredictorSpec",
     "Problem",
     "ReplicasStatus",
@@ -99,6 +113,10 @@ __all__ = [
     "SupportedModelFormat",
     "TlsSpec",
     "TrafficTarget",
+    "TrainedArtifact",
+    "TrainingJob",
+    "TrainingJobSpec",
+    "TrainingJobStatus",
     "TransformerSpec",
     "UnhonouredField",
     "WorkerSpec",

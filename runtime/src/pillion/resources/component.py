@@ -223,6 +223,10 @@ class PredictorSpec(ComponentSpec):
     jobs: JobsSpec | None = None
     """Training and prediction jobs started through the runtime's API."""
 
+    follow_trainings: bool | None = None
+    """Whether the model of the newest completed TrainingJob that names this service is served in place of `storageUri`
+    and `digest`. Default: false."""
+
     management: ManagementSpec | None = None
     """Whether models may be managed through the data ports."""
 

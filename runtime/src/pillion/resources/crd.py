@@ -12,6 +12,7 @@ from pillion.resources.declaredmodel import Model
 from pillion.resources.inferenceservice import InferenceService
 from pillion.resources.schema import structural_schema
 from pillion.resources.servingruntime import ClusterServingRuntime, ServingRuntime
+from pillion.resources.trainingjob import TrainingJob
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -113,6 +114,21 @@ KINDS = (
             Column("Name", ".status.servedName", priority=1),
             Column("URI", ".spec.storageUri", priority=1),
             Column("Message", ".status.conditions[?(@.type=='Ready')].message", priority=1),
+        ),
+    ),
+    Kind(
+        model=TrainingJob,
+        plural="trainingjobs",
+        short_name="ptrain",
+        awaited=True,
+        columns=(
+            Column("State", ".status.state"),
+            Column("Progress", ".status.progress", "integer", "How far the training says it is, in percent."),
+            Column("Attempts", ".status.attempts", "integer", "How many pods were started."),
+            Column("Reason", ".status.reason"),
+            _AGE,
+            Column("Artifact", ".status.artifact.uri", priority=1),
+            Column("Message", ".status.message", priority=1),
         ),
     ),
 )

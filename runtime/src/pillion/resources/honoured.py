@@ -54,6 +54,7 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.timeout",
         "predictor.batcher",
         "predictor.execution",
+        "predictor.followTrainings",
         "predictor.labels",
         "predictor.annotations",
         "predictor.deploymentStrategy",

@@ -36,6 +36,7 @@ PAGES = (
     Page("inferenceservice.md", (_BY_NAME["InferenceService"],)),
     Page("servingruntime.md", (_BY_NAME["ServingRuntime"], _BY_NAME["ClusterServingRuntime"])),
     Page("model.md", (_BY_NAME["Model"],)),
+    Page("trainingjob.md", (_BY_NAME["TrainingJob"],)),
 )
 
 

@@ -216,6 +216,19 @@ class RuntimeChoice(ResourceModel):
     """Why it and no other."""
 
 
+class FollowedTraining(ResourceModel):
+    """The training whose model is served."""
+
+    training_job: str
+    """The TrainingJob's name."""
+
+    uri: str
+    """Where its model is."""
+
+    digest: str
+    """The digest of its model."""
+
+
 class InferenceServiceStatus(ResourceModel):
     """What the operator last saw and did."""
 
@@ -251,6 +264,9 @@ class InferenceServiceStatus(ResourceModel):
 
     cluster_serving_runtime_name: str | None = None
     """The ClusterServingRuntime in use."""
+
+    training: FollowedTraining | None = None
+    """The training whose model is served, where the service follows trainings."""
 
     deployment_mode: str | None = None
     """How pods are run; always `Standard`, a Deployment."""

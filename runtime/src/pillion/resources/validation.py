@@ -14,6 +14,7 @@ from pillion.resources.inferenceservice import InferenceService
 from pillion.resources.nearest import nearest_field, nearest_of
 from pillion.resources.rules import FieldPath, nulls, violations
 from pillion.resources.servingruntime import ClusterServingRuntime, ServingRuntime
+from pillion.resources.trainingjob import TrainingJob
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 MODELS: Mapping[str, type[ResourceModel]] = {
-    model.__name__: model for model in (InferenceService, ServingRuntime, ClusterServingRuntime, Model)
+    model.__name__: model for model in (InferenceService, ServingRuntime, ClusterServingRuntime, Model, TrainingJob)
 }
 
 _KSERVE_GROUP = "serving.kserve.io"
