@@ -24,6 +24,7 @@ __all__ = [
     "Report",
     "TrainingOrder",
     "TrainingRequest",
+    "UncheckedData",
     "encode",
 ]
 
@@ -48,12 +49,23 @@ class TrainingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether the version is served, instead of the one before it, when it is there."""
 
 
+class UncheckedData(msgspec.Struct, frozen=True):
+    """The data of a training whose class is known to its own process only."""
+
+    uri: str = ""
+    """Where they came from; empty where there are none."""
+    file: str = ""
+    """Name of the file or folder in the job's folder."""
+    parameter: str = ""
+    """That takes them; by default the only one, or the one that has no default."""
+
+
 class TrainingOrder(msgspec.Struct, frozen=True):
     """All that the process needs to know."""
 
     code: Code
     route: str
-    """Name of the training, as its class must still have it."""
+    """Name of the training, as its class must still have it; empty for the one that it has."""
     parameters: dict[str, Any]
     """As JSON, without data that lies elsewhere."""
     sources: dict[str, DataSource]
@@ -65,6 +77,8 @@ class TrainingOrder(msgspec.Struct, frozen=True):
     device: str = "cpu"
     max_memory_bytes: int = 0
     max_cpu_seconds: int = 0
+    unchecked: UncheckedData | None = None
+    """Where nobody has looked at the parameters yet: the process does, with the class at hand."""
 
 
 class Metrics(msgspec.Struct, frozen=True, tag="metrics"):

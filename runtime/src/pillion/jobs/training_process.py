@@ -34,6 +34,7 @@ from pillion.jobs.data import data_digest, data_files, from_files
 from pillion.jobs.descendants import MARK, adopt_orphans, kill_all
 from pillion.jobs.invalid import invalid_parameters
 from pillion.jobs.places import check_source
+from pillion.jobs.training_check import checked
 from pillion.jobs.training_order import (
     ORDER,
     Checkpointed,
@@ -137,6 +138,7 @@ def _run(order: TrainingOrder, reports: _Reports, cancelled: threading.Event) ->
     try:
         imported = import_class(order.code)
         signature = _signature(imported, order)
+        order = order if order.unchecked is None else checked(order, signature)
         arguments, digest = _arguments(signature, order, folder)
         run = Run(folder / "checkpoints", reports, cancelled.is_set)
         if signature.takes_run:
@@ -173,7 +175,11 @@ def _check(model: object, cls: type[Any], signature: TrainSignature) -> None:
 
 def _signature(imported: Imported, order: TrainingOrder) -> TrainSignature:
     signature = define(imported.cls).training
-    if signature is None or signature.name != order.route:
+    if signature is None and order.unchecked is not None:
+        raise _failed(f"the class {imported.cls.__name__} has no method that is marked with @train")
+    if signature is None or (order.route and signature.name != order.route):
+        if order.unchecked is not None and signature is not None:
+            raise _failed(f"the class has no training {order.route!r}; it has: {signature.name}")
         raise _failed(f"the class has no training {order.route!r} any more: it was changed after the job was submitted")
     return signature
 

@@ -140,7 +140,7 @@ class TrainingJobSpec(ResourceModel):
     """The training's name, such as `RecognizeDigitsTrain`, to be sure that the class still has that one."""
 
     parameters: Open | None = None
-    """The parameters of the training, checked against its signature before anything is fetched."""
+    """The parameters of the training, checked against its signature before it begins."""
 
     dataset: DatasetSpec | None = None
     """The data that is learnt from."""
