@@ -14,12 +14,13 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 from pillion.resources.base import API_VERSION
 from pillion_operator.apply.children import ChildApplier
 from pillion_operator.apply.nudge import PodNudger
+from pillion_operator.apply.training import JobApplier
 from pillion_operator.client.errors import ApiError, NotLeaderError
 from pillion_operator.client.fence import Fence, LeaseFence, OpenFence
 from pillion_operator.client.kubernetes import KubernetesClient
 from pillion_operator.client.lease import Election
 from pillion_operator.handlers.resync import Resync
-from pillion_operator.handlers.routing import is_news, keys_for, models_for
+from pillion_operator.handlers.routing import is_news, keys_for, models_for, training_keys_for
 from pillion_operator.handlers.watch import LISTED, Watcher
 from pillion_operator.metrics import OperatorMetrics
 from pillion_operator.observe.declared_status import DeclaredStatusReader
@@ -27,10 +28,13 @@ from pillion_operator.observe.policies import NamespacePolicies
 from pillion_operator.observe.references import ReferenceReader
 from pillion_operator.observe.runtime_status import RuntimeStatusReader
 from pillion_operator.observe.store import Store
+from pillion_operator.observe.training_pods import TrainingPodReader
+from pillion_operator.observe.training_status import TrainingStatusReader
 from pillion_operator.probes import ProbeServer
 from pillion_operator.reconcile.models import ModelParts, ModelReconciler
 from pillion_operator.reconcile.reconciler import Parts, Reconciler
 from pillion_operator.reconcile.runtimes import RuntimeReporter, apply_builtin_runtimes
+from pillion_operator.reconcile.trainings import TrainingParts, TrainingReconciler
 from pillion_operator.reconcile.workers import Workers
 from pillion_operator.reconcile.workqueue import Workqueue
 from pillion_operator.report.events import EventWriter
@@ -44,6 +48,7 @@ from pillion_operator.state.kinds import (
     OPTIONAL,
     RUNTIMES,
     SERVING_RUNTIME,
+    TRAINING_JOB,
     Kind,
 )
 from pillion_operator.state.manifest import Key, Manifest, key_of, uid_of
@@ -89,6 +94,7 @@ class Operator:
         self._queue: Workqueue[Key] = Workqueue(time.monotonic)
         self._runtime_queue: Workqueue[Key] = Workqueue(time.monotonic)
         self._model_queue: Workqueue[Key] = Workqueue(time.monotonic)
+        self._training_queue: Workqueue[Key] = Workqueue(time.monotonic)
         self._fence = LeaseFence()
         self._stop = asyncio.Event()
         self._synced = asyncio.Event()
@@ -101,7 +107,7 @@ class Operator:
         """Return what is watched and listed now."""
         labelled = (kind for kind in LABELLED if kind not in OPTIONAL or kind in self._optional)
         cluster = () if self._settings.namespaces else (CLUSTER_SERVING_RUNTIME,)
-        return (INFERENCE_SERVICE, SERVING_RUNTIME, MODEL, *labelled, *cluster)
+        return (INFERENCE_SERVICE, SERVING_RUNTIME, MODEL, TRAINING_JOB, *labelled, *cluster)
 
     def stop(self) -> None:
         """End in an orderly way: finish what is being written, give the lease up."""
@@ -146,6 +152,10 @@ class Operator:
                 )
             )
             self._model_workers = Workers(self._model_queue, models.reconcile, _uncounted, _MODEL_WORKERS, "Model")
+            trainings = TrainingReconciler(self._training_parts(client, pods))
+            self._training_workers = Workers(
+                self._training_queue, trainings.reconcile, _uncounted, settings.workers, "TrainingJob"
+            )
             self._metrics.gauges(
                 leader=self._leading.is_set,
                 depth=lambda: len(self._queue),
@@ -172,6 +182,20 @@ class Operator:
             on_repair=self._metrics.repaired,
         )
 
+    def _training_parts(self, client: KubernetesClient, pods: aiohttp.ClientSession) -> TrainingParts:
+        store = self._store
+        return TrainingParts(
+            store=store,
+            references=ReferenceReader(client, time.monotonic),
+            reports=TrainingStatusReader(pods),
+            pods=TrainingPodReader(client),
+            applier=JobApplier(client, store.record),
+            status=StatusWriter(client, store.record),
+            events=EventWriter(client, self._settings.identity, time.monotonic),
+            settings=self._settings.render,
+            wall_clock=time.time,
+        )
+
     async def _run_until_stopped(self, client: KubernetesClient, election: Election) -> int:
         tasks = {
             asyncio.create_task(self._keep_caches(client), name="caches"),
@@ -179,6 +203,7 @@ class Operator:
             asyncio.create_task(self._workers.run(self._leading), name="workers"),
             asyncio.create_task(self._runtime_workers.run(self._leading), name="runtime workers"),
             asyncio.create_task(self._model_workers.run(self._leading), name="model workers"),
+            asyncio.create_task(self._training_workers.run(self._leading), name="training workers"),
         }
         elected = asyncio.create_task(self._elect(election), name="election")
         stopped = asyncio.create_task(self._stop.wait(), name="stop")
@@ -210,6 +235,7 @@ class Operator:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FINISH_SECONDS):
                 await self._queue.idle()
+                await self._training_queue.idle()
 
     async def _keep_caches(self, client: KubernetesClient) -> None:
         """Fill the caches, watch, and correct the caches from time to time; leader or not."""
@@ -316,6 +342,8 @@ class Operator:
                 self._runtime_queue.add(key)
         for key in self._store.keys(MODEL):
             self._model_queue.add(key)
+        for key in self._store.keys(TRAINING_JOB):
+            self._training_queue.add(key)
         self._leading.set()
         await asyncio.Event().wait()
 
@@ -349,6 +377,8 @@ class Operator:
     def _changed(self, kind: Kind, manifest: Manifest) -> None:
         for key in keys_for(kind, manifest, self._store):
             self._queue.add(key)
+        for key in training_keys_for(kind, manifest, self._store):
+            self._training_queue.add(key)
         if kind in RUNTIMES:
             self._runtime_queue.add(key_of(manifest))
         for key in models_for(kind, manifest, self._store):
@@ -366,8 +396,9 @@ class Operator:
             return f"no watch has been running for {self._watcher.down_seconds:.0f} s"
         if self._bad_rounds >= _SICK_AFTER:
             return f"the watches missed changes in {self._bad_rounds} rounds in a row"
-        if self._leading.is_set() and self._queue.oldest_wait > _STUCK_SECONDS:
-            return f"a key has waited {self._queue.oldest_wait:.0f} s for a worker"
+        waited = max(self._queue.oldest_wait, self._training_queue.oldest_wait)
+        if self._leading.is_set() and waited > _STUCK_SECONDS:
+            return f"a key has waited {waited:.0f} s for a worker"
         return ""
 
     def _unready(self) -> str:

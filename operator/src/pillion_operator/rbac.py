@@ -15,6 +15,7 @@ from pillion_operator.state.kinds import (
     DEPLOYMENT,
     EVENT,
     INFERENCE_SERVICE,
+    JOB,
     LEASE,
     MODEL,
     NAMESPACE,
@@ -23,6 +24,7 @@ from pillion_operator.state.kinds import (
     SECRET,
     SERVICE_ACCOUNT,
     SERVING_RUNTIME,
+    TRAINING_JOB,
     Kind,
 )
 
@@ -67,6 +69,11 @@ def namespace_rules() -> tuple[Rule, ...]:
         _rule(SERVING_RUNTIME, "patch", subresource="status"),
         _rule(MODEL, *_READ),
         _rule(MODEL, "patch", subresource="status"),
+        _rule(TRAINING_JOB, *_READ),
+        _rule(TRAINING_JOB, "patch", subresource="status"),
+        _rule(TRAINING_JOB, "update", subresource="finalizers"),
+        # A Job is made once, suspended and resumed, and deleted where its training is cancelled.
+        _rule(JOB, *_READ, "create", "patch", "delete"),
         *(_rule(kind, *_OWN) for kind in CHILDREN),
         _rule(DEPLOYMENT, "patch", subresource="scale"),
         # An annotation on a running pod makes the kubelet bring a changed ConfigMap to it at once.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pillion_operator.state.observed import Observed
     from pillion_operator.state.plan import Child, Desired
 
-__all__ = ["ChildApplier"]
+__all__ = ["ChildApplier", "refused"]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class _Run:
                 if not error.refused:
                     raise
                 if not error.terminating:
-                    self._problems.append(_refused(child, error))
+                    self._problems.append(refused(child, error))
             else:
                 if child.kind is DEPLOYMENT:
                     self._deployment = stored
@@ -222,7 +222,8 @@ def _digest(manifest: Manifest) -> str:
     return hashlib.sha256(msgspec.json.encode(manifest, order="deterministic")).hexdigest()
 
 
-def _refused(child: Child, error: ApiError) -> Problem:
+def refused(child: Child, error: ApiError) -> Problem:
+    """Return the problem that a refusal of the API server means."""
     name = key_of(child.manifest).name
     location = f"{child.kind.name}/{name}"
     text = f"the API server refused {child.kind.name} {name!r}: {error.message}"

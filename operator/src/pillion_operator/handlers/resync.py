@@ -12,9 +12,8 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from pillion_operator.observe.store import newer
-from pillion_operator.state.kinds import LABELLED
+from pillion_operator.state.kinds import selector_of
 from pillion_operator.state.manifest import key_of, uid_of, version_of
-from pillion_operator.state.names import OWNER_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,8 +95,7 @@ class Resync:
         return self._namespaces if kind.namespaced else ("",)
 
     async def _list(self, kind: Kind, namespace: str, *, metadata_only: bool) -> Listing:
-        selector = OWNER_LABEL if kind in LABELLED else ""
-        return await self._client.list(kind, namespace, label_selector=selector, metadata_only=metadata_only)
+        return await self._client.list(kind, namespace, label_selector=selector_of(kind), metadata_only=metadata_only)
 
     def _stale(self, kind: Kind, listing: Listing) -> list[Key]:
         """Return the objects of the list that the caches lack or have in an older version."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pillion_operator.builders.declared import service_of
 from pillion_operator.judge import scaling_active
-from pillion_operator.observe.store import owner_of
+from pillion_operator.observe.store import owner_of, training_of
 from pillion_operator.state.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -16,8 +16,9 @@ from pillion_operator.state.kinds import (
     MODEL,
     POD,
     RUNTIMES,
+    TRAINING_JOB,
 )
-from pillion_operator.state.manifest import condition_of, generation_of, is_deleting, key_of, object_at, text_at
+from pillion_operator.state.manifest import Key, condition_of, generation_of, is_deleting, key_of, object_at, text_at
 from pillion_operator.state.names import models_config_name
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from pillion.resources import JsonObject
     from pillion_operator.observe.store import Store
     from pillion_operator.state.kinds import Kind
-    from pillion_operator.state.manifest import Key, Manifest
+    from pillion_operator.state.manifest import Manifest
 
-__all__ = ["is_news", "keys_for", "models_for"]
+__all__ = ["is_news", "keys_for", "models_for", "training_keys_for"]
 
 
 _MODELS: Final = models_config_name("").removeprefix("-")
@@ -49,6 +50,9 @@ def keys_for(kind: Kind, manifest: Manifest, store: Store) -> Iterable[Key]:
         return [key for key in store.keys(INFERENCE_SERVICE) if not namespace or key.namespace == namespace]
     if kind == MODEL:
         return _services_of(manifest, store)
+    if kind == TRAINING_JOB:
+        served = _served_by(manifest)
+        return [] if served is None else [served]
     return []
 
 
@@ -75,6 +79,26 @@ def _services_of(model: Manifest, store: Store) -> set[Key]:
     namespace = key_of(model).namespace
     served = (owner_of(found) for found in store.all(CONFIG_MAP, namespace) if key_of(found).name.endswith(_MODELS))
     return {service_of(model), *(owner for owner in served if owner is not None)}
+
+
+def training_keys_for(kind: Kind, manifest: Manifest, store: Store) -> Iterable[Key]:
+    """Return the TrainingJobs that the object bears on: also those whose model is, or was, served by a service."""
+    if kind == TRAINING_JOB:
+        served = _served_by(manifest)
+        return {key_of(manifest), *([] if served is None else _deployed_to(served, store))}
+    if kind == INFERENCE_SERVICE:
+        return _deployed_to(key_of(manifest), store)
+    owner = training_of(manifest) if kind in LABELLED else None
+    return [] if owner is None else [owner]
+
+
+def _served_by(training: Manifest) -> Key | None:
+    name = text_at(training, "spec", "deploy", "inferenceService")
+    return Key(key_of(training).namespace, name) if name else None
+
+
+def _deployed_to(service: Key, store: Store) -> list[Key]:
+    return [key_of(found) for found in store.all(TRAINING_JOB, service.namespace) if _served_by(found) == service]
 
 
 def is_news(kind: Kind, before: Manifest | None, after: Manifest) -> bool:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import kopf
 
-from pillion_operator.state.kinds import LABELLED
-from pillion_operator.state.names import OWNER_LABEL
+from pillion_operator.state.kinds import LABELLED, selector_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,7 +68,7 @@ def watch_settings() -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = 1.0
     settings.queueing.exit_timeout = 0.5
     for kind in LABELLED:
-        settings.watching.label_selectors[kind.group, kind.version, kind.plural] = OWNER_LABEL
+        settings.watching.label_selectors[kind.group, kind.version, kind.plural] = selector_of(kind)
     return settings
 
 

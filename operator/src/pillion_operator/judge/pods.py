@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 
     from pillion.resources.base import JsonObject
 
-__all__ = ["placement_wait", "pod_problems", "unplaced"]
+__all__ = [
+    "container_problem",
+    "failed_run",
+    "last_line",
+    "placement_wait",
+    "pod_problems",
+    "unplaced",
+    "waits_for_a_node",
+]
 
 _IMAGE_REASONS: Final = frozenset(
     {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
@@ -62,16 +70,17 @@ def pod_problems(pods: Iterable[Manifest], *, surge: bool = False) -> tuple[Prob
 
 def unplaced(pods: Iterable[Manifest], now: float) -> bool:
     """Whether a pod has been without a node for so long that it will stay so unless somebody acts."""
-    return any(_waits_for_a_node(pod) and _placement_left(pod, now) <= 0 for pod in pods)
+    return any(waits_for_a_node(pod) and _placement_left(pod, now) <= 0 for pod in pods)
 
 
 def placement_wait(pods: Iterable[Manifest], now: float) -> float | None:
     """Return the seconds after which a pod without a node counts as one that stays without."""
-    waits = [left for pod in pods if _waits_for_a_node(pod) and (left := _placement_left(pod, now)) > 0]
+    waits = [left for pod in pods if waits_for_a_node(pod) and (left := _placement_left(pod, now)) > 0]
     return min(waits, default=None)
 
 
-def _waits_for_a_node(pod: Manifest) -> bool:
+def waits_for_a_node(pod: Manifest) -> bool:
+    """Whether the scheduler has found no node for the pod."""
     scheduled = condition_of(pod, "PodScheduled")
     waits = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     return waits and not is_deleting(pod)
@@ -86,16 +95,17 @@ def _problem(pod: Manifest, *, surge: bool) -> Problem | None:
     if text_at(pod, "status", "phase") == "Failed":
         said = text_at(pod, "status", "message") or text_at(pod, "status", "reason") or "no reason given"
         return Problem(Reason.EVICTED, f"pod {name} failed: {said}", name)
-    if _waits_for_a_node(pod):
+    if waits_for_a_node(pod):
         which = f"pod {name}, which is to replace one that serves" if surge else f"pod {name}"
         text = f"no node takes {which}: {text_at(condition_of(pod, 'PodScheduled'), 'message') or 'no reason given'}"
         return Problem(Reason.UNSCHEDULABLE, text, name, remedy=_SURGE_REMEDY if surge else "")
     statuses = [*objects_at(pod, "status", "initContainerStatuses"), *objects_at(pod, "status", "containerStatuses")]
-    problems = (_container_problem(name, status) for status in statuses)
+    problems = (container_problem(name, status) for status in statuses)
     return next((problem for problem in problems if problem is not None), None)
 
 
-def _container_problem(pod: str, status: JsonObject) -> Problem | None:
+def container_problem(pod: str, status: JsonObject) -> Problem | None:
+    """Return what is wrong with a container by its status, None where nothing is."""
     container = text_at(status, "name")
     waiting = object_at(status, "state", "waiting")
     reason, message = text_at(waiting, "reason"), text_at(waiting, "message")
@@ -114,7 +124,7 @@ def _container_problem(pod: str, status: JsonObject) -> Problem | None:
         return Problem(Reason.OOM_KILLED, f"{where} used more memory than its limit and was killed", pod, code)
     if container == STORAGE_CONTAINER:
         return _storage_problem(pod, ended)
-    line = _last_line(text_at(ended, "message"))
+    line = last_line(text_at(ended, "message"))
     said = f"; its last line: {line}" if line else ""
     return Problem(Reason.CRASH_LOOP_BACK_OFF, f"{where} ended with exit code {code}{said}", pod, code)
 
@@ -141,11 +151,11 @@ def _storage_problem(pod: str, ended: JsonObject) -> Problem:
         text = f"the model's files could not be placed: {told.get('message') or told['reason']}"
         remedy = str(told.get("remedy") or "")
         return Problem(str(told["reason"]), text, pod, code, transient=code not in _LASTING_CODES, remedy=remedy)
-    line = _last_line(message) or f"the storage step ended with exit code {code}"
+    line = last_line(message) or f"the storage step ended with exit code {code}"
     return Problem(Reason.DOWNLOAD_FAILED, f"the model's files could not be placed: {line}", pod, code)
 
 
-def _last_line(message: str) -> str:
+def last_line(message: str) -> str:
     """Return the last line a person can read: of a JSON log line, its message."""
     for line in reversed(message.strip().splitlines()):
         text = line.strip()

@@ -97,6 +97,9 @@ def status_of(facts: Facts, timestamp: str) -> JsonObject:
     model = _model_status(facts, timestamp)
     if model:
         status["modelStatus"] = model
+    followed = facts.desired.followed
+    if followed is not None:
+        status["training"] = {"trainingJob": followed.training, "uri": followed.uri, "digest": followed.digest}
     choice = facts.desired.choice
     if choice is not None:
         status["runtime"] = {"kind": choice.kind, "name": choice.name, "reason": choice.why}

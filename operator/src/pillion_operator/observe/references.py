@@ -17,6 +17,7 @@ from pillion_operator.builders.storage_config import (
     credentials_of_entry,
     entries_of,
 )
+from pillion_operator.builders.training_places import claims_of, parsed
 from pillion_operator.observe.certificates import authority_facts, server_facts
 from pillion_operator.observe.remembered import Remembered
 from pillion_operator.state.kinds import CONFIG_MAP, PERSISTENT_VOLUME_CLAIM, SECRET, SERVICE_ACCOUNT
@@ -27,8 +28,9 @@ from pillion_operator.state.reasons import Reason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pillion.resources import InferenceService, ModelStorageSpec
+    from pillion.resources import InferenceService, ModelStorageSpec, TrainingJob
     from pillion_operator.client.kubernetes import KubernetesClient
+    from pillion_operator.state.kinds import Kind
     from pillion_operator.state.observed import CertificateFacts
 
 __all__ = ["ReferenceReader", "References"]
@@ -73,6 +75,35 @@ class ReferenceReader:
         if not healthy:
             missing += await self._sources(service)
         return References(certificates, credentials, missing)
+
+    async def of_training(self, job: TrainingJob) -> References:
+        """Return what a TrainingJob's references come to.
+
+        Raises:
+            PlanError: one of its URIs cannot be read.
+        """
+        spec, namespace = job.spec, job.metadata.namespace or ""
+        missing: list[Problem] = []
+        account = await self._account(Key(namespace, spec.service_account_name or "default"))
+        if not account.found and spec.service_account_name:
+            text = f"ServiceAccount {spec.service_account_name!r}, named in serviceAccountName, is not there"
+            remedy = "create it; the training begins by itself"
+            missing.append(Problem(Reason.SERVICE_ACCOUNT_NOT_FOUND, text, spec.service_account_name, remedy=remedy))
+        for claim, field_ in claims_of(job).items():
+            missing += await self._source(PERSISTENT_VOLUME_CLAIM, Key(namespace, claim), field_)
+        data = parsed(spec.dataset.uri, "spec.dataset.uri") if spec.dataset else None
+        if data is not None and data.scheme == "configmap":
+            missing += await self._source(CONFIG_MAP, Key(namespace, data.authority), "spec.dataset.uri")
+        return References(credentials=credentials_from(account.secrets), missing=tuple(missing))
+
+    async def _source(self, kind: Kind, key: Key, field_: str) -> tuple[Problem, ...]:
+        there = self._there.get((kind, key))
+        if there is None:
+            there = await self._client.get(kind, key) is not None
+            self._there.put((kind, key), there, found=there)
+        reason = Reason.CONFIG_MAP_NOT_FOUND if kind == CONFIG_MAP else Reason.CLAIM_NOT_FOUND
+        text = f"{kind.name} {key.name!r}, named in {field_}, is not there"
+        return () if there else (Problem(reason, text, key.name, remedy="create it; it is taken up by itself"),)
 
     async def _certificates(self, service: InferenceService) -> tuple[CertificateFacts, ...]:
         tls, namespace = service.spec.predictor.tls, service.metadata.namespace or ""

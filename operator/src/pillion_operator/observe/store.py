@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING, Final
 
-from pillion_operator.state.kinds import INFERENCE_SERVICE, LABELLED, POD, Kind
+from pillion_operator.state.kinds import INFERENCE_SERVICE, LABELLED, POD, TRAINING_JOB, Kind
 from pillion_operator.state.manifest import (
     Key,
     Manifest,
@@ -21,12 +21,12 @@ from pillion_operator.state.manifest import (
     uid_of,
     version_of,
 )
-from pillion_operator.state.names import OWNER_LABEL
+from pillion_operator.state.names import OWNER_LABEL, TRAINING_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Store", "newer", "owner_of"]
+__all__ = ["Store", "newer", "owner_of", "training_of"]
 
 _REMEMBERED_DELETIONS: Final = 10_000
 #: Parts of a pod's spec that nothing here reads; they are most of its size.
@@ -47,12 +47,25 @@ def owner_of(manifest: Manifest) -> Key | None:
     return Key(key_of(manifest).namespace, name) if name else None
 
 
+def training_of(manifest: Manifest) -> Key | None:
+    """Return the key of the TrainingJob that a labelled object belongs to."""
+    name = labels_of(manifest).get(TRAINING_LABEL)
+    return Key(key_of(manifest).namespace, name) if name else None
+
+
+def _owner(manifest: Manifest) -> tuple[Kind, Key] | None:
+    training, service = training_of(manifest), owner_of(manifest)
+    if training is not None:
+        return TRAINING_JOB, training
+    return None if service is None else (INFERENCE_SERVICE, service)
+
+
 class Store:
-    """Objects by kind and key, and labelled objects by the InferenceService they belong to."""
+    """Objects by kind and key, and labelled objects by the InferenceService or TrainingJob they belong to."""
 
     def __init__(self) -> None:
         self._objects: dict[Kind, dict[Key, Manifest]] = defaultdict(dict)
-        self._owned: dict[Kind, dict[Key, set[Key]]] = defaultdict(lambda: defaultdict(set))
+        self._owned: dict[Kind, dict[tuple[Kind, Key], set[Key]]] = defaultdict(lambda: defaultdict(set))
         self._deleted: OrderedDict[str, None] = OrderedDict()
 
     def get(self, kind: Kind, key: Key) -> Manifest | None:
@@ -72,16 +85,20 @@ class Store:
         """Return how many objects of the kind are known."""
         return len(self._objects[kind])
 
-    def owned(self, kind: Kind, owner: Key) -> list[Manifest]:
-        """Return the objects that carry the label of that InferenceService."""
+    def owned(self, kind: Kind, owner: Key, owner_kind: Kind = INFERENCE_SERVICE) -> list[Manifest]:
+        """Return the objects that carry the label of that InferenceService, or other owner."""
         objects = self._objects[kind]
-        return [objects[key] for key in sorted(self._owned[kind].get(owner, ())) if key in objects]
+        return [objects[key] for key in sorted(self._owned[kind].get((owner_kind, owner), ())) if key in objects]
 
-    def children(self, owner: Manifest, kinds: Iterable[Kind]) -> Mapping[Kind, Mapping[str, Manifest]]:
-        """Return, by kind and name, the labelled objects that this very InferenceService controls."""
+    def children(
+        self, owner: Manifest, kinds: Iterable[Kind], owner_kind: Kind = INFERENCE_SERVICE
+    ) -> Mapping[Kind, Mapping[str, Manifest]]:
+        """Return, by kind and name, the labelled objects that this very InferenceService, or other owner, controls."""
         key, uid = key_of(owner), uid_of(owner)
         return {
-            kind: {key_of(found).name: found for found in self.owned(kind, key) if controller_uid(found) == uid}
+            kind: {
+                key_of(found).name: found for found in self.owned(kind, key, owner_kind) if controller_uid(found) == uid
+            }
             for kind in kinds
         }
 
@@ -95,7 +112,7 @@ class Store:
             self._unlink(kind, key, known)
         trimmed = _trim(kind, manifest)
         self._objects[kind][key] = trimmed
-        owner = owner_of(trimmed) if kind in LABELLED else None
+        owner = _owner(trimmed) if kind in LABELLED else None
         if owner is not None:
             self._owned[kind][owner].add(key)
         return True
@@ -119,7 +136,7 @@ class Store:
         self._owned.pop(kind, None)
 
     def _unlink(self, kind: Kind, key: Key, known: Manifest) -> None:
-        owner = owner_of(known) if kind in LABELLED else None
+        owner = _owner(known) if kind in LABELLED else None
         if owner is not None:
             siblings = self._owned[kind][owner]
             siblings.discard(key)
@@ -129,7 +146,7 @@ class Store:
 
 def _trim(kind: Kind, manifest: Manifest) -> Manifest:
     """Return the object without what is never read; memory goes with the number of services."""
-    if kind not in {POD, INFERENCE_SERVICE}:
+    if kind not in {POD, INFERENCE_SERVICE, TRAINING_JOB}:
         return manifest
     metadata = {field: value for field, value in object_at(manifest, "metadata").items() if field != "managedFields"}
     trimmed: Manifest = {**manifest, "metadata": metadata}

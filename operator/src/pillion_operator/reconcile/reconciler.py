@@ -14,7 +14,9 @@ from pillion_operator.builders.builtin import builtin_runtimes
 from pillion_operator.builders.declared import service_of
 from pillion_operator.builders.predictor import plan
 from pillion_operator.builders.selection import Candidate
+from pillion_operator.builders.trained import followed, following, lacks_training
 from pillion_operator.judge.facts import deployment_facts, is_ready
+from pillion_operator.judge.invalid import invalid_status
 from pillion_operator.judge.pods import placement_wait
 from pillion_operator.judge.scaling_active import first_metrics_wait
 from pillion_operator.judge.status import facts_of, status_of
@@ -27,6 +29,7 @@ from pillion_operator.state.kinds import (
     POD,
     RUNTIMES,
     SERVING_RUNTIME,
+    TRAINING_JOB,
 )
 from pillion_operator.state.manifest import (
     Key,
@@ -42,7 +45,7 @@ from pillion_operator.state.manifest import (
 )
 from pillion_operator.state.names import predictor_name
 from pillion_operator.state.observed import Observed, Outcome
-from pillion_operator.state.reasons import Reason, sentence
+from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,6 +114,10 @@ class Reconciler:
         except ValidationError as error:
             await self._report_invalid(stored, error)
             return None
+        training = None
+        if service.spec.predictor.follow_trainings:
+            training = followed(key, self._parts.store.all(TRAINING_JOB, key.namespace))
+            service = following(service, training)
         observed = self._observe(stored)
         models = [model for model in self._parts.store.all(MODEL, key.namespace) if service_of(model) == key]
         healthy = _healthy(service, observed)
@@ -125,6 +132,10 @@ class Reconciler:
             await self._parts.policies.read(key.namespace),
             models,
         )
+        desired = replace(desired, followed=training)
+        waiting = lacks_training(service)
+        if waiting is not None:
+            desired = replace(desired, children=(), problem=waiting)
         outcome = await self._parts.applier.apply(observed, desired)
         if desired.complete:
             await self._parts.nudger.nudge(observed.pods, desired.models_digest)
@@ -157,27 +168,10 @@ class Reconciler:
 
     async def _report_invalid(self, stored: Manifest, error: ValidationError) -> None:
         """Say of an object that was stored under other rules what is wrong with it; nothing of it is changed."""
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        text = sentence(f"{field}: {first['msg']}", Reason.INVALID_SPEC)
         timestamp = datetime.fromtimestamp(self._parts.wall_clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        status: JsonObject = dict(object_at(stored, "status"))
-        judged = {"Ready", "Stalled", "Reconciling"}
-        kept = [c for c in objects_at(stored, "status", "conditions") if c.get("type") not in judged]
-        condition: JsonObject = {
-            "reason": Reason.INVALID_SPEC.value,
-            "message": text,
-            "lastTransitionTime": timestamp,
-            "observedGeneration": generation_of(stored),
-        }
-        ready: JsonObject = {"type": "Ready", "status": "False", **condition}
-        stalled: JsonObject = {"type": "Stalled", "status": "True", **condition}
-        reconciling: JsonObject = {"type": "Reconciling", "status": "False", **condition}
-        before = {c.get("type"): c for c in objects_at(stored, "status", "conditions")}
-        if before.get("Ready", {}).get("message") == text:
-            return
-        status |= {"observedGeneration": generation_of(stored), "conditions": [ready, stalled, reconciling, *kept]}
-        await self._write(stored, status, Outcome())
+        status = invalid_status(stored, error, timestamp)
+        if status is not None:
+            await self._write(stored, status, Outcome())
 
     async def _write(self, stored: Manifest, status: JsonObject, outcome: Outcome) -> None:
         news = happenings(stored, status, outcome)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pillion_operator.client.kubernetes import KubernetesClient
     from pillion_operator.state.observed import Outcome
 
-__all__ = ["EventWriter", "Happening", "happenings"]
+__all__ = ["EventWriter", "Happening", "happenings", "training_happenings"]
 
 _log: Final = logging.getLogger(__name__)
 _MESSAGE_LIMIT: Final = 1000
@@ -40,6 +40,9 @@ _MESSAGE_LIMIT: Final = 1000
 _QUIET_SECONDS: Final = 60.0
 _REMEMBERED: Final = 4096
 _GOOD: Final = frozenset({"Starting", "Stopped"})
+_GOOD_TRAINING: Final = frozenset(
+    {"Starting", "Queued", "Running", "Completed", "Canceled", "Suspended", "RollingOut", "Superseded", "RolledOut"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,25 @@ def happenings(service: Manifest, status: JsonObject, outcome: Outcome) -> tuple
         if changed and new and not (good and kind != "Ready") and (good or reason not in _GOOD):
             found.append(Happening(reason, text_at(new, "message"), warning=not good))
     found += _mismatches(service, after)
+    return tuple(found)
+
+
+def training_happenings(training: Manifest, status: JsonObject, outcome: Outcome) -> tuple[Happening, ...]:
+    """Return what happened to a training between the stored status and the new one. Pure."""
+    found = [Happening("Created", f"Created {', '.join(outcome.created)}.")] if outcome.created else []
+    after: Manifest = {"status": status}
+    before = object_at(training, "status")
+    changed = any(text_at(before, field) != text_at(status, field) for field in ("state", "reason"))
+    if changed and text_at(status, "reason") != "Starting":
+        reason = text_at(status, "reason")
+        found.append(Happening(reason, text_at(status, "message"), warning=reason not in _GOOD_TRAINING))
+    for kind in ("Deployed", "FieldsHonoured"):
+        old, new = condition_of(training, kind), condition_of(after, kind)
+        differs = (old.get("status"), old.get("reason")) != (new.get("status"), new.get("reason"))
+        good = new.get("status") == "True"
+        if differs and new and not (good and kind == "FieldsHonoured"):
+            reason = text_at(new, "reason")
+            found.append(Happening(reason, text_at(new, "message"), warning=not good and reason not in _GOOD_TRAINING))
     return tuple(found)
 
 

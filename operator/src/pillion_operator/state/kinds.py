@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pillion.resources.base import GROUP, VERSION
+from pillion_operator.state.names import FIELD_MANAGER, MANAGED_BY_LABEL, OWNER_LABEL, TRAINING_LABEL
 
 if TYPE_CHECKING:
     from pillion_operator.state.manifest import Key
@@ -43,6 +44,8 @@ CLUSTER_SERVING_RUNTIME: Final = Kind(
     GROUP, VERSION, "ClusterServingRuntime", "clusterservingruntimes", namespaced=False
 )
 MODEL: Final = Kind(GROUP, VERSION, "Model", "models")
+TRAINING_JOB: Final = Kind(GROUP, VERSION, "TrainingJob", "trainingjobs")
+JOB: Final = Kind("batch", "v1", "Job", "jobs")
 DEPLOYMENT: Final = Kind("apps", "v1", "Deployment", "deployments")
 SERVICE: Final = Kind("", "v1", "Service", "services")
 CONFIG_MAP: Final = Kind("", "v1", "ConfigMap", "configmaps")
@@ -73,5 +76,17 @@ CHILDREN: Final = (
 #: Kinds that a cluster may have or not; which of them it has is asked from time to time.
 OPTIONAL: Final = (SERVICE_MONITOR, POD_MONITOR)
 #: Read only through the watch, found by the owner's label.
-LABELLED: Final = (*CHILDREN, POD)
+LABELLED: Final = (*CHILDREN, POD, JOB)
 RUNTIMES: Final = (SERVING_RUNTIME, CLUSTER_SERVING_RUNTIME)
+
+
+def selector_of(kind: Kind) -> str:
+    """Return the selector by which objects of a labelled kind are watched and listed; empty for other kinds.
+
+    Pods are of services and of trainings; a selector cannot say "one label or the other", so it is what both have.
+    """
+    if kind == POD:
+        return f"{MANAGED_BY_LABEL}={FIELD_MANAGER}"
+    if kind == JOB:
+        return TRAINING_LABEL
+    return OWNER_LABEL if kind in LABELLED else ""

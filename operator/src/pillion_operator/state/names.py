@@ -11,6 +11,7 @@ FIELD_MANAGER: Final = "pillion-operator"
 SCALE_MANAGER: Final = "pillion-operator-scale"
 
 OWNER_LABEL: Final = f"{GROUP}/inferenceservice"
+TRAINING_LABEL: Final = f"{GROUP}/trainingjob"
 COMPONENT_LABEL: Final = f"{GROUP}/component"
 BUILTIN_LABEL: Final = f"{GROUP}/builtin"
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
@@ -20,6 +21,8 @@ OPERATOR_POD_LABELS: Final = {"app.kubernetes.io/component": "operator"}
 
 CONFIG_HASH_ANNOTATION: Final = f"{GROUP}/config-hash"
 """On the pod template: a digest of what the runtime reads only at its start. A change rolls the pods."""
+SPEC_HASH_ANNOTATION: Final = f"{GROUP}/spec-hash"
+"""On the Job of a training: a digest of what of the spec cannot be changed any more."""
 REVISION_ANNOTATION: Final = f"{GROUP}/revision"
 """On the pod template: a digest of the template, by which pods of the newest version are known."""
 
@@ -36,6 +39,10 @@ RESTARTED_AT_ANNOTATION: Final = "kubectl.kubernetes.io/restartedAt"
 #: Containers that serve predictions: ours, and KServe's.
 RUNTIME_CONTAINER: Final = "runtime"
 STORAGE_CONTAINER: Final = "storage"
+#: Containers of a training's pod: the one that trains, and the one that stores what a program has left.
+TRAINING_CONTAINER: Final = "training"
+OUTPUT_CONTAINER: Final = "output"
+QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 
 HTTP_PORT: Final = 8080
 GRPC_PORT: Final = 8081
@@ -67,5 +74,21 @@ def common_labels(service: str) -> dict[str, str]:
     return owner_labels(service) | {
         "app.kubernetes.io/name": "pillion-runtime",
         "app.kubernetes.io/instance": service,
+        MANAGED_BY_LABEL: FIELD_MANAGER,
+    }
+
+
+def training_job_name(training: str) -> str:
+    """Return the name of a training's Job."""
+    return f"{training}-training"
+
+
+def training_labels(training: str) -> dict[str, str]:
+    """Return the labels of a training's Job and pods."""
+    return {
+        TRAINING_LABEL: training,
+        COMPONENT_LABEL: "training",
+        "app.kubernetes.io/name": "pillion-training",
+        "app.kubernetes.io/instance": training,
         MANAGED_BY_LABEL: FIELD_MANAGER,
     }

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pillion_operator.state.manifest import Manifest
     from pillion_operator.state.plan import Problem
 
-__all__ = ["CertificateFacts", "ModelReport", "Observed", "Outcome"]
+__all__ = ["CertificateFacts", "ModelReport", "Observed", "ObservedTraining", "Outcome", "TrainingReport"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,41 @@ class Observed:
     certificates: tuple[CertificateFacts, ...] = ()
     missing: tuple[Problem, ...] = ()
     reports: tuple[ModelReport, ...] = ()
+    now: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingReport:
+    """What a running training says of itself at `/status`."""
+
+    progress: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    checkpoint: int | None = None
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedTraining:
+    """A TrainingJob and what there is of it.
+
+    Attributes:
+        training: the TrainingJob as stored.
+        job: its Job, None where there is none.
+        pods: the pods of that very Job.
+        missing: objects that its pods refer to and that are not there.
+        report: what the running pod says.
+        service: the InferenceService that it is deployed to, None where there is none.
+        followed: the training whose model that service is to serve.
+        now: seconds since 1970.
+    """
+
+    training: Manifest
+    job: Manifest | None
+    pods: tuple[Manifest, ...] = ()
+    missing: tuple[Problem, ...] = ()
+    report: TrainingReport | None = None
+    service: Manifest | None = None
+    followed: str = ""
     now: float = 0.0
 
 

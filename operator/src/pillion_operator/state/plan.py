@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.manifest import Manifest
 
-__all__ = ["Child", "Desired", "Endpoints", "Note", "PlanError", "Problem", "ReplicaBounds", "RuntimeChoice"]
+__all__ = [
+    "Child",
+    "Desired",
+    "Endpoints",
+    "Followed",
+    "Note",
+    "PlanError",
+    "Problem",
+    "ReplicaBounds",
+    "RuntimeChoice",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,15 @@ class RuntimeChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class Followed:
+    """The training whose model a service serves."""
+
+    training: str
+    uri: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaBounds:
     """How many pods there may be; `most` is None where only others set a limit.
 
@@ -103,6 +122,7 @@ class Desired:
         replicas: bounds of the Deployment's count, which is never part of its manifest.
         pickle: the policy for formats that can run code that it was made under.
         models_digest: of the file of declared models that the pods are to see; empty where there is none.
+        followed: the training whose model is served.
         complete: False where a problem kept a child from being planned: what runs then stays, nothing is pruned.
     """
 
@@ -114,6 +134,7 @@ class Desired:
     notes: tuple[Note, ...] = ()
     pickle: ConsentRule = field(default_factory=ConsentRule)
     models_digest: str = ""
+    followed: Followed | None = None
 
     @property
     def complete(self) -> bool:

@@ -69,6 +69,22 @@ class Reason(StrEnum):
     REQUESTS_MISSING = "RequestsMissing"
     AUTOSCALER_FAILED = "AutoscalerFailed"
 
+    QUEUED = "Queued"
+    COMPLETED = "Completed"
+    CANCELED = "Canceled"
+    SUSPENDED = "Suspended"
+    IMMUTABLE = "Immutable"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    TRAINING_FAILED = "TrainingFailed"
+    TRAINING_LOST = "TrainingLost"
+    RESULT_LOST = "ResultLost"
+    ROLLING_OUT = "RollingOut"
+    SUPERSEDED = "Superseded"
+    NOT_FOLLOWED = "NotFollowed"
+    INFERENCE_SERVICE_NOT_FOUND = "InferenceServiceNotFound"
+    CANARY_NOT_AVAILABLE = "CanaryNotAvailable"
+    WAITING_FOR_TRAINING = "WaitingForTraining"
+
     #: The storage step has reasons and remedies of its own, `pillion.storage.errors`; this one is for when it has none.
     DOWNLOAD_FAILED = "DownloadFailed"
     UNSAFE_FORMAT = "UnsafeFormat"
@@ -119,6 +135,15 @@ REMEDIES: Final[dict[str, str]] = {
     Reason.UNTRUSTED_TYPES: "list the types under trustedTypes if you trust their code",
     Reason.UNTRUSTED_CODE: "build an image of it: pillion deploy FOLDER --image HOST/NAME:TAG; or set trustCode: true",
     Reason.LIBRARY_MISMATCH: "set runtimeVersion to a runtime with the version that saved the model, or save it again",
+    Reason.IMMUTABLE: "undo the change, or create a TrainingJob of another name",
+    Reason.DEADLINE_EXCEEDED: "raise activeDeadlineSeconds in a new TrainingJob, or make the training shorter",
+    Reason.TRAINING_FAILED: "correct the code, the parameters or the data, and create a TrainingJob of another name",
+    Reason.TRAINING_LOST: "see the log for what came before; a checkpoint saves what was done",
+    Reason.RESULT_LOST: "look below output.uri; the record of the newest model there says what it was made of",
+    Reason.NOT_FOLLOWED: "set spec.predictor.followTrainings: true on the InferenceService",
+    Reason.INFERENCE_SERVICE_NOT_FOUND: "create it, or correct deploy.inferenceService",
+    Reason.CANARY_NOT_AVAILABLE: "remove deploy.canaryTrafficPercent to give the model all requests",
+    Reason.WAITING_FOR_TRAINING: "run a TrainingJob whose deploy.inferenceService is this service, or set storageUri",
     Reason.MODEL_LOAD_FAILED: "correct the model file or its format",
 }
 

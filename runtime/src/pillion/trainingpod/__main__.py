@@ -32,26 +32,25 @@ def main(arguments: list[str]) -> int:
         order = read_order(os.environ)
     except PillionError as error:
         logging.getLogger("pillion.trainingpod").error("%s", error)  # noqa: TRY400 - a sentence for users
-        terminate({"reason": "TrainingFailed", "message": str(error)})
         return FAILED
-    environment = own_environment()
+    environment, log = own_environment(), Path(order.termination_log)
     if not arguments:
         status, fields = run_pod(order, environment)
-        terminate(fields)
+        terminate(fields, log)
         return status
     if len(arguments) != 2 or arguments[0] != "store" or order.output is None:
         return _USAGE
     if os.environ.get("JOB_COMPLETION_INDEX", "0") != "0":
-        terminate({"reason": "Completed"})
+        terminate({"reason": "Completed"}, log)
         return DONE
     try:
         artifact = store_model(order, order.output, Path(arguments[1]), {}, environment)
     except StorageError as error:
         ended = EndedError.of_storage(error, "the model cannot be stored")
         logging.getLogger("pillion.trainingpod").error("%s", ended)  # noqa: TRY400 - as above
-        terminate(ended.fields)
+        terminate(ended.fields, log)
         return ended.status
-    terminate({"reason": "Completed", "artifact": artifact})
+    terminate({"reason": "Completed", "artifact": artifact}, log)
     return DONE
 
 

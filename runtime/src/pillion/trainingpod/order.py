@@ -29,8 +29,8 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The same as the pod reaches it: a claim is a folder there, `file:///...`."""
 
 
-class PodOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The training of one TrainingJob."""
+class PodOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The training of one TrainingJob. What is not asked for is left out, so that images of other versions read it."""
 
     name: Annotated[str, Meta(min_length=1)]
     namespace: str
@@ -51,6 +51,8 @@ class PodOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """From the pod's being told to end to its being killed."""
     work: str = "/mnt/pillion/work"
     port: int = 8082
+    """Of `/status`."""
+    termination_log: str = "/dev/termination-log"
 
 
 def read_order(environment: Mapping[str, str]) -> PodOrder:

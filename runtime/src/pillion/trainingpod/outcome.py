@@ -12,18 +12,17 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from pillion.storage import StorageError
 
 __all__ = ["DONE", "FAILED", "LOST", "STOPPED", "EndedError", "terminate"]
 
 DONE, FAILED, LOST, STOPPED = 0, 65, 75, 143
-TERMINATION_LOG: Final = Path("/dev/termination-log")
 _MOST_BYTES: Final = 4096  # the kubelet keeps no more
 _TEXT: Final = 1000
 
@@ -43,7 +42,7 @@ class EndedError(Exception):
         return cls(status, str(error.reason), f"{doing}: {error.message}", error.remedy)
 
 
-def terminate(fields: Mapping[str, Any], path: Path = TERMINATION_LOG) -> None:
+def terminate(fields: Mapping[str, Any], path: Path) -> None:
     """Write the pod's last word where the kubelet reads it, cut so that it stays whole JSON."""
     text = json.dumps(fields, ensure_ascii=False)
     if len(text.encode()) > _MOST_BYTES:

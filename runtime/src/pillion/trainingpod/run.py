@@ -73,7 +73,7 @@ class PodRun:
         self._process: JobProcess | None = None
         self._stopping = threading.Event()
         self._last: Finished | Refused | None = None
-        self._line = b""
+        self._tail = b""
         self._uploader: Uploader | None = None
 
     def stop(self) -> None:
@@ -175,8 +175,12 @@ class PodRun:
     def _printed(self, text: bytes) -> None:
         sys.stdout.buffer.write(text)
         sys.stdout.buffer.flush()
-        lines = [line for line in (self._line + text)[-4 * _LINE :].splitlines() if line.strip()]
-        self._line = lines[-1] if lines else b""
+        self._tail = (self._tail + text)[-4 * _LINE :]
+
+    @property
+    def _last_line(self) -> str:
+        lines = [line for line in self._tail.decode(errors="replace").splitlines() if line.strip()]
+        return lines[-1].strip()[:_LINE] if lines else ""
 
     def _reported(self, line: bytes) -> None:
         try:
@@ -211,7 +215,7 @@ class PodRun:
             return self._last
         if isinstance(self._last, Refused):
             raise EndedError(FAILED, "TrainingFailed", self._last.message)
-        said = self._line[:_LINE].decode(errors="replace").strip()
+        said = self._last_line
         last = f"; its last line: {said}" if said else ""
         if ending.status >= 0:
             text = f"the training's process ended with status {ending.status} before the training had{last}"
@@ -286,6 +290,7 @@ def run_pod(order: PodOrder, environment: Mapping[str, str]) -> tuple[int, dict[
         server = serve_status(status, order.port)
     except OSError as error:
         return FAILED, {"reason": "TrainingFailed", "message": f"port {order.port} is taken: {error.strerror}"}
+    _log.info("/status answers on port %d", server.server_port)
     pod = PodRun(order, environment, status)
 
     def told(*_: object) -> None:

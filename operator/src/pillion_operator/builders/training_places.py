@@ -1,0 +1,160 @@
+"""Where a training's pod reads and writes: folders, volume claims and buckets, as the pod reaches them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pillion.storage.errors import Reason as StorageReason
+from pillion.storage.errors import StorageError
+from pillion.storage.uri import StorageUri, parse_uri
+from pillion_operator.state.plan import PlanError, Problem
+from pillion_operator.state.reasons import Reason
+
+if TYPE_CHECKING:
+    from pillion.resources import JsonObject, TrainingJob
+    from pillion_operator.builders.credentials import StorageCredentials
+
+__all__ = ["DATASET", "OUTPUT", "REMOTE", "WORK", "Places", "claims_of", "parsed", "places_of"]
+
+_ROOT: Final = "/mnt/pillion"
+DATASET: Final = f"{_ROOT}/dataset"
+OUTPUT: Final = f"{_ROOT}/output"
+WORK: Final = f"{_ROOT}/work"
+_SOURCE: Final = f"{_ROOT}/source"
+_CLAIMS: Final = f"{_ROOT}/claims"
+#: Schemes whose places are reached with credentials.
+REMOTE: Final = frozenset({"s3", "gs", "az", "http", "https"})
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Everything that the pod reaches.
+
+    Attributes:
+        volumes: of the pod.
+        mounts: of each container.
+        env: credentials.
+        dataset: the path of the data, where there are any.
+        fetched: the URI that the storage step fetches them from, empty where they are mounted as they are.
+        link_root: the folder that links of the source may lead into.
+        output: where the model goes, as `pillion.trainingpod.order.Place`.
+        checkpoint: the same for checkpoints.
+        checkpoint_folder: of a claim, where that is where they go.
+    """
+
+    volumes: tuple[JsonObject, ...]
+    mounts: tuple[JsonObject, ...]
+    env: tuple[JsonObject, ...]
+    dataset: str
+    fetched: str
+    link_root: str
+    output: JsonObject | None
+    checkpoint: JsonObject | None
+    checkpoint_folder: str
+
+
+def parsed(text: str, field: str) -> StorageUri:
+    """Return a URI taken apart.
+
+    Raises:
+        PlanError: it is malformed, of a scheme that is not supported, or names a file of the author's machine.
+    """
+    try:
+        uri = parse_uri(text)
+    except StorageError as error:
+        unsupported = error.reason is StorageReason.UNSUPPORTED_SCHEME
+        reason = Reason.UNSUPPORTED_STORAGE if unsupported else Reason.INVALID_SPEC
+        raise PlanError(Problem(reason, f"{field}: {error.message}", field, transient=False)) from error
+    if uri.scheme == "file":
+        text = f"{field}: {uri} names a file of one machine, which pods cannot see"
+        raise PlanError(Problem(Reason.LOCAL_FILE, text, field, transient=False))
+    return uri
+
+
+def claims_of(job: TrainingJob) -> dict[str, str]:
+    """Return the names of the volume claims that the manifest's URIs name, with the field that does."""
+    found: dict[str, str] = {}
+    for field, text in _uris(job):
+        uri = parsed(text, field)
+        if uri.scheme == "pvc":
+            found.setdefault(uri.authority, field)
+    return found
+
+
+def _uris(job: TrainingJob) -> list[tuple[str, str]]:
+    spec = job.spec
+    given = {
+        "spec.dataset.uri": spec.dataset.uri if spec.dataset else "",
+        "spec.output.uri": spec.output.uri if spec.output else "",
+        "spec.checkpoint.uri": spec.checkpoint.uri if spec.checkpoint else "",
+    }
+    return [(field, text) for field, text in given.items() if text]
+
+
+def places_of(job: TrainingJob, uid: str, credentials: StorageCredentials) -> Places:
+    """Return every place.
+
+    Raises:
+        PlanError: one cannot be reached from a pod.
+    """
+    spec = job.spec
+    volumes: list[JsonObject] = []
+    mounts: list[JsonObject] = []
+
+    def empty(name: str, path: str) -> None:
+        volumes.append({"name": f"pillion-{name}", "emptyDir": {}})
+        mounts.append({"name": f"pillion-{name}", "mountPath": path})
+
+    empty("tmp", "/tmp")  # noqa: S108 - in the pod
+    empty("work", WORK)
+    for number, claim in enumerate(claims_of(job)):
+        volumes.append({"name": f"pillion-claim-{number}", "persistentVolumeClaim": {"claimName": claim}})
+        mounts.append({"name": f"pillion-claim-{number}", "mountPath": f"{_CLAIMS}/{claim}"})
+    dataset, fetched, link_root = DATASET, "", ""
+    if spec.dataset:
+        uri = parsed(spec.dataset.uri, "spec.dataset.uri")
+        if uri.scheme == "pvc" and not spec.dataset.digest:
+            # Large data are read where they are; a digest is worth a copy that nobody changes meanwhile.
+            dataset = _in_claim(uri)
+        else:
+            empty("dataset", DATASET)
+            fetched = uri.text
+            if uri.scheme == "pvc":
+                link_root = f"{_CLAIMS}/{uri.authority}"
+                fetched = f"file://{_in_claim(uri)}"
+            elif uri.scheme == "configmap":
+                volumes.append({"name": "pillion-source", "configMap": {"name": uri.authority}})
+                mounts.append({"name": "pillion-source", "mountPath": _SOURCE, "readOnly": True})
+                link_root = _SOURCE
+                fetched = f"file://{_SOURCE}/{uri.path}".rstrip("/")
+    output = _place(spec.output.uri, "spec.output.uri") if spec.output else None
+    if spec.output and spec.command:
+        empty("output", OUTPUT)
+    checkpoint = _place(spec.checkpoint.uri, "spec.checkpoint.uri") if spec.checkpoint else None
+    at = str(checkpoint["at"]) if checkpoint else ""
+    folder = f"{at.removeprefix('file://')}/{uid}" if at.startswith("file://") else ""
+    remote = any(parsed(text, field).scheme in REMOTE for field, text in _uris(job))
+    if remote:
+        volumes += credentials.volumes
+        mounts += credentials.mounts
+    return Places(
+        tuple(volumes),
+        tuple(mounts),
+        credentials.env if remote else (),
+        dataset,
+        fetched,
+        link_root,
+        output,
+        checkpoint,
+        folder,
+    )
+
+
+def _place(text: str, field: str) -> JsonObject:
+    uri = parsed(text, field)
+    return {"uri": text.rstrip("/"), "at": f"file://{_in_claim(uri)}" if uri.scheme == "pvc" else text.rstrip("/")}
+
+
+def _in_claim(uri: StorageUri) -> str:
+    return f"{_CLAIMS}/{uri.authority}/{uri.path}".rstrip("/")

@@ -1,0 +1,72 @@
+"""Asking the pod of a training how far it is: `GET http://{pod}:8082/status`, only to report.
+
+A pod that cannot be reached (a NetworkPolicy, an operator outside the cluster) costs the status its progress; how the
+training ends comes from the Job and from the pod's last word.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+from pillion_operator.judge.training_pods import is_training
+from pillion_operator.state.manifest import Manifest, object_at, text_at
+from pillion_operator.state.names import ADMIN_PORT
+from pillion_operator.state.observed import TrainingReport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["TrainingStatusReader", "report_of"]
+
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0, connect=0.5)
+_MOST_BYTES: Final = 64 * 1024
+_MOST_METRICS: Final = 50
+_TEXT: Final = 500
+
+
+class TrainingStatusReader:
+    """Reads `/status` of the pod that trains."""
+
+    def __init__(self, session: aiohttp.ClientSession, port: int = ADMIN_PORT) -> None:
+        self._session = session
+        self._port = port
+
+    async def read(self, pods: Iterable[Manifest]) -> TrainingReport | None:
+        """Return what the first running pod says, None where none can be asked."""
+        address = next((ip for pod in pods if is_training(pod) and (ip := text_at(pod, "status", "podIP"))), "")
+        if not address:
+            return None
+        host = f"[{address}]" if ":" in address else address
+        try:
+            async with self._session.get(f"http://{host}:{self._port}/status", timeout=_TIMEOUT) as response:
+                content = await response.content.read(_MOST_BYTES) if response.status == 200 else b""
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            return None
+        return report_of(content)
+
+
+def report_of(content: bytes) -> TrainingReport | None:
+    """Read an answer; what is not as documented is passed over."""
+    try:
+        answer = json.loads(content)
+    except ValueError:
+        return None
+    told = object_at(answer, "training") if isinstance(answer, dict) else {}
+    if not told:
+        return None
+    progress, checkpoint = told.get("progress"), told.get("checkpoint")
+    metrics = {
+        name[:_TEXT]: float(value)
+        for name, value in object_at(told, "metrics").items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    }
+    return TrainingReport(
+        float(progress) if isinstance(progress, int | float) and math.isfinite(progress) else None,
+        dict(sorted(metrics.items())[:_MOST_METRICS]),
+        checkpoint if isinstance(checkpoint, int) and checkpoint >= 0 else None,
+        text_at(told, "warning")[:_TEXT],
+    )
