@@ -39,7 +39,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, audit_log: Path) -> Iterat
     flags = [f"--audit-policy-file={policy}", f"--audit-log-path={audit_log}", "--audit-log-mode=blocking"]
     # An autoscaler looks every fifteen seconds by default.
     looks = ["--horizontal-pod-autoscaler-sync-period=1s", "--horizontal-pod-autoscaler-cpu-initialization-period=0s"]
-    controllers = (*WORKLOADS, *AUTOSCALING)
+    controllers = (*WORKLOADS, *AUTOSCALING, "job-controller")
     with ControlPlane(controllers=controllers, apiserver_flags=flags, controller_flags=looks) as started:
         for kind in KINDS:
             started.kubectl("apply", "--server-side", "-f", "-", stdin=crd_yaml(kind))

@@ -30,6 +30,8 @@ PATHS = {
     "InferenceService": f"{PILLION}/namespaces/{{}}/inferenceservices",
     "ServingRuntime": f"{PILLION}/namespaces/{{}}/servingruntimes",
     "Model": f"{PILLION}/namespaces/{{}}/models",
+    "TrainingJob": f"{PILLION}/namespaces/{{}}/trainingjobs",
+    "Job": "/apis/batch/v1/namespaces/{}/jobs",
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
     "ReplicaSet": "/apis/apps/v1/namespaces/{}/replicasets",
     "Service": "/api/v1/namespaces/{}/services",
@@ -90,7 +92,9 @@ class Api:
     ) -> Object:
         path = f"{PATHS[kind].format(namespace)}/{name}" + (f"/{subresource}" if subresource else "")
         kind_of_patch = (
-            "merge-patch" if subresource or kind in {"InferenceService", "Model"} else "strategic-merge-patch"
+            "merge-patch"
+            if subresource or kind in {"InferenceService", "Model", "TrainingJob"}
+            else "strategic-merge-patch"
         )
         answer = self.send("PATCH", f"{path}?fieldManager={manager}", patch, f"application/{kind_of_patch}+json")
         assert answer.status_code == 200, answer.text
@@ -131,6 +135,21 @@ def inference_service(name: str = "iris", *, annotations: dict[str, str] | None 
         "kind": "InferenceService",
         "metadata": {"name": name, "annotations": annotations or {}},
         "spec": {"predictor": predictor},
+    }
+
+
+def training_job(name: str = "digits", **spec: Any) -> Object:
+    wanted = {
+        "module": "/code/digits.py:Digits",
+        "dataset": {"uri": "s3://data/digits.jsonl"},
+        "output": {"uri": "s3://models/out"},
+        **spec,
+    }
+    return {
+        "apiVersion": "serving.pillion.dev/v1beta1",
+        "kind": "TrainingJob",
+        "metadata": {"name": name},
+        "spec": {field: value for field, value in wanted.items() if value is not None},
     }
 
 

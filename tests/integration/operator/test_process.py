@@ -17,6 +17,7 @@ from tests.integration.operator.harness import (
     eventually,
     inference_service,
     running,
+    training_job,
 )
 from tests.integration.operator.kubelet import pods as pods_of
 
@@ -33,6 +34,8 @@ RARELY_USED = {
     ("servingruntimes", "get"): "a change that a watch missed",
     ("clusterservingruntimes", "get"): "a change that a watch missed",
     ("models", "get"): "a change that a watch missed",
+    ("trainingjobs/finalizers", "update"): "OwnerReferencesPermissionEnforcement",
+    ("trainingjobs", "get"): "a change that a watch missed",
     ("pods", "get"): "a change that a watch missed",
     ("events", "get"): "an event that repeats after a restart",
     ("events", "patch"): "an event that repeats after a restart",
@@ -156,6 +159,11 @@ def test_the_rights_that_are_granted_are_the_rights_that_are_used(
         "metadata": {"name": "fraud"},
         "spec": {"inferenceServiceRef": {"name": "iris"}, "storageUri": "s3://models/fraud"},
     }
+    api.create(namespace, training_job())
+    eventually(lambda: api.get("Job", namespace, "digits-training"))
+    api.patch("TrainingJob", namespace, "digits", {"spec": {"suspend": True}})
+    eventually(lambda: (api.get("Job", namespace, "digits-training") or {})["spec"]["suspend"])
+    api.patch("TrainingJob", namespace, "digits", {"spec": {"cancel": True}})
     predictor: dict[str, Any] = {
         "minReplicas": 2,
         "maxReplicas": 3,

@@ -70,6 +70,9 @@ def test_the_stored_definition_is_small_and_structural(installed: ControlPlane, 
         ("pmodel", "removed from it, without new pods"),
         ("pmodel.spec.storageUri", "Every pod fetches and verifies them"),
         ("pmodel.status.pods.state", "the pod has not seen the declaration yet"),
+        ("trainingjob", "goes on from its last checkpoint"),
+        ("ptrain.spec.checkpoint.every", "The least time between two uploads"),
+        ("ptrain.status.state", "which never changes again"),
     ],
 )
 def test_kubectl_explains_the_field(installed: ControlPlane, field: str, described: str) -> None:
