@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "container_problem",
-    "failed_run",
     "last_line",
     "placement_wait",
     "pod_problems",
