@@ -1,4 +1,4 @@
-"""A classifier that is trained in the cluster on data in a bucket, killed in the middle, finished, served and called."""
+"""A classifier trained in the cluster on data in a bucket, killed in the middle, finished, served and called."""
 
 from __future__ import annotations
 
@@ -69,17 +69,11 @@ def test_a_training_that_is_killed_goes_on_elsewhere_and_its_model_is_served(sta
         within=90,
         what="another pod goes on",
     )[0]
-    stage.target.kubectl(
-        "wait",
-        "ptrain/digits",
-        "--for=condition=Ready",
-        "--timeout=240s",
-        f"--namespace={stage.namespace}",
-        timeout=250,
-    )
+    scope = f"--namespace={stage.namespace}"
+    stage.target.kubectl("wait", "ptrain/digits", "--for=condition=Ready", "--timeout=240s", scope, timeout=250)
 
     done = training(stage)
-    log = stage.target.kubectl("logs", second, "--container=training", f"--namespace={stage.namespace}")
+    log = stage.target.kubectl("logs", second, "--container=training", scope)
     resumed = next(line for line in log.splitlines() if "going on from checkpoint" in line)
     assert int(json.loads(resumed)["message"].rsplit(" ", 1)[1]) >= killed["checkpoint"]
     assert (done["state"], done["progress"]) == ("COMPLETED", 100)
@@ -96,5 +90,5 @@ def test_a_training_that_is_killed_goes_on_elsewhere_and_its_model_is_served(sta
     found = json.loads(answer.stdout)["outputs"][0]["data"]
     right = sum(label == row["digit"] for label, row in zip(found, rows, strict=True))
     assert right >= 18
-    listed = stage.target.kubectl("get", "ptrain", f"--namespace={stage.namespace}")
+    listed = stage.target.kubectl("get", "ptrain", scope)
     assert listed.splitlines()[0].split() == ["NAME", "STATE", "PROGRESS", "ATTEMPTS", "REASON", "AGE"]
