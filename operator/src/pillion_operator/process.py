@@ -15,6 +15,7 @@ from pillion.resources.base import API_VERSION
 from pillion_operator.apply.children import ChildApplier
 from pillion_operator.apply.nudge import PodNudger
 from pillion_operator.apply.training import JobApplier
+from pillion_operator.builders.trained import deploys_to
 from pillion_operator.client.errors import ApiError, NotLeaderError
 from pillion_operator.client.fence import Fence, LeaseFence, OpenFence
 from pillion_operator.client.kubernetes import KubernetesClient
@@ -173,7 +174,7 @@ class Operator:
             runtimes=RuntimeStatusReader(pods),
             applier=ChildApplier(client, store.record),
             nudger=PodNudger(client, store.record),
-            status=StatusWriter(client, store.record),
+            status=StatusWriter(client, self._status_written),
             events=EventWriter(client, self._settings.identity, time.monotonic),
             settings=self._settings.render,
             wall_clock=time.time,
@@ -190,7 +191,7 @@ class Operator:
             reports=TrainingStatusReader(pods),
             pods=TrainingPodReader(client),
             applier=JobApplier(client, store.record),
-            status=StatusWriter(client, store.record),
+            status=StatusWriter(client, self._status_written),
             events=EventWriter(client, self._settings.identity, time.monotonic),
             settings=self._settings.render,
             wall_clock=time.time,
@@ -373,6 +374,8 @@ class Operator:
         before = self._store.get(kind, key_of(manifest))
         if self._store.record(kind, manifest) and is_news(kind, before, manifest):
             self._changed(kind, manifest)
+            if kind == TRAINING_JOB and before is not None:
+                self._changed(kind, before)  # It may have let go of a service.
 
     def _changed(self, kind: Kind, manifest: Manifest) -> None:
         for key in keys_for(kind, manifest, self._store):
@@ -383,6 +386,15 @@ class Operator:
             self._runtime_queue.add(key_of(manifest))
         for key in models_for(kind, manifest, self._store):
             self._model_queue.add(key)
+
+    def _status_written(self, kind: Kind, manifest: Manifest) -> None:
+        """Record a status of ours, and look at what depends on it: the watch does not tell of it as news any more."""
+        self._store.record(kind, manifest)
+        if kind == INFERENCE_SERVICE:
+            for key in training_keys_for(kind, manifest, self._store):
+                self._training_queue.add(key)
+        elif kind == TRAINING_JOB and deploys_to(manifest) is not None:
+            self._changed(kind, manifest)
 
     def _policy_changed(self, namespace: str) -> None:
         _log.info("the policies of namespace %s changed", namespace)

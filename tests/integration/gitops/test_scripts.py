@@ -76,6 +76,26 @@ def test_conditions_become_the_health_of_a_service(
     assert says in found.message
 
 
+@pytest.mark.parametrize(
+    ("health", "says", "conditions"),
+    [
+        ("Progressing", "no condition", []),
+        ("Progressing", "Reconciling says", [("Ready", "False", "Running"), ("Reconciling", "True", "Running")]),
+        ("Suspended", "Suspended says", [("Ready", "False", "Suspended"), ("Suspended", "True", "Suspended")]),
+        ("Healthy", "Ready says", [("Ready", "True", "Completed"), ("Complete", "True", "Completed")]),
+        ("Degraded", "Stalled says", [("Ready", "False", "TrainingFailed"), ("Stalled", "True", "TrainingFailed")]),
+        ("Degraded", "Stalled says", [("Ready", "False", "NotFollowed"), ("Stalled", "True", "NotFollowed")]),
+    ],
+)
+def test_conditions_become_the_health_of_a_training(
+    health: str, says: str, conditions: list[tuple[str, str, str]]
+) -> None:
+    found = judged(*conditions, kind="TrainingJob")
+
+    assert health == found.status
+    assert says in found.message
+
+
 def test_a_status_of_an_older_generation_is_not_believed() -> None:
     assert "Progressing" == judged(("Ready", "True", "Loaded"), observed=1).status
     assert "Progressing" == judged(("Ready", "True", "Usable"), kind="ServingRuntime", observed=1).status

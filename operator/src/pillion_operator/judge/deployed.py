@@ -34,7 +34,9 @@ def deployed(job: TrainingJob, observed: ObservedTraining, *, has_artifact: bool
     if object_at(service, "spec", "predictor").get("followTrainings") is not True:
         return no(Reason.NOT_FOLLOWED, f"InferenceService {name!r} does not follow trainings")
     own = key_of(observed.training).name
-    if observed.followed != own:
+    # The training whose completion is told by this very status cannot have been counted yet.
+    counted = text_at(observed.training, "status", "state") == "COMPLETED"
+    if counted and observed.followed != own:
         text = f"InferenceService {name!r} serves the model of the newer training {observed.followed!r}"
         return Verdict(TYPE, "False", Reason.SUPERSEDED, sentence(text, ""))
     ready = condition_of(service, "Ready")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Final
 
 from pillion_operator.judge.pods import container_problem, last_line, waits_for_a_node
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["ended_problem", "is_training", "log_command", "result_of", "waiting_problem"]
 
 _TEXT: Final = 1000
+_DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
+_PATH: Final = re.compile(r"[^\s@]{1,2048}")
 #: Containers that end on their own account, the one that most explains an end first.
 _STEPS: Final = (STORAGE_CONTAINER, TRAINING_CONTAINER, OUTPUT_CONTAINER)
 
@@ -72,7 +75,8 @@ def result_of(pods: Iterable[Manifest], output: str) -> JsonObject:
             told = _word(object_at(_statuses(pod).get(name, {}), "state", "terminated"))
             artifact = object_at(told, "artifact")
             uri, digest = text_at(artifact, "uri"), text_at(artifact, "digest")
-            if output and digest.startswith("sha256:") and uri.startswith(f"{output.rstrip('/')}/"):
+            below = bool(output) and uri.startswith(f"{output.rstrip('/')}/") and _PATH.fullmatch(uri)
+            if below and _DIGEST.fullmatch(digest):
                 return told
     return {}
 
