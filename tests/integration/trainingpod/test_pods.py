@@ -181,7 +181,8 @@ def test_a_folder_of_a_claim_keeps_checkpoints_and_models_as_a_bucket_does(
         "module": MODULE,
         "checkpoint": {"uri": "pvc://work/checkpoints", "at": f"{claim}/checkpoints"},
         "output": {"uri": "pvc://work/out", "at": f"{claim}/out"},
-        **data,
+        "dataset": f"{data['dataset']}/numbers.jsonl",
+        "dataset_uri": "pvc://work/numbers.jsonl",
     }
     first = pods.start(parameters={"epochs": 2, "pause": 60}, **order)
     first.wait_for(checkpoint=1)

@@ -91,7 +91,7 @@ class PodRun:
         self._work.mkdir(parents=True, exist_ok=True)
         remote = self._restored()
         if self._order.dataset:
-            link = self._work / "dataset"
+            link = self._work / self._dataset_name
             link.unlink(missing_ok=True)
             link.symlink_to(self._order.dataset)
         write_atomically(self._work / "order.json", encode(self._training_order()))
@@ -133,6 +133,12 @@ class PodRun:
             _log.info("going on from checkpoint %d", number)
             self._status.update(resumed_from=number, checkpoint=number)
 
+    @property
+    def _dataset_name(self) -> str:
+        """The data's name in the folder of the run: of one file the ending says what it is."""
+        data = Path(self._order.dataset)
+        return f"dataset{data.suffix}" if data.is_file() else "dataset"
+
     def _training_order(self) -> TrainingOrder:
         order = self._order
         return TrainingOrder(
@@ -141,7 +147,7 @@ class PodRun:
             parameters=order.parameters,
             sources={},
             folder=str(self._work),
-            unchecked=UncheckedData(order.dataset_uri, "dataset", order.dataset_parameter),
+            unchecked=UncheckedData(order.dataset_uri, self._dataset_name, order.dataset_parameter),
         )
 
     def _trained(self, remote: RemoteCheckpoints | None) -> Ending:
