@@ -157,6 +157,7 @@ class PodRun:
             self._uploader = Uploader(remote, self._checkpoints, self._order.every_seconds, self._uploaded)
         self._process = JobProcess(
             "pillion.jobs.training_process",
+            self._order.uid,
             str(self._work / "order.json"),
             self._environment,
             self._order.grace_seconds * _FOR_THE_TRAINING,
