@@ -81,7 +81,6 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     SUPERSEDED = "Superseded"
     NOT_FOLLOWED = "NotFollowed"
-    INFERENCE_SERVICE_NOT_FOUND = "InferenceServiceNotFound"
     CANARY_NOT_AVAILABLE = "CanaryNotAvailable"
     WAITING_FOR_TRAINING = "WaitingForTraining"
 
