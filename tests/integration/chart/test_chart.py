@@ -127,8 +127,8 @@ def test_the_definitions_are_kept_on_uninstall_unless_that_is_switched_off(helm:
     kept = [_policy(d) for d in _rendered(helm) if d["kind"] == "CustomResourceDefinition"]
     given_up = [_policy(d) for d in _rendered(helm, "--set", "crds.keep=false") if "CustomResource" in d["kind"]]
 
-    assert ["keep"] * 4 == kept
-    assert [None] * 4 == given_up
+    assert ["keep"] * 5 == kept
+    assert [None] * 5 == given_up
 
 
 @pytest.mark.parametrize(

@@ -363,7 +363,7 @@ def test_a_service_without_a_model_of_its_own_waits_for_its_first_training(api: 
 @pytest.mark.parametrize(
     ("service", "deploy", "reason", "says"),
     [
-        (None, {}, "InferenceServiceNotFound", "create it, or correct deploy.inferenceService"),
+        (None, {}, "InferenceServiceNotFound", "create it, or correct the reference"),
         ({"followTrainings": False}, {}, "NotFollowed", "set spec.predictor.followTrainings: true"),
         ({"followTrainings": True}, {"canaryTrafficPercent": 10}, "CanaryNotAvailable", "canaryTrafficPercent"),
     ],

@@ -100,7 +100,7 @@ def test_several_are_named_in_the_order_of_the_schema() -> None:
         "predictor": {"sklearn": {}, "http": {"rootPath": "/a"}},
     }
 
-    assert ["spec.predictor.http", "spec.transformer", "spec.networking"] == fields(spec)
+    assert ["spec.predictor.http.rootPath", "spec.transformer", "spec.networking"] == fields(spec)
 
 
 def test_an_annotation_is_read_under_our_prefix_before_kserves() -> None:
