@@ -221,7 +221,8 @@ async def test_a_model_that_cannot_be_loaded_is_refused_as_in_the_server(
     assert repository.status("here").reason == repository.status("there").reason != ""
     assert "the disk is on fire" in repository.status("code").reason
     assert "controlled.py" in repository.status("code").reason
-    assert [str(controls.file)] == list(repository.code_files()["code"])
+    lock = controls.file.parent / "proto.lock"
+    assert [str(controls.file), str(lock)] == list(repository.code_files()["code"])
 
 
 async def test_formats_that_can_run_code_are_refused_as_in_the_server(

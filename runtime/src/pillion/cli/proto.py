@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pillion.cli.failures import EXIT_CODES, CommandError
-from pillion.cli.local import code_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -94,6 +93,8 @@ def _code(target: str) -> Code:
             return code_in(folder.resolve())
         except ModelLoadError as error:
             raise CommandError(f"{target}: {error}", code=2) from None
+    from pillion.cli.local import code_target  # noqa: PLC0415 - keeps --help quick
+
     code = code_target(target, Path.cwd())
     if code is None:
         raise CommandError(f"{target}: no folder, FILE.py:CLASS or PACKAGE.MODULE:CLASS", code=2)
