@@ -18,7 +18,7 @@ from pillion_operator.builders.merge import merge_objects
 from pillion_operator.builders.security import container_security, pod_security
 from pillion_operator.builders.training_places import DATASET, OUTPUT, places_of
 from pillion_operator.state.kinds import JOB
-from pillion_operator.state.manifest import array, object_at, objects_at
+from pillion_operator.state.manifest import array, object_at, objects_at, text_at
 from pillion_operator.state.names import (
     ADMIN_PORT,
     OUTPUT_CONTAINER,
@@ -69,6 +69,7 @@ def job_of(job: TrainingJob, uid: str, credentials: StorageCredentials, settings
     labels: dict[str, JsonValue] = dict(training_labels(name))
     queue: dict[str, JsonValue] = {QUEUE_LABEL: spec.queue_name} if spec.queue_name else {}
     together = spec.parallelism or 1
+    template = _template(job, uid, credentials, settings)
     body: JsonObject = {
         "completions": together,
         "parallelism": together,
@@ -76,8 +77,8 @@ def job_of(job: TrainingJob, uid: str, credentials: StorageCredentials, settings
         "suspend": bool(spec.suspend) or bool(spec.queue_name),
         # A pod that ends slowly must not write checkpoints beside the one that replaces it.
         "podReplacementPolicy": "Failed",
-        "podFailurePolicy": {"rules": array(_failure_rules(job))},
-        "template": _template(job, uid, credentials, settings),
+        "podFailurePolicy": {"rules": array(_failure_rules(job, template))},
+        "template": template,
     }
     return {
         "apiVersion": JOB.api_version,
@@ -134,7 +135,7 @@ def _limits(job: TrainingJob) -> JsonObject:
     return {field: value for field, value in given.items() if value is not None}
 
 
-def _failure_rules(job: TrainingJob) -> list[JsonObject]:
+def _failure_rules(job: TrainingJob, template: JsonObject) -> list[JsonObject]:
     """Return what the Job makes of ended pods. Source: batch/v1 PodFailurePolicy; the first rule that fits counts."""
 
     def fails(container: str, codes: tuple[int, ...]) -> JsonObject:
@@ -143,17 +144,14 @@ def _failure_rules(job: TrainingJob) -> list[JsonObject]:
 
     taken: JsonObject = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     rules = [taken]
-    if _fetches(job):
+    # A rule may name only a container that the pod has: data on a claim is mounted, not fetched.
+    if any(text_at(step, "name") == STORAGE_CONTAINER for step in objects_at(template, "spec", "initContainers")):
         rules.append(fails(STORAGE_CONTAINER, _STORAGE_CODES))
     if job.spec.module:
         rules.append(fails(TRAINING_CONTAINER, _TRAINING_CODES))
     elif job.spec.output:
         rules.append(fails(OUTPUT_CONTAINER, _TRAINING_CODES))
     return rules
-
-
-def _fetches(job: TrainingJob) -> bool:
-    return job.spec.dataset is not None
 
 
 def _template(job: TrainingJob, uid: str, credentials: StorageCredentials, settings: RenderSettings) -> JsonObject:

@@ -58,7 +58,9 @@ class RuntimeStatusReader:
         address = text_at(pod, "status", "podIP")
         host = f"[{address}]" if ":" in address else address
         try:
-            async with self._session.get(f"http://{host}:{self._port}/status", timeout=_TIMEOUT) as response:
+            async with self._session.get(
+                f"http://{host}:{self._port}/status", timeout=_TIMEOUT, allow_redirects=False
+            ) as response:
                 answer = await response.json(content_type=None) if response.status == 200 else {}
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return ()

@@ -42,7 +42,9 @@ class TrainingStatusReader:
             return None
         host = f"[{address}]" if ":" in address else address
         try:
-            async with self._session.get(f"http://{host}:{self._port}/status", timeout=_TIMEOUT) as response:
+            async with self._session.get(
+                f"http://{host}:{self._port}/status", timeout=_TIMEOUT, allow_redirects=False
+            ) as response:
                 content = await response.content.read(_MOST_BYTES) if response.status == 200 else b""
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return None
@@ -53,7 +55,7 @@ def report_of(content: bytes) -> TrainingReport | None:
     """Read an answer; what is not as documented is passed over."""
     try:
         answer = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     told = object_at(answer, "training") if isinstance(answer, dict) else {}
     if not told:

@@ -92,11 +92,16 @@ class RawApplication:
     async def in_thread(self, call: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - handed on
         """Call a plain function in a thread. When nobody waits any more it is left alone, and its place is held."""
         context = contextvars.copy_context()
-        work = asyncio.get_running_loop().run_in_executor(self._threads, context.run, call, *arguments)
+        begun = self._threads.submit(context.run, call, *arguments)
+        work = asyncio.wrap_future(begun)
         working = CURRENT.get()
         if isinstance(working, Exchange):
             working.hold(work)
-        return await asyncio.shield(work)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            begun.cancel()  # what waits for a thread is never begun; what runs is left alone
+            raise
 
     async def _stream(self, items: AsyncIterator[Any], send: Send) -> None:
         """Send each item when it is there; what goes wrong before the first is a plain error."""

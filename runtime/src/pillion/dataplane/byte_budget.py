@@ -98,7 +98,9 @@ def argument_bytes(arguments: Mapping[str, Any]) -> int:
             waiting += value.values()
         elif isinstance(value, list | tuple | set | frozenset):
             waiting += value
-        elif dataclasses.is_dataclass(value) or hasattr(value, "model_fields_set"):
+        elif dataclasses.is_dataclass(value):
+            waiting += [getattr(value, field.name) for field in dataclasses.fields(value)]
+        elif hasattr(value, "model_fields_set"):
             waiting += vars(value).values()
     return size
 

@@ -130,13 +130,13 @@ class PostgresConnection:
             self._connection = None
 
     def _explained(self, error: psycopg.Error) -> JobStoreError:
-        said = (error.diag.message_primary or str(error).strip().splitlines()[0]).strip()
+        said = (error.diag.message_primary or str(error).strip().partition("\n")[0] or type(error).__name__).strip()
         if self._password:
             said = said.replace(self._password, "(hidden)")
         match error:
             case errors.DiskFull():
                 return StoreFullError(f"there is no room left on the disk of the database ({said}): make some")
-            case errors.ReadOnlySqlTransaction():
+            case errors.ReadOnlySqlTransaction() | errors.FeatureNotSupported():
                 return StoreUnreachableError(
                     f"the database takes no changes ({said}): name the primary, or add target_session_attrs=read-write"
                     " to jobs.database"

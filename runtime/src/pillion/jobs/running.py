@@ -109,6 +109,11 @@ class RunningJobs:
     async def _outcome(self, job: Job, control: Control) -> Outcome:
         try:
             request, unwanted = await self._engine.request_of(job)
+        except PillionError as error:
+            if error.code is not ErrorCode.NOT_READY:
+                return Failed(Failure(error.code.value, str(error)))
+            return Postponed(str(error), _AGAIN)  # the store is away for a while: no fault of the job
+        try:
             if unwanted:
                 control.stopping.set()
             return await self._runner.run(job, request, control)

@@ -131,7 +131,7 @@ def started(job: Job, now: float) -> Job:
 
 def held(job: Job, claims: int, transition: Callable[[Job], Job]) -> Job:
     """The transition, where the run that asks for it still has the job; one that lost it changes nothing."""
-    return transition(job) if job.claims == claims else job
+    return transition(job) if job.claims == claims and job.state is JobState.RUNNING else job
 
 
 def completed(job: Job, now: float, details: dict[str, str] | None = None, reason: str = "") -> Job:

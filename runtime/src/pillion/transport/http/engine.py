@@ -281,7 +281,7 @@ class HttpProtocol(HttpToolsProtocol):
         # What else would tell of it takes a task for each request.
         self.scope["pillion.departure"] = self.departure  # type: ignore[typeddict-unknown-key]  # ASGI allows others
         super().on_headers_complete()
-        if self.server_state.draining:
+        if self.server_state.draining and self.cycle is not None:  # an upgrade makes none
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:

@@ -84,7 +84,7 @@ class ServedCall(grpc.aio.ServicerContext[Any, Any]):
             requests: Any = self._requests()
         else:
             message = await stream.receive()
-            if message is None or await stream.receive() is not None:
+            if message is None or not stream.drained:
                 raise MessageFault(grpc.StatusCode.UNIMPLEMENTED, _CARDINALITY)
             requests = self._decoded(message)
         if not handler.response_streaming:

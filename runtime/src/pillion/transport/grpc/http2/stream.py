@@ -253,6 +253,11 @@ class Stream:
             return None
         return queue.popleft()
 
+    @property
+    def drained(self) -> bool:
+        """Whether no further message is or will be there. Unlike asking for it, that keeps what is in hand counted."""
+        return self._half_closed and not self._queue
+
     async def receive(self) -> bytes | None:
         """The next message; None when the client has sent all.
 
