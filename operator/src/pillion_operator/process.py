@@ -52,7 +52,7 @@ from pillion_operator.state.kinds import (
     TRAINING_JOB,
     Kind,
 )
-from pillion_operator.state.manifest import Key, Manifest, key_of, uid_of
+from pillion_operator.state.manifest import Key, Manifest, generation_of, key_of, uid_of
 
 if TYPE_CHECKING:
     from pillion_operator.client.connection import Connection
@@ -141,14 +141,14 @@ class Operator:
             self._watcher = Watcher(self._connection, self._kinds, settings.namespaces, self._deliver)
             reconciler = Reconciler(self._parts(client, pods))
             self._workers = Workers(self._queue, reconciler.reconcile, self._metrics.reconciled, settings.workers)
-            runtimes = RuntimeReporter(self._store, StatusWriter(client, self._store.record), time.time)
+            runtimes = RuntimeReporter(self._store, StatusWriter(client, self._status_written), time.time)
             self._runtime_workers = Workers(self._runtime_queue, runtimes.reconcile, _uncounted, 1, "serving runtime")
             models = ModelReconciler(
                 ModelParts(
                     self._store,
                     self._policies,
                     DeclaredStatusReader(pods, time.monotonic),
-                    StatusWriter(client, self._store.record),
+                    StatusWriter(client, self._status_written),
                     time.time,
                 )
             )
@@ -389,10 +389,17 @@ class Operator:
 
     def _status_written(self, kind: Kind, manifest: Manifest) -> None:
         """Record a status of ours, and look at what depends on it: the watch does not tell of it as news any more."""
-        self._store.record(kind, manifest)
-        if kind == INFERENCE_SERVICE:
+        before = self._store.get(kind, key_of(manifest))
+        taken = self._store.record(kind, manifest)
+        if taken and before is not None and generation_of(before) != generation_of(manifest):
+            # Somebody changed the spec meanwhile, and what was written brought it along.
+            self._changed(kind, manifest)
+            self._changed(kind, before)
+        elif kind == INFERENCE_SERVICE:
             for key in training_keys_for(kind, manifest, self._store):
                 self._training_queue.add(key)
+            for key in models_for(kind, manifest, self._store):
+                self._model_queue.add(key)
         elif kind == TRAINING_JOB and deploys_to(manifest) is not None:
             self._changed(kind, manifest)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pillion.trainingpod.order import VARIABLE, seconds_of
-from pillion_operator.builders.merge import merge_objects
+from pillion_operator.builders.merge import merge_objects, without_duplicates
 from pillion_operator.builders.security import container_security, pod_security
 from pillion_operator.builders.training_places import DATASET, OUTPUT, places_of
 from pillion_operator.state.kinds import JOB
@@ -182,7 +182,8 @@ def _template(job: TrainingJob, uid: str, credentials: StorageCredentials, setti
     metadata: JsonObject = {"labels": labels}
     if spec.annotations:
         metadata["annotations"] = dict(spec.annotations)
-    return {"metadata": metadata, "spec": pod}
+    template, _ = without_duplicates({"metadata": metadata, "spec": pod})  # two Secrets may bring one variable
+    return template
 
 
 def _order(job: TrainingJob, uid: str, places: Places, grace: int) -> str:

@@ -142,6 +142,7 @@ class Declared:
         self._fetches = asyncio.Semaphore(_CONCURRENT_FETCHES)
         self._progress = asyncio.Event()
         self._begun = self._started = False
+        self._known: tuple[int, int, int] | None = None
         self.error = ""
         """Why the file as it is now is not followed; empty when it is."""
 
@@ -169,6 +170,7 @@ class Declared:
 
     async def begin(self) -> None:
         """Read the file, remove what earlier processes left, and begin to bring the models in."""
+        self._known = await asyncio.to_thread(self._identity)  # before reading: what changes meanwhile is read again
         self._follow(await asyncio.to_thread(self._read))
         self._begun = True
         kept = {self._place(slot.wanted).name for slot in self._slots.values() if slot.wanted is not None}
@@ -176,12 +178,11 @@ class Declared:
 
     async def watch(self) -> None:
         """Follow the file for ever. One that cannot be used leaves the models as they are, and says so."""
-        known = await asyncio.to_thread(self._identity)
         while True:
             await asyncio.sleep(self._interval)
             now = self._identity()
-            if now != known:
-                known = now
+            if now != self._known:
+                self._known = now
                 self._follow(await asyncio.to_thread(self._read))
 
     async def close(self) -> None:

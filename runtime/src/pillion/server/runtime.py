@@ -312,6 +312,7 @@ class Runtime:
         if self._settings.models.store:
             await self._restore()
         watch = await self._watched() if self._settings.models.watch else None
+        self._spawn(self._declared.watch())  # now: a declaration that keeps the start waiting may be corrected
         await self._declared.tried()
         if self._place is not None and not self._place.begin.at_once:
             try:
@@ -339,7 +340,6 @@ class Runtime:
             self._spawn(self._reload.watch(self._plane))
         if watch is not None:
             self._spawn(watch.watch())
-        self._spawn(self._declared.watch())
         if self._desired is not None:
             await self._desired.watch(self._plane.apply)
 
