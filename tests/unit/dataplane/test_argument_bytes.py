@@ -23,6 +23,11 @@ class Label:
     scores: list[float]
 
 
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    name: str
+
+
 @pytest.mark.parametrize(
     ("size", "value"),
     [
@@ -34,6 +39,7 @@ class Label:
         (10, File(b"0123456789")),
         (4 + 8, {"name": 1}),
         (2 + 16, [Label("ab", [0.5, 1.0])]),
+        (2, Slotted("ab")),
         (0, None),
         (0, object()),
     ],

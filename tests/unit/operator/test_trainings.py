@@ -82,6 +82,32 @@ def test_claims_are_mounted_and_data_on_one_are_read_where_they_are() -> None:
     assert "AWS_REGION" not in variables(steps(job)["training"])
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"dataset": {"uri": "pvc://work/data"}},
+        {"dataset": None},
+        {"dataset": {"uri": "pvc://work/data"}, "module": None, "image": "trainer:1", "command": ["train"]},
+    ],
+)
+def test_the_rules_about_failures_name_steps_that_the_pod_has(spec: dict[str, Any]) -> None:
+    job = made(**spec)
+
+    rules = job["spec"]["podFailurePolicy"]["rules"]
+    named = {rule["onExitCodes"]["containerName"] for rule in rules if "onExitCodes" in rule}
+    assert named
+    assert named <= set(steps(job))
+
+
+def test_a_variable_that_comes_twice_is_given_once() -> None:
+    job = made(env=[{"name": "PILLION_PARAMETERS", "value": "theirs"}, {"name": "A", "value": "1"}])
+
+    for step in steps(job).values():
+        names = [variable["name"] for variable in step["env"]]
+        assert len(names) == len(set(names))
+
+
 def test_the_manifests_variables_win_over_the_credentials() -> None:
     job = made(env=[{"name": "AWS_REGION", "value": "south"}])
 
