@@ -10,10 +10,13 @@ from typing import Any
 import httpx
 import numpy as np  # noqa: TC002 - a model's hints are read at run time
 import pytest
+from fastapi import FastAPI, Request
 from numpy.typing import NDArray  # noqa: TC002 - as above
+from starlette.responses import PlainTextResponse
 
 import pillion
 from pillion import Model, task
+from pillion.errors import PillionError
 from tests.waiting import until_now
 
 CANCELLED = threading.Event()
@@ -78,6 +81,26 @@ def test_a_handler_calls_a_model_and_its_errors_are_those_of_a_call() -> None:
         unknown = httpx.get(f"{serving.url}/shop/unknown")
         assert 404 == unknown.status_code
         assert 2 == httpx.post(f"{serving.url}/classify", json={"text": "good good"}).json()
+
+
+def test_errors_of_models_are_answered_the_same_in_an_application_of_fastapi() -> None:
+    shop, own = FastAPI(), FastAPI()
+
+    @shop.get("/wrong")
+    @own.get("/wrong")
+    async def wrong() -> Any:
+        return await pillion.models["mood"].task("classify", text=5)
+
+    @own.exception_handler(PillionError)
+    async def teapot(_request: Request, _error: Exception) -> PlainTextResponse:
+        return PlainTextResponse("ours", 418)
+
+    with pillion.serve(Mood, shop, blocking=False, route_prefix="/shop") as serving:
+        answer = httpx.get(f"{serving.url}/shop/wrong")
+        assert (400, "invalid_argument") == (answer.status_code, answer.json()["code"])
+        assert answer.headers["x-request-id"] == answer.json()["id"]
+    with pillion.serve(Mood, own, blocking=False, route_prefix="/shop") as serving:
+        assert 418 == httpx.get(f"{serving.url}/shop/wrong").status_code
 
 
 @pytest.mark.parametrize("how", ["leaves", "time"])

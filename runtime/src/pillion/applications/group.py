@@ -14,6 +14,7 @@ from pillion.applications.conversation import RESTARTING
 from pillion.applications.kinds import NoApplicationError, build
 from pillion.applications.lifespan import Lifespan, LifespanError
 from pillion.applications.measures import ApplicationMetrics
+from pillion.applications.model_errors import answer_errors_of_models
 from pillion.applications.served import Served
 from pillion.backends.api import ModelLoadError
 from pillion.backends.python_source import failure_in_code, import_module
@@ -109,6 +110,7 @@ class Applications:
             raise ApplicationError(f"application {desired.name} cannot be built: {failure}") from error
         served = Served(desired, built.app, self._options, raw=built.raw)
         if not built.raw:
+            answer_errors_of_models(built.app)
             lifespan = Lifespan(desired.name, built.app, served.state)
             self._lifespans.append(lifespan)
             try:
