@@ -1,8 +1,8 @@
 """Work that finishes although its client has left, because it is shielded.
 
 pillion serve shielded_work.py:Orders
-curl --max-time 0.2 -X POST 127.0.0.1:8080/
-curl 127.0.0.1:8080/                         # {"booked":1}, a second later
+curl --max-time 0.5 -X POST 127.0.0.1:8080/
+curl 127.0.0.1:8080/                         # {"booked":1}, two seconds later
 """
 
 import asyncio
@@ -15,7 +15,7 @@ class Orders:
         self.booked = 0
 
     async def book(self) -> int:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1)
         self.booked += 1
         return self.booked
 

@@ -38,8 +38,8 @@ def test_a_handler_notices_that_its_client_left_and_that_its_time_is_up() -> Non
 def test_shielded_work_finishes_without_its_client() -> None:
     with serving(EXAMPLES, "shielded_work.py:Orders") as program:
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(program.url("/"), timeout=0.1)
-        until_now(lambda: httpx.get(program.url("/")).json() == {"booked": 1}, 5)
+            httpx.post(program.url("/"), timeout=0.5)
+        until_now(lambda: httpx.get(program.url("/")).json() == {"booked": 1}, 10)
 
 
 def test_a_prefix_answers_itself_without_a_redirect() -> None:
