@@ -58,7 +58,7 @@ def test_the_version_is_printed_for_people_and_programs() -> None:
 
 def test_crds_are_printed_and_can_be_chosen() -> None:
     kinds = [document["spec"]["names"]["kind"] for document in yaml.safe_load_all(pillion("crd").stdout)]
-    assert ["InferenceService", "ServingRuntime", "ClusterServingRuntime", "Model"] == kinds
+    assert ["InferenceService", "ServingRuntime", "ClusterServingRuntime", "Model", "TrainingJob"] == kinds
     one = yaml.safe_load(pillion("crd", "pisvc").stdout)
     assert "InferenceService" == one["spec"]["names"]["kind"]
     assert 2 == pillion("crd", "nonsense").returncode
