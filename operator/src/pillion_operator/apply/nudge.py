@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pillion_operator.client.errors import ApiError
 from pillion_operator.state.kinds import POD
-from pillion_operator.state.manifest import Manifest, annotations_of, is_deleting, key_of, text_at, uid_of
+from pillion_operator.state.manifest import Manifest, annotations_of, is_reachable, key_of, uid_of
 from pillion_operator.state.names import MODELS_HASH_ANNOTATION
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class PodNudger:
             ApiError: the API server could not be asked, or another writer was faster.
         """
         for pod in pods:
-            if annotations_of(pod).get(MODELS_HASH_ANNOTATION, "") == digest or not _runs(pod):
+            if annotations_of(pod).get(MODELS_HASH_ANNOTATION, "") == digest or not is_reachable(pod):
                 continue
             # The uid keeps a pod of the same name that came after it from being taken for it.
             metadata: Manifest = {"uid": uid_of(pod), "annotations": {MODELS_HASH_ANNOTATION: digest or None}}
@@ -55,7 +55,3 @@ class PodNudger:
                     _log.warning("declared models reach pods a minute late, their annotations are refused: %s", error)
                 self._refused = True
                 return
-
-
-def _runs(pod: Manifest) -> bool:
-    return bool(text_at(pod, "status", "podIP")) and not is_deleting(pod)

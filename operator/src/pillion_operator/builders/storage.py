@@ -43,27 +43,22 @@ class StorageParts:
     volumes: tuple[JsonObject, ...]
 
 
-def check_uri(text: str) -> StorageUri:
-    """Return the storage URI taken apart.
+def check_uri(text: str, field: str = "") -> StorageUri:
+    """Return a storage URI taken apart; `field` is where it stands, empty for the predictor's own.
 
     Raises:
         PlanError: it is malformed, of a scheme that is not supported, or names a file of the author's machine.
     """
+    where, address = (f"{field}: ", field) if field else ("", "spec.predictor")
     try:
         uri = parse_uri(text)
     except StorageError as error:
         unsupported = error.reason is StorageReason.UNSUPPORTED_SCHEME
         reason = Reason.UNSUPPORTED_STORAGE if unsupported else Reason.INVALID_SPEC
-        raise PlanError(Problem(reason, error.message, "spec.predictor", transient=False)) from error
+        raise PlanError(Problem(reason, f"{where}{error.message}", address, transient=False)) from error
     if uri.scheme == "file":
-        raise PlanError(
-            Problem(
-                Reason.LOCAL_FILE,
-                f"the storage URI {uri} names a file of one machine, which pods cannot see",
-                "spec.predictor",
-                transient=False,
-            )
-        )
+        text = f"{where or 'the storage URI '}{uri} names a file of one machine, which pods cannot see"
+        raise PlanError(Problem(Reason.LOCAL_FILE, text, address, transient=False))
     return uri
 
 

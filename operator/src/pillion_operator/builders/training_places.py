@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pillion.storage.errors import Reason as StorageReason
-from pillion.storage.errors import StorageError
-from pillion.storage.uri import StorageUri, parse_uri
-from pillion_operator.state.plan import PlanError, Problem
-from pillion_operator.state.reasons import Reason
+from pillion_operator.builders.storage import check_uri
 
 if TYPE_CHECKING:
     from pillion.resources import JsonObject, TrainingJob
+    from pillion.storage.uri import StorageUri
     from pillion_operator.builders.credentials import StorageCredentials
 
-__all__ = ["DATASET", "OUTPUT", "REMOTE", "WORK", "Places", "claims_of", "parsed", "places_of"]
+__all__ = ["DATASET", "OUTPUT", "REMOTE", "WORK", "Places", "claims_of", "places_of"]
 
 _ROOT: Final = "/mnt/pillion"
 DATASET: Final = f"{_ROOT}/dataset"
@@ -54,29 +51,11 @@ class Places:
     checkpoint_folder: str
 
 
-def parsed(text: str, field: str) -> StorageUri:
-    """Return a URI taken apart.
-
-    Raises:
-        PlanError: it is malformed, of a scheme that is not supported, or names a file of the author's machine.
-    """
-    try:
-        uri = parse_uri(text)
-    except StorageError as error:
-        unsupported = error.reason is StorageReason.UNSUPPORTED_SCHEME
-        reason = Reason.UNSUPPORTED_STORAGE if unsupported else Reason.INVALID_SPEC
-        raise PlanError(Problem(reason, f"{field}: {error.message}", field, transient=False)) from error
-    if uri.scheme == "file":
-        text = f"{field}: {uri} names a file of one machine, which pods cannot see"
-        raise PlanError(Problem(Reason.LOCAL_FILE, text, field, transient=False))
-    return uri
-
-
 def claims_of(job: TrainingJob) -> dict[str, str]:
     """Return the names of the volume claims that the manifest's URIs name, with the field that does."""
     found: dict[str, str] = {}
     for field, text in _uris(job):
-        uri = parsed(text, field)
+        uri = check_uri(text, field)
         if uri.scheme == "pvc":
             found.setdefault(uri.authority, field)
     return found
@@ -113,7 +92,7 @@ def places_of(job: TrainingJob, uid: str, credentials: StorageCredentials) -> Pl
         mounts.append({"name": f"pillion-claim-{number}", "mountPath": f"{_CLAIMS}/{claim}"})
     dataset, fetched, link_root = DATASET, "", ""
     if spec.dataset:
-        uri = parsed(spec.dataset.uri, "spec.dataset.uri")
+        uri = check_uri(spec.dataset.uri, "spec.dataset.uri")
         if uri.scheme == "pvc" and not spec.dataset.digest:
             # Large data are read where they are; a digest is worth a copy that nobody changes meanwhile.
             dataset = _in_claim(uri)
@@ -134,7 +113,7 @@ def places_of(job: TrainingJob, uid: str, credentials: StorageCredentials) -> Pl
     checkpoint = _place(spec.checkpoint.uri, "spec.checkpoint.uri") if spec.checkpoint else None
     at = str(checkpoint["at"]) if checkpoint else ""
     folder = f"{at.removeprefix('file://')}/{uid}" if at.startswith("file://") else ""
-    remote = any(parsed(text, field).scheme in REMOTE for field, text in _uris(job))
+    remote = any(check_uri(text, field).scheme in REMOTE for field, text in _uris(job))
     if remote:
         volumes += credentials.volumes
         mounts += credentials.mounts
@@ -152,7 +131,7 @@ def places_of(job: TrainingJob, uid: str, credentials: StorageCredentials) -> Pl
 
 
 def _place(text: str, field: str) -> JsonObject:
-    uri = parsed(text, field)
+    uri = check_uri(text, field)
     return {"uri": text.rstrip("/"), "at": f"file://{_in_claim(uri)}" if uri.scheme == "pvc" else text.rstrip("/")}
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 import msgspec
 
+from pillion_operator.observe.pod_status import ask
 from pillion_operator.state.declared import DeclaredReport, PodReport, reports_of
 from pillion_operator.state.manifest import Manifest, key_of, text_at, uid_of
 from pillion_operator.state.names import ADMIN_PORT
@@ -54,16 +55,12 @@ class DeclaredStatusReader:
         return task
 
     async def _ask(self, pod: Manifest) -> PodReport:
-        name, address = key_of(pod).name, text_at(pod, "status", "podIP")
-        if not address:
+        name = key_of(pod).name
+        if not text_at(pod, "status", "podIP"):
             return PodReport(name)
-        host = f"[{address}]" if ":" in address else address
-        url = f"http://{host}:{self._port}/status"
         try:
-            async with self._slots, self._session.get(url, timeout=_TIMEOUT, allow_redirects=False) as response:
-                content = await response.content.read(_MOST_BYTES) if response.status == 200 else b""
-                while response.status == 200 and not response.content.at_eof() and len(content) < _MOST_BYTES:
-                    content += await response.content.read(_MOST_BYTES - len(content))
+            async with self._slots:
+                content = await ask(self._session, pod, self._port, _TIMEOUT, _MOST_BYTES)
             return reports_of(name, msgspec.json.decode(content))
         except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError):
             return PodReport(name)

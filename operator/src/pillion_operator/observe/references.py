@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final
 from pillion.storage.errors import StorageError
 from pillion.storage.uri import parse_uri
 from pillion_operator.builders.credentials import SecretSummary, StorageCredentials, credentials_from
+from pillion_operator.builders.storage import check_uri
 from pillion_operator.builders.storage_config import (
     STORAGE_CONFIG_SECRET,
     StorageEntry,
     credentials_of_entry,
     entries_of,
 )
-from pillion_operator.builders.training_places import claims_of, parsed
+from pillion_operator.builders.training_places import claims_of
 from pillion_operator.observe.certificates import authority_facts, server_facts
 from pillion_operator.observe.remembered import Remembered
 from pillion_operator.state.kinds import CONFIG_MAP, PERSISTENT_VOLUME_CLAIM, SECRET, SERVICE_ACCOUNT
@@ -91,7 +92,7 @@ class ReferenceReader:
             missing.append(Problem(Reason.SERVICE_ACCOUNT_NOT_FOUND, text, spec.service_account_name, remedy=remedy))
         for claim, field_ in claims_of(job).items():
             missing += await self._source(PERSISTENT_VOLUME_CLAIM, Key(namespace, claim), field_)
-        data = parsed(spec.dataset.uri, "spec.dataset.uri") if spec.dataset else None
+        data = check_uri(spec.dataset.uri, "spec.dataset.uri") if spec.dataset else None
         if data is not None and data.scheme == "configmap":
             missing += await self._source(CONFIG_MAP, Key(namespace, data.authority), "spec.dataset.uri")
         return References(credentials=credentials_from(account.secrets), missing=tuple(missing))

@@ -7,14 +7,16 @@ status: readiness comes from the kubelet.
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
 from pillion_operator.judge.facts import is_ready
+from pillion_operator.observe.pod_status import ask
 from pillion_operator.state.manifest import (
     Manifest,
-    is_deleting,
+    is_reachable,
     key_of,
     object_at,
     objects_at,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["RuntimeStatusReader", "reports_of"]
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0, connect=0.5)
+_MOST_BYTES: Final = 4 * 1024 * 1024
 _PODS_ASKED: Final = 3
 _REMEMBERED: Final = 4096
 
@@ -55,13 +58,9 @@ class RuntimeStatusReader:
         identity = (uid_of(pod), version_of(pod))
         if is_ready(pod) and identity in self._known:
             return self._known[identity]
-        address = text_at(pod, "status", "podIP")
-        host = f"[{address}]" if ":" in address else address
         try:
-            async with self._session.get(
-                f"http://{host}:{self._port}/status", timeout=_TIMEOUT, allow_redirects=False
-            ) as response:
-                answer = await response.json(content_type=None) if response.status == 200 else {}
+            content = await ask(self._session, pod, self._port, _TIMEOUT, _MOST_BYTES)
+            answer = json.loads(content) if content else {}
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return ()
         reports = reports_of(key_of(pod).name, answer)
@@ -96,4 +95,4 @@ def _is_asked(pod: Manifest) -> bool:
         text_at(status, "name") == "runtime" and object_at(status, "state", "running")
         for status in objects_at(pod, "status", "containerStatuses")
     )
-    return runs_ours and bool(text_at(pod, "status", "podIP")) and not is_deleting(pod)
+    return runs_ours and is_reachable(pod)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from pillion_operator.judge.training_pods import is_training
+from pillion_operator.observe.pod_status import ask
 from pillion_operator.state.manifest import Manifest, object_at, text_at
 from pillion_operator.state.names import ADMIN_PORT
 from pillion_operator.state.observed import TrainingReport
@@ -37,18 +38,13 @@ class TrainingStatusReader:
 
     async def read(self, pods: Iterable[Manifest]) -> TrainingReport | None:
         """Return what the first running pod says, None where none can be asked."""
-        address = next((ip for pod in pods if is_training(pod) and (ip := text_at(pod, "status", "podIP"))), "")
-        if not address:
+        trains = next((pod for pod in pods if is_training(pod) and text_at(pod, "status", "podIP")), None)
+        if trains is None:
             return None
-        host = f"[{address}]" if ":" in address else address
         try:
-            async with self._session.get(
-                f"http://{host}:{self._port}/status", timeout=_TIMEOUT, allow_redirects=False
-            ) as response:
-                content = await response.content.read(_MOST_BYTES) if response.status == 200 else b""
+            return report_of(await ask(self._session, trains, self._port, _TIMEOUT, _MOST_BYTES))
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return None
-        return report_of(content)
 
 
 def report_of(content: bytes) -> TrainingReport | None:

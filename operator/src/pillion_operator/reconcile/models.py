@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pillion_operator.builders.declared import Declarations, declaration_id, declarations, service_of
 from pillion_operator.judge.model import ModelFacts, in_pods, model_status, next_look
 from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, INFERENCE_SERVICE, MODEL, POD
-from pillion_operator.state.manifest import Key, is_deleting, key_of, number_at, text_at
+from pillion_operator.state.manifest import Key, is_deleting, is_reachable, key_of, number_at, text_at, timestamp_of
 from pillion_operator.state.names import predictor_name, runtime_config_name
 from pillion_operator.state.plan import Problem
 from pillion_operator.state.reasons import Reason
@@ -56,7 +55,7 @@ class ModelReconciler:
         latest = self._parts.store.get(MODEL, key)
         if latest is None or is_deleting(latest):
             return None
-        timestamp = datetime.fromtimestamp(self._parts.wall_clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        timestamp = timestamp_of(self._parts.wall_clock())
         await self._parts.status.write(stored, model_status(facts, timestamp), MODEL)
         return next_look(facts)
 
@@ -73,7 +72,7 @@ class ModelReconciler:
         if problem is not None:
             return ModelFacts(model, name, problem=problem)
         # A pod that has no address yet is counted by the Deployment, and has nothing to say.
-        pods = [p for p in store.owned(POD, service) if not is_deleting(p) and text_at(p, "status", "podIP")]
+        pods = [p for p in store.owned(POD, service) if is_reachable(p)]
         reports = await self._parts.pods.read(pods)
         deployment = store.get(DEPLOYMENT, Key(service.namespace, predictor_name(service.name)))
         wanted = 0 if deployment is None else number_at(deployment, "spec", "replicas", default=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
@@ -40,6 +39,7 @@ from pillion_operator.state.manifest import (
     number_at,
     object_at,
     objects_at,
+    timestamp_of,
     uid_of,
     version_of,
 )
@@ -162,13 +162,13 @@ class Reconciler:
         return replace(observed, certificates=references.certificates, missing=references.missing, reports=reports)
 
     async def _report(self, service: InferenceService, observed: Observed, desired: Desired, outcome: Outcome) -> None:
-        timestamp = datetime.fromtimestamp(observed.now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        timestamp = timestamp_of(observed.now)
         status = status_of(facts_of(service, observed, desired, outcome), timestamp)
         await self._write(observed.service, status, outcome)
 
     async def _report_invalid(self, stored: Manifest, error: ValidationError) -> None:
         """Say of an object that was stored under other rules what is wrong with it; nothing of it is changed."""
-        timestamp = datetime.fromtimestamp(self._parts.wall_clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        timestamp = timestamp_of(self._parts.wall_clock())
         status = invalid_status(stored, error, timestamp)
         if status is not None:
             await self._write(stored, status, Outcome())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from pillion_operator.apply.drift import differences
@@ -11,7 +10,7 @@ from pillion_operator.builders.builtin import builtin_runtimes
 from pillion_operator.client.errors import ApiError
 from pillion_operator.judge.runtime import runtime_status
 from pillion_operator.state.kinds import CLUSTER_SERVING_RUNTIME, SERVING_RUNTIME
-from pillion_operator.state.manifest import is_deleting, key_of
+from pillion_operator.state.manifest import is_deleting, key_of, timestamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,5 +64,5 @@ class RuntimeReporter:
         stored = self._store.get(kind, key)
         if stored is None or is_deleting(stored):
             return
-        timestamp = datetime.fromtimestamp(self._wall_clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        timestamp = timestamp_of(self._wall_clock())
         await self._status.write(stored, runtime_status(stored, timestamp), kind)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
@@ -25,6 +24,7 @@ from pillion_operator.state.manifest import (
     generation_of,
     is_deleting,
     key_of,
+    timestamp_of,
     uid_of,
 )
 from pillion_operator.state.names import training_job_name
@@ -84,7 +84,7 @@ class TrainingReconciler:
         if stored is None or is_deleting(stored):
             return None  # The garbage collector takes the Job: it carries an owner reference.
         now = self._parts.wall_clock()
-        timestamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        timestamp = timestamp_of(now)
         try:
             job = TrainingJob.from_api(stored)
         except ValidationError as error:

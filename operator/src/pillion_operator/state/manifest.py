@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from pillion.resources.base import JsonObject
@@ -106,6 +106,16 @@ def annotations_of(manifest: Mapping[str, JsonValue]) -> dict[str, str]:
 def is_deleting(manifest: Mapping[str, JsonValue]) -> bool:
     """Whether deletion has begun and waits for finalizers."""
     return bool(text_at(manifest, "metadata", "deletionTimestamp"))
+
+
+def is_reachable(pod: Mapping[str, JsonValue]) -> bool:
+    """Return whether the pod has an address and is to stay."""
+    return bool(text_at(pod, "status", "podIP")) and not is_deleting(pod)
+
+
+def timestamp_of(seconds: float) -> str:
+    """Return a time since the epoch as objects carry it. Source: RFC 3339, to the second as metav1.Time."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def controller_uid(manifest: Mapping[str, JsonValue]) -> str:
