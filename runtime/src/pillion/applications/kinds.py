@@ -38,8 +38,6 @@ class Built(NamedTuple):
     app: ASGIApp
     raw: bool
     """Whether it is a handler, whose answers are ours."""
-    instance: object
-    """What was built or given, whose ``check_health`` is asked."""
 
 
 def build(target: object, arguments: Mapping[str, Any], threads: ThreadPoolExecutor) -> Built:
@@ -70,7 +68,7 @@ def build(target: object, arguments: Mapping[str, Any], threads: ThreadPoolExecu
 def _of_instance(instance: Any, threads: ThreadPoolExecutor) -> Built:  # noqa: ANN401 - whatever was given
     made: Ingress | None = getattr(type(instance), MARK, None)
     if made is not None:
-        return Built(made.of(instance), raw=False, instance=instance)
+        return Built(made.of(instance), raw=False)
     if not callable(instance):
         raise NoApplicationError(f"a {_kind(instance)} is no application: {_REMEDY}")
     try:
@@ -79,14 +77,14 @@ def _of_instance(instance: Any, threads: ThreadPoolExecutor) -> Built:  # noqa: 
         raise NoApplicationError(f"it cannot be told what a {_kind(instance)} takes: {_REMEDY}") from None
     needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(needed) == _ASGI or (not needed and any(p.kind is p.VAR_POSITIONAL for p in parameters)):
-        return Built(instance, raw=False, instance=instance)
+        return Built(instance, raw=False)
     if len(needed) == _WSGI:
         raise NoApplicationError(
             f"a {_kind(instance)} that takes two arguments looks like WSGI: wrap it, as with a2wsgi.WSGIMiddleware"
         )
     if len(needed) > _ASGI or any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters):
         raise NoApplicationError(f"a {_kind(instance)} that takes {len(needed)} arguments is none: {_REMEDY}")
-    return Built(RawApplication(instance, threads), raw=True, instance=instance)
+    return Built(RawApplication(instance, threads), raw=True)
 
 
 def _kind(value: object) -> str:

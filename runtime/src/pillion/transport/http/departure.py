@@ -18,17 +18,15 @@ class Departure:
     its body to somebody else. So the connection calls back.
     """
 
-    __slots__ = ("left", "transport", "watchers")
+    __slots__ = ("transport", "watchers")
 
     def __init__(self) -> None:
         self.watchers: set[Callable[[], None]] = set()
         """Called once when the client leaves. Who is done takes itself out."""
         self.transport: asyncio.Transport | None = None
-        self.left = False
 
     def happened(self) -> None:
         """The connection has ended."""
-        self.left = True
         self.transport = None
         watchers, self.watchers = self.watchers, set()
         for watcher in watchers:
