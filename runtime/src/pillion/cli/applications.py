@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import importlib.machinery
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pillion.authoring.names import model_name
 from pillion.cli.failures import CommandError
+from pillion.cli.local import code_target
 from pillion.runtimefile import Code, DesiredApplication
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from pillion.resources import InferenceService
 
 __all__ = ["from_services", "http_settings", "named_applications"]
-
-_FILE: Final = re.compile(r"(.+\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
-_MODULE: Final = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 
 
 def named_applications(
@@ -43,8 +40,8 @@ def named_applications(
         )
     applications, others = [], []
     for target in targets:
-        code = _code(target, Path.cwd())
-        if code is not None and (route_prefix is not None or _is_application(code)):
+        code = code_target(target, Path.cwd(), dotted=True)
+        if code is not None and code.class_name and (route_prefix is not None or _is_application(code)):
             applications.append(_desired(target, code, route_prefix or "/"))
         elif route_prefix is not None:
             raise CommandError(
@@ -59,15 +56,6 @@ def named_applications(
             code=2,
         )
     return tuple(applications), others
-
-
-def _code(target: str, beside: Path) -> Code | None:
-    file = _FILE.fullmatch(target)
-    if file is not None:
-        path = (beside / Path(file[1]).expanduser()).resolve()
-        return Code(module=str(path), class_name=file[2], folder=str(path.parent))
-    module = _MODULE.fullmatch(target)
-    return None if module is None else Code(module=module[1], class_name=module[2], folder=str(beside.resolve()))
 
 
 def _desired(target: str, code: Code, route_prefix: str) -> DesiredApplication:

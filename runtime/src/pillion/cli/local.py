@@ -42,6 +42,8 @@ _LOCAL: Final = frozenset(
     {"name", "model", "models", "timeout", "container_concurrency", "execution", "applications", "http"}
 )
 """Fields of the predictor, besides the formats, that mean something on one machine."""
+_NAME: Final = r"[A-Za-z_]\w*"
+_DOTTED: Final = rf"{_NAME}(?:\.{_NAME})*"
 _CLUSTER_SCHEMES: Final = ("configmap://", "pvc://")
 
 
@@ -96,13 +98,17 @@ def named_source(text: str, consent: Consent) -> Source:
     return Source(name, uri, allow_pickle=consent.allow_pickle, trusted_types=consent.trusted_types, code=code)
 
 
-def code_target(text: str, beside: Path) -> Code | None:
-    """``service.py:Class``, ``service.py`` or ``package.module:Class``; None for what names no code."""
-    file = re.fullmatch(r"(.+\.py)(?::([A-Za-z_]\w*))?", text)
+def code_target(text: str, beside: Path, *, dotted: bool = False) -> Code | None:
+    """``service.py:Class``, ``service.py`` or ``package.module:Class``; None for what names no code.
+
+    Where ``dotted``, what stands behind the colon may be an attribute of an attribute.
+    """
+    attribute = _DOTTED if dotted else _NAME
+    file = re.fullmatch(rf"(.+\.py)(?::({attribute}))?", text)
     if file is not None:
         path = (beside / Path(file[1]).expanduser()).resolve()
         return Code(module=str(path), class_name=file[2] or "", folder=str(path.parent))
-    module = re.fullmatch(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)", text)
+    module = re.fullmatch(rf"({_DOTTED}):({attribute})", text)
     if module is not None:
         return Code(module=module[1], class_name=module[2], folder=str(beside.resolve()))
     return None

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import signal
+from typing import Final
 
-__all__ = ["exit_reason"]
+__all__ = ["FAULTS", "exit_reason", "signal_name"]
+
+FAULTS: Final = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS})
+"""Signals that native code brings on itself: it would do so again."""
+
+
+def signal_name(number: int) -> str:
+    """The signal's name; real-time ones have none, and are called by their number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def exit_reason(code: int | None) -> str:
@@ -17,7 +29,5 @@ def exit_reason(code: int | None) -> str:
         return "ended"
     if code >= 0:
         return f"ended with status {code}"
-    known = {number.value for number in signal.Signals}  # real-time ones have no names
-    name = signal.Signals(-code).name if -code in known else f"signal {-code}"
     hint = "; the kernel does that when memory runs out" if -code == signal.SIGKILL else ""
-    return f"was ended by {name}{hint}"
+    return f"was ended by {signal_name(-code)}{hint}"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pillion.errors import ErrorCode, PillionError
+from pillion.execution.exits import FAULTS, exit_reason, signal_name
 from pillion.jobs.folders import JobFolders, write_atomically
 from pillion.jobs.log import JobLog
 from pillion.jobs.outputs import keep_output
@@ -53,10 +54,6 @@ LOG: Final = "log"
 METRICS: Final = "metrics"
 _SECRET: Final = re.compile(r"PILLION_(API_KEY|(AUTH|JOBS|LOGGER|MANAGEMENT|TLS)(__.*)?)", re.IGNORECASE)
 """Variables that are the server's business alone: keys, and sections as a whole that may hold one."""
-_FAULTS: Final = frozenset(
-    {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS, signal.SIGXCPU}
-)
-"""Signals that code brings on itself: it would do so again."""
 
 
 class TrainingRunner:
@@ -164,16 +161,13 @@ def _lost(job: Job, status: int, *, got_on: bool) -> Outcome:
     if status >= 0:
         text = f"the training's process ended with status {status} before the training had: does it call os._exit?"
         return Failed(Failure(ErrorCode.MODEL_FAILED.value, f"{text} ({where})"))
-    known = {number.value for number in signal.Signals}  # real-time ones have no names
-    name = signal.Signals(-status).name if -status in known else f"signal {-status}"
     if -status == signal.SIGXCPU:
         text = "the training used up its processor time (jobs.max_cpu_seconds)"
         return Failed(Failure(ErrorCode.MODEL_FAILED.value, f"{text} ({where})"))
-    if -status in _FAULTS:
-        text = f"the training's process was ended by {name}, which native code brings on itself"
+    if -status in FAULTS:
+        text = f"the training's process was ended by {signal_name(-status)}, which native code brings on itself"
         return Failed(Failure(ErrorCode.MODEL_FAILED.value, f"{text} ({where})"))
-    hint = "; the kernel does that when memory runs out" if -status == signal.SIGKILL else ""
-    return Lost(f"the training's process was ended by {name}{hint}", got_on=got_on)
+    return Lost(f"the training's process {exit_reason(status)}", got_on=got_on)
 
 
 class _Attended:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pillion.errors import PillionError
+from pillion.execution.exits import FAULTS, signal_name
 from pillion.jobs.folders import write_atomically
 from pillion.jobs.process import JobProcess
 from pillion.jobs.training_order import (
@@ -51,7 +52,6 @@ _log: Final = logging.getLogger(__name__)
 _FOR_THE_TRAINING: Final = 0.5
 """Share of the grace that the training has to stop; the rest is for the upload."""
 _LINE: Final = 300
-_FAULTS: Final = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS})
 _MEMORY_EVENTS: Final = Path("/sys/fs/cgroup/memory.events")
 
 
@@ -228,8 +228,8 @@ class PodRun:
             text = f"the training's process ended with status {ending.status} before the training had{last}"
             raise EndedError(FAILED, "TrainingFailed", text, "do not call os._exit")
         number = -ending.status
-        name = next((known.name for known in signal.Signals if known.value == number), f"signal {number}")
-        if number in _FAULTS:
+        name = signal_name(number)
+        if number in FAULTS:
             text = f"the training's process was ended by {name}, which native code brings on itself{last}"
             raise EndedError(FAILED, "TrainingFailed", text)
         if number == signal.SIGKILL and _ran_out_of_memory():
