@@ -93,12 +93,11 @@ class Conversation:
                 raise
             self._task.uncancel()
         except Exception as error:  # noqa: BLE001 - the boundary
-            if self.over and type(error).__name__ in ("ClientDisconnected", "WebSocketDisconnect"):
+            kind = type(error).__name__
+            if kind == "WebSocketDisconnect" or (self.over and kind == "ClientDisconnected"):
                 return  # the client left, and the handler let it be known
-            if type(error).__name__ == "WebSocketDisconnect":
-                return
             _log.error(
-                "application %s failed in a WebSocket: %s", self._name, str(error) or type(error).__name__,
+                "application %s failed in a WebSocket: %s", self._name, str(error) or kind,
                 exc_info=error, extra={"request_id": self.request_id, "application": self._name},
             )  # fmt: skip
             if not self._accepted:

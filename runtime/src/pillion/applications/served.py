@@ -135,22 +135,26 @@ class Served:
             await exchange.run(self.app, receive)
         finally:
             self.exchanges.discard(exchange)
-            seconds = self._options.clock() - began
-            route = self.prefix if self._raw else template_of(seen, self._root)
-            self.measures.request(route, exchange.status or 500, seconds)
-            if told and self._options.on_ended is not None:
-                self._options.on_ended(
-                    ApplicationRecord(
-                        request_id=identity,
-                        application=self.name,
-                        method=scope["method"],
-                        path=scope["path"],
-                        route=route,
-                        status=exchange.status or 500,
-                        seconds=seconds,
-                        bytes=exchange.sent,
-                    )
+            self._ended(scope, seen, exchange.status or 500, exchange.sent, began, told=told)
+
+    def _ended(self, scope: Scope, seen: Scope, status: int, sent: int, began: float, *, told: bool) -> None:
+        """Count a request or a WebSocket that has ended, and tell of it where that was chosen."""
+        seconds = self._options.clock() - began
+        route = self.prefix if self._raw else template_of(seen, self._root)
+        self.measures.request(route, status, seconds)
+        if told and self._options.on_ended is not None:
+            self._options.on_ended(
+                ApplicationRecord(
+                    request_id=seen["pillion.request_id"],
+                    application=self.name,
+                    method=scope.get("method", "WEBSOCKET"),
+                    path=scope["path"],
+                    route=route,
+                    status=status,
+                    seconds=seconds,
+                    bytes=sent,
                 )
+            )
 
     def _admitted(self, headers: dict[bytes, bytes]) -> float | None:
         """The seconds that a request may take: those that the caller allows, where that is shorter.
@@ -198,19 +202,4 @@ class Served:
         finally:
             self.measures.sockets -= 1
             self.conversations.discard(conversation)
-            seconds = self._options.clock() - began
-            route = self.prefix if self._raw else template_of(seen, self._root)
-            self.measures.request(route, conversation.status, seconds)
-            if told and self._options.on_ended is not None:
-                self._options.on_ended(
-                    ApplicationRecord(
-                        request_id=identity,
-                        application=self.name,
-                        method="WEBSOCKET",
-                        path=scope["path"],
-                        route=route,
-                        status=conversation.status,
-                        seconds=seconds,
-                        bytes=conversation.sent,
-                    )
-                )
+            self._ended(scope, seen, conversation.status, conversation.sent, began, told=told)
