@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pillion.storage.uri import REMOTE_SCHEMES
 from pillion_operator.builders.storage import check_uri
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from pillion.storage.uri import StorageUri
     from pillion_operator.builders.credentials import StorageCredentials
 
-__all__ = ["DATASET", "OUTPUT", "REMOTE", "WORK", "Places", "claims_of", "places_of"]
+__all__ = ["DATASET", "OUTPUT", "WORK", "Places", "claims_of", "places_of"]
 
 _ROOT: Final = "/mnt/pillion"
 DATASET: Final = f"{_ROOT}/dataset"
@@ -20,8 +21,6 @@ OUTPUT: Final = f"{_ROOT}/output"
 WORK: Final = f"{_ROOT}/work"
 _SOURCE: Final = f"{_ROOT}/source"
 _CLAIMS: Final = f"{_ROOT}/claims"
-#: Schemes whose places are reached with credentials.
-REMOTE: Final = frozenset({"s3", "gs", "az", "http", "https"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ def places_of(job: TrainingJob, uid: str, credentials: StorageCredentials) -> Pl
     checkpoint = _place(spec.checkpoint.uri, "spec.checkpoint.uri") if spec.checkpoint else None
     at = str(checkpoint["at"]) if checkpoint else ""
     folder = f"{at.removeprefix('file://')}/{uid}" if at.startswith("file://") else ""
-    remote = any(check_uri(text, field).scheme in REMOTE for field, text in _uris(job))
+    remote = any(check_uri(text, field).scheme in REMOTE_SCHEMES for field, text in _uris(job))
     if remote:
         volumes += credentials.volumes
         mounts += credentials.mounts

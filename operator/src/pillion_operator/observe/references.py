@@ -6,10 +6,10 @@ They are read by name only, never listed or watched, and remembered briefly. Sec
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pillion.storage.errors import StorageError
-from pillion.storage.uri import parse_uri
+from pillion.storage.uri import REMOTE_SCHEMES, parse_uri
 from pillion_operator.builders.credentials import SecretSummary, StorageCredentials, credentials_from
 from pillion_operator.builders.storage import check_uri
 from pillion_operator.builders.storage_config import (
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from pillion_operator.state.observed import CertificateFacts
 
 __all__ = ["ReferenceReader", "References"]
-
-_REMOTE: Final = frozenset({"s3", "gs", "az", "http", "https"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ class ReferenceReader:
         if model is not None and model.storage is not None and not model.storage_uri:
             return await self._entry(namespace, model.storage), ()
         named = predictor.service_account_name or predictor.service_account
-        if _scheme(service) not in _REMOTE and not named and not fetches:
+        if _scheme(service) not in REMOTE_SCHEMES and not named and not fetches:
             return StorageCredentials(), ()
         account = await self._account(Key(namespace, named or "default"))
         if not account.found and named:

@@ -16,7 +16,7 @@ from pillion.applications.context import CURRENT
 from pillion.dataplane.call import Call, InferRequest, WireProtocol
 from pillion.errors import ErrorCode, PillionError
 from pillion.protocol.task_json import invalid_arguments
-from pillion.tensors import Tensor, datatype_of
+from pillion.tensors import Tensor, datatype_of, dtype_of
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -159,18 +159,12 @@ class ModelHandle:
         for name, value in inputs.items():
             array = np.asarray(value)
             if name in wanted and array.dtype.kind in "fiub" and wanted[name].value != "BYTES":
-                array = array.astype(_numpy(wanted[name]), copy=False)
+                array = array.astype(dtype_of(wanted[name]), copy=False)
             tensors.append(Tensor(name, datatype_of(array.dtype), array))
         return tensors
 
     def _call(self) -> Call:
         return Call(WireProtocol.INTERNAL, self._working.request_id, self._working.deadline)
-
-
-def _numpy(datatype: Any) -> np.dtype[Any]:  # noqa: ANN401 - see pillion.tensors
-    from pillion.tensors import dtype_of  # noqa: PLC0415 - only where arrays are given
-
-    return dtype_of(datatype)
 
 
 class Models:

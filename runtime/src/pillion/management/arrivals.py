@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["fetched", "remote", "unpacked"]
 
-_REMOTE: Final = frozenset({"s3", "gs", "az", "http", "https"})
 _TRANSIENT: Final = range(40, 50)
 _OF_DISK: Final = 50
 
@@ -58,18 +57,18 @@ async def fetched(staging: Staging, uri: str, digest: str | None) -> dict[str, A
 
 def remote(uri: str) -> str:
     """The URI without secrets, if it leads to another machine."""
-    from pillion.storage.uri import parse_uri  # noqa: PLC0415 - only who deploys by URI needs it
+    from pillion.storage.uri import REMOTE_SCHEMES, parse_uri  # noqa: PLC0415 - only who deploys by URI needs it
 
     try:
         parsed = parse_uri(uri)
     except StorageError as error:
         raise _translated(error) from None
-    if parsed.scheme not in _REMOTE:
+    if parsed.scheme not in REMOTE_SCHEMES:
         raise PillionError(
             ErrorCode.INVALID_ARGUMENT,
             f"storage_uri: a request cannot name files of this machine ({parsed.scheme}:)",
             field="storage_uri",
-            remedy=f"send the files, or name one of {', '.join(sorted(_REMOTE))}",
+            remedy=f"send the files, or name one of {', '.join(sorted(REMOTE_SCHEMES))}",
         )
     return str(parsed)
 

@@ -26,7 +26,7 @@ from pillion.storage.artifact import Artifact
 from pillion.storage.errors import Reason, StorageError
 from pillion.storage.fetching import fetch
 from pillion.storage.options import FetchOptions
-from pillion.storage.uri import parse_uri
+from pillion.storage.uri import REMOTE_SCHEMES, parse_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Declared", "DeclaredPlane", "Failure", "pause_after"]
 
 _log = logging.getLogger(__name__)
-_REMOTE: Final = frozenset({"s3", "gs", "az", "http", "https"})
 _CONCURRENT_FETCHES: Final = 2
 _SHORTEST, _LONGEST, _LASTING = 1.0, 60.0, 300.0
 """Seconds between attempts: after the first failure, at most where time may help, and where somebody has to act."""
@@ -319,11 +318,11 @@ class Declared:
 
     async def _fetch(self, wanted: DeclaredModel) -> Artifact:
         uri = parse_uri(wanted.uri)
-        if uri.scheme not in _REMOTE:
+        if uri.scheme not in REMOTE_SCHEMES:
             raise StorageError(
                 Reason.UNSUPPORTED_SCHEME,
                 f"{uri} is nothing that a running server can fetch",
-                remedy=f"name one of {', '.join(sorted(_REMOTE))}",
+                remedy=f"name one of {', '.join(sorted(REMOTE_SCHEMES))}",
             )
         options = FetchOptions.from_environment(self._environ, digest=wanted.digest or None)
         async with self._fetches:

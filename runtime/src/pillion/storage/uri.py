@@ -29,9 +29,11 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from pillion.storage.digest import parse_digest
 from pillion.storage.errors import Reason, StorageError
 
-__all__ = ["LATER_SCHEMES", "SUPPORTED_SCHEMES", "StorageUri", "parse_uri", "redact"]
+__all__ = ["LATER_SCHEMES", "REMOTE_SCHEMES", "SUPPORTED_SCHEMES", "StorageUri", "parse_uri", "redact"]
 
 SUPPORTED_SCHEMES: Final = ("file", "pvc", "configmap", "s3", "gs", "az", "http", "https")
+REMOTE_SCHEMES: Final = frozenset({"s3", "gs", "az", "http", "https"})
+"""Those whose places are reached over the network, with credentials where they ask for them."""
 LATER_SCHEMES: Final = ("hf", "oci", "models", "runs")
 _SAME_AS: Final = {"gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az"}
 
