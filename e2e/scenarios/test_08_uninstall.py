@@ -33,7 +33,7 @@ def test_uninstall_leaves_the_definitions_and_the_services_and_a_reinstall_takes
     assert left == []
     eventually(lambda: not release.holder(), within=10, what="the Lease is given up or gone")
     definitions = release.target.kubectl("get", "crd", "--output=name").split()
-    assert len([name for name in definitions if name.endswith(".serving.pillion.dev")]) == 3
+    assert len([name for name in definitions if name.endswith(".serving.pillion.dev")]) == 5
     assert stage.predict("iris")["data"] == [0], "models are served without the operator"
 
     start = time.monotonic()
