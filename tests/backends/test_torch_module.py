@@ -183,6 +183,20 @@ def test_a_damaged_file_is_said_to_be_damaged(pickled: Path, scripted: Path, tmp
         load(cut)
 
 
+def test_a_new_thread_keeps_its_number_where_another_sets_its_own_before_it_computes() -> None:
+    one, two = (OperatorThreads(LoadOptions(native_threads=count)) for count in (1, 2))
+
+    def computes() -> int:
+        one.use()
+        with ThreadPoolExecutor(1) as other:
+            other.submit(two.use).result()
+        number: int = torch.get_num_threads()
+        return number
+
+    with ThreadPoolExecutor(1) as fresh:
+        assert 1 == fresh.submit(computes).result()
+
+
 def test_models_of_one_process_keep_their_own_number_of_threads() -> None:
     class Threads(torch.nn.Module):  # type: ignore[misc] # as above
         def forward(self, x: torch.Tensor) -> torch.Tensor:

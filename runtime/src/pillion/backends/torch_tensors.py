@@ -135,7 +135,9 @@ class OperatorThreads:
     """The threads that a model may use inside an operator.
 
     PyTorch keeps that number for each thread that calls it, and what is set last for threads that come later: so that
-    models with other numbers do not change it, it is set before each call, which takes a quarter of a microsecond.
+    models with other numbers do not change it, it is set before each call, which takes a quarter of a microsecond. With
+    its first operator a thread takes over what was set last by any, so it is made to do that before (ATen's
+    ``lazy_init_num_threads``).
     """
 
     def __init__(self, options: LoadOptions) -> None:
@@ -149,4 +151,5 @@ class OperatorThreads:
 
     def use(self) -> None:
         """For what this thread computes next."""
+        torch.get_num_threads()
         torch.set_num_threads(self._count)
