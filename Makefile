@@ -10,6 +10,9 @@ CLUSTER := $(PYTHON) e2e/cluster/cluster.py
 .PHONY: help setup demo check lint types layers docs-check generated test unit integration conformance test-backends e2e e2e-full \
         fuzz cluster-up cluster-down cluster-status generate lock sbom docs docs-full docs-recording bench bench-check bench-quick bench-startup bench-overload bench-conformance profile clean
 
+# Servers that tests start read compiled modules, as in the images: without them each start compiles its own.
+unexport PYTHONDONTWRITEBYTECODE
+
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  \1|\2/' | column -t -s '|'
 
@@ -48,7 +51,7 @@ docs-check: setup
 
 # Three processes also on two processors: most tests wait for servers.
 test: check docs-check ## Lint, types, layers, docs, then unit, integration (real etcd + kube-apiserver) and conformance tests
-	@$(CLUSTER) build control-plane etcd helm helm4 kustomize kubeconform kstatus argo-health rclone grpcurl ghz loadgen registry crane
+	@$(CLUSTER) build control-plane etcd helm helm4 kustomize kubeconform kstatus flux-health argo-health rclone grpcurl ghz loadgen registry crane
 	@$(BIN)/pytest tests -m "not frameworks" -n 3 --dist loadfile
 
 unit: setup ## Only the tests without servers

@@ -58,6 +58,8 @@ def http_load(
         "-t1",
         f"-c{connections}",
         f"-d{seconds}s",
+        "--timeout",
+        "30s",
         "--latency",
         "-s",
         script,
@@ -65,8 +67,8 @@ def http_load(
     ]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     totals = re.search(r"(\d+) requests in ([\d.]+)(s|m),", text)
-    p50 = re.search(r"^\s+50%\s+(\S+)$", text, re.MULTILINE)
-    p99 = re.search(r"^\s+99%\s+(\S+)$", text, re.MULTILINE)
+    p50 = re.search(r"^\s+50%\s+(\S+)\s*$", text, re.MULTILINE)
+    p99 = re.search(r"^\s+99%\s+(\S+)\s*$", text, re.MULTILINE)
     if totals is None or p50 is None or p99 is None:
         raise ValueError(f"cannot read what wrk printed:\n{text}")
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)

@@ -118,11 +118,11 @@ SCENARIOS: Final[dict[str, Callable[[Server], None]]] = {
     "the same, trying again at once": lambda server: after_overload(server, CALL / 4),
 }
 POLICIES: Final[dict[str, Callable[[], Server]]] = {
-    "never (default)": lambda: Server(None, 128),
-    "never, max_queue 512": lambda: Server(None, 512),
+    "never (default)": lambda: Server(None, 512),
+    "never, max_queue 128": lambda: Server(None, 128),
     "never, max_queue 4": lambda: Server(None, 4),
-    "full": lambda: Server(Shedding(early=False), 128),
-    "standing": lambda: Server(Shedding(early=True), 128),
+    "full": lambda: Server(Shedding(early=False), 512),
+    "standing": lambda: Server(Shedding(early=True), 512),
 }
 
 

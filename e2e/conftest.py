@@ -90,10 +90,15 @@ def new_stage(target: Target) -> Iterator[Callable[[str], Stage]]:
     yield make
     if made:
         # Not waited for: the next scenario has a namespace of its own.
-        target.kubectl("delete", "namespace", *made, "--wait=false")
+        target.kubectl("delete", "namespace", *made, "--wait=false", "--ignore-not-found")
 
 
 @pytest.fixture
-def stage(release: Release, new_stage: Callable[[str], Stage], request: pytest.FixtureRequest) -> Stage:
+def stage(
+    target: Target, release: Release, new_stage: Callable[[str], Stage], request: pytest.FixtureRequest
+) -> Iterator[Stage]:
     """A namespace of the scenario's own."""
-    return new_stage(request.node.name.removeprefix("test_"))
+    found = new_stage(request.node.name.removeprefix("test_"))
+    yield found
+    # Its pods would take the node from the module's other scenarios.
+    target.kubectl("delete", "namespace", found.namespace, "--wait=false")

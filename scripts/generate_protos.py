@@ -16,19 +16,22 @@ import sys
 import tempfile
 from pathlib import Path
 
+import grpc_tools
 from google.protobuf import descriptor_pb2
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "runtime" / "src"
-PROTOS = ("pillion/protocol/protos/open_inference.proto",)
+BUNDLED = Path(grpc_tools.__file__).parent / "_proto"
+"""Protobuf's own files, as the compiler brings them."""
+PROTOS = ("pillion/protocol/protos/open_inference.proto", "pillion/protocol/protos/runtime.proto")
 MODULE = '''"""Generated from {proto} by scripts/generate_protos.py. Do not edit."""
 
-from google.protobuf import descriptor_pool, message_factory
+from google.protobuf import {imports}
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
 POOL = descriptor_pool.DescriptorPool()
-POOL.AddSerializedFile(
+{dependencies}POOL.AddSerializedFile(
 {literal}
 )
 DESCRIPTOR = POOL.FindFileByName("{proto}")
@@ -44,7 +47,7 @@ def generate(proto: str, into: Path) -> dict[str, str]:
     """Compile one file; the result maps paths relative to the source root to the text they should have."""
     plugin = Path(sys.executable).with_name("protoc-gen-mypy")
     described = into / "descriptor.binpb"
-    options = [f"-I{SOURCE}", f"--plugin=protoc-gen-mypy={plugin}", f"--mypy_out=quiet:{into}"]
+    options = [f"-I{SOURCE}", f"-I{BUNDLED}", f"--plugin=protoc-gen-mypy={plugin}", f"--mypy_out=quiet:{into}"]
     code = protoc.main(["protoc", *options, f"--descriptor_set_out={described}", proto])
     if code != 0:
         raise SystemExit(f"protoc failed on {proto} with exit code {code}")
@@ -54,7 +57,15 @@ def generate(proto: str, into: Path) -> dict[str, str]:
     stem = proto.removesuffix(".proto")
     stub = (into / f"{stem}_pb2.pyi").read_text()
     pool = "from google.protobuf import descriptor_pool as _descriptor_pool\n\nPOOL: _descriptor_pool.DescriptorPool\n"
-    return {f"{stem}_pb2.py": MODULE.format(proto=proto, literal=literal), f"{stem}_pb2.pyi": stub + pool}
+    # Of others only those that protobuf brings along.
+    modules = [f"{Path(name).stem}_pb2" for name in file.dependency]
+    text = MODULE.format(
+        proto=proto,
+        literal=literal,
+        imports=", ".join(["descriptor_pool", "message_factory", *modules]),
+        dependencies="".join(f"POOL.AddSerializedFile({module}.DESCRIPTOR.serialized_pb)\n" for module in modules),
+    )
+    return {f"{stem}_pb2.py": text, f"{stem}_pb2.pyi": stub + pool}
 
 
 def outdated(*, write: bool) -> list[str]:

@@ -27,7 +27,9 @@ s3 = boto3.client(
     ),
 )
 body = {"Body": sys.stdin.buffer.read()} if wanted["call"] == "put_object" else {}
-getattr(s3, wanted["call"])(**wanted["arguments"], **body)
+found = getattr(s3, wanted["call"])(**wanted["arguments"], **body)
+if wanted["call"] == "get_object":
+    sys.stdout.buffer.write(found["Body"].read())
 """
 
 
@@ -60,6 +62,10 @@ class Bucket:
         """Store an object."""
         self._do("put_object", content, Key=key)
 
+    def get(self, key: str) -> str:
+        """Return an object's text."""
+        return self._do("get_object", Key=key)
+
     def delete(self, key: str) -> None:
         """Delete an object."""
         self._do("delete_object", Key=key)
@@ -82,7 +88,7 @@ class Bucket:
             },
         ]
 
-    def _do(self, call: str, content: bytes = b"", **arguments: str) -> None:
+    def _do(self, call: str, content: bytes = b"", **arguments: str) -> str:
         settings = {"endpoint": self.endpoint, "key": ACCESS_KEY, "secret": SECRET_KEY}
         wanted = json.dumps({"call": call, "arguments": {"Bucket": self._name, **arguments}, **settings})
-        self._stage.client("python", "-c", _CLIENT, wanted, stdin=content)
+        return self._stage.client("python", "-c", _CLIENT, wanted, stdin=content).stdout

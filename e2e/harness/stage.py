@@ -167,8 +167,8 @@ class Stage:
         )  # fmt: skip  # option and value read as pairs
         return json.loads(done.stdout)["outputs"][0]
 
-    def load(self, name: str, protocol: str, service: str, *, tls: bool, rate: float = 200) -> Load:
-        """Start open-loop load on an InferenceService's predictor."""
+    def load(self, name: str, protocol: str, service: str, *, tls: bool, rate: float = 200, patience: int = 10) -> Load:
+        """Start open-loop load on an InferenceService's predictor; a request fails after `patience` seconds."""
         host = f"{service}-predictor.{self.namespace}.svc.cluster.local"
         secure = [f"--ca={_CERTIFICATES}/ca.crt"] if tls else []
         if protocol == "http":
@@ -180,6 +180,7 @@ class Stage:
             arguments.append(f"--body-base64={body}")
         self._trust()
         run = Load(self.target.kubectl, self.namespace, name, rate=rate)
+        arguments.append(f"--timeout={patience}s")
         run.start(self.target.image("client"), [protocol, *arguments, *secure], {"certificates": _CERTIFICATES})
         return run
 

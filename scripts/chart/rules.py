@@ -13,8 +13,15 @@ if TYPE_CHECKING:
 
 __all__ = ["rules_template"]
 
-#: Stands for the Lease's name until the text is made, because YAML would quote a template action.
+#: Each stands for a name until the text is made, because YAML would quote a template action.
 _LEASE: Final = "NAME-OF-THE-LEASE"
+_WEBHOOK: Final = "NAME-OF-THE-WEBHOOK"
+_CONFIGURATION: Final = "NAME-OF-THE-CONFIGURATION"
+_NAMES: Final = {
+    _LEASE: '{{ include "pillion.operatorName" . }}',
+    _WEBHOOK: '{{ include "pillion.webhookName" . }}',
+    _CONFIGURATION: '{{ include "pillion.clusterName" . }}-sidecar',
+}
 
 
 def rules_template() -> str:
@@ -22,10 +29,19 @@ def rules_template() -> str:
     parts = ["{{- /* Generated from pillion_operator.rbac by `make generate`; do not edit. */}}"]
     parts += [
         _define("watched", rbac.namespace_rules()),
+        _define("ingress", rbac.ingress_rules()),
+        _define("gateway", rbac.gateway_rules()),
         _define("cluster", rbac.cluster_rules()),
+        _define("selector", rbac.selector_rules()),
         _define("own", rbac.lease_rules(_LEASE)),
+        _define("activator", rbac.activator_rules()),
+        _define("webhook", rbac.webhook_rules(_WEBHOOK)),
+        _define("webhookCluster", rbac.webhook_cluster_rules(_CONFIGURATION)),
     ]
-    return "\n".join(parts).replace(_LEASE, '{{ include "pillion.operatorName" . }}') + "\n"
+    text = "\n".join(parts)
+    for stands, name in _NAMES.items():
+        text = text.replace(stands, name)
+    return text + "\n"
 
 
 def _define(name: str, rules: Iterable[rbac.Rule]) -> str:

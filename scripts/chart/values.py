@@ -64,6 +64,13 @@ class BuiltinRuntimes(_Part):
     )
 
 
+class Routes(_Part):
+    """Ways in from outside, for services with `spec.networking`. One that is off needs no rights."""
+
+    ingress: bool = Field(True, description="Make Ingresses for services that ask for one.")
+    gateway: bool = Field(True, description="Make routes of the Gateway API, where it is installed.")
+
+
 class ModelPolicy(_Part):
     """What is accepted of model files."""
 
@@ -79,6 +86,64 @@ class ModelPolicy(_Part):
     )
     trusted_types: list[Annotated[str, Field(pattern=TYPE_NAME)]] = Field(
         [], description="Types, as `package.module.Name`, that skops files may hold in every namespace."
+    )
+
+
+class Activator(_Part):
+    """What takes requests for services without pods, and starts one: needed for `minReplicas: 0`."""
+
+    enabled: bool = Field(True, description="Run the activator; without it every service keeps a pod.")
+    replica_count: int = Field(2, ge=1, description="Replicas of the activator; all take requests.")
+    max_connections: int = Field(1000, ge=1, description="Connections of a replica at a time.")
+    max_connections_per_service: int = Field(500, ge=1, description="Those of one Service among them.")
+    wait_seconds: int = Field(300, ge=1, description="How long a request waits for the first pod.")
+    connection_age_seconds: int = Field(
+        300, ge=1, description="The age at which a connection is ended as soon as nothing is on its way."
+    )
+    resources: Open = Field(
+        {"requests": {"cpu": "20m", "memory": "96Mi"}, "limits": {"memory": "384Mi"}},
+        description="Requests and limits of the activator's container.",
+    )
+
+
+class SidecarInjector(_Part):
+    """The webhook that gives pods a sidecar."""
+
+    enabled: bool = Field(
+        False,
+        description="Give pods with the label `serving.pillion.dev/sidecar` the runtime as a sidecar, by a webhook.",
+    )
+
+
+class LabelRequirement(_Part):
+    """One requirement of a label selector, as Kubernetes has it."""
+
+    key: str = Field(min_length=1, description="The label.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="How it is compared.")
+    values: list[str] = Field([], description="With what, for In and NotIn.")
+
+
+class NamespaceSelector(_Part):
+    """The labels of the namespaces that are looked after, where scope is selected."""
+
+    match_labels: StringMap = Field({}, description="Labels that a namespace must have.")
+    match_expressions: list[LabelRequirement] = Field([], description="Further requirements.")
+
+
+class AdmissionPolicy(_Part):
+    """What the API server says of manifests that are valid and risky."""
+
+    enabled: bool = Field(
+        True,
+        description="Look for risks in manifests: no memory limit, images without a tag or with `latest`, files from "
+        "web servers without a digest.",
+    )
+    actions: list[Literal["Warn", "Audit", "Deny"]] = Field(
+        ["Warn", "Audit"],
+        min_length=1,
+        json_schema_extra={"uniqueItems": True},
+        description="What is done about them: a warning to whoever applies, a note in the audit log, or a refusal in "
+        "place of the warning.",
     )
 
 
@@ -139,6 +204,22 @@ class PrometheusRule(_Part):
     labels: StringMap = Field({}, description="Further labels.")
     annotations: StringMap = Field({}, description="Annotations.")
     additional_rules: OpenList = Field([], description="Rules beside the chart's own.")
+    runbook_url: str = Field(
+        "docs/runbooks/{alert}.md",
+        min_length=1,
+        description="Where the runbooks are, in each alert's annotation `runbook_url`; `{alert}` stands for its name. "
+        "The default is their place in the project.",
+    )
+
+
+class Dashboards(_Part):
+    """Grafana's dashboards as ConfigMaps, for the sidecar that collects them."""
+
+    enabled: bool = Field(False, description="Create a ConfigMap for each dashboard.")
+    label: str = Field("grafana_dashboard", min_length=1, description="The label that the sidecar looks for.")
+    label_value: str = Field("1", description="Its value.")
+    labels: StringMap = Field({}, description="Further labels.")
+    annotations: StringMap = Field({}, description="Annotations, such as `grafana_folder`.")
 
 
 class Values(_Part):
@@ -149,18 +230,25 @@ class Values(_Part):
     image: Image = Image()
     image_pull_secrets: OpenList = Field([], description="Pull secrets of the operator's own pods.")
     crds: CustomResourceDefinitions = CustomResourceDefinitions()
-    scope: Literal["cluster", "namespaced"] = Field(
-        "cluster", description="Watch every namespace, or the listed ones with Roles instead of ClusterRoles."
+    scope: Literal["cluster", "namespaced", "selected"] = Field(
+        "cluster",
+        description="Look after every namespace, after the listed ones with Roles instead of ClusterRoles, or after "
+        "those that `namespaceSelector` selects.",
     )
     namespaces: list[Namespace] = Field(
         [], description="Watched namespaces where scope is namespaced; empty: the release's."
     )
+    namespace_selector: NamespaceSelector = NamespaceSelector()
     replica_count: int = Field(2, ge=0, description="Replicas of the operator; one leads.")
     leader_election: LeaderElection = LeaderElection()
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     cluster_domain: str = Field("cluster.local", min_length=1, description="The domain of cluster DNS.")
     builtin_runtimes: BuiltinRuntimes = BuiltinRuntimes()
+    routes: Routes = Routes()
     model_policy: ModelPolicy = ModelPolicy()
+    activator: Activator = Activator()
+    sidecar_injector: SidecarInjector = SidecarInjector()
+    admission_policy: AdmissionPolicy = AdmissionPolicy()
     resources: Open = Field(
         {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
         description="Requests and limits of the operator's container.",
@@ -171,6 +259,7 @@ class Values(_Part):
     metrics: Metrics = Metrics()
     service_monitor: ServiceMonitor = ServiceMonitor()
     prometheus_rule: PrometheusRule = PrometheusRule()
+    dashboards: Dashboards = Dashboards()
     pod_security_context: Open = Field(
         {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         description="Security context of the operator's pods.",

@@ -14,7 +14,9 @@ from pathlib import Path
 import yaml
 
 from e2e.cluster.node import gotools
+from scripts.chart.admission import admission_template
 from scripts.chart.crds import template
+from scripts.chart.dashboards import dashboard_files
 from scripts.chart.install import install
 from scripts.chart.readme import readme
 from scripts.chart.rules import rules_template
@@ -32,6 +34,8 @@ def chart_files() -> dict[str, str]:
         "values.schema.json": json.dumps(schema(), indent=2) + "\n",
         "README.md": readme(),
         "templates/_rules.tpl": rules_template(),
+        "templates/_admission.tpl": admission_template(),
+        **dashboard_files(),
         **{f"templates/crd-{crd['spec']['names']['plural']}.yaml": template(crd) for crd in definitions},
     }
 
@@ -43,6 +47,7 @@ def outputs() -> dict[str, str]:
         chart = Path(scratch, "pillion")
         shutil.copytree(CHART, chart)
         for name, text in files.items():
+            (chart / name).parent.mkdir(exist_ok=True)
             (chart / name).write_text(text)
         rendered = install(_helm(), chart)
     return {f"charts/pillion/{name}": text for name, text in files.items()} | {"config/install.yaml": rendered}

@@ -48,6 +48,7 @@ def test_probabilities_of_all_labels_are_given_where_they_are_asked_for(tmp_path
     model = load(bert(tmp_path, "BertForSequenceClassification", **LABELS))
     assert ("label", "score") == model.default_outputs
     assert TensorSpec("probabilities", Datatype.FP32, (-1, 3)) == model.metadata.outputs[2]
+    assert {"probabilities": tuple(LABELS["id2label"].values())} == model.metadata.labels
     results = predict(model, texts(*PAIR), outputs=("probabilities", "label", "score"))
     np.testing.assert_allclose([1.0, 1.0], results["probabilities"].sum(axis=1), rtol=1e-6)
     np.testing.assert_array_equal(results["score"], results["probabilities"].max(axis=1))

@@ -164,6 +164,21 @@ def test_the_request_is_not_written_to_by_a_program_that_computes_in_place(tmp_p
     assert [1.0, 2.0] == given.data.tolist()
 
 
+def test_the_request_is_not_written_to_by_a_decomposed_program_either(tmp_path: Path) -> None:
+    class InPlace(torch.nn.Module):  # type: ignore[misc] # as above
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x.add_(1)
+            return x * 2
+
+    path = tmp_path / "model.pt2"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's own, about its own future
+        torch.export.save(torch.export.export(InPlace(), (torch.zeros(2),)).run_decompositions(), path)
+    given = tensor("x", [1, 2])
+    assert [4.0, 6.0] == predict(load(path), given)["output"].tolist()
+    assert [1.0, 2.0] == given.data.tolist()
+
+
 def test_a_program_that_changes_nothing_computes_in_the_memory_of_the_request(tmp_path: Path) -> None:
     class Same(torch.nn.Module):  # type: ignore[misc] # as above
         def forward(self, x: torch.Tensor) -> torch.Tensor:

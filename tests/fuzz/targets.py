@@ -19,6 +19,7 @@ from pillion.protocol.v1 import decode_v1
 from pillion.tensors import Datatype, TensorSpec
 from pillion.transport.http.content_coding import Expander
 from tests.fuzz.http2 import grpc_messages, hpack, http2
+from tests.fuzz.sockets import socket_bodies, socket_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -90,6 +91,8 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     "http2": http2,
     "hpack": hpack,
     "grpc_messages": grpc_messages,
+    "socket_frames": socket_frames,
+    "socket_bodies": socket_bodies,
 }
 
 

@@ -17,10 +17,32 @@
 {{ include "pillion.fullname" . }}-operator
 {{- end }}
 
+{{- define "pillion.activatorName" -}}
+{{ include "pillion.fullname" . }}-activator
+{{- end }}
+
+{{/* What selects the activator's pods. */}}
+{{- define "pillion.activatorSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "pillion.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: activator
+{{- end }}
+
+{{/* Labels of the activator's objects. */}}
+{{- define "pillion.activatorLabels" -}}
+{{ include "pillion.releaseLabels" . }}
+app.kubernetes.io/component: activator
+{{- end }}
+
+{{/* The webhook's Service, and the Secret with its certificates. */}}
+{{- define "pillion.webhookName" -}}
+{{ include "pillion.operatorName" . }}-webhook
+{{- end }}
+
 {{/* The prefix of names without a namespace: several releases may stand beside each other where each has its own namespaces. */}}
 {{- define "pillion.clusterName" -}}
 {{ include "pillion.fullname" . }}
-{{- if eq .Values.scope "namespaced" }}-{{ .Release.Namespace }}{{ end }}
+{{- if ne .Values.scope "cluster" }}-{{ .Release.Namespace }}{{ end }}
 {{- end }}
 
 {{- define "pillion.serviceAccountName" -}}
@@ -67,4 +89,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if eq .Values.scope "namespaced" }}
 {{- default (list .Release.Namespace) .Values.namespaces | uniq | sortAlpha | join "," }}
 {{- end }}
+{{- end }}
+
+{{/* The label selector of the watched namespaces as Kubernetes writes one on one line; empty where there is none. */}}
+{{- define "pillion.namespaceSelector" -}}
+{{- $terms := list }}
+{{- range $key, $value := .Values.namespaceSelector.matchLabels }}{{ $terms = append $terms (printf "%s=%s" $key $value) }}{{ end }}
+{{- range .Values.namespaceSelector.matchExpressions }}
+{{- if eq .operator "Exists" }}{{ $terms = append $terms .key }}
+{{- else if eq .operator "DoesNotExist" }}{{ $terms = append $terms (printf "!%s" .key) }}
+{{- else }}{{ $terms = append $terms (printf "%s %s (%s)" .key (lower .operator) (join "," .values)) }}
+{{- end }}
+{{- end }}
+{{- join "," $terms }}
 {{- end }}

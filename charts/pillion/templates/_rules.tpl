@@ -30,6 +30,15 @@
 - apiGroups: [serving.pillion.dev]
   resources: [trainingjobs/finalizers]
   verbs: [update]
+- apiGroups: [serving.pillion.dev]
+  resources: [batchpredictions]
+  verbs: [get, list, watch]
+- apiGroups: [serving.pillion.dev]
+  resources: [batchpredictions/status]
+  verbs: [patch]
+- apiGroups: [serving.pillion.dev]
+  resources: [batchpredictions/finalizers]
+  verbs: [update]
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
@@ -57,9 +66,15 @@
 - apiGroups: [monitoring.coreos.com]
   resources: [podmonitors]
   verbs: [get, list, watch, create, patch, update, delete]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [deployments/scale]
   verbs: [patch]
+- apiGroups: [apps]
+  resources: [controllerrevisions]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: ['']
   resources: [pods]
   verbs: [get, list, watch, patch]
@@ -79,6 +94,25 @@
   resources: [events]
   verbs: [get, create, patch]
 {{- end }}
+{{- define "pillion.rules.ingress" -}}
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses]
+  verbs: [get, list, watch, create, patch, update, delete]
+{{- end }}
+{{- define "pillion.rules.gateway" -}}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, watch, create, patch, update, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [grpcroutes]
+  verbs: [get, list, watch, create, patch, update, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [tlsroutes]
+  verbs: [get, list, watch, create, patch, update, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways]
+  verbs: [get]
+{{- end }}
 {{- define "pillion.rules.cluster" -}}
 - apiGroups: [serving.pillion.dev]
   resources: [clusterservingruntimes]
@@ -86,6 +120,11 @@
 - apiGroups: [serving.pillion.dev]
   resources: [clusterservingruntimes/status]
   verbs: [patch]
+{{- end }}
+{{- define "pillion.rules.selector" -}}
+- apiGroups: ['']
+  resources: [namespaces]
+  verbs: [list, watch]
 {{- end }}
 {{- define "pillion.rules.own" -}}
 - apiGroups: [coordination.k8s.io]
@@ -99,4 +138,27 @@
   resources: [deployments]
   verbs: [get]
   resourceNames: [{{ include "pillion.operatorName" . }}]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list]
+{{- end }}
+{{- define "pillion.rules.activator" -}}
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch]
+- apiGroups: [apps]
+  resources: [deployments/scale]
+  verbs: [get, patch]
+{{- end }}
+{{- define "pillion.rules.webhook" -}}
+- apiGroups: ['']
+  resources: [secrets]
+  verbs: [get, update]
+  resourceNames: [{{ include "pillion.webhookName" . }}]
+{{- end }}
+{{- define "pillion.rules.webhookCluster" -}}
+- apiGroups: [admissionregistration.k8s.io]
+  resources: [mutatingwebhookconfigurations]
+  verbs: [get, patch]
+  resourceNames: [{{ include "pillion.clusterName" . }}-sidecar]
 {{- end }}

@@ -223,7 +223,7 @@ def _build(group: Group, name: str) -> None:
         )
     target = folder(group)
     target.mkdir(parents=True, exist_ok=True)
-    environment = _environment()
+    environment = go_environment()
     package = group.programs[name]
     total = _package_count(group, package, environment)
     # On the same file system as the target, so that the rename is atomic.
@@ -254,7 +254,8 @@ def _build(group: Group, name: str) -> None:
         output.rename(target / name)
 
 
-def _environment() -> dict[str, str]:
+def go_environment() -> dict[str, str]:
+    """Return the environment of every run of `go` here."""
     # No C compiler is needed, and the binaries run in images made from scratch. GOFLAGS and GOOS of
     # the caller are not wanted; the proxy and the checksum database settings are.
     dropped = {"GOFLAGS", "GOOS", "GOARCH", "GOWORK"}

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from prometheus_client import CollectorRegistry
 
 __all__ = ["OperatorMetrics"]
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_TRAINING_SECONDS = (10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0, 259200.0)
 
 
 class OperatorMetrics:
@@ -56,12 +57,43 @@ class OperatorMetrics:
         self._restarts = Counter(
             "pillion_operator_watch_restarts", "How often the watches were started anew.", registry=registry
         )
+        self._refused = Gauge(
+            "pillion_operator_lists_refused",
+            "Kinds that the operator lacks the right to list, so that it is not ready; 1 for each.",
+            ("kind",),
+            registry=registry,
+        )
         self._leader = Gauge("pillion_operator_leader", "Whether this replica leads.", registry=registry)
         self._depth = Gauge("pillion_operator_queue_depth", "Keys that wait for a worker.", registry=registry)
         self._oldest = Gauge(
             "pillion_operator_queue_oldest_seconds", "How long the first key has waited.", registry=registry
         )
         self._services = Gauge("pillion_operator_inferenceservices", "InferenceServices known.", registry=registry)
+        self._trainings = Gauge(
+            "pillion_operator_trainingjobs", "TrainingJobs known, by state.", ("state",), registry=registry
+        )
+        self._ended = Counter(
+            "pillion_operator_trainings_ended",
+            "Trainings whose end this replica has written down, by the state that they ended in.",
+            ("result",),
+            registry=registry,
+        )
+        self._training_seconds = Histogram(
+            "pillion_operator_training_seconds",
+            "How long those trainings took, from the start of their Job to their end.",
+            ("result",),
+            buckets=_TRAINING_SECONDS,
+            registry=registry,
+        )
+        self._admissions = Counter(
+            "pillion_operator_sidecar_admissions",
+            "Pods with the sidecar's label that were looked at: changed, unchanged, denied, or failed for now.",
+            ("outcome",),
+            registry=registry,
+        )
+        self._batches = Gauge(
+            "pillion_operator_batchpredictions", "BatchPredictions known, by state.", ("state",), registry=registry
+        )
 
     def request(self, verb: str, kind: str, status: int, seconds: float) -> None:
         """Count one request to the API server."""
@@ -85,9 +117,25 @@ class OperatorMetrics:
         """Count changes that only the list found."""
         self._missed.labels(kind).inc(number)
 
+    def refused(self, kinds: Iterable[str]) -> None:
+        """Show these as what may not be listed, and no others."""
+        self._refused.clear()
+        for kind in kinds:
+            self._refused.labels(kind).set(1)
+
     def watch_restarted(self) -> None:
         """Count one new start of the watches."""
         self._restarts.inc()
+
+    def admitted(self, outcome: str) -> None:
+        """Count one answer of the webhook."""
+        self._admissions.labels(outcome).inc()
+
+    def training_ended(self, result: str, seconds: float | None) -> None:
+        """Count one training that has ended in that state; None where it never began."""
+        self._ended.labels(result).inc()
+        if seconds is not None:
+            self._training_seconds.labels(result).observe(seconds)
 
     def gauges(
         self,
@@ -96,9 +144,15 @@ class OperatorMetrics:
         depth: Callable[[], int],
         oldest: Callable[[], float],
         services: Callable[[], int],
+        trainings: Mapping[str, Callable[[], int]],
+        batches: Mapping[str, Callable[[], int]],
     ) -> None:
-        """Have the gauges read these when they are scraped."""
+        """Have the gauges read these when they are scraped; `trainings` and `batches` have one for each state."""
         self._leader.set_function(lambda: float(leader()))
         self._depth.set_function(lambda: float(depth()))
         self._oldest.set_function(oldest)
         self._services.set_function(lambda: float(services()))
+        for state, number in trainings.items():
+            self._trainings.labels(state).set_function(number)
+        for state, number in batches.items():
+            self._batches.labels(state).set_function(number)

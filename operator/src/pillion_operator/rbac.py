@@ -10,28 +10,50 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pillion_operator.state.kinds import (
+    BATCH_PREDICTION,
     CHILDREN,
     CLUSTER_SERVING_RUNTIME,
+    CONTROLLER_REVISION,
     DEPLOYMENT,
+    ENDPOINT_SLICE,
     EVENT,
+    GATEWAY,
+    GATEWAY_ROUTES,
     INFERENCE_SERVICE,
+    INGRESS,
     JOB,
     LEASE,
     MODEL,
+    MUTATING_WEBHOOK_CONFIGURATION,
     NAMESPACE,
     PERSISTENT_VOLUME_CLAIM,
     POD,
+    ROUTES,
     SECRET,
     SERVICE_ACCOUNT,
     SERVING_RUNTIME,
     TRAINING_JOB,
     Kind,
 )
+from pillion_operator.state.names import WEBHOOK_CONFIGURATION, WEBHOOK_SECRET
 
 if TYPE_CHECKING:
     from pillion.resources.base import JsonObject
 
-__all__ = ["Rule", "cluster_rules", "lease_rules", "manifests", "namespace_rules"]
+__all__ = [
+    "Rule",
+    "activator_manifests",
+    "activator_rules",
+    "cluster_rules",
+    "gateway_rules",
+    "ingress_rules",
+    "lease_rules",
+    "manifests",
+    "namespace_rules",
+    "selector_rules",
+    "webhook_cluster_rules",
+    "webhook_rules",
+]
 
 _READ: Final = ("get", "list", "watch")
 #: Server-side apply needs `patch`, and `create` where the object is not there yet; taking out what others added is an
@@ -72,10 +94,17 @@ def namespace_rules() -> tuple[Rule, ...]:
         _rule(TRAINING_JOB, *_READ),
         _rule(TRAINING_JOB, "patch", subresource="status"),
         _rule(TRAINING_JOB, "update", subresource="finalizers"),
+        _rule(BATCH_PREDICTION, *_READ),
+        _rule(BATCH_PREDICTION, "patch", subresource="status"),
+        _rule(BATCH_PREDICTION, "update", subresource="finalizers"),
         # A Job is made once, suspended and resumed, and deleted where its training is cancelled.
         _rule(JOB, *_READ, "create", "patch", "delete"),
-        *(_rule(kind, *_OWN) for kind in CHILDREN),
+        *(_rule(kind, *_OWN) for kind in CHILDREN if kind is not ENDPOINT_SLICE and kind not in ROUTES),
+        # Its lists are whole or ours: nobody adds an entry that would have to be taken out.
+        _rule(ENDPOINT_SLICE, *_READ, "create", "patch", "delete"),
         _rule(DEPLOYMENT, "patch", subresource="scale"),
+        # What was rolled out is kept, to go back to.
+        _rule(CONTROLLER_REVISION, *_READ, "create", "patch", "delete"),
         # An annotation on a running pod makes the kubelet bring a changed ConfigMap to it at once.
         _rule(POD, *_READ, "patch"),
         _rule(SECRET, "get"),
@@ -87,6 +116,16 @@ def namespace_rules() -> tuple[Rule, ...]:
     )
 
 
+def ingress_rules() -> tuple[Rule, ...]:
+    """Return what ways in by Ingresses need in every namespace that is looked after."""
+    return (_rule(INGRESS, *_OWN),)
+
+
+def gateway_rules() -> tuple[Rule, ...]:
+    """Return what ways in by the Gateway API need; a Gateway's listeners say where a route answers."""
+    return (*(_rule(kind, *_OWN) for kind in GATEWAY_ROUTES), _rule(GATEWAY, "get"))
+
+
 def cluster_rules() -> tuple[Rule, ...]:
     """Return what is needed besides, where the whole cluster is looked after."""
     return (
@@ -95,13 +134,39 @@ def cluster_rules() -> tuple[Rule, ...]:
     )
 
 
+def selector_rules() -> tuple[Rule, ...]:
+    """Return what is needed besides, where namespaces are selected by their labels."""
+    return (_rule(NAMESPACE, "list", "watch"),)
+
+
 def lease_rules(lease_name: str = "pillion-operator") -> tuple[Rule, ...]:
     """Return what is needed in the operator's own namespace; a name cannot be checked while it is being created.
 
     The Lease has the name of the operator's Deployment, which it belongs to.
     """
     own = (lease_name,)
-    return (_rule(LEASE, "create"), _rule(LEASE, "get", "update", names=own), _rule(DEPLOYMENT, "get", names=own))
+    return (
+        _rule(LEASE, "create"),
+        _rule(LEASE, "get", "update", names=own),
+        _rule(DEPLOYMENT, "get", names=own),
+        # Where the activator's replicas are.
+        _rule(ENDPOINT_SLICE, "list"),
+    )
+
+
+def activator_rules() -> tuple[Rule, ...]:
+    """Return what the activator needs in every namespace whose services it stands for."""
+    return (_rule(ENDPOINT_SLICE, "list", "watch"), _rule(DEPLOYMENT, "get", "patch", subresource="scale"))
+
+
+def webhook_rules(secret: str = WEBHOOK_SECRET) -> tuple[Rule, ...]:
+    """Return what the sidecar injector needs in the operator's own namespace: the Secret comes with the chart."""
+    return (_rule(SECRET, "get", "update", names=(secret,)),)
+
+
+def webhook_cluster_rules(configuration: str = WEBHOOK_CONFIGURATION) -> tuple[Rule, ...]:
+    """Return what it needs besides: its configuration, which comes with the chart and has no namespace."""
+    return (_rule(MUTATING_WEBHOOK_CONFIGURATION, "get", "patch", names=(configuration,)),)
 
 
 def manifests(
@@ -111,16 +176,38 @@ def manifests(
     namespaces: tuple[str, ...] = (),
     name: str = "pillion-operator",
     lease_name: str = "pillion-operator",
+    selected: bool = False,
+    sidecar_injector: bool = False,
 ) -> tuple[JsonObject, ...]:
-    """Return the Roles and bindings of one installation; without `namespaces` for the whole cluster."""
+    """Return the Roles and bindings of one installation; without `namespaces` for the whole cluster.
+
+    `selected` where it looks after those namespaces of the cluster that have some labels.
+    """
     found = _bound(
         "Role", f"{name}-lease", operator_namespace, lease_rules(lease_name), service_account, operator_namespace
     )
+    watched = (*namespace_rules(), *ingress_rules(), *gateway_rules())
+    if sidecar_injector:
+        account = (service_account, operator_namespace)
+        found += _bound("Role", f"{name}-webhook", operator_namespace, webhook_rules(), *account)
+        found += _bound("ClusterRole", f"{name}-webhook", "", webhook_cluster_rules(), *account)
     if not namespaces:
-        rules = (*namespace_rules(), *cluster_rules())
+        rules = (*watched, *cluster_rules(), *(selector_rules() if selected else ()))
         return (*found, *_bound("ClusterRole", name, "", rules, service_account, operator_namespace))
     for namespace in namespaces:
-        found += _bound("Role", name, namespace, namespace_rules(), service_account, operator_namespace)
+        found += _bound("Role", name, namespace, watched, service_account, operator_namespace)
+    return found
+
+
+def activator_manifests(
+    *, service_account: str, operator_namespace: str, namespaces: tuple[str, ...] = (), name: str = "pillion-activator"
+) -> tuple[JsonObject, ...]:
+    """Return the Roles and bindings of the activator; without `namespaces` for the whole cluster."""
+    if not namespaces:
+        return _bound("ClusterRole", name, "", activator_rules(), service_account, operator_namespace)
+    found: tuple[JsonObject, ...] = ()
+    for namespace in namespaces:
+        found += _bound("Role", name, namespace, activator_rules(), service_account, operator_namespace)
     return found
 
 

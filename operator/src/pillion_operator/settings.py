@@ -6,22 +6,24 @@ import os
 import re
 import socket
 import uuid
-from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
 from typing import Annotated, Literal, Self
 
 from annotated_types import Ge, Gt, Le
 from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, CliImplicitFlag, NoDecode, SettingsConfigDict
+from pydantic_settings import CliImplicitFlag, SettingsConfigDict
 
 from pillion.policy import ConsentPolicy
 from pillion.runtimefile import TYPE_NAME
+from pillion_operator.builders.serving_certificate import CertificateTimes
 from pillion_operator.client.lease import LeaseTimes
+from pillion_operator.program import Names, ProgramSettings
+from pillion_operator.state.kinds import GATEWAY_ROUTES, INGRESS, OPTIONAL, Kind
+from pillion_operator.state.names import WEBHOOK_CONFIGURATION, WEBHOOK_SECRET
 from pillion_operator.state.settings import RenderSettings
 
 __all__ = ["OperatorSettings"]
 
 Seconds = Annotated[float, Gt(0)]
-Names = Annotated[tuple[str, ...], NoDecode]
 
 
 def _identity() -> str:
@@ -29,23 +31,18 @@ def _identity() -> str:
     return f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
 
 
-class OperatorSettings(BaseSettings):
+class OperatorSettings(ProgramSettings):
     """Every setting of `pillion-operator`."""
 
     model_config = SettingsConfigDict(
         env_prefix="PILLION_OPERATOR_",
-        env_ignore_empty=True,
         cli_prog_name="pillion-operator",
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        extra="ignore",
-        frozen=True,
     )
 
     namespaces: Names = ()
     """Namespaces to look after, separated by commas; none means the whole cluster."""
-    kubeconfig: Path | None = None
-    """Kubeconfig to use; by default the pod's service account, else KUBECONFIG."""
+    namespace_selector: str = ""
+    """Label selector of the namespaces to look after, in place of their names, such as tenant=shop."""
 
     runtime_image: str = RenderSettings().runtime_image
     """Image of the built-in serving runtimes and of the storage init container."""
@@ -55,6 +52,10 @@ class OperatorSettings(BaseSettings):
     """Names of Secrets for pulling that image, in the namespaces of InferenceServices; separated by commas."""
     cluster_domain: str = "cluster.local"
     """Domain of cluster DNS."""
+    ingress_routes: CliImplicitFlag[bool] = True
+    """Whether services may have a way in by an Ingress; without, no right about Ingresses is needed."""
+    gateway_routes: CliImplicitFlag[bool] = True
+    """Whether services may have a way in by the Gateway API; without, no right about its kinds is needed."""
     builtin_runtimes: CliImplicitFlag[bool] = True
     """Whether the built-in ClusterServingRuntimes are created and kept."""
 
@@ -64,6 +65,9 @@ class OperatorSettings(BaseSettings):
     """Classes that are fetched like a model: deny, perObject or allow; a namespace's label comes before it."""
     trusted_types: Names = ()
     """Types that skops files may hold in every namespace, as package.module.Name; separated by commas."""
+
+    activator_service: str = ""
+    """Name of the activator's Service, in the operator's own namespace; without one no service is scaled to zero."""
 
     leader_election: CliImplicitFlag[bool] = True
     """Whether replicas elect a leader; switch it off only where there can never be two."""
@@ -82,6 +86,23 @@ class OperatorSettings(BaseSettings):
     identity: str = Field(default_factory=_identity)
     """This replica's name in the Lease."""
 
+    sidecar_injector: CliImplicitFlag[bool] = False
+    """Whether pods that ask for one by their label are given a sidecar; the next settings are about its webhook."""
+    webhook_port: Annotated[int, Ge(0), Le(65535)] = 8084
+    """Port of the webhook; 0 lets the system choose."""
+    webhook_hosts: Names = ()
+    """Names and addresses by which the API server reaches the webhook, separated by commas."""
+    webhook_secret: str = WEBHOOK_SECRET
+    """Name of the Secret for its certificates, in the operator's own namespace; the leader writes it."""
+    webhook_configuration: str = WEBHOOK_CONFIGURATION
+    """Name of the MutatingWebhookConfiguration whose caBundle the leader writes."""
+    webhook_ca_seconds: Seconds = CertificateTimes().ca
+    """Life of its CA, which has a successor after half of it."""
+    webhook_certificate_seconds: Seconds = CertificateTimes().certificate
+    """Life of its certificate, which is renewed after two thirds."""
+    webhook_settle_seconds: Seconds = CertificateTimes().settle
+    """How long API servers and replicas may take to learn of new ones."""
+
     workers: Annotated[int, Ge(1), Le(64)] = 8
     """How many InferenceServices are worked on at a time."""
     resync_seconds: Seconds = 60.0
@@ -91,8 +112,6 @@ class OperatorSettings(BaseSettings):
     """Address of metrics and probes."""
     http_port: Annotated[int, Ge(0), Le(65535)] = 8083
     """Port of metrics and probes; 0 lets the system choose."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severity that is logged."""
 
     @field_validator("trusted_types")
     @classmethod
@@ -102,16 +121,26 @@ class OperatorSettings(BaseSettings):
             raise ValueError(f"{wrong[0]!r} is no type: write package.module.Name")
         return names
 
-    @field_validator("namespaces", "image_pull_secrets", "trusted_types", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if not self.lease_retry_seconds < self.lease_renew_deadline_seconds < self.lease_duration_seconds:
             raise ValueError("the lease needs retry < renew deadline < duration; set all three, or none")
+        if self.sidecar_injector and not self.webhook_hosts:
+            raise ValueError(
+                "the sidecar injector needs webhook_hosts: write the name of its Service, NAME.NAMESPACE.svc"
+            )
+        times = self.certificate_times
+        if not times.settle * 4 <= times.certificate <= times.ca:
+            raise ValueError("the webhook's certificates need 4 x settle <= certificate <= CA; set all three, or none")
+        if self.namespaces and self.namespace_selector:
+            raise ValueError("namespaces and namespace_selector are two ways to say the same; keep one")
         return self
+
+    @property
+    def optional_kinds(self) -> tuple[Kind, ...]:
+        """The kinds that are used where the cluster has them."""
+        left_out = (*(() if self.ingress_routes else (INGRESS,)), *(() if self.gateway_routes else GATEWAY_ROUTES))
+        return tuple(kind for kind in OPTIONAL if kind not in left_out)
 
     @property
     def render(self) -> RenderSettings:
@@ -124,8 +153,14 @@ class OperatorSettings(BaseSettings):
             pickle_policy=self.pickle_policy,
             code_policy=self.code_policy,
             trusted_types=self.trusted_types,
+            activator=bool(self.activator_service),
             operator_namespace=pod_namespace(),
         )
+
+    @property
+    def certificate_times(self) -> CertificateTimes:
+        """The lives of the webhook's certificates."""
+        return CertificateTimes(self.webhook_ca_seconds, self.webhook_certificate_seconds, self.webhook_settle_seconds)
 
     @property
     def lease_times(self) -> LeaseTimes:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from pillion._version import __version__
 
 if TYPE_CHECKING:
-    from pillion.applications.context import cancelled
-    from pillion.applications.ingress import ingress
+    from pillion.applications.batch import batch
+    from pillion.applications.ingress import bind, ingress
     from pillion.applications.models import models
+    from pillion.applications.multiplexing import model_id, multiplexed
+    from pillion.applications.remote import remote
     from pillion.applications.request import Request
     from pillion.authoring.batches import Batch
+    from pillion.authoring.context import cancelled
     from pillion.authoring.file import File
     from pillion.authoring.finish import Finish
     from pillion.authoring.model import Model
@@ -22,40 +25,80 @@ if TYPE_CHECKING:
     from pillion.authoring.stream import Stream
     from pillion.authoring.task import task
     from pillion.authoring.train import train
+    from pillion.client.aio import AsyncClient
+    from pillion.client.sync import Client
+    from pillion.client.tls import TLS
+    from pillion.composition.ensemble import Ensemble
+    from pillion.composition.mapping import Map
+    from pillion.composition.placed import Process
+    from pillion.composition.sequential import Sequential
+    from pillion.composition.switch import Switch
     from pillion.embedding import Serving, serve
+    from pillion.running import stop
+    from pillion.testing import test
 
 __all__ = [
+    "TLS",
+    "AsyncClient",
     "Batch",
+    "Client",
+    "Ensemble",
     "File",
     "Finish",
+    "Map",
     "Model",
+    "Process",
     "Request",
     "Run",
+    "Sequential",
     "Serving",
     "Stream",
+    "Switch",
     "__version__",
+    "batch",
+    "bind",
     "cancelled",
     "ingress",
+    "model_id",
     "models",
+    "multiplexed",
+    "remote",
     "serve",
+    "stop",
     "task",
+    "test",
     "train",
 ]
 
 _HOMES = {
+    "TLS": "pillion.client.tls",
+    "AsyncClient": "pillion.client.aio",
     "Batch": "pillion.authoring.batches",
+    "Client": "pillion.client.sync",
+    "Ensemble": "pillion.composition.ensemble",
     "File": "pillion.authoring.file",
     "Finish": "pillion.authoring.finish",
+    "Map": "pillion.composition.mapping",
     "Model": "pillion.authoring.model",
+    "Process": "pillion.composition.placed",
     "Request": "pillion.applications.request",
     "Run": "pillion.authoring.run",
+    "Sequential": "pillion.composition.sequential",
     "Serving": "pillion.embedding",
     "Stream": "pillion.authoring.stream",
-    "cancelled": "pillion.applications.context",
+    "Switch": "pillion.composition.switch",
+    "batch": "pillion.applications.batch",
+    "bind": "pillion.applications.ingress",
+    "cancelled": "pillion.authoring.context",
     "ingress": "pillion.applications.ingress",
+    "model_id": "pillion.applications.multiplexing",
     "models": "pillion.applications.models",
+    "multiplexed": "pillion.applications.multiplexing",
+    "remote": "pillion.applications.remote",
     "serve": "pillion.embedding",
+    "stop": "pillion.running",
     "task": "pillion.authoring.task",
+    "test": "pillion.testing",
     "train": "pillion.authoring.train",
 }
 

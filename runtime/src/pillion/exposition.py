@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pillion.metrics import Distribution, ModelMetrics
     from pillion.model import ModelStatus
 
-__all__ = ["counter", "gauge", "runtime_families"]
+__all__ = ["counter", "gauge", "runtime_families", "step_family"]
 
 _STATES: Final = ("LOADING", "READY", "UNLOADING", "UNAVAILABLE")
 
@@ -31,6 +31,18 @@ def gauge(name: str, text: str, value: float, **labels: str) -> GaugeMetricFamil
     """A gauge with one value."""
     family = GaugeMetricFamily(name, text, labels=tuple(labels))
     family.add_metric(tuple(labels.values()), value)
+    return family
+
+
+def step_family(steps: Mapping[tuple[str, str], Distribution]) -> HistogramMetricFamily:
+    """How long the steps of compositions take, by the names of flow and step."""
+    family = HistogramMetricFamily(
+        "pillion_step_seconds",
+        "Time of a step of a composition, its waiting for threads and workers included",
+        labels=("flow", "step"),
+    )
+    for (flow, step), times in sorted(steps.items()):
+        family.add_metric((flow, step), times.buckets(), times.total)
     return family
 
 

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from pillion.execution.api import WorkerState
     from pillion.model import ModelStatus
 
-__all__ = ["OK", "Collectors", "Distribution", "Exemplar", "LaneGauges", "ModelMetrics", "Registry", "RuntimeMetrics"]
+__all__ = [
+    "OK",
+    "BatchCounts",
+    "Collectors",
+    "Distribution",
+    "Exemplar",
+    "LaneGauges",
+    "ModelMetrics",
+    "Registry",
+    "RuntimeMetrics",
+]
 
 OK: Final = "ok"
 """The ``code`` label of a request that was answered; the others are the values of ``ErrorCode``."""
@@ -100,6 +110,20 @@ class Exemplar(NamedTuple):
     unix: float
 
 
+class BatchCounts:
+    """Runs of a model that computed so many requests each, and the seconds that they took in all."""
+
+    __slots__ = ("computed", "divided", "prepared", "runs")
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.prepared = 0.0
+        """Until the inputs were as the model takes them."""
+        self.computed = 0.0
+        self.divided = 0.0
+        """Until each request had its part of the results."""
+
+
 class LaneGauges:
     """What is counted now for one loaded model: read at scrape time."""
 
@@ -129,8 +153,8 @@ class ModelMetrics:
     """Everything counted for one model version. The data plane keeps a reference and writes to it directly."""
 
     __slots__ = (
-        "batch_size", "duration", "evictions", "failed_seconds", "first_items", "gauges", "inference", "items",
-        "load_seconds", "loads", "model", "queue_wait", "requests", "version",
+        "batch_size", "batches", "duration", "evictions", "failed_seconds", "first_items", "gauges", "inference",
+        "items", "load_seconds", "loads", "model", "queue_wait", "requests", "version",
     )  # fmt: skip
 
     def __init__(self, model: str, version: str) -> None:
@@ -145,6 +169,8 @@ class ModelMetrics:
         """For each request, the time of the call that computed it."""
         self.batch_size = Distribution(_REQUESTS)
         """Requests computed by each call, of a model whose requests may share calls."""
+        self.batches: dict[int, BatchCounts] = {}
+        """The same by the exact number, and of every model. Numbers are at most what one call may compute."""
         self.load_seconds: float | None = None
         self.loads = 0
         self.evictions = 0
@@ -154,6 +180,13 @@ class ModelMetrics:
         """Times to the first item; None where nothing was streamed yet."""
         self.items = 0
         """Items of streams that were taken by who sends them."""
+
+    def batches_of(self, size: int) -> BatchCounts:
+        """What is counted of runs that compute so many requests."""
+        found = self.batches.get(size)
+        if found is None:
+            found = self.batches[size] = BatchCounts()
+        return found
 
     def first_item(self, seconds: float) -> None:
         """Count a stream whose first item came ``seconds`` after the request reached the data plane."""

@@ -28,6 +28,8 @@ class ModelMetadata(msgspec.Struct, frozen=True):
     """Inputs that are taken and not looked at: columns that the model was given in training and does not use."""
     explains: bool = False
     """Whether it can say why it predicts what it predicts."""
+    labels: Mapping[str, tuple[str, ...]] = {}
+    """For outputs whose columns are classes: what these are called, in the order of the columns."""
 
 
 class Libraries(msgspec.Struct, frozen=True):

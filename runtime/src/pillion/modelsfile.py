@@ -6,7 +6,7 @@ changes in running pods. Unlike in ``runtime.yaml``, files are not in place yet:
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -71,6 +71,10 @@ class ModelsFile(_Part, frozen=True, kw_only=True):
                 raise ValueError(f"model {name!r} is declared twice")
 
 
+#: Made here, once: msgspec takes types apart at their first use, and two threads that do so at once crash the process.
+_DECODER: Final = msgspec.json.Decoder(ModelsFile)
+
+
 def load(text: bytes | str) -> ModelsFile:
     """Read the file's text.
 
@@ -78,7 +82,7 @@ def load(text: bytes | str) -> ModelsFile:
         ModelsFileError: it is no JSON, or not of this schema.
     """
     try:
-        return msgspec.json.decode(text, type=ModelsFile)
+        return _DECODER.decode(text)
     except msgspec.DecodeError as error:
         raise ModelsFileError(str(error)) from error
 

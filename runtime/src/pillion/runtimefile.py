@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "CODE_FOLDER",
     "DEVICE",
     "PYTHON",
     "TYPE_NAME",
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 API_VERSION: Final = "runtime.pillion.dev/v1"
+CODE_FOLDER: Final = "/app"
+"""Where the user's code is in an image made on the runtime."""
 PYTHON: Final = "python"
 """The format of a folder that holds a class."""
 TYPE_NAME: Final = r"^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)+$"
@@ -170,6 +173,8 @@ class DesiredModel(_Part, frozen=True, kw_only=True):
     """Passed to the backend. Values as JSON has them."""
     code: Code | None = None
     """The model is a class written in Python."""
+    graph: dict[str, Any] | None = None
+    """The model is a graph of others: the document of :class:`pillion.graph.document.Graph`."""
 
     @property
     def device(self) -> str | None:
@@ -183,10 +188,17 @@ class DesiredModel(_Part, frozen=True, kw_only=True):
         return self.code is not None or self.format == PYTHON
 
     def __post_init__(self) -> None:
-        """Refuse names that would lead out of a folder."""
+        """Refuse names that would lead out of a folder, and graphs that cannot run."""
         for field in ("name", "version"):
             if ".." in getattr(self, field):
                 raise ValueError(f"{field} must not contain '..'")
+        if self.graph is not None:
+            from pillion.graph.check import read  # noqa: PLC0415 - few models are graphs
+
+            try:
+                read(self.graph, self.name)
+            except ValueError as error:
+                raise ValueError(f"graph: {error}") from None
 
 
 class DesiredApplication(_Part, frozen=True, kw_only=True):
@@ -199,6 +211,8 @@ class DesiredApplication(_Part, frozen=True, kw_only=True):
     """The path below which it answers."""
     args: dict[str, Any] = {}
     """Arguments for its constructor, by name. Values as JSON has them."""
+    config: dict[str, Any] = {}
+    """What its ``reconfigure`` is given when it is built, and whenever this changes."""
     max_ongoing_requests: Positive | None = None
     """Requests that it works on at a time; more wait. By default the server's ``limits.max_in_flight``."""
     max_queued_requests: Annotated[int, Meta(ge=0)] | None = None

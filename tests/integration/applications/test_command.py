@@ -125,3 +125,12 @@ def test_the_source_of_each_http_setting_is_shown(folder: Path) -> None:
     assert "PILLION_HTTP_KEEP_ALIVE_TIMEOUT_S" in lines["http.keep_alive_timeout"]
     assert "PILLION_HTTP__REQUEST_TIMEOUT_SECONDS" in lines["http.request_timeout_seconds"]
     assert "default" in lines["http.websocket_idle_seconds"]
+
+
+def test_the_access_log_has_the_format_that_is_asked_for(folder: Path) -> None:
+    variables = {"PILLION_LOG__ACCESS": "1", "PILLION_LOG__ACCESS_FORMAT": "{method} {path} {status} {route} {client}"}
+    with serving(folder, "shop.py:app", "--route-prefix", "/shop", **variables) as program:
+        assert 200 == httpx.get(program.url("/shop/pid")).status_code
+        program.wait_for("GET /shop/pid 200 /shop/pid 127.0.0.1\n")
+        assert 404 == httpx.get(program.url("/v2/models/none")).status_code
+        program.wait_for("GET /v2/models/none 404 - 127.0.0.1\n")

@@ -18,8 +18,10 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route
 
 import pillion
+from pillion.runtimefile import Code, DesiredApplication
 from pillion.server import Server
 from pillion.server.failures import StartError
+from pillion.server.sources import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -46,6 +48,10 @@ RESULTS: dict[str, Any] = {
     "generator": lambda: (f"{n}" for n in range(3)),
     "lines": lambda: ({"n": n} for n in range(2)),
 }
+
+
+async def hello() -> str:
+    return "hello"
 
 
 async def give(request: pillion.Request) -> Any:
@@ -190,6 +196,42 @@ def test_mounted_applications_know_their_root_behind_a_proxy() -> None:
         assert expected == httpx.get(f"{serving.url}/ml/app/inner/where").json()  # it left it
 
 
+@pytest.mark.parametrize("below", ["", "/ml"], ids=["taken-off", "left"])
+def test_the_runtime_s_own_paths_are_answered_below_the_root_too(below: str) -> None:
+    settings: dict[str, Any] = {"http.root_path": "/ml", "metrics.on_data_port": True}
+    with pillion.serve(hello, blocking=False, route_prefix="/app", settings=settings) as serving:
+        url = f"{serving.url}{below}"
+        for _ in range(2):  # the second finds a path that is known
+            assert 200 == httpx.get(f"{url}/v2/health/live").status_code
+        assert {"/app": "hello"} == httpx.get(f"{url}/-/routes").json()
+        assert "pillion_" in httpx.get(f"{url}/metrics").text
+        assert "/ml/openapi.json" in httpx.get(f"{url}/docs").text
+        assert [{"url": "/ml"}] == httpx.get(f"{url}/openapi.json").json()["servers"]
+        assert "error" in httpx.get(f"{url}/v2/models/a%2Fb/ready").json()
+        assert 404 == httpx.get(f"{serving.url}/mlx/v2/health/ready").status_code
+
+
+@pytest.mark.parametrize("root", ["/v2", "/v2/x", "/api", "/-", "ml", "/a//b", "/docs"])
+def test_a_root_that_would_hide_the_runtime_s_own_paths_is_refused(root: str) -> None:
+    with pytest.raises(StartError, match=r"http\.root_path"):
+        pillion.serve(hello, blocking=False, settings={"http.root_path": root})
+
+
+async def test_an_application_knows_the_server_that_ours_is_mounted_in() -> None:
+    async def where(request: pillion.Request) -> JSONResponse:
+        return JSONResponse([str(request.url_for("where").path), request.scope["root_path"]])
+
+    inner = Starlette(routes=[Route("/where", where, name="where")])
+    settings = load_settings(flags={"http.root_path": "/ml", "grpc.port": 0, "admin.port": 0, "http.port": 0})
+    wanted = DesiredApplication(name="inner", code=Code(module="inner", folder="."), route_prefix="/app")
+    server = Server(settings.settings, applications=[wanted], objects={"inner": inner})
+    with server:
+        transport = httpx.ASGITransport(server.app, root_path="/outer")
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            for path in ("/outer/app/where", "/outer/ml/app/where"):
+                assert ["/outer/ml/app/where", "/outer/ml/app"] == (await client.get(path)).json()
+
+
 def test_a_bare_asgi_application_needs_no_lifespan() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
@@ -287,9 +329,36 @@ def test_a_prefix_that_cannot_be_is_refused(prefix: str) -> None:
 
 
 def test_applications_in_each_others_way_are_both_named() -> None:
-    from pillion.embedding import _desired
-
-    wanted = [_desired("one", "/shop", {}), _desired("two", "/shop/", {})]
-    server = Server(applications=wanted, objects={"one": give, "two": give})
+    here = Code(module="here", folder="")
+    prefixes = {"one": "/shop", "two": "/shop/"}
+    both = [DesiredApplication(name=name, code=here, route_prefix=prefix) for name, prefix in prefixes.items()]
+    server = Server(applications=both, objects={"one": give, "two": give})
     with pytest.raises(StartError, match="applications 'one' and 'two' have the same routePrefix /shop"):
         server.start(blocking=False)
+
+
+def test_the_word_of_a_proxy_is_taken_only_where_it_is_trusted() -> None:
+    async def where(request: pillion.Request) -> JSONResponse:
+        client = "" if request.client is None else request.client.host
+        return JSONResponse([client, str(request.url_for("where"))])
+
+    app = Starlette(routes=[Route("/where", where, name="where")])
+    headers = {
+        "x-forwarded-for": "203.0.113.7",
+        "x-forwarded-proto": "https",
+        "x-forwarded-host": "api.example.com",
+        "x-forwarded-prefix": "/ml",
+    }
+    every = {"http.proxy_headers": ["for", "proto", "host", "prefix"]}
+    trusting: dict[str, Any] = {"http.trusted_proxies": ["127.0.0.0/8"], **every}
+    with pillion.serve(app, blocking=False, route_prefix="/app", settings=trusting) as serving:
+        answer = httpx.get(f"{serving.url}/app/where", headers=headers)
+        assert ["203.0.113.7", "https://api.example.com/ml/app/where"] == answer.json()
+        assert "/ml/openapi.json" in httpx.get(f"{serving.url}/docs", headers=headers).text
+        assert 200 == httpx.get(f"{serving.url}/v2/health/live", headers=headers).status_code
+    wary: dict[str, Any] = {"http.trusted_proxies": ["10.0.0.0/8"], **every}
+    with pillion.serve(app, blocking=False, route_prefix="/app", settings=wary) as serving:
+        answer = httpx.get(f"{serving.url}/app/where", headers=headers)
+        assert ["127.0.0.1", f"{serving.url}/app/where"] == answer.json()
+    with pytest.raises(StartError, match=r"http\.trusted_proxies: 'everybody' is no network"):
+        pillion.serve(app, blocking=False, settings={"http.trusted_proxies": ["everybody"]})

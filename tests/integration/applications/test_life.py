@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 import pillion
-from tests.waiting import until_now
+from tests.waiting import until, until_now
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -340,3 +340,35 @@ def test_many_who_leave_leave_nothing_behind() -> None:
         assert time.monotonic() - began < 1.5
         assert {"/ cancelled"} == set(slow.ended)
         until_now(lambda: _metric(serving, "pillion_application_requests_in_flight", application="slow") == 0)
+
+
+async def test_an_answer_has_a_time_to_begin_and_each_piece_one_of_its_own() -> None:
+    ended: list[str] = []
+
+    async def handle(request: pillion.Request) -> Any:
+        how = request.query_params["how"]
+
+        async def events() -> AsyncIterator[str]:
+            try:
+                for number in range(8):
+                    yield f"data: {number}\n\n"
+                    await asyncio.sleep(60 if how == "stuck" and number == 2 else 0.05)
+            finally:
+                ended.append(how)
+
+        if how == "late":
+            await asyncio.sleep(60)
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    settings: dict[str, Any] = {"http.first_byte_timeout_seconds": 0.3, "http.stream_idle_seconds": 0.3}
+    async with pillion.test(handle, settings=settings) as tester:
+        late = await tester.get("/?how=late")
+        assert 504 == late.status_code
+        assert "http.first_byte_timeout_seconds" in late.json()["error"]
+        paced = await tester.get("/?how=paced")  # longer than either time
+        assert (8, False) == (paced.text.count("data: "), "event: error" in paced.text)
+        stuck = (await tester.get("/?how=stuck")).text
+        assert "data: 2" in stuck
+        assert "event: error" in stuck
+        assert "http.stream_idle_seconds" in stuck
+        await until(lambda: sorted(ended) == ["paced", "stuck"])

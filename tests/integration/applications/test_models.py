@@ -172,3 +172,25 @@ def test_a_handler_predicts_with_arrays() -> None:
 def test_outside_of_a_request_it_is_said_what_models_are_for() -> None:
     with pytest.raises(RuntimeError, match="works for a request"):
         pillion.models["mood"]
+
+
+class Asker(Model):
+    """Calls the other model."""
+
+    @task
+    async def ask(self, text: str) -> int:
+        """What it says."""
+        score: int = await pillion.models["mood"].task("classify", text=text)
+        return score
+
+
+class Chain:
+    async def __call__(self) -> int:
+        score: int = await pillion.models["asker"].task("ask", text="good")
+        return score
+
+
+async def test_calls_that_a_request_makes_itself_are_not_in_the_way_of_its_own() -> None:
+    async with pillion.test(Chain, Mood, Asker, settings={"limits.max_in_flight": 1}) as tester:
+        answer = await tester.get("/")
+        assert (200, 1) == (answer.status_code, answer.json())

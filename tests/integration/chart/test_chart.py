@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from pillion_operator.settings import OperatorSettings
+
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
+    from pathlib import Path
 
     from e2e.cluster.node.apiserver import ControlPlane
 
@@ -48,6 +51,9 @@ VARIANTS = {
     "everything": _EVERYTHING,
     "namespaced": "{scope: namespaced, namespaces: [team-a, team-b]}",
     "own-namespace-only": "{scope: namespaced}",
+    "sidecars": "{sidecarInjector: {enabled: true}}",
+    "namespaced-sidecars": "{sidecarInjector: {enabled: true}, scope: namespaced, namespaces: [team-a, team-b]}",
+    "selected": "{scope: selected, namespaceSelector: {matchExpressions: [{key: tenant, operator: Exists}]}}",
     "one-replica": "{replicaCount: 1, leaderElection: {enabled: false}, podDisruptionBudget: {enabled: false}}",
     "no-definitions": "{crds: {enabled: false}}",
     "bare": "{rbac: {create: false, aggregateClusterRoles: false}, serviceAccount: {create: false}}",
@@ -102,7 +108,9 @@ def test_the_chart_holds_no_custom_resources(manifests: str) -> None:
 def test_no_secret_can_be_listed_and_nothing_is_granted_by_a_wildcard(manifests: str) -> None:
     rules = [rule for d in yaml.safe_load_all(manifests) if d and "Role" in d["kind"] for rule in d.get("rules", [])]
 
-    assert {"get"} >= {verb for rule in rules if "secrets" in rule["resources"] for verb in rule["verbs"]}
+    of_secrets = [rule for rule in rules if "secrets" in rule["resources"]]
+    assert {"get"} >= {verb for rule in of_secrets if "resourceNames" not in rule for verb in rule["verbs"]}
+    assert {"get", "update"} >= {verb for rule in of_secrets for verb in rule["verbs"]}
     assert "*" not in {word for rule in rules for part in ("apiGroups", "resources", "verbs") for word in rule[part]}
 
 
@@ -112,6 +120,118 @@ def test_namespaced_scope_binds_roles_in_the_listed_namespaces_only(helm: Run) -
 
     assert {("RoleBinding", "team-a"), ("RoleBinding", "team-b"), ("RoleBinding", NAMESPACE)} == {
         (binding["kind"], binding["metadata"].get("namespace")) for binding in subjects
+    }
+
+
+def test_releases_of_one_name_that_select_their_namespaces_share_nothing_of_the_cluster(helm: Run) -> None:
+    def named(namespace: str) -> set[tuple[str, str]]:
+        values = ("--set", "scope=selected", "--set", "namespaceSelector.matchLabels.tenant=shop")
+        found = _rendered(helm, "--namespace", namespace, *values, "--set", "crds.enabled=false")
+        return {(d["kind"], d["metadata"]["name"]) for d in found if d["metadata"].get("namespace") is None}
+
+    assert {kind for kind, _ in named("one") & named("two")} == set()
+
+
+def _operator(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    return next(d for d in documents if d["kind"] == "Deployment" and d["metadata"]["name"] == "pillion-operator")
+
+
+@pytest.mark.parametrize(
+    ("off", "gone"), [("ingress", {"ingresses"}), ("gateway", {"httproutes", "grpcroutes", "tlsroutes", "gateways"})]
+)
+def test_a_way_in_that_is_off_needs_no_right_and_the_operator_knows(helm: Run, off: str, gone: set[str]) -> None:
+    def granted(*values: str) -> set[str]:
+        rules = [rule for d in _rendered(helm, *values) if "Role" in d["kind"] for rule in d.get("rules", [])]
+        return {resource for rule in rules for resource in rule["resources"]}
+
+    without = ("--set", f"routes.{off}=false")
+
+    assert gone == granted() - granted(*without)
+    deployment = _operator(_rendered(helm, *without))
+    env = {one["name"]: one.get("value") for one in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert "false" == env[f"PILLION_OPERATOR_{off.upper()}_ROUTES"]
+
+
+def test_the_sidecar_injector_adds_rights_to_two_objects_by_name(helm: Run) -> None:
+    bare, given = _rendered(helm), _rendered(helm, "--set", "sidecarInjector.enabled=true")
+
+    def rules(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [rule for d in documents if d["kind"] in {"Role", "ClusterRole"} for rule in d.get("rules", [])]
+
+    added = [rule for rule in rules(given) if rule not in rules(bare)]
+    assert [
+        (["mutatingwebhookconfigurations"], ["pillion-sidecar"], ["get", "patch"]),
+        (["secrets"], ["pillion-operator-webhook"], ["get", "update"]),
+    ] == [(rule["resources"], rule["resourceNames"], rule["verbs"]) for rule in added]
+
+
+def test_the_sidecar_webhook_is_a_service_that_is_asked_about_labelled_pods_only(helm: Run) -> None:
+    values = ("--set", "sidecarInjector.enabled=true", "--set", "scope=namespaced", "--set", "namespaces={team-a}")
+    documents = _rendered(helm, *values)
+    (webhook,) = next(d for d in documents if d["kind"] == "MutatingWebhookConfiguration")["webhooks"]
+    service = webhook["clientConfig"]["service"]
+
+    assert service["name"] in {d["metadata"]["name"] for d in documents if d["kind"] == "Service"}
+    assert "caBundle" not in webhook["clientConfig"]
+    assert (5, "Fail", "None") == (webhook["timeoutSeconds"], webhook["failurePolicy"], webhook["sideEffects"])
+    assert [{"key": "serving.pillion.dev/sidecar", "operator": "Exists"}] == webhook["objectSelector"][
+        "matchExpressions"
+    ]
+    assert ["team-a"] == webhook["namespaceSelector"]["matchExpressions"][0]["values"]
+
+
+def test_the_sidecar_webhook_is_not_asked_about_pods_of_namespaces_that_are_not_selected(helm: Run) -> None:
+    values = ("--set", "sidecarInjector.enabled=true", "--set", "scope=selected")
+    documents = _rendered(helm, *values, "--set", "namespaceSelector.matchLabels.tenant=shop")
+    (webhook,) = next(d for d in documents if d["kind"] == "MutatingWebhookConfiguration")["webhooks"]
+
+    assert {"tenant": "shop"} == webhook["namespaceSelector"]["matchLabels"]
+
+
+def test_with_the_sidecar_injector_the_operators_settings_are_whole(helm: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = _rendered(helm, "--set", "sidecarInjector.enabled=true")
+    (container,) = _operator(documents)["spec"]["template"]["spec"]["containers"]
+    for entry in container["env"]:
+        monkeypatch.setenv(entry["name"], entry.get("value", NAMESPACE))
+
+    settings = OperatorSettings()
+
+    assert settings.sidecar_injector
+    assert (f"pillion-operator-webhook.{NAMESPACE}.svc",) == settings.webhook_hosts
+    assert settings.webhook_port in {port["containerPort"] for port in container["ports"]}
+    assert "pillion-sidecar" == settings.webhook_configuration
+
+
+def test_selected_scope_tells_operator_roles_and_policies_of_the_labels(helm: Run, tmp_path: Path) -> None:
+    selector = {
+        "matchLabels": {"tenant": "shop"},
+        "matchExpressions": [
+            {"key": "stage", "operator": "NotIn", "values": ["test", "dev"]},
+            {"key": "models", "operator": "Exists"},
+            {"key": "frozen", "operator": "DoesNotExist"},
+        ],
+    }
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"scope": "selected", "namespaceSelector": selector}))
+    documents = _rendered(helm, "--values", str(values))
+    deployment = _operator(documents)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    environment = {entry["name"]: entry.get("value") for entry in container["env"]}
+    bindings = [d for d in documents if d["kind"] == "ValidatingAdmissionPolicyBinding"]
+    rules = [rule for d in documents if d["kind"] == "ClusterRole" for rule in d["rules"]]
+
+    said = "tenant=shop,stage notin (test,dev),models,!frozen"
+    assert "Role" not in {d["kind"] for d in documents if d["metadata"].get("namespace", NAMESPACE) != NAMESPACE}
+    assert said == environment["PILLION_OPERATOR_NAMESPACE_SELECTOR"]
+    assert {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"]} in rules
+    assert all(
+        binding["spec"]["matchResources"]["namespaceSelector"]["matchLabels"] == {"tenant": "shop"}
+        for binding in bindings
+    )
+    assert {f"pillion-{NAMESPACE}-operator"} == {
+        d["roleRef"]["name"]
+        for d in documents
+        if d["kind"] == "ClusterRoleBinding" and d["roleRef"]["name"].endswith("-operator")
     }
 
 
@@ -127,8 +247,8 @@ def test_the_definitions_are_kept_on_uninstall_unless_that_is_switched_off(helm:
     kept = [_policy(d) for d in _rendered(helm) if d["kind"] == "CustomResourceDefinition"]
     given_up = [_policy(d) for d in _rendered(helm, "--set", "crds.keep=false") if "CustomResource" in d["kind"]]
 
-    assert ["keep"] * 5 == kept
-    assert [None] * 5 == given_up
+    assert ["keep"] * 6 == kept
+    assert [None] * 6 == given_up
 
 
 @pytest.mark.parametrize(
@@ -139,6 +259,9 @@ def test_the_definitions_are_kept_on_uninstall_unless_that_is_switched_off(helm:
         (("--set", "scope=everywhere"), "scope"),
         (("--set", "leaderElection.enabled=false"), "replicaCount: 1"),
         (("--set", "namespaces={a}"), "scope: namespaced"),
+        (("--set", "scope=selected"), "namespaceSelector.matchLabels"),
+        (("--set", "namespaceSelector.matchLabels.tenant=shop"), "scope: selected"),
+        (("--set", "admissionPolicy.actions={Deny,Warn}"), "both Deny and Warn"),
         (("--set", "podDisruptionBudget.minAvailable=1"), "minAvailable or maxUnavailable"),
         (("--set", "serviceMonitor.enabled=true"), "monitoring.coreos.com/v1"),
         (("--set", "prometheusRule.enabled=true"), "monitoring.coreos.com/v1"),
@@ -155,7 +278,7 @@ def test_monitors_are_rendered_where_the_prometheus_operator_is(helm: Run) -> No
     on = ("--set", "serviceMonitor.enabled=true,prometheusRule.enabled=true")
     documents = _rendered(helm, *on, "--api-versions", "monitoring.coreos.com/v1")
     monitor = next(d for d in documents if d["kind"] == "ServiceMonitor")
-    service = next(d for d in documents if d["kind"] == "Service")
+    service = next(d for d in documents if (d["kind"], d["metadata"]["name"]) == ("Service", "pillion-operator"))
 
     assert "PrometheusRule" in {d["kind"] for d in documents}
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()

@@ -8,7 +8,7 @@ import base64
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,22 +60,13 @@ class Cluster:
                 "apply", f"--namespace={self.user.namespace}", "-f", "-", stdin=json.dumps(manifest)
             )
 
-    def forwards(self, port: int) -> dict[str, str]:
-        return {"FORWARD_TO": str(port), "FORWARD_LOG": str(self.log), "REAL_KUBECTL": str(self.user.kubectl)}
-
     @property
     def log(self) -> Path:
         return self.user.folder / "forwarded.log"
 
     def predicts(self, port: int, *arguments: str) -> Any:
         """Run `pillion predict` with port-forwards that lead to the port."""
-        tools = self.user.folder / "bin"
-        tools.mkdir(exist_ok=True)
-        stand_in = tools / "kubectl"
-        source = Path(__file__).with_name("forwarding_kubectl.py").read_text().partition("\n")[2]
-        stand_in.write_text(f"#!{sys.executable}\n{source}")
-        stand_in.chmod(0o755)
-        return replace(self.user, kubectl=stand_in).types("predict", *arguments, **self.forwards(port))
+        return self.user.forwarding_to(port, self.log).types("predict", *arguments)
 
 
 @pytest.fixture

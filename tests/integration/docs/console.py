@@ -12,6 +12,7 @@ a ``console`` block with a title belongs to the environment of that name. Every 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -109,6 +110,7 @@ class Reader:
         self._environment = os.environ | environment
         self._peers = peers or {}
         self._servers: list[subprocess.Popen[str]] = []
+        self._peer_servers: list[subprocess.Popen[str]] = []
         self._on_default_ports: subprocess.Popen[str] | None = None
         self._network = OwnLoopback()
 
@@ -117,13 +119,16 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for server in self._servers:
-            server.send_signal(signal.SIGINT)
-        for server in self._servers:
-            server.wait(20)
-            if server.stdout is not None:
-                server.stdout.close()
-        self._network.__exit__()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._network.__exit__)
+            for server in self._peer_servers:
+                stack.callback(_end, server)
+            for server in self._servers:
+                server.send_signal(signal.SIGINT)
+            for server in self._servers:
+                server.wait(20)
+                if server.stdout is not None:
+                    server.stdout.close()
 
     def follow(self, step: Step) -> str:
         """Type one command; returns what it printed.
@@ -213,9 +218,10 @@ class Reader:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
+                start_new_session=True,
                 text=True,
             )
-        self._servers.append(server)
+        self._peer_servers.append(server)
         asked = [*self._network.prefix, "curl", "--silent", "--fail", "--output", "/dev/null", peer.ready]
         deadline = time.monotonic() + 60
         while subprocess.run(asked, check=False).returncode != 0:
@@ -223,3 +229,10 @@ class Reader:
             assert time.monotonic() < deadline, f"line {step.line}: `{step.command}` is not ready:\n{log.read_text()}"
             time.sleep(0.2)
         return ""
+
+
+def _end(peer: subprocess.Popen[str]) -> None:
+    """End another framework's server with all that it started; how it takes a signal is its own matter."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(peer.pid, signal.SIGKILL)
+    peer.wait(20)

@@ -96,6 +96,22 @@ def test_conditions_become_the_health_of_a_training(
     assert says in found.message
 
 
+@pytest.mark.parametrize(
+    ("health", "conditions"),
+    [
+        ("Progressing", [("Ready", "False", "Running"), ("Reconciling", "True", "Running")]),
+        ("Suspended", [("Ready", "False", "Suspended"), ("Suspended", "True", "Suspended")]),
+        ("Healthy", [("Ready", "True", "Completed"), ("Complete", "True", "Completed")]),
+        ("Degraded", [("Ready", "False", "TooManyFailures"), ("Stalled", "True", "TooManyFailures")]),
+    ],
+)
+def test_conditions_become_the_health_of_a_batch_prediction(
+    health: str, conditions: list[tuple[str, str, str]]
+) -> None:
+    assert health == judged(*conditions, kind="BatchPrediction").status
+    assert "Progressing" == judged(*conditions, kind="BatchPrediction", observed=1).status
+
+
 def test_a_status_of_an_older_generation_is_not_believed() -> None:
     assert "Progressing" == judged(("Ready", "True", "Loaded"), observed=1).status
     assert "Progressing" == judged(("Ready", "True", "Usable"), kind="ServingRuntime", observed=1).status

@@ -13,7 +13,7 @@ from typing import Self
 
 from pydantic import BaseModel
 
-from pillion import Model, Run, Stream, task, train
+from pillion import File, Model, Run, Stream, task, train
 
 
 class Example(BaseModel):
@@ -60,6 +60,10 @@ class Mood(Model):
     @task
     def many(self, n: int) -> list[int]:
         return list(range(n))
+
+    @task
+    def louder(self, sound: File, times: int = 2) -> File:
+        return File(sound.read() * times, filename=f"grün {sound.filename}", media_type=sound.media_type)
 
     @train
     @classmethod

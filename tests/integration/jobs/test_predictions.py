@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from tests.integration.jobs.following import ended, served, state, submit
@@ -53,6 +55,63 @@ def test_a_result_is_what_the_direct_call_gives(program: Program, task: str, inp
     job = finished(program, task, identity)
     assert ("COMPLETED", 1.0) == (job["state"], job["progress"])
     assert (200, expected) == result(program, task, identity)
+
+
+def test_files_are_handed_in_and_fetched_as_by_the_direct_call(program: Program) -> None:
+    files = {"inputs": ("a.wav", b"\0\xff" * 3000, "audio/x-wav")}
+    data, key = {"parameters.times": "3"}, {"idempotency-key": "louder"}
+    direct = httpx.post(program.url("/api/v1/task/louder"), files=files, data=data)
+    assert (200, b"\0\xff" * 9000) == (direct.status_code, direct.content)
+    path = program.url("/api/v1/task/louder/job")
+    taken = [httpx.post(path, files=files, data=data, headers=key) for _ in range(2)]
+    assert [202, 202] == [answer.status_code for answer in taken], taken[0].text
+    first, again = (answer.json()["prediction_id"] for answer in taken)
+    assert first == again
+    job = finished(program, "louder", first)
+    assert "COMPLETED" == job["state"], job
+
+    result = httpx.get(program.url(f"/api/v1/task/louder/job/results?prediction_id={first}"))
+    assert (200, direct.content) == (result.status_code, result.content)
+    for header in ("content-type", "content-disposition", "x-content-type-options"):
+        assert direct.headers[header] == result.headers[header]
+
+
+def test_a_form_that_does_not_fit_is_refused_before_it_is_queued(program: Program) -> None:
+    answer = httpx.post(
+        program.url("/api/v1/task/louder/job"), files={"inputs": ("a", b"x")}, data={"parameters.x": "3"}
+    )
+
+    assert (422, True) == (answer.status_code, "no such parameter" in answer.json()["details"]), answer.text
+
+
+def test_jobs_are_counted(program: Program) -> None:
+    jobs = [submit(program, "classify", "good") for _ in range(2)]
+    bad = submit(program, "refuse", "this")
+    ended_here = [finished(program, "classify", one)["state"] for one in jobs] + [
+        finished(program, "refuse", bad)["state"]
+    ]
+    assert ["COMPLETED", "COMPLETED", "ERRORED"] == ended_here
+    text = httpx.get(f"http://127.0.0.1:{program.ports['admin']}/metrics").text
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("pillion_jobs"))
+
+    assert float(values['pillion_jobs{kind="prediction",state="COMPLETED"}']) >= 2
+    assert "0.0" == values['pillion_jobs{kind="training",state="RUNNING"}']
+    assert float(values['pillion_jobs_ended_total{kind="prediction",state="ERRORED"}']) >= 1
+    for name in ("pillion_jobs_queue_wait_seconds", "pillion_jobs_run_seconds"):
+        assert float(values[f'{name}_count{{kind="prediction"}}']) >= 3
+    assert float(values["pillion_jobs_stored_bytes"]) > 0
+    assert ("1.0", "0.0") == (values["pillion_jobs_store_ready"], values["pillion_jobs_store_errors_total"])
+
+
+def test_what_is_kept_has_a_limit_in_bytes_that_the_refusal_names(tmp_path: Path) -> None:
+    with served(tmp_path, PILLION_JOBS__MAX_STORED_BYTES="1000") as program:
+        first = submit(program, "classify", "good")
+        status, answer = program.curl("/api/v1/task/classify/job", {"inputs": "good " * 300})
+        assert (507, 507) == (status, answer["code"])
+        assert (
+            "the limit is 1000 (jobs.max_stored_bytes) (raise it, or keep ended jobs for less long" in answer["details"]
+        )
+        assert "COMPLETED" == ended(program, first)["state"]
 
 
 def test_what_the_model_refuses_is_the_jobs_own_error(program: Program) -> None:
@@ -202,6 +261,48 @@ def test_a_damaged_store_keeps_the_server_from_starting(tmp_path: Path) -> None:
 
     assert 2 == code
     assert "nothing was changed. Move it away to begin anew" in said
+
+
+def test_a_store_that_another_program_has_locked_keeps_the_server_from_starting(tmp_path: Path) -> None:
+    with served(tmp_path) as program:
+        identity = submit(program, "classify", "good")
+    other = sqlite3.connect(tmp_path / "data" / "jobs.sqlite", isolation_level=None)
+    try:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        code, said = failing(tmp_path, "service.py:Mood", "--data-dir", "data")
+    finally:
+        other.close()
+
+    assert 2 == code
+    assert "another program has the job store locked" in said
+    with served(tmp_path) as program:
+        assert "COMPLETED" == ended(program, identity)["state"]
+
+
+@pytest.mark.parametrize("damage", ["head", "middle", "short"])
+def test_a_store_with_jobs_that_was_damaged_is_never_begun_anew(tmp_path: Path, damage: str) -> None:
+    with served(tmp_path) as program:
+        for number in range(40):
+            submit(program, "classify", f"good {number}")
+        program.process.terminate()
+        program.process.wait(20)
+    file = tmp_path / "data" / "jobs.sqlite"
+    content = bytearray(file.read_bytes())
+    match damage:
+        case "head":
+            content[:100] = bytes(100)
+        case "middle":
+            content[8192:16384] = b"\xff" * 8192
+        case "short":
+            del content[len(content) // 2 :]
+    file.write_bytes(content)
+    code, said = failing(tmp_path, "service.py:Mood", "--data-dir", "data")
+
+    assert 2 == code
+    assert "nothing was changed" in said
+    assert ".recover" in said
+    assert bytes(content) == file.read_bytes()
 
 
 def test_kinds_of_jobs_are_switched_off_one_by_one(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from tests.integration.jobs.following import ENDED, served, state, submit
@@ -155,6 +156,9 @@ def test_a_database_that_is_away_costs_no_prediction_and_no_job(replica: Replica
             assert (200, 1) == program.curl("/classify", {"text": "good"})
             status, answer = program.curl("/api/v1/task/classify/job", {"inputs": "good"})
             assert (503, True) == (status, "the database cannot be used now" in answer["details"]), answer
+            jobs = httpx.get(f"http://127.0.0.1:{program.ports['admin']}/status").json()["jobs"]
+            assert (False, True) == (jobs["ready"], "the database cannot be used now" in jobs["reason"])
+            assert 200 == httpx.get(f"http://127.0.0.1:{program.ports['admin']}/readyz").status_code
             with replica("late") as late:
                 assert 503 == late.curl("/api/v1/task/classify/job", {"inputs": "good"})[0]
                 postgres_server.start()
@@ -164,6 +168,9 @@ def test_a_database_that_is_away_costs_no_prediction_and_no_job(replica: Replica
             if postgres_server.stopped:
                 postgres_server.start()
         assert (200, 1) == result(program, running)
+        assert {"ready": True, "reason": ""} == httpx.get(f"http://127.0.0.1:{program.ports['admin']}/status").json()[
+            "jobs"
+        ]
         assert PASSWORD not in program.printed + late.printed
 
 

@@ -21,7 +21,7 @@ from pillion.jobs.postgres_store import PostgresJobStore
 from pillion.jobs.recovery import after_restart
 from pillion.jobs.sqlite_store import DATABASE, SqliteJobStore
 from pillion.jobs.states import Failure, Job, JobKind, JobState, cancel, completed, errored, held, requeued
-from pillion.jobs.store import JobFilter, JobStoreError, Payload, StoreUnreachableError
+from pillion.jobs.store import JobFilter, JobStoreError, Payload, StoreLimitError, StoreUnreachableError
 from tests.postgres import PASSWORD
 from tests.waiting import until_now
 
@@ -43,7 +43,7 @@ def job(name: str, **fields: object) -> Job:
 
 
 def add(store: JobStore, name: str, **fields: object) -> Job:
-    taken = store.submit(job(name, **fields), Payload(inline=name.encode()), 1000)
+    taken = store.submit(job(name, **fields), Payload(inline=name.encode()), 1000, 1 << 30)
     assert taken is not None
     return taken
 
@@ -122,14 +122,43 @@ class TestEveryStore:
 
     def test_the_same_key_gives_the_first_job(self, store: JobStore) -> None:
         first = add(store, "a", idempotency_key="k")
-        assert first == store.submit(job("b", idempotency_key="k"), Payload(inline=b""), 1000)
+        assert first == store.submit(job("b", idempotency_key="k"), Payload(inline=b""), 1000, 1 << 30)
         assert store.get("b") is None
+
+    def test_a_job_is_known_by_the_key_as_an_earlier_version_kept_it(self, store: JobStore) -> None:
+        first = add(store, "a", idempotency_key="former\x1fk")
+        again = job("b", idempotency_key="present\x1fk")
+        assert first == store.submit(again, Payload(inline=b""), 1000, 1 << 30, "former\x1fk")
+        assert store.submit(again, Payload(inline=b""), 1000, 1 << 30) != first
+
+    def test_the_secret_of_a_store_is_its_own_and_stays(self, opened: Open, tmp_path: Path) -> None:
+        secret = opened().caller_secret
+        assert 30 <= len(secret)
+        assert secret == opened().caller_secret
+        other = SqliteJobStore(tmp_path / "other")
+        assert secret != other.caller_secret
+        other.close()
 
     def test_a_full_queue_takes_nothing_more_of_that_kind(self, store: JobStore) -> None:
         add(store, "a")
-        assert store.submit(job("b"), Payload(inline=b""), 1) is None
+        assert store.submit(job("b"), Payload(inline=b""), 1, 1 << 30) is None
         training = job("c", kind=JobKind.TRAINING)
-        assert store.submit(training, Payload(inline=b""), 1) is not None
+        assert store.submit(training, Payload(inline=b""), 1, 1 << 30) is not None
+
+    def test_inputs_and_results_are_counted_and_what_would_be_too_much_is_refused(self, opened: Open) -> None:
+        store = opened()
+        assert 0 == store.stored_bytes()
+        store.submit(job("a"), Payload(inline=b"12345"), 9, 8)
+        store.claim(KIND, 2.0)
+        store.change("a", functools.partial(completed, now=3.0), Payload(inline=b"12"))
+        with pytest.raises(
+            StoreLimitError, match=r"have 7 bytes, this input 2, and the limit is 8 \(jobs.max_stored_by"
+        ):
+            store.submit(job("b"), Payload(inline=b"12"), 9, 8)
+        store = opened()
+        assert (None, 7) == (store.get("b"), store.stored_bytes())
+        assert ["a"] == store.purge(9.0, 9, 9)
+        assert 0 == store.stored_bytes()
 
     def test_a_result_is_kept_with_the_end_that_it_belongs_to(self, store: JobStore) -> None:
         add(store, "a")
@@ -281,7 +310,7 @@ class _Patient(PostgresJobStore):
 
     def __init__(self, url: str, schema: str) -> None:
         super().__init__(url, schema)
-        self._steady_since = float("-inf")
+        self._lease._steady_since = float("-inf")
 
 
 class TestSqlite:
@@ -316,6 +345,23 @@ class TestSqlite:
             SqliteJobStore(tmp_path)
         assert bytes(content) == file.read_bytes()
 
+    @pytest.mark.parametrize("state", ["missing", "empty"])
+    def test_a_store_that_is_gone_is_not_begun_anew_beside_the_files_of_its_jobs(
+        self, tmp_path: Path, state: str
+    ) -> None:
+        SqliteJobStore(tmp_path).close()
+        file = tmp_path / "files" / "a" / "request"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"large")
+        (tmp_path / DATABASE).unlink()
+        if state == "empty":
+            (tmp_path / DATABASE).touch()
+        with pytest.raises(
+            JobStoreError, match=rf"the job store is {state}, and the files of 1 jobs are there: nothing"
+        ):
+            SqliteJobStore(tmp_path)
+        assert b"large" == file.read_bytes()
+
     def test_a_database_of_another_program_is_refused(self, tmp_path: Path) -> None:
         with sqlite3.connect(tmp_path / DATABASE) as other:
             other.execute("CREATE TABLE theirs (x)")
@@ -340,7 +386,7 @@ class TestSqlite:
             "store = SqliteJobStore(Path(sys.argv[1]))\n"
             "for n in range(10):\n"
             "    job = Job(id=str(n), kind=JobKind.TRAINING, model='m', task='t', submitted=1.0)\n"
-            "    store.submit(job, Payload(), 99)\n"
+            "    store.submit(job, Payload(), 99, 999)\n"
             "os.kill(os.getpid(), signal.SIGKILL)\n"
         )
         subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
@@ -407,7 +453,7 @@ class TestPostgres:
         def hand_in(number: int) -> None:
             ready.wait()
             one = job(f"{number}", idempotency_key="k")
-            taken.append(stores[number].submit(one, Payload(inline=b""), 10))
+            taken.append(stores[number].submit(one, Payload(inline=b""), 10, 1 << 30))
 
         threads = [threading.Thread(target=hand_in, args=(number,)) for number in range(4)]
         for thread in threads:
@@ -422,7 +468,8 @@ class TestPostgres:
         taken: list[Job | None] = []
 
         def hand_in(number: int) -> None:
-            taken.extend(stores[number].submit(job(f"{number}-{n}"), Payload(inline=b""), 25) for n in range(20))
+            jobs = [job(f"{number}-{n}") for n in range(20)]
+            taken.extend(stores[number].submit(one, Payload(inline=b""), 25, 1 << 30) for one in jobs)
 
         threads = [threading.Thread(target=hand_in, args=(number,)) for number in range(4)]
         for thread in threads:
@@ -479,12 +526,12 @@ class TestPostgres:
         self, share: Open, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         returned, other = share(), share()
-        now = time.monotonic()
-        monkeypatch.setattr("time.monotonic", lambda: now + 10 * self.LEASE)
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        monkeypatch.setattr("time.clock_gettime", lambda _: now + 10 * self.LEASE)
         add(other, "a")
         other.claim(KIND, 2.0)  # says that it lives as well, and is gone a lease later
         returned.beat()
-        monkeypatch.setattr("time.monotonic", lambda: now + 10.9 * self.LEASE)
+        monkeypatch.setattr("time.clock_gettime", lambda _: now + 10.9 * self.LEASE)
 
         assert [] == returned.take_up(lambda one: one)
 
@@ -526,7 +573,7 @@ class TestPostgres:
         try:
             frozen.execute("SET idle_in_transaction_session_timeout = '1s'")  # as the store does, but shorter
             frozen.execute(f"SELECT * FROM {schema}.totals FOR UPDATE".encode())
-            assert store.submit(job("a"), Payload(inline=b""), 10) is not None
+            assert store.submit(job("a"), Payload(inline=b""), 10, 1 << 30) is not None
             with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
                 frozen.execute("SELECT 1")
         finally:

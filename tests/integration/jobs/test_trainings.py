@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ import httpx
 import pytest
 
 from tests.integration.jobs.following import ended, served, state, train
+from tests.integration.own_python.program import PILLION
+from tests.integration.server.process import environment
 from tests.waiting import until_now
 
 if TYPE_CHECKING:
@@ -132,6 +135,34 @@ def test_a_training_that_fails_says_why_in_a_line_and_where_the_log_is(
     assert "\n" not in reason
     if how in ("raise", "crash", "memory"):
         assert "_misbehave" in log(program, identity)
+
+
+def test_a_training_that_loses_its_process_again_and_again_says_how_and_where_its_log_is(tmp_path: Path) -> None:
+    with served(tmp_path, PILLION_JOBS__MAX_ATTEMPTS="1") as program:
+        identity = train(program, epochs=1, seconds=60.0)
+        (process,) = processes(program, identity)
+        os.kill(process, signal.SIGKILL)
+        job = ended(program, identity)
+    (reason,) = job["reasons"]
+
+    assert ("ERRORED", True) == (job["state"], "it is not tried again" in reason), reason
+    assert f"/management/trainings/{identity}/logs" in reason
+
+
+def test_the_command_line_says_why_a_training_failed_and_how_to_read_its_log(program: Program, tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"text": "sunny", "label": 1}\n')
+    command = [*PILLION, "train", "mine", "--data", str(data), "--set", "how=raise", "--url", program.url()]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    identity = done.stdout.splitlines()[0].removeprefix("training ")
+
+    assert 0 != done.returncode
+    (said,) = [line for line in done.stderr.splitlines() if "ERRORED" in line]
+    assert "KeyError" in said
+    assert said.endswith(f"; its log: pillion jobs logs {identity} --url {program.url()}")
+    log_of = [*PILLION, "jobs", "logs", identity, "--url", program.url()]
+    shown = subprocess.run(log_of, env=environment(), capture_output=True, text=True, check=True)
+    assert "_misbehave" in shown.stdout
 
 
 def test_data_that_does_not_fit_is_said_with_file_line_and_field(program: Program, tmp_path: Path) -> None:
@@ -291,6 +322,19 @@ def test_a_training_is_followed_until_its_end(program: Program) -> None:
 
     assert [1.0, 0.5] == [data["loss"] for name, data in events if name == "metrics"]
     assert ("end", "COMPLETED") == (events[-1][0], events[-1][1]["state"])
+
+
+def test_who_was_cut_off_goes_on_behind_the_event_that_it_saw_last(program: Program) -> None:
+    identity = train(program, epochs=2)
+    ended(program, identity)
+    path = program.url(f"/management/trainings/{identity}/logs?follow=true")
+    whole = httpx.get(path, timeout=30).text
+    place = whole.partition("id: ")[2].partition("\n")[0]
+    rest = httpx.get(path, timeout=30, headers={"Last-Event-ID": place}).text
+
+    assert "begins with epoch 0" in whole
+    assert "event: log" not in rest
+    assert "event: end" in rest
 
 
 def test_a_killed_server_takes_its_training_along_and_the_next_goes_on(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from e2e.cluster.node.apiserver import AUTOSCALING, WORKLOADS, ControlPlane
 from pillion.resources.crd import KINDS, crd_yaml
 from pillion_operator.rbac import manifests
 from tests.integration.definitions import wait_until_established
+from tests.integration.operator.forwarder import Forwarder
 from tests.integration.operator.harness import Api, OperatorProcess, apply, running
+from tests.integration.operator.injectors import install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,5 +77,19 @@ def operator_kubeconfig(cluster: ControlPlane) -> Path:
 def operator(operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
     """One operator for the whole cluster, under the chart's rights, for the tests of one module."""
     log = tmp_path_factory.mktemp("operator") / "operator.log"
-    with running(operator_kubeconfig, log, lease_namespace="pillion-system") as process:
+    settings = {"lease_namespace": "pillion-system", "activator_service": "pillion-activator"}
+    with running(operator_kubeconfig, log, **settings) as process:
         yield process.wait_leading()
+
+
+@pytest.fixture(scope="session")
+def forwarder() -> Iterator[Forwarder]:
+    """The address by which the API server reaches the replicas of a webhook."""
+    with Forwarder() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def sidecar_kubeconfig(cluster: ControlPlane, api: Api, forwarder: Forwarder) -> Path:
+    """A kubeconfig of an operator with the sidecar injector, installed for one namespace of its own."""
+    return install(cluster, api, forwarder)

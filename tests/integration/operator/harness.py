@@ -31,9 +31,11 @@ PATHS = {
     "ServingRuntime": f"{PILLION}/namespaces/{{}}/servingruntimes",
     "Model": f"{PILLION}/namespaces/{{}}/models",
     "TrainingJob": f"{PILLION}/namespaces/{{}}/trainingjobs",
+    "BatchPrediction": f"{PILLION}/namespaces/{{}}/batchpredictions",
     "Job": "/apis/batch/v1/namespaces/{}/jobs",
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
     "ReplicaSet": "/apis/apps/v1/namespaces/{}/replicasets",
+    "ControllerRevision": "/apis/apps/v1/namespaces/{}/controllerrevisions",
     "Service": "/api/v1/namespaces/{}/services",
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
@@ -41,6 +43,11 @@ PATHS = {
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     "ServiceMonitor": "/apis/monitoring.coreos.com/v1/namespaces/{}/servicemonitors",
     "PodMonitor": "/apis/monitoring.coreos.com/v1/namespaces/{}/podmonitors",
+    "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
+    "Gateway": "/apis/gateway.networking.k8s.io/v1/namespaces/{}/gateways",
+    "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/namespaces/{}/httproutes",
+    "GRPCRoute": "/apis/gateway.networking.k8s.io/v1/namespaces/{}/grpcroutes",
+    "TLSRoute": "/apis/gateway.networking.k8s.io/v1/namespaces/{}/tlsroutes",
     "Pod": "/api/v1/namespaces/{}/pods",
     "Secret": "/api/v1/namespaces/{}/secrets",
     "Event": "/api/v1/namespaces/{}/events",
@@ -93,7 +100,7 @@ class Api:
         path = f"{PATHS[kind].format(namespace)}/{name}" + (f"/{subresource}" if subresource else "")
         kind_of_patch = (
             "merge-patch"
-            if subresource or kind in {"InferenceService", "Model", "TrainingJob"}
+            if subresource or kind in {"InferenceService", "Model", "TrainingJob", "BatchPrediction"}
             else "strategic-merge-patch"
         )
         answer = self.send("PATCH", f"{path}?fieldManager={manager}", patch, f"application/{kind_of_patch}+json")
@@ -148,6 +155,21 @@ def training_job(name: str = "digits", **spec: Any) -> Object:
     return {
         "apiVersion": "serving.pillion.dev/v1beta1",
         "kind": "TrainingJob",
+        "metadata": {"name": name},
+        "spec": {field: value for field, value in wanted.items() if value is not None},
+    }
+
+
+def batch_prediction(name: str = "iris", **spec: Any) -> Object:
+    wanted = {
+        "model": {"storageUri": "s3://models/iris", "modelFormat": {"name": "sklearn"}},
+        "input": {"uri": "s3://data/flowers/*.csv"},
+        "output": {"uri": "s3://data/predicted"},
+        **spec,
+    }
+    return {
+        "apiVersion": "serving.pillion.dev/v1beta1",
+        "kind": "BatchPrediction",
         "metadata": {"name": name},
         "spec": {field: value for field, value in wanted.items() if value is not None},
     }

@@ -6,24 +6,23 @@ import asyncio
 import contextlib
 import json
 import random
-import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import aiohttp
 import yaml
 from aiohttp import web
 
 from pillion_operator.client.connection import from_kubeconfig
+from tests.integration.operator.beside import ServerBeside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-    from types import TracebackType
 
 _HOP = {"transfer-encoding", "connection", "content-length", "content-encoding", "keep-alive"}
 
 
-class FaultyApiServer:
+class FaultyApiServer(ServerBeside):
     """Forwards every request with the administrator's rights, in a thread of its own; attributes switch faults on.
 
     silent: watches stay open and deliver nothing.
@@ -33,6 +32,7 @@ class FaultyApiServer:
     """
 
     def __init__(self, kubeconfig: Path) -> None:
+        super().__init__()
         self._info = from_kubeconfig(kubeconfig).login()
         self.silent = False
         self.gone = False
@@ -40,19 +40,6 @@ class FaultyApiServer:
         self.failing = 0.0
         self.failed = 0
         self._random = random.Random(7)
-        self._ready = threading.Event()
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
 
     def kubeconfig(self, folder: Path) -> Path:
         """A kubeconfig that leads to this front."""
@@ -67,7 +54,6 @@ class FaultyApiServer:
         return path
 
     async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         connector = aiohttp.TCPConnector(ssl=self._info.as_ssl_context(), limit=0)
         async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as self._session:
             app = web.Application(client_max_size=16 * 1024 * 1024)

@@ -115,9 +115,9 @@ def test_a_pickle_that_nobody_allowed_is_refused_with_the_command_that_converts_
 
     with kubelet(api, namespace, iris.joblib, tmp_path):
         ready = ready_reason(api, namespace, "UnsafeFormat")
+        service = api.get("InferenceService", namespace, "iris")
     assert "pillion convert-model iris.joblib -o iris.skops --allow-pickle" in ready["message"]
     assert "allowPickle: true" in ready["message"]
-    service = api.get("InferenceService", namespace, "iris")
     assert ("UnsafeFormat", "True") == (
         condition(service, "ModelLoaded")["reason"],
         condition(service, "Stalled")["status"],

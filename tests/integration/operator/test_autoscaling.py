@@ -52,7 +52,7 @@ def test_a_range_of_replicas_makes_an_autoscaler(operator: OperatorProcess, api:
         ({}, {"minReplicas": 3, "maxReplicas": 3}),
         ({"serving.pillion.dev/autoscalerClass": "none"}, {"minReplicas": 3, "maxReplicas": 9}),
         ({"serving.kserve.io/autoscalerClass": "external"}, {"minReplicas": 3, "maxReplicas": 9}),
-        ({}, {"minReplicas": 3, "maxReplicas": 9, "scaleMetric": "rps"}),
+        ({}, {"minReplicas": 3, "maxReplicas": 9, "scaleMetric": "rps", "scaleMetricType": "Value"}),
     ],
     ids=["fixed", "none", "external", "no-metric"],
 )
@@ -66,15 +66,29 @@ def test_no_autoscaler_is_made_unasked(
     assert autoscaler(api, namespace) is None
 
 
-def test_a_metric_that_needs_an_adapter_is_named(operator: OperatorProcess, api: Api, namespace: str) -> None:
-    create(api, namespace, maxReplicas=4, scaleMetric="concurrency", scaleTarget=2)
+def test_a_metric_that_nobody_can_serve_is_named(operator: OperatorProcess, api: Api, namespace: str) -> None:
+    query = {"metric": {"backend": "prometheus", "query": "sum(x)"}, "target": {"type": "Value", "value": "4"}}
+    create(api, namespace, maxReplicas=4, autoScaling={"metrics": [{"type": "External", "external": query}]})
 
     def named() -> str:
         found: str = condition(api.get("InferenceService", namespace, "iris"), "FieldsHonoured").get("message", "")
         return found
 
-    assert "spec.predictor.scaleMetric (concurrency needs a metrics adapter" in eventually(named)
+    assert "spec.predictor.autoScaling.metrics[0] (it needs external.metric.name" in eventually(named)
     assert "spec.predictor.maxReplicas (there is nothing to scale on; 1 run)" in named()
+
+
+def test_a_metric_that_an_adapter_serves_is_passed_on(operator: OperatorProcess, api: Api, namespace: str) -> None:
+    target = {"type": "AverageValue", "averageValue": 30}
+    metric = {"name": "orders_waiting", "selector": {"matchLabels": {"shop": "north"}}}
+    metrics = [{"type": kind, kind.lower(): {"metric": metric, "target": target}} for kind in ("External", "PodMetric")]
+    create(api, namespace, maxReplicas=4, autoScaling={"metrics": metrics})
+
+    found = eventually(lambda: autoscaler(api, namespace))
+
+    assert found is not None
+    wanted = {"metric": metric, "target": {"type": "AverageValue", "averageValue": "30"}}
+    assert [{"type": "External", "external": wanted}, {"type": "Pods", "pods": wanted}] == found["spec"]["metrics"]
 
 
 def test_an_edited_autoscaler_is_set_right_and_a_deleted_one_comes_back(

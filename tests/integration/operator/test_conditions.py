@@ -348,7 +348,7 @@ def test_a_quota_that_is_used_up_is_told(
 
     api.create(namespace, inference_service())
 
-    assert "exceeded quota" in ready_reason(api, namespace, "QuotaExceeded")["message"]
+    assert "exceeded quota: none," in ready_reason(api, namespace, "QuotaExceeded")["message"]
 
 
 def test_a_runtime_of_the_namespace_comes_before_the_clusters(

@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     from e2e.cluster.node.apiserver import ControlPlane
 
 CHART = Path(__file__).parents[3] / "charts" / "pillion"
-#: The definitions are there already, for the other tests, and belong to no release.
-_VALUES = ("--set=crds.enabled=false", "--set=rbac.create=false", "--set=rbac.aggregateClusterRoles=false")
+#: The definitions are there already, for the other tests, and belong to no release; the cluster's other objects would
+#: belong to the first of the releases of one name.
+_VALUES = (
+    "--set=crds.enabled=false",
+    "--set=rbac.create=false",
+    "--set=rbac.aggregateClusterRoles=false",
+    "--set=admissionPolicy.enabled=false",
+)
 
 either = pytest.mark.parametrize("program", ["helm", "helm4"])
 
@@ -33,7 +39,7 @@ def said(process: subprocess.Popen[str]) -> str:
 
 
 def operator_pods_are_ready(api: Api, namespace: str, number: int) -> None:
-    """Play the kubelet for the operator's Deployment."""
+    """Play the kubelet for the Deployments of the operator and of the activator."""
     pods = eventually(lambda: found if len(found := api.list("Pod", namespace)) == number else None)
     assert pods is not None
     for pod in pods:
@@ -45,10 +51,10 @@ def test_the_operators_release_is_waited_for_until_every_replica_is_ready(
     cluster: ControlPlane, api: Api, namespace: str, program: str
 ) -> None:
     waiting = helm(cluster, program, "install", "p", str(CHART), "-n", namespace, *_VALUES, "--wait", "--timeout=50s")
-    eventually(lambda: len(api.list("Pod", namespace)) == 2 or waiting.poll() is not None)
+    eventually(lambda: len(api.list("Pod", namespace)) == 4 or waiting.poll() is not None)
     assert waiting.poll() is None, said(waiting)
 
-    operator_pods_are_ready(api, namespace, 2)
+    operator_pods_are_ready(api, namespace, 4)
 
     out = said(waiting)
     assert waiting.returncode == 0, out

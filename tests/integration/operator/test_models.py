@@ -61,6 +61,13 @@ def declared(api: Api, namespace: str, config: str = CONFIG) -> list[Object]:
     return models
 
 
+def told(api: Api, namespace: str, name: str, reason: str) -> list[tuple[str, str]]:
+    """Types and messages of the events about an object, the oldest first."""
+    events = api.list("Event", namespace, fieldSelector=f"involvedObject.name={name},reason={reason}")
+    oldest = sorted(events, key=lambda event: int(event["metadata"]["resourceVersion"]))
+    return [(event["type"], event["message"]) for event in oldest]
+
+
 class Node:
     """A kubelet of one pod, as far as its runtime and the ConfigMap of its models go."""
 
@@ -178,6 +185,9 @@ def test_models_join_a_running_pod_and_leave_it_without_a_new_one(
     api.delete("Model", namespace, "churn")
     eventually(lambda: api.get("ConfigMap", namespace, CONFIG) is None)
     eventually(lambda: not node.annotation())
+    assert [("Normal", "Served as 'fraud' by 1 pod.")] == told(api, namespace, "fraud", "Served")
+    leaving = [("Normal", f"The model {name!r} leaves the pods.") for name in ("fraud", "Churn_2")]
+    eventually(lambda: leaving == told(api, namespace, "iris", "ModelRemoved"))
     assert template == (api.get("Deployment", namespace, "iris-predictor") or {})["spec"]["template"]
     assert [node.pod] == [pod["metadata"]["name"] for pod in pods_of(api, namespace)]
 
@@ -196,6 +206,7 @@ def test_a_wrong_digest_is_said_with_the_pod_and_is_mended_by_another_one(
     assert "give the new digest" in message
     assert "True" == condition(found, "Stalled")["status"]
     assert "Failed" == found["status"]["pods"][0]["state"]
+    assert [("Warning", message)] == eventually(lambda: told(api, namespace, "fraud", "DigestMismatch"))
 
     digest = f"sha256:{hashlib.sha256(iris.onnx.read_bytes()).hexdigest()}"
     api.patch("Model", namespace, "fraud", {"spec": {"digest": digest}})
@@ -214,6 +225,48 @@ def test_a_pod_that_cannot_be_reached_is_said(api: Api, namespace: str, node: No
 
     assert "port 8082" in condition(found, "Ready")["message"]
     assert ("True", "False") == tuple(condition(found, kind)["status"] for kind in ("Reconciling", "Stalled"))
+
+
+def test_pods_are_told_to_look_only_once_there_is_something_to_see(
+    api: Api, namespace: str, operator: OperatorProcess
+) -> None:
+    del operator
+    api.create(namespace, inference_service())
+    pod = eventually(lambda: pods_of(api, namespace))[0]["metadata"]["name"]
+    status = {"phase": "Running", "podIP": POD_IP, "podIPs": [{"ip": POD_IP}]}
+    api.patch("Pod", namespace, pod, {"status": status}, subresource="status", manager="kubelet")
+    api.create(namespace, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG}})
+
+    def annotation() -> str:
+        found: str = (api.get("Pod", namespace, pod) or {})["metadata"].get("annotations", {}).get(HASH, "")
+        return found
+
+    api.create(namespace, model())
+    eventually(
+        lambda: condition(api.get("InferenceService", namespace, "iris"), "Ready").get("reason") == "NameConflict"
+    )
+    assert "" == annotation()
+    api.delete("ConfigMap", namespace, CONFIG)
+    eventually(annotation)
+    assert declared(api, namespace)
+
+
+def test_code_comes_into_a_services_pods_only_where_its_owner_says_so(
+    api: Api, namespace: str, operator: OperatorProcess
+) -> None:
+    del operator
+    api.create(namespace, inference_service())
+    api.create(namespace, model(allowPickle=True))
+
+    message = condition(ready(api, namespace, "fraud", "UnsafeFormat"), "Ready")["message"]
+    assert "the InferenceService 'iris' does not let Models bring pickles" in message
+    assert [] == declared(api, namespace)
+
+    consent = {"metadata": {"annotations": {"serving.pillion.dev/models-consent": "pickle"}}}
+    api.patch("InferenceService", namespace, "iris", consent)
+    assert eventually(lambda: declared(api, namespace))[0]["allowPickle"]
+    api.patch("InferenceService", namespace, "iris", {"metadata": {"annotations": None}})
+    eventually(lambda: not declared(api, namespace))
 
 
 def test_a_missing_service_is_said_and_the_model_comes_with_it(

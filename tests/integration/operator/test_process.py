@@ -8,11 +8,12 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pillion_operator.rbac import cluster_rules, lease_rules, manifests, namespace_rules
+from pillion_operator.rbac import cluster_rules, ingress_rules, lease_rules, manifests, namespace_rules
 from tests.integration.operator.harness import (
     Api,
     OperatorProcess,
     apply,
+    batch_prediction,
     condition,
     eventually,
     inference_service,
@@ -20,6 +21,7 @@ from tests.integration.operator.harness import (
     training_job,
 )
 from tests.integration.operator.kubelet import pods as pods_of
+from tests.integration.operator.test_rolling_back import rolled_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,10 +38,15 @@ RARELY_USED = {
     ("models", "get"): "a change that a watch missed",
     ("trainingjobs/finalizers", "update"): "OwnerReferencesPermissionEnforcement",
     ("trainingjobs", "get"): "a change that a watch missed",
+    ("batchpredictions/finalizers", "update"): "OwnerReferencesPermissionEnforcement",
+    ("batchpredictions", "get"): "a change that a watch missed",
     ("pods", "get"): "a change that a watch missed",
     ("events", "get"): "an event that repeats after a restart",
     ("events", "patch"): "an event that repeats after a restart",
     ("persistentvolumeclaims", "get"): "a model on a volume",
+    ("controllerrevisions", "get"): "a rollout that failed",
+    ("controllerrevisions", "patch"): "a revision that comes again",
+    ("controllerrevisions", "delete"): "more revisions than are kept",
     ("configmaps", "delete"): "a serving runtime that needs none",
     ("services", "delete"): "nothing plans a service without a Service yet",
     ("deployments", "delete"): "a Deployment of a former service of this name",
@@ -74,6 +81,36 @@ def test_one_namespace_needs_no_right_in_the_cluster(
 
         eventually(chosen)
         assert [] == [line for line in process.lines() if "403" in line["message"]]
+
+
+def test_a_right_that_lacks_is_named_by_readiness_and_a_metric_until_it_is_granted(
+    cluster: ControlPlane, api: Api, namespace: str, tmp_path: Path
+) -> None:
+    cluster.kubectl("create", "serviceaccount", "operator", "--namespace", namespace)
+    whole = manifests(service_account="operator", operator_namespace=namespace, namespaces=(namespace,))
+    poor = json.loads(json.dumps(whole))
+    for rule in (rule for manifest in poor for rule in manifest.get("rules", [])):
+        if rule["resources"] == ["controllerrevisions"]:
+            rule["verbs"].remove("list")
+    apply(cluster, *poor)
+    kubeconfig = cluster.kubeconfig_for_service_account(namespace, "operator")
+    settings = {"namespaces": namespace, "lease_namespace": namespace}
+    with running(kubeconfig, tmp_path / "operator.log", **settings) as process:
+        process.wait_logged("metrics and probes answer on port")
+        eventually(lambda: "lacks rights" in process.probe("/readyz")[1])
+
+        status, text = process.probe("/readyz")
+        assert (503, True) == (status, 'cannot list resource "controllerrevisions"' in text), text
+        assert f'in the namespace "{namespace}"' in text
+        assert 1 == process.metric("pillion_operator_lists_refused", kind="controllerrevisions")
+        assert 1 == sum("lacks rights" in line["message"] for line in process.lines())
+        assert 200 == process.probe("/livez")[0]
+
+        apply(cluster, *whole)
+        process.wait_leading()
+        api.create(namespace, inference_service())
+        eventually(lambda: api.get("Deployment", namespace, "iris-predictor"))
+        assert 0 == process.metric("pillion_operator_lists_refused")
 
 
 def test_services_of_other_namespaces_are_left_alone(
@@ -159,6 +196,8 @@ def test_the_rights_that_are_granted_are_the_rights_that_are_used(
         "metadata": {"name": "fraud"},
         "spec": {"inferenceServiceRef": {"name": "iris"}, "storageUri": "s3://models/fraud"},
     }
+    api.create(namespace, batch_prediction())
+    eventually(lambda: (api.get("BatchPrediction", namespace, "iris") or {})["status"].get("state"))
     api.create(namespace, training_job())
     eventually(lambda: api.get("Job", namespace, "digits-training"))
     api.patch("TrainingJob", namespace, "digits", {"spec": {"suspend": True}})
@@ -171,7 +210,10 @@ def test_the_rights_that_are_granted_are_the_rights_that_are_used(
         "tls": {"secretName": "cert"},
         "sklearn": {"storageUri": "s3://models/iris"},
     }
-    api.create(namespace, inference_service(**predictor))
+    manifest = inference_service(**predictor)
+    manifest["spec"]["networking"] = {"hosts": [f"{namespace}.example.com"]}
+    api.create(namespace, manifest)
+    eventually(lambda: api.get("Ingress", namespace, "iris-predictor"))
     eventually(lambda: api.get("HorizontalPodAutoscaler", namespace, "iris-predictor"))
     # A Model that joins running pods is told to them by an annotation.
     running_pod = {"phase": "Running", "podIP": "127.98.7.1", "podIPs": [{"ip": "127.98.7.1"}]}
@@ -181,10 +223,26 @@ def test_the_rights_that_are_granted_are_the_rights_that_are_used(
     eventually(lambda: condition(api.get("Model", namespace, "fraud"), "Ready").get("reason") == "PodNotReached")
     added = {"spec": {"template": {"spec": {"containers": [{"name": "spy", "image": "spy"}]}}}}
     api.patch("Deployment", namespace, "iris-predictor", added, manager="editor")
+    backend = {"service": {"name": "other", "port": {"number": 80}}}
+    api.patch("Ingress", namespace, "iris-predictor", {"spec": {"defaultBackend": backend}}, manager="editor")
+    eventually(lambda: "defaultBackend" not in (api.get("Ingress", namespace, "iris-predictor") or {})["spec"])
     less = {"minReplicas": 1, "maxReplicas": 1, "networkPolicy": None}
-    api.patch("InferenceService", namespace, "iris", {"spec": {"predictor": less}})
+    api.patch("InferenceService", namespace, "iris", {"spec": {"predictor": less, "networking": None}})
     # The last of the children that are not needed any more.
     eventually(lambda: api.get("HorizontalPodAutoscaler", namespace, "iris-predictor") is None)
+
+    # The way to the activator, and away from it.
+    api.create(namespace, inference_service("rests", minReplicas=0, sklearn={"storageUri": "s3://models/iris"}))
+    way = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices/rests-predictor-activator"
+    eventually(lambda: api.send("GET", way).status_code == 200)
+    api.patch(
+        "InferenceService", namespace, "rests", {"metadata": {"annotations": {"serving.pillion.dev/stop": "true"}}}
+    )
+    eventually(lambda: api.send("GET", way).status_code == 404)
+
+    # A revision that is rolled out is kept.
+    cluster.kubectl("create", "namespace", f"{namespace}-kept")
+    rolled_out(api, f"{namespace}-kept")
 
     user = "system:serviceaccount:pillion-system:pillion-operator"
     lines = [json.loads(line) for line in audit_log.read_text().splitlines() if user in line]
@@ -202,9 +260,8 @@ def test_the_rights_that_are_granted_are_the_rights_that_are_used(
     }
     # Server-side apply of an object that is not there counts as `create` only inside the server.
     used |= {(resource, "create") for resource, verb in used if verb == "patch"}
-    granted = {
-        (rule.resource, verb) for rule in (*namespace_rules(), *cluster_rules(), *lease_rules()) for verb in rule.verbs
-    }
+    rules = (*namespace_rules(), *ingress_rules(), *cluster_rules(), *lease_rules())
+    granted = {(rule.resource, verb) for rule in rules for verb in rule.verbs}
     assert [] == refused
     assert set() == granted - used - set(RARELY_USED)
 

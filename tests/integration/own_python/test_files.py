@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SERVICE = """
 import dataclasses
 import hashlib
+import threading
 from pathlib import Path
 
 from PIL import Image
@@ -56,11 +57,33 @@ class Wave:
 class Media(Model):
     def load(self):
         self.spooled = []
+        self.threads = []
+        read = File.read
+
+        def watched(file):
+            if not file.in_memory:
+                self.threads.append(threading.current_thread() is not threading.main_thread())
+            return read(file)
+
+        File.read = watched
 
     @task
     def digest(self, audio: File) -> str:
         self.spooled.append("" if audio.in_memory else str(audio.path))
         return hashlib.sha256(audio.read()).hexdigest()
+
+    @task
+    async def gauge(self, audio: File) -> dict[str, int]:
+        sizes = [len(piece) async for piece in audio.achunks(1_000_000)]
+        return {"whole": len(await audio.aread()), "pieces": len(sizes), "sum": sum(sizes)}
+
+    @task
+    def sizes(self, chunks: list[bytes], files: list[File | None] = []) -> list[int]:
+        return [len(chunk) for chunk in chunks] + [file.size for file in files if file]
+
+    @task
+    def off_the_loop(self) -> list[bool]:
+        return self.threads
 
     @task
     def spooled_files(self) -> list[str]:
@@ -255,6 +278,30 @@ def test_bytes_may_be_a_part_too(program: Program, tmp_path: Path) -> None:
     assert (200, 256) == form(program, "/count", f"raw=@{tmp_path}/raw")
 
 
+def test_a_file_on_disk_is_read_outside_the_event_loop(program: Program, tmp_path: Path) -> None:
+    large = tmp_path / "large.bin"
+    large.write_bytes(b"x" * 3_000_000)
+
+    assert (200, 3_000_000) == program.curl("/count", None, "-F", f"raw=@{large}")
+    found = {"whole": 3_000_000, "pieces": 3, "sum": 3_000_000}
+    assert (200, found) == program.curl("/gauge", None, "-F", f"audio=@{large}")
+    assert (200, {**found, "pieces": 1, "whole": 2, "sum": 2}) == program.curl("/gauge", {"audio": "eHg="})
+
+    threads = program.curl("/off_the_loop", {})[1]
+    assert (True, True) == (len(threads) >= 2, all(threads))
+
+
+def test_several_parts_of_bytes_are_sent_as_they_are_and_described_so(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"\xff\x00")
+    sent = ["-F", f"chunks=@{tmp_path}/a", "-F", f"chunks=@{tmp_path}/a", "-F", f"files=@{tmp_path}/a"]
+    assert (200, [2, 2, 2]) == program.curl("/sizes", None, *sent)
+
+    described = program.curl("/openapi.json")[1]["paths"]["/sizes"]["post"]["requestBody"]["content"]
+    parts = described["multipart/form-data"]["schema"]["properties"]
+    binary = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    assert (binary, binary) == (parts["chunks"], parts["files"])
+
+
 def test_a_file_that_is_not_there_is_the_models_failure(program: Program) -> None:
     status, answer = program.curl("/lost", {})
     assert 500 == status
@@ -269,6 +316,6 @@ def test_the_documentation_has_the_parts_of_a_form(program: Program) -> None:
     schema = content["multipart/form-data"]["schema"]
     assert {"type": "string", "format": "binary"} == schema["properties"]["audio"]
     answer = document["paths"]["/echo"]["post"]["responses"]["200"]["content"]
-    assert {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}} == answer
+    assert {"*/*": {"schema": {"type": "string", "format": "binary"}}} == answer
     assert "$defs" not in json.dumps(document)
     validate(document)

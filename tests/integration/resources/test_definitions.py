@@ -73,6 +73,9 @@ def test_the_stored_definition_is_small_and_structural(installed: ControlPlane, 
         ("trainingjob", "goes on from its last checkpoint"),
         ("ptrain.spec.checkpoint.every", "The least time between two uploads"),
         ("ptrain.status.state", "which never changes again"),
+        ("pbatch", "go on where they were lost"),
+        ("pbatch.spec.input.uri", "all files of a known ending"),
+        ("pbatch.status.shards.done", "whose predictions are in the output"),
     ],
 )
 def test_kubectl_explains_the_field(installed: ControlPlane, field: str, described: str) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from pillion.protocol.protos import open_inference_pb2 as pb
 from tests.integration.server.process import environment, iris_request, served, write_config
@@ -74,6 +76,16 @@ def test_health_needs_no_key_and_the_admin_port_has_none(server: ServerProcess) 
         assert 200 == httpx.get(server.url(path)).status_code
     assert 200 == server.admin("/metrics").status_code
     assert 401 == httpx.get(server.url("/docs")).status_code
+
+
+@pytest.mark.parametrize("path", ["/api/v1/task/any", "/anything"])
+def test_a_websocket_without_the_key_is_answered_as_a_request_is(server: ServerProcess, path: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        connect(server.url(path).replace("http://", "ws://"))
+
+    response = refused.value.response
+    assert (401, "Bearer") == (response.status_code, response.headers["WWW-Authenticate"])
+    assert b"PILLION_API_KEY" in (response.body or b"")
 
 
 def test_no_key_is_ever_written_to_the_log_or_told(server: ServerProcess) -> None:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import http.server
 import shutil
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
+from pillion.management.declared import Declared
 from pillion.modelsfile import DeclaredModel, dump
 from tests.integration.server.process import iris_request, served
-from tests.waiting import until_now
+from tests.waiting import until, until_now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Collection, Iterator
 
+    from pillion.runtimefile import DesiredModel
     from tests.integration.server.process import ServerProcess
     from tests.models import IrisModels
 
@@ -305,6 +308,55 @@ def test_all_front_workers_serve_what_is_declared(tmp_path: Path, config: Path, 
         statuses = {predict(server, "one").status_code for _ in range(20)}  # each on a connection of its own
 
         assert {200} == statuses
+
+
+class Loading:
+    """The data plane of one worker: says where each model is loaded from, and loads while it is let."""
+
+    def __init__(self) -> None:
+        self.loaded: dict[str, Path] = {}
+        self.free = asyncio.Event()
+
+    async def add(self, model: DesiredModel, *, guarded: bool = False) -> None:
+        del guarded
+        self.loaded[model.version] = Path(model.path)
+        await self.free.wait()
+
+    async def remove(self, name: str, versions: Collection[str]) -> None:
+        del name, versions
+
+    def holds(self, name: str) -> bool:
+        del name
+        return False
+
+
+async def test_what_one_worker_needs_no_more_stays_while_another_loads_it(declarations: Declarations) -> None:
+    declarations.write(declarations.model("one", "iris.onnx"))
+    planes = [Loading(), Loading()]
+    workers = [
+        Declared(plane, declarations.file, declarations.files, declarations.env, interval=0.02) for plane in planes
+    ]
+    quick, slow = planes
+    quick.free.set()
+    await asyncio.gather(*(worker.begin() for worker in workers))
+    watching = asyncio.gather(*(worker.watch() for worker in workers))
+    await until(lambda: "1" in slow.loaded and workers[0].report()[0].get("serving") == "1")
+
+    declarations.write(declarations.model("one", "iris.skops", id="one/2", version="2"))
+    await until(lambda: workers[0].report()[0].get("serving") == "2")
+    # A worker that takes the place of one that died removes what nobody has, and no more.
+    third = Declared(quick, declarations.file, declarations.files, declarations.env)
+    await third.begin()
+
+    assert slow.loaded["1"].exists()
+    slow.free.set()
+    await until(lambda: workers[1].report()[0].get("serving") == "2")
+    await until(lambda: not slow.loaded["1"].exists())
+    assert quick.loaded["2"].exists()
+    watching.cancel()
+    for worker in (*workers, third):
+        await worker.close()
+    assert quick.loaded["2"].exists()
 
 
 def test_without_the_folder_nothing_is_followed(tmp_path: Path, config: Path) -> None:

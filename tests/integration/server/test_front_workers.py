@@ -262,7 +262,7 @@ def test_a_worker_that_is_told_to_end_drains_and_is_replaced_and_its_counts_stay
 
 
 async def test_prestop_drains_every_worker_and_returns_when_the_window_has_ended(tmp_path: Path) -> None:
-    flags = ("--drain-window-seconds", "1", "--grpc-max-connection-age-seconds", "0.8")
+    flags = ("--drain-window-seconds", "5", "--grpc-max-connection-age-seconds", "4")
     with two_workers(tmp_path, *flags) as server:
         hook = prestop(server)
         await until(lambda: len(server.logged("draining: clients move on")) == 2)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -17,8 +19,6 @@ from tests.integration.server.process import served
 from tests.waiting import until, until_now
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.certificates import Issued
     from tests.integration.server.process import ServerProcess
 
@@ -231,3 +231,39 @@ async def test_a_client_that_does_not_trust_our_ca_refuses(tmp_path: Path, confi
         pytest.raises(ssl.SSLCertVerificationError),
     ):
         await https(server, client_context(Authority()))
+
+
+async def test_handshakes_that_are_not_finished_are_bounded_in_number_and_in_time(tmp_path: Path, config: Path) -> None:
+    ca, most = Authority(), 40
+    mounted = Mounted(tmp_path / "tls")
+    issued = ca.issue()
+    mounted.put(tls_crt=issued.cert, tls_key=issued.key)
+    env = {
+        "PILLION_LIMITS__MAX_CONNECTIONS": str(most),
+        "PILLION_LIMITS__HEADER_TIMEOUT_SECONDS": "4",
+    }
+    hello = b"\x16\x03\x01\x02\x00\x01\x00"  # the beginning of a greeting that never goes on
+    with served(tmp_path, config, *mounted.flags(), env=env) as server:
+        before = descriptors(server)
+        silent = [await asyncio.open_connection("127.0.0.1", server.ports["http"]) for _ in range(10 * most)]
+        for _, writer in silent:
+            writer.write(hello)
+        ends = [asyncio.create_task(_end(reader)) for reader, _ in silent]
+        await until(lambda: sum(end.done() for end in ends) >= 9 * most - 1)
+        assert descriptors(server) - before <= most + 1
+        assert server.metric('pillion_http_refused_total{limit="connections"}') >= 9 * most - 1
+        await asyncio.wait_for(asyncio.gather(*ends), 20)  # those that were let in are cut when their time is up
+        assert (200, issued.serial) == await https(server, client_context(ca))
+        await until(lambda: descriptors(server) <= before + 1)
+        for _, writer in silent:
+            writer.close()
+
+
+async def _end(reader: asyncio.StreamReader) -> None:
+    """Wait until the server has closed the connection."""
+    with contextlib.suppress(ConnectionError):
+        await reader.read()
+
+
+def descriptors(server: ServerProcess) -> int:
+    return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))

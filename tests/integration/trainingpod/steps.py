@@ -24,7 +24,9 @@ class Steps(Model):
 
     @train
     @classmethod
-    def fit(cls, data: Stream[int], epochs: int = 3, pause: float = 0.0, end: str = "", *, run: Run) -> Self:
+    def fit(
+        cls, data: Stream[int], epochs: int = 3, pause: float = 0.0, end: str = "", rest: float = 0.0, *, run: Run
+    ) -> Self:
         model, first = cls(), 0
         model.load()
         if (found := run.restore()) is not None:
@@ -46,4 +48,6 @@ class Steps(Model):
                 if run.cancelled:
                     return model
                 time.sleep(0.01)
+        print("all epochs are done", flush=True)  # noqa: T201 - as above
+        time.sleep(rest)
         return model

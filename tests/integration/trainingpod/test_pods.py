@@ -106,6 +106,17 @@ def test_a_pod_that_is_told_to_end_uploads_its_newest_checkpoint_before(
     assert "began at epoch 2" in second.log
 
 
+def test_a_model_that_is_made_although_the_pod_is_told_to_end_is_stored(pods: Pods, data: dict[str, str]) -> None:
+    # While it rests it does not look whether it is to stop, as a training without `run` never does.
+    pod = pods.start(module=MODULE, parameters={"epochs": 2, "rest": 2}, output=OUTPUT, **data)
+    pod.wait_for(progress=1.0)
+    pod.signal(signal.SIGTERM)
+
+    assert 0 == pod.wait(), pod.log
+    assert {"total": 12.0} == pod.word["metrics"]
+    assert "Completed" == pod.word["reason"]
+
+
 def test_a_checkpoint_that_is_not_whole_is_passed_over_for_the_one_before(
     pods: Pods, data: dict[str, str], bucket: S3Store
 ) -> None:

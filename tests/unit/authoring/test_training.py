@@ -62,7 +62,8 @@ def test_a_training_is_read_from_its_signature() -> None:
 
     assert training is not None
     assert "ClassifyWordsTrain" == training.name
-    assert (["data"], ("epochs",), True) == ([one.name for one in training.data], training.plain, training.takes_run)
+    assert (["data"], ["epochs"]) == ([one.name for one in training.data], [one.name for one in training.plain])
+    assert training.takes_run
     assert "Learn words." == training.summary
 
 

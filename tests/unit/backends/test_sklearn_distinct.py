@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -65,6 +66,19 @@ def test_other_rows_of_the_same_values_are_told_apart() -> None:
     swapped = table.assign(colour=table["colour"].to_numpy()[::-1])
     for rows in (table, swapped, table):
         np.testing.assert_array_equal(estimator.predict_proba(rows), faster.predict_proba(rows))
+
+
+@pytest.mark.parametrize(
+    "encoder", [OneHotEncoder(sparse_output=False), OrdinalEncoder(encoded_missing_value=-1)], ids=str
+)
+def test_frames_may_be_asked_for_from_all_transformers(encoder: Any) -> None:
+    table = frame()
+    with config_context(transform_output="pandas"):
+        columns = ColumnTransformer([("texts", encoder, ["colour", "size"])])
+        estimator = make_pipeline(columns, LogisticRegression()).fit(table, table["weight"] > 0)
+        faster = quick(estimator, table_of(estimator))
+        assert isinstance(faster.steps[0][1].transformers_[0][1], Distinct)
+        np.testing.assert_array_equal(estimator.predict_proba(table), faster.predict_proba(table))
 
 
 def test_an_unknown_category_is_refused_as_ever() -> None:

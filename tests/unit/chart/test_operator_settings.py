@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pillion_operator.activator.settings import ActivatorSettings
 from pillion_operator.settings import OperatorSettings
 from pillion_operator.state.names import OPERATOR_POD_LABELS
 
@@ -14,15 +15,16 @@ if TYPE_CHECKING:
 INSTALL = Path(__file__).parents[3] / "config" / "install.yaml"
 
 
-def _pod() -> dict[str, Any]:
+def _pod(component: str = "operator") -> dict[str, Any]:
     documents: list[dict[str, Any]] = list(yaml.safe_load_all(INSTALL.read_text()))
-    deployment = next(document for document in documents if document["kind"] == "Deployment")
+    name = f"pillion-{component}"
+    deployment = next(one for one in documents if (one["kind"], one["metadata"]["name"]) == ("Deployment", name))
     template: dict[str, Any] = deployment["spec"]["template"]
     return template
 
 
-def _environment() -> dict[str, str]:
-    (container,) = _pod()["spec"]["containers"]
+def _environment(component: str = "operator") -> dict[str, str]:
+    (container,) = _pod(component)["spec"]["containers"]
     return {entry["name"]: entry.get("value", "") for entry in container["env"]}
 
 
@@ -30,6 +32,30 @@ def test_every_variable_that_the_chart_sets_is_a_setting_of_the_operator() -> No
     known = {f"PILLION_OPERATOR_{name}".upper() for name in OperatorSettings.model_fields}
 
     assert set() == {name for name in _environment() if name.startswith("PILLION_")} - known
+
+
+def test_every_variable_that_the_chart_sets_is_a_setting_of_the_activator_and_its_defaults_are_the_activators_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = {f"PILLION_ACTIVATOR_{name}".upper() for name in ActivatorSettings.model_fields}
+    default = ActivatorSettings()
+
+    for name, value in _environment("activator").items():
+        assert name in known
+        monkeypatch.setenv(name, value)
+
+    assert default == ActivatorSettings()
+
+
+def test_the_operator_is_told_the_name_of_the_activators_service() -> None:
+    documents: list[dict[str, Any]] = list(yaml.safe_load_all(INSTALL.read_text()))
+    labels = _pod("activator")["metadata"]["labels"]
+    (service,) = (
+        one["metadata"]["name"]
+        for one in documents
+        if one["kind"] == "Service" and one["spec"]["selector"].items() <= labels.items()
+    )
+    assert service == _environment()["PILLION_OPERATOR_ACTIVATOR_SERVICE"]
 
 
 def test_the_operators_pods_carry_the_labels_by_which_network_policies_let_them_in() -> None:
@@ -44,5 +70,5 @@ def test_the_charts_defaults_are_the_operators_own(monkeypatch: pytest.MonkeyPat
     set_by_chart = OperatorSettings(identity="same")
 
     # The chart names the image of its own version, and its Deployment; elsewhere there may be none.
-    differing = {"runtime_image", "deployment_name"}
+    differing = {"runtime_image", "deployment_name", "activator_service"}
     assert default.model_dump(exclude=differing) == set_by_chart.model_dump(exclude=differing)

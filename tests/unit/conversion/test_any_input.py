@@ -22,7 +22,9 @@ _NAMES = (
     "storageUri", "runtime", "runtimeVersion", "containers", "env", "value", "image", "explainer", "alibi", "art",
     "transformer", "minReplicas", "supportedModelFormats", "status", "items", "serving.kserve.io/stop",
     "serving.pillion.dev/stop", "modelClass", "terminationMessagePolicy", "storage", "path",
+    "nodes", "root", "routerType", "steps", "serviceName", "nodeName", "condition", "weight",
 )  # fmt: skip
+_KINDS = ("InferenceService", "ServingRuntime", "ClusterServingRuntime", "InferenceGraph", "Secret", "List")
 _KEYS = st.sampled_from(_NAMES)
 _TEXTS = ("iris", "", "s3://a/b.joblib", "{{.Labels.modelClass}}", "kserve-mlserver", "sklearn", "a: b # c")
 _SCALARS = st.one_of(
@@ -45,7 +47,11 @@ _SOUND: dict[str, Any] = {
 @st.composite
 def objects(draw: Callable[[st.SearchStrategy[Any]], Any]) -> dict[str, Any]:
     """An object of KServe's, sound in part or not at all."""
-    kind = draw(st.sampled_from(["InferenceService", "ServingRuntime", "ClusterServingRuntime", "Secret", "List"]))
+    kind = draw(
+        st.sampled_from(
+            ["InferenceService", "ServingRuntime", "ClusterServingRuntime", "InferenceGraph", "Secret", "List"]
+        )
+    )
     version = "serving.kserve.io/v1beta1" if kind == "InferenceService" else "serving.kserve.io/v1alpha1"
     found: dict[str, Any] = {"apiVersion": version if kind not in {"Secret", "List"} else "v1", "kind": kind}
     found |= _SOUND if draw(st.booleans()) else {}

@@ -47,7 +47,6 @@ def only(conversion: Conversion) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("version", "kind", "says"),
     [
-        ("serving.kserve.io/v1alpha1", "InferenceGraph", "no graphs"),
         ("serving.kserve.io/v1alpha1", "TrainedModel", "write an InferenceService for the model"),
         ("serving.kserve.io/v1alpha1", "ClusterStorageContainer", "storage step"),
         ("serving.kserve.io/v1alpha1", "LocalModelCache", "not cached"),
@@ -235,7 +234,7 @@ def test_every_field_of_a_runtime_without_effect_exists_and_those_of_services_ha
 
 
 _SHARED_WITH_KSERVE = {
-    "transformer", "explainer", "canaryTrafficPercent", "scaleTarget", "scaleMetric", "scaleMetricType",
+    "transformer", "explainer", "scaleTarget", "scaleMetric", "scaleMetricType",
     "autoScaling", "logger", "storageUris", "workerSpec",
 }  # fmt: skip
 

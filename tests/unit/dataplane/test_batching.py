@@ -136,6 +136,48 @@ async def test_requests_of_later_turns_do_not_wait_for_each_other(bench: Bench, 
     assert (3, 3) == (bench.calls(), bench.requests())
 
 
+async def test_requests_that_never_find_others_are_no_longer_made_to_look_for_them(
+    bench: Bench, iris: IrisModels
+) -> None:
+    await bench.serve(iris.onnx, INLINE)
+    tensor = iris_rows("X", Datatype.FP32)
+    for _ in range(64):
+        await bench.begin(tensor)
+    together = [bench.begin(tensor) for _ in range(8)]
+    await answers(together)
+    assert (72, 72) == (bench.calls(), bench.requests())  # each at once, alone
+
+
+async def test_statistics_tell_runs_by_the_requests_that_they_computed(bench: Bench) -> None:
+    gate = await bench.serve_gated("statistics")
+    tasks = bench.values(1)
+    await until(lambda: gate.inside == 1)
+    tasks += bench.values(2, 3, 4)
+    gate.open()
+    await asyncio.gather(*tasks)
+    (told,) = bench.plane.statistics("m")
+    assert {1: 1, 3: 1} == {size: runs.count for size, runs in told.batches.items()}
+    assert (2, 4, 4) == (told.executions, told.prepare.count, told.divide.count)
+    three = told.batches[3]
+    assert min(three.prepared, three.computed, three.divided) > 0
+    assert told.compute.seconds == pytest.approx(told.batches[1].computed + 3 * three.computed)
+
+
+async def test_a_transport_that_counts_its_requests_has_them_share_calls_whoever_else_comes_alone(
+    bench: Bench, iris: IrisModels
+) -> None:
+    await bench.serve(iris.onnx, INLINE)
+    tensor = iris_rows("X", Datatype.FP32)
+    for _ in range(64):
+        await bench.begin(tensor)
+    bench.plane.gather(8)
+    together = [bench.begin(tensor) for _ in range(8)]
+    await asyncio.sleep(0)
+    bench.plane.flush()
+    await answers(together)
+    assert (65, 72) == (bench.calls(), bench.requests())
+
+
 async def test_a_call_takes_no_more_rows_than_its_limit(bench: Bench, iris: IrisModels) -> None:
     await bench.serve(iris.onnx, INLINE, max_batch_size=4)
     tasks = [bench.begin(iris_rows("X", Datatype.FP32, 1), outputs=("label",)) for _ in range(10)]

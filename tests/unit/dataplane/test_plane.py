@@ -546,6 +546,21 @@ async def test_draining_refuses_new_work_and_finishes_the_old(make: Callable[...
     assert (await held).outputs[0].data.tolist() == [3.0]
 
 
+async def test_calls_of_a_request_that_was_admitted_are_made_while_draining_and_those_of_jobs_are_not(
+    make: Callable[..., Bench], tmp_path: Path
+) -> None:
+    bench = make()
+    gate = await with_gated(bench, tmp_path, "nested")
+    gate.open()
+    bench.plane.drain()
+    request = InferRequest("nested", [gated.value(3)])
+    nested = await bench.plane.infer(request, Call(WireProtocol.INTERNAL, "request-1", callers=("outer",)))
+    assert nested.outputs[0].data.tolist() == [3.0]
+    with pytest.raises(PillionError) as refusal:
+        await bench.plane.infer(request, Call(WireProtocol.INTERNAL, "job-1", background=True))
+    assert ErrorCode.DRAINING is refusal.value.code
+
+
 async def test_stop_ends_queued_requests_after_the_grace_and_does_not_hang(
     make: Callable[..., Bench], tmp_path: Path
 ) -> None:

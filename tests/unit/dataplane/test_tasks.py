@@ -16,6 +16,7 @@ from pillion.dataplane.plane import DataPlane
 from pillion.dataplane.settings import PlaneSettings
 from pillion.errors import ErrorCode, PillionError
 from pillion.metrics import RuntimeMetrics
+from pillion.model import ModelState
 from pillion.repository.repository import ModelRepository
 from pillion.repository.served import RepositorySettings
 from pillion.runtimefile import DesiredModel, ExecutionSettings
@@ -69,7 +70,30 @@ class Patient(Model):
         return [len(one) for one in text]
 
 
-CLASSES: dict[str, type[Model]] = {"mood": Mood, "other": Other, "slow": Slow, "many": Many, "patient": Patient}
+class SlowMood(Model):
+    def load(self) -> None:
+        GATE.wait(20)
+
+    @task
+    def classify_text(self, text: str) -> str:
+        return f"slow mood of {text}"
+
+
+class Numbers(Model):
+    @task("classify-text")
+    def classify(self, text: int) -> str:
+        return f"number {text}"
+
+
+CLASSES: dict[str, type[Model]] = {
+    "mood": Mood,
+    "other": Other,
+    "slow": Slow,
+    "many": Many,
+    "patient": Patient,
+    "slow-mood": SlowMood,
+    "numbers": Numbers,
+}
 
 
 def desired(name: str, threads: int | None = None) -> DesiredModel:
@@ -125,6 +149,93 @@ async def test_a_task_that_several_models_have_needs_the_models_name(plane: Data
     assert ErrorCode.INVALID_ARGUMENT is code
     assert "several models have the task 'classify_text': mood, other (name one: POST /mood/classify_text)" == sentence
     assert "other of a" == (await plane.perform(plane.find("classify_text", "other"), {"text": "a"}, call())).value
+
+
+DIFFERS = (
+    "its task 'classify-text' differs from that of model 'mood', which is its contract:"
+    " parameter text: string there, integer here"
+    """ (give it the same signature, or another name: @task("classify-text_of_numbers"))"""
+)
+
+
+async def test_another_signature_of_a_task_is_refused_and_shown_whichever_way_it_comes(plane: DataPlane) -> None:
+    await plane.apply([desired("mood"), desired("numbers")])
+    assert DIFFERS == plane.status("numbers").reason
+    assert "mood of a" == (await plane.perform(plane.find("classify-text"), {"text": "a"}, call())).value
+
+    await plane.load("mood")
+    with pytest.raises(PillionError, match="parameter text: string there, integer here"):
+        await plane.load("numbers")
+    await plane.apply([desired("mood")])
+    with pytest.raises(PillionError, match="parameter text: string there, integer here"):
+        await plane.add(desired("numbers"))
+    assert ["classify_text", "only_mood"] == [one.signature.name for one in plane.tasks()]
+
+
+async def test_the_order_of_declaration_says_which_is_the_contract_and_not_that_of_loading(plane: DataPlane) -> None:
+    applying = asyncio.create_task(plane.apply([desired("slow-mood"), desired("numbers")]))
+    try:
+        await asyncio.sleep(0.2)  # time in which the quick one would have been taken
+        assert not plane.tasks()
+    finally:
+        GATE.set()
+        await applying
+    assert [("slow-mood", "classify_text")] == [(one.model, one.signature.name) for one in plane.tasks()]
+    assert DIFFERS.replace("'mood'", "'slow-mood'") == plane.status("numbers").reason
+
+
+@pytest.mark.parametrize("slow", ["slow", "slow-mood"])
+async def test_a_load_that_does_not_end_holds_no_model_that_cannot_differ_from_it(plane: DataPlane, slow: str) -> None:
+    # One has no task of such a name, the other has it alike.
+    applying = asyncio.create_task(plane.apply([desired(slow), desired("mood"), desired("other")]))
+    try:
+        await until(lambda: {one.model for one in plane.tasks()} == {"mood", "other"})
+        assert plane.status(slow).state is ModelState.LOADING
+    finally:
+        GATE.set()
+        await applying
+
+
+async def test_a_load_that_nobody_waits_for_any_more_ends_and_keeps_nobody_from_loading(plane: DataPlane) -> None:
+    GATE.set()
+    await plane.apply([desired("slow-mood"), desired("other")])
+    GATE.clear()
+    loading = asyncio.create_task(plane.load("slow-mood"))
+    try:
+        await asyncio.sleep(0)
+        loading.cancel()
+        await asyncio.gather(loading, return_exceptions=True)
+    finally:
+        GATE.set()
+    async with asyncio.timeout(10):
+        await plane.load("other")
+        await until(lambda: plane.status("slow-mood").state is ModelState.READY)
+
+
+async def test_the_contract_is_the_next_models_when_the_first_has_left(plane: DataPlane) -> None:
+    await plane.apply([desired("mood"), desired("other")])
+    await plane.apply([desired("other")])
+    assert "other of a" == (await plane.perform(plane.find("classify_text"), {"text": "a"}, call())).value
+    await plane.apply([])
+    await plane.add(desired("numbers"))
+    assert "number 3" == (await plane.perform(plane.find("classify_text"), {"text": 3}, call())).value
+
+
+async def test_models_that_change_together_agree_with_each_other() -> None:
+    classes: dict[str, type[Model]] = {"one": Mood, "two": Mood}
+    plane = DataPlane(
+        repository=ModelRepository(RepositorySettings(classes=classes)),
+        metrics=RuntimeMetrics(CollectorRegistry()),
+        settings=PlaneSettings(),
+    )
+    await plane.apply([desired("one"), desired("two")])
+    classes.update(one=Numbers, two=Numbers)
+    with pytest.raises(PillionError, match="parameter text: string there, integer here"):
+        await plane.load("one")
+    await asyncio.gather(plane.load("one"), plane.load("two"))
+    assert ["", ""] == [one.reason for one in plane.statuses()]
+    assert "number 3" == (await plane.perform(plane.find("classify_text", "two"), {"text": 3}, call())).value
+    await plane.stop(1)
 
 
 async def test_what_there_is_is_listed_where_something_else_is_asked_for(plane: DataPlane) -> None:

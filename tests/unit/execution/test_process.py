@@ -74,7 +74,7 @@ async def predict(served: Served, values: Any) -> np.ndarray[Any, Any]:
 def alive(pid: int) -> bool:
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it may go between the opening of the file and its reading
         return False
 
 

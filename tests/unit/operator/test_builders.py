@@ -18,6 +18,7 @@ from pillion_operator.builders.predictor import plan
 from pillion_operator.builders.selection import Candidate
 from pillion_operator.builders.storage_config import StorageEntry, credentials_of_entry, entries_of
 from pillion_operator.state.kinds import POD_MONITOR, SERVICE_MONITOR
+from pillion_operator.state.names import MODELS_CONSENT_ANNOTATION
 from pillion_operator.state.policies import ConsentRule, NamespaceRules
 from pillion_operator.state.settings import RenderSettings
 
@@ -163,6 +164,15 @@ def test_a_range_of_replicas_adds_an_autoscaler_and_a_budget() -> None:
     assert (1, 4) == (spec["minReplicas"], spec["maxReplicas"])
     assert {"scaleDown": {"selectPolicy": "Min"}} == spec["behavior"]
     assert desired.replicas.autoscaled
+
+
+def test_an_installation_without_an_activator_keeps_a_pod_and_says_so() -> None:
+    desired = planned(minReplicas=0, **SKLEARN)
+
+    assert desired.replicas.to_zero_after is None
+    assert 1 == desired.replicas.least
+    (note,) = desired.notes
+    assert "spec.predictor.minReplicas: 0 (this installation has no activator: set activator.enabled" in note.text
 
 
 @pytest.mark.parametrize("value", ["none", "external"])
@@ -349,6 +359,14 @@ def test_a_digest_reaches_the_storage_step_and_the_runtime() -> None:
 
     assert digest in storage_args(desired)
     assert digest == runtime_file(desired)["models"][0]["digest"]
+
+
+def test_several_models_in_one_predictor_are_a_problem_that_says_what_to_do_instead() -> None:
+    desired = planned(models=[{"name": "a", "modelFormat": {"name": "onnx"}, "storageUri": "s3://models/a"}])
+
+    assert desired.problem is not None
+    assert ("FieldsNotHonoured", "spec.predictor.models") == (desired.problem.reason, desired.problem.location)
+    assert "inferenceServiceRef" in desired.problem.remedy
 
 
 @pytest.mark.parametrize(
@@ -896,3 +914,19 @@ def test_a_logger_that_nothing_can_be_sent_to_is_named_and_stays_out_of_the_file
 def test_a_runtime_of_others_does_not_log_payloads() -> None:
     desired = planned(runtime("other"), **SKLEARN, logger={"url": "http://sink"})
     assert [True] == ["spec.predictor.logger on the container" in note.text for note in desired.notes]
+
+
+def test_words_of_the_consent_for_models_that_mean_nothing_are_named() -> None:
+    desired = planned(annotations={MODELS_CONSENT_ANNOTATION: "pickle,everything"}, **SKLEARN)
+
+    assert any("'everything' in the annotation" in note.text for note in desired.notes)
+    assert not planned(annotations={MODELS_CONSENT_ANNOTATION: "pickle, code"}, **SKLEARN).notes
+
+
+def test_following_trainings_has_no_effect_on_containers_and_that_is_said() -> None:
+    containers = [{"name": "mine", "image": "mine:1"}]
+
+    desired = planned(containers=containers, followTrainings=True)
+
+    assert any("followTrainings on the container 'mine'" in note.text for note in desired.notes)
+    assert not planned(containers=containers).notes

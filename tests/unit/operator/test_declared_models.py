@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pillion.modelsfile import MOST_MODELS
+from pillion.modelsfile import MOST_MODELS, DeclaredModel, dump
 from pillion.policy import ConsentPolicy
-from pillion_operator.builders.declared import Declarations, declaration_id, declarations
+from pillion_operator.builders.declared import Declarations, declaration_id, declarations, given_up
 from pillion_operator.judge.model import InPod, ModelFacts, in_pods, model_status, next_look
+from pillion_operator.report.events import model_happenings
 from pillion_operator.state.declared import reports_of
 from pillion_operator.state.manifest import Key, condition_of
-from pillion_operator.state.policies import ConsentRule, NamespaceRules
+from pillion_operator.state.names import MODELS_CONSENT_ANNOTATION
+from pillion_operator.state.policies import ConsentRule, ModelsConsent, NamespaceRules, consent_of
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
@@ -32,8 +34,11 @@ def model(name: str = "fraud", /, created: str = "2026-01-01T00:00:00Z", **spec:
     }  # fmt: skip
 
 
-def taken(*models: dict[str, Any], **rules: ConsentRule) -> Declarations:
-    return declarations("iris", models, NamespaceRules(**rules))
+BOTH = ModelsConsent(pickle=True, code=True)
+
+
+def taken(*models: dict[str, Any], consent: ModelsConsent = BOTH, **rules: ConsentRule) -> Declarations:
+    return declarations("iris", models, NamespaceRules(**rules), consent)
 
 
 def refusal(found: Declarations, name: str) -> Problem:
@@ -95,6 +100,56 @@ def test_policies_of_the_namespace_hold_for_models() -> None:
     assert trusted.trust_code
     refused = refusal(taken(model(modelFormat={"name": "python"}, trustCode=True), code=deny), "fraud")
     assert "by the label x" in refused.text
+
+
+PICKLED = {"allowPickle": True}
+CLASS = {"modelFormat": {"name": "python"}, "trustCode": True}
+
+
+@pytest.mark.parametrize(
+    ("spec", "others", "reason", "word"),
+    [
+        (PICKLED, ModelsConsent(code=True), Reason.UNSAFE_FORMAT, "pickle"),
+        (CLASS, ModelsConsent(pickle=True), Reason.UNTRUSTED_CODE, "code"),
+    ],
+)
+def test_a_models_own_word_lets_no_code_into_a_services_pods(
+    spec: dict[str, Any], others: ModelsConsent, reason: Reason, word: str
+) -> None:
+    for consent in (ModelsConsent(), others):
+        problem = refusal(taken(model(**spec), consent=consent), "fraud")
+
+        assert (reason, False) == (problem.reason, problem.transient)
+        assert "the InferenceService 'iris' does not let Models bring" in problem.sentence
+        assert f"put '{word}' into its annotation {MODELS_CONSENT_ANNOTATION}" in problem.sentence
+    # The platform's word for the whole namespace needs nobody else's.
+    allow = ConsentRule(ConsentPolicy.ALLOW, "the label x")
+    (found,) = taken(model(**spec), consent=ModelsConsent(), pickle=allow, code=allow).models
+    assert found.allow_pickle
+    assert found.trust_code == ("trustCode" in spec)
+
+
+def test_a_services_word_alone_is_nobodys_wish() -> None:
+    (plain,) = taken(model()).models
+
+    assert (False, False) == (plain.allow_pickle, plain.trust_code)
+    assert Reason.UNTRUSTED_CODE == refusal(taken(model(modelFormat={"name": "python"})), "fraud").reason
+
+
+@pytest.mark.parametrize(
+    ("said", "consent"),
+    [
+        (None, ModelsConsent()),
+        ("", ModelsConsent()),
+        ("code, pickle", BOTH),
+        ("pickle", ModelsConsent(pickle=True)),
+        ("Code,all", ModelsConsent(unknown=("Code", "all"))),
+    ],
+)
+def test_a_services_consent_is_what_its_annotation_says_and_nothing_else(
+    said: str | None, consent: ModelsConsent
+) -> None:
+    assert consent == consent_of({} if said is None else {MODELS_CONSENT_ANNOTATION: said})
 
 
 def test_one_more_than_a_file_holds_is_refused() -> None:
@@ -167,6 +222,7 @@ def test_of_more_pods_than_a_status_holds_those_that_matter_are_kept() -> None:
         ({"declared": [{"id": "x", "state": "Ready", "digest": "d"}]}, "Ready", ""),
         ({"declared": [{"id": "x", "state": "Dancing"}]}, "Pending", "Progressing"),
         ({"declared": "nonsense"}, "Pending", "Progressing"),
+        ({"declared": [{"id": "x", "state": "Failed", "cause": "a b" * 900}]}, "Failed", "ModelLoadFailed"),
     ],
 )
 def test_what_a_pod_answers_is_read_with_care(answer: object, state: str, reason: str) -> None:
@@ -180,3 +236,28 @@ def test_pods_are_asked_often_while_something_moves_and_seldom_after() -> None:
         return next_look(ModelFacts(model(), "fraud", "", None, 2, pods))
 
     assert look(UP, SLOW) < look(UP, BROKEN) < look(UP, UP)
+
+
+def config(*names: str) -> dict[str, Any]:
+    models = tuple(DeclaredModel(id=name, name=name, version="1", uri="s3://m/x") for name in names)
+    return {"data": {"models.json": dump(models)}}
+
+
+def test_what_pods_are_to_give_up_is_what_they_were_told_of_before() -> None:
+    assert ("a", "c") == given_up(config("c", "b", "a"), config("b", "d"))
+    assert ("a",) == given_up(config("a"), None)
+    assert () == given_up(None, config("a"))
+    assert () == given_up({"data": {"models.json": "no such file"}}, None)
+
+
+def test_what_happens_to_a_model_is_told_once() -> None:
+    def told(before: dict[str, Any], *pods: InPod) -> list[tuple[str, bool]]:
+        found = model_happenings(model() | {"status": before}, status(*pods))
+        return [(happening.reason, happening.warning) for happening in found]
+
+    assert [] == told({}, UP, SLOW)
+    assert [("Served", False)] == told(status(UP, SLOW), UP, UP)
+    assert [] == told(status(UP, UP), UP, UP)
+    assert [("DigestMismatch", True)] == told(status(UP, UP), UP, BROKEN)
+    assert [] == told(status(UP, BROKEN), BROKEN, BROKEN)
+    assert "Served as 'fraud' by 2 pods." == model_happenings(model(), status(UP, UP))[0].message

@@ -8,14 +8,17 @@ import pytest
 
 from pillion.policy import ConsentPolicy
 from pillion.resources import InferenceService
+from pillion.resources.autoscaling import PodMetric
 from pillion_operator.judge.status import facts_of, status_of, verdicts
 from pillion_operator.report.events import happenings
 from pillion_operator.report.status import merge_patch
+from pillion_operator.scaling.behavior import DEFAULT
 from pillion_operator.state.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, SERVICE
 from pillion_operator.state.observed import CertificateFacts, ModelReport, Observed, Outcome
-from pillion_operator.state.plan import Desired, Endpoints, Note, Problem, ReplicaBounds, RuntimeChoice
+from pillion_operator.state.plan import Child, Desired, Endpoints, Note, Problem, ReplicaBounds, RuntimeChoice
 from pillion_operator.state.policies import ConsentRule
 from pillion_operator.state.reasons import Reason
+from pillion_operator.state.scaling import PodScaling, ScalingReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -385,10 +388,59 @@ def test_pods_that_an_autoscaler_adds_do_not_make_the_service_not_ready() -> Non
     assert ("False", "Unschedulable") == (too_few.status, too_few.reason)
 
 
+def test_a_quota_that_refuses_what_an_autoscaler_adds_is_named_and_the_service_stays_ready() -> None:
+    full = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: compute, requested: pods=1"}]
+    live = deployment(wanted=4, readyReplicas=2, availableReplicas=2, conditions=full)
+    ready = [pod(f"iris-{number}", conditions=[READY]) for number in range(2)]
+
+    enough = verdict(facts(live, ready, replicas=RANGE), "PredictorReady")
+    too_few = verdict(facts(live, ready[:1], replicas=RANGE), "PredictorReady")
+
+    assert "True" == enough.status
+    assert "exceeded quota: compute" in enough.message
+    assert ("False", "QuotaExceeded") == (too_few.status, too_few.reason)
+
+
 def scaler(status: str, reason: str = "", message: str = "", kind: str = "ScalingActive") -> dict[str, Any]:
     since = "2027-01-15T07:59:30Z"  # half a minute ago
     found = {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since}
     return {"status": {"conditions": [found]}}
+
+
+BY_PODS = ReplicaBounds(2, 10, autoscaled=True, by_pods=PodScaling(PodMetric("concurrency", 5.0), DEFAULT))
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "said", "report"),
+    [
+        ("True", "Autoscaling", "Between 2 and 10 pods.", ScalingReport("Autoscaling", "Between 2 and 10 pods.")),
+        (
+            "False",
+            "MetricsUnavailable",
+            "let the operator's pods reach port 8082",
+            ScalingReport("MetricsUnavailable", "x"),
+        ),
+        ("False", "Forbidden", "grant the operator's service account", ScalingReport("Forbidden", "x")),
+        ("Unknown", "Starting", "has not looked yet", None),
+    ],
+)
+def test_the_operators_own_autoscaler_says_what_it_did(
+    status: str, reason: str, said: str, report: ScalingReport | None
+) -> None:
+    given = facts(deployment(), replicas=BY_PODS)
+    found = verdict(replace(given, observed=replace(given.observed, scaling=report)), "ScalingActive")
+
+    assert (status, reason) == (found.status, found.reason)
+    assert said in found.message
+
+
+def test_a_new_leader_lets_stand_what_the_autoscaler_said_last() -> None:
+    service = stored(sklearn={"storageUri": "s3://models/iris"})
+    service["status"] = scaler("True", "Autoscaling", "Between 2 and 10 pods.")["status"]
+
+    found = verdict(facts(deployment(), service=service, replicas=BY_PODS), "ScalingActive")
+
+    assert ("True", "Between 2 and 10 pods.") == (found.status, found.message)
 
 
 NO_API = "unable to fetch metrics from resource metrics API: the server could not find the requested resource"
@@ -444,7 +496,9 @@ def test_without_an_autoscaler_there_is_no_condition_of_it() -> None:
 
 @pytest.mark.parametrize(("status", "scaler_class"), [("False", "hpa"), ("True", "external"), ("True", "none")])
 def test_metrics_are_somebody_elses_where_scaling_is(status: str, scaler_class: str) -> None:
-    service = stored(sklearn={"storageUri": "s3://models/iris"}, maxReplicas=3, scaleMetric="rps")
+    service = stored(
+        sklearn={"storageUri": "s3://models/iris"}, maxReplicas=3, scaleMetric="rps", scaleMetricType="Value"
+    )
     service["metadata"]["annotations"] = {"serving.kserve.io/autoscalerClass": scaler_class}
 
     assert status == verdict(facts(service=service), "FieldsHonoured").status
@@ -541,3 +595,42 @@ def test_starting_is_no_event_and_repairs_are() -> None:
     found = happenings(stored(), starting, outcome)
 
     assert ["Created", "Repaired"] == [happening.reason for happening in found]
+
+
+def with_jobs(*variables: dict[str, Any], replicas: ReplicaBounds) -> Verdict | None:
+    """The condition of a service whose runtime has these variables."""
+    containers: list[dict[str, Any]] = [{"name": "proxy", "env": [{"name": "PILLION_JOBS__FOLDER", "value": "/x"}]}]
+    containers.append({"name": "runtime", "env": list(variables)})
+    manifest: dict[str, Any] = {"spec": {"template": {"spec": {"containers": containers}}}}
+    judged = facts(replicas=replicas)
+    desired = replace(judged.desired, children=(Child(DEPLOYMENT, manifest),))
+    return next((one for one in verdicts(replace(judged, desired=desired)) if one.type == "JobStoreReady"), None)
+
+
+FOLDER = {"name": "PILLION_JOBS__FOLDER", "value": "/data"}
+DATABASE = {"name": "PILLION_JOBS__DATABASE", "valueFrom": {"secretKeyRef": {"name": "jobs", "key": "url"}}}
+
+
+@pytest.mark.parametrize("replicas", [ReplicaBounds(2, 2), ReplicaBounds(1, 3), ReplicaBounds(1, None)])
+def test_jobs_in_the_folders_of_several_pods_are_said_to_be_no_store(replicas: ReplicaBounds) -> None:
+    found = with_jobs(FOLDER, replicas=replicas)
+
+    assert found is not None
+    assert ("False", "JobStoreNotShared") == (found.status, found.reason)
+    assert "PILLION_JOBS__FOLDER" in found.message
+    assert "name a PostgreSQL database in PILLION_JOBS__DATABASE instead, or set minReplicas" in found.message
+
+
+@pytest.mark.parametrize(
+    ("variables", "replicas"),
+    [
+        ([FOLDER], ReplicaBounds(1, 1)),
+        ([DATABASE], ReplicaBounds(3, 3)),
+        ([], ReplicaBounds(3, 3)),
+        ([{"name": "PILLION_JOBS__FOLDER", "value": ""}], ReplicaBounds(3, 3)),
+    ],
+)
+def test_jobs_of_one_pod_and_jobs_that_pods_share_are_nothing_to_speak_of(
+    variables: list[dict[str, Any]], replicas: ReplicaBounds
+) -> None:
+    assert with_jobs(*variables, replicas=replicas) is None

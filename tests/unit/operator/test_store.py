@@ -95,3 +95,19 @@ def test_a_change_of_a_runtime_bears_on_the_services_of_its_namespace() -> None:
 
     assert [OWNER] == list(keys_for(SERVING_RUNTIME, runtime, store))
     assert [] == list(keys_for(SERVING_RUNTIME, elsewhere, store))
+
+
+def test_what_is_derived_of_an_object_is_made_once_for_each_version() -> None:
+    store, asked = Store(), list[str]()
+
+    def version(found: Any) -> str:
+        asked.append(found["metadata"]["resourceVersion"])
+        return f"v{asked[-1]}"
+
+    for number in (1, 1, 2):
+        store.record(DEPLOYMENT, manifest(number))
+        assert [(store.get(DEPLOYMENT, KEY), f"v{number}")] == store.derived(DEPLOYMENT, version)
+    store.forget(DEPLOYMENT, KEY)
+
+    assert [] == store.derived(DEPLOYMENT, version)
+    assert ["1", "2"] == asked

@@ -10,13 +10,16 @@ import pytest
 from pillion.resources import InferenceService, TrainingJob
 from pillion.trainingpod.order import read_order
 from pillion_operator.builders.credentials import StorageCredentials
+from pillion_operator.builders.job import job_changes, lifetime_change
 from pillion_operator.builders.trained import followed, following, lacks_training
-from pillion_operator.builders.training import job_of, spec_hash, wanted_changes
-from pillion_operator.judge.training import training_status
+from pillion_operator.builders.training import job_of, spec_hash
+from pillion_operator.judge.deployed import deployed
+from pillion_operator.judge.training import duration_of, training_status
+from pillion_operator.judge.training_pods import is_training
 from pillion_operator.observe.training_status import report_of
-from pillion_operator.state.manifest import Key
-from pillion_operator.state.observed import ObservedTraining
-from pillion_operator.state.plan import PlanError
+from pillion_operator.state.manifest import Key, condition_of, is_reachable, objects_at, text_at
+from pillion_operator.state.observed import ObservedTraining, TrainingReport
+from pillion_operator.state.plan import PlanError, Problem
 from pillion_operator.state.settings import RenderSettings
 
 CREDENTIALS = StorageCredentials(env=({"name": "AWS_REGION", "value": "north"},))
@@ -160,8 +163,32 @@ def test_the_digest_of_the_spec_is_about_what_a_job_cannot_change() -> None:
 def test_what_may_change_is_changed_and_a_queue_decides_about_suspension() -> None:
     live: dict[str, Any] = {"spec": {"suspend": True, "backoffLimit": 6, "activeDeadlineSeconds": 60}}
 
-    assert {"spec": {"suspend": False, "activeDeadlineSeconds": None}} == wanted_changes(training(), live)
-    assert {} == wanted_changes(training(queueName="batch", activeDeadlineSeconds=60), live)
+    assert {"spec": {"suspend": False, "activeDeadlineSeconds": None}} == job_changes(training(), live)
+    assert {} == job_changes(training(queueName="batch", activeDeadlineSeconds=60), live)
+
+
+def test_a_job_has_a_lifetime_only_once_its_end_is_known() -> None:
+    live: dict[str, Any] = {"spec": {"suspend": False, "backoffLimit": 6, "ttlSecondsAfterFinished": 60}}
+
+    assert "ttlSecondsAfterFinished" not in made(ttlSecondsAfterFinished=60)["spec"]
+    # What a former release has put on is taken off a Job that has not ended.
+    unset: dict[str, Any] = {"spec": {"ttlSecondsAfterFinished": None}}
+    assert unset == job_changes(training(ttlSecondsAfterFinished=60), live)
+    assert {"spec": {"ttlSecondsAfterFinished": 90}} == lifetime_change(training(ttlSecondsAfterFinished=90), live)
+    assert {} == lifetime_change(training(ttlSecondsAfterFinished=60), live)
+    assert unset == lifetime_change(training(), live)
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+def test_a_pod_that_has_ended_trains_no_more_whatever_its_containers_were_last_heard_of(phase: str) -> None:
+    running = {"name": "training", "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}
+    pod: dict[str, Any] = {"status": {"phase": "Running", "podIP": "10.1.2.3", "containerStatuses": [running]}}
+
+    assert is_training(pod)
+    assert is_reachable(pod)
+    pod["status"]["phase"] = phase
+    assert not is_training(pod)
+    assert not is_reachable(pod)
 
 
 def completed(name: str, at: str, **deploy: Any) -> dict[str, Any]:
@@ -173,11 +200,10 @@ def completed(name: str, at: str, **deploy: Any) -> dict[str, Any]:
     }
 
 
-def test_a_service_follows_the_newest_training_that_is_to_be_deployed_to_it_as_a_whole() -> None:
+def test_a_service_follows_the_newest_training_that_is_to_be_deployed_to_it() -> None:
     trainings: list[dict[str, Any]] = [
         completed("first", "2026-01-01T00:00:00Z"),
         completed("second", "2026-01-02T00:00:00Z"),
-        completed("canary", "2026-01-03T00:00:00Z", canaryTrafficPercent=10),
         completed("elsewhere", "2026-01-04T00:00:00Z", inferenceService="others"),
         {**completed("failed", "2026-01-05T00:00:00Z"), "status": {"state": "ERRORED"}},
     ]
@@ -187,7 +213,12 @@ def test_a_service_follows_the_newest_training_that_is_to_be_deployed_to_it_as_a
     found = followed(Key("shop", "digits"), [*trainings, leaving])
 
     assert found is not None
-    assert "second" == found.training
+    assert ("second", None) == (found.training, found.share)
+    shared = followed(
+        Key("shop", "digits"), [*trainings, completed("c", "2026-01-03T00:00:00Z", canaryTrafficPercent=9)]
+    )
+    assert shared is not None
+    assert ("c", 9) == (shared.training, shared.share)
     assert followed(Key("other", "digits"), trainings) is None
 
 
@@ -234,3 +265,107 @@ def test_what_a_pod_says_is_bounded() -> None:
     assert (0.5, 50, 500) == (report.progress, len(report.metrics), len(report.warning))
     assert report_of(b"[1]") is None
     assert report_of(b"no json") is None
+
+
+def test_a_pods_numbers_that_no_status_can_hold_are_passed_over() -> None:
+    metrics = {"good": 1, "logic": True, "huge": 10**400, "text": "1"}
+    text = json.dumps({"training": {"progress": 10**400, "metrics": metrics, "checkpoint": 10**30}})
+    report = report_of(text.replace('"good": 1', '"good": 1, "not": NaN, "endless": Infinity').encode())
+
+    assert TrainingReport(None, {"good": 1.0}) == report
+    assert TrainingReport(1.0) == report_of(b'{"training": {"progress": 1e308, "checkpoint": true}}')
+    assert TrainingReport() == report_of(b'{"training": {"progress": true, "checkpoint": -1}}')
+
+
+def test_a_result_whose_numbers_no_status_can_hold_is_told_without_them() -> None:
+    artifact = {"uri": "s3://models/out/digits/1", "digest": f"sha256:{'1f' * 32}", "bytes": 10**30}
+    word = {"artifact": artifact, "metrics": {"good": 2, "logic": True, "huge": 10**400}}
+
+    status = training_status(
+        training(), ended("Complete", "Succeeded", 0, json.dumps(word)), (), "2026-01-01T00:00:00Z"
+    )
+
+    assert {"good": 2.0} == status["metrics"]
+    assert {"uri": artifact["uri"], "digest": artifact["digest"]} == status["artifact"]
+
+
+@pytest.mark.parametrize("reason", ["R" * 3000, "two words", "", 7])
+def test_a_last_word_whose_reason_is_no_word_is_told_by_what_else_is_known(reason: object) -> None:
+    word = json.dumps({"reason": reason, "message": "m"})
+
+    status = training_status(training(), ended("Failed", "Failed", 65, word), (), "2026-01-01T00:00:00Z")
+
+    assert ("ERRORED", "TrainingLost") == (status["state"], status["reason"])
+    assert all(len(text_at(condition, "reason")) < 100 for condition in objects_at(status, "conditions"))
+
+
+def ended(condition: str, phase: str, code: int, word: str) -> ObservedTraining:
+    stored: dict[str, Any] = {"metadata": {"namespace": "shop", "name": "digits", "generation": 1}}
+    job: dict[str, Any] = {
+        "metadata": {"name": "digits-training"}, "status": {"conditions": [{"type": condition, "status": "True"}]},
+    }  # fmt: skip
+    container = {"name": "training", "state": {"terminated": {"exitCode": code, "message": word}}}
+    pod: dict[str, Any] = {"metadata": {"name": "p"}, "status": {"phase": phase, "containerStatuses": [container]}}
+    return ObservedTraining(stored, job, (pod,))
+
+
+def test_a_service_of_containers_is_not_told_as_served_by_a_training() -> None:
+    stored = completed("digits", "2026-01-01T00:00:00Z")
+    containers = [{"name": "mine", "image": "mine:1"}]
+    service: dict[str, Any] = {
+        "metadata": {"namespace": "shop", "name": "digits", "generation": 1},
+        "spec": {"predictor": {"containers": containers, "followTrainings": True}},
+        "status": {
+            "observedGeneration": 1,
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "training": {"trainingJob": "digits"},
+        },
+    }
+    observed = ObservedTraining(stored, None, service=service, followed="digits")
+
+    verdict = deployed(training(deploy={"inferenceService": "digits"}), observed, has_artifact=True)
+
+    assert ("False", "NotFollowed") == (verdict.status, verdict.reason)
+    assert "serves by containers of its own, which are given no model; give it spec.predictor.model" in verdict.message
+
+
+@pytest.mark.parametrize("step", ["", "1 of 2"])
+def test_whoever_has_a_share_by_hand_is_told_how_to_give_it_all_and_steps_go_on_by_themselves(step: str) -> None:
+    stored = completed("digits", "2026-01-01T00:00:00Z")
+    service: dict[str, Any] = {
+        "metadata": {"namespace": "shop", "name": "digits", "generation": 1},
+        "spec": {"predictor": {"sklearn": {}, "followTrainings": True}},
+        "status": {
+            "observedGeneration": 1,
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "training": {"trainingJob": "digits"},
+            "canary": {"requested": 25, "actual": 20, **({"step": step} if step else {})},
+        },
+    }
+    observed = ObservedTraining(stored, None, service=service, followed="digits")
+
+    verdict = deployed(training(deploy={"inferenceService": "digits"}), observed, has_artifact=True)
+
+    assert ("True", "Shared") == (verdict.status, verdict.reason)
+    assert bool(step) != ("set deploy.canaryTrafficPercent to 100" in verdict.message)
+
+
+@pytest.mark.parametrize("problem", [Problem("Forbidden", "the API server refused Job 'digits-training'"), None])
+def test_a_lifetime_that_is_refused_after_the_end_is_said(problem: Problem | None) -> None:
+    stored = completed("digits", "2026-01-01T00:00:00Z")
+
+    status = training_status(
+        training(), ObservedTraining(stored, None), () if problem is None else (problem,), "2026-01-01T00:00:00Z"
+    )
+
+    stalled = condition_of({"status": status}, "Stalled")
+    expected = ("False", "Settled") if problem is None else ("True", "Forbidden")
+    assert expected == (stalled["status"], stalled["reason"])
+
+
+def test_a_training_takes_from_its_start_to_its_end_and_none_that_never_began() -> None:
+    began, over = {"startTime": "2026-01-01T00:00:00Z"}, {"completionTime": "2026-01-01T00:01:30Z"}
+
+    assert 90.0 == duration_of({**began, **over})
+    assert duration_of({**over}) is None
+    assert duration_of({**began}) is None

@@ -148,7 +148,7 @@ def test_the_file_says_what_was_written(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("<<<<<<< HEAD", "malformed"),
-        ('{"version": 2}', "version"),
+        ('{"version": 3}', "version"),
         ('{"services": {"a.B": {"M": {"fields": {"x": {"number": 0, "type": "string"}}}}}}', ">= 1"),
         ('{"services": {"a.B": {"M": {"fields": {"x": {"number": 19001, "type": "string"}}}}}}', "keeps for itself"),
         (

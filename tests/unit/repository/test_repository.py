@@ -75,7 +75,7 @@ class _Explodes:
         return {"a": 1}
 
 
-async def test_the_last_line_of_an_unexpected_exception_is_the_reason(
+async def test_the_last_line_of_an_unexpected_exception_is_the_reason_and_is_logged_once(
     repository: ModelRepository, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     import joblib
@@ -84,6 +84,7 @@ async def test_the_last_line_of_an_unexpected_exception_is_the_reason(
     with caplog.at_level(logging.ERROR):
         await repository.apply([desired(tmp_path, allow_pickle=True)])
     assert repository.status("iris").reason == "OSError: last line"
+    assert ["model iris version 1 cannot be served: OSError: last line"] == [one.getMessage() for one in caplog.records]
     assert "Traceback" in caplog.text
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pillion.resources import InferenceServiceSpec, unhonoured_fields
-from pillion.resources.autoscaling import MetricPlan, metric_plan
+from pillion.resources.autoscaling import MetricPlan, PodMetric, metric_plan
 
 if TYPE_CHECKING:
     from pillion.resources import JsonObject, PredictorSpec
@@ -47,13 +47,23 @@ def test_cpu_and_memory_become_metrics_of_an_autoscaler(expected: dict[str, Any]
 @pytest.mark.parametrize(
     ("field", "said", "fields"),
     [
-        ("scaleMetric", "rps needs a metrics adapter", {"scaleMetric": "rps"}),
+        ("scaleMetricType", "rps has no target Value", {"scaleMetric": "rps", "scaleMetricType": "Value"}),
+        (
+            "scaleMetricType",
+            "queueDepth has no target Utilization",
+            {"scaleMetric": "queueDepth", "scaleMetricType": "Utilization"},
+        ),
         ("scaleMetricType", "no target Value for cpu", {"scaleMetricType": "Value", "scaleTarget": 3}),
         ("scaleMetricType", "needs scaleTarget", {"scaleMetricType": "AverageValue"}),
         (
             "autoScaling.metrics[0]",
-            "External needs a metrics adapter",
+            "needs external.metric.name",
             {"autoScaling": {"metrics": [{"type": "External", "external": {}}]}},
+        ),
+        (
+            "autoScaling.metrics[0]",
+            "a target of type AverageValue",
+            {"autoScaling": {"metrics": [{"type": "PodMetric", "podmetric": {"metric": {"name": "x"}, "target": {}}}]}},
         ),
         (
             "autoScaling.metrics[0]",
@@ -85,9 +95,37 @@ def test_of_several_metrics_those_that_can_be_had_are_used_and_the_others_named(
 
 
 def test_a_range_with_nothing_to_scale_on_is_named() -> None:
-    spec: JsonObject = {"predictor": {"sklearn": {}, "minReplicas": 2, "maxReplicas": 5, "scaleMetric": "rps"}}
+    several: JsonObject = {"metrics": [{"type": "External", "external": {}}]}
+    spec: JsonObject = {"predictor": {"sklearn": {}, "minReplicas": 2, "maxReplicas": 5, "autoScaling": several}}
 
     named = [str(field) for field in unhonoured_fields(InferenceServiceSpec.from_manifest(spec))]
 
     assert "spec.predictor.maxReplicas (there is nothing to scale on; 2 run)" in named
-    assert any(field.startswith("spec.predictor.scaleMetric (rps needs") for field in named)
+    assert any(field.startswith("spec.predictor.autoScaling.metrics[0] (it needs external.metric") for field in named)
+
+
+@pytest.mark.parametrize(
+    ("expected", "fields"),
+    [
+        (PodMetric("concurrency", 100.0), {"scaleMetric": "concurrency"}),
+        (PodMetric("concurrency", 5.0), {"scaleMetric": "concurrency", "scaleTarget": 5}),
+        (PodMetric("rps", 200.0), {"scaleMetric": "rps", "scaleMetricType": "AverageValue"}),
+        (PodMetric("queueDepth", 1.0), {"scaleMetric": "queueDepth", "autoScaling": {"behavior": {"scaleUp": {}}}}),
+    ],
+)
+def test_what_pods_count_themselves_needs_no_adapter(expected: PodMetric, fields: dict[str, Any]) -> None:
+    found = metric_plan(predictor(**fields))
+
+    assert MetricPlan((), pods=expected) == found
+    assert not found.empty
+
+
+def test_metrics_that_an_adapter_serves_are_passed_on() -> None:
+    named = {"metric": {"name": "waiting", "selector": {"matchLabels": {"a": "b"}}, "query": "x"}}
+    external = {**named, "target": {"type": "Value", "value": 4}}
+    found = metric_plan(predictor(autoScaling={"metrics": [{"type": "External", "external": external}]}))
+
+    served: JsonObject = {"name": "waiting", "selector": {"matchLabels": {"a": "b"}}}
+    wanted: JsonObject = {"type": "External", "external": {"metric": served, "target": {"type": "Value", "value": "4"}}}
+    assert MetricPlan((wanted,)) == found
+    assert "waiting" == found.resources

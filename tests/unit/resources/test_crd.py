@@ -60,6 +60,7 @@ def test_short_names_are_ours_and_every_kind_is_in_the_category() -> None:
         "ClusterServingRuntime": ["pcrt"],
         "Model": ["pmodel"],
         "TrainingJob": ["ptrain"],
+        "BatchPrediction": ["pbatch"],
     } == {kind: name["shortNames"] for kind, name in names.items()}
     assert [["pillion"]] * len(KINDS) == [name["categories"] for name in names.values()]
 

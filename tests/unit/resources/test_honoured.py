@@ -6,7 +6,7 @@ import pytest
 
 from pillion.resources import InferenceServiceSpec, ObjectMeta, unhonoured_annotations, unhonoured_fields
 from pillion.resources.conventions import annotation, is_stopped
-from pillion.resources.honoured import HONOURED, NOT_YET, classified
+from pillion.resources.honoured import HONOURED, INSTEAD, NOT_YET, classified
 from pillion.resources.schema import StructuralSchema
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def fields(spec: JsonObject) -> list[str]:
         {"sklearn": {}, "drain": {"windowSeconds": 5}, "metrics": {"enabled": True}, "jobs": {"enabled": False}},
         {"sklearn": {}, "storage": {"volume": {"sizeLimit": "1Gi"}, "resources": {"limits": {"cpu": 1}}}},
         {"sklearn": {"storageUri": "/mnt/models/x"}},
+        {"applications": [{"name": "a", "importPath": "a:b"}], "http": {"rootPath": "/a", "requestTimeoutSeconds": 3}},
     ],
 )
 def test_what_is_honoured_is_not_named(predictor: JsonObject) -> None:
@@ -72,14 +73,16 @@ def test_what_is_honoured_is_not_named(predictor: JsonObject) -> None:
     ("predictor", "named"),
     [
         ({"sklearn": {}, "storageContainerName": "own"}, "spec.predictor.storageContainerName"),
-        ({"sklearn": {}, "canaryTrafficPercent": 0}, "spec.predictor.canaryTrafficPercent"),
         ({"sklearn": {}, "tls": {"selfSigned": True}}, "spec.predictor.tls.selfSigned"),
         ({"sklearn": {"storage": {"schemaPath": "x"}}}, "spec.predictor.sklearn.storage.schemaPath"),
         ({"sklearn": {}, "workerSpec": {"pipelineParallelSize": 2}}, "spec.predictor.workerSpec"),
-        ({"sklearn": {}, "jobs": {"enabled": True}}, "spec.predictor.jobs"),
         (
-            {"sklearn": {}, "minReplicas": 0},
-            "spec.predictor.minReplicas (scaling to zero is not available yet; one replica runs)",
+            {"sklearn": {}, "jobs": {"enabled": True}},
+            "spec.predictor.jobs (pods make no TrainingJobs; create TrainingJob and BatchPrediction objects)",
+        ),
+        (
+            {"models": [{"name": "a", "modelFormat": {"name": "onnx"}, "storageUri": "s3://b/a"}]},
+            f"spec.predictor.models ({INSTEAD['predictor.models']})",
         ),
         ({"onnx": {"storageUri": "hf://a/b"}}, "spec.predictor.onnx.storageUri (hf is not available yet)"),
         (
@@ -95,12 +98,12 @@ def test_what_is_set_and_has_no_effect_is_named(predictor: JsonObject, named: st
 def test_several_are_named_in_the_order_of_the_schema() -> None:
     transformer: JsonObject = {"containers": [{"name": "runtime"}]}
     spec: JsonObject = {
-        "networking": {"hosts": ["a.example.com"]},
+        "explainer": transformer,
         "transformer": transformer,
-        "predictor": {"sklearn": {}, "http": {"rootPath": "/a"}},
+        "predictor": {"sklearn": {}, "management": {"enabled": True}},
     }
 
-    assert ["spec.predictor.http.rootPath", "spec.transformer", "spec.networking"] == fields(spec)
+    assert ["spec.predictor.management", "spec.transformer", "spec.explainer"] == fields(spec)
 
 
 def test_an_annotation_is_read_under_our_prefix_before_kserves() -> None:

@@ -69,6 +69,9 @@ class Bicycle(ResourceModel):
     front: Annotated[Wheel, Shallow()]
     """The front wheel."""
 
+    spare: Annotated[Wheel, Shallow(keeping=("size",))]
+    """The spare wheel."""
+
 
 def schema_of(model: type[ResourceModel]) -> JsonObject:
     return dict(model.model_json_schema(by_alias=True, schema_generator=StructuralSchema))
@@ -140,6 +143,17 @@ def test_a_model_has_its_description_and_rules_and_nothing_required_that_may_be_
     } == schema
 
 
+def test_a_shallow_model_that_names_its_fields_keeps_those_and_what_its_rules_read() -> None:
+    properties = schema_of(Bicycle)["properties"]
+    assert isinstance(properties, dict)
+    spare = properties["spare"]
+    assert isinstance(spare, dict)
+    assert isinstance(spare["properties"], dict)
+
+    assert {"size", "hub"} == spare["properties"].keys()
+    assert spare["x-kubernetes-preserve-unknown-fields"] is True
+
+
 def test_a_shallow_model_keeps_its_rules_and_the_plain_fields_of_what_is_inside() -> None:
     spoke = {
         "type": "object",
@@ -190,7 +204,8 @@ NODES = every_node()
 
 KNOWN = {
     "type", "description", "properties", "required", "items", "additionalProperties", "enum", "pattern", "format",
-    "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "x-kubernetes-list-type",
+    "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "maxProperties",
+    "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys", "x-kubernetes-map-type", "x-kubernetes-int-or-string",
     "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations",
 }  # fmt: skip

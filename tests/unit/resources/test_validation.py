@@ -124,7 +124,7 @@ def test_null_inside_one_of_kubernetes_own_types_is_theirs_to_judge() -> None:
             "apiVersion: serving.pillion.dev/v1beta1\nkind: InferenceServices",
             (
                 "iris.yaml:2: kind: no such kind; there are InferenceService, ServingRuntime, ClusterServingRuntime, "
-                "Model, TrainingJob; did you mean InferenceService?"
+                "Model, TrainingJob, BatchPrediction; did you mean InferenceService?"
             ),
         ),
         ("kind: InferenceService", "iris.yaml:1: needs 'apiVersion', a text"),

@@ -53,6 +53,8 @@ def test_counters_of_several_processes_are_summed_series_by_series() -> None:
         ("pillion_build_info", (1, 1), 1),
         ("pillion_model_state", (0, 1), 1),
         ("pillion_draining", (1, 0), 1),
+        ("pillion_jobs", (4, 3), 4),
+        ("pillion_jobs_store_ready", (1, 0), 0),
         ("pillion_model_load_seconds", (0.5, 0.25), 0.5),
         ("pillion_tls_certificate_expiry_timestamp_seconds", (200.0, 100.0), 100.0),
         ("pillion_tls_certificate_expiry_timestamp_seconds", (0.0, 100.0), 100.0),

@@ -78,3 +78,25 @@ def test_settings_that_mean_one_process_are_refused_by_name(settings: Settings, 
     assert ExitCode.USAGE is failure.value.code
     assert "set workers to 1" in str(failure.value)
     assert 1 == count(msgspec.structs.replace(settings, workers=1), cpus=4)
+
+
+def declared(state: str, identity: str = "a/1") -> dict[str, Any]:
+    return {"models": [], "declared": [{"name": "fraud", "id": identity, "state": state}]}
+
+
+@pytest.mark.parametrize(
+    ("views", "state"),
+    [
+        ([declared("Ready"), declared("Ready")], "Ready"),
+        ([declared("Ready"), declared("Loading")], "Loading"),
+        ([declared("Failed"), declared("Ready")], "Failed"),
+        ([declared("Ready"), {"models": [], "declared": []}], "Fetching"),
+        ([declared("Ready", "a/1"), declared("Ready", "a/2")], "Fetching"),
+    ],
+)
+def test_a_declared_model_is_ready_once_all_workers_serve_the_same_declaration(
+    views: list[dict[str, Any]], state: str
+) -> None:
+    document = status([READY, READY], views, {"version": "1", "draining": False, "ready": True})
+
+    assert [state] == [model["state"] for model in document["declared"]]

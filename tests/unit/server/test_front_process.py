@@ -102,6 +102,21 @@ async def test_nobody_waits_for_the_drain_of_one_that_no_longer_listens(start: S
     await worker.ended()
 
 
+async def test_one_that_is_told_to_end_while_it_is_started_ends(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(f"{_HEAD}time.sleep(60)\n")
+    worker = FrontProcess(BEGIN, lambda: None)
+    with closing(socket.socket()) as http:
+        starting = asyncio.create_task(worker.start("program", os.environ | {"PYTHONPATH": str(tmp_path)}, http))
+        await asyncio.sleep(0)
+        worker.end("it was replaced")
+        await starting
+    try:
+        async with asyncio.timeout(20):
+            assert "ended by SIGTERM (it was replaced)" in await worker.ended()
+    finally:
+        worker.kill()
+
+
 async def test_no_descriptor_is_left_of_one_that_has_ended(start: Started) -> None:
     before = open_files()
     await (await start("")).ended()

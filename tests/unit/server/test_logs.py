@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -77,3 +77,15 @@ def test_lines_below_the_level_are_not_written(stream: io.StringIO) -> None:
 def test_what_looks_like_a_secret_is_taken_out(secret: str) -> None:
     assert "secret" not in redact(f"before {secret} after").replace("X-Amz-Security", "")
     assert redact("before").startswith("before")
+
+
+@pytest.mark.parametrize(("level", "lines"), [("info", 1), ("debug", 2)])
+def test_websockets_are_told_of_by_the_access_log_and_not_by_lines_of_the_engine(
+    stream: io.StringIO, level: Literal["info", "debug"], lines: int
+) -> None:
+    configure(LogSettings(level=level, format="json"), stream)
+    engine = logging.getLogger("uvicorn.error")
+    engine.info("connection open")
+    engine.warning("something is wrong")
+    assert lines == stream.getvalue().count("\n")
+    assert "something is wrong" in stream.getvalue()

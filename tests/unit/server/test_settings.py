@@ -22,7 +22,7 @@ def test_a_flag_wins_over_the_environment_over_the_file_over_the_default() -> No
     assert (3, "--http-port") == (settings.http.port, origins["http.port"])
     assert (2, "PILLION_GRPC__PORT") == (settings.grpc.port, origins["grpc.port"])
     assert (1, "x.yaml settings.admin.port") == (settings.admin.port, origins["admin.port"])
-    assert (128, "default") == (settings.limits.max_queue, origins["limits.max_queue"])
+    assert (512, "default") == (settings.limits.max_queue, origins["limits.max_queue"])
 
 
 def test_every_setting_has_a_docstring_and_a_flag_and_a_variable_of_its_own() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pillion.dataplane.call import ExplainResult, InferResponse, ModelMetadata, ModelState, ModelStatus, WireProtocol
-from pillion.dataplane.statistics import Durations, ModelStatistics
+from pillion.dataplane.statistics import BatchRuns, Durations, ModelStatistics
 from pillion.errors import ErrorCode, PillionError
 from pillion.tensors import Datatype, Tensor, TensorSpec
 
@@ -128,8 +128,10 @@ class SmallPlane:
                 success=Durations(3, 0.006),
                 fail=Durations(1, 0.001),
                 queue=Durations(2, 0.002),
+                prepare=Durations(2, 0.0005),
                 compute=Durations(2, 0.003),
-                batches={1: Durations(1, 0.001), 2: Durations(1, 0.002)},
+                divide=Durations(2, 0.0004),
+                batches={1: BatchRuns(1, 0.0001, 0.001, 0.0), 2: BatchRuns(1, 0.0002, 0.002, 0.0003)},
             )
             for status in self.statuses()
             if (name in (status.name, "")) and version in (None, status.version) and status.metadata is not None

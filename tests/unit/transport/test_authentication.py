@@ -40,7 +40,7 @@ SERVICE = "inference.GRPCInferenceService"
     ],
 )
 def test_the_key_is_taken_from_either_header(authorization: bytes | None, key: bytes | None) -> None:
-    ApiKey(KEY).check(authorization, key)
+    ApiKey((KEY,)).check(authorization, key)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_key_is_taken_from_either_header(authorization: bytes | None, key: b
 )
 def test_anything_else_is_refused_with_the_name_of_the_setting(authorization: bytes | None, key: bytes | None) -> None:
     with pytest.raises(PillionError) as raised:
-        ApiKey(KEY).check(authorization, key)
+        ApiKey((KEY,)).check(authorization, key)
 
     assert raised.value.code is ErrorCode.UNAUTHENTICATED
     assert "auth.api_key (PILLION_API_KEY)" in str(raised.value)
@@ -77,7 +77,7 @@ def plane() -> SmallPlane:
 
 @pytest.fixture
 def guard(plane: SmallPlane) -> Guard:
-    return Guard(Dispatcher(plane, fallback), ApiKey(KEY), plane)
+    return Guard(Dispatcher(plane, fallback), ApiKey((KEY,)), plane)
 
 
 @pytest.fixture
@@ -103,6 +103,55 @@ async def test_with_the_key_a_prediction_is_answered(client: httpx.AsyncClient, 
     answer = await client.post(INFER, json=ROW, headers=headers)
 
     assert [2.0, 4.0, 6.0, 8.0] == answer.json()["outputs"][0]["data"]
+
+
+class Everything:
+    """An application that has every path that reaches it but the runtime's own."""
+
+    handlers = False
+
+    def handler(self, _: str) -> None:
+        return None
+
+    def find(self, path: str) -> Any:
+        return None if path.startswith("/v2/") else fallback
+
+    def routes(self) -> dict[str, str]:
+        return {"/": "everything"}
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "expected"), [("/ml", "/ml/v2/health/live", 200), ("/m", "/ml/v2/health/live", 401)]
+)
+async def test_no_path_of_an_application_is_open_because_it_ends_like_a_probe(
+    plane: SmallPlane, root: str, path: str, expected: int
+) -> None:
+    guard = Guard(Dispatcher(plane, fallback, applications=Everything()), ApiKey((KEY,)), plane)
+    transport = httpx.ASGITransport(guard, root_path=root)
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+        assert expected == (await client.get(path)).status_code
+
+
+class Root:
+    """An application that is published below a path of the runtime's own, and so gets what looks like a probe."""
+
+    handlers = False
+
+    def handler(self, _: str) -> None:
+        return None
+
+    def find(self, path: str) -> Any:
+        return fallback
+
+    def routes(self) -> dict[str, str]:
+        return {"/": "root"}
+
+
+async def test_an_application_that_gets_a_path_like_a_probe_s_asks_for_the_key(plane: SmallPlane) -> None:
+    guard = Guard(Dispatcher(plane, fallback, applications=Root()), ApiKey((KEY,)), plane)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://server") as client:
+        assert 401 == (await client.get("/v2/health/live")).status_code
+        assert 418 == (await client.get("/v2/health/live", headers={"x-api-key": KEY})).status_code
 
 
 @pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready", "/v2/models/double/ready"])
@@ -157,7 +206,7 @@ async def test_a_websocket_is_closed_before_it_is_accepted(guard: Guard) -> None
 
 @pytest.fixture
 async def port(plane: SmallPlane) -> AsyncIterator[int]:
-    server = GrpcServer(plane, options=GrpcOptions(api_key=ApiKey(KEY), health_poll=0.01))
+    server = GrpcServer(plane, options=GrpcOptions(api_key=ApiKey((KEY,)), health_poll=0.01))
     yield await server.start("127.0.0.1:0")
     await server.stop(0)
 

@@ -247,6 +247,43 @@ async def test_an_answer_that_the_client_does_not_take_ends_the_call_and_frees_i
     assert ("stream", ErrorCode.CANCEL, "") == await client.fault()
 
 
+async def test_windows_that_nothing_can_be_sent_in_do_not_keep_a_call_alive(quick: Serving) -> None:
+    client = await quick.client()
+    client.send(wire.settings({Setting.INITIAL_WINDOW_SIZE: 2**20}))
+    request = message("double", 2**15)
+    content = b"\0" + len(request).to_bytes(4) + request
+    pieces = [content[at : at + 16384] for at in range(0, len(content), 16384)]
+    client.send(wire.frame(wire.HEADERS, wire.END_HEADERS, 1, head_of(INFER)))
+    for piece in pieces:
+        client.send(wire.frame(wire.DATA, (piece is pieces[-1]) * wire.END_STREAM, 1, piece))
+
+    async def widen() -> None:
+        # The connection's window, 65,535 bytes, is used up; this one has room.
+        while True:
+            client.send(wire.window_update(1, 1))
+            await asyncio.sleep(QUICK.message_timeout / 8)
+
+    widening = asyncio.create_task(widen())
+    async with asyncio.timeout(DEADLINE):
+        assert ("stream", ErrorCode.CANCEL, "") == await client.fault()
+    widening.cancel()
+
+
+async def test_calls_that_begin_together_are_bounded_although_their_heads_came_before() -> None:
+    async with serving("asyncio", GrpcLimits(max_concurrent_rpcs=1)) as state:
+        client = await state.client()
+        request = message("slow")
+        for number in (1, 3):
+            client.send(wire.frame(wire.HEADERS, wire.END_HEADERS, number, head_of(INFER)))
+        for number in (1, 3):
+            content = b"\0" + len(request).to_bytes(4) + request
+            client.send(wire.frame(wire.DATA, wire.END_STREAM, number, content))
+        *_, number, fields = await client.frame_of(wire.HEADERS)
+        assert (3, True) == (number, literal(b"grpc-status", b"8") in fields)
+        await until(state.plane.entered.is_set)
+        assert 1 == len(state.plane.requests)
+
+
 async def test_an_answer_waits_for_the_window_and_goes_on_in_pieces(quick: Serving) -> None:
     client = await quick.client(greet=False)
     client.send(wire.PREFACE + wire.settings({Setting.INITIAL_WINDOW_SIZE: 10}))
@@ -392,6 +429,18 @@ CONNECTION: Final[dict[str, tuple[int, bytes]]] = {
     "an increment of three bytes": (ErrorCode.FRAME_SIZE_ERROR, wire.frame(wire.WINDOW_UPDATE, 0, 0, bytes(3))),
     "a window too large": (ErrorCode.FLOW_CONTROL_ERROR, wire.window_update(0, 2**31 - 1)),
     "a frame too long": (ErrorCode.FRAME_SIZE_ERROR, wire.head(16385, wire.DATA, 0, 1)),
+    "a priority of four bytes of a stream that is not open": (
+        ErrorCode.FRAME_SIZE_ERROR,
+        wire.frame(wire.PRIORITY, 0, 5, bytes(4)),
+    ),
+    "a priority over itself of a stream that is not open": (
+        ErrorCode.PROTOCOL_ERROR,
+        wire.frame(wire.PRIORITY, 0, 5, (5).to_bytes(4) + b"\0"),
+    ),
+    "a priority of four bytes of an even stream": (
+        ErrorCode.FRAME_SIZE_ERROR,
+        _call(3) + wire.frame(wire.PRIORITY, 0, 2, bytes(4)),
+    ),
     "a stream that depends on itself": (
         ErrorCode.PROTOCOL_ERROR,
         wire.frame(wire.HEADERS, wire.END_HEADERS | wire.PRIORITISED, 1, (1).to_bytes(4) + b"\0"),
@@ -409,7 +458,12 @@ STREAM: Final[dict[str, tuple[int, bytes]]] = {
         ErrorCode.PROTOCOL_ERROR, _call(content_length="3") + wire.frame(wire.DATA, wire.END_STREAM, 1, b"xx"),
     ),
     "a priority of four bytes": (ErrorCode.FRAME_SIZE_ERROR, _call() + wire.frame(wire.PRIORITY, 0, 1, bytes(4))),
-    "a priority over itself": (ErrorCode.PROTOCOL_ERROR, wire.frame(wire.PRIORITY, 0, 5, (5).to_bytes(4) + b"\0")),
+    "a priority over itself": (
+        ErrorCode.PROTOCOL_ERROR, _call(5) + wire.frame(wire.PRIORITY, 0, 5, (5).to_bytes(4) + b"\0"),
+    ),
+    "a priority of four bytes behind the end": (
+        ErrorCode.FRAME_SIZE_ERROR, _call(3) + wire.reset(3, 0) + wire.frame(wire.PRIORITY, 0, 1, bytes(4)),
+    ),
     "no path": (ErrorCode.PROTOCOL_ERROR, _fields(*BASE[:2])),
     "an empty path": (ErrorCode.PROTOCOL_ERROR, _fields(*BASE[:2], (b":path", b""))),
     "a pseudo-header twice": (ErrorCode.PROTOCOL_ERROR, _fields(*BASE, BASE[2])),

@@ -45,6 +45,12 @@ class Sized:
         await self.go_on.wait()
         return str(len(request)).encode()
 
+    async def echo(self, request: bytes, _: object) -> bytes:
+        return request
+
+    async def join(self, requests: AsyncIterator[bytes], _: object) -> bytes:
+        return b"".join([one async for one in requests])
+
     async def length(self, requests: AsyncIterator[bytes], _: object) -> AsyncIterator[bytes]:
         async for one in requests:
             yield str(len(one)).encode()
@@ -53,6 +59,8 @@ class Sized:
         methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "Give": grpc.unary_unary_rpc_method_handler(self.give),
             "Hold": grpc.unary_unary_rpc_method_handler(self.hold),
+            "Echo": grpc.unary_unary_rpc_method_handler(self.echo),
+            "Join": grpc.stream_unary_rpc_method_handler(self.join),
             "Length": grpc.stream_stream_rpc_method_handler(self.length),
         }
         return [grpc.method_handlers_generic_handler("Sized", methods)]
@@ -125,6 +133,19 @@ async def test_a_message_is_kept_until_its_call_has_ended() -> None:
             server.service.go_on.set()
             assert b"300000" == await call
             await until(lambda: server.bodies.used == 0)
+
+
+async def test_an_answer_has_the_room_that_its_request_had() -> None:
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with (
+        serving(500_000) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel,
+    ):
+        echo: Any = channel.unary_unary("/Sized/Echo")
+        assert bytes(300_000) == await echo(bytes(300_000), timeout=DEADLINE)
+        join: Any = channel.stream_unary("/Sized/Join")
+        assert bytes(300_000) == await join(iter([bytes(300_000)]), timeout=DEADLINE)
+        assert 0 == server.bodies.used
 
 
 async def test_a_stream_keeps_one_message_at_a_time() -> None:

@@ -213,6 +213,25 @@ async def test_a_call_that_has_to_wait_is_begun_once_and_answered_later(running:
         assert (1, 0) == (len(running.plane.requests), running.app.ordinary)
 
 
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_client_that_leaves_cancels_its_call_also_where_another_request_waits_behind_it(later: bool) -> None:  # noqa: FBT001 - whether it came when the connection was watched already
+    running = await Running(DispatchOptions(disconnect_grace=0.01)).start()
+    await running.know("double", "slow")
+    async with running.connect() as (_, writer):
+        writer.write(request("slow"))
+        if later:
+            await until(running.plane.entered.is_set)
+            await asyncio.sleep(0.1)
+        writer.write(request("double"))
+        await until(running.plane.entered.is_set)
+        await asyncio.sleep(0.1 if later else 0)
+        writer.close()
+        await until(lambda: running.plane.cancelled == 1)
+        await until(lambda: not running.state.tasks)
+        assert 1 == len(running.plane.requests)
+    await running.stop()
+
+
 async def test_a_client_that_leaves_cancels_a_call_that_was_begun(running: Running) -> None:
     async with running.connect() as (_, writer):
         writer.write(request("slow"))

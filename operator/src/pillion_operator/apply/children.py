@@ -11,7 +11,7 @@ import msgspec
 from pillion_operator.apply.drift import differences, foreign_entries, leftovers, show, without
 from pillion_operator.apply.scale import given_up, replicas_to_set
 from pillion_operator.client.errors import ApiError
-from pillion_operator.state.kinds import DEPLOYMENT, INFERENCE_SERVICE
+from pillion_operator.state.kinds import DEPLOYMENT, INFERENCE_SERVICE, OPTIONAL
 from pillion_operator.state.manifest import (
     Key,
     Manifest,
@@ -19,11 +19,12 @@ from pillion_operator.state.manifest import (
     generation_of,
     is_deleting,
     key_of,
+    number_at,
     objects_at,
     uid_of,
     version_of,
 )
-from pillion_operator.state.names import SCALE_MANAGER
+from pillion_operator.state.names import SCALE_MANAGER, predictor_name
 from pillion_operator.state.observed import Outcome
 from pillion_operator.state.plan import Problem
 from pillion_operator.state.reasons import Reason
@@ -87,7 +88,8 @@ class _Run:
         self._observed = observed
         self._desired = desired
         self._owner = uid_of(observed.service)
-        self._deployment = next(iter(observed.children.get(DEPLOYMENT, {}).values()), None)
+        self._name = predictor_name(key_of(observed.service).name)
+        self._deployment = observed.children.get(DEPLOYMENT, {}).get(self._name)
         self._problems: list[Problem] = []
         self._repaired: list[str] = []
         self._created: list[str] = []
@@ -106,13 +108,16 @@ class _Run:
             try:
                 stored = await self._child(child)
             except ApiError as error:
-                if not error.refused:
+                # An optional kind may have gone since it was asked for.
+                if not (error.refused or (error.not_found and child.kind in OPTIONAL)):
                     raise
                 if not error.terminating:
                     self._problems.append(refused(child, error))
             else:
-                if child.kind is DEPLOYMENT:
+                if child.kind is DEPLOYMENT and key_of(child.manifest).name == self._name:
                     self._deployment = stored
+                elif child.kind is DEPLOYMENT and stored is not None:
+                    await self._scale_canary(stored)
 
     async def scale(self) -> None:
         """Set the number of replicas where it is ours to set, and leave it to an autoscaler where there is one."""
@@ -120,7 +125,7 @@ class _Run:
         if live is None:
             return
         count = replicas_to_set(bounds, live)
-        if not bounds.autoscaled:
+        if not bounds.left_to_scalers:
             if count is not None:
                 self._writes += 1
                 await self._client.scale(DEPLOYMENT, key_of(live), count, manager=SCALE_MANAGER)
@@ -134,9 +139,17 @@ class _Run:
             spec: Manifest = {"spec": {"replicas": count}}
             await self._client.merge(DEPLOYMENT, key_of(live), spec, subresource="scale")
 
+    async def _scale_canary(self, live: Manifest) -> None:
+        """Give the newest revision its pods; nobody else decides how many they are."""
+        wanted = self._desired.split.canary if self._desired.split else 1
+        if number_at(live, "spec", "replicas", default=1) != wanted:
+            self._writes += 1
+            await self._client.scale(DEPLOYMENT, key_of(live), wanted, manager=SCALE_MANAGER)
+
     async def prune(self) -> None:
         """Delete children that the plan no longer has."""
         planned = {(child.kind, key_of(child.manifest).name) for child in self._desired.children}
+        planned |= self._desired.spared
         for kind, children in self._observed.children.items():
             for name, live in children.items():
                 if (kind, name) not in planned and not is_deleting(live):
@@ -229,6 +242,8 @@ def refused(child: Child, error: ApiError) -> Problem:
     text = f"the API server refused {child.kind.name} {name!r}: {error.message}"
     if error.status == 403 and "exceeded quota" in error.message:
         return Problem(Reason.QUOTA_EXCEEDED, text, location)
+    if error.not_found:
+        return Problem(Reason.REFUSED, text, location, remedy=f"install what defines {child.kind.name}")
     if error.status == 403:
         return Problem(Reason.FORBIDDEN, text, location)
     return Problem(Reason.REFUSED, text, location, transient=False)

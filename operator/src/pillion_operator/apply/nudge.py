@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pillion_operator.client.errors import ApiError
 from pillion_operator.state.kinds import POD
-from pillion_operator.state.manifest import Manifest, annotations_of, is_reachable, key_of, uid_of
+from pillion_operator.state.manifest import Manifest, annotations_of, is_deleting, key_of, text_at, uid_of
 from pillion_operator.state.names import MODELS_HASH_ANNOTATION
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ class PodNudger:
         self._refused = False
 
     async def nudge(self, pods: Iterable[Manifest], digest: str) -> None:
-        """Say it to every running pod that says something else; without the right, pods are a minute late.
+        """Say it to every pod on a node that says something else; without the right, pods are a minute late.
 
         Raises:
             ApiError: the API server could not be asked, or another writer was faster.
         """
         for pod in pods:
-            if annotations_of(pod).get(MODELS_HASH_ANNOTATION, "") == digest or not is_reachable(pod):
+            if annotations_of(pod).get(MODELS_HASH_ANNOTATION, "") == digest or not _has_volumes(pod):
                 continue
             # The uid keeps a pod of the same name that came after it from being taken for it.
             metadata: Manifest = {"uid": uid_of(pod), "annotations": {MODELS_HASH_ANNOTATION: digest or None}}
@@ -55,3 +55,9 @@ class PodNudger:
                     _log.warning("declared models reach pods a minute late, their annotations are refused: %s", error)
                 self._refused = True
                 return
+
+
+def _has_volumes(pod: Manifest) -> bool:
+    """Whether a kubelet keeps the pod's volumes: before it mounts them it reads what is newest anyway."""
+    phase, placed = text_at(pod, "status", "phase"), text_at(pod, "status", "podIP")
+    return bool(placed) and phase in {"Pending", "Running"} and not is_deleting(pod)

@@ -31,11 +31,13 @@ def replicas_to_set(bounds: ReplicaBounds, live: Manifest) -> int | None:
     unless an autoscaler of ours takes it up from there.
     """
     count = number_at(live, "spec", "replicas", default=1)
+    if count == 0 and bounds.to_zero_after is not None:
+        return None
     if count < bounds.least:
         return bounds.least
     if bounds.most is not None and count > bounds.most:
         return bounds.most
-    if bounds.autoscaled or count == bounds.least:
+    if bounds.left_to_scalers or count == bounds.least:
         return None
     return bounds.least if any(map(_is_ours_to_say, objects_at(live, "metadata", "managedFields"))) else None
 

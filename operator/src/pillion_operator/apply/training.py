@@ -1,4 +1,4 @@
-"""The Job of a training: made once, suspended and resumed, deleted where the training is cancelled."""
+"""The Job of a training or batch prediction: made once, suspended and resumed, deleted where it is cancelled."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class JobApplier:
             return Outcome(() if error.terminating else (refused(Child(JOB, wanted), error),), writes=1)
         return Outcome(created=(f"Job {key_of(wanted).name}",), writes=1)
 
-    async def change(self, live: Manifest, changes: JsonObject, spec_hash: str) -> Outcome:
+    async def change(self, live: Manifest, changes: JsonObject, spec_hash: str, kind: str = "TrainingJob") -> Outcome:
         """Bring what may change of the Job in line; say what of the manifest cannot be.
 
         Raises:
@@ -71,7 +71,8 @@ class JobApplier:
         problems: list[Problem] = []
         if annotations_of(live).get(SPEC_HASH_ANNOTATION) != spec_hash:
             text = "the spec was changed after the Job was made, which goes on as it was"
-            problems.append(Problem(Reason.IMMUTABLE, text, "spec", transient=False))
+            remedy = f"undo the change, or create a {kind} of another name"
+            problems.append(Problem(Reason.IMMUTABLE, text, "spec", transient=False, remedy=remedy))
         if not changes or is_deleting(live):
             return Outcome(tuple(problems))
         try:
@@ -91,10 +92,10 @@ class JobApplier:
         own = key_of(training)
         for owner in objects_at(live, "metadata", "ownerReferences"):
             if owner.get("kind") == training.get("kind") and owner.get("name") == own.name:
-                # Left by a TrainingJob of this name that is gone; the garbage collector may be slow or absent.
+                # Left by an object of this name that is gone; the garbage collector may be slow or absent.
                 await self._client.delete(JOB, key_of(live), uid=uid_of(live))
-                raise ApiError(409, "Conflict", f"Job {key_of(live)} of the former TrainingJob is being deleted")
+                raise ApiError(409, "Conflict", f"Job {key_of(live)} of the former {owner['kind']} is being deleted")
         name = key_of(live).name
-        text = f"Job {name!r} exists and does not belong to this TrainingJob, so it was not touched"
-        remedy = "rename or delete that Job, or give the TrainingJob another name"
+        text = f"Job {name!r} exists and does not belong to this {training.get('kind')}, so it was not touched"
+        remedy = f"rename or delete that Job, or give the {training.get('kind')} another name"
         return Outcome((Problem(Reason.NAME_CONFLICT, text, f"Job/{name}", transient=False, remedy=remedy),))

@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from pillion.execution_settings import execution_of
 from pillion.policy import ConsentPolicy
-from pillion.runtimefile import PYTHON, DesiredModel, RuntimeFile, dump
+from pillion.runtimefile import PYTHON, DesiredModel, RuntimeFile, dump, load
+from pillion_operator.builders.applications import applications, http_settings
+from pillion_operator.builders.graph import graph_models
 from pillion_operator.builders.logger import logger_settings
 from pillion_operator.builders.storage import MODELS_PATH, check_uri, model_digest
 from pillion_operator.builders.tls import tls_settings
@@ -26,8 +30,17 @@ CONFIG_FILE: Final = "runtime.yaml"
 
 
 def runtime_file(context: BuildContext) -> str:
-    """Return the text of runtime.yaml."""
-    return dump(RuntimeFile(settings=_settings(context), models=_models(context)))
+    """Return the text of runtime.yaml.
+
+    Raises:
+        PlanError: the manifest's applications cannot be served, or not where it says.
+    """
+    file = RuntimeFile(
+        settings=_settings(context),
+        models=(*_models(context), *graph_models(context)),
+        applications=applications(context),
+    )
+    return dump(file)
 
 
 def config_map(context: BuildContext) -> JsonObject:
@@ -37,8 +50,12 @@ def config_map(context: BuildContext) -> JsonObject:
 
 
 def config_annotations(context: BuildContext) -> dict[str, str]:
-    """Return the annotation by which a changed runtime.yaml rolls the pods."""
-    digest = hashlib.sha256(runtime_file(context).encode()).hexdigest()
+    """Return the annotation by which a changed runtime.yaml rolls the pods: all of it but what they follow by
+    themselves, the configs of applications.
+    """
+    file = load(runtime_file(context), source=CONFIG_FILE)
+    fixed = [replace(one, config={}) for one in file.applications]
+    digest = hashlib.sha256(dump(replace(file, applications=tuple(fixed))).encode()).hexdigest()
     return {CONFIG_HASH_ANNOTATION: digest[:16]}
 
 
@@ -53,8 +70,9 @@ def _settings(context: BuildContext) -> dict[str, JsonValue]:
         settings["tls"] = tls_settings(predictor.tls)
     if predictor.metrics and predictor.metrics.on_data_port:
         settings["metrics"] = {"on_data_port": True}
-    if predictor.http and predictor.http.keep_alive_timeout_seconds:
-        settings["http"] = {"keep_alive_timeout": predictor.http.keep_alive_timeout_seconds}
+    http = http_settings(context)
+    if http:
+        settings["http"] = http
     logger = logger_settings(context)
     if logger:
         settings["logger"] = logger

@@ -97,7 +97,12 @@ class BuildContext:
     def longest_request_seconds(self) -> int:
         """How long a request in progress may take after the window."""
         given = self.predictor.drain.timeout_seconds if self.predictor.drain else None
-        return given if given is not None else self.predictor.timeout or DEFAULT_DEADLINE_SECONDS
+        if given is not None:
+            return given
+        http = self.predictor.http
+        bounds = [application.request_timeout_seconds for application in self.predictor.applications or ()]
+        bounds.append(http.request_timeout_seconds if http else None)
+        return max([self.predictor.timeout or DEFAULT_DEADLINE_SECONDS, *filter(None, bounds)])
 
     def manifest(self, kind: Kind, name: str, body: JsonObject, labels: Mapping[str, str] | None = None) -> JsonObject:
         """Return a child's manifest: names, labels and the owner reference around `body`; our own labels win."""

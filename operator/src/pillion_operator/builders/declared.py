@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from pillion.modelsfile import MODELS_FILE, MOST_MODELS, DeclaredModel, dump
+from pillion.modelsfile import MODELS_FILE, MOST_MODELS, DeclaredModel, ModelsFileError, dump, load
 from pillion.policy import ConsentPolicy
 from pillion.resources import Model
 from pillion.runtimefile import PYTHON
@@ -23,7 +23,7 @@ from pillion_operator.state.manifest import (
     text_at,
     uid_of,
 )
-from pillion_operator.state.names import models_config_name
+from pillion_operator.state.names import MODELS_CONSENT_ANNOTATION, models_config_name
 from pillion_operator.state.plan import Problem
 from pillion_operator.state.reasons import Reason
 
@@ -33,9 +33,18 @@ if TYPE_CHECKING:
     from pillion.resources import JsonObject
     from pillion_operator.builders.context import BuildContext
     from pillion_operator.state.manifest import Manifest
-    from pillion_operator.state.policies import NamespaceRules
+    from pillion_operator.state.policies import ModelsConsent, NamespaceRules
 
-__all__ = ["DECLARED_PATH", "Declarations", "declaration_id", "declarations", "models_config", "service_of"]
+__all__ = [
+    "DECLARED_PATH",
+    "Declarations",
+    "declaration_id",
+    "declarations",
+    "digest_in",
+    "given_up",
+    "models_config",
+    "service_of",
+]
 
 #: Where the ConfigMap is mounted: as a folder, because a file that is mounted alone never changes in a running pod.
 DECLARED_PATH: Final = "/etc/pillion/models"
@@ -56,7 +65,30 @@ class Declarations:
     @property
     def digest(self) -> str:
         """Of the file that the pods are to see; empty where there is none."""
-        return hashlib.sha256(dump(self.models).encode()).hexdigest()[:16] if self.models else ""
+        return _digest(dump(self.models)) if self.models else ""
+
+
+def _digest(file: str) -> str:
+    return hashlib.sha256(file.encode()).hexdigest()[:16]
+
+
+def digest_in(config: Manifest | None) -> str:
+    """Return the digest of the file in a ConfigMap of declared models; empty where there is none."""
+    file = text_at(config or {}, "data", MODELS_FILE)
+    return _digest(file) if file else ""
+
+
+def given_up(live: Manifest | None, planned: Manifest | None) -> tuple[str, ...]:
+    """Return the names of the models that one ConfigMap has and another has no more, each None where there is none."""
+    return tuple(sorted(_names_in(live) - _names_in(planned)))
+
+
+def _names_in(config: Manifest | None) -> set[str]:
+    file = text_at(config or {}, "data", MODELS_FILE)
+    try:
+        return {model.name for model in load(file.encode()).models} if file else set()
+    except ModelsFileError:
+        return set()  # somebody else's words, or those of another release
 
 
 def service_of(model: Manifest) -> Key:
@@ -69,13 +101,16 @@ def declaration_id(model: Manifest) -> str:
     return f"{uid_of(model)}/{generation_of(model)}"
 
 
-def declarations(service: str, stored: Iterable[Manifest], rules: NamespaceRules) -> Declarations:
+def declarations(
+    service: str, stored: Iterable[Manifest], rules: NamespaceRules, consent: ModelsConsent
+) -> Declarations:
     """Return what the Models of a service come to. Of two that ask for one name the older has it.
 
     Args:
         service: its name, which is its own model's.
         stored: Model objects of its namespace, also those of other services.
         rules: the namespace's policies.
+        consent: what the service lets Models bring, where the policy leaves it to the objects.
     """
     found: dict[str, DeclaredModel] = {}
     by: dict[str, str] = {}
@@ -83,7 +118,7 @@ def declarations(service: str, stored: Iterable[Manifest], rules: NamespaceRules
     for manifest in _in_order(service, stored):
         try:
             model = Model.from_api(manifest)
-            problem = _problem(service, model, by, rules)
+            problem = _problem(service, model, by) or _not_consented(service, model, rules, consent)
         except ValidationError as error:
             problem = _invalid(error)
         if problem is not None:
@@ -99,7 +134,7 @@ def _in_order(service: str, stored: Iterable[Manifest]) -> Sequence[Manifest]:
     return sorted(ours, key=lambda model: (text_at(model, "metadata", "creationTimestamp"), key_of(model).name))
 
 
-def _problem(service: str, model: Model, taken: Mapping[str, str], rules: NamespaceRules) -> Problem | None:
+def _problem(service: str, model: Model, taken: Mapping[str, str]) -> Problem | None:
     name, spec = model.served_name, model.spec
     if name == service:
         text = f"{name!r} is the name of the InferenceService's own model"
@@ -118,17 +153,37 @@ def _problem(service: str, model: Model, taken: Mapping[str, str], rules: Namesp
     if uri.digest and spec.digest and uri.digest != spec.digest:
         text = f"spec.digest is {spec.digest} and the storage URI asks for {uri.digest}"
         return _lasting(Reason.INVALID_SPEC, text, "spec.digest", "give the digest in one place")
-    if _is_python(model) and not rules.code.permits(opted_in=bool(spec.trust_code)):
-        text = "a class in Python from storage does not run"
-        text += f": the code policy is 'deny', by {rules.code.said_by}" if rules.code.denies else " unless trustCode is"
-        remedy = "build an image of it: pillion deploy FOLDER --image HOST/NAME:TAG"
-        return _lasting(
-            Reason.UNTRUSTED_CODE,
-            text if rules.code.denies else f"{text} true",
-            "spec.trustCode",
-            remedy if rules.code.denies else f"set spec.trustCode: true if you trust who can write there; or {remedy}",
-        )
     return None
+
+
+def _not_consented(service: str, model: Model, rules: NamespaceRules, consent: ModelsConsent) -> Problem | None:
+    """Return why a Model's wish to run code in the service's pods is not granted; None where it has none, or it is.
+
+    Whoever may create Models need not be whoever answers for the pods, which have the service's credentials: where the
+    policy leaves the choice to the objects, both sides have to make it.
+    """
+    spec = model.spec
+    if _is_python(model) and not rules.code.permits(opted_in=bool(spec.trust_code) and consent.code):
+        image = "build an image of it: pillion deploy FOLDER --image HOST/NAME:TAG"
+        text = "a class in Python from storage does not run"
+        if rules.code.denies:
+            text += f": the code policy is 'deny', by {rules.code.said_by}"
+            return _lasting(Reason.UNTRUSTED_CODE, text, "spec.trustCode", image)
+        if not spec.trust_code:
+            text += " unless trustCode is true"
+            remedy = f"set spec.trustCode: true if you trust who can write there; or {image}"
+            return _lasting(Reason.UNTRUSTED_CODE, text, "spec.trustCode", remedy)
+        text += f": trustCode is true here, and the InferenceService {service!r} does not let Models bring code"
+        return _lasting(Reason.UNTRUSTED_CODE, text, "spec.trustCode", f"{_consent('code')}; or {image}")
+    if spec.allow_pickle and not rules.pickle.denies and not rules.pickle.permits(opted_in=consent.pickle):
+        text = f"allowPickle is true here, and the InferenceService {service!r} does not let Models bring pickles"
+        remedy = f"{_consent('pickle')}; or convert the file with 'pillion convert-model' and take allowPickle out"
+        return _lasting(Reason.UNSAFE_FORMAT, text, "spec.allowPickle", remedy)
+    return None
+
+
+def _consent(word: str) -> str:
+    return f"have its owner put '{word}' into its annotation {MODELS_CONSENT_ANNOTATION}"
 
 
 def _lasting(reason: Reason, text: str, field_: str, remedy: str) -> Problem:
@@ -155,6 +210,7 @@ def _declared(model: Model, manifest: Manifest, rules: NamespaceRules) -> Declar
         digest=spec.digest or "",
         format=spec.model_format.name if spec.model_format else None,
         format_version=spec.model_format.version if spec.model_format else None,
+        # Both sides' consent was asked for: one that the service does not give has refused the Model.
         allow_pickle=rules.pickle.permits(opted_in=bool(spec.allow_pickle)),
         pickle_policy=rules.pickle.policy,
         trust_code=python and rules.code.permits(opted_in=bool(spec.trust_code)),

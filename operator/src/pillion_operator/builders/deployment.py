@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pillion.resources.conventions import is_paused
+from pillion.trainingpod.order import seconds_of
 from pillion_operator.builders.merge import without_duplicates
 from pillion_operator.builders.pod import pod_template
 from pillion_operator.state.kinds import DEPLOYMENT
@@ -19,11 +22,11 @@ if TYPE_CHECKING:
     from pillion.resources.base import JsonObject
     from pillion_operator.builders.context import BuildContext
 
-__all__ = ["deployment", "revision_of"]
+__all__ = ["MIN_READY_SECONDS", "deployment", "revision_of", "rollout_gaps"]
 
 #: A pod that is Ready for this long counts as available: time for every node to learn its address.
-_MIN_READY_SECONDS: Final = 3
-_PROGRESS_DEADLINE_SECONDS: Final = 600
+MIN_READY_SECONDS: Final = 3
+_PROGRESS_DEADLINE: Final = "10m"
 _REVISIONS: Final = 3
 
 
@@ -35,20 +38,30 @@ def deployment(context: BuildContext) -> tuple[JsonObject, tuple[Note, ...]]:
     """
     template, dropped = without_duplicates(pod_template(context))
     _stamp(template)
-    body: JsonObject = {
-        "spec": {
-            "selector": {"matchLabels": dict(owner_labels(context.name))},
-            "strategy": _strategy(context),
-            "minReadySeconds": _MIN_READY_SECONDS,
-            "progressDeadlineSeconds": _PROGRESS_DEADLINE_SECONDS,
-            "revisionHistoryLimit": _REVISIONS,
-            "template": template,
-        }
+    asked = _progress_deadline(context)
+    deadline = max(asked, MIN_READY_SECONDS + 1)
+    spec: JsonObject = {
+        "selector": {"matchLabels": dict(owner_labels(context.name))},
+        "strategy": _strategy(context),
+        "minReadySeconds": MIN_READY_SECONDS,
+        "progressDeadlineSeconds": deadline,
+        "revisionHistoryLimit": _REVISIONS,
+        "template": template,
     }
-    notes: tuple[Note, ...] = ()
+    if is_paused(context.service.metadata):
+        spec["paused"] = True
+    notes: list[Note] = []
     if dropped:
-        notes = (Note(Reason.DUPLICATE_ENTRIES, f"entries stand twice in the pod: {', '.join(dropped)}"),)
-    return context.manifest(DEPLOYMENT, context.child_name, body), notes
+        notes.append(Note(Reason.DUPLICATE_ENTRIES, f"entries stand twice in the pod: {', '.join(dropped)}"))
+    if asked < deadline:
+        text = f"spec.predictor.rollout.progressDeadline (a pod is available {deadline - 1} s after it is ready: "
+        notes.append(Note(Reason.FIELDS_NOT_HONOURED, f"{text}{deadline}s is the least)"))
+    return context.manifest(DEPLOYMENT, context.child_name, {"spec": spec}), tuple(notes)
+
+
+def _progress_deadline(context: BuildContext) -> int:
+    rollout = context.predictor.rollout
+    return math.ceil(seconds_of((rollout and rollout.progress_deadline) or _PROGRESS_DEADLINE))
 
 
 def revision_of(template: JsonObject) -> str:
@@ -71,3 +84,28 @@ def _strategy(context: BuildContext) -> JsonObject:
     if given is not None and given.rolling_update is not None:
         rolling |= given.rolling_update.to_api()
     return {"type": "RollingUpdate", "rollingUpdate": rolling}
+
+
+def rollout_gaps(context: BuildContext) -> list[str]:
+    """Return what of the rollout is set and has no effect."""
+    rollout, found = context.predictor.rollout, list[str]()
+    if rollout is None:
+        return found
+    if rollout.mode and context.predictor.deployment_strategy is not None:
+        found.append("spec.predictor.rollout.mode beside deploymentStrategy, which decides")
+    percent = context.predictor.canary_traffic_percent
+    if rollout.steps and percent is not None:
+        found.append("spec.predictor.rollout.steps beside canaryTrafficPercent, which decides")
+    if rollout.analysis is None:
+        return found
+    if not rollout.steps and percent is None:
+        found.append("spec.predictor.rollout.analysis without steps or canaryTrafficPercent: nobody has a share")
+    elif rollout.analysis.error_rate is None and rollout.analysis.latency is None:
+        found.append("spec.predictor.rollout.analysis without errorRate or latency: there is nothing to hold to")
+    elif not context.ours:
+        name = context.container.get("name")
+        found.append(
+            f"spec.predictor.rollout.analysis on the container {name!r}, which is not Pillion's runtime: nobody counts "
+            "its requests, so no step passes"
+        )
+    return found

@@ -8,7 +8,7 @@ from typing import Final
 from pillion_operator.state.plan import PlanError, Problem
 from pillion_operator.state.reasons import Reason
 
-__all__ = ["variant", "with_version"]
+__all__ = ["same_repository", "variant", "with_version"]
 
 _DIGEST: Final = re.compile(r"@[a-z0-9]+:[0-9a-f]+$")
 _TAG: Final = re.compile(r":([A-Za-z0-9_][A-Za-z0-9._-]*)$")
@@ -48,6 +48,11 @@ def variant(image: str, name: str) -> str | None:
     """
     bare, tag = _parts(image)
     return f"{bare}:{tag}-{name}" if tag else None
+
+
+def same_repository(image: str, other: str) -> bool:
+    """Whether two images are of one repository, whatever their tags and digests."""
+    return _parts(image)[0] == _parts(other)[0]
 
 
 def _parts(image: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pillion.resources.base import JsonObject
 
-__all__ = ["MAP_KEYS", "keys_of_list", "merge_container", "merge_objects", "without_duplicates"]
+__all__ = ["MAP_KEYS", "covers", "keys_of_list", "merge_container", "merge_objects", "without_duplicates"]
 
 #: Field name to the keys that tell its items apart. `ports` of a container and of a Service differ; see below.
 MAP_KEYS: Final[dict[str, tuple[str, ...]]] = {
@@ -46,6 +46,24 @@ def merge_objects(base: JsonObject, over: JsonObject) -> JsonObject:
     for field, value in over.items():
         merged[field] = _merge_values(field, merged.get(field), value)
     return merged
+
+
+def covers(there: JsonValue, ours: JsonValue) -> bool:
+    """Return whether all of `ours` is in `there`, which others may have added to: defaults, entries of keyed lists."""
+    if isinstance(there, dict) and isinstance(ours, dict):
+        return all(field in there and _field_covers(field, there[field], value) for field, value in ours.items())
+    if isinstance(there, list) and isinstance(ours, list):
+        return len(there) == len(ours) and all(map(covers, there, ours))
+    return there == ours
+
+
+def _field_covers(field: str, there: JsonValue, ours: JsonValue) -> bool:
+    if isinstance(there, list) and isinstance(ours, list):
+        keys = keys_of_list(field, _objects(there + ours))
+        if keys:
+            known = {_identity(item, keys): item for item in _objects(there)}
+            return all(covers(known.get(_identity(item, keys)), item) for item in _objects(ours))
+    return covers(there, ours)
 
 
 def merge_container(runtime: JsonObject, model: JsonObject) -> JsonObject:

@@ -16,6 +16,8 @@ from pillion_operator.state.names import (
     ADMIN_PORT,
     GRPC_PORT,
     HTTP_PORT,
+    STABLE,
+    VARIANT_LABEL,
     common_labels,
     models_config_name,
     owner_labels,
@@ -70,7 +72,8 @@ def pod_template(context: BuildContext) -> JsonObject:
 
 
 def _labels(context: BuildContext) -> dict[str, JsonValue]:
-    return dict(common_labels(context.name))
+    # A Service of these pods alone, and not of a newer revision beside them, knows them by it.
+    return {**common_labels(context.name), VARIANT_LABEL: STABLE}
 
 
 def _annotations(context: BuildContext) -> JsonObject:

@@ -6,13 +6,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pillion.resources import SERVING_CONTAINERS
+from pillion.resources.honoured import INSTEAD
 from pillion.runtimefile import PYTHON
-from pillion_operator.builders.autoscaler import autoscaler, replica_bounds
+from pillion_operator.builders.activator import activator_slice
+from pillion_operator.builders.applications import applications_gaps, no_image
+from pillion_operator.builders.autoscaler import autoscaler, replica_bounds, scaling_gaps
 from pillion_operator.builders.configmap import config_map
 from pillion_operator.builders.context import BuildContext
 from pillion_operator.builders.declared import declarations, models_config
-from pillion_operator.builders.deployment import deployment
+from pillion_operator.builders.deployment import deployment, rollout_gaps
 from pillion_operator.builders.disruption_budget import disruption_budget
+from pillion_operator.builders.graph import check_graph, graph_gap
 from pillion_operator.builders.image import with_version
 from pillion_operator.builders.logger import logger_problem
 from pillion_operator.builders.merge import merge_container
@@ -29,11 +33,8 @@ from pillion_operator.state.kinds import (
     POD_DISRUPTION_BUDGET,
     SERVICE,
 )
-from pillion_operator.state.manifest import objects_at
-from pillion_operator.state.names import (
-    RUNTIME_CONTAINER,
-    predictor_name,
-)
+from pillion_operator.state.manifest import object_at, objects_at, revision, text_at
+from pillion_operator.state.names import MODELS_CONSENT_ANNOTATION, RUNTIME_CONTAINER, predictor_name
 from pillion_operator.state.plan import (
     Child,
     Desired,
@@ -43,7 +44,7 @@ from pillion_operator.state.plan import (
     Problem,
     RuntimeChoice,
 )
-from pillion_operator.state.policies import NamespaceRules
+from pillion_operator.state.policies import NamespaceRules, consent_of
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from pillion_operator.builders.credentials import StorageCredentials
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.manifest import Manifest
-    from pillion_operator.state.policies import ConsentRule
+    from pillion_operator.state.policies import ConsentRule, ModelsConsent
     from pillion_operator.state.settings import RenderSettings
 
 __all__ = ["plan"]
@@ -81,32 +82,45 @@ def plan(
     `optional_kinds` are those of `state.kinds.OPTIONAL` that the cluster has; `rules` are the namespace's policies,
     `models` the Model objects of the namespace.
     """
-    bounds = replica_bounds(service_)
+    bounds = replica_bounds(service_, settings)
     choice: RuntimeChoice | None = None
     try:
         context, choice = _context(service_, uid, candidates, credentials, settings, rules)
-        context = replace(context, declared=declarations(context.name, models, rules))
+        bounds = replica_bounds(service_, settings, counted=context.ours)
+        context = replace(context, declared=declarations(context.name, models, rules, _consent(context)))
         declared = context.declared if context.ours else None
         manifest, notes = deployment(context)
         asked = context.predictor.network_policy
+        in_front = service(context)
+        ports = [text_at(port, "name") for port in objects_at(in_front, "spec", "ports")]
         children = [
             *([Child(CONFIG_MAP, config_map(context))] if context.ours else []),
             *([Child(CONFIG_MAP, models_config(context))] if declared is not None and declared.models else []),
-            Child(SERVICE, service(context)),
+            Child(SERVICE, in_front),
             # Before the pods, so that there is no moment at which they are open.
             *([Child(NETWORK_POLICY, network_policy(context, asked))] if asked is not None else []),
             Child(DEPLOYMENT, manifest),
         ]
         if bounds.least > 1 or bounds.autoscaled:
             children.append(Child(POD_DISRUPTION_BUDGET, disruption_budget(context)))
-        if bounds.autoscaled:
+        if bounds.autoscaled and bounds.by_pods is None:
             children.append(Child(HORIZONTAL_POD_AUTOSCALER, autoscaler(context, bounds)))
         watcher, gaps = monitor(context, optional_kinds)
         children += [watcher] if watcher is not None else []
         notes += (*_gaps(context), *gaps)
         digest = "" if declared is None else declared.digest
         reached = endpoints(context)
-        return Desired(tuple(children), bounds, reached, choice, notes=notes, pickle=rules.pickle, models_digest=digest)
+        return Desired(
+            tuple(children),
+            bounds,
+            reached,
+            choice,
+            notes=notes,
+            pickle=rules.pickle,
+            models_digest=digest,
+            lead=activator_slice(context, ports),
+            revision=revision(object_at(manifest, "spec", "template")),
+        )
     except PlanError as error:
         name = predictor_name(service_.metadata.name or "")
         host = f"{name}.{service_.metadata.namespace}.svc.{settings.cluster_domain}"
@@ -121,15 +135,18 @@ def _context(
     settings: RenderSettings,
     rules: NamespaceRules,
 ) -> tuple[BuildContext, RuntimeChoice | None]:
+    check_graph(service_)
     predictor = service_.spec.predictor
     model = predictor.serving_model
     own = [container.to_api() for container in predictor.containers or []]
     if model is None:
         named = predictor.serving_container
         if predictor.models or named is None:
-            raise PlanError(_not_yet(predictor.models is not None))
+            raise PlanError(_models_not_yet() if predictor.models else no_image())
         serving = next(container for container in own if container.get("name") == named.name)
         rest = tuple(container for container in own if container is not serving)
+        if service_.spec.graph is not None:  # which needs nobody's code
+            serving = _defaulted(serving, settings)
         return BuildContext(service_, uid, serving, None, credentials, settings, rules, sidecars=rest), None
     if credentials.problem is not None:
         raise PlanError(credentials.problem)
@@ -216,17 +233,26 @@ def _defaulted(container: JsonObject, settings: RenderSettings) -> JsonObject:
     return {"imagePullPolicy": settings.image_pull_policy, **container, "image": settings.runtime_image}
 
 
-def _not_yet(models: bool) -> Problem:  # noqa: FBT001 - a private choice between two sentences
-    what = "predictor.models (several models in one runtime)" if models else "predictor.applications"
-    return Problem(
-        Reason.FIELDS_NOT_HONOURED, f"{what} is not honoured in this version", "spec.predictor", transient=False
-    )
+def _models_not_yet() -> Problem:
+    text = "predictor.models (several models in one runtime) is not honoured in this version"
+    remedy = INSTEAD["predictor.models"]
+    return Problem(Reason.FIELDS_NOT_HONOURED, text, "spec.predictor.models", transient=False, remedy=remedy)
+
+
+def _consent(context: BuildContext) -> ModelsConsent:
+    return consent_of(context.service.metadata.annotations or {})
 
 
 def _gaps(context: BuildContext) -> tuple[Note, ...]:
     """Return what is set and has no effect, as far as only the builders can tell."""
     found: list[str] = []
     predictor = context.predictor
+    unknown = _consent(context).unknown
+    if unknown:
+        found.append(f"{', '.join(map(repr, unknown))} in the annotation {MODELS_CONSENT_ANNOTATION} (pickle, code)")
+    if context.model is None and predictor.follow_trainings:
+        name = context.container.get("name")
+        found.append(f"spec.predictor.followTrainings on the container {name!r}, which is given no model")
     if context.model is not None and context.model.storage is not None and context.model.storage_uri:
         found.append("the model's storage (an entry of the Secret storage-config) beside its storageUri")
     if context.model is not None and context.model.allow_pickle and context.rules.pickle.denies:
@@ -236,10 +262,10 @@ def _gaps(context: BuildContext) -> tuple[Note, ...]:
     if predictor.metrics is not None and predictor.metrics.on_data_port and not context.ours:
         name = context.container.get("name")
         found.append(f"spec.predictor.metrics.onDataPort on the container {name!r}, which is not Pillion's runtime")
+    found += (*applications_gaps(context), *graph_gap(context), *scaling_gaps(context))
     unlogged = logger_problem(context)
     found += [] if unlogged is None else [unlogged]
-    if predictor.rollout is not None and predictor.rollout.mode and predictor.deployment_strategy is not None:
-        found.append("spec.predictor.rollout.mode beside deploymentStrategy, which decides")
+    found += rollout_gaps(context)
     if predictor.tls is not None and not context.ours:
         found.append(
             f"spec.predictor.tls on the container {context.container.get('name')!r}, which is not Pillion's runtime"

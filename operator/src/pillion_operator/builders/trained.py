@@ -6,7 +6,7 @@ and the TrainingJobs beside it. Without the training, or without the word `follo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pillion.resources import FORMAT_SHORTHANDS
 from pillion_operator.state.manifest import (
@@ -14,7 +14,6 @@ from pillion_operator.state.manifest import (
     Manifest,
     is_deleting,
     key_of,
-    number_at,
     object_at,
     text_at,
 )
@@ -28,16 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["deploys_to", "followed", "following", "lacks_training"]
 
-_ALL: Final = 100
-
 
 def deploys_to(training: Manifest) -> Key | None:
     """Return the service that a completed training's model goes to; None where there is none for it."""
     name = text_at(training, "spec", "deploy", "inferenceService")
     done = text_at(training, "status", "state") == "COMPLETED" and object_at(training, "status", "artifact")
-    # A share of the requests cannot be given yet, and giving all of them is not what was asked for.
-    whole = number_at(training, "spec", "deploy", "canaryTrafficPercent", default=_ALL) == _ALL
-    return Key(key_of(training).namespace, name) if name and done and whole and not is_deleting(training) else None
+    return Key(key_of(training).namespace, name) if name and done and not is_deleting(training) else None
 
 
 def followed(service: Key, trainings: Iterable[Manifest]) -> Followed | None:
@@ -49,11 +44,20 @@ def followed(service: Key, trainings: Iterable[Manifest]) -> Followed | None:
     if newest is None:
         return None
     artifact = object_at(newest, "status", "artifact")
-    return Followed(key_of(newest).name, text_at(artifact, "uri"), text_at(artifact, "digest"))
+    share = object_at(newest, "spec", "deploy").get("canaryTrafficPercent")
+    return Followed(
+        key_of(newest).name,
+        text_at(artifact, "uri"),
+        text_at(artifact, "digest"),
+        share if isinstance(share, int) else None,
+    )
 
 
 def following(service: InferenceService, training: Followed | None) -> InferenceService:
-    """Return the service with the training's model in place of its own; unchanged where it follows none."""
+    """Return the service with the training's model in place of its own; unchanged where it follows none.
+
+    A share that the training asks for goes before one that the service has: it is about this very model.
+    """
     predictor = service.spec.predictor
     if training is None or not predictor.follow_trainings:
         return service
@@ -61,7 +65,8 @@ def following(service: InferenceService, training: Followed | None) -> Inference
     for field in ("model", *FORMAT_SHORTHANDS):
         model = getattr(predictor, field)
         if model is not None:
-            changed = predictor.model_copy(update={field: model.model_copy(update=update)})
+            share = {} if training.share is None else {"canary_traffic_percent": training.share}
+            changed = predictor.model_copy(update={field: model.model_copy(update=update), **share})
             return service.model_copy(update={"spec": service.spec.model_copy(update={"predictor": changed})})
     return service
 

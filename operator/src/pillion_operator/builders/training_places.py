@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pillion.storage.uri import REMOTE_SCHEMES
+from pillion_operator.builders.job import JobPlaces
 from pillion_operator.builders.storage import check_uri
 
 if TYPE_CHECKING:
@@ -24,27 +25,17 @@ _CLAIMS: Final = f"{_ROOT}/claims"
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Places(JobPlaces):
     """Everything that the pod reaches.
 
     Attributes:
-        volumes: of the pod.
-        mounts: of each container.
-        env: credentials.
-        dataset: the path of the data, where there are any.
-        fetched: the URI that the storage step fetches them from, empty where they are mounted as they are.
-        link_root: the folder that links of the source may lead into.
+        dataset: the path of the data, where there are any; those that are mounted as they are, are not fetched.
         output: where the model goes, as `pillion.trainingpod.order.Place`.
         checkpoint: the same for checkpoints.
         checkpoint_folder: of a claim, where that is where they go.
     """
 
-    volumes: tuple[JsonObject, ...]
-    mounts: tuple[JsonObject, ...]
-    env: tuple[JsonObject, ...]
     dataset: str
-    fetched: str
-    link_root: str
     output: JsonObject | None
     checkpoint: JsonObject | None
     checkpoint_folder: str
@@ -117,15 +108,15 @@ def places_of(job: TrainingJob, uid: str, credentials: StorageCredentials) -> Pl
         volumes += credentials.volumes
         mounts += credentials.mounts
     return Places(
-        tuple(volumes),
-        tuple(mounts),
-        credentials.env if remote else (),
-        dataset,
-        fetched,
-        link_root,
-        output,
-        checkpoint,
-        folder,
+        volumes=tuple(volumes),
+        mounts=tuple(mounts),
+        env=credentials.env if remote else (),
+        fetched=fetched,
+        link_root=link_root,
+        dataset=dataset,
+        output=output,
+        checkpoint=checkpoint,
+        checkpoint_folder=folder,
     )
 
 

@@ -16,11 +16,11 @@ import msgspec
 
 from pillion_operator.client.errors import ApiError, NotLeaderError
 from pillion_operator.client.fence import Fence, FencedBody
-from pillion_operator.state.manifest import Key, key_of, objects_at, text_at
+from pillion_operator.state.manifest import Key, key_of, number_at, object_at, objects_at, text_at
 from pillion_operator.state.names import FIELD_MANAGER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
     from types import TracebackType
 
     from pydantic import JsonValue
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.manifest import Manifest
 
-__all__ = ["KubernetesClient", "Listing", "RequestObserver"]
+__all__ = ["Change", "KubernetesClient", "Listing", "RequestObserver"]
 
 _JSON: Final = "application/json"
 _APPLY: Final = "application/apply-patch+yaml"
@@ -46,6 +46,14 @@ class Listing:
 
     items: tuple[Manifest, ...]
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a watch tells: `ADDED`, `MODIFIED` or `DELETED`, and the object as it is, or was last."""
+
+    type: str
+    manifest: Manifest
 
 
 class RequestObserver(Protocol):
@@ -90,10 +98,10 @@ class KubernetesClient:
         """Close the session."""
         await self._session.close()
 
-    async def get(self, kind: Kind, key: Key) -> Manifest | None:
-        """Return the object, None where it is not there."""
+    async def get(self, kind: Kind, key: Key, *, subresource: str = "") -> Manifest | None:
+        """Return the object or a subresource of it, None where it is not there."""
         try:
-            return await self._send("get", kind, kind.path(key))
+            return await self._send(f"get {subresource}".strip(), kind, kind.path(key, subresource))
         except ApiError as error:
             if error.not_found:
                 return None
@@ -116,6 +124,34 @@ class KubernetesClient:
         for item in items:
             item["apiVersion"], item["kind"] = kind.api_version, kind.name
         return Listing(tuple(items), text_at(answer, "metadata", "resourceVersion"))
+
+    async def watch(
+        self, kind: Kind, namespace: str, version: str, *, label_selector: str, seconds: int
+    ) -> AsyncGenerator[Change, None]:
+        """Yield what becomes of the objects after that version, for so many seconds at most.
+
+        Raises:
+            ApiError: the server does not know that version any more, or could not be asked.
+        """
+        params = {
+            "watch": "1", "resourceVersion": version, "labelSelector": label_selector, "timeoutSeconds": str(seconds),
+        }  # fmt: skip
+        # A connection that went silent is not told from one on which nothing happens, but by the end that is due.
+        within = aiohttp.ClientTimeout(total=seconds + _READ_SECONDS, connect=_READ_SECONDS)
+        headers = self._connection.headers() | {"Accept": _JSON}
+        try:
+            async with self._session.get(
+                self._server + kind.collection(namespace), params=params, headers=headers, timeout=within
+            ) as response:
+                if response.status >= 300:
+                    raise ApiError.from_status(response.status, _decode(await response.read()))
+                rest = b""
+                async for piece in response.content.iter_any():
+                    *lines, rest = (rest + piece).split(b"\n")
+                    for line in lines:
+                        yield _change(line)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(0, "Unreachable", f"the watch broke: {str(error) or type(error).__name__}") from error
 
     async def apply(
         self, kind: Kind, manifest: Manifest, *, manager: str = FIELD_MANAGER, force: bool = True
@@ -252,6 +288,14 @@ _METHODS: Final = {
     "update": "PUT",
     "delete": "DELETE",
 }
+
+
+def _change(line: bytes) -> Change:
+    event = _decode(line)
+    found = object_at(event, "object")
+    if event.get("type") == "ERROR":
+        raise ApiError.from_status(number_at(found, "code"), found)
+    return Change(text_at(event, "type"), found)
 
 
 def _decode(content: bytes) -> Manifest:

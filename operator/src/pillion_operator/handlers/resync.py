@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from pillion_operator.client.errors import ApiError
 from pillion_operator.observe.store import newer
 from pillion_operator.state.kinds import selector_of
 from pillion_operator.state.manifest import key_of, uid_of, version_of
@@ -28,6 +30,7 @@ __all__ = ["Resync"]
 _log: Final = logging.getLogger(__name__)
 #: What a healthy watch needs at most to deliver a change.
 _DELIVERY_SECONDS: Final = 2.0
+_FORBIDDEN: Final = 403
 
 
 class Resync:
@@ -40,27 +43,46 @@ class Resync:
         kinds: Callable[[], Sequence[Kind]],
         namespaces: Sequence[str],
         changed: Callable[[Kind, Manifest], None],
+        within: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        """Prepare; `kinds` is asked in each round, `changed` told of every object found new, changed or gone."""
+        """Prepare; `kinds` is asked in each round, `changed` told of every object found new, changed or gone.
+
+        `within` says of which namespaces objects are taken.
+
+        Of one that changed it is told what it was before, too: what it has let go of is to be looked at as well.
+        """
         self._client = client
         self._store = store
         self._kinds = kinds
         self._namespaces = tuple(namespaces) or ("",)
         self._changed = changed
+        self._within = within
+        self.refused: dict[tuple[Kind, str], ApiError] = {}
+        """What the API server did not let us list in the last round, by kind and namespace, and its words."""
 
-    async def fill(self) -> None:
-        """List everything in full and take it over: at the start, and when this replica begins to lead.
+    async def fill(self, namespace: str | None = None) -> None:
+        """List everything in full and take it over, at the start. What may not be listed is in :attr:`refused` then.
+
+        With a namespace, what is in that one.
 
         Raises:
             ApiError: the API server could not be asked.
         """
+        refused: dict[tuple[Kind, str], ApiError] = {}
         for kind in self._kinds():
-            for namespace in self._spaces(kind):
-                listing = await self._list(kind, namespace, metadata_only=False)
+            spaces = self._spaces(kind) if namespace is None else [namespace] if kind.namespaced else []
+            for space in spaces:
+                try:
+                    listing = await self._list(kind, space, metadata_only=False)
+                except ApiError as error:
+                    if error.status != _FORBIDDEN:
+                        raise
+                    refused[kind, space] = error  # The others too, so that all that lacks is said at once.
+                    continue
                 for item in listing.items:
-                    if self._store.record(kind, item):
-                        self._changed(kind, item)
-                self._drop(kind, self._gone(kind, namespace, listing))
+                    self._take(kind, item)
+                self._drop(kind, self._gone(kind, space, listing))
+        self.refused = refused if namespace is None else self.refused | refused
 
     async def correct(self) -> dict[Kind, int]:
         """List metadata, correct what the watches missed, and return how much that was, by kind.
@@ -69,11 +91,19 @@ class Resync:
             ApiError: the API server could not be asked.
         """
         missed: dict[Kind, int] = {}
+        refused: dict[tuple[Kind, str], ApiError] = {}
         for kind in self._kinds():
             for namespace in self._spaces(kind):
-                number = await self._correct(kind, namespace)
+                try:
+                    number = await self._correct(kind, namespace)
+                except ApiError as error:
+                    if error.status != _FORBIDDEN:
+                        raise
+                    refused[kind, namespace] = error
+                    continue
                 if number:
                     missed[kind] = missed.get(kind, 0) + number
+        self.refused = refused
         return missed
 
     async def _correct(self, kind: Kind, namespace: str) -> int:
@@ -84,18 +114,27 @@ class Resync:
         stale, gone = self._stale(kind, listing), self._gone(kind, namespace, listing)
         for key in stale:
             fresh = await self._client.get(kind, key)
-            if fresh is not None and self._store.record(kind, fresh):
-                self._changed(kind, fresh)
+            if fresh is not None and self._within(key.namespace):
+                self._take(kind, fresh)
         self._drop(kind, gone)
         if stale or gone:
             _log.warning("the watch of %s had missed %d changes and %d deletions", kind.plural, len(stale), len(gone))
         return len(stale) + len(gone)
 
+    def _take(self, kind: Kind, fresh: Manifest) -> None:
+        before = self._store.get(kind, key_of(fresh))
+        if self._store.record(kind, fresh):
+            self._changed(kind, fresh)
+            if before is not None:
+                self._changed(kind, before)
+
     def _spaces(self, kind: Kind) -> Sequence[str]:
         return self._namespaces if kind.namespaced else ("",)
 
     async def _list(self, kind: Kind, namespace: str, *, metadata_only: bool) -> Listing:
-        return await self._client.list(kind, namespace, label_selector=selector_of(kind), metadata_only=metadata_only)
+        selector = selector_of(kind)
+        found = await self._client.list(kind, namespace, label_selector=selector, metadata_only=metadata_only)
+        return replace(found, items=tuple(item for item in found.items if self._within(key_of(item).namespace)))
 
     def _stale(self, kind: Kind, listing: Listing) -> list[Key]:
         """Return the objects of the list that the caches lack or have in an older version."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pillion_operator.builders.claims import claims_of
 from pillion_operator.builders.declared import service_of
 from pillion_operator.judge import scaling_active
-from pillion_operator.observe.store import owner_of, training_of
+from pillion_operator.observe.store import batch_of, owner_of, training_of
 from pillion_operator.state.kinds import (
+    BATCH_PREDICTION,
     CONFIG_MAP,
     DEPLOYMENT,
     HORIZONTAL_POD_AUTOSCALER,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.manifest import Manifest
 
-__all__ = ["is_news", "keys_for", "models_for", "training_keys_for"]
+__all__ = ["batch_keys_for", "is_news", "keys_for", "models_for", "training_keys_for"]
 
 
 _MODELS: Final = models_config_name("").removeprefix("-")
@@ -40,7 +42,7 @@ _MODELS: Final = models_config_name("").removeprefix("-")
 def keys_for(kind: Kind, manifest: Manifest, store: Store) -> Iterable[Key]:
     """Return the InferenceServices that the object bears on."""
     if kind == INFERENCE_SERVICE:
-        return [key_of(manifest)]
+        return [key_of(manifest), *_rivals(manifest, store)]
     if kind in LABELLED:
         owner = owner_of(manifest)
         return [] if owner is None else [owner]
@@ -54,6 +56,18 @@ def keys_for(kind: Kind, manifest: Manifest, store: Store) -> Iterable[Key]:
         served = _served_by(manifest)
         return [] if served is None else [served]
     return []
+
+
+def _rivals(service: Manifest, store: Store) -> list[Key]:
+    """Return the services that ask for a host that this one asks for, too: whose it is may be another's now."""
+    claims = claims_of(service)
+    if not claims:
+        return []
+    return [
+        key_of(other)
+        for other, asked in store.derived(INFERENCE_SERVICE, claims_of)
+        if claims & asked and key_of(other) != key_of(service)
+    ]
 
 
 def models_for(kind: Kind, manifest: Manifest, store: Store) -> Iterable[Key]:
@@ -89,6 +103,18 @@ def training_keys_for(kind: Kind, manifest: Manifest, store: Store) -> Iterable[
     if kind == INFERENCE_SERVICE:
         return _deployed_to(key_of(manifest), store)
     owner = training_of(manifest) if kind in LABELLED else None
+    return [] if owner is None else [owner]
+
+
+def batch_keys_for(kind: Kind, manifest: Manifest, store: Store) -> Iterable[Key]:
+    """Return the BatchPredictions that the object bears on: also those that ask a service."""
+    if kind == BATCH_PREDICTION:
+        return [key_of(manifest)]
+    if kind == INFERENCE_SERVICE:
+        service = key_of(manifest)
+        asking = store.all(BATCH_PREDICTION, service.namespace)
+        return [key_of(found) for found in asking if text_at(found, "spec", "inferenceService") == service.name]
+    owner = batch_of(manifest) if kind in LABELLED else None
     return [] if owner is None else [owner]
 
 

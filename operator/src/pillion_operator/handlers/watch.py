@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import kopf
 
-from pillion_operator.state.kinds import LABELLED, selector_of
+from pillion_operator.state.kinds import LABELLED, NAMESPACE, selector_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,8 +49,8 @@ class _NothingKept(kopf.DiffBaseStorage):
         """Store nothing."""
 
 
-def watch_settings() -> kopf.OperatorSettings:
-    """Return kopf's settings with everything but watching off."""
+def watch_settings(namespace_selector: str = "") -> kopf.OperatorSettings:
+    """Return kopf's settings with everything but watching off; Namespaces are watched by that selector."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True
@@ -69,6 +69,8 @@ def watch_settings() -> kopf.OperatorSettings:
     settings.queueing.exit_timeout = 0.5
     for kind in LABELLED:
         settings.watching.label_selectors[kind.group, kind.version, kind.plural] = selector_of(kind)
+    if namespace_selector:
+        settings.watching.label_selectors[NAMESPACE.group, NAMESPACE.version, NAMESPACE.plural] = namespace_selector
     return settings
 
 
@@ -81,15 +83,17 @@ class Watcher:
         kinds: Callable[[], Sequence[Kind]],
         namespaces: Sequence[str],
         deliver: Callable[[Kind, str, Manifest], None],
+        namespace_selector: str = "",
     ) -> None:
         """Prepare; `namespaces` empty means the whole cluster. `deliver` gets kind, event type and object.
 
-        `kinds` is asked at each start of the watches.
+        `kinds` is asked at each start of the watches, and Namespaces are watched besides where there is a selector.
         """
         self._connection = connection
         self._kinds = kinds
         self._namespaces = tuple(namespaces)
         self._deliver = deliver
+        self._namespace_selector = namespace_selector
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._inner: asyncio.AbstractEventLoop | None = None
@@ -141,7 +145,7 @@ class Watcher:
         try:
             await kopf.operator(
                 registry=self._registry(),
-                settings=watch_settings(),
+                settings=watch_settings(self._namespace_selector),
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
                 stop_flag=self._stop,
@@ -163,7 +167,7 @@ class Watcher:
         async def login(**_: object) -> kopf.ConnectionInfo:
             return connection.login()
 
-        for kind in self._kinds():
+        for kind in (*self._kinds(), *((NAMESPACE,) if self._namespace_selector else ())):
             self._register(registry, kind)
         return registry
 

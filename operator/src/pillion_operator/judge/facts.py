@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pillion_operator.state.kinds import DEPLOYMENT, SERVICE
+from pillion_operator.state.kinds import DEPLOYMENT, ENDPOINT_SLICE, SERVICE
 from pillion_operator.state.manifest import (
     Manifest,
-    annotations_of,
     condition_of,
     generation_of,
     is_deleting,
     number_at,
+    object_at,
+    objects_at,
+    revision,
     text_at,
 )
-from pillion_operator.state.names import REVISION_ANNOTATION, RUNTIME_CONTAINER, predictor_name
+from pillion_operator.state.names import RUNTIME_CONTAINER, activator_slice_name, predictor_name
 from pillion_operator.state.plan import Problem
 from pillion_operator.state.reasons import Reason
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from pillion_operator.state.observed import Observed, Outcome
     from pillion_operator.state.plan import Desired
 
-__all__ = ["DeploymentFacts", "Facts", "Verdict", "deployment_facts", "is_ready", "revision"]
+__all__ = ["DeploymentFacts", "Facts", "Verdict", "deployment_facts", "facts_of_deployment", "is_ready"]
 
 Truth: TypeAlias = Literal["True", "False", "Unknown"]
 
@@ -66,6 +68,14 @@ class DeploymentFacts:
         settled = self.updated >= self.wanted and self.total <= self.updated and self.available >= self.wanted
         return self.exists and self.current and settled
 
+    def available_of(self, digest: str) -> int:
+        """Return how many pods of that revision are available for certain.
+
+        While a changed template is rolled out, those that are available may be of the one before.
+        """
+        older = max(0, self.total - self.updated)
+        return max(0, self.available - older) if self.current and self.revision == digest else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -76,8 +86,17 @@ class Facts:
     desired: Desired
     outcome: Outcome
     deployment: DeploymentFacts
+    canary: DeploymentFacts
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def newest(self) -> str:
+        """The revision that the manifest asks for, also where another serves in its place."""
+        back, shares = self.desired.rolled_back, self.desired.split
+        if back is not None:
+            return back.failed.digest
+        return self.deployment.revision if shares is None or not shares.canary else self.desired.revision
 
     @property
     def tells_of_models(self) -> bool:
@@ -90,6 +109,23 @@ class Facts:
         return predictor.serving_model is not None or (container is not None and container.name == RUNTIME_CONTAINER)
 
     @property
+    def asleep(self) -> bool:
+        """Whether there are to be no pods, since nobody asks."""
+        return self.desired.replicas.to_zero_after is not None and self.deployment.exists and not self.deployment.wanted
+
+    @property
+    def waking(self) -> bool:
+        """Whether whoever asks is held until the first pod takes requests."""
+        may_rest = self.desired.replicas.to_zero_after is not None
+        return may_rest and self.deployment.wanted > 0 and not self.deployment.available and self.led
+
+    @property
+    def led(self) -> bool:
+        """Whether the Service leads to the activator."""
+        name = activator_slice_name(self.service.metadata.name or "")
+        return bool(objects_at(self.observed.children.get(ENDPOINT_SLICE, {}).get(name, {}), "endpoints"))
+
+    @property
     def has_service(self) -> bool:
         """Whether the Service of the predictor is there and ours."""
         return predictor_name(self.service.metadata.name or "") in self.observed.children.get(SERVICE, {})
@@ -98,8 +134,11 @@ class Facts:
 def deployment_facts(observed: Observed, name: str) -> DeploymentFacts:
     """Digest the Deployment. Source: apps/v1 DeploymentStatus."""
     found = observed.children.get(DEPLOYMENT, {}).get(name)
-    if found is None:
-        return DeploymentFacts()
+    return DeploymentFacts() if found is None else facts_of_deployment(found)
+
+
+def facts_of_deployment(found: Manifest) -> DeploymentFacts:
+    """Digest one that there is."""
     progressing = condition_of(found, "Progressing")
     failure = condition_of(found, "ReplicaFailure")
     return DeploymentFacts(
@@ -112,7 +151,7 @@ def deployment_facts(observed: Observed, name: str) -> DeploymentFacts:
         total=number_at(found, "status", "replicas"),
         deadline_exceeded=text_at(progressing, "reason") == "ProgressDeadlineExceeded",
         pods_refused=text_at(failure, "message") if failure.get("status") == "True" else "",
-        revision=text_at(found, "spec", "template", "metadata", "annotations", REVISION_ANNOTATION),
+        revision=revision(object_at(found, "spec", "template")),
     )
 
 
@@ -121,11 +160,6 @@ def refused_pods(message: str) -> Problem:
     quota = "exceeded quota" in message
     reason = Reason.QUOTA_EXCEEDED if quota else Reason.PODS_REFUSED
     return Problem(reason, f"pods cannot be created: {message}")
-
-
-def revision(pod: Manifest) -> str:
-    """Return the version that the pod is of."""
-    return annotations_of(pod).get(REVISION_ANNOTATION, "")
 
 
 def is_ready(pod: Manifest) -> bool:

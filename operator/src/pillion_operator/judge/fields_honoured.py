@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 TYPE: Final = "FieldsHonoured"
 _SHOWN: Final = 20
+#: Why a revision cannot be kept, and `rollout` has nothing to go back to.
+_UNKEPT: Final = (Reason.FORBIDDEN, Reason.NAME_CONFLICT, Reason.REFUSED)
 
 
 def judge(facts: Facts) -> Verdict:
@@ -29,4 +31,7 @@ def judge(facts: Facts) -> Verdict:
     doubled = [note for note in facts.desired.notes if note.reason is Reason.DUPLICATE_ENTRIES]
     if doubled:
         return Verdict(TYPE, "False", Reason.DUPLICATE_ENTRIES, sentence(doubled[0].text, Reason.DUPLICATE_ENTRIES))
+    unkept = next((note for note in facts.desired.notes if note.reason in _UNKEPT), None)
+    if unkept is not None:
+        return Verdict(TYPE, "False", unkept.reason, sentence(unkept.text, unkept.reason))
     return Verdict(TYPE, "True", Reason.HONOURED, "Every field that is set has its effect.")

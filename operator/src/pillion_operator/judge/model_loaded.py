@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
-from pillion_operator.judge.facts import Facts, Verdict, is_ready, revision
-from pillion_operator.state.manifest import key_of
+from pillion_operator.judge.facts import Facts, Verdict, is_ready
+from pillion_operator.state.manifest import key_of, revision
 from pillion_operator.state.names import RUNTIME_CONTAINER
 from pillion_operator.state.reasons import Reason
 
@@ -21,7 +21,7 @@ LOAD_FAILURES: Final = frozenset(
     }
 )  # fmt: skip
 
-State = Literal["Pending", "Loading", "Loaded", "FailedToLoad"]
+State = Literal["Pending", "Standby", "Loading", "Loaded", "FailedToLoad"]
 
 
 def judge(facts: Facts) -> Verdict:
@@ -45,6 +45,9 @@ def judge(facts: Facts) -> Verdict:
             return Verdict(TYPE, "False", problem.reason, problem.sentence)
     if facts.desired.replicas.most == 0:
         return Verdict(TYPE, "False", Reason.STOPPED, "There are no pods.")
+    if facts.asleep:
+        text = "No pod has it in memory, as nobody asks; a request starts one."
+        return Verdict(TYPE, "False", Reason.SCALED_TO_ZERO, text)
     text = "No pod of the newest version is ready yet"
     if predictor.serving_model is None:
         text += f"; the image of the container {RUNTIME_CONTAINER!r} must be made on Pillion's runtime"
@@ -66,8 +69,8 @@ def _names(facts: Facts) -> str:
 
 
 def newest_pods(facts: Facts) -> list[Manifest]:
-    """Return the pods of the version that the Deployment now asks for."""
-    return [pod for pod in facts.observed.pods if revision(pod) == facts.deployment.revision]
+    """Return the pods of the version that the manifest now asks for."""
+    return [pod for pod in facts.observed.pods if revision(pod) == facts.newest]
 
 
 def load_problem(facts: Facts) -> Problem | None:
@@ -82,6 +85,8 @@ def target_state(facts: Facts) -> State:
         return "Loaded"
     if facts.problems:
         return "FailedToLoad"
+    if facts.asleep:
+        return "Standby"
     return "Loading" if pods else "Pending"
 
 

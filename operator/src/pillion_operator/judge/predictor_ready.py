@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pillion_operator.judge.facts import Facts, Verdict
-from pillion_operator.state.reasons import Reason
+from pillion_operator.state.reasons import Reason, sentence
 
 if TYPE_CHECKING:
     from pillion_operator.state.plan import Problem
@@ -20,6 +20,16 @@ def judge(facts: Facts) -> Verdict:
         return Verdict(TYPE, "False", Reason.STOPPED, "Stopped by the annotation; remove it to start again.")
     if facts.problems:
         return Verdict(TYPE, "False", facts.problems[0].reason, _message(facts, facts.problems[0]))
+    if facts.asleep and not facts.led:
+        text = "no pod runs, and no replica of the activator takes requests that would start one"
+        return Verdict(TYPE, "False", Reason.ACTIVATOR_UNAVAILABLE, sentence(text, Reason.ACTIVATOR_UNAVAILABLE))
+    if facts.asleep:
+        text = (
+            f"No pod runs, as nothing was asked for {facts.desired.replicas.to_zero_after:g} s; a request starts one."
+        )
+        return Verdict(TYPE, "True", Reason.SCALED_TO_ZERO, text)
+    if facts.waking:
+        return Verdict(TYPE, "True", Reason.WAKING, "The first pod starts; requests wait for it in the activator.")
     if not deployment.exists or not deployment.current:
         return Verdict(TYPE, "False", Reason.STARTING, "The Deployment has been applied; no pod has been made yet.")
     # Pods that a scaler adds on top are its business: while they start, the service answers as the manifest asks.

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pillion.resources.conventions import is_paused
+from pillion_operator.judge import canary
 from pillion_operator.judge.facts import Verdict
 from pillion_operator.judge.model_loaded import newest_pods
 from pillion_operator.judge.pods import unplaced
+from pillion_operator.state.plan import Problem
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
     from pillion_operator.judge.facts import Facts
+    from pillion_operator.state.revisions import RolledBack
 
 TYPE: Final = "Progressing"
 
@@ -18,6 +22,8 @@ TYPE: Final = "Progressing"
 def judge(facts: Facts) -> Verdict:
     """Judge by the Deployment: pods still to be replaced, or still to become available."""
     deployment = facts.deployment
+    if facts.desired.rolled_back is not None:
+        return Verdict(TYPE, "False", Reason.ROLLED_BACK, went_back(facts.desired.rolled_back).sentence)
     told = (*facts.problems, *facts.warnings)
     homeless = next((problem for problem in told if problem.reason == Reason.UNSCHEDULABLE), None)
     if homeless is not None and unplaced(newest_pods(facts), facts.observed.now):
@@ -27,9 +33,25 @@ def judge(facts: Facts) -> Verdict:
         return Verdict(TYPE, "False", Reason.PROGRESS_DEADLINE_EXCEEDED, text)
     if facts.desired.problem is not None and not deployment.exists:
         return Verdict(TYPE, "False", facts.desired.problem.reason, facts.desired.problem.sentence)
+    if facts.desired.split is not None and facts.desired.split.percent < 100:
+        text = canary.sharing(facts)
+        coming = canary.waits(facts)
+        return Verdict(TYPE, "True" if coming else "False", Reason.PROGRESSING if coming else Reason.SHARED, text)
     if deployment.rolled_out:
         return Verdict(TYPE, "False", Reason.ROLLED_OUT, "Every pod is of the newest version.")
+    if is_paused(facts.service.metadata):
+        text = "The rollout is paused; resume it with 'pillion rollout resume', or remove the annotation."
+        return Verdict(TYPE, "False", Reason.PAUSED, text)
     text = (
         f"{deployment.updated} of {deployment.wanted} pods are of the newest version, {deployment.available} available."
     )
     return Verdict(TYPE, "True", Reason.PROGRESSING, text)
+
+
+def went_back(back: RolledBack) -> Problem:
+    """Return what became of the newest revision, as a problem."""
+    judged = back.failed.judged
+    why = "did not do as well as asked" if judged else "did not become ready in its time"
+    text = f"revision {back.failed.number} ({back.failed.digest}) {why} and was rolled back "
+    text += f"to revision {back.serving.number} ({back.serving.digest}): {judged or back.failed.message}"
+    return Problem(Reason.ROLLED_BACK, text, transient=False)

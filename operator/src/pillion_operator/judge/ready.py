@@ -19,5 +19,6 @@ def judge(facts: Facts) -> Verdict:
     for part in (predictor_ready.judge(facts), routes_ready.judge(facts)):
         if part.status != "True":
             return Verdict(TYPE, part.status, part.reason, part.message)
-    reason = Reason.LOADED if facts.tells_of_models else Reason.READY
-    return Verdict(TYPE, "True", reason, predictor_ready.judge(facts).message)
+    part = predictor_ready.judge(facts)
+    loaded = facts.tells_of_models and part.reason == Reason.READY
+    return Verdict(TYPE, "True", Reason.LOADED if loaded else part.reason, part.message)

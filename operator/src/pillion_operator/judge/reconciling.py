@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pillion_operator.judge import ready, stalled
+from pillion_operator.judge import canary, ready, stalled
 from pillion_operator.judge.facts import Verdict
 from pillion_operator.state.reasons import Reason
 
@@ -26,6 +26,6 @@ def judge(facts: Facts) -> Verdict:
     whole = ready.judge(facts)
     if whole.status != "True":
         return Verdict(TYPE, "True", whole.reason, whole.message)
-    if not facts.deployment.rolled_out:
+    if not facts.deployment.rolled_out or canary.waits(facts):
         return Verdict(TYPE, "True", Reason.PROGRESSING, "A rollout is on its way.")
     return Verdict(TYPE, "False", Reason.SETTLED, "The cluster is as the manifest says.")

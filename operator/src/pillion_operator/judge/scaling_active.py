@@ -34,8 +34,18 @@ _NO_METRICS_API: Final = ("could not find the requested resource", "the server i
 def judge(facts: Facts) -> Verdict | None:
     """Judge by the autoscaler's own conditions; None where the manifest asks for none."""
     bounds = facts.desired.replicas
-    if not bounds.autoscaled:
+    if not bounds.left_to_scalers:
         return None
+    resting = facts.observed.resting
+    if facts.asleep:
+        return Verdict(TYPE, "True", Reason.SCALED_TO_ZERO, "No pod runs, and the next request starts one.")
+    if bounds.to_zero_after is not None and resting is not None:
+        return Verdict(TYPE, "False", resting.reason, sentence(resting.text, resting.reason))
+    if not bounds.autoscaled:
+        text = f"No pod once nothing was asked for {bounds.to_zero_after:g} s."
+        return Verdict(TYPE, "True", Reason.AUTOSCALING, text)
+    if bounds.by_pods is not None:
+        return _by_pods(facts.observed)
     refused = next((p for p in facts.outcome.problems if p.location.startswith(HORIZONTAL_POD_AUTOSCALER.name)), None)
     if refused is not None:
         return Verdict(TYPE, "False", refused.reason, refused.sentence)
@@ -50,6 +60,19 @@ def judge(facts: Facts) -> Verdict | None:
     if not active:
         return Verdict(TYPE, "Unknown", Reason.STARTING, "The autoscaler has not looked yet.")
     return _inactive(facts, active)
+
+
+def _by_pods(observed: Observed) -> Verdict:
+    """Judge by what the operator's own autoscaler says; one that has just become the leader says nothing yet."""
+    report, before = observed.scaling, condition_of(observed.service, TYPE)
+    if report is not None:
+        active = report.reason == Reason.AUTOSCALING
+        unheard = report.reason == Reason.METRICS_UNAVAILABLE
+        text = report.text if active else sentence(report.text, Reason.POD_NOT_REACHED if unheard else report.reason)
+        return Verdict(TYPE, "True" if active else "False", report.reason, text)
+    if before.get("status") == "True":
+        return Verdict(TYPE, "True", text_at(before, "reason"), text_at(before, "message"))
+    return Verdict(TYPE, "Unknown", Reason.STARTING, "The autoscaler has not looked yet, or no pod is Ready.")
 
 
 def first_metrics_wait(observed: Observed) -> float | None:

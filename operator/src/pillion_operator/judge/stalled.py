@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pillion_operator.judge import routes_ready
 from pillion_operator.judge.facts import Verdict
 from pillion_operator.state.reasons import Reason
 
@@ -15,7 +16,8 @@ TYPE: Final = "Stalled"
 
 def judge(facts: Facts) -> Verdict:
     """Judge: a problem that cannot pass by itself, or a rollout beyond its deadline."""
-    lasting = next((problem for problem in facts.problems if not problem.transient), None)
+    told = (*facts.problems, *routes_ready.route_problems(facts))
+    lasting = next((problem for problem in told if not problem.transient), None)
     if lasting is None and facts.deployment.deadline_exceeded and facts.problems:
         lasting = facts.problems[0]
     if lasting is not None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pillion_operator.judge import (
+    canary,
     fields_honoured,
+    job_store_ready,
     model_loaded,
     predictor_ready,
     progressing,
@@ -17,12 +20,16 @@ from pillion_operator.judge import (
     stopped,
 )
 from pillion_operator.judge.certificates import certificate_problems
-from pillion_operator.judge.facts import Facts, Verdict, deployment_facts, is_ready, refused_pods, revision
+from pillion_operator.judge.deadline import overdue
+from pillion_operator.judge.facts import Facts, Verdict, deployment_facts, is_ready, refused_pods
 from pillion_operator.judge.model_loaded import active_state, newest_pods, target_state
 from pillion_operator.judge.pods import pod_problems
+from pillion_operator.judge.progressing import went_back
 from pillion_operator.judge.reports import mismatch_warnings, report_problems
+from pillion_operator.judge.routes import concerns, ways
+from pillion_operator.state.kinds import DEPLOYMENT
 from pillion_operator.state.manifest import array, generation_of, objects_at, text_at
-from pillion_operator.state.names import predictor_name
+from pillion_operator.state.names import canary_name, predictor_name
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
@@ -38,36 +45,42 @@ __all__ = ["JUDGES", "conditions_of", "facts_of", "status_of", "verdicts"]
 
 JUDGES: Final = (
     ready, predictor_ready, routes_ready, model_loaded, progressing, stopped, reconciling, stalled, fields_honoured,
-    scaling_active,
+    scaling_active, job_store_ready,
 )  # fmt: skip
 
 
 def facts_of(service: InferenceService, observed: Observed, desired: Desired, outcome: Outcome) -> Facts:
     """Digest what was observed and done. What explains the state best comes first among the problems."""
-    deployment = deployment_facts(observed, predictor_name(service.metadata.name or ""))
+    name = predictor_name(service.metadata.name or "")
+    late = overdue(observed.children.get(DEPLOYMENT, {}).get(name), observed.pods, observed.now)
+    deployment = replace(deployment_facts(observed, name), deadline_exceeded=late)
     certificates = certificate_problems(observed.certificates, observed.now)
     # What is missing keeps new pods from starting; pods that run already have it mounted.
     healthy = deployment.rolled_out and deployment.wanted > 0
     blocking = [p for p in certificates if not healthy or p.reason == Reason.CERTIFICATE_EXPIRED]
     stopped_ = desired.replicas.most == 0
-    newest = [pod for pod in observed.pods if revision(pod) == deployment.revision]
+    beside = deployment_facts(observed, canary_name(service.metadata.name or ""))
+    facts = Facts(service, observed, desired, outcome, deployment, beside, ())
+    newest = newest_pods(facts)
     in_pods = pod_problems(newest, surge=deployment.surging)
     # What keeps pods from starting that an autoscaler adds on top is worth a word, and no reason to be not ready.
     bounds = desired.replicas
     scaled = bounds.autoscaled and bounds.least <= sum(is_ready(pod) for pod in newest)
+    refused = [refused_pods(deployment.pods_refused)] if deployment.pods_refused else []
     problems: list[Problem] = [desired.problem] if desired.problem else []
-    problems += outcome.problems
+    problems += [went_back(desired.rolled_back)] if desired.rolled_back else []
+    problems += (problem for problem in outcome.problems if not concerns(problem))
     if not stopped_:
         problems += blocking
         problems += () if healthy else observed.missing
         # A pod's own account is more exact than the storm of restarts that follows from it.
         problems += report_problems(observed.reports, desired.pickle)
         problems += [] if scaled else in_pods
-        problems += [refused_pods(deployment.pods_refused)] if deployment.pods_refused else []
+        problems += [] if scaled else refused
     mismatched = mismatch_warnings(_of(newest, observed.reports))
-    warned = (*certificates, *observed.missing, *mismatched, *(in_pods if scaled and not stopped_ else ()))
+    warned = (*certificates, *observed.missing, *mismatched, *((*in_pods, *refused) if scaled and not stopped_ else ()))
     warnings = tuple(p for p in warned if p not in problems)
-    return Facts(service, observed, desired, outcome, deployment, tuple(problems), warnings)
+    return replace(facts, problems=tuple(problems), warnings=warnings)
 
 
 def verdicts(facts: Facts) -> tuple[Verdict, ...]:
@@ -93,12 +106,16 @@ def status_of(facts: Facts, timestamp: str) -> JsonObject:
         "components": {"predictor": _component(facts)},
     }
     if facts.has_service:
-        status |= {"url": endpoints.url, "address": {"url": endpoints.url}}
+        # Outside only what a route's own status says; the address is always the one inside.
+        status |= {"url": ways(facts)[0].url or endpoints.url, "address": {"url": endpoints.url}}
     model = _model_status(facts, timestamp)
     if model:
         status["modelStatus"] = model
+    shared = canary.status_of(facts)
+    if shared:
+        status["canary"] = shared
     followed = facts.desired.followed
-    if followed is not None:
+    if followed is not None and facts.desired.rolled_back is None:
         status["training"] = {"trainingJob": followed.training, "uri": followed.uri, "digest": followed.digest}
     choice = facts.desired.choice
     if choice is not None:
@@ -129,14 +146,16 @@ def _condition(verdict: Verdict, before: JsonObject | None, generation: int, tim
 
 
 def _component(facts: Facts) -> JsonObject:
-    endpoints, deployment = facts.desired.endpoints, facts.deployment
+    endpoints = facts.desired.endpoints
     component: JsonObject = {}
     if facts.has_service:
-        component |= {"url": endpoints.url, "restUrl": endpoints.url, "address": {"url": endpoints.url}}
-        component |= {"grpcUrl": endpoints.grpc_url} if endpoints.grpc_url else {}
-    if deployment.revision:
-        component["latestCreatedRevision"] = deployment.revision
-    ready_revision = deployment.revision if any(is_ready(pod) for pod in newest_pods(facts)) else ""
+        http, grpc = ways(facts)
+        url = http.url or endpoints.url
+        component |= {"url": url, "restUrl": url, "address": {"url": endpoints.url}}
+        component |= {"grpcUrl": grpc.url or endpoints.grpc_url} if endpoints.grpc_url else {}
+    if facts.newest:
+        component["latestCreatedRevision"] = facts.newest
+    ready_revision = facts.newest if any(is_ready(pod) for pod in newest_pods(facts)) else ""
     before = facts.service.status.components if facts.service.status else None
     if not ready_revision and before and "predictor" in before:
         ready_revision = before["predictor"].latest_ready_revision or ""
@@ -151,7 +170,7 @@ def _model_status(facts: Facts, timestamp: str) -> JsonObject:
     target, active = target_state(facts), active_state(facts)
     invalid = facts.desired.problem is not None
     failed = target == "FailedToLoad"
-    done = target == "Loaded" and facts.deployment.rolled_out
+    done = target in {"Loaded", "Standby"} and facts.deployment.rolled_out
     transition = "InvalidSpec" if invalid else "BlockedByFailedLoad" if failed else "UpToDate" if done else "InProgress"
     pods = newest_pods(facts)
     status: JsonObject = {

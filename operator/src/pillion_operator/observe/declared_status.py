@@ -62,5 +62,5 @@ class DeclaredStatusReader:
             async with self._slots:
                 content = await ask(self._session, pod, self._port, _TIMEOUT, _MOST_BYTES)
             return reports_of(name, msgspec.json.decode(content))
-        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError):
+        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, RecursionError):
             return PodReport(name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pillion.storage.errors import StorageError
 from pillion.storage.uri import REMOTE_SCHEMES, parse_uri
+from pillion_operator.builders.batch_places import batch_claims, batch_uris
 from pillion_operator.builders.credentials import SecretSummary, StorageCredentials, credentials_from
 from pillion_operator.builders.storage import check_uri
 from pillion_operator.builders.storage_config import (
@@ -19,17 +20,20 @@ from pillion_operator.builders.storage_config import (
     entries_of,
 )
 from pillion_operator.builders.training_places import claims_of
+from pillion_operator.client.errors import ApiError
 from pillion_operator.observe.certificates import authority_facts, server_facts
+from pillion_operator.observe.gateways import gateway_facts
 from pillion_operator.observe.remembered import Remembered
-from pillion_operator.state.kinds import CONFIG_MAP, PERSISTENT_VOLUME_CLAIM, SECRET, SERVICE_ACCOUNT
+from pillion_operator.state.kinds import CONFIG_MAP, GATEWAY, PERSISTENT_VOLUME_CLAIM, SECRET, SERVICE_ACCOUNT
 from pillion_operator.state.manifest import Key, annotations_of, object_at, objects_at, text_at, texts_at
 from pillion_operator.state.plan import Problem
 from pillion_operator.state.reasons import Reason
+from pillion_operator.state.routes import GatewayFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pillion.resources import InferenceService, ModelStorageSpec, TrainingJob
+    from pillion.resources import BatchPrediction, InferenceService, ModelStorageSpec, TrainingJob
     from pillion_operator.client.kubernetes import KubernetesClient
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.observed import CertificateFacts
@@ -44,6 +48,7 @@ class References:
     certificates: tuple[CertificateFacts, ...] = ()
     credentials: StorageCredentials = field(default_factory=StorageCredentials)
     missing: tuple[Problem, ...] = ()
+    gateway: GatewayFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class ReferenceReader:
         self._accounts: Remembered[_Account] = Remembered(clock)
         self._there: Remembered[bool] = Remembered(clock)
         self._entries: Remembered[tuple[StorageEntry, ...]] = Remembered(clock)
+        self._gateways: Remembered[GatewayFacts] = Remembered(clock)
 
     async def read(self, service: InferenceService, *, healthy: bool, fetches: bool = False) -> References:
         """Return what the manifest's references come to; sources are not looked at while everything runs.
@@ -73,7 +79,7 @@ class ReferenceReader:
         credentials, missing = await self._credentials(service, fetches=fetches)
         if not healthy:
             missing += await self._sources(service)
-        return References(certificates, credentials, missing)
+        return References(certificates, credentials, missing, await self._gateway(service))
 
     async def of_training(self, job: TrainingJob) -> References:
         """Return what a TrainingJob's references come to.
@@ -94,6 +100,44 @@ class ReferenceReader:
         if data is not None and data.scheme == "configmap":
             missing += await self._source(CONFIG_MAP, Key(namespace, data.authority), "spec.dataset.uri")
         return References(credentials=credentials_from(account.secrets), missing=tuple(missing))
+
+    async def of_batch(self, batch: BatchPrediction) -> References:
+        """Return what a BatchPrediction's references come to.
+
+        Raises:
+            PlanError: one of its URIs cannot be read.
+        """
+        spec, namespace = batch.spec, batch.metadata.namespace or ""
+        missing: list[Problem] = []
+        account = await self._account(Key(namespace, spec.service_account_name or "default"))
+        if not account.found and spec.service_account_name:
+            text = f"ServiceAccount {spec.service_account_name!r}, named in serviceAccountName, is not there"
+            remedy = "create it; the pods are made by themselves then"
+            missing.append(Problem(Reason.SERVICE_ACCOUNT_NOT_FOUND, text, spec.service_account_name, remedy=remedy))
+        for claim, field_ in batch_claims(batch).items():
+            missing += await self._source(PERSISTENT_VOLUME_CLAIM, Key(namespace, claim), field_)
+        for field_, text in batch_uris(batch):
+            uri = check_uri(text, field_)
+            if uri.scheme == "configmap":
+                missing += await self._source(CONFIG_MAP, Key(namespace, uri.authority), field_)
+        return References(credentials=credentials_from(account.secrets), missing=tuple(missing))
+
+    async def _gateway(self, service: InferenceService) -> GatewayFacts | None:
+        asked = service.spec.networking
+        if asked is None or asked.gateway is None:
+            return None
+        key = Key(asked.gateway.namespace or service.metadata.namespace or "", asked.gateway.name)
+        known = self._gateways.get(key)
+        if known is not None:
+            return known
+        try:
+            facts = gateway_facts(await self._client.get(GATEWAY, key))
+        except ApiError as error:
+            # In another namespace it may be none of ours: then the URL is not told.
+            if not error.refused:
+                raise
+            facts = GatewayFacts(found=False, forbidden=f"the Gateway {key} may not be read: {error.message}")
+        return self._gateways.put(key, facts, found=facts.found)
 
     async def _source(self, kind: Kind, key: Key, field_: str) -> tuple[Problem, ...]:
         there = self._there.get((kind, key))

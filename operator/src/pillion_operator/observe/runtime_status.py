@@ -61,7 +61,7 @@ class RuntimeStatusReader:
         try:
             content = await ask(self._session, pod, self._port, _TIMEOUT, _MOST_BYTES)
             answer = json.loads(content) if content else {}
-        except (aiohttp.ClientError, TimeoutError, ValueError):
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
             return ()
         reports = reports_of(key_of(pod).name, answer)
         if len(self._known) >= _REMEMBERED:

@@ -7,13 +7,23 @@ what is newer, and what was deleted never comes back under the same uid.
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from pillion_operator.state.kinds import INFERENCE_SERVICE, LABELLED, POD, TRAINING_JOB, Kind
+from pillion_operator.state.kinds import (
+    BATCH_PREDICTION,
+    CONTROLLER_REVISION,
+    INFERENCE_SERVICE,
+    JOB,
+    LABELLED,
+    POD,
+    TRAINING_JOB,
+    Kind,
+)
 from pillion_operator.state.manifest import (
     Key,
     Manifest,
     controller_uid,
+    generation_of,
     is_deleting,
     key_of,
     labels_of,
@@ -21,12 +31,14 @@ from pillion_operator.state.manifest import (
     uid_of,
     version_of,
 )
-from pillion_operator.state.names import OWNER_LABEL, TRAINING_LABEL
+from pillion_operator.state.names import BATCH_LABEL, OWNER_LABEL, TRAINING_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["Store", "newer", "owner_of", "training_of"]
+__all__ = ["Store", "batch_of", "newer", "owner_of", "training_of"]
+
+T = TypeVar("T")
 
 _REMEMBERED_DELETIONS: Final = 10_000
 #: Parts of a pod's spec that nothing here reads; they are most of its size.
@@ -53,29 +65,65 @@ def training_of(manifest: Manifest) -> Key | None:
     return Key(key_of(manifest).namespace, name) if name else None
 
 
+def batch_of(manifest: Manifest) -> Key | None:
+    """Return the key of the BatchPrediction that a labelled object belongs to."""
+    name = labels_of(manifest).get(BATCH_LABEL)
+    return Key(key_of(manifest).namespace, name) if name else None
+
+
 def _owner(manifest: Manifest) -> tuple[Kind, Key] | None:
-    training, service = training_of(manifest), owner_of(manifest)
+    training, batch, service = training_of(manifest), batch_of(manifest), owner_of(manifest)
     if training is not None:
         return TRAINING_JOB, training
+    if batch is not None:
+        return BATCH_PREDICTION, batch
     return None if service is None else (INFERENCE_SERVICE, service)
 
 
 class Store:
-    """Objects by kind and key, and labelled objects by the InferenceService or TrainingJob they belong to."""
+    """Objects by kind and key, and labelled objects by the object of ours that they belong to."""
 
     def __init__(self) -> None:
         self._objects: dict[Kind, dict[Key, Manifest]] = defaultdict(dict)
         self._owned: dict[Kind, dict[tuple[Kind, Key], set[Key]]] = defaultdict(lambda: defaultdict(set))
         self._deleted: OrderedDict[str, None] = OrderedDict()
+        self._derived: dict[tuple[Kind, object], dict[Key, tuple[Manifest, object]]] = defaultdict(dict)
 
     def get(self, kind: Kind, key: Key) -> Manifest | None:
         """Return the object, None where it is not known."""
         return self._objects[kind].get(key)
 
+    def latest(self, kind: Kind, known: Manifest) -> Manifest:
+        """Return the newest of the same object in the same generation, `known` itself where that is another now."""
+        found = self.get(kind, key_of(known))
+        same = found is not None and generation_of(found) == generation_of(known) and uid_of(found) == uid_of(known)
+        return found if found is not None and same else known
+
+    def job_of(self, owner: Manifest, kind: Kind, name: str) -> tuple[Manifest | None, tuple[Manifest, ...]]:
+        """Return the Job of that name that belongs to the owner, and the pods that this very Job has made."""
+        live = self.children(owner, (JOB,), kind)[JOB].get(name)
+        if live is None:
+            return None, ()
+        # A label can be put on any pod: what counts is that the Job made it.
+        uid = uid_of(live)
+        return live, tuple(pod for pod in self.owned(POD, key_of(owner), kind) if controller_uid(pod) == uid)
+
     def all(self, kind: Kind, namespace: str = "") -> list[Manifest]:
         """Return every known object of the kind, in one namespace where given."""
         objects = self._objects[kind]
         return [found for key, found in objects.items() if not namespace or key.namespace == namespace]
+
+    def derived(self, kind: Kind, make: Callable[[Manifest], T]) -> list[tuple[Manifest, T]]:
+        """Return every known object of the kind with what `make` makes of it, which is done once for each version."""
+        objects, known = self._objects[kind], self._derived[kind, make]
+        for key, found in objects.items():
+            made = known.get(key)
+            if made is None or made[0] is not found:
+                known[key] = (found, make(found))
+        if len(known) > len(objects):
+            for key in known.keys() - objects.keys():
+                del known[key]
+        return cast("list[tuple[Manifest, T]]", list(known.values()))
 
     def keys(self, kind: Kind) -> list[Key]:
         """Return the keys of every known object of the kind."""
@@ -135,6 +183,12 @@ class Store:
         self._objects.pop(kind, None)
         self._owned.pop(kind, None)
 
+    def leave(self, namespace: str) -> None:
+        """Drop every object of a namespace that is not looked after any more; they are there, and may come back."""
+        for kind in list(self._objects):
+            for key in [key for key in self._objects[kind] if key.namespace == namespace]:
+                self.forget(kind, key)
+
     def _unlink(self, kind: Kind, key: Key, known: Manifest) -> None:
         owner = _owner(known) if kind in LABELLED else None
         if owner is not None:
@@ -146,10 +200,12 @@ class Store:
 
 def _trim(kind: Kind, manifest: Manifest) -> Manifest:
     """Return the object without what is never read; memory goes with the number of services."""
-    if kind not in {POD, INFERENCE_SERVICE, TRAINING_JOB}:
+    if kind not in {POD, INFERENCE_SERVICE, TRAINING_JOB, BATCH_PREDICTION, CONTROLLER_REVISION}:
         return manifest
     metadata = {field: value for field, value in object_at(manifest, "metadata").items() if field != "managedFields"}
     trimmed: Manifest = {**manifest, "metadata": metadata}
+    # What a revision holds is read where it is gone back to, which is seldom.
+    trimmed.pop("data", None)
     if kind is POD:
         spec = object_at(manifest, "spec")
         trimmed["spec"] = {field: value for field, value in spec.items() if field not in _POD_PARTS}

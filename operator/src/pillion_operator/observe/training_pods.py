@@ -1,4 +1,4 @@
-"""The pods of a training whose Job has ended, past the caches.
+"""The pods of a training or batch prediction whose Job has ended, past the caches.
 
 Pods and Jobs come by watches of their own, in no order between them: the news that a Job is complete may be first, and
 the pod's last word, which says where the model is, is read once.
@@ -20,17 +20,17 @@ __all__ = ["TrainingPodReader"]
 
 
 class TrainingPodReader:
-    """Lists the pods of one training."""
+    """Lists the pods of one object."""
 
     def __init__(self, client: KubernetesClient) -> None:
         self._client = client
 
-    async def read(self, training: Manifest, job: Manifest) -> tuple[Manifest, ...]:
+    async def read(self, owner: Manifest, job: Manifest, label: str = TRAINING_LABEL) -> tuple[Manifest, ...]:
         """Return the pods that the Job has made.
 
         Raises:
             ApiError: the server could not be asked.
         """
-        key = key_of(training)
-        listing = await self._client.list(POD, key.namespace, label_selector=f"{TRAINING_LABEL}={key.name}")
+        key = key_of(owner)
+        listing = await self._client.list(POD, key.namespace, label_selector=f"{label}={key.name}")
         return tuple(pod for pod in listing.items if controller_uid(pod) == uid_of(job))

@@ -7,14 +7,13 @@ training ends comes from the Job and from the pod's last word.
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
 from pillion_operator.judge.training_pods import is_training
 from pillion_operator.observe.pod_status import ask
-from pillion_operator.state.manifest import Manifest, object_at, text_at
+from pillion_operator.state.manifest import Manifest, count_at, finite, object_at, text_at
 from pillion_operator.state.names import ADMIN_PORT
 from pillion_operator.state.observed import TrainingReport
 
@@ -56,15 +55,12 @@ def report_of(content: bytes) -> TrainingReport | None:
     told = object_at(answer, "training") if isinstance(answer, dict) else {}
     if not told:
         return None
-    progress, checkpoint = told.get("progress"), told.get("checkpoint")
-    metrics = {
-        name[:_TEXT]: float(value)
-        for name, value in object_at(told, "metrics").items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    }
+    progress = finite(told.get("progress"))
+    numbers = {name[:_TEXT]: finite(value) for name, value in object_at(told, "metrics").items()}
+    metrics = sorted((name, value) for name, value in numbers.items() if value is not None)
     return TrainingReport(
-        float(progress) if isinstance(progress, int | float) and math.isfinite(progress) else None,
-        dict(sorted(metrics.items())[:_MOST_METRICS]),
-        checkpoint if isinstance(checkpoint, int) and checkpoint >= 0 else None,
+        None if progress is None else min(1.0, max(0.0, progress)),
+        dict(metrics[:_MOST_METRICS]),
+        count_at(told, "checkpoint"),
         text_at(told, "warning")[:_TEXT],
     )

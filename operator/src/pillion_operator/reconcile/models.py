@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING
 
 from pillion_operator.builders.declared import Declarations, declaration_id, declarations, service_of
 from pillion_operator.judge.model import ModelFacts, in_pods, model_status, next_look
+from pillion_operator.report.events import model_happenings
 from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, INFERENCE_SERVICE, MODEL, POD
-from pillion_operator.state.manifest import Key, is_deleting, is_reachable, key_of, number_at, text_at, timestamp_of
+from pillion_operator.state.manifest import (
+    Key,
+    annotations_of,
+    is_deleting,
+    is_reachable,
+    key_of,
+    number_at,
+    text_at,
+    timestamp_of,
+)
 from pillion_operator.state.names import predictor_name, runtime_config_name
 from pillion_operator.state.plan import Problem
+from pillion_operator.state.policies import consent_of
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
@@ -19,6 +30,7 @@ if TYPE_CHECKING:
     from pillion_operator.observe.declared_status import DeclaredStatusReader
     from pillion_operator.observe.policies import NamespacePolicies
     from pillion_operator.observe.store import Store
+    from pillion_operator.report.events import EventWriter
     from pillion_operator.report.status import StatusWriter
     from pillion_operator.state.manifest import Manifest
 
@@ -33,6 +45,7 @@ class ModelParts:
     policies: NamespacePolicies
     pods: DeclaredStatusReader
     status: StatusWriter
+    events: EventWriter
     wall_clock: Callable[[], float]
 
 
@@ -56,7 +69,11 @@ class ModelReconciler:
         if latest is None or is_deleting(latest):
             return None
         timestamp = timestamp_of(self._parts.wall_clock())
-        await self._parts.status.write(stored, model_status(facts, timestamp), MODEL)
+        status = model_status(facts, timestamp)
+        news = model_happenings(stored, status)
+        await self._parts.status.write(stored, status, MODEL)
+        for happening in news:
+            await self._parts.events.post(stored, happening)
         return next_look(facts)
 
     async def _facts(self, model: Manifest) -> ModelFacts:
@@ -67,7 +84,8 @@ class ModelReconciler:
             text = f"InferenceService {service.name!r}, named in spec.inferenceServiceRef, is not there"
             return ModelFacts(model, name, problem=Problem(Reason.INFERENCE_SERVICE_NOT_FOUND, text, service.name))
         rules = await self._parts.policies.read(service.namespace)
-        told: Declarations = declarations(service.name, store.all(MODEL, service.namespace), rules)
+        consent = consent_of(annotations_of(found))
+        told: Declarations = declarations(service.name, store.all(MODEL, service.namespace), rules, consent)
         problem = told.refused.get(key_of(model)) or self._unsuited(service)
         if problem is not None:
             return ModelFacts(model, name, problem=problem)

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from pillion.resources import InferenceService, ServingRuntimeSpec
-from pillion_operator.builders.builtin import builtin_runtimes
-from pillion_operator.builders.declared import service_of
+from pillion.resources import InferenceService
+from pillion_operator.builders.declared import digest_in, given_up, service_of
 from pillion_operator.builders.predictor import plan
-from pillion_operator.builders.selection import Candidate
 from pillion_operator.builders.trained import followed, following, lacks_training
+from pillion_operator.judge.deadline import overdue_wait
 from pillion_operator.judge.facts import deployment_facts, is_ready
 from pillion_operator.judge.invalid import invalid_status
 from pillion_operator.judge.pods import placement_wait
 from pillion_operator.judge.scaling_active import first_metrics_wait
 from pillion_operator.judge.status import facts_of, status_of
+from pillion_operator.observe.candidates import RuntimeCandidates
+from pillion_operator.reconcile.patience import Patience
+from pillion_operator.reconcile.routes import routed
 from pillion_operator.report.events import happenings
 from pillion_operator.state.kinds import (
     CHILDREN,
-    CLUSTER_SERVING_RUNTIME,
+    CONFIG_MAP,
+    CONTROLLER_REVISION,
+    DEPLOYMENT,
     INFERENCE_SERVICE,
     MODEL,
     POD,
-    RUNTIMES,
-    SERVING_RUNTIME,
     TRAINING_JOB,
 )
 from pillion_operator.state.manifest import (
@@ -41,11 +44,11 @@ from pillion_operator.state.manifest import (
     objects_at,
     timestamp_of,
     uid_of,
-    version_of,
 )
-from pillion_operator.state.names import predictor_name
+from pillion_operator.state.names import models_config_name, predictor_name
 from pillion_operator.state.observed import Observed, Outcome
 from pillion_operator.state.reasons import Reason
+from pillion_operator.state.revisions import revisions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +60,9 @@ if TYPE_CHECKING:
     from pillion_operator.observe.references import ReferenceReader, References
     from pillion_operator.observe.runtime_status import RuntimeStatusReader
     from pillion_operator.observe.store import Store
+    from pillion_operator.reconcile.rollouts import Rollouts
+    from pillion_operator.reconcile.scaling import Scaling
+    from pillion_operator.reconcile.zero import Zero
     from pillion_operator.report.events import EventWriter
     from pillion_operator.report.status import StatusWriter
     from pillion_operator.state.kinds import Kind
@@ -66,9 +72,12 @@ if TYPE_CHECKING:
 __all__ = ["Parts", "Reconciler"]
 
 _log: Final = logging.getLogger(__name__)
-#: How soon to look again at something that is waited for and that no watch tells of.
-_WAITING_SECONDS: Final = 3.0
-#: How often to look at certificates that are fine.
+#: How often to look at pods that start: what their runtime says is told by no watch.
+_STARTING_SECONDS: Final = 3.0
+#: How soon, and at last how often, to look again at what somebody else has to mend and no watch tells of. Secrets are
+#: not watched: whoever may watch them may read them all.
+_FIRST_SECONDS, _MOST_SECONDS = 3.0, 60.0
+#: How often to look at certificates that are fine, and at Gateways.
 _CERTIFICATE_SECONDS: Final = 300.0
 
 
@@ -82,14 +91,19 @@ class Parts:
     runtimes: RuntimeStatusReader
     applier: ChildApplier
     nudger: PodNudger
+    rollouts: Rollouts
     status: StatusWriter
     events: EventWriter
+    scaling: Scaling
+    zero: Zero
     settings: RenderSettings
     wall_clock: Callable[[], float]
     cluster_runtimes: bool
     """Whether ClusterServingRuntimes can be read; else the built-in ones are taken from the operator itself."""
     optional_kinds: Callable[[], frozenset[Kind]] = frozenset
     """Which kinds of `state.kinds.OPTIONAL` the cluster has."""
+    clock: Callable[[], float] = time.monotonic
+    """Seconds that only ever grow."""
     on_repair: Callable[[int], None] = lambda number: None  # noqa: ARG005 - the default takes no note
 
 
@@ -98,7 +112,8 @@ class Reconciler:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._candidates: dict[tuple[Kind, Key, str], Candidate | None] = {}
+        self._candidates = RuntimeCandidates(parts.store, parts.settings, cluster_runtimes=parts.cluster_runtimes)
+        self._patience: Patience[Key] = Patience(parts.clock, _FIRST_SECONDS, _MOST_SECONDS)
 
     async def reconcile(self, key: Key) -> float | None:
         """Make one pass; return the seconds after which another is due without any event, None for never.
@@ -108,6 +123,10 @@ class Reconciler:
         """
         stored = self._parts.store.get(INFERENCE_SERVICE, key)
         if stored is None or is_deleting(stored):
+            self._parts.scaling.follow(key, None)
+            self._parts.zero.forget(key)
+            self._parts.rollouts.forget(key)
+            self._patience.forget(key)
             return None  # The garbage collector takes the children: they carry owner references.
         try:
             service = InferenceService.from_api(stored)
@@ -115,7 +134,7 @@ class Reconciler:
             await self._report_invalid(stored, error)
             return None
         training = None
-        if service.spec.predictor.follow_trainings:
+        if service.spec.predictor.follow_trainings and service.spec.predictor.serving_model is not None:
             training = followed(key, self._parts.store.all(TRAINING_JOB, key.namespace))
             service = following(service, training)
         observed = self._observe(stored)
@@ -125,7 +144,7 @@ class Reconciler:
         desired = plan(
             service,
             uid_of(stored),
-            self._candidates_for(key.namespace),
+            self._candidates.of(key.namespace),
             references.credentials,
             self._parts.settings,
             self._parts.optional_kinds(),
@@ -136,13 +155,35 @@ class Reconciler:
         waiting = lacks_training(service)
         if waiting is not None:
             desired = replace(desired, children=(), problem=waiting)
+        desired = await self._parts.rollouts.course(service, observed, desired)
+        desired = self._parts.zero.course(observed, desired)
+        desired = routed(service, observed, desired, self._parts.store, self._parts.optional_kinds())
+        self._parts.scaling.follow(key, desired.replicas)
         outcome = await self._parts.applier.apply(observed, desired)
-        if desired.complete:
+        news = desired.progress.news if desired.progress else ""
+        outcome = replace(outcome, given_up=_given_up(observed, desired, outcome), news=news)
+        if desired.complete and self._holds(stored, desired.models_digest):
             await self._parts.nudger.nudge(observed.pods, desired.models_digest)
         self._count_repairs(observed, outcome)
         observed = await self._look_again(stored, references)
+        desired = await self._parts.rollouts.settle(observed, desired)
         await self._report(service, observed, desired, outcome)
-        return _next_look(observed, outcome)
+        return self._next_look(observed, desired, outcome)
+
+    def _next_look(self, observed: Observed, desired: Desired, outcome: Outcome) -> float | None:
+        """Return when to look again at what no watch tells of."""
+        key, waits = key_of(observed.service), _other_waits(observed, desired)
+        trouble = _of_others(observed, outcome)
+        if trouble is None:
+            self._patience.forget(key)
+        else:
+            waits.append(self._patience.seconds(key, trouble))
+        return min(waits) + 0.05 if waits else None
+
+    def _holds(self, service: Manifest, digest: str) -> bool:
+        """Whether the ConfigMap of declared models is as planned: a kubelet told before would bring the former one."""
+        configs = self._parts.store.children(service, (CONFIG_MAP,))[CONFIG_MAP]
+        return digest == digest_in(configs.get(models_config_name(key_of(service).name)))
 
     def _observe(self, stored: Manifest) -> Observed:
         store = self._parts.store
@@ -151,6 +192,7 @@ class Reconciler:
             store.children(stored, CHILDREN),
             tuple(store.owned(POD, key_of(stored))),
             now=self._parts.wall_clock(),
+            revisions=revisions_of(store.children(stored, (CONTROLLER_REVISION,))[CONTROLLER_REVISION].values()),
         )
 
     async def _look_again(self, stored: Manifest, references: References) -> Observed:
@@ -159,7 +201,15 @@ class Reconciler:
         same = latest is not None and generation_of(latest) == generation_of(stored)
         observed = self._observe(latest if latest is not None and same else stored)
         reports = await self._parts.runtimes.read(observed.pods)
-        return replace(observed, certificates=references.certificates, missing=references.missing, reports=reports)
+        return replace(
+            observed,
+            certificates=references.certificates,
+            missing=references.missing,
+            gateway=references.gateway,
+            reports=reports,
+            scaling=self._parts.scaling.report(key_of(stored)),
+            resting=self._parts.zero.report(key_of(stored)),
+        )
 
     async def _report(self, service: InferenceService, observed: Observed, desired: Desired, outcome: Outcome) -> None:
         timestamp = timestamp_of(observed.now)
@@ -185,29 +235,17 @@ class Reconciler:
         if repaired:
             self._parts.on_repair(repaired)
 
-    def _candidates_for(self, namespace: str) -> list[Candidate]:
-        store = self._parts.store
-        stored = [(SERVING_RUNTIME, found) for found in store.all(SERVING_RUNTIME, namespace)]
-        if self._parts.cluster_runtimes:
-            stored += [(CLUSTER_SERVING_RUNTIME, found) for found in store.all(CLUSTER_SERVING_RUNTIME)]
-        else:
-            stored += [(CLUSTER_SERVING_RUNTIME, found) for found in builtin_runtimes(self._parts.settings)]
-        found = (self._candidate(kind, manifest) for kind, manifest in stored if kind in RUNTIMES)
-        return [candidate for candidate in found if candidate is not None]
 
-    def _candidate(self, kind: Kind, manifest: Manifest) -> Candidate | None:
-        identity = (kind, key_of(manifest), version_of(manifest))
-        if identity not in self._candidates:
-            if len(self._candidates) > 1000:
-                self._candidates.clear()
-            try:
-                spec = ServingRuntimeSpec.from_api(object_at(manifest, "spec"))
-            except ValidationError as error:
-                _log.warning("%s %s cannot be used: %s", kind.name, key_of(manifest), error.errors()[0]["msg"])
-                self._candidates[identity] = None
-            else:
-                self._candidates[identity] = Candidate(kind.name, key_of(manifest).name, spec)
-        return self._candidates[identity]
+def _given_up(observed: Observed, desired: Desired, outcome: Outcome) -> tuple[str, ...]:
+    """Return the declared models that the pods were told of before, and are told of no more."""
+    name = models_config_name(key_of(observed.service).name)
+    if not desired.complete or any(problem.location == f"{CONFIG_MAP.name}/{name}" for problem in outcome.problems):
+        return ()
+    planned = (child.manifest for child in desired.children if child.kind is CONFIG_MAP)
+    return given_up(
+        observed.children.get(CONFIG_MAP, {}).get(name),
+        next((manifest for manifest in planned if key_of(manifest).name == name), None),
+    )
 
 
 def _healthy(service: InferenceService, observed: Observed) -> bool:
@@ -215,21 +253,40 @@ def _healthy(service: InferenceService, observed: Observed) -> bool:
     return facts.rolled_out and facts.wanted > 0
 
 
-def _next_look(observed: Observed, outcome: Outcome) -> float | None:
-    """Return when to look again at what no watch tells of."""
-    waits: list[float] = []
+def _of_others(observed: Observed, outcome: Outcome) -> object:
+    """What somebody else has to mend and no watch tells of; None where nothing is."""
     # Only what carries our label is watched: nothing tells when somebody else's object has gone.
-    if any(problem.reason == Reason.NAME_CONFLICT for problem in outcome.problems):
-        waits.append(_WAITING_SECONDS)
-    if observed.missing or any(not c.found or c.missing_keys or c.invalid for c in observed.certificates):
-        waits.append(_WAITING_SECONDS)
+    conflicts = tuple(one.location for one in outcome.problems if one.reason == Reason.NAME_CONFLICT)
+    missing = tuple((one.reason, one.location, one.text) for one in observed.missing)
+    unusable = tuple(one for one in observed.certificates if not one.found or one.missing_keys or one.invalid)
+    gateway = observed.gateway is not None and not observed.gateway.found
+    if not (conflicts or missing or unusable or gateway):
+        return None
+    return uid_of(observed.service), generation_of(observed.service), conflicts, missing, unusable, gateway
+
+
+def _other_waits(observed: Observed, desired: Desired) -> list[float]:
+    """When to look again at what takes its time."""
+    waits: list[float] = []
+    if desired.progress is not None and desired.progress.wait is not None:
+        waits.append(desired.progress.wait)
+    if desired.routes is not None and desired.routes.settles:
+        waits.append(desired.routes.settles)
+    if observed.gateway is not None:
+        # It is not watched: others may change what it listens on.
+        waits.append(_CERTIFICATE_SECONDS)
     for certificate in observed.certificates:
         left = _CERTIFICATE_SECONDS if certificate.not_after is None else certificate.not_after - observed.now
         waits.append(min(_CERTIFICATE_SECONDS, left if left > 0 else _CERTIFICATE_SECONDS / 10))
     if any(not is_ready(pod) and not is_deleting(pod) and _runs(pod) for pod in observed.pods):
-        waits.append(_WAITING_SECONDS)
-    waits += [left for left in (first_metrics_wait(observed), placement_wait(observed.pods, observed.now)) if left]
-    return min(waits) + 0.05 if waits else None
+        waits.append(_STARTING_SECONDS)
+    deployments = observed.children.get(DEPLOYMENT, {}).values()
+    patience = (
+        first_metrics_wait(observed),
+        placement_wait(observed.pods, observed.now),
+        *(overdue_wait(live, observed.pods, observed.now) for live in deployments),
+    )
+    return waits + [left for left in patience if left]
 
 
 def _runs(pod: Manifest) -> bool:

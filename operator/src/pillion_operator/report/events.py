@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pillion_operator.client.kubernetes import KubernetesClient
     from pillion_operator.state.observed import Outcome
 
-__all__ = ["EventWriter", "Happening", "happenings", "training_happenings"]
+__all__ = ["EventWriter", "Happening", "batch_happenings", "happenings", "model_happenings", "training_happenings"]
 
 _log: Final = logging.getLogger(__name__)
 _MESSAGE_LIMIT: Final = 1000
@@ -40,6 +40,7 @@ _MESSAGE_LIMIT: Final = 1000
 _QUIET_SECONDS: Final = 60.0
 _REMEMBERED: Final = 4096
 _GOOD: Final = frozenset({"Starting", "Stopped"})
+_GOOD_MODEL: Final = frozenset({"Progressing", "Stopped"})
 _GOOD_TRAINING: Final = frozenset(
     {"Starting", "Queued", "Running", "Completed", "Canceled", "Suspended", "RollingOut", "Superseded", "RolledOut"}
 )
@@ -60,6 +61,8 @@ def happenings(service: Manifest, status: JsonObject, outcome: Outcome) -> tuple
     if outcome.created:
         found.append(Happening("Created", f"Created {', '.join(outcome.created)}."))
     found += [Happening("Repaired", f"{text[:1].upper()}{text[1:]}.") for text in outcome.repaired]
+    found += [Happening("RolloutStep", outcome.news)] if outcome.news else []
+    found += [Happening("ModelRemoved", f"The model {name!r} leaves the pods.") for name in outcome.given_up]
     after: Manifest = {"status": status}
     for kind in ("Ready", "FieldsHonoured", "ScalingActive"):
         old, new = condition_of(service, kind), condition_of(after, kind)
@@ -69,6 +72,19 @@ def happenings(service: Manifest, status: JsonObject, outcome: Outcome) -> tuple
             found.append(Happening(reason, text_at(new, "message"), warning=not good))
     found += _mismatches(service, after)
     return tuple(found)
+
+
+def model_happenings(model: Manifest, status: JsonObject) -> tuple[Happening, ...]:
+    """Return what happened to a Model between the stored status and the new one. Pure.
+
+    That it leaves the pods is said of its InferenceService: the Model is gone by then.
+    """
+    old, new = condition_of(model, "Ready"), condition_of({"status": status}, "Ready")
+    served, reason = new.get("status") == "True", text_at(new, "reason")
+    changed = (old.get("status"), old.get("reason")) != (new.get("status"), new.get("reason"))
+    if not changed or reason in _GOOD_MODEL:
+        return ()
+    return (Happening(reason, text_at(new, "message"), warning=not served),)
 
 
 def training_happenings(training: Manifest, status: JsonObject, outcome: Outcome) -> tuple[Happening, ...]:
@@ -87,6 +103,20 @@ def training_happenings(training: Manifest, status: JsonObject, outcome: Outcome
         if differs and new and not (good and kind == "FieldsHonoured"):
             reason = text_at(new, "reason")
             found.append(Happening(reason, text_at(new, "message"), warning=not good and reason not in _GOOD_TRAINING))
+    return tuple(found)
+
+
+def batch_happenings(batch: Manifest, status: JsonObject, outcome: Outcome) -> tuple[Happening, ...]:
+    """Return what happened to a batch prediction between the stored status and the new one. Pure."""
+    found = [Happening("Created", f"Created {', '.join(outcome.created)}.")] if outcome.created else []
+    before = object_at(batch, "status")
+    changed = any(text_at(before, field) != text_at(status, field) for field in ("state", "reason"))
+    reason = text_at(status, "reason")
+    if changed and reason != "Starting":
+        found.append(Happening(reason, text_at(status, "message"), warning=reason not in _GOOD_TRAINING))
+    old, new = condition_of(batch, "Stalled"), condition_of({"status": status}, "Stalled")
+    if new.get("status") == "True" and text_at(new, "reason") not in {reason, text_at(old, "reason")}:
+        found.append(Happening(text_at(new, "reason"), text_at(new, "message"), warning=True))
     return tuple(found)
 
 
@@ -115,7 +145,7 @@ class EventWriter:
         self._posted: dict[str, float] = {}
 
     async def post(self, service: Manifest, happening: Happening) -> None:
-        """Post an event about the InferenceService."""
+        """Post an event about the object."""
         message = happening.message[:_MESSAGE_LIMIT]
         identity = "\0".join((uid_of(service), happening.reason, message))
         name = f"{key_of(service).name}.{hashlib.sha256(identity.encode()).hexdigest()[:16]}"

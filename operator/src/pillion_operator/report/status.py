@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pillion_operator.client.errors import ApiError
 from pillion_operator.state.kinds import INFERENCE_SERVICE
-from pillion_operator.state.manifest import key_of, object_at
+from pillion_operator.state.manifest import key_of, object_at, uid_of, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["StatusWriter", "merge_patch"]
 
 _ABSENT: Final = object()
+#: How often others may write to an object between our look at it and our write, before the pass begins anew.
+_WRITERS: Final = 3
 
 
 def merge_patch(before: JsonObject, after: JsonObject) -> JsonObject:
@@ -51,11 +53,30 @@ class StatusWriter:
         patch = merge_patch(object_at(stored, "status"), status)
         if not patch:
             return False
-        try:
-            written = await self._client.merge(kind, key_of(stored), {"status": patch}, subresource="status")
-        except ApiError as error:
-            if error.not_found:
-                return False
-            raise
+        written = await self._send(kind, stored, patch)
+        if written is None:
+            return False
         self._record(kind, written)
         return True
+
+    async def _send(self, kind: Kind, stored: Manifest, patch: JsonObject) -> Manifest | None:
+        """Write to this very object; return None where it is gone or replaced.
+
+        The API server ignores a `uid` in a patch of `status`, but not a `resourceVersion`.
+        """
+        version = version_of(stored)
+        for _ in range(_WRITERS):
+            body: JsonObject = {"metadata": {"resourceVersion": version}, "status": patch}
+            try:
+                return await self._client.merge(kind, key_of(stored), body, subresource="status")
+            except ApiError as error:
+                if error.not_found:
+                    return None
+                if not error.conflict:
+                    raise
+                conflict = error
+            live = await self._client.get(kind, key_of(stored))
+            if live is None or uid_of(live) != uid_of(stored):
+                return None
+            version = version_of(live)
+        raise conflict

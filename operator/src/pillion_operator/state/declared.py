@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from pillion_operator.state.manifest import objects_at, text_at
+from pillion_operator.state.manifest import objects_at, text_at, word_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +54,7 @@ def reports_of(pod: str, answer: object) -> PodReport:
             text_at(entry, "state"),
             text_at(entry, "digest"),
             text_at(entry, "reason")[:_LONGEST],
-            text_at(entry, "cause")[:100],
+            word_at(entry, "cause"),
             entry.get("lasting") is True,
         )
         for entry in objects_at(answer, "declared")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 
 from pillion.resources.base import JsonObject
+from pillion_operator.state.names import REVISION_ANNOTATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +16,10 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 Manifest: TypeAlias = JsonObject
+#: What a condition's reason may look like. Source: metav1.Condition, more narrowly.
+_WORD: Final = re.compile("[A-Za-z][A-Za-z0-9]{0,99}")
+#: Above it, JSON's readers disagree. Source: RFC 8259, section 6.
+_MOST_COUNT: Final = 2**53 - 1
 
 
 class Key(NamedTuple):
@@ -46,6 +53,31 @@ def number_at(manifest: Mapping[str, JsonValue], *path: str, default: int = 0) -
     """Return the whole number at `path`, else `default`."""
     found = value_at(manifest, *path)
     return found if isinstance(found, int) and not isinstance(found, bool) else default
+
+
+def finite(value: JsonValue) -> float | None:
+    """Return a number as one that a status can hold; None for what is none, is not finite, or is a word of logic."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def count_at(manifest: Mapping[str, JsonValue], *path: str) -> int | None:
+    """Return the whole number at `path`; None where it is none, is below zero, or is more than JSON holds exactly."""
+    found = value_at(manifest, *path)
+    if not isinstance(found, int) or isinstance(found, bool):
+        return None
+    return found if 0 <= found <= _MOST_COUNT else None
+
+
+def word_at(manifest: Mapping[str, JsonValue], *path: str) -> str:
+    """Return the word at `path` that a condition may have as its reason, empty where there is none."""
+    found = text_at(manifest, *path)
+    return found if _WORD.fullmatch(found) else ""
 
 
 def seconds_at(manifest: Mapping[str, JsonValue], *path: str) -> float:
@@ -103,14 +135,20 @@ def annotations_of(manifest: Mapping[str, JsonValue]) -> dict[str, str]:
     return texts_at(manifest, "metadata", "annotations")
 
 
+def revision(template: Mapping[str, JsonValue]) -> str:
+    """Return the version that a pod, or a template of pods, is of."""
+    return annotations_of(template).get(REVISION_ANNOTATION, "")
+
+
 def is_deleting(manifest: Mapping[str, JsonValue]) -> bool:
     """Whether deletion has begun and waits for finalizers."""
     return bool(text_at(manifest, "metadata", "deletionTimestamp"))
 
 
 def is_reachable(pod: Mapping[str, JsonValue]) -> bool:
-    """Return whether the pod has an address and is to stay."""
-    return bool(text_at(pod, "status", "podIP")) and not is_deleting(pod)
+    """Return whether something can answer at the pod's address: an evicted pod keeps it, and another may get it."""
+    running = text_at(pod, "status", "phase") == "Running"
+    return running and bool(text_at(pod, "status", "podIP")) and not is_deleting(pod)
 
 
 def timestamp_of(seconds: float) -> str:

@@ -12,9 +12,19 @@ SCALE_MANAGER: Final = "pillion-operator-scale"
 
 OWNER_LABEL: Final = f"{GROUP}/inferenceservice"
 TRAINING_LABEL: Final = f"{GROUP}/trainingjob"
+BATCH_LABEL: Final = f"{GROUP}/batchprediction"
 COMPONENT_LABEL: Final = f"{GROUP}/component"
+VARIANT_LABEL: Final = f"{GROUP}/variant"
+#: Its values on pods.
+STABLE: Final = "stable"
+CANARY: Final = "canary"
 BUILTIN_LABEL: Final = f"{GROUP}/builtin"
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+
+#: On an EndpointSlice: whose it is, and the Service that it is for. Source: discovery.k8s.io/v1.
+ENDPOINTS_MANAGER_LABEL: Final = "endpointslice.kubernetes.io/managed-by"
+SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
+ENDPOINTS_MANAGER: Final = "pillion"
 
 #: What the chart labels the operator's own pods with, whatever the release is called.
 OPERATOR_POD_LABELS: Final = {"app.kubernetes.io/component": "operator"}
@@ -22,9 +32,21 @@ OPERATOR_POD_LABELS: Final = {"app.kubernetes.io/component": "operator"}
 CONFIG_HASH_ANNOTATION: Final = f"{GROUP}/config-hash"
 """On the pod template: a digest of what the runtime reads only at its start. A change rolls the pods."""
 SPEC_HASH_ANNOTATION: Final = f"{GROUP}/spec-hash"
-"""On the Job of a training: a digest of what of the spec cannot be changed any more."""
+"""On the Job of a training or batch prediction: a digest of what of the spec cannot be changed any more."""
 REVISION_ANNOTATION: Final = f"{GROUP}/revision"
 """On the pod template: a digest of the template, by which pods of the newest version are known."""
+
+REVISION_STATE_ANNOTATION: Final = f"{GROUP}/revision-state"
+"""On a ControllerRevision: what came of it."""
+REVISION_GENERATION_ANNOTATION: Final = f"{GROUP}/revision-generation"
+"""On a ControllerRevision: the generation of the manifest that its state is about."""
+REVISION_MESSAGE_ANNOTATION: Final = f"{GROUP}/revision-message"
+"""On a ControllerRevision: why it failed, in words."""
+
+ROLLOUT_STEP_ANNOTATION: Final = f"{GROUP}/rollout-step"
+"""On the Deployment of a revision that gets a share: how many steps it has passed."""
+ROLLOUT_SINCE_ANNOTATION: Final = f"{GROUP}/rollout-since"
+"""On the same: since when it has the share of its step."""
 
 MODELS_HASH_ANNOTATION: Final = f"{GROUP}/models-hash"
 """On running pods: a digest of the declared models. A kubelet that sees it change brings their file at once."""
@@ -34,6 +56,22 @@ PICKLE_POLICY_LABEL: Final = f"{GROUP}/pickle-policy"
 CODE_POLICY_LABEL: Final = f"{GROUP}/code-policy"
 """On a Namespace: its policy for classes that are fetched like a model."""
 
+MODELS_CONSENT_ANNOTATION: Final = f"{GROUP}/models-consent"
+"""On an InferenceService: what the Model objects of its pods may bring, words with commas between them."""
+
+SIDECAR_LABEL: Final = f"{GROUP}/sidecar"
+"""On a pod: the InferenceService whose models a sidecar is to serve to the pod's containers."""
+SIDECAR_PREFIX: Final = f"{GROUP}/sidecar-"
+SIDECAR_CONTAINERS_ANNOTATION: Final = f"{SIDECAR_PREFIX}containers"
+"""On such a pod: the containers that get the sidecar's sockets, with commas between them; by default all."""
+SIDECAR_ADMIN_PORT_ANNOTATION: Final = f"{SIDECAR_PREFIX}admin-port"
+"""On such a pod: the port of the sidecar's metrics and probes, where the application wants the usual one."""
+SIDECAR_RUNTIME_ANNOTATION: Final = f"{SIDECAR_PREFIX}runtime"
+"""Written on such a pod: the sidecar's runtime.yaml, as of the pod's admission."""
+
+WEBHOOK_SECRET: Final = "pillion-operator-webhook"  # noqa: S105 - a name, not a secret
+WEBHOOK_CONFIGURATION: Final = "pillion-sidecar"
+
 RESTARTED_AT_ANNOTATION: Final = "kubectl.kubernetes.io/restartedAt"
 
 #: Containers that serve predictions: ours, and KServe's.
@@ -42,11 +80,17 @@ STORAGE_CONTAINER: Final = "storage"
 #: Containers of a training's pod: the one that trains, and the one that stores what a program has left.
 TRAINING_CONTAINER: Final = "training"
 OUTPUT_CONTAINER: Final = "output"
+#: The container of a batch prediction's pod.
+BATCH_CONTAINER: Final = "batch"
 QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 
 HTTP_PORT: Final = 8080
 GRPC_PORT: Final = 8081
 ADMIN_PORT: Final = 8082
+#: Where the activator answers probes, and says for what it listens.
+ACTIVATOR_ADMIN_PORT: Final = 8084
+#: Its ports that stand for ports of Services: below those that the kernel gives to outgoing connections.
+ACTIVATOR_PORTS: Final = range(20_000, 30_000)
 
 
 def predictor_name(service: str) -> str:
@@ -54,14 +98,39 @@ def predictor_name(service: str) -> str:
     return f"{service}-predictor"
 
 
+def canary_name(service: str) -> str:
+    """Return the name of the Deployment of a revision that gets a share."""
+    return f"{predictor_name(service)}-canary"
+
+
+def activator_slice_name(service: str) -> str:
+    """Return the name of the EndpointSlice that leads to the activator."""
+    return f"{predictor_name(service)}-activator"
+
+
+def stable_name(service: str) -> str:
+    """Return the name of the Service of the last good revision alone, where a Gateway shares requests out."""
+    return f"{predictor_name(service)}-stable"
+
+
 def runtime_config_name(service: str) -> str:
     """Return the name of the ConfigMap that holds runtime.yaml."""
     return f"{predictor_name(service)}-runtime"
 
 
+def runtime_config_of_canary(service: str) -> str:
+    """Return the name of the ConfigMap that holds runtime.yaml of a revision that gets a share."""
+    return f"{canary_name(service)}-runtime"
+
+
 def models_config_name(service: str) -> str:
     """Return the name of the ConfigMap that holds the models that Model objects add."""
     return f"{predictor_name(service)}-models"
+
+
+def revision_name(service: str, digest: str) -> str:
+    """Return the name of the ControllerRevision that keeps a revision."""
+    return f"{predictor_name(service)}-{digest}"
 
 
 def owner_labels(service: str) -> dict[str, str]:
@@ -90,5 +159,21 @@ def training_labels(training: str) -> dict[str, str]:
         COMPONENT_LABEL: "training",
         "app.kubernetes.io/name": "pillion-training",
         "app.kubernetes.io/instance": training,
+        MANAGED_BY_LABEL: FIELD_MANAGER,
+    }
+
+
+def batch_job_name(batch: str) -> str:
+    """Return the name of a batch prediction's Job."""
+    return f"{batch}-batch"
+
+
+def batch_labels(batch: str) -> dict[str, str]:
+    """Return the labels of a batch prediction's Job and pods."""
+    return {
+        BATCH_LABEL: batch,
+        COMPONENT_LABEL: "batch",
+        "app.kubernetes.io/name": "pillion-batch",
+        "app.kubernetes.io/instance": batch,
         MANAGED_BY_LABEL: FIELD_MANAGER,
     }

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.manifest import Manifest
     from pillion_operator.state.plan import Problem
+    from pillion_operator.state.revisions import Revision
+    from pillion_operator.state.routes import GatewayFacts
+    from pillion_operator.state.scaling import ScalingReport
 
 __all__ = ["CertificateFacts", "ModelReport", "Observed", "ObservedTraining", "Outcome", "TrainingReport"]
 
@@ -51,7 +54,11 @@ class Observed:
         certificates: facts about the TLS Secrets that the manifest names.
         missing: problems with objects that the pods refer to and that are not there.
         reports: what the pods' runtimes say.
+        scaling: what the operator's own autoscaler says, where it has looked.
+        resting: what keeps a service that may have no pods from having none.
         now: seconds since 1970.
+        revisions: what was rolled out or failed before, the oldest first.
+        gateway: the Gateway that routes are attached to, where one is named.
     """
 
     service: Manifest
@@ -61,6 +68,10 @@ class Observed:
     missing: tuple[Problem, ...] = ()
     reports: tuple[ModelReport, ...] = ()
     now: float = 0.0
+    revisions: tuple[Revision, ...] = ()
+    scaling: ScalingReport | None = None
+    resting: ScalingReport | None = None
+    gateway: GatewayFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,7 @@ class TrainingReport:
     """What a running training says of itself at `/status`."""
 
     progress: float | None = None
+    """From 0 to 1."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     checkpoint: int | None = None
     warning: str = ""
@@ -99,6 +111,42 @@ class ObservedTraining:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What one pod of a batch prediction says of its share: at `/status` while it runs, and with its last word.
+
+    Attributes:
+        total: shards of all pods.
+        done: of its own.
+        read, written, failed: rows of its own.
+    """
+
+    total: int = 0
+    done: int = 0
+    read: int = 0
+    written: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedBatch:
+    """A BatchPrediction and what there is of it.
+
+    Attributes:
+        batch: the BatchPrediction as stored.
+        job: its Job, None where there is none.
+        pods: the pods of that very Job.
+        missing: objects that its pods refer to and that are not there.
+        reports: what running pods say, by their names.
+    """
+
+    batch: Manifest
+    job: Manifest | None
+    pods: tuple[Manifest, ...] = ()
+    missing: tuple[Problem, ...] = ()
+    reports: Mapping[str, BatchReport] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What applying the plan came to.
 
@@ -107,9 +155,13 @@ class Outcome:
         repaired: sentences about drift that was undone, for events.
         created: names of children that were not there before.
         writes: how many write requests were sent.
+        given_up: names of models that the pods were told to serve, and are told no more.
+        news: what happened to the steps of a rollout.
     """
 
     problems: tuple[Problem, ...] = ()
     repaired: tuple[str, ...] = ()
     created: tuple[str, ...] = ()
     writes: int = 0
+    given_up: tuple[str, ...] = ()
+    news: str = ""

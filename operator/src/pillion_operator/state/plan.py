@@ -11,6 +11,9 @@ from pillion_operator.state.reasons import Reason, sentence
 if TYPE_CHECKING:
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.manifest import Manifest
+    from pillion_operator.state.revisions import RolledBack
+    from pillion_operator.state.routes import RoutePlan
+    from pillion_operator.state.scaling import PodScaling
 
 __all__ = [
     "Child",
@@ -20,8 +23,10 @@ __all__ = [
     "Note",
     "PlanError",
     "Problem",
+    "Progress",
     "ReplicaBounds",
     "RuntimeChoice",
+    "Split",
 ]
 
 
@@ -78,23 +83,72 @@ class RuntimeChoice:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """The training whose model a service serves."""
+    """The training whose model a service serves, and the percentage of requests it is to have, None for what the
+    service itself says.
+    """
 
     training: str
     uri: str
     digest: str
+    share: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaBounds:
     """How many pods there may be; `most` is None where only others set a limit.
 
-    `autoscaled` says that an autoscaler of ours decides in between.
+    `autoscaled` says that an autoscaler of ours decides in between: by `by_pods` where that is set, the operator itself
+    by what the pods count, else a HorizontalPodAutoscaler. `to_zero_after` is set where there may be none below the
+    least: once nothing was asked for so many seconds.
     """
 
     least: int
     most: int | None
     autoscaled: bool = False
+    by_pods: PodScaling | None = None
+    to_zero_after: float | None = None
+
+    @property
+    def left_to_scalers(self) -> bool:
+        """Whether the count is nobody's in between: whoever scales writes it and does not own it."""
+        return self.autoscaled or self.to_zero_after is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How pods are shared out between the last good revision and the newest.
+
+    `percent` is what was asked for the newest, `canary` the number of its pods, `stable` the least of the other's.
+    """
+
+    percent: int
+    canary: int
+    stable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the newest revision is in the steps and the analysis of its rollout.
+
+    Attributes:
+        percent: its share now; 100 once every step has passed.
+        step: from 1 on, zero where the manifest has no steps.
+        steps: their number.
+        since: when it reached the share of this step, zero before.
+        analysis: what the analysis says, empty where there is none.
+        failed: whether that is to take its share away.
+        news: what just happened, for an event.
+        wait: seconds after which to look again.
+    """
+
+    percent: int
+    step: int = 0
+    steps: int = 0
+    since: float = 0.0
+    analysis: str = ""
+    failed: bool = False
+    news: str = ""
+    wait: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +176,14 @@ class Desired:
         replicas: bounds of the Deployment's count, which is never part of its manifest.
         pickle: the policy for formats that can run code that it was made under.
         models_digest: of the file of declared models that the pods are to see; empty where there is none.
+        lead: the EndpointSlice that may lead to the activator, without what is known only as it runs.
         followed: the training whose model is served.
+        revision: the digest of the pod template that the manifest asks for.
+        split: set where that one gets a share and the last good one the rest.
+        rolled_back: set where that one failed and children are of another.
+        progress: how far that share is in the steps of the rollout, where there are any.
+        routes: the way in from outside, None where none is asked for.
+        spared: children that are not planned any more, and stay while a route may lead to them.
         complete: False where a problem kept a child from being planned: what runs then stays, nothing is pruned.
     """
 
@@ -134,7 +195,14 @@ class Desired:
     notes: tuple[Note, ...] = ()
     pickle: ConsentRule = field(default_factory=ConsentRule)
     models_digest: str = ""
+    lead: Manifest | None = None
     followed: Followed | None = None
+    revision: str = ""
+    rolled_back: RolledBack | None = None
+    split: Split | None = None
+    progress: Progress | None = None
+    routes: RoutePlan | None = None
+    spared: frozenset[tuple[Kind, str]] = frozenset()
 
     @property
     def complete(self) -> bool:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pillion.policy import ConsentPolicy, permits
-from pillion_operator.state.names import CODE_POLICY_LABEL, PICKLE_POLICY_LABEL
+from pillion_operator.state.names import CODE_POLICY_LABEL, MODELS_CONSENT_ANNOTATION, PICKLE_POLICY_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pillion_operator.state.settings import RenderSettings
 
-__all__ = ["ConsentRule", "NamespaceRules", "rules_of"]
+__all__ = ["ConsentRule", "ModelsConsent", "NamespaceRules", "consent_of", "rules_of"]
+
+_PICKLE, _CODE = "pickle", "code"
+_CONSENTS: Final = (_PICKLE, _CODE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,27 @@ class NamespaceRules:
 
     pickle: ConsentRule = ConsentRule()
     code: ConsentRule = ConsentRule()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsConsent:
+    """What an InferenceService lets Model objects bring into its pods.
+
+    Attributes:
+        pickle: formats that can run code while they are loaded.
+        code: classes.
+        unknown: words of its annotation that mean nothing.
+    """
+
+    pickle: bool = False
+    code: bool = False
+    unknown: tuple[str, ...] = ()
+
+
+def consent_of(annotations: Mapping[str, str]) -> ModelsConsent:
+    """Return what an InferenceService with these annotations lets Models bring: nothing, unless it says so."""
+    said = {word.strip() for word in annotations.get(MODELS_CONSENT_ANNOTATION, "").split(",")} - {""}
+    return ModelsConsent(_PICKLE in said, _CODE in said, tuple(sorted(said.difference(_CONSENTS))))
 
 
 def rules_of(namespace: str, labels: Mapping[str, str] | None, installed: RenderSettings) -> NamespaceRules:

@@ -18,16 +18,21 @@ class Reason(StrEnum):
     LOADED = "Loaded"
     STARTING = "Starting"
     PROGRESSING = "Progressing"
+    PAUSED = "Paused"
+    SHARED = "Shared"
     ROLLED_OUT = "RolledOut"
     STOPPED = "Stopped"
     RUNNING = "Running"
     SETTLED = "Settled"
     HONOURED = "Honoured"
     SERVICE_APPLIED = "ServiceApplied"
+    ROUTED = "Routed"
     USABLE = "Usable"
     SERVED = "Served"
     DISABLED = "Disabled"
     AUTOSCALING = "Autoscaling"
+    SCALED_TO_ZERO = "ScaledToZero"
+    WAKING = "Waking"
 
     FIELDS_NOT_HONOURED = "FieldsNotHonoured"
     INVALID_SPEC = "InvalidSpec"
@@ -36,6 +41,11 @@ class Reason(StrEnum):
     REFUSED = "Refused"
     FORBIDDEN = "Forbidden"
     QUOTA_EXCEEDED = "QuotaExceeded"
+
+    ROUTES_NOT_SERVED = "RoutesNotServed"
+    ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
+    WAITING_FOR_ROUTE = "WaitingForRoute"
+    HOST_TAKEN = "HostTaken"
 
     INFERENCE_SERVICE_NOT_FOUND = "InferenceServiceNotFound"
     TOO_MANY_MODELS = "TooManyModels"
@@ -63,11 +73,14 @@ class Reason(StrEnum):
     CRASH_LOOP_BACK_OFF = "CrashLoopBackOff"
     EVICTED = "Evicted"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    ROLLED_BACK = "RolledBack"
     PODS_REFUSED = "PodsRefused"
 
     METRICS_UNAVAILABLE = "MetricsUnavailable"
     REQUESTS_MISSING = "RequestsMissing"
     AUTOSCALER_FAILED = "AutoscalerFailed"
+    ACTIVATOR_UNAVAILABLE = "ActivatorUnavailable"
+    JOB_STORE_NOT_SHARED = "JobStoreNotShared"
 
     QUEUED = "Queued"
     COMPLETED = "Completed"
@@ -78,10 +91,10 @@ class Reason(StrEnum):
     TRAINING_FAILED = "TrainingFailed"
     TRAINING_LOST = "TrainingLost"
     RESULT_LOST = "ResultLost"
+    BATCH_LOST = "BatchLost"
     ROLLING_OUT = "RollingOut"
     SUPERSEDED = "Superseded"
     NOT_FOLLOWED = "NotFollowed"
-    CANARY_NOT_AVAILABLE = "CanaryNotAvailable"
     WAITING_FOR_TRAINING = "WaitingForTraining"
 
     #: The storage step has reasons and remedies of its own, `pillion.storage.errors`; this one is for when it has none.
@@ -101,6 +114,10 @@ REMEDIES: Final[dict[str, str]] = {
     Reason.REFUSED: "correct the field that the API server names",
     Reason.FORBIDDEN: "grant the operator's service account that right, or ask the cluster's administrator",
     Reason.QUOTA_EXCEEDED: "lower the requests or replicas, or have the namespace's ResourceQuota raised",
+    Reason.ROUTES_NOT_SERVED: "install it, which is taken up by itself, or remove spec.networking",
+    Reason.ROUTE_NOT_ACCEPTED: "correct what the message names, here or at what makes the way in",
+    Reason.WAITING_FOR_ROUTE: "see that what makes the way in runs, and that spec.networking names it",
+    Reason.HOST_TAKEN: "use another host or path, or remove it from that one",
     Reason.INFERENCE_SERVICE_NOT_FOUND: "create it, or correct the reference to it; the model comes by itself",
     Reason.TOO_MANY_MODELS: "spread the Models over several InferenceServices",
     Reason.RUNTIME_NOT_SUPPORTED: "serve with Pillion's runtime of this release or a newer one",
@@ -124,10 +141,14 @@ REMEDIES: Final[dict[str, str]] = {
     Reason.CRASH_LOOP_BACK_OFF: "see 'kubectl logs --previous' of the pod for the lines before",
     Reason.EVICTED: "give the pod requests that match its use, or free space on the nodes",
     Reason.PROGRESS_DEADLINE_EXCEEDED: "look at the pods of the newest ReplicaSet; the previous version keeps serving",
+    Reason.ROLLED_BACK: "change the spec, or correct what the message names and run 'pillion rollout resume'",
     Reason.PODS_REFUSED: "correct what the message names",
     Reason.METRICS_UNAVAILABLE: "install metrics-server, or see why it has no metrics of the pods: 'kubectl top pods'",
     Reason.REQUESTS_MISSING: "give every container of the pod a request of it, or set scaleMetricType: AverageValue",
     Reason.AUTOSCALER_FAILED: "correct what the message names; see 'kubectl describe hpa'",
+    Reason.ACTIVATOR_UNAVAILABLE: "see that the activator's pods run, and that the operator reaches their port 8084",
+    Reason.JOB_STORE_NOT_SHARED: "name a PostgreSQL database in PILLION_JOBS__DATABASE instead, or set minReplicas and"
+    " maxReplicas to 1",
     Reason.DOWNLOAD_FAILED: "check the URI, the network and the credentials of the ServiceAccount",
     Reason.UNSAFE_FORMAT: "convert it where you trust it: pillion convert-model model.joblib -o model.skops"
     " --allow-pickle; or set allowPickle: true if you trust the file",
@@ -135,12 +156,12 @@ REMEDIES: Final[dict[str, str]] = {
     Reason.UNTRUSTED_CODE: "build an image of it: pillion deploy FOLDER --image HOST/NAME:TAG; or set trustCode: true",
     Reason.LIBRARY_MISMATCH: "set runtimeVersion to a runtime with the version that saved the model, or save it again",
     Reason.IMMUTABLE: "undo the change, or create a TrainingJob of another name",
-    Reason.DEADLINE_EXCEEDED: "raise activeDeadlineSeconds in a new TrainingJob, or make the training shorter",
+    Reason.DEADLINE_EXCEEDED: "raise activeDeadlineSeconds in an object of another name, or give it less to do",
     Reason.TRAINING_FAILED: "correct the code, the parameters or the data, and create a TrainingJob of another name",
     Reason.TRAINING_LOST: "see the log for what came before; a checkpoint saves what was done",
+    Reason.BATCH_LOST: "see the log for what came before; the shards that are done are not done again",
     Reason.RESULT_LOST: "look below output.uri; the record of the newest model there says what it was made of",
     Reason.NOT_FOLLOWED: "set spec.predictor.followTrainings: true on the InferenceService",
-    Reason.CANARY_NOT_AVAILABLE: "remove deploy.canaryTrafficPercent to give the model all requests",
     Reason.WAITING_FOR_TRAINING: "run a TrainingJob whose deploy.inferenceService is this service, or set storageUri",
     Reason.MODEL_LOAD_FAILED: "correct the model file or its format",
 }

@@ -23,6 +23,7 @@ class RenderSettings:
         pickle_policy: what is said of formats that can run code, where a namespace says nothing else.
         code_policy: the same of classes that are fetched like a model.
         trusted_types: types that skops files may hold in every namespace.
+        activator: whether the installation has an activator, without which a service always has a pod.
         operator_namespace: where the operator's own pods are, empty where it runs outside the cluster.
         requests: what a runtime container asks for where the manifest says nothing. There is no CPU limit by default:
             throttling hurts the tail more than sharing does.
@@ -36,6 +37,7 @@ class RenderSettings:
     pickle_policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
     code_policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
     trusted_types: tuple[str, ...] = ()
+    activator: bool = False
     operator_namespace: str = ""
     requests: Mapping[str, str] = field(default_factory=lambda: {"cpu": "100m", "memory": "256Mi"})
     storage_requests: Mapping[str, str] = field(default_factory=lambda: {"cpu": "100m", "memory": "128Mi"})

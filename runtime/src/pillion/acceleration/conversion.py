@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["converted"]
+
+# Made once, at the import: msgspec crashes where two threads take the same type apart at once.
+_ANSWER: Final = msgspec.msgpack.Decoder(Converted | Unconvertible)
 
 
 def converted(
@@ -65,4 +68,5 @@ def converted(
             said = done.stderr.decode(errors="replace").strip().splitlines()
             last = f": {said[-1][:200]}" if said else ""
             return Unconvertible(f"the process that converts ended with {done.returncode}{last}")
-        return msgspec.msgpack.decode(answer.read_bytes(), type=Converted | Unconvertible)
+        told: Converted | Unconvertible = _ANSWER.decode(answer.read_bytes())
+        return told

@@ -7,7 +7,9 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from pillion.applications.context import CURRENT
+from pillion.authoring.context import CURRENT, Endings
+from pillion.tracing.context import TRACEPARENT, header_of
+from pillion.tracing.nested import trace_of_header
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -31,7 +33,7 @@ _CLEAN_UP: Final = 5.0
 """Seconds for code to end after its connection has; then it is cancelled."""
 
 
-class Conversation:
+class Conversation(Endings):
     """See the module's docstring. RFC 6455, section 7.4.1 has the codes.
 
     Args:
@@ -44,6 +46,8 @@ class Conversation:
         plane: where the models of the server are.
     """
 
+    path: tuple[str, ...] = ()
+
     def __init__(
         self,
         name: str,
@@ -54,6 +58,7 @@ class Conversation:
         idle: float,
         plane: DataPlane | None = None,
     ) -> None:
+        super().__init__()
         scope.pop("pillion.departure", None)
         self.over = False
         """Whether the connection has ended."""
@@ -64,10 +69,11 @@ class Conversation:
         self.plane = plane
         self.nested: set[concurrent.futures.Future[Any]] = set()
         self._name = name
-        self._scope = scope
+        self.scope = scope
         self._receive = receive
         self._send = send
         self.request_id = identity
+        self.trace = trace_of_header(header_of(scope, TRACEPARENT))
         self._idle = idle
         self._accepted = False
         self._timer: asyncio.TimerHandle | None = None
@@ -77,6 +83,8 @@ class Conversation:
         self._closing: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[Any] | None = None
         self._cancelled = False
+        self._reading: asyncio.Future[Message] | None = None
+        """A message that is waited for. It outlives who waits: what came as its wait was cancelled is the next's."""
 
     async def run(self, app: ASGIApp) -> None:
         """Have the application talk; what it raises is told in the log and by code 1011."""
@@ -87,7 +95,7 @@ class Conversation:
         self._timer = loop.call_later(self._idle, self._look)
         mark = CURRENT.set(self)
         try:
-            await app(self._scope, self._take, self._give)
+            await app(self.scope, self._take, self._give)
         except asyncio.CancelledError:
             if not self._cancelled or self._task is None:
                 raise
@@ -106,7 +114,10 @@ class Conversation:
                 await self._send({"type": "websocket.close", "code": FAILED, "reason": "the application failed"})
         finally:
             self.over = True
+            if self._reading is not None:
+                self._reading.cancel()
             CURRENT.reset(mark)
+            self.end_all()
             for call in list(self.nested):
                 call.cancel()
             self._timer.cancel()
@@ -118,14 +129,13 @@ class Conversation:
         ending = self._ending
         if ending is None or ending.done():
             return ending.result() if ending is not None else {"type": "websocket.disconnect", "code": FAILED}
-        reading = asyncio.ensure_future(self._receive())
-        try:
-            await asyncio.wait((reading, ending), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if not reading.done():
-                reading.cancel()
-        if not reading.done() or reading.cancelled():
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._receive())
+        reading = self._reading
+        await asyncio.wait((reading, ending), return_when=asyncio.FIRST_COMPLETED)
+        if not reading.done():
             return ending.result()
+        self._reading = None
         message = reading.result()
         self._last = asyncio.get_running_loop().time()
         if message["type"] == "websocket.disconnect":

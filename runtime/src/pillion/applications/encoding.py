@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from pillion.transport.http.content_coding import CODINGS
@@ -46,7 +47,9 @@ class Compressing:
         head, self._head = self._head, None
         if head is not None:
             names = {name.lower() for name, _ in head["headers"]}
-            if b"content-encoding" not in names and (more or len(body) >= self._least):
+            # A range is of the bytes as they are (RFC 9110, section 15.3.7): compressed, it would not fit the others.
+            whole = head["status"] != HTTPStatus.PARTIAL_CONTENT and b"content-range" not in names
+            if whole and b"content-encoding" not in names and (more or len(body) >= self._least):
                 self._stream = zlib.compressobj(_LEVEL, wbits=CODINGS[self._coding])
                 if not more:
                     body, self._stream = self._stream.compress(body) + self._stream.flush(), None

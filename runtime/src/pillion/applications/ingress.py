@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-__all__ = ["MARK", "Bound", "Ingress", "ingress"]
+    from pillion.testing import Testing
+
+__all__ = ["MARK", "Bound", "Ingress", "bind", "ingress"]
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -26,11 +28,17 @@ MARK: Final = "__pillion_ingress__"
 
 
 class Bound(NamedTuple):
-    """A class with the arguments of its constructor; built where it is served."""
+    """A class with the arguments of its constructor, or a function with some of its own; built where it is served."""
 
-    cls: type
+    cls: Callable[..., Any]
     arguments: tuple[Any, ...]
     named: dict[str, Any]
+
+    def test(self, *models: type, route_prefix: str = "/", settings: Mapping[str, Any] | None = None) -> Testing:
+        """See :func:`pillion.test`."""
+        import pillion  # noqa: PLC0415 - what tests is above us, and imported by who tests
+
+        return pillion.test(self, *models, route_prefix=route_prefix, settings=settings)
 
 
 class Ingress(NamedTuple):
@@ -83,15 +91,43 @@ def ingress(app: Any) -> Callable[[_Class], _Class]:  # noqa: ANN401 - FastAPI i
         setattr(cls, MARK, Ingress(app, routes))
         if "bind" not in vars(cls):
             cls.bind = classmethod(_bind)  # type: ignore[attr-defined]  # what type checkers cannot see of decorators
+        if "test" not in vars(cls):
+            cls.test = classmethod(_test)  # type: ignore[attr-defined]  # as above
         return cls
 
     return decorated
 
 
+def bind(target: Callable[..., Any], /, *arguments: Any, **named: Any) -> Bound:  # noqa: ANN401 - the target's
+    """A class with the arguments of its constructor, or a handler with some of its own, for :func:`pillion.serve`.
+
+    It is built where it is served. An argument that is bound itself is built first: handlers get others so.
+
+    Args:
+        target: the class or function. One around which ``pillion.ingress`` was put has the same as ``.bind(...)``.
+        arguments: by position; of a function these come before the request.
+        named: by name.
+
+    Raises:
+        TypeError: they do not fit, or the target is neither.
+    """
+    if isinstance(target, type):
+        inspect.signature(target).bind(*arguments, **named)  # what does not fit is said here
+    elif inspect.isroutine(target):
+        inspect.signature(target).bind_partial(*arguments, **named)  # the request is still to come
+    else:
+        raise TypeError(f"pillion.bind takes a class or a function, and {target!r} is neither: bind its class")
+    return Bound(target, arguments, named)
+
+
 def _bind(cls: type, *arguments: Any, **named: Any) -> Bound:  # noqa: ANN401 - the constructor's
-    """The class with the arguments of its constructor, to be built where it is served."""
-    inspect.signature(cls).bind(*arguments, **named)  # what does not fit is said here
-    return Bound(cls, arguments, named)
+    return bind(cls, *arguments, **named)
+
+
+def _test(cls: type, /, *models: type, **named: Any) -> Testing:  # noqa: ANN401 - those of pillion.test
+    import pillion  # noqa: PLC0415 - as above
+
+    return pillion.test(cls, *models, **named)
 
 
 def _function(route: BaseRoute) -> FunctionType | None:

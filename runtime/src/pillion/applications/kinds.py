@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +11,7 @@ from pillion.applications.raw import RawApplication
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Executor
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -38,9 +39,11 @@ class Built(NamedTuple):
     app: ASGIApp
     raw: bool
     """Whether it is a handler, whose answers are ours."""
+    instance: Any
+    """What the user wrote: the object whose methods are routes, the handler, or the application itself."""
 
 
-def build(target: object, arguments: Mapping[str, Any], threads: ThreadPoolExecutor) -> Built:
+def build(target: object, arguments: Mapping[str, Any], threads: Executor) -> Built:
     """The application that an object is, built where it is a class.
 
     Args:
@@ -53,7 +56,9 @@ def build(target: object, arguments: Mapping[str, Any], threads: ThreadPoolExecu
         Exception: its constructor's own.
     """
     if isinstance(target, Bound):
-        return _of_instance(target.cls(*target.arguments, **{**target.named, **arguments}), threads)
+        if arguments and not isinstance(target.cls, type):
+            raise NoApplicationError("args are for the constructor of a class, and this is a function: bind them")
+        return _of_instance(_unbound(target, arguments), threads)
     if isinstance(target, type):
         try:
             inspect.signature(target).bind(**arguments)
@@ -65,10 +70,18 @@ def build(target: object, arguments: Mapping[str, Any], threads: ThreadPoolExecu
     return _of_instance(target, threads)
 
 
-def _of_instance(instance: Any, threads: ThreadPoolExecutor) -> Built:  # noqa: ANN401 - whatever was given
+def _unbound(bound: Bound, further: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an instance, or a function
+    """What was bound, built: its arguments first, where these were bound themselves."""
+    given = [_unbound(value, {}) if isinstance(value, Bound) else value for value in bound.arguments]
+    named = {**bound.named, **further}
+    named = {name: _unbound(value, {}) if isinstance(value, Bound) else value for name, value in named.items()}
+    return bound.cls(*given, **named) if isinstance(bound.cls, type) else functools.partial(bound.cls, *given, **named)
+
+
+def _of_instance(instance: Any, threads: Executor) -> Built:  # noqa: ANN401 - whatever was given
     made: Ingress | None = getattr(type(instance), MARK, None)
     if made is not None:
-        return Built(made.of(instance), raw=False)
+        return Built(made.of(instance), raw=False, instance=instance)
     if not callable(instance):
         raise NoApplicationError(f"a {_kind(instance)} is no application: {_REMEDY}")
     try:
@@ -77,14 +90,14 @@ def _of_instance(instance: Any, threads: ThreadPoolExecutor) -> Built:  # noqa: 
         raise NoApplicationError(f"it cannot be told what a {_kind(instance)} takes: {_REMEDY}") from None
     needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(needed) == _ASGI or (not needed and any(p.kind is p.VAR_POSITIONAL for p in parameters)):
-        return Built(instance, raw=False)
+        return Built(instance, raw=False, instance=instance)
     if len(needed) == _WSGI:
         raise NoApplicationError(
             f"a {_kind(instance)} that takes two arguments looks like WSGI: wrap it, as with a2wsgi.WSGIMiddleware"
         )
     if len(needed) > _ASGI or any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters):
         raise NoApplicationError(f"a {_kind(instance)} that takes {len(needed)} arguments is none: {_REMEDY}")
-    return Built(RawApplication(instance, threads), raw=True)
+    return Built(RawApplication(instance, threads), raw=True, instance=instance)
 
 
 def _kind(value: object) -> str:

@@ -53,7 +53,7 @@ class Lifespan:
         self._started, self._stopped = loop.create_future(), loop.create_future()
         self._events.put_nowait({"type": "lifespan.startup"})
         self._task = loop.create_task(self._run())
-        failure = await self._started
+        failure = await asyncio.shield(self._started)  # who gives up waiting does not say that it has started
         if not failure:
             return
         await asyncio.wait((self._task,), timeout=5.0)
@@ -92,6 +92,11 @@ class Lifespan:
     async def end(self, seconds: float) -> None:
         """Have it end what it began; within so many seconds, or it is cut."""
         if self._task is None or self._stopped is None:
+            return
+        if not self._task.done() and (self._started is None or not self._started.done()):
+            _log.warning("application %s: its lifespan had not started yet and is cut", self._name)
+            self._task.cancel()
+            await asyncio.wait((self._task,), timeout=1.0)
             return
         if not self._task.done():
             self._events.put_nowait({"type": "lifespan.shutdown"})

@@ -24,28 +24,27 @@ OTHER: Final = "other"
 class Measures:
     """Of one application."""
 
-    __slots__ = ("_routes", "durations", "ongoing", "queued", "requests", "sockets")
+    __slots__ = ("durations", "healthy", "ongoing", "queued", "requests", "sockets")
 
     def __init__(self, ongoing: Callable[[], int], queued: Callable[[], int]) -> None:
-        self._routes: set[str] = set()
-        self.requests: dict[tuple[str, str], int] = {}
+        self.requests: dict[tuple[str, int], int] = {}
         self.durations: dict[str, Distribution] = {}
         self.sockets = 0
         """WebSockets that are open."""
+        self.healthy: Callable[[], bool] | None = None
+        """What its ``check_health`` said last, where it has one."""
         self.ongoing = ongoing
         self.queued = queued
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count a request that has ended."""
-        if route not in self._routes:
-            if not route or len(self._routes) >= _MOST_ROUTES:
-                route = OTHER
-            self._routes.add(route)
-        key = (route, str(status))
-        self.requests[key] = self.requests.get(key, 0) + 1
         duration = self.durations.get(route)
         if duration is None:
-            duration = self.durations[route] = Distribution()
+            if not route or len(self.durations) >= _MOST_ROUTES:
+                route = OTHER
+            duration = self.durations.setdefault(route, Distribution())
+        key = (route, status)
+        self.requests[key] = self.requests.get(key, 0) + 1
         duration.observe(seconds)
 
 
@@ -84,12 +83,17 @@ class ApplicationMetrics:
         )
         queued = GaugeMetricFamily("pillion_application_queue_depth", "Requests that wait now", labels=("application",))
         sockets = GaugeMetricFamily("pillion_application_websockets", "WebSockets open now", labels=("application",))
+        healthy = GaugeMetricFamily(
+            "pillion_application_healthy", "1 where its check_health said so last", labels=("application",)
+        )
         for name, measures in sorted(self._applications.items()):
             for (route, code), count in sorted(measures.requests.items()):
-                requests.add_metric((name, route, code), count)
+                requests.add_metric((name, route, str(code)), count)
             for route, duration in sorted(measures.durations.items()):
                 durations.add_metric((name, route), duration.buckets(), duration.total)
             ongoing.add_metric((name,), measures.ongoing())
             queued.add_metric((name,), measures.queued())
             sockets.add_metric((name,), measures.sockets)
-        yield from (requests, durations, ongoing, queued, sockets)
+            if measures.healthy is not None:
+                healthy.add_metric((name,), float(measures.healthy()))
+        yield from (requests, durations, ongoing, queued, sockets, healthy)

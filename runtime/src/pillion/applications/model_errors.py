@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from pillion.applications.context import CURRENT
+from pillion.authoring.context import CURRENT
 from pillion.errors import PillionError
 from pillion.transport.http.answer import error_answer
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import inspect
+from inspect import Parameter
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 
-from pillion.applications.context import CURRENT
 from pillion.applications.exchange import Exchange
 from pillion.applications.request import Request
 from pillion.applications.results import encoded, item_of
+from pillion.authoring.context import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Executor
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -38,43 +40,55 @@ class RawApplication:
         threads: where plain functions run.
     """
 
-    def __init__(self, handler: Callable[..., Any], threads: ThreadPoolExecutor) -> None:
+    def __init__(self, handler: Callable[..., Any], threads: Executor) -> None:
         self._handler = handler
         self._threads = threads
-        code = handler if inspect.isroutine(handler) else type(handler).__call__
+        inner = handler.func if isinstance(handler, functools.partial) else handler
+        code = inner if inspect.isroutine(inner) else type(inner).__call__
         self._async = inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code)
         self._generates = inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code)
-        self._takes = bool(inspect.signature(handler).parameters)
+        self._takes = _takes_request(handler)
+        self.direct = self._async and not self._generates
+        """Whether it may answer without the channels of ASGI: plain functions run in threads, and streams are long."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000, "reason": "this path takes no WebSockets"})
             return
-        request = Request(scope, receive, send)
-        try:
-            result = await self._result(request)
-        except HTTPException as error:
-            headers = dict(error.headers or {})
-            await PlainTextResponse(str(error.detail), error.status_code, headers)(scope, receive, send)
+        plain = await self.perform(Request(scope, receive, send), receive, send)
+        if plain is None:
             return
-        except ClientDisconnect:
-            return  # it left while its body was read
-        if isinstance(result, Response):
-            await result(scope, receive, send)
-            return
-        if hasattr(result, "__anext__"):
-            await self._stream(result, send)
-            return
-        if inspect.isgenerator(result):
-            await self._stream(_InThreads(result, self), send)
-            return
-        body, media = encoded(result)
+        body, media = plain
         headers_out = [(b"content-length", b"%d" % len(body))]
         if media is not None:
             headers_out.append((b"content-type", media))
         await send({"type": "http.response.start", "status": 200, "headers": headers_out})
         await send({"type": "http.response.body", "body": body})
+
+    async def perform(self, request: Request, receive: Receive, send: Send) -> tuple[bytes, bytes | None] | None:
+        """Body and media type of an answer that is whole and plain; any other has been sent, and is None."""
+        try:
+            if self.direct:
+                result = await (self._handler(request) if self._takes else self._handler())
+            else:
+                result = await self._result(request)
+        except HTTPException as error:
+            headers = dict(error.headers or {})
+            await PlainTextResponse(str(error.detail), error.status_code, headers)(request.scope, receive, send)
+            return None
+        except ClientDisconnect:
+            return None  # it left while its body was read
+        if isinstance(result, Response):
+            await result(request.scope, receive, send)
+            return None
+        if hasattr(result, "__anext__"):
+            await self._stream(result, send)
+            return None
+        if inspect.isgenerator(result):
+            await self._stream(_InThreads(result, self), send)
+            return None
+        return encoded(result)
 
     async def _result(self, request: Request) -> Any:  # noqa: ANN401 - the handler's own
         arguments = (request,) if self._takes else ()
@@ -119,6 +133,12 @@ class RawApplication:
             close = getattr(items, "aclose", None)
             if close is not None:
                 await close()
+
+
+def _takes_request(handler: Callable[..., Any]) -> bool:
+    """Whether it has a place for the request; what was bound by name has none."""
+    kinds = {parameter.kind for parameter in inspect.signature(handler).parameters.values()}
+    return bool(kinds & {Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.VAR_POSITIONAL})
 
 
 class _InThreads:

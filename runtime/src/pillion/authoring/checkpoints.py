@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Checkpoint", "Checkpoints", "digest_of"]
+__all__ = ["KEPT", "Checkpoint", "Checkpoints", "digest_of"]
 
 _MANIFEST: Final = "checkpoint.json"
 _CONTENT: Final = "content"
-_KEPT: Final = 2
+KEPT: Final = 2
+"""How many stay when a newer one is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Checkpoints:
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        for old, path in self._there()[:-_KEPT]:
+        for old, path in self._there()[:-KEPT]:
             if old < number:
                 shutil.rmtree(path, ignore_errors=True)
 

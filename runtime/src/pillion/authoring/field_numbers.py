@@ -6,6 +6,7 @@ decided in :mod:`pillion.protocol.field_numbers`; here is the file.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -23,6 +24,7 @@ __all__ = [
     "MessageNumbers",
     "Reserved",
     "ServiceNumbers",
+    "check_domain",
     "lock_folder",
     "lock_text",
     "read_lock",
@@ -68,9 +70,17 @@ ServiceNumbers = dict[str, MessageNumbers]
 class FieldLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file."""
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 1
+    """2 where it names a domain, which those who read the first do not know."""
     services: dict[str, ServiceNumbers] = {}
     """By the full names of services."""
+    domain: str = ""
+    """Whose service has the tasks of all classes, as ``Nlp`` has ``nlp.NlpService``; empty: each class is its own."""
+
+
+_DOMAIN: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
+# Made once, at the import: msgspec crashes where two threads take the same type apart at once.
+_LOCK: Final = msgspec.json.Decoder(FieldLock)
 
 
 def read_lock(folder: Path) -> FieldLock | None:
@@ -86,11 +96,13 @@ def read_lock(folder: Path) -> FieldLock | None:
             return None
         if file.stat().st_size > _MOST_BYTES:
             raise AuthoringError(f"{file}: longer than {_MOST_BYTES} bytes: {remedy}")
-        lock = msgspec.json.decode(file.read_bytes(), type=FieldLock)
+        lock = _LOCK.decode(file.read_bytes())
     except OSError as error:
         raise AuthoringError(f"{file}: cannot be read: {error.strerror or error}") from None
     except msgspec.DecodeError as error:  # a merge that left its marks, for one
         raise AuthoringError(f"{file}: {error}: {remedy}") from None
+    if lock.domain:
+        check_domain(lock.domain)
     for service, messages in lock.services.items():
         for name, message in messages.items():
             _check(message, f"{file}: {service}, {name}")
@@ -110,7 +122,7 @@ def _check(message: MessageNumbers, place: str) -> None:
         seen.add(number)
 
 
-def lock_text(services: Mapping[str, ServiceNumbers]) -> str:
+def lock_text(services: Mapping[str, ServiceNumbers], domain: str = "") -> str:
     """The file's text: sorted by names, so that a review shows what changed and nothing else."""
     ordered = {
         service: {
@@ -122,7 +134,23 @@ def lock_text(services: Mapping[str, ServiceNumbers]) -> str:
         }
         for service, messages in sorted(services.items())
     }
-    return msgspec.json.format(msgspec.json.encode(FieldLock(1, ordered)), indent=2).decode() + "\n"
+    return msgspec.json.format(msgspec.json.encode(_document(ordered, domain)), indent=2).decode() + "\n"
+
+
+def _document(services: dict[str, ServiceNumbers], domain: str) -> dict[str, object]:
+    if not domain:
+        return {"version": 1, "services": services}
+    return {"version": 2, "domain": domain, "services": services}
+
+
+def check_domain(domain: str) -> None:
+    """Look at the name of a domain.
+
+    Raises:
+        AuthoringError: it is no name of a class.
+    """
+    if _DOMAIN.fullmatch(domain) is None:
+        raise AuthoringError(f"the domain {domain[:80]!r}: write it as the name of a class: Nlp, CustomerCare")
 
 
 def lock_folder(cls: type[object], file: str | None) -> Path:

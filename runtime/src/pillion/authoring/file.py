@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import mimetypes
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 __all__ = ["OCTETS", "File"]
 
@@ -103,6 +104,16 @@ class File:
         """Its bytes, piece by piece."""
         with self.open() as stream:
             while piece := stream.read(size):
+                yield piece
+
+    async def aread(self) -> bytes:
+        """The same for ``async`` code, whose event loop goes on meanwhile."""
+        return self._data if self._data is not None else await asyncio.to_thread(self.read)
+
+    async def achunks(self, size: int = _CHUNK) -> AsyncIterator[bytes]:
+        """Its bytes, piece by piece, for ``async`` code."""
+        with await asyncio.to_thread(self.open) as stream:
+            while piece := await asyncio.to_thread(stream.read, size):
                 yield piece
 
     def save(self, target: str | os.PathLike[str]) -> Path:

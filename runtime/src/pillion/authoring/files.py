@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pillion.authoring.values import ValueType
 
-__all__ = ["as_json", "file_annotation", "file_type", "files_in"]
+__all__ = ["as_json", "file_annotation", "file_type", "files_in", "received"]
 
 _JSON = {
     "description": "A file: base64 in JSON, or a part of a form.",
@@ -58,7 +58,7 @@ def file_annotation(described: FileOf) -> Any:  # noqa: ANN401 - an annotation
     """What pydantic validates a file by: what the transport received, or its bytes as base64 in JSON."""
 
     def read(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - as sent
-        file = _received(value, info.context)
+        file = received(value, info.context)
         if described.read is None:
             raise ValueError(f"{described.name} cannot be read from a file")
         return described.read(file)
@@ -66,7 +66,12 @@ def file_annotation(described: FileOf) -> Any:  # noqa: ANN401 - an annotation
     return Annotated[Any, PlainValidator(read), WithJsonSchema(_JSON)]
 
 
-def _received(value: Any, received: Any) -> File:  # noqa: ANN401 - as sent; what the transport has by names of its own
+def received(value: Any, received: Any = None) -> File:  # noqa: ANN401 - as sent; what the transport has by names of its own
+    """The file that a value stands for.
+
+    Raises:
+        ValueError: it stands for none.
+    """
     if isinstance(value, File):
         return value
     if isinstance(value, str):

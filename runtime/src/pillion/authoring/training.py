@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pillion.authoring.values import ValueType
 
-__all__ = ["DataParameter", "TrainSignature", "training_of"]
+__all__ = ["DataParameter", "PlainParameter", "TrainSignature", "training_of"]
 
 _CONFIG: Final = ConfigDict(extra="forbid", val_json_bytes="base64", ser_json_bytes="base64")
 
@@ -41,6 +41,15 @@ class DataParameter:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PlainParameter:
+    """A parameter that is no data."""
+
+    name: str
+    required: bool
+    type: ValueType
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TrainSignature:
     """What a training takes. Compared by identity."""
 
@@ -49,8 +58,7 @@ class TrainSignature:
     owner: str
     method: str
     data: tuple[DataParameter, ...]
-    plain: tuple[str, ...]
-    """Names of the parameters that are no data."""
+    plain: tuple[PlainParameter, ...]
     required: frozenset[str]
     """Names of the parameters that have no default."""
     arguments: TypeAdapter[dict[str, Any]]
@@ -62,7 +70,7 @@ class TrainSignature:
     @property
     def names(self) -> str:
         """Its parameters, for messages."""
-        return ", ".join((*(one.name for one in self.data), *self.plain)) or "none"
+        return ", ".join([*(one.name for one in self.data), *(one.name for one in self.plain)]) or "none"
 
 
 def training_of(cls: type[Model], first_task: str | None) -> TrainSignature | None:
@@ -114,7 +122,7 @@ def _read(cls: type[Model], attribute: str, function: Callable[..., Any], place:
     _check_return(cls, hints.get("return", Any), place)
     data: list[DataParameter] = []
     fields: dict[str, Any] = {}
-    plain: list[str] = []
+    plain: list[PlainParameter] = []
     required: set[str] = set()
     takes_run = False
     for parameter in list(inspect.signature(function).parameters.values())[1:]:
@@ -137,8 +145,8 @@ def _read(cls: type[Model], attribute: str, function: Callable[..., Any], place:
             )
             fields[parameter.name] = NotRequired[list[annotation]]  # type: ignore[valid-type] # made at run time
             continue
-        _, annotation = describe(hint, here)
-        plain.append(parameter.name)
+        described, annotation = describe(hint, here)
+        plain.append(PlainParameter(parameter.name, parameter.name in required, described))
         if parameter.name not in required:
             default = _json_default(parameter.default)
             annotation = NotRequired[Annotated[annotation, Field(json_schema_extra={"default": default})]]

@@ -228,7 +228,8 @@ class _Reader:
         if not replaced:
             return tuple(found), None
         try:
-            shadow = create_model(cls.__name__, __config__=ConfigDict(extra="forbid"), **annotations)
+            config = ConfigDict(extra="forbid", val_json_bytes="base64", ser_json_bytes="base64")
+            shadow = create_model(cls.__name__, __config__=config, **annotations)
         except PydanticSchemaGenerationError:
             raise self.refusal(cls, "a class that holds arrays cannot hold others of itself") from None
 

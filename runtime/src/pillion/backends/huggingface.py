@@ -20,8 +20,9 @@ from pillion.backends.hub_library import (
     load_tokenizer,
     longest,
 )
-from pillion.backends.huggingface_tasks import TASKS, Task, Texts
+from pillion.backends.huggingface_tasks import TASKS, Task, Texts, class_names
 from pillion.backends.huggingface_text import HubStream, TextGenerator
+from pillion.backends.labels import fitting
 from pillion.backends.torch_tensors import OperatorThreads, device_for
 from pillion.backends.unsafe import unsafe_refusal
 from pillion.model import ModelMetadata
@@ -67,7 +68,13 @@ class PipelineModel:
         outputs = task.outputs(model.config)
         self.any_input_name = len(self.rules) == 1
         self.default_outputs = tuple(spec.name for spec in outputs if spec.name not in task.on_request)
-        self.metadata = ModelMetadata("huggingface_transformers", tuple(rule.spec for rule in self.rules), outputs)
+        scores = [spec for spec in outputs if spec.name == "probabilities"]
+        self.metadata = ModelMetadata(
+            "huggingface_transformers",
+            tuple(rule.spec for rule in self.rules),
+            outputs,
+            labels=fitting(scores, class_names(model.config)) if scores else {},
+        )
         self._datatypes = {spec.name: spec.datatype for spec in outputs}
         self.libraries = libraries(folder)
         self._generator: TextGenerator | None = None

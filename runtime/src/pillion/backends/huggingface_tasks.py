@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pillion.execution.api import Interrupt
 
-__all__ = ["TASKS", "Task", "Texts"]
+__all__ = ["TASKS", "Task", "Texts", "class_names"]
 
 _MOST_AT_ONCE: Final = 32
 """Texts that are padded to one batch."""
@@ -83,6 +83,11 @@ class Task(Protocol):
         ...
 
 
+def class_names(config: Any) -> tuple[str, ...]:  # noqa: ANN401 - transformers has no types
+    """What a classifier's classes are called, in their order."""
+    return tuple(str(label) for _, label in sorted(config.id2label.items()))
+
+
 class TextClassification:
     """One label for each text, and the probability of each label."""
 
@@ -105,7 +110,7 @@ class TextClassification:
     def run(self, pipeline: Any, given: Texts) -> Mapping[str, NDArray[Any]]:  # noqa: ANN401 - as above
         """See :class:`Task`. Probabilities are in the order of the configuration's ``id2label``."""
         given.check_lengths()
-        labels = [label for _, label in sorted(pipeline.model.config.id2label.items())]
+        labels = class_names(pipeline.model.config)
         found = _all(pipeline, given.texts, top_k=None)
         matrix = np.zeros((len(found), len(labels)), np.float32)
         for row, scores in enumerate(found):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +13,7 @@ import onnxruntime as ort
 from pillion.backends import text
 from pillion.backends.api import InputRule, LoadOptions, ModelLoadError
 from pillion.backends.devices import CUDA_PROVIDER, nvidia_devices, onnx_providers, refused
+from pillion.backends.labels import fitting
 from pillion.model import Libraries, ModelMetadata
 from pillion.tensors import Datatype, Tensor, TensorSpec
 
@@ -47,6 +49,7 @@ _MAPS: Final[Mapping[str, Datatype]] = {
 }
 """What the ZipMap operator of converted classifiers puts out: one dictionary per row, class label to probability."""
 
+_LABELS: Final = msgspec.json.Decoder(list[str])
 _FATAL_ONLY: Final = 4
 
 
@@ -65,8 +68,14 @@ class OnnxModel:
                 f"no output of the model is a tensor ({kinds})", "convert the model again with tensor outputs"
             )
         self.default_outputs = tuple(spec.name for spec in outputs)
-        self.metadata = ModelMetadata("onnx_onnxruntime", tuple(rule.spec for rule in self.rules), tuple(outputs))
-        producer = session.get_modelmeta().producer_name
+        meta = session.get_modelmeta()
+        self.metadata = ModelMetadata(
+            "onnx_onnxruntime",
+            tuple(rule.spec for rule in self.rules),
+            tuple(outputs),
+            labels=fitting(outputs, _class_names(meta.custom_metadata_map)),
+        )
+        producer = meta.producer_name
         # ONNX Runtime tells the producer's name and not its version.
         self.libraries: Libraries | None = Libraries(
             saved={producer: ""} if producer else {}, loading={"onnxruntime": ort.__version__}
@@ -131,6 +140,22 @@ class OnnxBackend:
                 raise refused(str(asked), reason)
             _log.warning("%s is computed on the CPU: %s", path.name, reason)
         return OnnxModel(session)
+
+
+def _class_names(properties: Mapping[str, str]) -> tuple[str, ...]:
+    """What the file says of its classes: ``labels``, a JSON list, or ``names`` as Ultralytics writes them.
+
+    Anything else under these names means something else to its author, and is left alone.
+    """
+    try:
+        if "labels" in properties:
+            listed = _LABELS.decode(properties["labels"])
+        else:
+            numbered = ast.literal_eval(properties.get("names", "{}"))  # a dictionary of Python by the classes' numbers
+            listed = [numbered[number] for number in range(len(numbered))]
+    except (msgspec.DecodeError, ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
+        return ()
+    return tuple(map(str, listed))
 
 
 def _rule(node: ort.NodeArg) -> InputRule:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from pillion.model import Libraries
     from pillion.runtimefile import DesiredModel
 
+    Tell = Callable[[Mapping[str, TaskSignature]], None]
+
 __all__ = ["Found", "PythonModel", "PythonTaskRun", "find", "load"]
 
 _log: Final = logging.getLogger(__name__)
@@ -153,7 +155,10 @@ class PythonModel:
         return [_tensor(name, answer[name], place) for name in outputs]
 
     def close(self) -> None:
-        """The instance goes with the last reference to it."""
+        """The instance goes with the last reference to it; one that holds workers of its own lets them go now."""
+        release = getattr(self.instance, "__pillion_close__", None)
+        if release is not None:
+            release()
 
 
 def _rule(one: PredictInput) -> InputRule:
@@ -290,14 +295,15 @@ def find(desired: DesiredModel, classes: Mapping[str, type[Any]]) -> Found:
     return Found(cls, (), Path(file or Path.cwd()).parent, lock_folder(cls, file))
 
 
-def load(found: Found, desired: DesiredModel) -> PythonModel:
-    """Make an instance and load it.
+def load(found: Found, desired: DesiredModel, tell: Tell) -> PythonModel:
+    """Make an instance and load it. ``tell`` hears of its tasks before that.
 
     Raises:
         ModelLoadError: with file and line where the user's code is at fault.
     """
     with found.telling():
         definition = define(found.cls)
+        tell({signature.name: signature for signature in definition.tasks})
         lock = found.lock()
         instance = _instance(definition, desired)
         _load(definition, instance, desired)

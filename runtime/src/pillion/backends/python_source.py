@@ -18,7 +18,7 @@ import traceback
 from dataclasses import dataclass, field
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from pillion.authoring.model import Model
 from pillion.backends.api import ModelLoadError
@@ -199,6 +199,9 @@ def _class_in(module: ModuleType, code: Code) -> type[Any]:
         found = getattr(module, code.class_name, None)
         if isinstance(found, type):
             return found
+        make = getattr(found, "__pillion_model__", None)
+        if make is not None:  # a composition says itself what class it is served as
+            return cast("type[Any]", make(code.class_name))
         raise ModelLoadError(f"{code.module} has no class {code.class_name!r}; {listed}")
     if len(own) != 1:
         raise ModelLoadError(f"{code.module}: which class? {listed}", f"name it: {code.module}:Class")

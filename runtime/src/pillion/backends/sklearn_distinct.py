@@ -44,13 +44,22 @@ class Distinct:
     def transform(self, frame: Any) -> Any:  # noqa: ANN401 - a frame to a matrix
         """What the transformer makes of the rows of a data frame."""
         found = None
-        if len(frame) >= _LEAST_ROWS:
+        if len(frame) >= _LEAST_ROWS and self._makes_arrays():
             columns = [frame.iloc[:, position].to_numpy() for position in range(frame.shape[1])]
             found = distinct_rows(columns, self._factorize)
         if found is None:
             return self._transformer.transform(frame)
         first, places = found
         return self._of(frame.iloc[first])[places]
+
+    def _makes_arrays(self) -> bool:
+        """Whether results are arrays now: ``sklearn.set_config(transform_output=...)`` makes frames, whose rows have
+        names.
+        """
+        from sklearn import get_config  # noqa: PLC0415 - there where its estimators are
+
+        plain: bool = get_config().get("transform_output", "default") == "default"
+        return plain
 
     def _of(self, frame: Any) -> Any:  # noqa: ANN401 - as above
         """What the transformer makes of distinct rows, which are mostly those of the call before."""

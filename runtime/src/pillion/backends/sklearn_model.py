@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pillion.backends import text
+from pillion.backends.labels import fitting, telling
 from pillion.backends.sklearn_columns import table_of
 from pillion.backends.sklearn_distinct import quick
 from pillion.backends.sklearn_faults import fault_of
@@ -31,6 +32,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _log = logging.getLogger(__name__)
 
 _METHODS: Final = ("predict", "predict_proba", "decision_function", "transform")
+_OF_CLASSES: Final = frozenset({"predict_proba", "decision_function"})
 _PRECISIONS: Final = (np.dtype(np.float64), np.dtype(np.float32))
 _MOST_TRIED: Final = 64
 """A number and not a time: what a model declares must not depend on how busy the machine was."""
@@ -67,6 +69,7 @@ class SklearnModel:
             tuple(outputs),
             columns=self._reader.columns,
             ignored=self._reader.ignored,
+            labels=_labels(estimator, outputs),
         )
         self.default_outputs = (next(iter(self._methods)),) if self._methods else ()
 
@@ -214,6 +217,14 @@ def _output_spec(name: str, estimator: Any, probe: Array | None) -> TensorSpec: 
     if name == "predict_proba" and isinstance(classes, np.ndarray):
         return TensorSpec(name, Datatype.FP64, (-1, len(classes)))
     return TensorSpec(name, Datatype.FP64, (-1, -1) if name in {"transform", "predict_proba"} else (-1,))
+
+
+def _labels(estimator: Any, outputs: list[TensorSpec]) -> dict[str, tuple[str, ...]]:  # noqa: ANN401 - any estimator
+    """Names of the classes, for the outputs that have a column for each. Of several targets there is a list of them."""
+    classes = getattr(estimator, "classes_", None)
+    if not isinstance(classes, np.ndarray) or classes.ndim != 1:
+        return {}
+    return fitting((spec for spec in outputs if spec.name in _OF_CLASSES), telling(classes.tolist()))
 
 
 def _first_step(estimator: Any) -> Any:  # noqa: ANN401 - any estimator

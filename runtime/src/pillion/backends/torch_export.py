@@ -130,8 +130,12 @@ def _direct(module: torch.fx.GraphModule, rules: tuple[InputRule, ...], places: 
 
 
 def _changes_memory(program: torch.export.ExportedProgram) -> bool:
-    """Whether any step of the program writes into a tensor, which might be an input's memory."""
-    schemas = (getattr(node.target, "_schema", None) for node in program.graph.nodes)
+    """Whether the program writes into a tensor, which might be an input's memory."""
+    if program.graph_signature.user_inputs_to_mutate:
+        return True  # decomposed programs have no such step until they are made into modules
+    # Branches and loops have graphs of their own.
+    graphs = [part.graph for part in program.graph_module.modules() if isinstance(part, torch.fx.GraphModule)]
+    schemas = (getattr(node.target, "_schema", None) for graph in graphs for node in graph.nodes)
     return any(schema is not None and schema.is_mutable for schema in schemas)
 
 

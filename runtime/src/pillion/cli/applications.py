@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.machinery
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pillion.application_settings import applications_of, http_of
+from pillion.applications.in_source import is_application
 from pillion.authoring.names import model_name
 from pillion.cli.failures import CommandError
 from pillion.cli.local import code_target
-from pillion.runtimefile import Code, DesiredApplication
+from pillion.runtimefile import DesiredApplication
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from pillion.resources import InferenceService
+    from pillion.runtimefile import Code
 
 __all__ = ["from_services", "http_settings", "named_applications"]
 
@@ -41,7 +42,7 @@ def named_applications(
     applications, others = [], []
     for target in targets:
         code = code_target(target, Path.cwd(), dotted=True)
-        if code is not None and code.class_name and (route_prefix is not None or _is_application(code)):
+        if code is not None and code.class_name and (route_prefix is not None or is_application(code)):
             applications.append(_desired(target, code, route_prefix or "/"))
         elif route_prefix is not None:
             raise CommandError(
@@ -66,86 +67,18 @@ def _desired(target: str, code: Code, route_prefix: str) -> DesiredApplication:
         raise CommandError(f"{target}: --route-prefix: {error}", code=2) from None
 
 
-def _source(code: Code) -> Path | None:
-    if code.module.endswith(".py"):
-        return Path(code.module)
-    folder: list[str] | None = [code.folder]
-    spec = None
-    parts = code.module.split(".")
-    for length in range(1, len(parts) + 1):
-        name = ".".join(parts[:length])
-        spec = importlib.machinery.PathFinder.find_spec(name, folder) or (
-            importlib.machinery.PathFinder.find_spec(name) if length == 1 else None
-        )
-        if spec is None:
-            return None
-        folder = list(spec.submodule_search_locations or ())
-    return None if spec is None or spec.origin is None else Path(spec.origin)
-
-
-def _is_application(code: Code) -> bool:
-    """What the source says of a name; False where it cannot be told, and for classes of models."""
-    path = _source(code)
-    if path is None or path.suffix != ".py":
-        return False
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return False  # who imports it tells better what is wrong
-    first, _, rest = code.class_name.partition(".")
-    if rest:
-        return True  # a model is a class of the module itself
-    found: ast.stmt | None = None
-    for statement in tree.body:
-        if _defines(statement, first):
-            found = statement
-    if isinstance(found, ast.ClassDef):
-        decorators = {ast.unparse(d.func if isinstance(d, ast.Call) else d) for d in found.decorator_list}
-        if decorators & {"ingress", "pillion.ingress"}:
-            return True
-        methods = {s.name for s in found.body if isinstance(s, (ast.FunctionDef, ast.AsyncFunctionDef))}
-        bases = {ast.unparse(base).rpartition(".")[2] for base in found.bases}
-        return "__call__" in methods and "Model" not in bases
-    return found is not None
-
-
-def _defines(statement: ast.stmt, name: str) -> bool:
-    if isinstance(statement, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-        return statement.name == name
-    if isinstance(statement, ast.Assign):
-        return any(isinstance(target, ast.Name) and target.id == name for target in statement.targets)
-    return (
-        isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.target.id == name
-    )
-
-
 def from_services(services: Sequence[InferenceService], folder: Path) -> tuple[DesiredApplication, ...]:
     """The applications of a manifest, their modules found in its folder or where packages are installed.
 
     Raises:
         CommandError: one cannot be.
     """
-    found = []
+    found: list[DesiredApplication] = []
     for service in services:
-        for number, one in enumerate(service.spec.predictor.applications or []):
-            module, _, attribute = one.import_path.partition(":")
-            values: dict[str, Any] = {
-                "max_ongoing_requests": one.max_ongoing_requests,
-                "max_queued_requests": one.max_queued_requests,
-                "request_timeout_seconds": one.request_timeout_seconds,
-            }
-            try:
-                found.append(
-                    DesiredApplication(
-                        name=one.name,
-                        code=Code(module=module, class_name=attribute, folder=str(folder)),
-                        route_prefix=one.route_prefix or "/",
-                        args=dict(one.args or {}),
-                        **values,
-                    )
-                )
-            except ValueError as error:
-                raise CommandError(f"spec.predictor.applications[{number}]: {error}", code=2) from None
+        try:
+            found += applications_of(service.spec.predictor, str(folder))
+        except ValueError as error:
+            raise CommandError(str(error), code=2) from None
     return tuple(found)
 
 
@@ -153,21 +86,16 @@ def http_settings(services: Sequence[InferenceService]) -> dict[str, JsonValue]:
     """``spec.predictor.http`` as settings of the server, by dotted key.
 
     Raises:
-        CommandError: two services want different ones of the one server here.
+        CommandError: one cannot be, or two services want different ones of the one server here.
     """
     settings: dict[str, JsonValue] = {}
     for service in services:
-        http = service.spec.predictor.http
-        if http is None:
-            continue
-        wanted: dict[str, JsonValue] = {
-            "http.keep_alive_timeout": http.keep_alive_timeout_seconds,
-            "http.request_timeout_seconds": http.request_timeout_seconds,
-            "http.root_path": http.root_path,
-        }
-        for key, value in wanted.items():
-            if value is None:
-                continue
+        try:
+            wanted = http_of(service.spec.predictor)
+        except ValueError as error:
+            raise CommandError(str(error), code=2) from None
+        for field, value in wanted.items():
+            key = f"http.{field}"
             if settings.setdefault(key, value) != value:
                 raise CommandError(
                     f"spec.predictor.http: two services want another {key} each, and one server serves both here",

@@ -14,6 +14,8 @@ from pillion.server.front import worker
 from pillion.server.front.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from pillion.runtimefile import RuntimeFile
     from pillion.server import Server
     from pillion.server.front.messages import Begin, Settled
@@ -22,7 +24,16 @@ if TYPE_CHECKING:
 __all__ = ["supervise"]
 
 
-def supervise(settings: Settings, workers: int, runtime_file: RuntimeFile, ca: Path | None, *, as_json: bool) -> None:
+def supervise(
+    settings: Settings,
+    workers: int,
+    runtime_file: RuntimeFile,
+    ca: Path | None,
+    contexts: Sequence[bytes] | None = None,
+    read_contexts: Callable[[], Sequence[bytes]] | None = None,
+    *,
+    as_json: bool,
+) -> None:
     """Serve until stopped; prints what the command prints with one process.
 
     Raises:
@@ -53,6 +64,9 @@ def supervise(settings: Settings, workers: int, runtime_file: RuntimeFile, ca: P
         module=__name__,
         extra=extra,
         on_settled=settled,
+        contexts=contexts,
+        read_contexts=read_contexts,
+        server_id="0",
     )
     supervisor.run()
     if failed:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["JobClient"]
 
 _SECONDS = 30.0
+_SILENT_SECONDS = 60.0
+"""Without a word from a server that says every fifteen seconds that it is there."""
 
 
 class JobClient:
@@ -60,26 +62,45 @@ class JobClient:
         return answer.text
 
     def follow(self, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Server-sent events: the name of each, and its data. Goes on where it was when the connection is lost once.
+        """Server-sent events: the name of each, and its data. Goes on where it was when the connection is lost.
 
         Raises:
-            CommandError: as :meth:`ask`.
+            CommandError: as :meth:`ask`; also where a connection is lost before it brought anything new.
         """
-        try:
-            headers = {"accept": "text/event-stream"}
-            with self._http.stream("GET", path, headers=headers, timeout=httpx.Timeout(_SECONDS, read=None)) as answer:
-                if answer.is_error:
-                    answer.read()
-                    document(answer)
-                name = "message"
-                for line in answer.iter_lines():
-                    field, _, value = line.partition(": ")
-                    if field == "event":
-                        name = value
-                    elif field == "data":
-                        yield name, json.loads(value)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._unreachable(error) from None
+        seen = ""
+        while True:
+            before = seen
+            try:
+                for place, name, data in self._events(path, seen):
+                    seen = place or seen
+                    yield name, data
+            except httpx.TransportError as error:
+                if seen == before:
+                    raise self._unreachable(error) from None
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise self._unreachable(error) from None
+            else:
+                return
+
+    def _events(self, path: str, seen: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+        """Those of one connection, behind the one that was seen last: the id of each, its name and data."""
+        headers = {"accept": "text/event-stream"} | ({"last-event-id": seen} if seen else {})
+        timeout = httpx.Timeout(_SECONDS, read=_SILENT_SECONDS)
+        with self._http.stream("GET", path, headers=headers, timeout=timeout) as answer:
+            if answer.is_error:
+                answer.read()
+                document(answer)
+            place, name = "", "message"
+            for line in answer.iter_lines():
+                field, _, value = line.partition(": ")
+                if field == "id":
+                    place = value
+                elif field == "event":
+                    name = value
+                elif field == "data":
+                    yield place, name, json.loads(value)
+                elif not line:
+                    place, name = "", "message"
 
     def job(self, identity: str) -> dict[str, Any]:
         """A job of any kind."""

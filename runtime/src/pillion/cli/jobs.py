@@ -12,11 +12,12 @@ from pillion.cli.failures import EXIT_CODES, CommandError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Url", "register"]
+__all__ = ["HERE", "Url", "register"]
 
 Url = Annotated[str, typer.Option("--url", help="The server.", envvar="PILLION_URL")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-_HERE = "http://127.0.0.1:8080"
+HERE = "http://127.0.0.1:8080"
+"""The server that is asked where none is named."""
 _COLUMNS = ("ID", "KIND", "TASK", "MODEL", "STATE", "PROGRESS", "REASON")
 
 
@@ -31,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_jobs(
-    url: Url = _HERE,
+    url: Url = HERE,
     kind: Annotated[str, typer.Option(help="prediction or training.")] = "",
     state: Annotated[str, typer.Option(help="QUEUED, RUNNING, COMPLETED, CANCELED, ERRORED: several by commas.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
@@ -68,7 +69,7 @@ def identity_of(job: Mapping[str, Any]) -> str:
     return identity
 
 
-def show(identity: Annotated[str, typer.Argument(metavar="ID")], url: Url = _HERE) -> None:
+def show(identity: Annotated[str, typer.Argument(metavar="ID")], url: Url = HERE) -> None:
     """Show all that is known of a job.
 
     Example: `pillion jobs show 0b7ee53d40193fb31dd1573530b28138`
@@ -80,7 +81,7 @@ def show(identity: Annotated[str, typer.Argument(metavar="ID")], url: Url = _HER
 
 def logs(
     identity: Annotated[str, typer.Argument(metavar="ID")],
-    url: Url = _HERE,
+    url: Url = HERE,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the training has ended.")] = False,
 ) -> None:
     """Print what a training has printed.
@@ -103,7 +104,7 @@ def logs(
             raise CommandError("; ".join(data["reasons"]))
 
 
-def cancel(identity: Annotated[str, typer.Argument(metavar="ID")], url: Url = _HERE) -> None:
+def cancel(identity: Annotated[str, typer.Argument(metavar="ID")], url: Url = HERE) -> None:
     """Cancel a job; one that has ended stays as it is.
 
     Example: `pillion jobs cancel 0b7ee53d40193fb31dd1573530b28138`

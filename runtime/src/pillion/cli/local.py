@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pillion.authoring.names import model_name
 from pillion.cli.failures import CommandError
@@ -64,6 +64,8 @@ class Source:
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     code: Code | None = None
     """A class of the user's; ``uri`` is then its artifact, or empty."""
+    graph: dict[str, Any] | None = None
+    """It is a graph of the others; ``uri`` is then empty."""
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -120,6 +122,22 @@ def manifest_sources(service: InferenceService, consent: Consent) -> tuple[Sourc
     Raises:
         CommandError: its predictor is something that only a cluster can run.
     """
+    graph = _graph(service)
+    if graph and service.spec.predictor.serving_model is None and not service.spec.predictor.models:
+        return graph
+    return (*_models(service, consent), *graph)
+
+
+def _graph(service: InferenceService) -> tuple[Source, ...]:
+    given = service.spec.graph
+    if given is None:
+        return ()
+    from pillion.resources.graph_models import graph_name  # noqa: PLC0415 - few services have graphs
+
+    return (Source(graph_name(service), "", graph=given.to_api()),)
+
+
+def _models(service: InferenceService, consent: Consent) -> tuple[Source, ...]:
     predictor = service.spec.predictor
     name = service.metadata.name or "model"
     execution = execution_of(predictor)
@@ -180,9 +198,9 @@ def cluster_only(service: InferenceService) -> tuple[str, ...]:
         for name in sorted(spec.predictor.model_fields_set - _LOCAL - formats)
         if getattr(spec.predictor, name) is not None
     ]
-    if spec.predictor.http and not spec.predictor.applications:  # they are about applications
-        given = [name for name in ("request_timeout_seconds", "root_path") if getattr(spec.predictor.http, name)]
-        fields += [f"predictor.http.{_camel(name)}" for name in given]
+    http = spec.predictor.http
+    if http and http.request_timeout_seconds and not spec.predictor.applications:  # it is about them
+        fields.append("predictor.http.requestTimeoutSeconds")
     fields += [name for name in ("transformer", "explainer", "canary", "networking") if getattr(spec, name)]
     return tuple(f"spec.{name}" for name in fields)
 
@@ -214,6 +232,7 @@ def render_runtime_file(sources: Sequence[Source], paths: Mapping[str, Path]) ->
                 trusted_types=source.trusted_types,
                 execution=source.execution,
                 code=source.code,
+                graph=source.graph,
                 parameters=dict(source.parameters),
             )
             for source in sources

@@ -40,7 +40,9 @@ def version(as_json: AsJson = False) -> None:
 
 def _register() -> None:
     from pillion.cli import (  # noqa: PLC0415 - they register on this app
+        batch,
         build,
+        client_stubs,
         completion,
         config,
         conformance,
@@ -48,6 +50,7 @@ def _register() -> None:
         convert_model,
         crd,
         deploy,
+        graph,
         jobs,
         logs,
         models,
@@ -55,8 +58,11 @@ def _register() -> None:
         predict,
         proto,
         push,
+        rollout,
         serve,
         status,
+        support_bundle,
+        top,
         train,
         validate,
     )
@@ -65,16 +71,22 @@ def _register() -> None:
         new,
         serve,
         predict,
+        client_stubs,
         proto,
         train,
         jobs,
+        batch,
         build,
         push,
         deploy,
         status,
+        top,
         logs,
+        support_bundle,
+        rollout,
         models,
         validate,
+        graph,
         conformance,
         convert,
         convert_model,
@@ -106,6 +118,10 @@ def _run(name: str) -> None:
             from pillion.leaving import leave  # noqa: PLC0415 - it costs --help nothing
 
             leave(end.code or 0)
+        if "pillion.applications.threads" in sys.modules and (end.code is None or isinstance(end.code, int)):
+            from pillion.leaving import leave_threads  # noqa: PLC0415 - as above
+
+            leave_threads(end.code or 0)
         raise
 
 

@@ -11,9 +11,10 @@ import typer
 from pillion.cli.failures import EXIT_CODES, CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from pillion.authoring.signature import ModelDefinition
+    from pillion.authoring.signature import TaskSignature
+    from pillion.protocol.domain_schema import DomainSchema
     from pillion.protocol.task_schema import ServiceSchema
     from pillion.runtimefile import Code
 
@@ -23,6 +24,7 @@ _EPILOG = f"""\b
 Examples:
   pillion proto
   pillion proto service.py:Mood --out api
+  pillion proto --domain Nlp
   pillion proto --check
 
 Exit code 1: with --check, something is out of date; without it, a type changed. {EXIT_CODES}"""
@@ -44,6 +46,13 @@ def proto(
     renumber: Annotated[
         bool, typer.Option("--renumber", help="Give fields whose type changed new numbers, and reserve the old ones.")
     ] = False,
+    domain: Annotated[
+        str | None,
+        typer.Option(help="Offer the tasks of all classes by one service as well, DOMAINService; the lock keeps it."),
+    ] = None,
+    runtime: Annotated[
+        bool, typer.Option("--runtime", help="Write pillion/runtime.proto as well: jobs, trainings, management.")
+    ] = False,
 ) -> None:
     """Write the .proto files of the tasks of your classes, with field numbers that stay.
 
@@ -51,7 +60,7 @@ def proto(
     new field gets a new number, and the number of one that is gone is reserved. The code is imported, not loaded.
     """
     code = _code(target)
-    plan = _plan(code, out)
+    plan = _plan(code, out, domain, runtime=runtime)
     if plan.retyped and not (renumber or check):
         changed = "\n  ".join(plan.retyped)
         raise CommandError(
@@ -101,39 +110,55 @@ def _code(target: str) -> Code:
     return code
 
 
-def _plan(code: Code, out: Path | None) -> _Plan:
+def _plan(code: Code, out: Path | None, asked: str | None, *, runtime: bool) -> _Plan:
     from pillion.authoring.errors import AuthoringError  # noqa: PLC0415 - keeps --help quick
-    from pillion.authoring.field_numbers import LOCK_NAME, FieldLock, lock_text, read_lock  # noqa: PLC0415 - as above
+    from pillion.authoring.field_numbers import LOCK_NAME, FieldLock, check_domain, lock_text, read_lock  # noqa: PLC0415 - as above
     from pillion.authoring.signature import define  # noqa: PLC0415 - as above
     from pillion.backends.api import ModelLoadError  # noqa: PLC0415 - as above
     from pillion.backends.python_source import classes_in  # noqa: PLC0415 - as above
+    from pillion.protocol.domain_schema import domain_schema  # noqa: PLC0415 - as above
+    from pillion.protocol.message_writer import shared_files  # noqa: PLC0415 - as above
     from pillion.protocol.proto_text import proto_text  # noqa: PLC0415 - as above
-    from pillion.protocol.task_schema import service_schema, shared_files  # noqa: PLC0415 - as above
+    from pillion.protocol.runtime_files import RUNTIME_FILE, runtime_text  # noqa: PLC0415 - as above
+    from pillion.protocol.task_schema import service_schema  # noqa: PLC0415 - as above
 
     folder = Path(code.folder)
     try:
         definitions = [define(cls) for cls in classes_in(code).values()]
         known = read_lock(folder)
+        if asked:
+            check_domain(asked)
     except (AuthoringError, ModelLoadError) as error:
         raise CommandError(str(error), code=2) from None
-    schemas = [(one, service_schema(one.name, one.tasks, known or FieldLock())) for one in definitions if one.tasks]
+    lock = known or FieldLock()
+    domain = lock.domain if asked is None else asked
+    schemas = [(one.tasks, service_schema(one.name, one.tasks, lock)) for one in definitions if one.tasks]
+    said: dict[str, str] = {}
     if not schemas:
         names = ", ".join(one.name for one in definitions)
         raise CommandError(f"{names}: no method is marked with @task, so there is no service to describe", code=2)
+    if domain:
+        tasks = tuple(task for one in definitions for task in one.tasks)
+        trained = {one.training.name: one.training for one in definitions if one.tasks and one.training is not None}
+        described = domain_schema(domain, tasks, lock, trainings=list(trained.values()))
+        whole, said = described.tasks, _domain_comments(described)
+        schemas = [*((own, schema) for own, schema in schemas if schema.name != whole.name), (tasks, whole)]
     into = (folder / "proto") if out is None else out
     files: dict[Path, str] = {}
-    for definition, schema in schemas:
+    for own, schema in schemas:
         file = into / schema.file.name
         if file in files:
             raise CommandError(f"two classes make the service {schema.name}: rename one of them", code=2)
-        files[file] = proto_text(schema.file, _comments(definition, schema))
+        files[file] = proto_text(schema.file, said | _comments(own, schema))
     values = shared_files()[-1]
     if any(f'import "{values.name}"' in text for text in files.values()):
         files[into / values.name] = proto_text(values)
+    if runtime or any(f'import "{RUNTIME_FILE}"' in text for text in files.values()):
+        files[into / RUNTIME_FILE] = runtime_text()
     locked = {} if known is None else known.services
     # Services of other modules beside this one keep their numbers.
     numbers = {**locked, **{schema.name: schema.numbers for _, schema in schemas}}
-    files[folder / LOCK_NAME] = lock_text(numbers)
+    files[folder / LOCK_NAME] = lock_text(numbers, domain)
     made = [schema for _, schema in schemas]
     return _Plan(
         tuple(schema.name for schema in made),
@@ -147,9 +172,25 @@ def _changes(schemas: Iterable[ServiceSchema]) -> Iterable[str]:
     return (f"{schema.name}: {schema.changes}" for schema in schemas if schema.changes)
 
 
-def _comments(definition: ModelDefinition, schema: ServiceSchema) -> dict[str, str]:
-    said = {task.name: "\n".join(filter(None, (task.summary, task.description))) for task in definition.tasks}
+def _comments(tasks: Sequence[TaskSignature], schema: ServiceSchema) -> dict[str, str]:
+    said: dict[str, str] = {}
+    for task in tasks:
+        said.setdefault(task.name, "\n".join(filter(None, (task.summary, task.description))))
     return {method.name: said[method.task] for method in schema.methods}
+
+
+def _domain_comments(domain: DomainSchema) -> dict[str, str]:
+    """Of the methods of jobs and trainings."""
+    jobs = {
+        name: text
+        for one in domain.jobs
+        for name, text in (
+            (one.submit, f"{one.task.name} as a job: kept when this answers. Metadata: idempotency-key, priority."),
+            (one.result, "What it gave. FAILED_PRECONDITION until it is COMPLETED."),
+        )
+    }
+    trainings = (one.signature for one in domain.trainings)
+    return jobs | {one.name: "\n".join(filter(None, (one.summary, one.description))) for one in trainings}
 
 
 def _current(file: Path) -> str | None:

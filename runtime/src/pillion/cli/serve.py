@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import re
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from pillion.cli.worker_contexts import ContextsFile
     from pillion.runtimefile import RuntimeFile
     from pillion.server import Server
     from pillion.server.sources import Layered
@@ -113,6 +115,14 @@ def serve(  # noqa: PLR0917 - the options of a command line
         typer.Option(
             metavar="N|auto",
             help="Processes that answer on these ports, each with all models; auto: one per CPU.  [default: 1]",
+        ),
+    ] = None,
+    worker_context: Annotated[
+        Path | None,
+        typer.Option(
+            "--worker-context",
+            metavar="FILE",
+            help="A list in JSON or YAML: its entry for each worker is the application's worker_context.",
         ),
     ] = None,
     accelerate: Annotated[
@@ -215,7 +225,12 @@ def serve(  # noqa: PLR0917 - the options of a command line
         "models.watch_allow_pickle": allow_pickle or None,
     }
     given: dict[str, JsonValue] = {key: value for key, value in flags.items() if value is not None}
-    _run(runtime_file, given, ca, as_json=as_json, reload=reload)
+    contexts = None
+    if worker_context is not None:
+        from pillion.cli.worker_contexts import ContextsFile  # noqa: PLC0415 - few ask for it
+
+        contexts = ContextsFile(worker_context, runtime_file)
+    _run(runtime_file, given, ca, contexts, as_json=as_json, reload=reload)
 
 
 def _watched(targets: list[str] | None, file: Path | None) -> Path:
@@ -284,7 +299,15 @@ def _reloaded(name: str, seconds: float, failure: str) -> None:
         sys.stdout.flush()
 
 
-def _several(layered: Layered, runtime_file: RuntimeFile, ca: Path | None, *, as_json: bool, reload: bool) -> bool:
+def _several(
+    layered: Layered,
+    runtime_file: RuntimeFile,
+    ca: Path | None,
+    contexts: ContextsFile | None,
+    *,
+    as_json: bool,
+    reload: bool,
+) -> bool:
     """Serve with several front workers, where that is asked for; False where one process is to serve.
 
     Raises:
@@ -302,12 +325,21 @@ def _several(layered: Layered, runtime_file: RuntimeFile, ca: Path | None, *, as
         raise CommandError(f"--reload follows the files of one process, and these are {workers} (workers)", code=2)
     from pillion.cli.front_workers import supervise  # noqa: PLC0415 - as above
 
-    supervise(settings, workers, runtime_file, ca, as_json=as_json)
+    packed = again = None
+    if contexts is not None:
+        packed, again = contexts.packed(workers), functools.partial(contexts.packed_again, workers)
+    supervise(settings, workers, runtime_file, ca, packed, again, as_json=as_json)
     return True
 
 
 def _run(
-    runtime_file: RuntimeFile, flags: dict[str, JsonValue], ca: Path | None, *, as_json: bool, reload: bool
+    runtime_file: RuntimeFile,
+    flags: dict[str, JsonValue],
+    ca: Path | None,
+    contexts: ContextsFile | None,
+    *,
+    as_json: bool,
+    reload: bool,
 ) -> None:
     import logging  # noqa: PLC0415 - keeps --help quick
 
@@ -338,7 +370,7 @@ def _run(
         configure(layered.settings.log)
         for logger in hushed:
             logger.setLevel(logging.CRITICAL)
-        if _several(layered, runtime_file, ca, as_json=as_json, reload=reload):
+        if _several(layered, runtime_file, ca, contexts, as_json=as_json, reload=reload):
             return
         from pillion.execution.native_threads import limit  # noqa: PLC0415 - only where models are served
 
@@ -354,9 +386,14 @@ def _run(
             sys.dont_write_bytecode = True
             follow = CodeReload(_reloaded)
         settings = msgspec.structs.replace(layered.settings, workers=1)  # where auto is one
-        Server(settings, models=runtime_file.models, reload=follow, applications=runtime_file.applications).start(
-            on_loaded=loaded
-        )
+        Server(
+            settings,
+            models=runtime_file.models,
+            reload=follow,
+            applications=runtime_file.applications,
+            server_id="0",
+            context=None if contexts is None else contexts.only(),
+        ).start(on_loaded=loaded)
     except StartError as failure:
         raise CommandError(str(failure), code=int(failure.code)) from None
     if failed:

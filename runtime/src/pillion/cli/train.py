@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from pillion.cli.failures import EXIT_CODES, CommandError
-from pillion.cli.jobs import Url  # noqa: TC001 - typer reads annotations at run time
+from pillion.cli.jobs import HERE, Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,7 +44,7 @@ def train(
     training: Annotated[str, typer.Option(help="Which one, where the server has several: SolveDigitsTrain.")] = "",
     deploy: Annotated[bool, typer.Option("--deploy", help="Serve it under its name when it is trained.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the id, and do not wait.")] = False,
-    url: Url = "http://127.0.0.1:8080",
+    url: Url = HERE,
 ) -> None:
     """Train a model on a server that serves its class.
 
@@ -129,7 +129,9 @@ def _watch(client: JobClient, identity: str) -> None:
     if job is None:
         raise CommandError(f"the server ended; the training goes on when it starts again: pillion jobs show {identity}")
     if job["state"] != "COMPLETED":
-        raise CommandError(f"{job['state']}: {'; '.join(job['reasons'])}")
+        elsewhere = "" if client.url == HERE else f" --url {client.url}"
+        log = f"; its log: pillion jobs logs {identity}{elsewhere}" if job["state"] == "ERRORED" else ""
+        raise CommandError(f"{job['state']}: {'; '.join(job['reasons'])}{log}")
     details = cast("Mapping[str, str]", job["details"])
     typer.echo(f"{job['model_name']} version {details['version']}: {details['path']}")
     if job["reasons"]:

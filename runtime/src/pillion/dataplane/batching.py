@@ -15,7 +15,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from pillion.dataplane.gathering import Groups, Item
+from pillion.dataplane.gathering import Company, Groups, Item
 from pillion.dataplane.shared_calls import SharedCalls
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.api import DeadlinePassedError, WorkerDiedError
@@ -64,18 +64,17 @@ class Batcher(SharedCalls[Item]):
         self._run_once = getattr(served.executor, "run_once", served.executor.run)
         self._limits = limits
         self._gathering = gathering
+        self._company = Company()
         self._most = max(admission.max_queue, limits.rows)
         """Requests that may wait for others although the model is free."""
 
     @property
     def needless(self) -> bool:
-        """Whether a request that begins now would be computed at once and alone."""
-        return (
-            self._gathering.lone
-            and not self._groups.waiting
-            and not self._limits.delay_seconds
-            and self._served.executor.immediate
-        )
+        """Whether a request that begins now is computed at once and alone."""
+        if self._groups.waiting or self._limits.delay_seconds or not self._served.executor.immediate:
+            return False
+        gathering = self._gathering
+        return gathering.lone or (not gathering.begun and self._company.alone())
 
     def _announce(self) -> None:
         self._gathering.announce(self)
@@ -91,9 +90,12 @@ class Batcher(SharedCalls[Item]):
 
     def _compute_now(self, items: list[Item]) -> None:
         """On the event loop."""
-        started = self._clock()
+        self._company.computed(len(items))
+        prepared = started = self._clock()
         try:
-            results = _driven(self._served.executor.run(self._served.model, *_call(items), None))
+            given = _call(items)
+            prepared = self._clock()
+            results = _driven(self._served.executor.run(self._served.model, *given, None))
         except BaseException as error:  # noqa: BLE001 - it belongs to the requests, whatever it is
             if len(items) == 1:
                 self._failed(items[0], error, started)
@@ -102,7 +104,7 @@ class Batcher(SharedCalls[Item]):
             self._again(items[:half])
             self._again(items[half:])
             return
-        if not self._share_out(items, results, started):
+        if not self._share_out(items, results, started, prepared):
             for item in items:
                 self._again([item])
 
@@ -119,10 +121,12 @@ class Batcher(SharedCalls[Item]):
         items = [item for item in items if not item.future.done()]
         if not items:
             return
-        started = self._clock()
+        prepared = started = self._clock()
         run = self._run_once if deaths or len(items) > 1 else self._served.executor.run
         try:
-            results = await run(self._served.model, *_call(items), self._seconds(items, started))
+            given = _call(items)
+            prepared = self._clock()
+            results = await run(self._served.model, *given, self._seconds(items, started))
         except DeadlinePassedError:
             self._left_out(items)
             return
@@ -140,7 +144,7 @@ class Batcher(SharedCalls[Item]):
             for part in parts:
                 await self._compute(part, deaths)
             return
-        if not self._share_out(items, results, started):
+        if not self._share_out(items, results, started, prepared):
             for item in items:
                 await self._compute([item])
 
@@ -150,8 +154,9 @@ class Batcher(SharedCalls[Item]):
             item.call.times.shared(item.arrived, started, self._clock(), 1)
         item.fail(error)
 
-    def _share_out(self, items: list[Item], results: list[Tensor], started: float) -> bool:
+    def _share_out(self, items: list[Item], results: list[Tensor], started: float, prepared: float) -> bool:
         """Give each request its share; False when the results cannot be told apart."""
+        computed = self._clock()
         shares = [results] if len(items) == 1 else apart(results, [item.rows for item in items])
         if shares is None:
             self._groups.mixes = False
@@ -162,7 +167,7 @@ class Batcher(SharedCalls[Item]):
                 desired.version,
             )
             return False
-        self._hand_out(items, shares, started)
+        self._hand_out(items, shares, started, prepared, computed)
         return True
 
 

@@ -17,12 +17,13 @@ import msgspec
 from pillion.model import Libraries, ModelMetadata, ModelState, ModelStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pillion.dataplane.statistics import ModelStatistics
     from pillion.dataplane.times import Times
     from pillion.errors import PillionError
     from pillion.tensors import Tensor
+    from pillion.tracing.nested import Trace
 
 __all__ = [
     "Call",
@@ -75,6 +76,10 @@ class Call(msgspec.Struct):
     """As the request asks for it: 1 is the highest, 0 the default (see :mod:`pillion.dataplane.ranks`)."""
     background: bool = False
     """Nobody waits for the answer: its own deadline counts, however long requests may take."""
+    callers: tuple[str, ...] = ()
+    """The models whose code waits for the answer, the outermost first."""
+    trace: Trace | None = None
+    """Their place in a trace, where there is one."""
 
 
 class InferRequest(msgspec.Struct):
@@ -98,6 +103,8 @@ class InferResponse(msgspec.Struct):
     outputs: list[Tensor]
     id: str | None = None
     parameters: Parameters = {}
+    labels: Mapping[str, Sequence[str]] = {}
+    """For transports: names of the classes of outputs that were asked for as their best ones."""
 
 
 class ExplainResult(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,8 @@ __all__ = ["Completion"]
 
 _MOST_AFTER_STOP: Final = 64
 """Items that are waited for after a text was cut; a model that was told where to end gives one or two."""
+_LONGEST_AFTER_STOP: Final = 1.0
+"""Seconds for these: the text is whole, and its client waits."""
 
 
 class Completion:
@@ -68,11 +71,13 @@ class Completion:
     async def _settle(self, items: Sequence[object]) -> None:
         """Wait for what a model that ends here says at its end: what the text has cost."""
         left = _MOST_AFTER_STOP
-        with contextlib.suppress(PillionError):  # the text is whole, whatever happens after it
-            while items and left > 0 and not isinstance(items[-1], Finish):
-                items = await self.stream.take()
-                left -= len(items)
-                self._finish = next((item for item in reversed(items) if isinstance(item, Finish)), self._finish)
+        # The text is whole, whatever happens after it.
+        with contextlib.suppress(PillionError, TimeoutError):
+            async with asyncio.timeout(_LONGEST_AFTER_STOP):
+                while items and left > 0 and not isinstance(items[-1], Finish):
+                    items = await self.stream.take()
+                    left -= len(items)
+                    self._finish = next((item for item in reversed(items) if isinstance(item, Finish)), self._finish)
 
     async def text(self) -> str:
         """All of it.

@@ -21,10 +21,16 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import Call
     from pillion.tensors import Tensor
 
-__all__ = ["BatchLimits", "Gathering", "Groups", "Item"]
+__all__ = ["BatchLimits", "Company", "Gathering", "Groups", "Item"]
 
 _ALONE: Final = 1 << 62
 """A size that no batch has room for beside it."""
+_LOOKED_AT: Final = 64
+"""Calls by which it is judged whether requests find others."""
+_HARDLY: Final = 1.15
+"""Requests in a call, on average, up to which they do not."""
+_LEFT_ALONE: Final = 1024
+"""Requests until they are looked at again."""
 
 
 class BatchLimits(msgspec.Struct, frozen=True):
@@ -47,32 +53,63 @@ class Gathering:
     A transport that begins several requests in a row says so (:meth:`begin`) and ends the turn itself (:meth:`flush`).
     """
 
-    __slots__ = ("_begun", "_waiting", "lone")
+    __slots__ = ("_waiting", "begun", "lone")
 
     def __init__(self) -> None:
         self._waiting: list[_Flushed] = []
-        self._begun = False
+        self.begun = False
+        """Whether a transport is beginning requests that it has counted."""
         self.lone = False
         """Whether the request that begins now is the only one of its turn."""
 
     def begin(self, requests: int) -> None:
         """So many requests are about to begin; :meth:`flush` follows."""
-        self._begun = True
+        self.begun = True
         self.lone = requests == 1
 
     def announce(self, batcher: _Flushed) -> None:
         """Something waits there for the end of the turn."""
-        if not self._begun and not self._waiting:
+        if not self.begun and not self._waiting:
             asyncio.get_running_loop().call_soon(self.flush)
         self._waiting.append(batcher)
 
     def flush(self) -> None:
         """The turn ends."""
-        self._begun = self.lone = False
+        self.begun = self.lone = False
         if self._waiting:
             waiting, self._waiting = self._waiting, []
             for batcher in waiting:
                 batcher.flush()
+
+
+class Company:
+    """Whether requests that nobody has counted find others in their turn, by the turns before.
+
+    Where they hardly do, as with a library that brings them to the event loop one by one, waiting for the end of the
+    turn costs each a future and gains nothing: they are told not to, for a while, and then looked at again.
+    """
+
+    __slots__ = ("_alone", "_calls", "_requests")
+
+    def __init__(self) -> None:
+        self._calls = self._requests = 0
+        self._alone = 0
+        """Requests that need not look for others any more."""
+
+    def computed(self, requests: int) -> None:
+        """So many were computed in one call, at the end of their turn."""
+        self._calls += 1
+        self._requests += requests
+        if self._calls == _LOOKED_AT:
+            self._alone = _LEFT_ALONE if self._requests <= _LOOKED_AT * _HARDLY else 0
+            self._calls = self._requests = 0
+
+    def alone(self) -> bool:
+        """Whether one that begins now need not wait for others."""
+        if not self._alone:
+            return False
+        self._alone -= 1
+        return True
 
 
 class Item(SharedItem):

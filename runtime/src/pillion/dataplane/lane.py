@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from pillion.backends.api import BatchModel, ExplainedModel, Predictor, StreamModel, TaskModel
     from pillion.dataplane.call import Call, InferRequest
     from pillion.dataplane.gathering import Gathering
+    from pillion.dataplane.nested import ModelCall, OwnCode
+    from pillion.dataplane.plane import DataPlane
     from pillion.dataplane.settings import PlaneSettings
     from pillion.dataplane.shared_calls import Shared, SharedCalls
     from pillion.execution.stream import ItemBuffer
@@ -56,11 +58,13 @@ class Lane:
         metrics: ModelMetrics,
         clock: Callable[[], float],
         gathering: Gathering,
+        plane: DataPlane | None = None,
     ) -> None:
         desired = served.desired
         execution = desired.execution
         self.served = served
         self.metrics = metrics
+        self._alone = metrics.batches_of(1)
         self.live: dict[int, LiveCall] = {}
         """Calls that may wait, by the identity of their ``Call``."""
         self.label = f"{desired.name}/{desired.version}"
@@ -98,6 +102,12 @@ class Lane:
         self._binder = Binder(served.model)
         self.text: TextMethods | None = getattr(served.model, "text", None)
         self._own_code = hasattr(served.model, "tasks")
+        self._own: OwnCode | None = None
+        """Where its code may call other models."""
+        if self._own_code:
+            from pillion.dataplane.nested import OwnCode  # noqa: PLC0415 - models that were fetched need none
+
+            self._own = OwnCode(plane, desired.name)
         self._task_batchers: dict[TaskSignature, TaskBatcher] | None = {} if together else None
         """None where calls of tasks are never put together."""
         self._clock = clock
@@ -118,7 +128,7 @@ class Lane:
         else:
             if batcher is not None:
                 self.metrics.batch_size.observe(1)
-            working = self._run(self.served.model, inputs, wanted, call, arrived)
+            working = self._work(self.served.model, inputs, wanted, call, arrived)
         return working if self._bytes is None else self._bytes.held(tensor_bytes(inputs), self.label, working)
 
     def perform(
@@ -139,7 +149,7 @@ class Lane:
             item = TaskItem(arguments, self._deadline(call, arrived), arrived, call)
             return await self._share(batcher, item)
         run = cast("TaskModel", self.served.model).begin(task, arguments)
-        await self._run(run, (), (), call, arrived)
+        await self._work(run, (), (), call, arrived)
         return run.value
 
     def _batcher_of(self, task: TaskSignature, declared: Batch) -> TaskBatcher:
@@ -159,6 +169,7 @@ class Lane:
         batcher = TaskBatcher(
             task, limits, self.served, self.admission, self.metrics, self._clock, self.live,
             leave=self._leave, begin=partial(cast("BatchModel", self.served.model).begin_batch, task),
+            own=self._own,
         )  # fmt: skip
         self._batchers.append(batcher)
         if self._task_batchers is not None:
@@ -173,7 +184,7 @@ class Lane:
         """
         run = cast("ExplainedModel", self.served.model).begin_explanation()
         inputs = self._binder.inputs(request.inputs)
-        working = self._run(run, inputs, (), call, arrived)
+        working = self._work(run, inputs, (), call, arrived)
         held = self._bytes
         await (working if held is None else held.held(tensor_bytes(inputs), self.label, working))
         return run.value
@@ -187,14 +198,29 @@ class Lane:
             PillionError: with the code that says why.
         """
         source = cast("StreamModel", self.served.model).stream(task, arguments)
-        working = self._run(StreamRun(source, buffer), (), (), call, arrived)
+        working = self._work(StreamRun(source, buffer), (), (), call, arrived)
         held = self._bytes
         await (working if held is None else held.held(argument_bytes(arguments), self.label, working))
 
-    async def _run(
+    def _work(
         self, model: Predictor, inputs: Sequence[Tensor | None], wanted: tuple[str, ...], call: Call, arrived: float
+    ) -> Coroutine[Any, Any, list[Tensor]]:
+        if self._own is None:
+            return self._run(model, inputs, wanted, call, arrived, self._clock())
+        own = self._own.call(model, call, self._deadline(call, arrived))
+        return self._run(own, inputs, wanted, call, arrived, self._clock(), own)
+
+    async def _run(
+        self,
+        model: Predictor,
+        inputs: Sequence[Tensor | None],
+        wanted: tuple[str, ...],
+        call: Call,
+        arrived: float,
+        prepared: float,
+        own: ModelCall | None = None,
     ) -> list[Tensor]:
-        deadline = self._deadline(call, arrived)
+        deadline = self._deadline(call, arrived) if own is None else own.deadline
         if deadline is not None and deadline <= arrived:
             raise deadline_exceeded("before the request arrived")
         clock = self._clock
@@ -217,13 +243,13 @@ class Lane:
         except DeadlinePassedError:
             admission.rate.late(clock() - started)
             raise deadline_exceeded("while the model was running") from None
-        except PillionError:
-            raise
-        except (asyncio.CancelledError, GeneratorExit):
+        except (PillionError, asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 - a model may raise anything, even sys.exit(), or a panic of Rust's
             raise self._failure(error, call) from None
         finally:
+            if own is not None:
+                own.end()
             if call.times is not None:
                 call.times.computed(started, clock())
             if slot:
@@ -232,6 +258,11 @@ class Lane:
         elapsed = ended - started
         admission.rate.add(elapsed)
         self.metrics.inference.observe(elapsed)
+        alone = self._alone
+        alone.runs += 1
+        alone.prepared += prepared - arrived
+        # Where it did not wait it began as it arrived, and its inputs were made ready after that.
+        alone.computed += ended - max(started, prepared)
         if deadline is not None and deadline < ended:
             raise deadline_exceeded("while the model was running")
         return results
@@ -249,6 +280,8 @@ class Lane:
         deadline = item.deadline
         if deadline is not None and deadline <= item.arrived:
             raise deadline_exceeded("before the request arrived")
+        if self._own is not None:
+            self._own.check(item.call)
         batcher.add(item)
         try:
             results = await item.future
@@ -278,7 +311,10 @@ class Lane:
 
     def answer(self, request: InferRequest, results: list[Tensor]) -> InferResponse:
         """The response to a request, of the tensors computed for it."""
-        return InferResponse(self._name, self._version, results, request.id)
+        response = InferResponse(self._name, self._version, results, request.id)
+        if request.classes:
+            response.labels = self.served.metadata.labels
+        return response
 
     def _deadline(self, call: Call, arrived: float) -> float | None:
         """The sooner of the request's deadline and the model's."""

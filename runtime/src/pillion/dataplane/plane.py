@@ -11,26 +11,29 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pillion.dataplane.call import ExplainResult
+from pillion.dataplane.call import ExplainResult, WireProtocol
 from pillion.dataplane.gathering import Gathering
 from pillion.dataplane.lane import Lane
 from pillion.dataplane.live import live_requests
+from pillion.dataplane.offers import Offers
+from pillion.dataplane.refusals import full, not_ready, stopped, stopping, unloaded
 from pillion.dataplane.settings import PlaneSettings
 from pillion.dataplane.streams import ItemStream
-from pillion.dataplane.tasks import ServedTask, TaskDirectory, TaskResult, task_named
+from pillion.dataplane.tasks import ServedTask, TaskResult
 from pillion.errors import ErrorCode, PillionError
 from pillion.metrics import OK
-from pillion.model import ModelState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
+    from pillion.authoring.context import Working
     from pillion.authoring.signature import ModelDefinition
     from pillion.authoring.text import Embedder, Generator
-    from pillion.dataplane.call import Call, InferRequest, InferResponse, WireProtocol
+    from pillion.dataplane.call import Call, InferRequest, InferResponse
     from pillion.dataplane.live import LiveRequest
     from pillion.dataplane.statistics import ModelStatistics
     from pillion.dataplane.times import Times
+    from pillion.execution.messages import Ask
     from pillion.metrics import RuntimeMetrics
     from pillion.model import ModelStatus
     from pillion.repository.repository import ModelRepository
@@ -41,9 +44,6 @@ __all__ = ["DataPlane"]
 
 _Value = TypeVar("_Value")
 _INTERNAL: Final = ErrorCode.INTERNAL.value
-_RETRY_WHILE_LOADING: Final = 2.0
-_RETRY_WHILE_DRAINING: Final = 1.0
-_RETRY_WHEN_FULL: Final = 1.0
 
 
 class DataPlane:
@@ -56,7 +56,10 @@ class DataPlane:
         metrics: RuntimeMetrics,
         settings: PlaneSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
+        answer: Callable[[Working, Ask], Awaitable[Any]] | None = None,
     ) -> None:
+        self.answer = answer
+        """Makes the calls that code in worker processes asks for."""
         self._repository = repository
         self._settings = settings or PlaneSettings()
         self._metrics = metrics
@@ -67,12 +70,10 @@ class DataPlane:
         self._idle: asyncio.Event | None = None
         self._gathering = Gathering()
         self._draining = False
-        self._directory = TaskDirectory(())
-        self._generators: dict[str, Generator] = {}
-        self._embedders: dict[str, Embedder] = {}
+        self._offers = Offers({}, repository)
         self._streams: set[ItemStream] = set()
         repository.on_serving = self._serve
-        repository.on_retired = self._retire
+        repository.on_retired = lambda _served: self._route()
         repository.on_closing = self._cut_off
         repository.on_forgotten = metrics.forget
         repository.on_evicted = self._evicted
@@ -143,7 +144,9 @@ class DataPlane:
                 self._metrics.refused(call.protocol, error.code.value, target.model)
                 raise
             lane = self._lanes.get((target.model, target.version))
-        if lane is None or self._draining or self._in_flight >= self._settings.max_in_flight:
+        # What a request that has been admitted calls belongs to it: refusing that would fail it halfway.
+        nested = call.protocol is WireProtocol.INTERNAL and not call.background
+        if lane is None or (not nested and (self._draining or self._in_flight >= self._settings.max_in_flight)):
             raise self._refusal(target, call, lane)
         return lane
 
@@ -192,7 +195,7 @@ class DataPlane:
     def end_streams(self) -> None:
         """End the streams that are open, telling each reader that the server stops."""
         for stream in list(self._streams):
-            stream.fail(_stopped())
+            stream.fail(stopped())
 
     def _ended(self, lane: Lane, call: Call, code: str, arrived: float) -> None:
         lane.served.release()
@@ -215,11 +218,11 @@ class DataPlane:
 
     def tasks(self) -> Sequence[ServedTask]:
         """See :meth:`pillion.dataplane.tasks.TaskPlane.tasks`."""
-        return self._directory.tasks
+        return self._offers.directory.tasks
 
     def expects_tasks(self) -> bool:
         """See :meth:`pillion.dataplane.tasks.TaskPlane.expects_tasks`."""
-        return bool(self._directory.tasks) or self._repository.awaits_code()
+        return bool(self._offers.directory.tasks) or self._repository.awaits_code()
 
     def awaits_code(self) -> bool:
         """Whether a class of the user's is served that has not been loaded yet."""
@@ -227,57 +230,23 @@ class DataPlane:
 
     def find(self, task: str, model: str | None = None, version: str | None = None) -> ServedTask:
         """See :meth:`pillion.dataplane.tasks.TaskPlane.find`."""
-        if model is None:
-            found = self._directory.serving(task)
-            if found is None and not self._repository.ready():
-                # It may be a task of a model that is not loaded yet.
-                waiting = [s for s in self._repository.statuses() if s.state is not ModelState.READY]
-                if waiting:
-                    raise _not_ready(waiting[0])
-            return found or self._directory.refuse(task)
-        lane = self._lane(model, version)
-        signature = task_named(lane.tasks, task)
-        if signature is None:
-            return self._directory.refuse(task, lane.served.desired.name, lane.tasks)
-        return ServedTask(model, lane.served.desired.version, signature)
+        return self._offers.find(task, model, version)
 
     def generator(self, model: str, version: str | None = None) -> tuple[ServedTask, Generator]:
         """See :meth:`pillion.dataplane.streams.TextPlane.generator`."""
-        lane = self._lane(model, version)
-        if lane.text is None or lane.text.generate is None:
-            raise _cannot(model, "generate text", self._generators)
-        return ServedTask(model, lane.served.desired.version, lane.text.generate.task), lane.text.generate
+        return self._offers.generator(model, version)
 
     def embedder(self, model: str, version: str | None = None) -> tuple[ServedTask, Embedder]:
         """See :meth:`pillion.dataplane.streams.TextPlane.embedder`."""
-        lane = self._lane(model, version)
-        if lane.text is None or lane.text.embed is None:
-            raise _cannot(model, "embed texts", self._embedders)
-        return ServedTask(model, lane.served.desired.version, lane.text.embed.task), lane.text.embed
+        return self._offers.embedder(model, version)
 
     def text_models(self) -> tuple[Mapping[str, Generator], Mapping[str, Embedder]]:
         """See :meth:`pillion.dataplane.streams.TextPlane.text_models`."""
-        return self._generators, self._embedders
+        return self._offers.generators, self._offers.embedders
 
     def definitions(self) -> list[tuple[DesiredModel, ModelDefinition]]:
         """The classes of the user's that are served now, by the model's name."""
-        found = {
-            name: (lane.served.desired, definition)
-            for (name, version), lane in self._lanes.items()
-            if version is None and (definition := getattr(lane.served.model, "definition", None)) is not None
-        }
-        return [found[name] for name in sorted(found)]
-
-    def _lane(self, model: str, version: str | None) -> Lane:
-        lane = self._lanes.get((model, version))
-        if lane is None:
-            status = self._repository.status(model, version)
-            if self._repository.sleeps(model, version):
-                self._repository.wake(model, version)
-                text = f"model {model!r} is being loaded"
-                raise PillionError(ErrorCode.NOT_READY, text, retry_after=_RETRY_WHILE_LOADING)
-            raise _not_ready(status)
-        return lane
+        return self._offers.definitions()
 
     def code_files(self) -> dict[str, tuple[str, ...]]:
         """Files of the models written in Python (see :meth:`ModelRepository.code_files`)."""
@@ -309,15 +278,11 @@ class DataPlane:
 
     def statistics(self, name: str = "", version: str | None = None) -> Sequence[ModelStatistics]:
         """See :meth:`pillion.dataplane.call.InferencePlane.statistics`."""
-        from pillion.dataplane.statistics import model_statistics  # noqa: PLC0415 - few ever ask
+        from pillion.dataplane.statistics import statistics_of  # noqa: PLC0415 - few ever ask
 
         if name:
             self.status(name, version)
-        return [
-            model_statistics(status, self._metrics.model(status.name, status.version))
-            for status in self.statuses()
-            if (status.name == name and version in (None, status.version) if name else status.state is ModelState.READY)
-        ]
+        return statistics_of(self.statuses(), self._metrics, name, version)
 
     async def load(self, name: str) -> None:
         """See :meth:`pillion.dataplane.call.InferencePlane.load`."""
@@ -384,7 +349,7 @@ class DataPlane:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), grace)
         for lane in list(self._by_served.values()):
-            lane.fail_waiting(_stopping)
+            lane.fail_waiting(stopping)
         await self._repository.close()
 
     def gather(self, requests: int) -> None:
@@ -400,7 +365,7 @@ class DataPlane:
         metrics = self._metrics.model(desired.name, desired.version)
         metrics.load_seconds = load_seconds
         metrics.loads += 1
-        lane = Lane(served, self._settings, metrics, self._clock, self._gathering)
+        lane = Lane(served, self._settings, metrics, self._clock, self._gathering, self)
         metrics.gauges.append(lane.gauges)
         self._by_served[served] = lane
         self._route()
@@ -408,47 +373,26 @@ class DataPlane:
     def _evicted(self, name: str, version: str) -> None:
         self._metrics.model(name, version).evictions += 1
 
-    def _retire(self, _served: Served) -> None:
-        self._route()
-
     def _cut_off(self, served: Served) -> None:
         lane = self._by_served.pop(served, None)
         if lane is not None:
             lane.metrics.gauges.remove(lane.gauges)
-            lane.fail_waiting(_unloaded)
+            lane.fail_waiting(unloaded)
 
     def _route(self) -> None:
-        self._lanes = {
-            key: self._by_served[served]
-            for key, served in self._repository.serving().items()
-            if served in self._by_served
-        }
-        newest = {name: lane for (name, version), lane in self._lanes.items() if version is None}
-        self._directory = TaskDirectory(
-            ServedTask(name, lane.served.desired.version, signature, getattr(lane.served.model, "lock", None))
-            # By name: the repository's order is not the same from run to run, and people read what is listed.
-            for name, lane in sorted(newest.items())
-            for signature in lane.tasks.values()
-        )
-        can = {name: lane.text for name, lane in sorted(newest.items()) if lane.text is not None}
-        self._generators = {name: text.generate for name, text in can.items() if text.generate is not None}
-        self._embedders = {name: text.embed for name, text in can.items() if text.embed is not None}
+        lanes = self._by_served
+        self._lanes = {key: lanes[served] for key, served in self._repository.serving().items() if served in lanes}
+        self._offers = Offers(self._lanes, self._repository)
 
     def _refusal(self, request: InferRequest | ServedTask, call: Call, lane: Lane | None) -> PillionError:
         """Why a request cannot even be tried."""
         name, version = "", ""
         if self._draining:
-            error = _stopping()
+            error = stopping()
         elif lane is not None:
             name, version = lane.served.desired.name, lane.served.desired.version
             self._metrics.limit_hit("limits.max_in_flight")
-            error = PillionError(
-                ErrorCode.QUEUE_FULL,
-                f"{self._in_flight} requests are in flight in this server, which is the limit"
-                f" (limits.max_in_flight {self._settings.max_in_flight})",
-                remedy="try again later",
-                retry_after=_RETRY_WHEN_FULL,
-            )
+            error = full(self._in_flight, self._settings.max_in_flight)
         else:
             try:
                 status = self._repository.status(request.model, request.version)
@@ -456,43 +400,6 @@ class DataPlane:
                 error = unknown
             else:
                 name, version = status.name, status.version
-                error = _not_ready(status)
+                error = not_ready(status)
         self._metrics.refused(call.protocol, error.code.value, name, version)
         return error
-
-
-def _not_ready(status: ModelStatus) -> PillionError:
-    subject = f"model {status.name!r} version {status.version!r}"
-    if status.state is ModelState.LOADING:
-        return PillionError(ErrorCode.NOT_READY, f"{subject} is still loading", retry_after=_RETRY_WHILE_LOADING)
-    reason = status.reason or status.state.value.lower()
-    return PillionError(ErrorCode.NOT_READY, f"{subject} is not ready: {reason}")
-
-
-def _stopping() -> PillionError:
-    return PillionError(
-        ErrorCode.DRAINING,
-        "the server is stopping and takes no new requests",
-        remedy="try again: another replica will answer",
-        retry_after=_RETRY_WHILE_DRAINING,
-    )
-
-
-def _stopped() -> PillionError:
-    return PillionError(
-        ErrorCode.DRAINING,
-        "the server is stopping and could not finish this stream in time",
-        remedy="try again: another replica will answer",
-        retry_after=_RETRY_WHILE_DRAINING,
-    )
-
-
-def _cannot(model: str, what: str, others: Mapping[str, object]) -> PillionError:
-    can = f"{', '.join(others)} can" if others else "no model here can"
-    return PillionError(ErrorCode.INVALID_ARGUMENT, f"model {model!r} does not {what}; {can}", field="model")
-
-
-def _unloaded() -> PillionError:
-    return PillionError(
-        ErrorCode.NOT_READY, "the model was unloaded while the request was waiting", retry_after=_RETRY_WHILE_LOADING
-    )

@@ -14,7 +14,7 @@ class PlaneSettings(msgspec.Struct, frozen=True):
 
     timeout_seconds: float | None = 60.0
     """Deadline of a request; one brought by the request can only be sooner. None for no deadline."""
-    max_queue: int = 128
+    max_queue: int = 512
     """Requests that may wait for one model; the next one is answered "queue full"."""
     shed_when: ShedWhen = ShedWhen.NEVER
     """When a queue is kept short (:mod:`pillion.dataplane.standing`)."""

@@ -326,14 +326,23 @@ class SharedCalls(ABC, Generic[Shared]):
         deadlines = [item.deadline for item in items if item.deadline is not None]
         return max(deadlines) - started if len(deadlines) == len(items) else None
 
-    def _hand_out(self, items: Sequence[Shared], values: Sequence[Any], started: float) -> None:
-        """Answer each with its own value, which may be an exception, and take note of the call."""
+    def _hand_out(
+        self, items: Sequence[Shared], values: Sequence[Any], started: float, prepared: float, computed: float
+    ) -> None:
+        """Answer each with its own value, which may be an exception, and take note of the call: when it began, when its
+        inputs were together, and when the model had computed.
+        """
         ended = self._clock()
         elapsed = ended - started
         count = len(items)
         self._admission.rate.add_shared(elapsed, count)
         self._metrics.inference.observe(elapsed, count)
         self._metrics.batch_size.observe(count)
+        runs = self._metrics.batches_of(count)
+        runs.runs += 1
+        runs.prepared += prepared - started
+        runs.computed += computed - prepared
+        runs.divided += ended - computed
         for item, value in zip(items, values, strict=True):
             if item.call.times is not None:
                 item.call.times.shared(item.arrived, started, ended, count)

@@ -1,6 +1,6 @@
 """What has been counted of a model version, as the statistics extension tells it. Made when somebody asks.
 
-Nothing is counted for this alone: the values are those of the metrics.
+But for the times of runs by their size, the values are those of the metrics.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pillion.metrics import OK
+from pillion.model import ModelState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from pillion.metrics import ModelMetrics
+    from pillion.metrics import ModelMetrics, RuntimeMetrics
     from pillion.model import ModelStatus
 
-__all__ = ["Durations", "ModelStatistics", "model_statistics"]
+__all__ = ["BatchRuns", "Durations", "ModelStatistics", "model_statistics", "statistics_of"]
 
 
 class Durations(msgspec.Struct, frozen=True):
@@ -25,6 +26,17 @@ class Durations(msgspec.Struct, frozen=True):
 
     count: int = 0
     seconds: float = 0.0
+
+
+class BatchRuns(msgspec.Struct, frozen=True):
+    """Runs that computed the same number of requests, with seconds in all."""
+
+    count: int
+    prepared: float
+    """Until the inputs were as the model takes them."""
+    computed: float
+    divided: float
+    """Until each request had its part of the results."""
 
 
 class ModelStatistics(msgspec.Struct, frozen=True):
@@ -44,10 +56,14 @@ class ModelStatistics(msgspec.Struct, frozen=True):
     """Requests not answered, those that could not even be read included (they count, and take no time)."""
     queue: Durations
     """Requests that reached the model's code, and what they waited before it."""
+    prepare: Durations
+    """Requests that the model computed, each with the time that the inputs of its run took to be made ready."""
     compute: Durations
-    """Requests that the model computed, each with the time of the run that computed it."""
-    batches: Mapping[int, Durations]
-    """Runs by the number of requests computed together; empty where that is not counted."""
+    """The same with the time of the model's code."""
+    divide: Durations
+    """The same with the time until each had its part of the results."""
+    batches: Mapping[int, BatchRuns]
+    """Runs by the number of requests computed together."""
 
 
 def model_statistics(status: ModelStatus, metrics: ModelMetrics) -> ModelStatistics:
@@ -55,19 +71,34 @@ def model_statistics(status: ModelStatus, metrics: ModelMetrics) -> ModelStatist
     answered = sum(count for (_, code), count in metrics.requests.items() if code == OK)
     failed = sum(metrics.requests.values()) - answered
     spent = sum(distribution.total for distribution in metrics.duration.values())
-    computed = sum(metrics.inference.counts)
-    # Of requests that may share calls each call is counted with how many it computed; others have one each.
-    calls = computed - round(metrics.batch_size.total) + sum(metrics.batch_size.counts)
+    batches = {
+        size: BatchRuns(runs.runs, runs.prepared, runs.computed, runs.divided)
+        for size, runs in metrics.batches.items()
+        if runs.runs
+    }
+    computed = sum(size * runs.count for size, runs in batches.items())
     return ModelStatistics(
         status.name,
         status.version,
         status.last_used or 0.0,
         inferences=answered,
-        executions=calls,
+        executions=sum(runs.count for runs in batches.values()),
         success=Durations(answered, max(0.0, spent - metrics.failed_seconds)),
         fail=Durations(failed, metrics.failed_seconds),
         queue=Durations(computed, metrics.queue_wait.total),
-        compute=Durations(computed, metrics.inference.total),
-        # The metrics count calls by ranges of sizes, and no times by size; this wants both for each size.
-        batches={},
+        prepare=Durations(computed, sum(size * runs.prepared for size, runs in batches.items())),
+        compute=Durations(computed, sum(size * runs.computed for size, runs in batches.items())),
+        divide=Durations(computed, sum(size * runs.divided for size, runs in batches.items())),
+        batches=batches,
     )
+
+
+def statistics_of(
+    statuses: Sequence[ModelStatus], metrics: RuntimeMetrics, name: str, version: str | None
+) -> list[ModelStatistics]:
+    """Those of one model, or of one of its versions; without a name those of every version that serves."""
+    return [
+        model_statistics(status, metrics.model(status.name, status.version))
+        for status in statuses
+        if (status.name == name and version in (None, status.version) if name else status.state is ModelState.READY)
+    ]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pillion.dataplane.admission import Admission
     from pillion.dataplane.call import Call
     from pillion.dataplane.live import LiveCall
+    from pillion.dataplane.nested import OwnCode
     from pillion.metrics import ModelMetrics
     from pillion.repository.served import Served
 
@@ -117,6 +118,7 @@ class TaskBatcher(SharedCalls[TaskItem]):
         live: what waits or runs is noted here.
         leave: gives a slot back.
         begin: makes one call of many.
+        own: makes calls of code that may call other models.
     """
 
     def __init__(
@@ -131,11 +133,13 @@ class TaskBatcher(SharedCalls[TaskItem]):
         *,
         leave: Callable[[], None],
         begin: Callable[[list[Mapping[str, Any]]], BatchRun],
+        own: OwnCode | None = None,
     ) -> None:
         options = tuple(one.name for one in task.parameters if one.name not in task.items)
         waits = _Waits(options, limits, ranked=admission.ranks.count > 1)
         super().__init__(served, admission, waits, metrics, clock, live, leave)
         self._begin = begin
+        self._own = own
 
     def _announce(self) -> None:
         asyncio.get_running_loop().call_soon(self.flush)
@@ -149,8 +153,10 @@ class TaskBatcher(SharedCalls[TaskItem]):
             return
         started = self._clock()
         run = self._begin([item.arguments for item in items])
+        own = None if self._own is None else self._own.shared(run, items)
+        prepared = self._clock()
         try:
-            await self._served.executor.run(run, (), (), self._seconds(items, started))
+            await self._served.executor.run(own or run, (), (), self._seconds(items, started))
         except DeadlinePassedError:
             self._left_out(items)
             return
@@ -165,7 +171,10 @@ class TaskBatcher(SharedCalls[TaskItem]):
             await self._compute(items[:half])
             await self._compute(items[half:])
             return
-        self._hand_out(items, run.values, started)
+        finally:
+            if own is not None:
+                own.end()
+        self._hand_out(items, run.values, started, prepared, self._clock())
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

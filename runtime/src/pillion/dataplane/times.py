@@ -6,7 +6,12 @@ what it costs is the look whether it has one.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    from pillion.tracing.nested import NestedSpan, Trace
 
 __all__ = ["Times"]
 
@@ -31,6 +36,19 @@ class Times(msgspec.Struct):
     """When the batch began that this request was computed in; between ``started`` and ``ended``."""
     batch_size: int = 0
     """Requests in that batch."""
+    span_id: int = 0
+    """The request's own, where it is sampled."""
+    spans: list[NestedSpan] = []
+    """What its code did, of which spans are made."""
+
+    @property
+    def trace(self) -> Trace | None:
+        """The place of its code in its trace, where it is sampled."""
+        if not self.trace_id:
+            return None
+        from pillion.tracing.nested import Trace  # noqa: PLC0415 - only for requests that are sampled
+
+        return Trace(self.trace_id, self.span_id, self.spans)
 
     def shared(self, arrived: float, batched: float, ended: float, size: int) -> None:
         """Note the same of a call that ``size`` requests shared: all that it waited, it waited for its batch."""

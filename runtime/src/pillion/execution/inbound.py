@@ -36,20 +36,39 @@ class Inbound:
         self._closed = False
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
+        self._put = 0
+        self._asked = 0
+        """How often the reader came for a value."""
+        self._asked_at = 0.0
+        """When it came last, on the loop's clock."""
 
     # --- writing: on the event loop
 
-    async def put(self, value: Any) -> bool:  # noqa: ANN401 - a validated value
-        """Hand a value over, waiting for room; False where nobody reads any more."""
+    async def put(self, value: Any, *, until_used: bool = False) -> bool:  # noqa: ANN401 - a validated value
+        """Hand a value over, waiting for room; False where nobody reads any more.
+
+        Args:
+            value: for the reader.
+            until_used: also wait until the reader has come for the next one, so that whoever counts the bytes of large
+                values counts them for as long as they are kept.
+        """
         while not self._closed and not self._ended:
             with self._changed:
                 if len(self._values) < self._most:
                     self._values.append(value)
+                    self._put += 1
                     self._changed.notify()
                     break
                 self._writer = self._loop.create_future()
             await self._writer
         _set(self._reader)
+        number = self._put
+        while until_used and not self._closed and not self._ended:
+            with self._changed:
+                if self._asked > number:
+                    break
+                self._writer = self._loop.create_future()
+            await self._writer
         return not (self._closed or self._ended)
 
     def end(self, failure: Exception | None = None) -> None:
@@ -68,6 +87,11 @@ class Inbound:
         self._closed = True
         self.end(PillionError(ErrorCode.CANCELLED, "The caller left"))
 
+    @property
+    def awaited_since(self) -> float | None:
+        """Since when the reader waits for a value, on the loop's clock; None while it does not."""
+        return self._asked_at if not self._ended and self._asked > self._put - len(self._values) else None
+
     # --- reading
 
     def __iter__(self) -> Iterator[Any]:
@@ -77,6 +101,10 @@ class Inbound:
         if threading.get_ident() == self._owner:
             raise RuntimeError("this stream is read with `for` on the event loop, which it would stop: use `async for`")
         with self._changed:
+            self._asked += 1
+            self._asked_at = self._loop.time()
+            if self._writer is not None and not self._values and not self._ended:
+                self._loop.call_soon_threadsafe(self._room)
             while not self._values and not self._ended:
                 self._changed.wait()
             if self._values:
@@ -89,10 +117,17 @@ class Inbound:
         return self
 
     async def __anext__(self) -> Any:  # noqa: ANN401 - a validated value
+        self._asked += 1
+        self._asked_at = self._loop.time()
+        if not self._values:
+            self._room()
         while not self._values and not self._ended:
             self._reader = self._loop.create_future()
             try:
                 await self._reader
+            except BaseException:  # such as the end of its patience: it does not wait any more, and may come again
+                self._asked -= 1
+                raise
             finally:
                 self._reader = None
         if self._values:

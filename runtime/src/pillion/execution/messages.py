@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -15,7 +15,10 @@ __all__ = [
     "STREAM",
     "TASK",
     "TO_WORKER",
+    "Answered",
+    "Ask",
     "Call",
+    "Circumstances",
     "Credit",
     "Failed",
     "FromWorker",
@@ -26,6 +29,7 @@ __all__ = [
     "Result",
     "ToWorker",
     "Unable",
+    "Unasked",
     "Use",
 ]
 
@@ -51,6 +55,17 @@ class Load(msgspec.Struct, array_like=True, tag=0):
     order: bytes
 
 
+class Circumstances(msgspec.Struct, array_like=True, gc=False):
+    """What a call of the user's own code is made for (see :class:`~pillion.authoring.context.Working`)."""
+
+    request_id: str
+    deadline: float | None
+    """On the monotonic clock, which all processes of a machine share."""
+    path: tuple[str, ...]
+    traceparent: str = ""
+    """Of what it sends to other services."""
+
+
 class Call(msgspec.Struct, array_like=True, tag=1):
     """Compute ``outputs``, or call something else of the model. ``id`` grows from call to call."""
 
@@ -68,6 +83,8 @@ class Call(msgspec.Struct, array_like=True, tag=1):
     """Of the task, by name. Python's own serialisation."""
     room: int = 0
     """Of a stream: items to be sent before the first :class:`Credit`."""
+    circumstances: Circumstances | None = None
+    """Of the user's own code."""
 
 
 class Credit(msgspec.Struct, array_like=True, tag=2, gc=False):
@@ -76,6 +93,15 @@ class Credit(msgspec.Struct, array_like=True, tag=2, gc=False):
     id: int
     room: int
     """How many more may be sent."""
+
+
+class Answered(msgspec.Struct, array_like=True, tag=3):
+    """What another model answered to an :class:`Ask`."""
+
+    number: int
+    value: bytes = b""
+    """Python's own serialisation."""
+    failure: Failed | None = None
 
 
 class Ready(msgspec.Struct, array_like=True, tag=0):
@@ -129,6 +155,8 @@ class Failed(msgspec.Struct, array_like=True, tag=3):
     remedy: str | None = None
     retry_after: float | None = None
     released: list[int] = []
+    problems: list[dict[str, Any]] = []
+    """It is an InvalidArguments with these."""
 
 
 class Record(msgspec.Struct, array_like=True, tag=4):
@@ -147,8 +175,30 @@ class Item(msgspec.Struct, array_like=True, tag=5, gc=False):
     """Python's own serialisation of plain data."""
 
 
-ToWorker = Load | Call | Credit
-FromWorker = Ready | Unable | Result | Failed | Record | Item
+class Ask(msgspec.Struct, array_like=True, tag=6):
+    """The code of a call asks for one of another model; of a stream's items, for those that there are."""
+
+    id: int
+    """Of the call."""
+    number: int
+    """Grows with each that a worker asks for. Of a stream: of all that ask for its items."""
+    model: str
+    way: int
+    task: str = ""
+    arguments: bytes = b""
+    """By name. Python's own serialisation."""
+    shield: bool = False
+
+
+class Unasked(msgspec.Struct, array_like=True, tag=7, gc=False):
+    """The code waits for that no more, or has read enough."""
+
+    id: int
+    number: int
+
+
+ToWorker = Load | Call | Credit | Answered
+FromWorker = Ready | Unable | Result | Failed | Record | Item | Ask | Unasked
 
 TO_WORKER: Final = msgspec.msgpack.Decoder(ToWorker)
 FROM_WORKER: Final = msgspec.msgpack.Decoder(FromWorker)

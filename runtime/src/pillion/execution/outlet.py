@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import pickle
 import select
@@ -55,8 +54,9 @@ class Outlet:
     async def put_async(self, item: Any) -> bool:  # noqa: ANN401 - any plain value
         """The same for a writer on an event loop."""
         while self._room <= 0 and not self._closed:
-            await self._readable()
-            self._receive()
+            await self._connection.received()
+            if self._connection.ended:
+                self._closed = True
         return self._send(item)
 
     def _send(self, item: Any) -> bool:  # noqa: ANN401 - any plain value
@@ -84,17 +84,3 @@ class Outlet:
             self._connection.receive_midway()
         except EOFError:
             self._closed = True
-
-    async def _readable(self) -> None:
-        loop = asyncio.get_running_loop()
-        readable: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(self._connection.fileno(), _set, readable)
-        try:
-            await readable
-        finally:
-            loop.remove_reader(self._connection.fileno())
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -215,6 +215,8 @@ class ProcessExecutor:
         seat.let_go(link)
         held = list(link.outstanding.values())
         begun = held.pop(0) if held and held[0].written else None
+        if begun is not None and begun.asked is not None:
+            begun.asked.end()
         for sent in reversed(held):
             if not sent.abandoned:
                 self._again(sent)

@@ -6,7 +6,7 @@ import functools
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
-from pillion.errors import ErrorCode, PillionError
+from pillion.errors import ErrorCode, InvalidArguments, PillionError
 from pillion.execution.messages import Failed
 
 if TYPE_CHECKING:
@@ -131,13 +131,17 @@ def failed(call: int, error: BaseException, released: list[int]) -> Failed:
         message.message = _sendable(error.message)[:_LONGEST_MESSAGE]
         message.code, message.field, message.remedy = error.code.value, error.field, error.remedy
         message.retry_after = error.retry_after
+    if isinstance(error, InvalidArguments):
+        message.problems = [dict(one) for one in error.problems]
     return message
 
 
 def raised(message: Failed) -> Exception:
     """The exception again, with the worker's traceback as its cause."""
     error: Exception
-    if message.code:
+    if message.problems:
+        error = InvalidArguments(message.message, field=message.field or "", problems=message.problems)
+    elif message.code:
         error = PillionError(
             ErrorCode(message.code),
             message.message,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from pillion.execution.asked import Asked
 from pillion.execution.stream import StreamRun
+from pillion.execution.within import Within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,19 +23,26 @@ class Sent:
     """See the module's docstring. Event loop's thread only."""
 
     __slots__ = (
-        "abandoned", "answering", "deaths", "future", "inputs", "link", "model", "number", "outputs", "retry",
+        "abandoned", "answering", "asked", "deaths", "future", "inputs", "link", "model", "number", "outputs", "retry",
         "streams", "written",
     )  # fmt: skip
 
     def __init__(
         self, model: Predictor, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], *, retry: bool
     ) -> None:
+        self.asked: Asked | None = None
+        """What its code has asked for of other models, where it may."""
+        if isinstance(model, Within):
+            self.asked = Asked(model.working, model.answer)
+            model = model.model
         self.model = model
         self.inputs = inputs
         self.outputs = outputs
         self.retry = retry
         """Whether it may be computed again when its worker has died over it."""
         self.future: asyncio.Future[list[Tensor]] = asyncio.get_running_loop().create_future()
+        if self.asked is not None:
+            self.future.add_done_callback(self.asked.end)
         self.link: WorkerLink | None = None
         """Where it is; None while it waits for a worker."""
         self.number = 0

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import pickle
 import time
 from typing import TYPE_CHECKING, Any, cast
 
+from pillion.authoring.context import CURRENT
 from pillion.execution.api import Interrupt
+from pillion.execution.asking import Asking, WorkerCall
 from pillion.execution.given_up import Abandoned, GivenUp
 from pillion.execution.messages import EXPLAIN, PREDICT, STREAM, TASK, Result, Use
 from pillion.execution.outlet import Outlet
@@ -64,6 +67,7 @@ class Worker:
         self._given_up = GivenUp(abandoned, lambda: connection.midway)
         connection.after = self._given_up.check
         connection.on_credit = self._credit
+        self._asking = Asking(connection)
 
     def serve(self) -> None:
         """Answer until the server closes the connection."""
@@ -126,17 +130,22 @@ class Worker:
         run = self._asked(call)
         asynchronous = getattr(run, "asynchronous", False)
         interrupt = Interrupt()
+        working = None
+        if call.circumstances is not None:
+            working = WorkerCall(call.id, call.circumstances, self._asking, interrupt)
+        token = CURRENT.set(working)
         if asynchronous:
             interrupt.action = _noted  # no exception may be raised in the loop's own code: it would break the next call
         try:
             self._given_up.begin(call.id, interrupt, closes=call.way == STREAM and not asynchronous)
             if asynchronous:
-                tensors = self._on_loop(cast("AsyncPredictor", run), inputs, call.outputs, interrupt)
+                tensors = self._on_loop(cast("AsyncPredictor", run), inputs, call.outputs, interrupt, working)
             else:
                 tensors = run.predict(inputs, call.outputs, interrupt)
         finally:
             self._given_up.end()  # here, so that whoever calls this is never interrupted
             self._outlet = None
+            CURRENT.reset(token)
         return getattr(run, "value", None), tensors
 
     def _asked(self, call: Call) -> Predictor:
@@ -153,11 +162,19 @@ class Worker:
         return StreamRun(cast("StreamModel", self._model).stream(task, arguments), self._outlet)
 
     def _on_loop(
-        self, run: AsyncPredictor, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], interrupt: Interrupt
+        self,
+        run: AsyncPredictor,
+        inputs: Sequence[Tensor | None],
+        outputs: tuple[str, ...],
+        interrupt: Interrupt,
+        working: WorkerCall | None,
     ) -> list[Tensor]:
         if self._loop is None:
             self._loop = asyncio.Runner()
-        return self._loop.run(_cancellable(run, inputs, outputs, interrupt))
+        if working is not None:
+            working.begin(self._loop.get_loop())
+        # A runner has a context of its own, in which the one before may be seen.
+        return self._loop.run(_cancellable(run, inputs, outputs, interrupt), context=contextvars.copy_context())
 
     def _result(
         self,

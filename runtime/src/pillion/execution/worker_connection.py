@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import threading
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pillion.execution.frames import Inbox, descriptors, frame
-from pillion.execution.messages import TO_WORKER, Call, Credit
+from pillion.execution.messages import TO_WORKER, Answered, Call, Credit
 
 if TYPE_CHECKING:
     import socket
@@ -32,6 +33,11 @@ class Connection:
         """Received and not begun."""
         self.on_credit: Callable[[Credit], None] = lambda _: None
         """Called in the main thread when the reader of a stream has made room."""
+        self.on_answer: Callable[[Answered], None] = lambda _: None
+        """The same when another model has answered."""
+        self.ended = False
+        """Whether the server wants no more; seen on an event loop."""
+        self._waiting: set[asyncio.Future[None]] = set()
         self._encoder = msgspec.msgpack.Encoder()
         self._lock = threading.Lock()
         self._main = threading.main_thread().ident
@@ -74,6 +80,8 @@ class Connection:
                 self.calls.append(message)
             elif isinstance(message, Credit):
                 self.on_credit(message)
+            elif isinstance(message, Answered):
+                self.on_answer(message)
 
     def receive_midway(self) -> None:
         """The same from within a call.
@@ -87,6 +95,29 @@ class Connection:
         finally:
             self.midway = False
         self.after()
+
+    async def received(self) -> None:
+        """Wait on the main thread's event loop until something has come, or nothing comes any more."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        if not self._waiting:  # one reader for all that wait: the loop takes one
+            loop.add_reader(self.fileno(), self._read)
+        self._waiting.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiting.discard(waiter)
+            if not self._waiting:
+                loop.remove_reader(self.fileno())
+
+    def _read(self) -> None:
+        try:
+            self.receive_midway()
+        except EOFError:
+            self.ended = True
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def log(self, record: Record) -> None:
         """Send a line for the server's log; lost when the server is gone."""

@@ -18,9 +18,23 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pillion.execution.frames import descriptors, frame
-from pillion.execution.messages import EXPLAIN, STREAM, TASK, Call, Credit, Failed, Item, Record, Result, Use
+from pillion.execution.messages import (
+    EXPLAIN,
+    STREAM,
+    TASK,
+    Answered,
+    Ask,
+    Call,
+    Credit,
+    Failed,
+    Item,
+    Record,
+    Result,
+    Unasked,
+    Use,
+)
 from pillion.execution.packing import Layout, filled, unpack
-from pillion.execution.remote import RemoteExplanation, RemoteRun, RemoteStream, RemoteTask, raised
+from pillion.execution.remote import RemoteExplanation, RemoteRun, RemoteStream, RemoteTask, failed, raised
 from pillion.execution.segments import Segment, SegmentMap, SegmentPool
 from pillion.execution.stream import ItemBuffer, StreamRun
 from pillion.execution.worker_process import log_record
@@ -97,6 +111,8 @@ class WorkerLink:
         """Send the call to the worker, now or when its tensors are copied; it is told if it cannot be sent."""
         self._numbers += 1
         call = Call(self._numbers, sent.outputs)
+        if sent.asked is not None:
+            call.circumstances = sent.asked.circumstances
         try:
             layout = self._composed(call, sent)
             segment = None
@@ -303,6 +319,10 @@ class WorkerLink:
             self._failed(message)
         elif isinstance(message, Record):
             log_record(message)
+        elif isinstance(message, Ask):
+            self._ask(message)
+        elif isinstance(message, Unasked):
+            self._unask(message)
 
     def _ended(self) -> None:
         self.detach()
@@ -338,6 +358,25 @@ class WorkerLink:
             sent.answering = True
             stream: Any = sent.model
             stream.buffer.add(pickle.loads(message.value))  # noqa: S301 - as above
+
+    def _ask(self, ask: Ask) -> None:
+        sent = self.outstanding.get(ask.id)
+        if sent is not None and sent.asked is not None and not sent.future.done():
+            sent.asked.begin(ask, self._answered)
+
+    def _unask(self, message: Unasked) -> None:
+        sent = self.outstanding.get(message.id)
+        if sent is not None and sent.asked is not None:
+            sent.asked.forget(message.number)
+
+    def _answered(self, answer: Answered) -> None:
+        if not self._attached:
+            return
+        try:
+            data = frame(self._encoder.encode(answer))
+        except Exception as error:  # noqa: BLE001 - too large, for one: who asked is told
+            data = frame(self._encoder.encode(Answered(answer.number, failure=failed(0, error, []))))
+        self._put_out(data)
 
     def _failed(self, message: Failed) -> None:
         sent = self._settled(message)

@@ -16,13 +16,14 @@ from pillion.image.errors import ImageError
 from pillion.image.ignore import Rules, Verdict, read_rules
 from pillion.image.layer import Entry, file_entry
 from pillion.image.lock import Lock, read_lock, remedy
+from pillion.runtimefile import CODE_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["CODE", "Files", "Service", "dependencies", "files_of", "find_service"]
 
-CODE: Final = "/app"
+CODE: Final = CODE_FOLDER
 """Where the project's files are in the image."""
 _DEFAULT: Final = "service.py"
 _LARGEST: Final = 3

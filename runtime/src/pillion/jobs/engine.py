@@ -7,23 +7,23 @@ So the engine may be killed at any point. What was RUNNING then is taken up agai
 from __future__ import annotations
 
 import asyncio
-import functools
-import hashlib
 import logging
 import secrets
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from pillion.errors import ErrorCode, PillionError
+from pillion.jobs.asked import IdempotencyKey, check_key, digest_of, unknown_job
 from pillion.jobs.changes import Changes
-from pillion.jobs.folders import JobFolders
-from pillion.jobs.recovery import after_restart
+from pillion.jobs.folders import FILES, JobFolders
+from pillion.jobs.metrics import JobMetrics
 from pillion.jobs.running import RunningJobs
 from pillion.jobs.states import Job, JobKind, JobState, cancel
 from pillion.jobs.store import JobStoreError
+from pillion.jobs.store_access import StoreAccess
+from pillion.jobs.upkeep import POLL_SECONDS, Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,12 +36,9 @@ __all__ = ["JobEngine", "JobResult"]
 
 _log: Final = logging.getLogger(__name__)
 _Value = TypeVar("_Value")
-_PURGE_SECONDS: Final = 60.0
-_PURGED_AT_ONCE: Final = 500
-_LONGEST_KEY: Final = 255
 _RETRY_WHEN_FULL: Final = 5.0
-_POLL_SECONDS: Final = 1.0
-"""Between two looks at a store that others change as well."""
+_BUSY_SECONDS: Final = 0.1
+"""Until a job is tried again that is due and that another server is looking at."""
 
 
 class JobResult(msgspec.Struct, frozen=True):
@@ -73,19 +70,19 @@ class JobEngine:
         self._open_store = store
         self._store: JobStore | None = None
         self._opening = asyncio.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pillion-jobs")
+        self.access = StoreAccess("jobs.database" if settings.folder is None else "jobs.folder")
         self._clock = clock
         self._background: list[asyncio.Task[None]] = []
         self._closed = False
         self._may_run = asyncio.Event()
         self.changes = Changes()
-        folder = settings.folder
-        self.folders = JobFolders(None if folder is None else folder / "files", settings.inline_bytes)
-        self._runners = runners
+        self.folders = JobFolders(settings.folder and settings.folder / FILES, settings.inline_bytes)
         limits = {JobKind.PREDICTION: settings.predictions, JobKind.TRAINING: settings.trainings}
         self._running = {kind: RunningJobs(self, kind, runner, limits[kind]) for kind, runner in runners.items()}
         self.totals: dict[tuple[JobKind, JobState], int] = {}
-        """Jobs by kind and state, as of a moment ago."""
+        self.stored = 0
+        """Jobs by kind and state, and bytes of their inputs and results, as of a moment ago."""
+        self.metrics = JobMetrics()
 
     @property
     def settings(self) -> JobSettings:
@@ -102,65 +99,22 @@ class JobEngine:
         """Open the store, and take up what a former server left.
 
         Raises:
-            JobStoreError: it cannot be used.
+            PillionError: it cannot be used; its cause is the :class:`JobStoreError`.
         """
         async with self._opening:
             if self._store is not None:
                 return self._store
             if self._closed:
-                raise JobStoreError("the server is stopping")
-            store = self._store = await self._in_thread(self._take_up)
+                raise PillionError(ErrorCode.DRAINING, "the server is stopping")
+            upkeep = Upkeep(self, list(self._running.values()))
+            store = self._store = await self.access.ask(lambda: upkeep.opened(self._open_store))
             self._background = [asyncio.create_task(one.schedule(self._may_run)) for one in self._running.values()]
-            self._background.append(asyncio.create_task(self._retain()))
-            if store.lease_seconds is not None:
-                self._background.append(asyncio.create_task(self._share(store.lease_seconds)))
+            self._background += [asyncio.create_task(work) for work in upkeep.works(store)]
             return store
 
     def begin(self) -> None:
         """Models are loaded: jobs may run from now on."""
         self._may_run.set()
-
-    def _take_up(self) -> JobStore:
-        store = self._open_store()
-        try:
-            self._take_up_lost(store)
-            there = self.folders.there()
-            for identity in set(there) - store.known(there):
-                self.folders.remove(identity)  # of a job that was never promised, or was purged
-            self.totals = dict(store.counts())
-        except BaseException:
-            store.close()
-            raise
-        return store
-
-    def _take_up_lost(self, store: JobStore) -> list[Job]:
-        now, most = self._clock(), self._settings.max_attempts
-        taken = store.take_up(functools.partial(after_restart, now=now, max_attempts=most))
-        if taken:
-            _log.warning("%d jobs ran on a server that has ended; they are taken up", len(taken))
-        return taken
-
-    async def _share(self, lease: float) -> None:
-        """What servers that share the store tell each other through it, every second or so."""
-        every = min(_POLL_SECONDS, lease / 5)
-
-        def look(store: JobStore) -> tuple[list[str], list[Job]]:
-            unwanted = store.beat()
-            taken = self._take_up_lost(store)
-            self.totals = dict(store.counts())
-            return unwanted, taken
-
-        while True:
-            await asyncio.sleep(every)
-            try:
-                unwanted, taken = await self._ask(look)
-            except PillionError:
-                continue  # said in the log
-            for identity in unwanted:
-                for running in self._running.values():
-                    running.cancel(identity)
-            for job in taken:
-                self.changes.tell(job.id)
 
     async def stop(self, grace: float) -> None:
         """Begin nothing more, let what runs end within ``grace`` seconds, and put the rest back into the queue."""
@@ -171,9 +125,16 @@ class JobEngine:
         await asyncio.gather(*self._background, return_exceptions=True)
         self.changes.tell_all()
         async with self._opening:
-            if self._store is not None:
-                await self._in_thread(self._store.close)
-        self._thread.shutdown(wait=False)
+            # Taken away first: who asks from now on is told that the server stops, not that a closed store fails.
+            store, self._store = self._store, None
+            if store is not None:
+                await self.access.ask(store.close)
+        self.access.close()
+
+    @property
+    def shared(self) -> bool:
+        """Whether other servers change its jobs, too."""
+        return self._store is not None and self._store.lease_seconds is not None
 
     @property
     def stopping(self) -> bool:
@@ -192,17 +153,20 @@ class JobEngine:
         media_type: str = "application/json",
         request_id: str = "",
         idempotency_key: str = "",
+        caller: str = "",
         priority: int = 0,
         details: dict[str, str] | None = None,
     ) -> Job:
         """Take a job; it is on disk when this returns.
 
+        The same ``idempotency_key`` of the same ``caller`` again gives the job of the first time.
+
         Raises:
             PillionError: ``QUEUE_FULL``; ``INVALID_ARGUMENT`` for a key that was used for something else;
-                ``NOT_READY`` where jobs cannot be kept.
+                ``NOT_READY`` where jobs cannot be kept; ``STORAGE_FULL`` where there is no room for it.
         """
-        _check_key(idempotency_key)
-        digest = await self._in_thread(_digest, model, task, request)
+        check_key(idempotency_key)
+        digest = await asyncio.to_thread(digest_of, model, task, request)
         job = Job(
             id=secrets.token_hex(16),
             kind=kind,
@@ -211,11 +175,11 @@ class JobEngine:
             submitted=self._clock(),
             priority=priority,
             request_id=request_id,
-            idempotency_key=idempotency_key,
             request_digest=digest,
             details=details or {},
         )
-        taken = await self._ask(lambda store: self._submit(store, job, request, media_type))
+        key = IdempotencyKey(caller, idempotency_key)
+        taken = await self.ask(lambda store: self._submit(store, job, key, request, media_type))
         if taken is None:
             raise PillionError(
                 ErrorCode.QUEUE_FULL,
@@ -235,15 +199,20 @@ class JobEngine:
         self._running[kind].wake()
         return taken
 
-    def _submit(self, store: JobStore, job: Job, request: bytes | memoryview, media_type: str) -> Job | None:
+    def _submit(
+        self, store: JobStore, job: Job, key: IdempotencyKey, request: bytes | memoryview, media_type: str
+    ) -> Job | None:
+        job = msgspec.structs.replace(job, idempotency_key=key.kept(store.caller_secret))
         payload = self.folders.keep(job.id, "request", request, media_type)
         taken: Job | None = None
         try:
-            taken = store.submit(job, payload, self._settings.max_queued)
+            taken = store.submit(
+                job, payload, self._settings.max_queued, self._settings.max_stored_bytes, key.kept_before()
+            )
         finally:
             if payload.file and (taken is None or taken.id != job.id):
                 self.folders.remove(job.id)
-        self.totals = dict(store.counts())
+        self.count(store)
         return taken
 
     async def get(self, identity: str, kind: JobKind | None = None) -> Job:
@@ -252,14 +221,14 @@ class JobEngine:
         Raises:
             PillionError: ``NOT_FOUND``: there is none of that kind and id; it may have been purged.
         """
-        job = await self._ask(lambda store: store.get(identity))
+        job = await self.ask(lambda store: store.get(identity))
         if job is None or kind not in (None, job.kind):
-            raise _unknown(kind, identity)
+            raise unknown_job(kind, identity)
         return job
 
     async def page(self, which: JobFilter, after: int | None, size: int) -> Page:
         """A page of the list, the newest first."""
-        return await self._ask(lambda store: store.page(which, after, size))
+        return await self.ask(lambda store: store.page(which, after, size))
 
     async def cancel(self, identity: str, kind: JobKind) -> Job:
         """Stop a job: one that waits has ended when this returns, one that runs ends soon; an ended one stays.
@@ -270,7 +239,7 @@ class JobEngine:
         await self.get(identity, kind)
         job = await self.change(identity, lambda known: cancel(known, self._clock()))
         if job is None:
-            raise _unknown(kind, identity)
+            raise unknown_job(kind, identity)
         if job.state is JobState.RUNNING:
             self._running[kind].cancel(identity)
         return job
@@ -292,16 +261,16 @@ class JobEngine:
                 f"{kind.value} {identity} has no result: it is {job.state.value}{why}",
                 remedy="ask again when it is COMPLETED" if not job.ended else None,
             )
-        return await self._ask(lambda store: self._result(store, identity, kind))
+        return await self.ask(lambda store: self._result(store, identity, kind))
 
     def _result(self, store: JobStore, identity: str, kind: JobKind) -> JobResult:
         payload = store.result(identity)
         if payload is None:
-            raise _unknown(kind, identity)
+            raise unknown_job(kind, identity)
         try:
             return JobResult(self.folders.read(identity, payload), payload.media_type, payload.headers)
         except FileNotFoundError:  # purged in the very moment
-            raise _unknown(kind, identity) from None
+            raise unknown_job(kind, identity) from None
 
     # --- what runs jobs asks
 
@@ -313,13 +282,15 @@ class JobEngine:
             job = store.claim(kind, now)
             if job is None:
                 due = store.next_due(kind)
+                if due is not None and due <= now:
+                    due = now + _BUSY_SECONDS
                 # Of what others submit to a shared store nobody is told.
-                again = None if store.lease_seconds is None else now + _POLL_SECONDS
+                again = None if store.lease_seconds is None else now + POLL_SECONDS
                 return None, min((moment for moment in (due, again) if moment is not None), default=None)
-            self.totals = dict(store.counts())
+            self.count(store)
             return job, None
 
-        return await self._ask(take)
+        return await self.ask(take)
 
     async def request_of(self, job: Job) -> tuple[bytes, bool]:
         """What a job was given, and whether somebody has wanted it to stop by now."""
@@ -329,7 +300,7 @@ class JobEngine:
             content = b"" if payload is None else self.folders.read(job.id, payload)
             return content, known is None or known.cancel_requested
 
-        return await self._ask(read)
+        return await self.ask(read)
 
     async def change(
         self,
@@ -344,71 +315,26 @@ class JobEngine:
             if content is not None:
                 payload = self.folders.keep(identity, "result", content[0], content[1], content[2])
             changed = store.change(identity, transition, payload)
-            self.totals = dict(store.counts())
+            self.count(store)
             return changed
 
-        changed = await self._ask(write)
+        changed = await self.ask(write)
         self.changes.tell(identity)
         return changed
 
-    # --- inside
+    # --- what keeps the store asks
 
-    async def _ask(self, work: Callable[[JobStore], _Value]) -> _Value:
+    async def ask(self, work: Callable[[JobStore], _Value]) -> _Value:
         """Have the store asked in its thread.
 
         Raises:
-            PillionError: ``NOT_READY``: it cannot be used now.
+            PillionError: ``NOT_READY``: it cannot be used now; ``STORAGE_FULL``: it has no room.
         """
+        return await self.access.ask(work, self._store or await self.open())
+
+    def count(self, store: JobStore) -> None:
+        """Look how many there are; what was done before stands, whether or not they can be counted."""
         try:
-            return await self._in_thread(work, self._store or await self.open())
+            self.totals, self.stored = dict(store.counts()), store.stored_bytes()
         except JobStoreError as error:
-            _log.error("jobs: %s", error)
-            field = "jobs.database" if self._settings.folder is None else "jobs.folder"
-            raise PillionError(ErrorCode.NOT_READY, f"jobs cannot be kept: {error}", field=field) from error
-
-    async def _in_thread(self, work: Callable[..., _Value], *arguments: object) -> _Value:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-
-    async def _retain(self) -> None:
-        """Forget ended jobs by age and count, now and then."""
-        while True:
-            try:
-                while len(await self._ask(self._purge)) == _PURGED_AT_ONCE:
-                    pass
-            except PillionError as error:
-                _log.warning("ended jobs could not be purged: %s", error)
-            await asyncio.sleep(_PURGE_SECONDS)
-
-    def _purge(self, store: JobStore) -> list[str]:
-        settings = self._settings
-        gone = store.purge(self._clock() - settings.keep_seconds, settings.keep_jobs, _PURGED_AT_ONCE)
-        for identity in gone:
-            self.folders.remove(identity)
-        if gone:
-            self.totals = dict(store.counts())
-        return gone
-
-
-def _digest(model: str, task: str, request: bytes | memoryview) -> str:
-    digest = hashlib.sha256(b"\0".join((model.encode(), task.encode(), b"")))
-    digest.update(request)
-    return digest.hexdigest()
-
-
-def _check_key(key: str) -> None:
-    if len(key) > _LONGEST_KEY or not key.isprintable():
-        raise PillionError(
-            ErrorCode.INVALID_ARGUMENT,
-            f"Idempotency-Key is longer than {_LONGEST_KEY} characters, or not printable",
-            field="Idempotency-Key",
-        )
-
-
-def _unknown(kind: JobKind | None, identity: str) -> PillionError:
-    what = "job" if kind is None else kind.value
-    return PillionError(
-        ErrorCode.NOT_FOUND,
-        f"there is no {what} {identity[:100]!r}",
-        field=f"{what}_id",
-        remedy="it was never submitted here, or was purged after its end (jobs.keep_seconds, jobs.keep_jobs)",
-    )
+            _log.warning("jobs could not be counted: %s", error)

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["JobFolders", "write_atomically"]
+__all__ = ["FILES", "JobFolders", "make_private", "write_atomically"]
 
+FILES: Final = "files"
+"""Folder of the jobs' folders, beside the store."""
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -54,7 +56,7 @@ class JobFolders:
         if self.root is None or len(content) <= self._inline:
             return Payload(media_type, bytes(content), headers=dict(headers or {}))
         write_atomically(self.of(identity) / role, content)
-        return Payload(media_type, file=role, headers=dict(headers or {}))
+        return Payload(media_type, file=role, headers=dict(headers or {}), file_bytes=len(content))
 
     def read(self, identity: str, payload: Payload) -> bytes:
         """The content."""
@@ -69,8 +71,23 @@ class JobFolders:
 
     def there(self) -> list[str]:
         """Ids of the jobs that have a folder."""
-        there = self.root is not None and self.root.is_dir()
-        return [entry.name for entry in os.scandir(self.root)] if there else []
+        if self.root is None or not self.root.is_dir():
+            return []
+        with contextlib.suppress(OSError):
+            self.root.chmod(0o700)  # earlier versions left it open to look at
+        return [entry.name for entry in os.scandir(self.root)]
+
+
+def make_private(folder: Path) -> None:
+    """Have a folder there, and those above it, each made for this user alone.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    # mkdir's own parents=True gives the mode to the last one only.
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
 
 
 def write_atomically(file: Path, content: bytes | memoryview) -> None:
@@ -82,7 +99,7 @@ def write_atomically(file: Path, content: bytes | memoryview) -> None:
     """
     partial = file.with_name(f".{file.name}.partial")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(file.parent)
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as out:
             out.write(content)
             out.flush()

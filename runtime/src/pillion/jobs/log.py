@@ -11,6 +11,8 @@ import logging
 import os
 from typing import TYPE_CHECKING, Final
 
+from pillion.jobs.folders import make_private
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -37,44 +39,54 @@ class JobLog:
         self._failed = False
         there = _segments(folder, name)
         self._start, self._size = (there[-1][0], there[-1][1].stat().st_size) if there else (0, 0)
-        self._out = self._opened()
+        self._out = self._opened(self._start)
 
     def append(self, text: bytes) -> None:
         """Add to it. A full disk costs the text, and is said once in the server's log."""
         try:
             if self._size >= self._segment:
-                self._out.close()
-                self._start, self._size = self._start + self._size, 0
-                self._out = self._opened()
+                self._next_segment()
                 for _, old in _segments(self._folder, self._name)[:-_SEGMENTS]:
                     old.unlink(missing_ok=True)
-            self._size += self._out.write(text) or 0
+            self._out.write(text)
+            self._size = self._out.size()
         except OSError as error:
+            with contextlib.suppress(OSError):
+                self._size = self._out.size()  # some of it may be there
             if not self._failed:
                 self._failed = True
                 _log.error("%s: a job's %s cannot be kept: %s", self._folder, self._name, error.strerror)
+
+    def _next_segment(self) -> None:
+        start = self._start + self._size
+        # Opened first: without room for it the one before is written on, rather than a descriptor that is closed.
+        following = self._opened(start)
+        self._out.close()
+        self._out, self._start, self._size = following, start, 0
 
     def close(self) -> None:
         """Nothing more comes."""
         with contextlib.suppress(OSError):
             self._out.close()
 
-    def _opened(self) -> _Out:
-        return _Out(self._folder / f"{self._name}.{self._start:016d}")
+    def _opened(self, start: int) -> _Out:
+        return _Out(self._folder / f"{self._name}.{start:016d}")
 
 
 class _Out:
     """A file that is appended to without a buffer."""
 
     def __init__(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(file.parent)
         self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
-    def write(self, text: bytes) -> int:
+    def write(self, text: bytes) -> None:
         written = 0
         while written < len(text):
             written += os.write(self._descriptor, text[written:])
-        return written
+
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
 
     def close(self) -> None:
         os.close(self._descriptor)

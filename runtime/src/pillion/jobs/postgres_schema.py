@@ -87,7 +87,41 @@ CREATE TRIGGER counted AFTER INSERT OR DELETE OR UPDATE OF state ON {s}.jobs
   FOR EACH ROW EXECUTE FUNCTION {s}.count_jobs();
 """
 
-STEPS: Final = (_FIRST,)
+_SIZES: Final = """
+ALTER TABLE {s}.payloads ADD COLUMN kind text NOT NULL DEFAULT '';
+UPDATE {s}.payloads SET kind = jobs.kind FROM {s}.jobs WHERE jobs.id = payloads.id;
+ALTER TABLE {s}.totals ADD COLUMN bytes bigint NOT NULL DEFAULT 0;
+UPDATE {s}.totals SET bytes = coalesce(
+  (SELECT sum(octet_length(content)) FROM {s}.payloads WHERE payloads.kind = totals.kind), 0);
+CREATE FUNCTION {s}.kind_of_payload() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  SELECT jobs.kind INTO NEW.kind FROM {s}.jobs WHERE jobs.id = NEW.id;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER of_kind BEFORE INSERT ON {s}.payloads FOR EACH ROW EXECUTE FUNCTION {s}.kind_of_payload();
+CREATE FUNCTION {s}.count_payloads() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'INSERT' THEN
+    UPDATE {s}.totals SET bytes = bytes + octet_length(NEW.content) WHERE kind = NEW.kind;
+  ELSE
+    UPDATE {s}.totals SET bytes = bytes - octet_length(OLD.content) WHERE kind = OLD.kind;
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER counted AFTER INSERT OR DELETE ON {s}.payloads
+  FOR EACH ROW EXECUTE FUNCTION {s}.count_payloads();
+"""
+"""How much is kept, counted as it changes, in the row that counts the jobs: it stays the one that is waited for. By
+triggers, so that servers of the version before, which may still run, count as well."""
+
+_CALLERS: Final = """
+CREATE TABLE {s}.secrets (name text PRIMARY KEY, value bytea NOT NULL);
+INSERT INTO {s}.secrets
+  SELECT 'callers', decode(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex');
+"""
+"""What digests of callers' names are made with: random, by what every supported version has without an extension."""
+
+STEPS: Final = (_FIRST, _SIZES, _CALLERS)
 
 
 def migrate(cursor: psycopg.Cursor, schema: str) -> None:

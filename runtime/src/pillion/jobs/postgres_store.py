@@ -8,19 +8,17 @@ nothing has to be shared besides.
 
 from __future__ import annotations
 
-import contextlib
 import re
-import secrets
-import time
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from pillion.jobs.postgres_connection import PostgresConnection
+from pillion.jobs.postgres_lease import ServerLease
 from pillion.jobs.postgres_schema import migrate
 from pillion.jobs.states import JobKind, JobState, started
-from pillion.jobs.store import JobStoreError, Page, Payload, StoreFullError
-from pillion.jobs.store_rows import conditions_of, document_of, job_of, page_of, purgeable
+from pillion.jobs.store import JobStoreError, Page, Payload, StoreFullError, StoreUnreachableError
+from pillion.jobs.store_rows import changed_by, check_room, conditions_of, document_of, job_of, page_of, purgeable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -34,14 +32,15 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgresJobStore"]
 
-_Value = TypeVar("_Value")
 _SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _STATES: Final = tuple(state.value for state in JobState)
 _AT_ONCE: Final = 1000
+_GONE: Final = (
+    "NOT EXISTS (SELECT FROM {s}.servers AS servers WHERE servers.id = jobs.server AND servers.alive_until >= now())"
+)
+"""Of a job that runs: its server has been silent for longer than its lease, or has said goodbye."""
 _MOST_BYTES: Final = 1024**3 - 1024
 """Of one value in PostgreSQL."""
-_RENEWALS: Final = 3
-"""In a lease."""
 
 
 class PostgresJobStore:
@@ -61,15 +60,17 @@ class PostgresJobStore:
         if not _SCHEMA.fullmatch(schema):
             raise JobStoreError(f"jobs.database_schema: {schema!r} is no name of lowercase letters, digits and _")
         self.lease_seconds: float | None = lease_seconds
-        self._lease = lease_seconds
         self._schema = schema
-        self._server = secrets.token_hex(8)
-        self._renewed = float("-inf")
-        self._steady_since = float("inf")
+        self._unsure: dict[str, Job] = {}
         self._database = PostgresConnection(url, lambda cursor: migrate(cursor, schema))
-        self._alive(lambda _: None)
+        try:
+            self.caller_secret: bytes = self._database.transaction(self._secret)
+            self._lease = ServerLease(url, schema, lease_seconds)
+        except BaseException:
+            self._database.close()
+            raise
 
-    def submit(self, job: Job, request: Payload, limit: int) -> Job | None:
+    def submit(self, job: Job, request: Payload, limit: int, most_bytes: int, former_key: str = "") -> Job | None:
         """See :meth:`pillion.jobs.store.JobStore.submit`."""
 
         def work(cursor: Cursor) -> Job | None:
@@ -80,14 +81,16 @@ class PostgresJobStore:
                 self._ask(
                     cursor,
                     "SELECT sequence, document FROM {s}.jobs"
-                    " WHERE kind = %s AND idempotency_key = %s AND idempotency_key <> ''",
+                    " WHERE kind = %s AND idempotency_key IN (%s, %s) AND idempotency_key <> ''",
                     job.kind.value,
                     job.idempotency_key,
+                    former_key,
                 )
                 if (former := cursor.fetchone()) is not None:
                     return job_of(former)
             if waiting >= limit:
                 return None
+            check_room(self._stored(cursor), request.size, most_bytes)
             self._ask(
                 cursor,
                 "INSERT INTO {s}.jobs (id, kind, state, model, task, priority, not_before, submitted, finished,"
@@ -100,6 +103,17 @@ class PostgresJobStore:
             return msgspec.structs.replace(job, sequence=sequence)
 
         return self._database.transaction(work)
+
+    def _secret(self, cursor: Cursor) -> bytes:
+        self._ask(cursor, "SELECT value FROM {s}.secrets WHERE name = 'callers'")
+        row = cursor.fetchone()
+        if row is None:
+            raise JobStoreError("the job store in the database is damaged: its secret is missing")
+        return bytes(row[0])
+
+    def stored_bytes(self) -> int:
+        """See :meth:`pillion.jobs.store.JobStore.stored_bytes`."""
+        return self._database.transaction(self._stored)
 
     def get(self, identity: str) -> Job | None:
         """See :meth:`pillion.jobs.store.JobStore.get`."""
@@ -114,9 +128,18 @@ class PostgresJobStore:
         return self._payload(identity, "result")
 
     def claim(self, kind: JobKind, now: float) -> Job | None:
-        """See :meth:`pillion.jobs.store.JobStore.claim`."""
+        """See :meth:`pillion.jobs.store.JobStore.claim`.
+
+        Where the answer to a commit is lost, the job may have been claimed and nobody runs it: that run is handed out
+        by the next call.
+        """
+        chosen: Job | None = None
 
         def work(cursor: Cursor) -> Job | None:
+            nonlocal chosen
+            chosen = self._claimed_before(cursor, kind)
+            if chosen is not None:
+                return chosen
             self._ask(
                 cursor,
                 "SELECT sequence, document FROM {s}.jobs WHERE kind = %s AND state = 'QUEUED' AND not_before <= %s"
@@ -126,11 +149,36 @@ class PostgresJobStore:
             )
             if (row := cursor.fetchone()) is None:
                 return None
-            job = started(job_of(row), now)
-            self._save(cursor, job, self._server)
-            return job
+            chosen = started(job_of(row), now)
+            self._save(cursor, chosen, self._lease.server)
+            return chosen
 
-        return self._alive(work)  # what a server claims that nobody thinks alive would be taken from it
+        try:
+            # What a server claims that nobody thinks alive would be taken from it. On the lease's own connection:
+            # a claim that waits for others must not hold the row that says that this server lives.
+            self._lease.renew()
+            job = self._database.transaction(work)
+        except StoreUnreachableError:
+            if chosen is not None:
+                self._unsure[chosen.id] = chosen
+            raise
+        if job is not None:
+            self._unsure.pop(job.id, None)
+        return job
+
+    def _claimed_before(self, cursor: Cursor, kind: JobKind) -> Job | None:
+        """A run that this server was given without being told."""
+        for run in [run for run in self._unsure.values() if run.kind is kind]:
+            self._ask(
+                cursor,
+                "SELECT sequence, document FROM {s}.jobs WHERE id = %s AND state = 'RUNNING' AND server = %s",
+                run.id,
+                self._lease.server,
+            )
+            if (row := cursor.fetchone()) is not None and (job := job_of(row)).claims == run.claims:
+                return job
+            self._unsure.pop(run.id, None)  # it was not claimed, or has been taken up since
+        return None
 
     def next_due(self, kind: JobKind) -> float | None:
         """See :meth:`pillion.jobs.store.JobStore.next_due`."""
@@ -144,40 +192,35 @@ class PostgresJobStore:
 
     def change(self, identity: str, transition: Callable[[Job], Job], result: Payload | None = None) -> Job | None:
         """See :meth:`pillion.jobs.store.JobStore.change`."""
-
-        def work(cursor: Cursor) -> Job | None:
-            job = self._find(cursor, identity, for_update=True)
-            if job is None:
-                return None
-            changed = transition(job)
-            if changed is job:
-                return job
-            if result is not None and changed.state is JobState.COMPLETED:
-                self._keep(cursor, identity, "result", result)
-            self._save(cursor, changed)
-            return changed
-
-        return self._database.transaction(work)
+        return self._database.transaction(
+            lambda cursor: changed_by(
+                transition,
+                self._find(cursor, identity, for_update=True),
+                result,
+                lambda changed: self._save(cursor, changed),
+                lambda payload: self._keep(cursor, identity, "result", payload),
+            )
+        )
 
     def take_up(self, transition: Callable[[Job], Job]) -> list[Job]:
-        """See :meth:`pillion.jobs.store.JobStore.take_up`.
-
-        A server that could not say for a while that it lives judges nobody until it has done so for a whole lease:
-        after an outage of the database all of them seem to be gone.
-        """
-        now = time.monotonic()
-        judges = now - self._renewed <= self._lease <= now - self._steady_since
+        """See :meth:`pillion.jobs.store.JobStore.take_up`, and for who may: :meth:`ServerLease.judges`."""
+        if not self._lease.judges():
+            return []
 
         def work(cursor: Cursor) -> list[Job]:
-            if not judges:
-                return []
             self._ask(
                 cursor,
-                "SELECT jobs.sequence, jobs.document FROM {s}.jobs AS jobs"
-                " LEFT JOIN {s}.servers AS servers ON servers.id = jobs.server"
-                " WHERE jobs.state = 'RUNNING' AND (servers.id IS NULL OR servers.alive_until < now())"
-                " ORDER BY jobs.sequence LIMIT %s FOR UPDATE OF jobs SKIP LOCKED",
+                "SELECT sequence FROM {s}.jobs WHERE state = 'RUNNING' AND {gone}"
+                " ORDER BY sequence LIMIT %s FOR UPDATE SKIP LOCKED",
                 _AT_ONCE,
+            )
+            # Judged again now that they are locked, by a statement that sees all that was committed until then: another
+            # server may have claimed one since the first began, and have said only then that it lives.
+            self._ask(
+                cursor,
+                "SELECT sequence, document FROM {s}.jobs WHERE sequence = ANY(%s) AND state = 'RUNNING' AND {gone}"
+                " ORDER BY sequence",
+                [row[0] for row in cursor.fetchall()],
             )
             taken = [transition(job_of(row)) for row in cursor.fetchall()]
             for job in taken:
@@ -185,20 +228,20 @@ class PostgresJobStore:
             self._ask(cursor, "DELETE FROM {s}.servers WHERE alive_until < now() - interval '1 day'")
             return taken
 
-        return self._alive(work)
+        return self._database.transaction(work)
 
     def beat(self) -> list[str]:
-        """See :meth:`pillion.jobs.store.JobStore.beat`."""
+        """See :meth:`pillion.jobs.store.JobStore.beat`. It waits for nothing that the store is asked besides."""
 
         def work(cursor: Cursor) -> list[str]:
             self._ask(
                 cursor,
                 "SELECT id FROM {s}.jobs WHERE state = 'RUNNING' AND server = %s AND cancel_requested",
-                self._server,
+                self._lease.server,
             )
             return [row[0] for row in cursor.fetchall()]
 
-        return self._alive(work)
+        return self._lease.beat(work)
 
     def page(self, which: JobFilter, after: int | None, size: int) -> Page:
         """See :meth:`pillion.jobs.store.JobStore.page`."""
@@ -231,6 +274,10 @@ class PostgresJobStore:
         """See :meth:`pillion.jobs.store.JobStore.purge`."""
 
         def work(cursor: Cursor) -> list[str]:
+            # One server at a time: two would each count the surplus, and forget twice as many.
+            self._ask(cursor, "SELECT pg_try_advisory_xact_lock(hashtext('pillion purge'), hashtext(%s))", self._schema)
+            if not _first(cursor):
+                return []
             self._ask(cursor, "SELECT coalesce(sum(completed + canceled + errored), 0)::bigint FROM {s}.totals")
             ended = _first(cursor)
             self._ask(
@@ -257,39 +304,17 @@ class PostgresJobStore:
 
     def close(self) -> None:
         """See :meth:`pillion.jobs.store.JobStore.close`. What still runs here is for others to take up, at once."""
-        with contextlib.suppress(JobStoreError):  # closed before, or out of reach: then the lease ends by itself
-            self._database.transaction(
-                lambda cursor: self._ask(cursor, "DELETE FROM {s}.servers WHERE id = %s", self._server)
-            )
+        self._lease.close()
         self._database.close()
 
     # --- inside
 
     def _ask(self, cursor: Cursor, text: str, *values: object) -> None:
-        cursor.execute(text.format(s=self._schema).encode(), values or None)
+        cursor.execute(text.format(s=self._schema, gone=_GONE.format(s=self._schema)).encode(), values or None)
 
-    def _alive(self, work: Callable[[Cursor], _Value]) -> _Value:
-        """Do the work, and say in the same transaction that this server lives where that has not been said lately."""
-        now = time.monotonic()
-        silent = now - self._renewed
-        if silent < self._lease / _RENEWALS:
-            return self._database.transaction(work)
-
-        def renewing(cursor: Cursor) -> _Value:
-            self._ask(
-                cursor,
-                "INSERT INTO {s}.servers VALUES (%s, now() + make_interval(secs => %s))"
-                " ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until",
-                self._server,
-                self._lease,
-            )
-            return work(cursor)
-
-        value = self._database.transaction(renewing)
-        if silent > self._lease:
-            self._steady_since = now
-        self._renewed = now
-        return value
+    def _stored(self, cursor: Cursor) -> int:
+        self._ask(cursor, "SELECT sum(bytes)::bigint FROM {s}.totals")
+        return _first(cursor)
 
     def _find(self, cursor: Cursor, identity: str, *, for_update: bool = False) -> Job | None:
         if "\0" in identity:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from pillion.authoring.file import File
 from pillion.dataplane.call import Call, WireProtocol
 from pillion.errors import ErrorCode, PillionError
 from pillion.jobs.runner import Done, Failed, Postponed, Stopped
 from pillion.jobs.states import Failure
+from pillion.protocol.task_file import file_headers, file_media_type
 from pillion.protocol.task_json import encode_result, open_envelope
 
 if TYPE_CHECKING:
@@ -67,7 +69,11 @@ class PredictionRunner:
             arguments = open_envelope(request).arguments(task.signature)
             if task.signature.streams:
                 return Done(await self._collected(task, arguments, call))
-            result = encode_result((await self._plane.perform(task, arguments, call)).value)
+            value = (await self._plane.perform(task, arguments, call)).value
+            if type(value) is File:
+                self._check_size("result", value.size)
+                return Done(await asyncio.to_thread(value.read), file_media_type(value), file_headers(value))
+            result = encode_result(value)
             self._check_size("result", len(result))
             return Done(result)
         except PillionError as error:

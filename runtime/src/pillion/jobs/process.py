@@ -123,27 +123,30 @@ class JobProcess:
             os.close(descriptor)
         try:
             assert process.stdout is not None  # noqa: S101 - it is a pipe, see above
-            return self._attend(process, process.stdout.fileno(), reports, control)
+            stopped = self._attend(process.pid, process.stdout.fileno(), reports, control)
         finally:
-            self._kill(process)
-            process.wait()
+            self._kill(process.pid)
+            # Not before now: as long as it waits to be reaped, its number and that of its group are nobody else's.
+            status = process.wait()
             if process.stdout is not None:
                 process.stdout.close()
             for descriptor in (reports, control, lifeline):
                 os.close(descriptor)
             self._close_pipe()
+        return Ending(status, stopped)
 
-    def _attend(self, process: subprocess.Popen[bytes], printed: int, reports: int, control: int) -> Ending:
+    def _attend(self, pid: int, printed: int, reports: int, control: int) -> bool:
+        """Stay until it has ended; whether it had been told to. It is left to be reaped."""
         for descriptor in (printed, reports):
             os.set_blocking(descriptor, False)
-        steps = _Steps(process.pid, control, self._grace, functools.partial(self._kill, process))
-        with selectors.DefaultSelector() as selector, _ending_of(process.pid) as ended:
+        steps = _Steps(pid, control, self._grace, functools.partial(self._kill, pid))
+        with selectors.DefaultSelector() as selector, _ending_of(pid) as ended:
             selector.register(printed, selectors.EVENT_READ, self._output)
             selector.register(reports, selectors.EVENT_READ, self._reported)
             selector.register(self._woken, selectors.EVENT_READ, None)
             if ended is not None:
                 selector.register(ended, selectors.EVENT_READ, None)
-            while process.poll() is None:
+            while not _has_ended(pid):
                 wait = steps.due()
                 if ended is None:
                     wait = _WITHOUT_PIDFD if wait is None else min(wait, _WITHOUT_PIDFD)
@@ -155,17 +158,17 @@ class JobProcess:
                 if self._stop.is_set():
                     steps.take()
             # Those that it started hold its pipes open; they are killed before the rest is read.
-            self._kill(process)
+            self._kill(pid)
             for descriptor, take in ((printed, self._output), (reports, self._reported)):
                 while _drain(descriptor, take) is True:
                     pass
-        return Ending(process.returncode, steps.begun)
+        return steps.begun
 
-    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+    def _kill(self, pid: int) -> None:
         """All of it: first what is below it, which is not found there any more when it is gone."""
-        kill_all(self._identity, process.pid if process.returncode is None else None)
-        _kill_group(process.pid)
-        kill_all(self._identity)
+        kill_all(self._identity, pid)
+        _kill_group(pid)
+        kill_all(self._identity, pid)
 
     def _reported(self, text: bytes) -> None:
         *lines, self._partial = (self._partial + text).split(b"\n")
@@ -220,6 +223,11 @@ def _drain(descriptor: int, take: Callable[[bytes], None]) -> bool | None:
     if text:
         take(text)
     return bool(text)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child has; it is not reaped."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _kill_group(pid: int) -> None:

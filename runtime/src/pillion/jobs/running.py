@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import time
 from typing import TYPE_CHECKING, Final
 
 from pillion.errors import ErrorCode, PillionError
@@ -24,6 +25,8 @@ __all__ = ["RunningJobs"]
 _log: Final = logging.getLogger(__name__)
 _AGAIN: Final = 5.0
 """Seconds until a store that cannot be used is tried again."""
+_OF_THE_STORE: Final = frozenset({ErrorCode.NOT_READY, ErrorCode.STORAGE_FULL, ErrorCode.DRAINING})
+"""What says nothing of a job."""
 _TOGETHER_SECONDS: Final = 0.02
 """For what a job says at one time: a checkpoint, and how far it is."""
 _PROGRESS_SECONDS: Final = 1.0
@@ -100,9 +103,11 @@ class RunningJobs:
         control = Control(_Progress(self._engine, job).got_on, functools.partial(self._engine.changes.tell, job.id))
         self._controls[job.id] = control
         self._engine.changes.tell(job.id)
+        self._engine.metrics.begun(job)
+        began = time.monotonic()
         try:
             outcome = await self._outcome(job, control)
-            await self._conclude(job, outcome)
+            await self._conclude(job, outcome, time.monotonic() - began)
         finally:
             self._controls.pop(job.id, None)
 
@@ -110,9 +115,12 @@ class RunningJobs:
         try:
             request, unwanted = await self._engine.request_of(job)
         except PillionError as error:
-            if error.code is not ErrorCode.NOT_READY:
+            if error.code not in _OF_THE_STORE:
                 return Failed(Failure(error.code.value, str(error)))
             return Postponed(str(error), _AGAIN)  # the store is away for a while: no fault of the job
+        except OSError as error:
+            said = f"what it was given cannot be read any more: {error.strerror}: {error.filename}"
+            return Failed(Failure(ErrorCode.INTERNAL.value, said))
         try:
             if unwanted:
                 control.stopping.set()
@@ -123,7 +131,7 @@ class RunningJobs:
             _log.exception("job %s could not be run", job.id, extra={"request_id": job.request_id})
             return Failed(Failure(ErrorCode.INTERNAL.value, f"{type(error).__name__}; the server's log has more"))
 
-    async def _conclude(self, job: Job, outcome: Outcome) -> None:
+    async def _conclude(self, job: Job, outcome: Outcome, seconds: float) -> None:
         """Have the outcome on disk. A full disk does not lose it as long as this process lives."""
         transition, content = self._meaning(outcome)
         transition = _of_run(job, transition)
@@ -138,6 +146,7 @@ class RunningJobs:
                 await asyncio.sleep(_AGAIN)
                 continue
             if changed is not None:
+                self._engine.metrics.left(changed, seconds)
                 known = {"job": job.id, "request_id": job.request_id, "model": job.model}
                 _log.info("%s %s is %s", job.kind.value, job.id, changed.state.value, extra=known)
             self._wake.set()  # it may be one that waits again

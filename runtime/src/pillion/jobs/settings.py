@@ -39,6 +39,8 @@ class JobSettings(msgspec.Struct, frozen=True):
     """Inputs and results of at most so many bytes are kept in the store itself, larger ones as files."""
     max_result_bytes: int = 256 * 1024 * 1024
     """Largest result of a prediction job whose task gives items one by one."""
+    max_stored_bytes: int = 16 * 1024**3
+    """Inputs and results of all jobs that are kept; a job that would go beyond is refused."""
     cancel_grace_seconds: float = 10.0
     """How long a training that is told to stop may take before its processes are killed."""
     max_memory_bytes: int = 0

@@ -67,4 +67,24 @@ CREATE INDEX queue ON jobs (kind, priority DESC, max(not_before, submitted), seq
 """
 """Jobs that are tried again and again take their turn behind those that came meanwhile."""
 
-STEPS: Final = (_FIRST, _FAIR)
+_SIZES: Final = """
+ALTER TABLE payloads ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+UPDATE payloads SET size = coalesce(length(inline), 0);
+CREATE TABLE stored (bytes INTEGER NOT NULL);
+INSERT INTO stored SELECT coalesce(sum(size), 0) FROM payloads;
+CREATE TRIGGER stored_in AFTER INSERT ON payloads BEGIN
+  UPDATE stored SET bytes = bytes + new.size;
+END;
+CREATE TRIGGER stored_out AFTER DELETE ON payloads BEGIN
+  UPDATE stored SET bytes = bytes - old.size;
+END;
+"""
+"""How much is kept, counted as it changes. Files of jobs from before count as nothing until they are purged."""
+
+_CALLERS: Final = """
+CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+INSERT INTO secrets VALUES ('callers', randomblob(32));
+"""
+"""What digests of callers' names are made with."""
+
+STEPS: Final = (_FIRST, _FAIR, _SIZES, _CALLERS)

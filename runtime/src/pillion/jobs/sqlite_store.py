@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pillion.jobs.folders import FILES, make_private
 from pillion.jobs.sqlite_schema import APPLICATION_ID, STEPS
 from pillion.jobs.states import JobKind, JobState, started
 from pillion.jobs.store import JobStoreError, Payload, StoreFullError
-from pillion.jobs.store_rows import conditions_of, document_of, job_of, page_of, purgeable
+from pillion.jobs.store_rows import changed_by, check_room, conditions_of, document_of, job_of, page_of, purgeable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -31,6 +32,7 @@ __all__ = ["DATABASE", "SqliteJobStore"]
 
 DATABASE: Final = "jobs.sqlite"
 _COLUMNS: Final = "state = ?, priority = ?, not_before = ?, finished = ?, document = ?"
+_BESIDE: Final = ("-wal", "-shm")
 _AT_ONCE: Final = 500
 """Ids of one question to the database."""
 
@@ -51,25 +53,33 @@ class SqliteJobStore:
         self._lock = threading.Lock()
         self._file = folder / DATABASE
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(folder)
             self._held = _hold(folder)
         except OSError as error:
             raise JobStoreError(f"{folder}: jobs cannot be kept there: {error.strerror}") from error
         try:
+            _check_left(self._file)
+            # Made before SQLite makes it, for this user alone: what it makes beside it (-wal, -shm) gets its mode.
+            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._database = _opened(self._file)
+            found = self._database.execute("SELECT value FROM secrets WHERE name = 'callers'")
+            self.caller_secret: bytes = found.fetchone()[0]
+        except OSError as error:
+            os.close(self._held)
+            raise JobStoreError(f"{folder}: jobs cannot be kept there: {error.strerror}") from error
         except BaseException:
             os.close(self._held)
             raise
         self._closed = False
 
-    def submit(self, job: Job, request: Payload, limit: int) -> Job | None:
+    def submit(self, job: Job, request: Payload, limit: int, most_bytes: int, former_key: str = "") -> Job | None:
         """See :meth:`pillion.jobs.store.JobStore.submit`."""
         with self._transaction() as database:
             if job.idempotency_key:
                 former = database.execute(
-                    "SELECT sequence, document FROM jobs WHERE kind = ? AND idempotency_key = ?"
+                    "SELECT sequence, document FROM jobs WHERE kind = ? AND idempotency_key IN (?, ?)"
                     " AND idempotency_key <> ''",
-                    (job.kind.value, job.idempotency_key),
+                    (job.kind.value, job.idempotency_key, former_key),
                 ).fetchone()
                 if former is not None:
                     return job_of(former)
@@ -78,6 +88,7 @@ class SqliteJobStore:
             ).fetchone()
             if waiting is not None and waiting[0] >= limit:
                 return None
+            check_room(_stored(database), request.size, most_bytes)
             cursor = database.execute(
                 "INSERT INTO jobs (id, kind, state, model, task, priority, not_before, submitted, finished,"
                 " idempotency_key, document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -88,6 +99,11 @@ class SqliteJobStore:
             )  # fmt: skip
             _keep(database, job.id, "request", request)
             return msgspec.structs.replace(job, sequence=cursor.lastrowid or 0)
+
+    def stored_bytes(self) -> int:
+        """See :meth:`pillion.jobs.store.JobStore.stored_bytes`."""
+        with self._reading() as database:
+            return _stored(database)
 
     def get(self, identity: str) -> Job | None:
         """See :meth:`pillion.jobs.store.JobStore.get`."""
@@ -130,16 +146,13 @@ class SqliteJobStore:
     def change(self, identity: str, transition: Callable[[Job], Job], result: Payload | None = None) -> Job | None:
         """See :meth:`pillion.jobs.store.JobStore.change`."""
         with self._transaction() as database:
-            job = _find(database, identity)
-            if job is None:
-                return None
-            changed = transition(job)
-            if changed is job:
-                return job
-            if result is not None and changed.state is JobState.COMPLETED:
-                _keep(database, identity, "result", result)
-            _save(database, changed)
-            return changed
+            return changed_by(
+                transition,
+                _find(database, identity),
+                result,
+                lambda changed: _save(database, changed),
+                lambda payload: _keep(database, identity, "result", payload),
+            )
 
     def take_up(self, transition: Callable[[Job], Job]) -> list[Job]:
         """See :meth:`pillion.jobs.store.JobStore.take_up`."""
@@ -231,6 +244,11 @@ def _find(database: sqlite3.Connection, identity: str) -> Job | None:
     return None if row is None else job_of(row)
 
 
+def _stored(database: sqlite3.Connection) -> int:
+    found: int = database.execute("SELECT bytes FROM stored").fetchone()[0]
+    return found
+
+
 def _save(database: sqlite3.Connection, job: Job) -> None:
     database.execute(
         f"UPDATE jobs SET {_COLUMNS} WHERE sequence = ?",  # noqa: S608 - our own words
@@ -240,10 +258,10 @@ def _save(database: sqlite3.Connection, job: Job) -> None:
 
 def _keep(database: sqlite3.Connection, identity: str, role: str, payload: Payload) -> None:
     database.execute(
-        "INSERT INTO payloads VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO payloads (id, role, media_type, inline, file, headers, size) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             identity, role, payload.media_type, payload.inline, payload.file,
-            msgspec.json.encode(payload.headers).decode(),
+            msgspec.json.encode(payload.headers).decode(), payload.size,
         ),
     )  # fmt: skip
 
@@ -264,9 +282,29 @@ def _hold(folder: Path) -> int:
         raise JobStoreError(
             f"{folder}: another server{by} keeps its jobs there: stop it, or name another folder with --data-dir"
         ) from None
-    os.ftruncate(held, 0)
-    os.write(held, b"%d\n" % os.getpid())
+    with contextlib.suppress(OSError):  # on a full disk nobody is told who has it
+        os.ftruncate(held, 0)
+        os.write(held, b"%d\n" % os.getpid())
     return held
+
+
+def _check_left(file: Path) -> None:
+    """Whether the store is there, where there are files of jobs: with an empty one they would be nobody's, and removed.
+
+    Raises:
+        JobStoreError: it is not.
+    """
+    if file.exists() and file.stat().st_size:
+        return
+    files = file.with_name(FILES)
+    left = sum(1 for _ in files.iterdir()) if files.is_dir() else 0
+    log = file.with_name(f"{file.name}-wal")
+    if left or (log.exists() and log.stat().st_size):
+        what = f"the files of {left} jobs are" if left else f"its log ({log.name}) is"
+        raise JobStoreError(
+            f"{file}: the job store is {'empty' if file.exists() else 'missing'}, and {what} there: nothing was"
+            f" changed. Restore it from a backup, or move the folder {file.parent} away to begin anew"
+        )
 
 
 def _opened(file: Path) -> sqlite3.Connection:
@@ -279,14 +317,24 @@ def _opened(file: Path) -> sqlite3.Connection:
         # Transactions are begun by hand; the lock of the store is what keeps threads apart.
         database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
         _check(database, file, repair)
+        for one in (file, *(file.with_name(f"{file.name}{ending}") for ending in _BESIDE)):
+            with contextlib.suppress(FileNotFoundError):
+                one.chmod(0o600)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA foreign_keys = ON")
         _migrate(database, file)
-        os.chmod(file, 0o600)  # noqa: PTH101 - requests may hold what is nobody else's business
     except sqlite3.DatabaseError as error:
         if database is not None:
             database.close()
+        match getattr(error, "sqlite_errorcode", None):
+            case sqlite3.SQLITE_FULL:
+                raise StoreFullError(f"there is no room left on the disk of {file.parent}: make some") from error
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                raise JobStoreError(
+                    f"{file}: another program has the job store locked ({error}): nothing was changed. End it (fuser"
+                    f" {file} names it), and start again"
+                ) from error
         raise JobStoreError(f"{file}: the job store cannot be read ({error}); {repair}") from error
     except BaseException:
         if database is not None:

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
     from pillion.jobs.states import Job, JobKind, JobState
 
-__all__ = ["JobFilter", "JobStore", "JobStoreError", "Page", "Payload", "StoreFullError", "StoreUnreachableError"]
+__all__ = [
+    "JobFilter",
+    "JobStore",
+    "JobStoreError",
+    "Page",
+    "Payload",
+    "StoreFullError",
+    "StoreLimitError",
+    "StoreUnreachableError",
+]
 
 
 class JobStoreError(Exception):
@@ -23,6 +32,21 @@ class JobStoreError(Exception):
 
 class StoreFullError(JobStoreError):
     """There is no room on its disk."""
+
+
+class StoreLimitError(JobStoreError):
+    """A job would go beyond a limit of what is kept.
+
+    Args:
+        message: one sentence.
+        field: the setting.
+        remedy: what can be done.
+    """
+
+    def __init__(self, message: str, *, field: str, remedy: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.remedy = remedy
 
 
 class StoreUnreachableError(JobStoreError):
@@ -38,6 +62,13 @@ class Payload(msgspec.Struct, frozen=True):
     """Name of the file in the job's folder."""
     headers: dict[str, str] = {}
     """Of the answer, where it is a file to be saved."""
+    file_bytes: int = 0
+    """Size of that file, for the store to count; a payload that is read from a store does not say it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content."""
+        return self.file_bytes if self.inline is None else len(self.inline)
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,12 +98,23 @@ class JobStore(Protocol):
 
     lease_seconds: float | None
     """How long a server may be silent before others take its jobs up; None where one server has the store to itself."""
+    caller_secret: bytes
+    """Random, and the same for as long as the store is there: of the digests of callers' names."""
 
-    def submit(self, job: Job, request: Payload, limit: int) -> Job | None:
+    def submit(self, job: Job, request: Payload, limit: int, most_bytes: int, former_key: str = "") -> Job | None:
         """Take a job. The same idempotency key and kind again gives the job of the first time.
 
+        ``former_key`` is how an earlier version kept the key.
+
         Gives None where ``limit`` jobs of its kind wait already.
+
+        Raises:
+            StoreLimitError: with it, inputs and results would be more than ``most_bytes``.
         """
+        ...
+
+    def stored_bytes(self) -> int:
+        """Bytes of all inputs and results."""
         ...
 
     def get(self, identity: str) -> Job | None:
@@ -112,7 +154,8 @@ class JobStore(Protocol):
     def beat(self) -> list[str]:
         """Say that this server lives; gives the ids of jobs that run here and that somebody wants to stop.
 
-        Called about every second where the store is shared; others have nothing to say.
+        Called about every second where the store is shared, and never kept waiting by another method that runs; others
+        have nothing to say.
         """
         ...
 

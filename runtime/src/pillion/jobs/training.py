@@ -91,7 +91,14 @@ class TrainingDesk:
         )
 
     async def submit(
-        self, name: str, body: bytes | memoryview, *, request_id: str, idempotency_key: str, priority: int = 0
+        self,
+        name: str,
+        body: bytes | memoryview,
+        *,
+        request_id: str,
+        idempotency_key: str,
+        caller: str = "",
+        priority: int = 0,
     ) -> Job:
         """Take one: everything that can be wrong with the request is said before it is queued.
 
@@ -117,6 +124,7 @@ class TrainingDesk:
             request=body,
             request_id=request_id,
             idempotency_key=idempotency_key,
+            caller=caller,
             priority=priority,
             details={
                 "served": route.desired.name,

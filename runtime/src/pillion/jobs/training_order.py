@@ -106,6 +106,8 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     digest: str
     data_digest: str
     code_digest: str
+    cut_short: bool = False
+    """Whether the code had seen that it was to stop: the model may be half of one."""
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):

@@ -140,12 +140,13 @@ def _run(order: TrainingOrder, reports: _Reports, cancelled: threading.Event) ->
         signature = _signature(imported, order)
         order = order if order.unchecked is None else checked(order, signature)
         arguments, digest = _arguments(signature, order, folder)
-        run = Run(folder / "checkpoints", reports, cancelled.is_set)
+        seen = threading.Event()
+        run = Run(folder / "checkpoints", reports, lambda: _seen(cancelled, seen))
         if signature.takes_run:
             arguments["run"] = run
         model = getattr(imported.cls, signature.method)(**arguments)
         _check(model, imported.cls, signature)
-        return Finished(_saved(model, folder), digest, _code_digest(imported))
+        return Finished(_saved(model, folder), digest, _code_digest(imported), cut_short=seen.is_set())
     except PillionError:
         raise
     except ModelLoadError as error:
@@ -163,6 +164,13 @@ def _run(order: TrainingOrder, reports: _Reports, cancelled: threading.Event) ->
             raise _failed(f"there is no room left on the disk of {folder}: make some") from error
         failure = failure_in_code(error, Path(order.code.folder), order.route)
         raise _failed(str(failure)) from error
+
+
+def _seen(cancelled: threading.Event, seen: threading.Event) -> bool:
+    """Whether it is cancelled, and take note that the training knows."""
+    if cancelled.is_set():
+        seen.set()
+    return cancelled.is_set()
 
 
 def _check(model: object, cls: type[Any], signature: TrainSignature) -> None:

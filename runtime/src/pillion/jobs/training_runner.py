@@ -17,13 +17,13 @@ import msgspec
 
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.exits import FAULTS, exit_reason, signal_name
-from pillion.jobs.folders import JobFolders, write_atomically
+from pillion.jobs.folders import FILES, JobFolders, write_atomically
 from pillion.jobs.log import JobLog
 from pillion.jobs.outputs import keep_output
 from pillion.jobs.process import JobProcess
-from pillion.jobs.runner import Done, Failed, Lost, Stopped
+from pillion.jobs.runner import Done, Failed, Lost, Postponed, Stopped
 from pillion.jobs.states import Failure
-from pillion.jobs.store import JobStoreError
+from pillion.jobs.store import JobStoreError, StoreFullError
 from pillion.jobs.training import order_of
 from pillion.jobs.training_order import (
     REPORT,
@@ -52,6 +52,8 @@ __all__ = ["LOG", "METRICS", "TrainingRunner", "without_secrets"]
 _log: Final = logging.getLogger(__name__)
 LOG: Final = "log"
 METRICS: Final = "metrics"
+_WITHOUT_ROOM: Final = 30.0
+"""Seconds until a training that had no room on the disk is tried again."""
 _SECRET: Final = re.compile(r"PILLION_(API_KEY|(AUTH|JOBS|LOGGER|MANAGEMENT|TLS)(__.*)?)", re.IGNORECASE)
 """Variables that are the server's business alone: keys, and sections as a whole that may hold one."""
 
@@ -74,9 +76,7 @@ class TrainingRunner:
         deploy: Callable[[Job, str], Awaitable[None]],
     ) -> None:
         self._settings = settings
-        self._folders = JobFolders(
-            None if settings.folder is None else settings.folder / "files", settings.inline_bytes
-        )
+        self._folders = JobFolders(None if settings.folder is None else settings.folder / FILES, settings.inline_bytes)
         self._definitions = definitions
         self._deploy = deploy
 
@@ -88,9 +88,13 @@ class TrainingRunner:
         try:
             order = order_of(job, request, folder, self._definitions(), self._settings)
             write_atomically(folder / "order.json", encode(order))
+            attended = _Attended(folder, self._settings, asyncio.get_running_loop(), control)
+        except StoreFullError as error:
+            return Postponed(str(error), _WITHOUT_ROOM)  # which is no fault of the job
         except JobStoreError as error:
             return Failed(Failure(ErrorCode.INTERNAL.value, str(error)))
-        attended = _Attended(folder, self._settings, asyncio.get_running_loop(), control)
+        except OSError as error:
+            return Failed(Failure(ErrorCode.INTERNAL.value, f"its log cannot be kept: {error.strerror}"))
         process = JobProcess(
             "pillion.jobs.training_process",
             job.id,
@@ -167,7 +171,7 @@ def _lost(job: Job, status: int, *, got_on: bool) -> Outcome:
     if -status in FAULTS:
         text = f"the training's process was ended by {signal_name(-status)}, which native code brings on itself"
         return Failed(Failure(ErrorCode.MODEL_FAILED.value, f"{text} ({where})"))
-    return Lost(f"the training's process {exit_reason(status)}", got_on=got_on)
+    return Lost(f"the training's process {exit_reason(status)} ({where})", got_on=got_on)
 
 
 class _Attended:

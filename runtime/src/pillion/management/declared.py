@@ -13,7 +13,6 @@ import datetime as dt
 import hashlib
 import logging
 import random
-import shutil
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
@@ -21,6 +20,7 @@ import msgspec
 
 from pillion import modelsfile
 from pillion.errors import ModelRefused, PillionError
+from pillion.management.sharedplaces import SharedPlaces
 from pillion.runtimefile import DesiredModel
 from pillion.storage.artifact import Artifact
 from pillion.storage.errors import Reason, StorageError
@@ -88,7 +88,7 @@ class _Slot:
         self.failure: Failure | None = None
         self.since = now
         self.tried = False
-        self.places: set[Path] = set()
+        self.places: set[str] = set()
 
     def want(self, wanted: DeclaredModel | None) -> None:
         if wanted != self.wanted:
@@ -132,7 +132,7 @@ class Declared:
     ) -> None:
         self._plane = plane
         self._path = path
-        self._folder = folder
+        self._places = SharedPlaces(folder)
         self._environ = environ
         self._interval = interval
         self._wall_clock = wall_clock
@@ -172,8 +172,8 @@ class Declared:
         self._known = await asyncio.to_thread(self._identity)  # before reading: what changes meanwhile is read again
         self._follow(await asyncio.to_thread(self._read))
         self._begun = True
-        kept = {self._place(slot.wanted).name for slot in self._slots.values() if slot.wanted is not None}
-        await asyncio.to_thread(_sweep, self._folder, kept)
+        kept = {_place_of(slot.wanted) for slot in self._slots.values() if slot.wanted is not None}
+        await asyncio.to_thread(self._places.sweep, kept)
 
     async def watch(self) -> None:
         """Follow the file for ever. One that cannot be used leaves the models as they are, and says so."""
@@ -190,6 +190,7 @@ class Declared:
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
+        self._places.close()
 
     def _identity(self) -> tuple[int, int, int] | None:
         try:
@@ -280,7 +281,9 @@ class Declared:
             reason = f"the server has a model {wanted.name!r} of its own; rename this one, or remove the other"
             return Failure(reason, "NameConflict", lasting=True)
         self._tell(slot, "Fetching")
-        slot.places.add(self._place(wanted))
+        place = _place_of(wanted)
+        slot.places.add(place)
+        await asyncio.to_thread(self._places.hold, place)
         fetched = await self._fetched(slot, wanted)
         if not isinstance(fetched, Artifact):
             return fetched
@@ -298,7 +301,7 @@ class Declared:
         slot.serving = _Serving(wanted, fetched.digest)
         if former is not None:
             await self._plane.remove(wanted.name, [former.declared.version])
-        await self._clean(slot, keep=self._place(wanted))
+        await self._clean(slot, keep=place)
         return None
 
     async def _fetched(self, slot: _Slot, wanted: DeclaredModel) -> Artifact | Failure | None:
@@ -326,12 +329,7 @@ class Declared:
             )
         options = FetchOptions.from_environment(self._environ, digest=wanted.digest or None)
         async with self._fetches:
-            return await fetch(uri, self._place(wanted), options, environment=self._environ)
-
-    def _place(self, declared: DeclaredModel) -> Path:
-        """Where the files of a declaration are; the same for one that changed in other ways only."""
-        source = f"{declared.name}\n{declared.uri}\n{declared.digest}"
-        return self._folder / hashlib.sha256(source.encode()).hexdigest()[:24]
+            return await fetch(uri, self._places.files(_place_of(wanted)), options, environment=self._environ)
 
     async def _take_out(self, slot: _Slot) -> None:
         """End what serves with its last request."""
@@ -339,15 +337,21 @@ class Declared:
         if serving is not None:
             await self._plane.remove(serving.declared.name, [serving.declared.version])
 
-    async def _clean(self, slot: _Slot, keep: Path | None = None) -> None:
+    async def _clean(self, slot: _Slot, keep: str | None = None) -> None:
         """Remove files that nothing is served from any more."""
         for place in slot.places - {keep}:
-            await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+            await asyncio.to_thread(self._places.leave, place)
         slot.places &= {keep}
 
     def _tell(self, slot: _Slot, state: State) -> None:
         if slot.state != state:
             slot.state, slot.since = state, self._wall_clock()
+
+
+def _place_of(declared: DeclaredModel) -> str:
+    """The name of the folder for a declaration's files; the same for one that changed in other ways only."""
+    source = f"{declared.name}\n{declared.uri}\n{declared.digest}"
+    return hashlib.sha256(source.encode()).hexdigest()[:24]
 
 
 def _desired(wanted: DeclaredModel, artifact: Artifact) -> DesiredModel:
@@ -377,12 +381,3 @@ def _reported(name: str, slot: _Slot) -> dict[str, Any]:
     if slot.failure is not None and slot.state == "Failed":
         described |= {"reason": slot.failure.reason, "cause": slot.failure.cause, "lasting": slot.failure.lasting}
     return described
-
-
-def _sweep(folder: Path, kept: set[str]) -> None:
-    """Remove what is in the folder and no model's: a process before this one may have died on its way."""
-    if not folder.is_dir():
-        return
-    for found in folder.iterdir():
-        if found.name not in kept and found.is_dir() and not found.is_symlink():
-            shutil.rmtree(found, ignore_errors=True)

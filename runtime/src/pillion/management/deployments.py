@@ -13,84 +13,32 @@ import datetime as dt
 import logging
 from collections import defaultdict
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pillion.errors import ErrorCode, PillionError
 from pillion.management.arrivals import fetched, remote, unpacked
 from pillion.management.audit import audited
-from pillion.management.information import failed_info, model_info
-from pillion.management.retention import Retention, surplus
+from pillion.management.changes import Changes
+from pillion.management.overview import Overview, unknown
+from pillion.management.removal import purge_versions, remove_surplus
 from pillion.model import ModelState
 from pillion.modelstore import FailedLoad, ModelStore, check_name
-from pillion.repository.residency import artifact_bytes
 from pillion.runtimefile import DesiredModel
-from pillion.wording import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection
+    from pathlib import Path
 
     from pillion.management.audit import Who
     from pillion.management.information import ModelInfo
-    from pillion.model import ModelStatus
+    from pillion.management.interfaces import NamingPlane, Order, StoreSettings
     from pillion.modelstore import Hold, ModelVersion, Staging
 
-__all__ = ["Deployments", "Order", "Plane", "StoreSettings"]
+__all__ = ["Deployments"]
 
 _log = logging.getLogger(__name__)
-
-
-class Plane(Protocol):
-    """What is asked of the data plane."""
-
-    async def add(self, model: DesiredModel, *, lazy: bool = False, keep: bool = False) -> None:
-        """Serve a version, beside what else there is."""
-        ...
-
-    async def remove(self, name: str, versions: Collection[str]) -> None:
-        """Take versions that were added out of service."""
-        ...
-
-    def added(self, name: str) -> tuple[str, ...]:
-        """The versions of a model that were added."""
-        ...
-
-    def declares(self, name: str) -> bool:
-        """Whether others than requests brought a model of that name."""
-        ...
-
-    def statuses(self) -> Sequence[ModelStatus]:
-        """Every version that is known."""
-        ...
-
-
-class NamingPlane(Plane, Protocol):
-    """The same of one whose versions have names."""
-
-    def alias(self, name: str, aliases: Mapping[str, str]) -> None:
-        """Let versions answer to other names, too."""
-        ...
-
-
-class StoreSettings(msgspec.Struct, frozen=True):
-    """Where versions are kept, and how they are served."""
-
-    folder: Path | None = None
-    lazy: bool = False
-    """Whether a version is loaded by its first request."""
-    retention: Retention = Retention()
-    """Which versions stay in the folder."""
-
-
-class Order(msgspec.Struct, frozen=True):
-    """What is to be deployed as, beside the files."""
-
-    name: str
-    metadata: Mapping[str, Any] = {}
-    format: str | None = None
-    """Where it cannot be told from the files."""
 
 
 class Deployments:
@@ -111,9 +59,10 @@ class Deployments:
         self._opening = asyncio.Lock()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._served: dict[tuple[str, str], tuple[ModelVersion, Hold]] = {}
-        self._failures: dict[str, FailedLoad] = {}
-        self._sizes: dict[str, int] = {}
+        self._overview = Overview(self._served)
         self._leaving: set[asyncio.Task[None]] = set()
+        self.changes = Changes()
+        """Those that do not end where their caller leaves."""
 
     # --- what there is
 
@@ -150,7 +99,7 @@ class Deployments:
         if self._settings.folder is None:
             return
         store = await self.store()
-        self._failures.update(await asyncio.to_thread(store.failures))
+        self._overview.failures.update(await asyncio.to_thread(store.failures))
         await asyncio.gather(*(self._restore(store, name) for name in await asyncio.to_thread(store.names)))
 
     async def _restore(self, store: ModelStore, name: str) -> None:
@@ -167,7 +116,7 @@ class Deployments:
                 await self._prune(store, name)
         except PillionError as error:
             _log.error("model %s cannot be served again: %s", name, error)
-            self._failures[name] = FailedLoad("", str(error), dt.datetime.now(dt.UTC))
+            self._overview.failures[name] = FailedLoad("", str(error), dt.datetime.now(dt.UTC))
 
     async def information(self, names: Collection[str] = ()) -> list[ModelInfo]:
         """What is known of the models of these names, or of all.
@@ -175,35 +124,14 @@ class Deployments:
         Raises:
             PillionError: ``UNKNOWN_MODEL``; names it.
         """
-        statuses = self._plane.statuses()
-        serving = {status.name for status in statuses}
-        known = serving | set(self._failures)
-        for name in names:
-            if name not in known:
-                raise _unknown(name, known)
-        wanted = set(names) or known
-        found = [await self._info(status) for status in statuses if status.name in wanted]
-        found += [failed_info(name, self._failures[name]) for name in sorted(wanted - serving)]
-        return sorted(found, key=lambda info: info.name)
-
-    async def _info(self, status: ModelStatus) -> ModelInfo:
-        served = self._served.get((status.name, status.version))
-        registered = None if served is None else served[0]
-        size = registered.size if registered is not None else await self._size_of(status.path)
-        failure = self._failures.get(status.name)
-        return model_info(status, size, registered, failure)
-
-    async def _size_of(self, path: str) -> int:
-        if path not in self._sizes:
-            self._sizes[path] = await asyncio.to_thread(artifact_bytes, Path(path)) if path else 0
-        return self._sizes[path]
+        return await self._overview.information(self._plane.statuses(), names)
 
     def note(self, name: str, failure: FailedLoad | None) -> None:
         """Tell, with what is known of a model, why a version of it is not served; None: nothing is wrong any more."""
         if failure is None:
-            self._failures.pop(name, None)
+            self._overview.failures.pop(name, None)
         else:
-            self._failures[name] = failure
+            self._overview.failures[name] = failure
 
     async def aliases(self, name: str) -> dict[str, str]:
         """Version by alias of a model in the store.
@@ -213,7 +141,7 @@ class Deployments:
         """
         store = await self.store()
         if not await asyncio.to_thread(store.versions, name):
-            raise _unknown(name, await asyncio.to_thread(store.names))
+            raise unknown(name, await asyncio.to_thread(store.names))
         return await asyncio.to_thread(store.aliases, name)
 
     # --- changes
@@ -244,7 +172,7 @@ class Deployments:
     async def _prune(self, store: ModelStore, name: str) -> None:
         """Remove versions of which more are there than are to be kept."""
         if not self._settings.retention.keeps_all:
-            await asyncio.to_thread(_remove_surplus, store, name, self._settings.retention)
+            await asyncio.to_thread(remove_surplus, store, name, self._settings.retention)
 
     async def deploy(self, order: Order, staging: Staging, who: Who) -> ModelInfo:
         """Make what was put together the next version of a model, and serve it.
@@ -333,20 +261,21 @@ class Deployments:
             async with self._locks[name]:
                 versions = await asyncio.to_thread(store.versions, name)
                 added = self._plane.added(name)
-                if not added and name not in self._failures and not (purge and versions):
+                if not added and name not in self._overview.failures and not (purge and versions):
                     self._require_ours(name)
-                    raise _unknown(name, {status.name for status in self._plane.statuses()})
+                    raise unknown(name, {status.name for status in self._plane.statuses()})
                 if versions:
                     await asyncio.to_thread(store.set_deployed, name, None)
-                self._failures.pop(name, None)
+                self._overview.failures.pop(name, None)
                 told["versions"] = ",".join(added)
                 await self._take_out(name, added)
                 if purge:
-                    await asyncio.to_thread(_purge, store, versions)
+                    await asyncio.to_thread(purge_versions, store, versions)
                     self._plane.alias(name, {})
 
-    async def close(self) -> None:
-        """Wait for versions that are leaving."""
+    async def close(self, seconds: float = 0.0) -> None:
+        """Wait so long for changes that go on, and then for versions that are leaving."""
+        await self.changes.close(seconds)
         if self._leaving:
             await asyncio.wait(set(self._leaving), timeout=1.0)
 
@@ -365,7 +294,7 @@ class Deployments:
         except PillionError:
             await self._take_out(name, [version.version])
             raise
-        self._failures.pop(name, None)
+        self._overview.failures.pop(name, None)
         self._plane.alias(name, await asyncio.to_thread(store.aliases, name))
         if former:
             task = asyncio.get_running_loop().create_task(self._take_out(name, former))
@@ -419,7 +348,7 @@ class Deployments:
 
     async def _failed(self, store: ModelStore, version: ModelVersion, error: PillionError, *, discard: bool) -> None:
         """Keep the reason where people look, and not the files, which nobody can use."""
-        self._failures[version.name] = FailedLoad(version.version, str(error), dt.datetime.now(dt.UTC))
+        self._overview.failures[version.name] = FailedLoad(version.version, str(error), dt.datetime.now(dt.UTC))
         try:
             await asyncio.to_thread(store.set_failure, version.name, version.version, str(error))
             if discard:
@@ -454,32 +383,3 @@ class Deployments:
 
 def _metadata(order: Order) -> dict[str, Any]:
     return dict(order.metadata) | ({} if order.format is None else {"format": order.format})
-
-
-def _remove_surplus(store: ModelStore, name: str, retention: Retention) -> None:
-    deployed = store.deployed_of(name)
-    used = {*store.aliases(name).values(), *(() if deployed is None else (deployed.version,))}
-    for version in surplus(store.versions(name), used, retention, dt.datetime.now(dt.UTC)):
-        try:
-            store.delete(name, version.version)
-        except PillionError as error:  # in use, by another process perhaps: its time comes
-            _log.debug("version %s of model %s stays: %s", version.version, name, error)
-        else:
-            _log.info(
-                "version %s of model %s was removed, by models.keep_versions or models.keep_seconds",
-                version.version,
-                name,
-                extra={"model": name},
-            )
-
-
-def _purge(store: ModelStore, versions: Sequence[ModelVersion]) -> None:
-    for alias in store.aliases(versions[0].name) if versions else ():
-        store.alias(versions[0].name, alias, None)
-    for version in versions:
-        store.delete(version.name, version.version)
-
-
-def _unknown(name: str, known: Collection[str]) -> PillionError:
-    text = f"Request for unknown model: {name[:200]!r} is not here{nearest(name[:64], known)}"
-    return PillionError(ErrorCode.UNKNOWN_MODEL, text, field="model_id")

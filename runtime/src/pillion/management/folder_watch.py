@@ -30,7 +30,7 @@ from pillion.runtimefile import DesiredModel
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pillion.management.deployments import Plane
+    from pillion.management.interfaces import Plane
 
 __all__ = ["INCOMPLETE", "FolderWatch", "Look", "WatchSettings", "look_at", "model_of", "settled"]
 

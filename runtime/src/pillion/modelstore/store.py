@@ -44,6 +44,9 @@ __all__ = ["Hold", "ModelStore", "check_new"]
 _log = logging.getLogger(__name__)
 _RECORD: Final = "version.json"
 _LEDGER: Final = "model.json"
+# Made once, at the import: msgspec crashes where two threads take the same type apart at once.
+_VERSION_RECORD: Final = msgspec.json.Decoder(VersionRecord)
+_OF_LEDGER: Final = msgspec.json.Decoder(Ledger)
 
 
 class Hold:
@@ -370,7 +373,7 @@ class ModelStore:
     def _read(self, name: str, number: str) -> ModelVersion | None:
         folder = self._models / name / number
         try:
-            record = msgspec.json.decode((folder / _RECORD).read_bytes(), type=VersionRecord)
+            record = _VERSION_RECORD.decode((folder / _RECORD).read_bytes())
         except (OSError, msgspec.DecodeError) as error:
             _log.error("%s cannot be read: %s", folder / _RECORD, error)
             return None
@@ -378,7 +381,7 @@ class ModelStore:
 
     def _ledger(self, name: str) -> Ledger:
         try:
-            return msgspec.json.decode((self._models / name / _LEDGER).read_bytes(), type=Ledger)
+            return _OF_LEDGER.decode((self._models / name / _LEDGER).read_bytes())
         except FileNotFoundError:
             return Ledger()
         except (OSError, msgspec.DecodeError) as error:

@@ -1,8 +1,8 @@
 """The classification extension: an output as its best classes instead of its scores.
 
 Source: Triton Inference Server, "Classification Extension". An output asked for with ``classification: k`` is answered
-as BYTES: for each row the k greatest scores in falling order, each as ``score:index``. Triton adds ``:label`` where the
-model's configuration names a file of labels; models here have none.
+as BYTES: for each row the k greatest scores in falling order, each as ``score:index``, and ``score:index:label`` where
+the classes have names (see :mod:`pillion.backends.labels`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pillion.errors import ErrorCode, PillionError
 from pillion.tensors import Datatype, Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pillion.dataplane.call import InferResponse
 
@@ -43,11 +43,14 @@ def classify(response: InferResponse, classes: Mapping[str, int]) -> None:
         PillionError: ``INVALID_ARGUMENT``: such an output is not scores in rows.
     """
     response.outputs = [
-        _classified(output, classes[output.name]) if output.name in classes else output for output in response.outputs
+        _classified(output, classes[output.name], response.labels.get(output.name, ()))
+        if output.name in classes
+        else output
+        for output in response.outputs
     ]
 
 
-def _classified(output: Tensor, count: int) -> Tensor:
+def _classified(output: Tensor, count: int, labels: Sequence[str]) -> Tensor:
     scores = output.data
     if output.datatype not in _SCORES or scores.ndim < 2:
         raise PillionError(
@@ -64,5 +67,9 @@ def _classified(output: Tensor, count: int) -> Tensor:
     form = "%f:%d" if scores.dtype.kind == "f" else "%d:%d"
     found = np.empty(order.shape, dtype=object)
     for row, indices in enumerate(order.tolist()):
-        found[row] = [(form % (flat[row, index], index)).encode() for index in indices]
+        found[row] = [(form % (flat[row, index], index) + _named(labels, index)).encode() for index in indices]
     return Tensor(output.name, Datatype.BYTES, found)
+
+
+def _named(labels: Sequence[str], index: int) -> str:
+    return f":{labels[index]}" if index < len(labels) else ""

@@ -45,7 +45,8 @@ def decode_generate(body: bytes | memoryview, *, streams: bool) -> GenerateReque
     identity = document.pop("id", None)
     if identity is not None and not isinstance(identity, str):
         raise invalid("id", "should be text")
-    parameters = document.pop("parameters", None) or {}
+    parameters = document.pop("parameters", None)
+    parameters = {} if parameters is None else parameters
     if not isinstance(parameters, dict):
         raise invalid("parameters", "should be an object")
     twice = document.keys() & parameters.keys()

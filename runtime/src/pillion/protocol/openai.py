@@ -183,7 +183,8 @@ def decode_embedding(body: bytes | memoryview) -> EmbeddingRequest:
     """
     document = json_object(body)
     texts, model = _texts(document, "input"), _model(document)
-    encoding = document.pop("encoding_format", None) or "float"
+    encoding = document.pop("encoding_format", None)
+    encoding = "float" if encoding is None else encoding
     if encoding not in ("float", "base64"):
         raise invalid("encoding_format", "should be float or base64")
     options = {name: value for name, value in _without_nulls(document).items() if name not in _ABOUT_CALLERS}

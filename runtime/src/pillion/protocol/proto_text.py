@@ -46,7 +46,7 @@ def proto_text(file: descriptor_pb2.FileDescriptorProto, comments: Mapping[str, 
 
 def _used(file: descriptor_pb2.FileDescriptorProto) -> Iterator[str]:
     """Imports that are needed: the compiler warns of others."""
-    text = str(file.message_type)
+    text = str(file.message_type)  # methods are of messages of this file, or of one that is needed for them
     for name in file.dependency:
         known = {
             "google/protobuf/struct.proto": ".google.protobuf.Value",

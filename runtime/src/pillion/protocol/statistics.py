@@ -1,8 +1,9 @@
 """The statistics extension: counts since the model was loaded, durations in nanoseconds.
 
 Source: Triton Inference Server, "Statistics Extension". The same dictionary is the REST answer and the fields of the
-gRPC message. Decoding and encoding happen in the transports and are not timed for each request, so ``compute_input``
-and ``compute_output`` count runs of zero nanoseconds; there is no response cache to hit or miss.
+gRPC message. As there, ``compute_input`` and ``compute_output`` are what the data plane does around a run (inputs are
+checked and put together, results are divided), and not the decoding and encoding of the transports. There is no
+response cache to hit or miss.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ def statistics_document(models: Iterable[ModelStatistics]) -> dict[str, Any]:
 
 
 def _model(model: ModelStatistics) -> dict[str, Any]:
-    untimed = {"count": model.compute.count, "ns": 0}
     nothing = {"count": 0, "ns": 0}
     return {
         "name": model.name,
@@ -35,18 +35,18 @@ def _model(model: ModelStatistics) -> dict[str, Any]:
             "success": _duration(model.success),
             "fail": _duration(model.fail),
             "queue": _duration(model.queue),
-            "compute_input": untimed,
+            "compute_input": _duration(model.prepare),
             "compute_infer": _duration(model.compute),
-            "compute_output": untimed,
+            "compute_output": _duration(model.divide),
             "cache_hit": nothing,
             "cache_miss": nothing,
         },
         "batch_stats": [
             {
                 "batch_size": size,
-                "compute_input": {"count": runs.count, "ns": 0},
-                "compute_infer": _duration(runs),
-                "compute_output": {"count": runs.count, "ns": 0},
+                "compute_input": _nanoseconds(runs.count, runs.prepared),
+                "compute_infer": _nanoseconds(runs.count, runs.computed),
+                "compute_output": _nanoseconds(runs.count, runs.divided),
             }
             for size, runs in sorted(model.batches.items())
         ],
@@ -54,4 +54,8 @@ def _model(model: ModelStatistics) -> dict[str, Any]:
 
 
 def _duration(durations: Durations) -> dict[str, int]:
-    return {"count": durations.count, "ns": round(durations.seconds * 1e9)}
+    return _nanoseconds(durations.count, durations.seconds)
+
+
+def _nanoseconds(count: int, seconds: float) -> dict[str, int]:
+    return {"count": count, "ns": round(seconds * 1e9)}

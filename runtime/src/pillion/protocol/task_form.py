@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from pillion.authoring.file import File
+from pillion.authoring.files import as_json
 from pillion.authoring.values import FileOf, Kind, ListOf, OptionalOf, Scalar
 from pillion.errors import ErrorCode, PillionError
 from pillion.protocol.task_json import Envelope, arguments_of, envelope_of
 from pillion.protocol.task_paths import below
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pillion.authoring.signature import TaskSignature
     from pillion.authoring.values import ValueType
 
-__all__ = ["FormPart", "form_arguments", "form_model"]
+__all__ = ["FormPart", "form_arguments", "form_body", "form_model"]
 
 _DEEPEST: Final = 16
 _JSON: Final = "application/json"
@@ -71,6 +72,32 @@ def form_arguments(parts: Sequence[FormPart], signature: TaskSignature, *, envel
         return arguments_of(signature, orjson.dumps(form.document), form.files)
     opened: Envelope = envelope_of(form.document)
     return opened.arguments(signature, form.files)
+
+
+def form_body(parts: Sequence[FormPart], signature: TaskSignature) -> bytes:
+    """The JSON that says the same as a form with the names of an envelope: files in it as JSON has them.
+
+    Raises:
+        PillionError: parts that contradict one another, or are not what they say.
+    """
+    form = _Form(signature, _required(signature))
+    for part in parts:
+        if part.name != "model_id":
+            form.add(part)
+    model = form_model(parts)
+    document = form.document if model is None else {"model_id": model, **form.document}
+    return orjson.dumps(_with_files(document, form.files))
+
+
+def _with_files(value: Any, files: Mapping[str, File]) -> Any:  # noqa: ANN401 - JSON
+    match value:
+        case dict():
+            return {key: _with_files(inner, files) for key, inner in value.items()}
+        case list():
+            return [_with_files(inner, files) for inner in value]
+        case str() if value in files:
+            return as_json(files[value])
+    return value
 
 
 def _required(signature: TaskSignature) -> list[str]:

@@ -178,14 +178,15 @@ def _not_an_object(field: str, remedy: str) -> PillionError:
     return PillionError(ErrorCode.INVALID_ARGUMENT, f"{field}: should be a JSON object", field=field, remedy=remedy)
 
 
-def encode_result(value: Any) -> bytes:  # noqa: ANN401 - plain data
-    """A plain value as JSON: arrays as nested lists, bytes as base64, times in ISO 8601.
+def encode_result(value: Any, *, sort: bool = False) -> bytes:  # noqa: ANN401 - plain data
+    """A plain value as JSON: arrays as nested lists, bytes as base64, times in ISO 8601; with ``sort`` by sorted keys.
 
     Raises:
         PillionError: ``MODEL_FAILED``: what JSON cannot carry.
     """
     try:
-        return orjson.dumps(value, default=_encoded, option=orjson.OPT_SERIALIZE_NUMPY)
+        option = orjson.OPT_SERIALIZE_NUMPY | (orjson.OPT_SORT_KEYS if sort else 0)
+        return orjson.dumps(value, default=_encoded, option=option)
     except (TypeError, ValueError) as error:
         reason = error.__cause__ or error
         raise PillionError(ErrorCode.MODEL_FAILED, f"the result cannot be written as JSON: {reason}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from google.protobuf import struct_pb2
@@ -30,34 +30,64 @@ from pillion.errors import ErrorCode, PillionError
 from pillion.protocol.task_json import invalid_arguments
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from google.protobuf.message import Message
+
     from pillion.authoring.signature import Incoming, TaskSignature
     from pillion.authoring.values import UnionMember, ValueType
     from pillion.protocol.task_schema import TaskMethod
 
-__all__ = ["decode_item", "decode_request", "encode_response"]
+__all__ = ["Declared", "decode_item", "decode_request", "encode_response", "from_value", "given_in", "response_of"]
+
+
+class Declared(Protocol):
+    """A parameter, of a task or of a training."""
+
+    @property
+    def name(self) -> str:
+        """Of the field, too."""
+        ...
+
+    @property
+    def type(self) -> ValueType:
+        """What it holds."""
+        ...
+
+    @property
+    def required(self) -> bool:
+        """Whether it has no default."""
+        ...
+
 
 _LARGEST_EXACT: Final = 2**53
 
 
-def decode_request(method: TaskMethod, signature: TaskSignature, body: bytes) -> dict[str, Any]:
+def decode_request(
+    method: TaskMethod, signature: TaskSignature, body: bytes, contract: TaskSignature | None = None
+) -> dict[str, Any]:
     """The arguments that a request gives; those left out keep the defaults of the signature.
+
+    ``contract`` is the signature that the method's messages were made of, where it is that of another class.
 
     Raises:
         PillionError: ``INVALID_ARGUMENT``, with the path of each field.
     """
     message = _parsed(method, body)
-    given: dict[str, Any] = {}
     try:
-        for parameter in signature.parameters:
-            if _present(message, parameter.name, parameter.type, required=parameter.required):
-                given[parameter.name] = _field(message, parameter.name, parameter.type)
-        return signature.arguments.validate_python(given)
+        return signature.arguments.validate_python(given_in(message, (contract or signature).parameters))
     except ValidationError as error:
         raise invalid_arguments(error, signature) from None
 
 
 def decode_item(
-    method: TaskMethod, incoming: Incoming, body: bytes, signature: TaskSignature, *, first: bool
+    method: TaskMethod,
+    incoming: Incoming,
+    body: bytes,
+    signature: TaskSignature,
+    *,
+    first: bool,
+    contract: TaskSignature | None = None,
 ) -> tuple[Any, bool]:
     """The item of a client's stream that a message holds, and whether it holds one: a first message need not.
 
@@ -66,12 +96,13 @@ def decode_item(
     """
     message = _parsed(method, body)
     name = incoming.name
-    if not _present(message, name, incoming.type, required=not first):
+    written = incoming if contract is None or contract.incoming is None else contract.incoming
+    if not _present(message, name, written.type, required=not first):
         if first:
             return None, False
         given = {}
     else:
-        given = {name: _field(message, name, incoming.type)}
+        given = {name: _field(message, name, written.type)}
     try:
         return incoming.item.validate_python(given)[name], True
     except ValidationError as error:
@@ -91,15 +122,29 @@ def encode_response(method: TaskMethod, signature: TaskSignature, value: Any) ->
     Raises:
         PillionError: ``MODEL_FAILED``: a number that does not fit.
     """
+    return response_of(method, signature, value).SerializeToString()
+
+
+def response_of(method: TaskMethod, signature: TaskSignature, value: Any) -> Message:  # noqa: ANN401 - plain data
+    """The same, as a message."""
     message = method.response()
     try:
         _set(message, "result", signature.returns, value)
     except (ValueError, TypeError) as error:
         raise PillionError(ErrorCode.MODEL_FAILED, f"the result does not fit into the message: {error}") from None
-    return message.SerializeToString()
+    return message
 
 
 # --- reading
+
+
+def given_in(message: Any, parameters: Iterable[Declared]) -> dict[str, Any]:  # noqa: ANN401 - a message made at run time
+    """The values that were sent, by the names of the parameters; those left out are not there."""
+    return {
+        one.name: _field(message, one.name, one.type)
+        for one in parameters
+        if _present(message, one.name, one.type, required=one.required)
+    }
 
 
 def _present(message: Any, name: str, declared: ValueType, *, required: bool) -> bool:  # noqa: ANN401 - a message
@@ -129,7 +174,7 @@ def _one(value: Any, declared: ValueType) -> Any:  # noqa: ANN401 - a field of w
         case Scalar():
             return value
         case AnyValue() | Nothing():
-            return _from_value(value)
+            return from_value(value)
         case ArrayOf():
             return _from_array(value)
         case FileOf():
@@ -175,7 +220,8 @@ def _from_union(value: Any, declared: UnionOf) -> Any:  # noqa: ANN401 - as abov
     return given
 
 
-def _from_value(value: struct_pb2.Value) -> Any:  # noqa: ANN401 - JSON
+def from_value(value: struct_pb2.Value) -> Any:  # noqa: ANN401 - JSON
+    """What a ``Value`` says; numbers without a fraction are whole ones."""
     match value.WhichOneof("kind"):
         case "number_value":
             number = value.number_value
@@ -185,9 +231,9 @@ def _from_value(value: struct_pb2.Value) -> Any:  # noqa: ANN401 - JSON
         case "bool_value":
             return value.bool_value
         case "list_value":
-            return [_from_value(inner) for inner in value.list_value.values]
+            return [from_value(inner) for inner in value.list_value.values]
         case "struct_value":
-            return {key: _from_value(inner) for key, inner in value.struct_value.fields.items()}
+            return {key: from_value(inner) for key, inner in value.struct_value.fields.items()}
         case _:
             return None
 

@@ -12,48 +12,28 @@ cannot nest (lists in lists) is wrapped in a message.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, struct_pb2, timestamp_pb2
+from google.protobuf import descriptor_pool, message_factory
 
 from pillion.authoring.names import camel_case
-from pillion.authoring.values import (
-    AnyValue,
-    ArrayOf,
-    FileOf,
-    Kind,
-    ListOf,
-    MapOf,
-    Nothing,
-    OptionalOf,
-    Record,
-    Scalar,
-    TupleOf,
-    UnionOf,
-)
 from pillion.protocol.field_numbers import number_fields
+from pillion.protocol.message_writer import MessageWriter, shared_files
+from pillion.protocol.runtime_files import RUNTIME_FILE, runtime_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from google.protobuf import descriptor_pb2
     from google.protobuf.message import Message
 
     from pillion.authoring.field_numbers import FieldLock, ServiceNumbers
     from pillion.authoring.signature import TaskSignature
-    from pillion.authoring.values import ValueType
     from pillion.protocol.field_numbers import Changes
 
-__all__ = ["ServiceSchema", "TaskMethod", "service_schema", "shared_files"]
+__all__ = ["ServiceDraft", "ServiceSchema", "TaskMethod", "files_before", "service_name", "service_schema"]
 
-_Field = descriptor_pb2.FieldDescriptorProto
-_SCALARS: Final = {
-    Kind.STRING: _Field.TYPE_STRING,
-    Kind.INTEGER: _Field.TYPE_INT64,
-    Kind.NUMBER: _Field.TYPE_DOUBLE,
-    Kind.BOOLEAN: _Field.TYPE_BOOL,
-    Kind.BYTES: _Field.TYPE_BYTES,
-}
 _KINDS: Final = {
     (False, False): "",
     (False, True): "ServerStreaming",
@@ -61,40 +41,6 @@ _KINDS: Final = {
     (True, True): "BidiStreaming",
 }
 """How names of methods begin, by whether clients and whether servers stream."""
-_VALUES: Final = "pillion/values.proto"
-_DEPENDENCIES: Final = ("google/protobuf/struct.proto", "google/protobuf/timestamp.proto", _VALUES)
-
-
-def _values_file() -> descriptor_pb2.FileDescriptorProto:
-    """``pillion.Array``: raw little-endian ``data``, or for people who type, ``values``; and ``pillion.File``."""
-    file = descriptor_pb2.FileDescriptorProto(name=_VALUES, package="pillion", syntax="proto3")
-    array = file.message_type.add(name="Array")
-    for number, (name, kind, label) in enumerate(
-        (
-            ("dtype", _Field.TYPE_STRING, _Field.LABEL_OPTIONAL),
-            ("shape", _Field.TYPE_INT64, _Field.LABEL_REPEATED),
-            ("data", _Field.TYPE_BYTES, _Field.LABEL_OPTIONAL),
-            ("values", _Field.TYPE_DOUBLE, _Field.LABEL_REPEATED),
-        ),
-        1,
-    ):
-        array.field.add(name=name, number=number, type=kind, label=label, json_name=name)
-    one = file.message_type.add(name="File")
-    for number, (name, kind) in enumerate(
-        (("data", _Field.TYPE_BYTES), ("filename", _Field.TYPE_STRING), ("media_type", _Field.TYPE_STRING)), 1
-    ):
-        one.field.add(name=name, number=number, type=kind, label=_Field.LABEL_OPTIONAL, json_name=name)
-    return file
-
-
-def shared_files() -> list[descriptor_pb2.FileDescriptorProto]:
-    """The files that those of services depend on."""
-    files = []
-    for module in (struct_pb2, timestamp_pb2):
-        file = descriptor_pb2.FileDescriptorProto()
-        module.DESCRIPTOR.CopyToProto(file)
-        files.append(file)
-    return [*files, _values_file()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +49,8 @@ class TaskMethod:
 
     name: str
     task: str
+    signature: TaskSignature
+    """What its messages were made of."""
     request: type[Message]
     response: type[Message]
     streams_in: bool = False
@@ -123,160 +71,82 @@ class ServiceSchema:
     """How that differs from the lock that there is."""
 
 
+def service_name(owner: str) -> str:
+    """The full name of the service of a class or domain."""
+    return f"{_package(owner)}.{owner}Service"
+
+
+def _package(owner: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", owner).lower()
+
+
 def service_schema(owner: str, signatures: Sequence[TaskSignature], lock: FieldLock | None = None) -> ServiceSchema:
     """The service of a class with these tasks; fields have the numbers of the lock, where it knows them."""
-    package = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", owner).lower()
-    writer = _Writer(package)
-    service = writer.file.service.add(name=f"{owner}Service")
-    names: list[tuple[str, TaskSignature, str, str]] = []
-    for signature in signatures:
-        base = camel_case(signature.name)
+    return ServiceDraft(owner, signatures).finish(lock)[0]
+
+
+def files_before(file: descriptor_pb2.FileDescriptorProto) -> list[descriptor_pb2.FileDescriptorProto]:
+    """The files that a file of services depends on, each after those that it depends on itself."""
+    own = [one for one in runtime_files() if one.name == RUNTIME_FILE] if RUNTIME_FILE in file.dependency else []
+    return [*shared_files(), *own]
+
+
+class ServiceDraft:
+    """A file with the service of some tasks, to which more may be written before its fields are numbered."""
+
+    def __init__(self, owner: str, signatures: Sequence[TaskSignature]) -> None:
+        self.owner = owner
+        self.package = _package(owner)
+        self.writer = MessageWriter(self.package)
+        self.tasks: list[tuple[str, TaskSignature, str, str]] = []
+        """Of each method its name, the task, and the names of its messages."""
+        service = self.writer.file.service.add(name=f"{owner}Service")
+        for signature in signatures:
+            request, response = self._messages(signature)
+            streams_in = signature.incoming is not None
+            name = f"{_KINDS[streams_in, signature.streams]}{camel_case(signature.name)}Predict"
+            method = service.method.add(name=name, input_type=self.type_name(request))
+            method.output_type = self.type_name(response)
+            if streams_in:
+                method.client_streaming = True
+            if signature.streams:
+                method.server_streaming = True
+            self.tasks.append((name, signature, request, response))
+
+    def type_name(self, message: str) -> str:
+        """How fields and methods name a message of this file."""
+        return f".{self.package}.{message}"
+
+    def _messages(self, signature: TaskSignature) -> tuple[str, str]:
+        writer, base = self.writer, camel_case(signature.name)
         request, response = writer.unique(f"{base}Request"), writer.unique(f"{base}Response")
         message = writer.file.message_type.add(name=request)
         for number, parameter in enumerate(signature.parameters, 1):
-            writer.add(message, f"{package}.{request}", number, parameter.name, parameter.type)
+            writer.add(message, f"{self.package}.{request}", number, parameter.name, parameter.type)
         incoming = signature.incoming
         if incoming is not None:
             number = len(signature.parameters) + 1
-            writer.add(message, f"{package}.{request}", number, incoming.name, incoming.type)
+            writer.add(message, f"{self.package}.{request}", number, incoming.name, incoming.type)
         answer = writer.file.message_type.add(name=response)
-        writer.add(answer, f"{package}.{response}", 1, "result", signature.returns)
-        name = f"{_KINDS[incoming is not None, signature.streams]}{base}Predict"
-        method = service.method.add(name=name, input_type=f".{package}.{request}", output_type=f".{package}.{response}")
-        if incoming is not None:
-            method.client_streaming = True
-        if signature.streams:
-            method.server_streaming = True
-        names.append((name, signature, request, response))
-    full = f"{package}.{service.name}"
-    numbers, changes = number_fields(writer.file, None if lock is None else lock.services.get(full, {}))
-    pool = descriptor_pool.DescriptorPool()
-    for file in (*shared_files(), writer.file):
-        pool.Add(file)
+        writer.add(answer, f"{self.package}.{response}", 1, "result", signature.returns)
+        return request, response
 
-    def message_class(name: str) -> type[Message]:
-        found: type[Message] = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
-        return found
+    def finish(self, lock: FieldLock | None = None) -> tuple[ServiceSchema, Callable[[str], type[Message]]]:
+        """Number the fields; gives the service of the tasks, and what finds the class of any message by its name."""
+        file, full = self.writer.file, service_name(self.owner)
+        numbers, changes = number_fields(file, None if lock is None else lock.services.get(full, {}))
+        pool = descriptor_pool.DescriptorPool()
+        for one in (*files_before(file), file):
+            pool.Add(one)
 
-    methods = tuple(
-        TaskMethod(name, task.name, message_class(req), message_class(res), task.incoming is not None, task.streams)
-        for name, task, req, res in names
-    )
-    return ServiceSchema(full, writer.file, methods, numbers, changes)
+        def message_class(name: str) -> type[Message]:
+            found: type[Message] = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{self.package}.{name}"))
+            return found
 
-
-@dataclass(slots=True)
-class _Writer:
-    """Writes messages into one file."""
-
-    package: str
-    file: descriptor_pb2.FileDescriptorProto = field(init=False)
-    records: dict[type, str] = field(default_factory=dict)
-    """Names of messages by the classes that they are of, whichever task they came with."""
-    taken: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.file = descriptor_pb2.FileDescriptorProto(
-            name=f"{self.package}/{self.package}.proto", package=self.package, syntax="proto3"
+        methods = tuple(
+            TaskMethod(
+                name, task.name, task, message_class(req), message_class(res), task.incoming is not None, task.streams
+            )
+            for name, task, req, res in self.tasks
         )
-        self.file.dependency.extend(_DEPENDENCIES)
-
-    def unique(self, name: str) -> str:
-        """The name, with a number where another type has it already."""
-        found, number = name, 2
-        while found in self.taken:
-            found, number = f"{name}{number}", number + 1
-        self.taken.add(found)
-        return found
-
-    def record(self, record: Record) -> str:
-        """The full name of a record's message, which is written when it is first asked for."""
-        known = self.records.get(record.python)
-        if known is not None:
-            return known
-        name = self.unique(re.sub(r"\W+", "_", record.name).strip("_"))
-        full = self.records[record.python] = f"{self.package}.{name}"
-        # Fields first, message after: adding to the file while it is being written to would move it.
-        message = descriptor_pb2.DescriptorProto(name=name)
-        for number, one in enumerate(record.fields, 1):
-            self.add(message, full, number, one.name, one.type)
-        self.file.message_type.append(message)
-        return full
-
-    def add(
-        self, message: descriptor_pb2.DescriptorProto, full: str, number: int, name: str, declared: ValueType
-    ) -> None:
-        """Add one field to a message whose full name is ``full``."""
-        if isinstance(declared, OptionalOf):
-            inner = declared.item
-            declared = inner if not isinstance(inner, ListOf | MapOf | OptionalOf) else declared
-        one = _Field(name=name, number=number, json_name=name, label=_Field.LABEL_OPTIONAL)
-        if isinstance(declared, ListOf):
-            one.label = _Field.LABEL_REPEATED
-            self.fill(one, message, full, name, declared.item)
-        elif isinstance(declared, MapOf):
-            one.label = _Field.LABEL_REPEATED
-            entry = message.nested_type.add(name=f"{_camel(name)}Entry")
-            entry.options.map_entry = True
-            entry.field.add(name="key", number=1, type=_Field.TYPE_STRING, label=_Field.LABEL_OPTIONAL, json_name="key")
-            value = entry.field.add(name="value", number=2, label=_Field.LABEL_OPTIONAL, json_name="value")
-            self.fill(value, message, full, name, declared.item)
-            one.type, one.type_name = _Field.TYPE_MESSAGE, f".{full}.{_camel(name)}Entry"
-        else:
-            self.fill(one, message, full, name, declared)
-            if one.type != _Field.TYPE_MESSAGE:
-                one.proto3_optional = True
-                one.oneof_index = len(message.oneof_decl)
-                message.oneof_decl.add(name=f"_{name}")
-        message.field.append(one)
-
-    def fill(
-        self,
-        one: descriptor_pb2.FieldDescriptorProto,
-        message: descriptor_pb2.DescriptorProto,
-        full: str,
-        name: str,
-        declared: ValueType,
-    ) -> None:
-        """Set the type of a field that holds one value."""
-        match declared:
-            case Scalar(kind) if kind in _SCALARS:
-                one.type = _SCALARS[kind]
-                return
-            case Scalar():
-                target = "google.protobuf.Timestamp"
-            case AnyValue() | Nothing():
-                target = "google.protobuf.Value"
-            case ArrayOf():
-                target = "pillion.Array"
-            case FileOf():
-                target = "pillion.File"
-            case Record():
-                target = self.record(declared)
-            case ListOf() | MapOf() | OptionalOf():
-                target = f"{full}.{_camel(name)}Item"
-                wrapper = message.nested_type.add(name=f"{_camel(name)}Item")
-                inner = declared.item if isinstance(declared, OptionalOf) else declared
-                self.add(wrapper, target, 1, "value", inner)
-            case TupleOf(items):
-                target = f"{full}.{_camel(name)}Tuple"
-                wrapper = message.nested_type.add(name=f"{_camel(name)}Tuple")
-                for number, item in enumerate(items, 1):
-                    self.add(wrapper, target, number, f"item{number}", item)
-            case UnionOf():
-                target = f"{full}.{_camel(name)}Union"
-                self.union(message.nested_type.add(name=f"{_camel(name)}Union"), target, declared)
-        one.type, one.type_name = _Field.TYPE_MESSAGE, f".{target}"
-
-    def union(self, wrapper: descriptor_pb2.DescriptorProto, full: str, union: UnionOf) -> None:
-        """Fill the message that stands for a union: one ``oneof`` of its members."""
-        wrapper.oneof_decl.add(name="kind")
-        for number, member in enumerate(union.members, 1):
-            one = _Field(name=member.name, number=number, json_name=member.name, label=_Field.LABEL_OPTIONAL)
-            self.fill(one, wrapper, full, member.name, member.type)
-            one.oneof_index = 0
-            wrapper.field.append(one)
-
-
-def _camel(name: str) -> str:
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_") if part) or "Value"
+        return ServiceSchema(full, file, methods, numbers, changes), message_class

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +13,7 @@ from pillion.model import ModelState, ModelStatus
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pillion.repository.expected import Expected
     from pillion.repository.served import Served
     from pillion.runtimefile import DesiredModel
 
@@ -20,6 +22,7 @@ __all__ = ["Entry", "Key", "last_used", "pause_after", "status_of"]
 Key = tuple[str, str]
 _SHORTEST, _LONGEST = 5.0, 300.0
 """Seconds between loads that fail one after another, the first and the longest."""
+_ranks = count()
 
 
 class Entry(msgspec.Struct):
@@ -49,6 +52,8 @@ class Entry(msgspec.Struct):
     size: int = 0
     """Bytes of memory, as far as is known; 0 where nobody asks."""
     loaded_at: float = 0.0
+    expected: Expected | None = None
+    """What is known of its tasks while it is being loaded, or was when it was loaded last."""
     attempted: DesiredModel | None = None
     """What the last load tried, whatever came of it."""
     failures: int = 0
@@ -56,6 +61,13 @@ class Entry(msgspec.Struct):
     retry_at: float | None = None
     """When a request may have such a load tried again; None where none has failed."""
     lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+    rank: int = msgspec.field(default_factory=_ranks.__next__)
+    """Grows from entry to entry, in the order in which they were declared or added."""
+
+    @property
+    def loading(self) -> bool:
+        """Whether a load is under way, or about to be."""
+        return not (self.removed or self.suspended or self.asleep) and self.attempted != self.desired
 
     @property
     def at_rest(self) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 
 from pillion.backends.api import ON_DEVICES, WITH_THREADS, LoadOptions, ModelLoadError, backend_named
 from pillion.backends.detect import UNSAFE, detect
+from pillion.backends.labels import declared
 from pillion.backends.unsafe import unsafe_refusal
 from pillion.execution.adaptive import AdaptiveExecutor, Timed
 from pillion.execution.inline import InlineExecutor
@@ -25,7 +26,7 @@ from pillion.runtimefile import PYTHON
 
 if TYPE_CHECKING:
     from pillion.backends.api import LoadedModel
-    from pillion.backends.python import PythonModel
+    from pillion.backends.python import PythonModel, Tell
     from pillion.execution.api import Executor
     from pillion.model import Acceleration
     from pillion.repository.served import RepositorySettings
@@ -41,8 +42,11 @@ _COROUTINES = 256
 """Calls in progress at the same time of a class whose methods are all ``async``, which wait rather than compute."""
 
 
-def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tuple[Served, str]:
-    """Find, load and warm one model; also the name of the format that was found.
+def load(
+    desired: DesiredModel, settings: RepositorySettings, cpus: int, tell: Tell = lambda _tasks: None
+) -> tuple[Served, str]:
+    """Find, load and warm one model; also the name of the format that was found. ``tell`` hears of the tasks of a class
+    that is loaded in this process as soon as it has been imported.
 
     Raises:
         ModelLoadError: with sentence and remedy.
@@ -73,7 +77,8 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
         found = python.find(desired, settings.classes)
         if not torch_weights.is_module(found.cls):
             desired = _class_on_device(desired, settings)
-            return _own_python(desired, python.load(found, desired), cpus, settings), PYTHON
+            return _own_python(desired, python.load(found, desired, tell), cpus, settings), PYTHON
+        tell({})
         module = torch_weights.load(found, desired, options, denied=denied)
         return _served(desired, module, threads, settings, _not_for_classes(desired, settings)), "torch"
     artifact = detect(Path(desired.path), desired.format)
@@ -92,7 +97,8 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
         from pillion.acceleration.accelerate import accelerated  # noqa: PLC0415 - only where it is asked for
 
         model, acceleration = accelerated(model, _label(desired), options.intra_op_threads())
-    return _served(desired, model, threads, settings, acceleration), artifact.backend
+    labels = declared(Path(desired.path), artifact)
+    return _served(desired, model, threads, settings, acceleration, labels), artifact.backend
 
 
 def _check_hardware(desired: DesiredModel, backend: str) -> None:
@@ -149,12 +155,13 @@ def _served(
     threads: int,
     settings: RepositorySettings,
     acceleration: Acceleration | None,
+    labels: tuple[str, ...] = (),
 ) -> Served:
     label = _label(desired)
     calls = _warm_up(model, label, settings)
     shares = bool(calls) and _shares_calls(desired, model, label)
     executor = _executor(desired, threads, calls)
-    return Served(desired, model, executor, threads, shares_calls=shares, acceleration=acceleration)
+    return Served(desired, model, executor, threads, shares_calls=shares, acceleration=acceleration, labels=labels)
 
 
 def _label(desired: DesiredModel) -> str:

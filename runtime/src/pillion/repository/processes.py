@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
@@ -24,21 +24,51 @@ from pillion.execution.native_threads import for_worker
 from pillion.execution.process import DEPTH, QUICK_SECONDS, ProcessExecutor
 from pillion.execution.seats import Lifetime, WorkerPolicy
 from pillion.execution.worker_process import LoadRefused, WorkerEnded, WorkerProcess
-from pillion.repository.remote_model import known
+from pillion.repository.remote_model import describe, known
 from pillion.repository.served import RepositorySettings, Served
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pillion.backends.api import LoadedModel
     from pillion.policy import ConsentPolicy
     from pillion.repository.remote_model import Description
     from pillion.runtimefile import DesiredModel, ExecutionSettings
 
-__all__ = ["Order", "load", "load_here"]
+__all__ = ["Order", "WorkerOrder", "load", "load_here"]
 
 _log = logging.getLogger(__name__)
 _MODULE: Final = "pillion.repository.worker"
 _LEAST_GRACE: Final = 0.8
+_MEASURED_CALLS: Final = 5
+
+
+class WorkerOrder(Protocol):
+    """What a worker process is told to load: a model, or something else that answers calls as one."""
+
+    @property
+    def cpus(self) -> tuple[int, ...] | None:
+        """To be bound to."""
+        ...
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """``sys.path``."""
+        ...
+
+    @property
+    def log_level(self) -> int:
+        """Of what is told to the server."""
+        ...
+
+    @property
+    def write_bytecode(self) -> bool:
+        """Whether Python may keep what it compiles."""
+        ...
+
+    def load(self) -> tuple[LoadedModel, bytes]:
+        """In the worker: what it answers calls with, and what the server is told of it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +90,11 @@ class Order:
     log_level: int
     write_bytecode: bool
     """Not where code is followed: an edit within a second of the last would be missed."""
+
+    def load(self) -> tuple[LoadedModel, bytes]:
+        """See :class:`WorkerOrder`; the description is pickled for the server."""
+        served, found = load_here(self)
+        return served.model, pickle.dumps(describe(served, found, _typical(served.model)), protocol=5)
 
 
 def load_here(order: Order) -> tuple[Served, str]:
@@ -144,6 +179,24 @@ def load(desired: DesiredModel, settings: RepositorySettings, cpus: int) -> tupl
         acceleration=description.acceleration,
     )
     return served, description.format
+
+
+def _typical(model: LoadedModel) -> float | None:
+    """Seconds of a call with generated input; None for a class of the user's and for models that refuse such input."""
+    if hasattr(model, "tasks") or not model.default_outputs:
+        return None
+    from pillion.repository.rows import sample_input  # noqa: PLC0415 - as above
+
+    inputs = [None if rule.spec.optional else sample_input(rule) for rule in model.rules]
+    seconds: list[float] = []
+    try:
+        for _ in range(_MEASURED_CALLS):
+            began = time.perf_counter()
+            model.predict(inputs, model.default_outputs, None)
+            seconds.append(time.perf_counter() - began)
+    except Exception:  # noqa: BLE001 - zeros may be no valid input for a sound model; loading has told that in the log
+        return None
+    return min(seconds)
 
 
 def _lifetime(execution: ExecutionSettings) -> Lifetime | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from pillion.execution.remote import RemoteExplanation, RemoteStream, RemoteTask
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def describe(served: Served, found: str, typical: float | None) -> Description:
     text: TextMethods | None = getattr(model, "text", None)
     generate = None if text is None else text.generate
     return Description(
-        metadata=model.metadata,
+        metadata=msgspec.structs.replace(model.metadata, labels=served.metadata.labels),
         rules=model.rules,
         default_outputs=model.default_outputs,
         any_input_name=model.any_input_name,
@@ -129,6 +131,7 @@ class RemoteTaskModel(RemoteTextModel):
     def __init__(self, description: Description, definition: ModelDefinition, lock: FieldLock | None) -> None:
         tasks = {signature.name: signature for signature in definition.tasks}
         super().__init__(description, definition.text, tasks)
+        self.definition = definition
         self.tasks = tasks
         self.lock = lock
 

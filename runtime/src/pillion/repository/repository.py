@@ -12,23 +12,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pillion.backends.api import ModelLoadError
 from pillion.errors import ErrorCode, ModelRefused, PillionError
-from pillion.execution.cgroup import available_cpus
 from pillion.model import ModelState
 from pillion.repository import loader
 from pillion.repository.aliases import Aliases
-from pillion.repository.background import Background
-from pillion.repository.entry import Entry, Key, pause_after, status_of
-from pillion.repository.residency import artifact_bytes, resident_bytes
+from pillion.repository.catalogue import Catalogue
+from pillion.repository.entry import Entry, Key, pause_after
+from pillion.repository.loading import Loading
+from pillion.repository.retiring import Retiring
 from pillion.repository.room import Room
 from pillion.repository.served import RepositorySettings, Served
-from pillion.repository.versions import newest_first
-from pillion.wording import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
@@ -40,8 +36,6 @@ __all__ = ["ModelRepository"]
 
 _log = logging.getLogger(__name__)
 ASLEEP: Final = "not in memory; it is loaded by the next request"
-_LONGEST_COMPARED: Final = 64
-"""Characters up to which an unknown name is compared with the known ones: what anybody sends must stay cheap."""
 
 
 class ModelRepository:
@@ -54,16 +48,15 @@ class ModelRepository:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings or RepositorySettings()
-        self._cpus = self._settings.cpus or available_cpus()
         self._clock = clock
         self._wall_clock = wall_clock
         self._entries: dict[Key, Entry] = {}
         self._aliases = Aliases()
-        self._room = Room(self._entries, self._settings.memory_budget, self._files_of, self._put_to_sleep)
-        self._loading = Background("model-loader", self._settings.concurrent_loads)
-        self._loads = self._begun = 0
+        self._catalogue = Catalogue(self._entries, self._aliases, clock, wall_clock)
+        self._loading = Loading(self._settings, self._entries)
+        self._room = Room(self._entries, self._settings.memory_budget, self._loading.files_of, self._put_to_sleep)
+        self._retiring = Retiring(self._closing)
         self._closed = False
-        self._retiring: dict[Served, asyncio.Task[None]] = {}
         self.on_serving: Callable[[Served, float], None] = lambda _served, _seconds: None
         """Called when a loaded model starts to take requests, with the seconds its load took."""
         self.on_retired: Callable[[Served], None] = lambda _served: None
@@ -79,14 +72,7 @@ class ModelRepository:
 
     def serving(self) -> dict[tuple[str, str | None], Served]:
         """What answers each (name, version); version None is the newest one that is ready."""
-        table: dict[tuple[str, str | None], Served] = {}
-        for (name, version), entry in self._entries.items():
-            if entry.served is not None:
-                table[name, version] = entry.served
-        for name in {name for name, _ in table}:
-            newest = newest_first([version for known, version in table if known == name and version is not None])
-            table[name, None] = table[name, newest[0]]
-        return self._aliases.added_to(table)
+        return self._catalogue.serving()
 
     def alias(self, name: str, aliases: Mapping[str, str]) -> None:
         """Let versions of a model answer to other names, too, from now on: a version by each alias."""
@@ -157,19 +143,19 @@ class ModelRepository:
 
         After the grace of an unload they are cut off. Versions that are declared or unknown are left alone.
         """
-        going: list[asyncio.Future[None] | asyncio.Task[None]] = []
+        going: list[Served] = []
         for key, entry in list(self._entries.items()):
             if key[0] == name and key[1] in versions and entry.managed:
                 entry.removed = True
-                served = entry.served
+                if entry.served is not None:
+                    going.append(entry.served)
                 await self._converge(key, entry)
-                going += [task for kept, task in self._retiring.items() if kept is served]
-        if going:
-            await asyncio.wait(going)
+        for served in going:
+            await self._retiring.gone(served=served)
 
     def added(self, name: str) -> tuple[str, ...]:
         """The versions of a model that were added and are not guarded, the newest first."""
-        entries = ((version, self._entries[known, version]) for known, version in self._keys(name))
+        entries = ((version, self._entries[known, version]) for known, version in self._catalogue.keys(name))
         return tuple(version for version, entry in entries if entry.managed and not entry.guarded and not entry.removed)
 
     def declares(self, name: str) -> bool:
@@ -182,36 +168,21 @@ class ModelRepository:
 
     def sleeps(self, name: str, version: str | None = None) -> bool:
         """Whether a version is there that only waits for a request to be loaded, or is being loaded for one."""
-        return self._sleeping(name, version) is not None
+        return self._catalogue.sleeping(name, version) is not None
 
     def wake(self, name: str, version: str | None = None) -> asyncio.Task[None]:
         """Begin to load a version that sleeps; all who ask for it share the task, which nobody may cancel.
 
         The task ends when it is loaded, or has failed to. Its exception is ``NOT_READY``, where there is no room.
         """
-        key = self._sleeping(name, version)
+        key = self._catalogue.sleeping(name, version)
         if key is None:
-            raise self._unknown(name)
+            raise self._catalogue.unknown(name)
         entry = self._entries[key]
         if entry.waking is None:
             entry.waking = asyncio.get_running_loop().create_task(self._wake(key, entry))
             entry.waking.add_done_callback(lambda task: task.cancelled() or task.exception())
         return entry.waking
-
-    def _meant(self, name: str, version: str | None) -> str | None:
-        """The version that is asked for; None for whichever answers."""
-        return version if version is None or (name, version) in self._entries else self._aliases.meant(name, version)
-
-    def _sleeping(self, name: str, version: str | None) -> Key | None:
-        version = self._meant(name, version)
-        keys = self._keys(name) if version is None else [(name, version)]
-        for key in keys:
-            entry = self._entries.get(key)
-            if entry is None or entry.removed or entry.suspended:
-                continue
-            if entry.at_rest or (entry.retry_at is not None and self._clock() >= entry.retry_at):
-                return key
-        return None
 
     async def _wake(self, key: Key, entry: Entry) -> None:
         try:
@@ -225,9 +196,6 @@ class ModelRepository:
             self._room.trim(entry)
         finally:
             entry.waking = None
-
-    async def _files_of(self, entry: Entry) -> int:
-        return await self._loading.run(partial(artifact_bytes, Path(entry.desired.path)))
 
     def _put_to_sleep(self, key: Key, entry: Entry) -> None:
         served, entry.served = entry.served, None
@@ -245,11 +213,12 @@ class ModelRepository:
         Raises:
             PillionError: ``UNKNOWN_MODEL``; ``NOT_READY`` with the reason of the first version that failed.
         """
-        entries = self._named(name)
+        entries = self._catalogue.named(name)
         for entry in entries.values():
             entry.suspended = entry.asleep = False
             entry.attempted = None
-        await asyncio.gather(*(self._converge(key, entry) for key, entry in entries.items()))
+        # Who asked may leave meanwhile; a model must not be left between two states.
+        await asyncio.shield(asyncio.gather(*(self._converge(key, entry) for key, entry in entries.items())))
         for (_, version), entry in entries.items():
             if entry.reason:
                 raise PillionError(
@@ -262,14 +231,11 @@ class ModelRepository:
         Raises:
             PillionError: ``UNKNOWN_MODEL``.
         """
-        entries = self._named(name)
+        entries = self._catalogue.named(name)
         for entry in entries.values():
             entry.suspended = True
         await asyncio.gather(*(self._converge(key, entry) for key, entry in entries.items()))
-        # Its own only: where models come and go by requests, there is always some other that is being let go.
-        going = [task for served, task in self._retiring.items() if served.desired.name == name]
-        if going:
-            await asyncio.wait(going)
+        await self._retiring.gone(name=name)
 
     def ready(self) -> bool:
         """Whether at least one model is wanted and every wanted one serves.
@@ -283,8 +249,7 @@ class ModelRepository:
 
     def statuses(self) -> list[ModelStatus]:
         """Every known version, by name, oldest version first."""
-        names = sorted({name for name, _ in self._entries})
-        return [self._status(key) for name in names for key in reversed(self._keys(name))]
+        return self._catalogue.statuses()
 
     def status(self, name: str, version: str | None = None) -> ModelStatus:
         """One version; without ``version`` the newest that is ready, else the newest.
@@ -292,16 +257,7 @@ class ModelRepository:
         Raises:
             PillionError: ``UNKNOWN_MODEL``.
         """
-        keys = self._keys(name)
-        if not keys:
-            raise self._unknown(name)
-        meant = self._meant(name, version)
-        if meant is not None:
-            if (name, meant) not in self._entries:
-                raise self._aliases.unknown(name, version or "", [key[1] for key in reversed(keys)])
-            return self._status((name, meant))
-        ready = [key for key in keys if self._entries[key].state is ModelState.READY]
-        return self._status((ready or keys)[0])
+        return self._catalogue.status(name, version)
 
     def versions(self, name: str) -> tuple[str, ...]:
         """Ready versions of ``name``, oldest first.
@@ -309,12 +265,7 @@ class ModelRepository:
         Raises:
             PillionError: ``UNKNOWN_MODEL``.
         """
-        self._named(name)
-        return tuple(
-            version
-            for _, version in reversed(self._keys(name))
-            if self._entries[name, version].state is ModelState.READY
-        )
+        return self._catalogue.versions(name)
 
     def awaits_code(self) -> bool:
         """Whether a model written in Python is declared and not in memory."""
@@ -336,7 +287,7 @@ class ModelRepository:
                 self._retire(entry.served, 0.0)
                 entry.served = None
         self._entries.clear()
-        await self._settle()
+        await self._retiring.gone()
 
     async def _converge(self, key: Key, entry: Entry) -> None:
         """Bring one version in line with what is wanted now. Calls for the same version run one after another."""
@@ -370,7 +321,7 @@ class ModelRepository:
             self._change(entry, ModelState.LOADING, "")
         began = self._clock()
         try:
-            served, found = await self._loaded(entry)
+            served, found = await self._loading.load(key, entry)
         except ModelLoadError as error:
             entry.attempted = desired
             entry.files = tuple(dict.fromkeys((*entry.files, *error.files)))
@@ -378,8 +329,7 @@ class ModelRepository:
             return
         except Exception as error:  # noqa: BLE001 - a library may raise anything on a bad artifact; its owner is told
             entry.attempted = desired
-            _log.exception("model %s version %s failed to load", *key, extra={"model": key[0], "version": key[1]})
-            self._failed(key, entry, loader.describe_failure(error))
+            self._failed(key, entry, loader.describe_failure(error), trace=error)
             return
         if self._closed or entry.removed or entry.suspended:
             served.close()  # no longer wanted by the time it was loaded
@@ -396,71 +346,20 @@ class ModelRepository:
         if former is not None:
             self._retire(former, self._settings.unload_grace_seconds)
 
-    async def _loaded(self, entry: Entry) -> tuple[Served, str]:
-        """The model, warm; what it takes of the memory is noted where there is a budget."""
-        work = partial(loader.load, entry.desired, self._settings, self._cpus)
-        if self._settings.memory_budget is None:
-            return await self._loading.run(work)
-        alone = self._loads == 0
-        self._loads += 1
-        self._begun += 1
-        begun, before = self._begun, resident_bytes()
-        try:
-            loaded = await self._loading.run(work)
-        finally:
-            self._loads -= 1
-        files = await self._files_of(entry)
-        grown = resident_bytes() - before if alone and begun == self._begun else 0
-        entry.size = max(files, grown, 1)
-        return loaded
-
-    def _failed(self, key: Key, entry: Entry, reason: str, cause: str = "") -> None:
+    def _failed(self, key: Key, entry: Entry, reason: str, cause: str = "", trace: Exception | None = None) -> None:
+        state, said = ModelState.UNAVAILABLE, "model %s version %s cannot be served: %s"
         if entry.served is not None:
+            state, said = ModelState.READY, "model %s version %s: %s"
             reason = f"the former model serves on, the new one failed: {reason}"
-            _log.error("model %s version %s: %s", *key, reason, extra={"model": key[0]})
-            self._change(entry, ModelState.READY, reason, cause)
-        else:
-            _log.error("model %s version %s cannot be served: %s", *key, reason, extra={"model": key[0]})
-            self._change(entry, ModelState.UNAVAILABLE, reason, cause)
+        _log.error(said, *key, reason, exc_info=trace, extra={"model": key[0], "version": key[1]})
+        self._change(entry, state, reason, cause)
 
     def _retire(self, served: Served, grace: float) -> asyncio.Task[None]:
         self.on_retired(served)
-        task = asyncio.get_running_loop().create_task(self._close_when_idle(served, grace))
-        self._retiring[served] = task
-        task.add_done_callback(lambda _task: self._retiring.pop(served, None))
-        return task
+        return self._retiring.let_go(served, grace)
 
-    async def _close_when_idle(self, served: Served, grace: float) -> None:
-        if not await served.idle(grace):
-            _log.warning(
-                "model %s version %s: %d requests did not end within %.0f s of the unload and are cut off",
-                served.desired.name, served.desired.version, served.references, grace,
-            )  # fmt: skip
+    def _closing(self, served: Served) -> None:
         self.on_closing(served)
-        served.close()
-
-    async def _settle(self) -> None:
-        """Wait for models that are being let go."""
-        while self._retiring:
-            await asyncio.wait(set(self._retiring.values()))
 
     def _change(self, entry: Entry, state: ModelState, reason: str, cause: str = "") -> None:
         entry.state, entry.reason, entry.cause, entry.changed_at = state, reason, cause, self._wall_clock()
-
-    def _unknown(self, name: str) -> PillionError:
-        known = sorted({model for model, _ in self._entries}) if len(name) <= _LONGEST_COMPARED else []
-        text = f"Request for unknown model: {name!r} is not declared here{nearest(name, known)}"
-        return PillionError(ErrorCode.UNKNOWN_MODEL, text)
-
-    def _named(self, name: str) -> dict[Key, Entry]:
-        found = {key: entry for key, entry in self._entries.items() if key[0] == name}
-        if not found:
-            raise self._unknown(name)
-        return found
-
-    def _keys(self, name: str) -> list[Key]:
-        """Keys of one model, newest version first."""
-        return [(name, version) for version in newest_first([v for n, v in self._entries if n == name])]
-
-    def _status(self, key: Key) -> ModelStatus:
-        return status_of(key, self._entries[key], self._clock, self._wall_clock)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from pillion.backends.labels import with_labels
 from pillion.execution import garbage
 from pillion.policy import ConsentPolicy
 
@@ -48,13 +49,14 @@ class RepositorySettings(msgspec.Struct, frozen=True):
     """Classes that the embedding program hands over, by the name of the model."""
 
 
-def described(model: LoadedModel) -> ModelMetadata:
-    """The model's metadata, with the outputs marked as optional that come only when a request names them.
+def described(model: LoadedModel, labels: tuple[str, ...] = ()) -> ModelMetadata:
+    """The model's metadata, with the outputs marked as optional that come only when a request names them, and the
+    names of classes that its folder holds.
 
     The protocol (inference_rest.md, "Inference Request JSON Object") has all outputs returned where none is named; a
     client has to be able to tell those that are not.
     """
-    metadata, always = model.metadata, frozenset(model.default_outputs)
+    metadata, always = with_labels(model.metadata, labels), frozenset(model.default_outputs)
     if always.issuperset(spec.name for spec in metadata.outputs):
         return metadata
     outputs = tuple(msgspec.structs.replace(spec, optional=spec.name not in always) for spec in metadata.outputs)
@@ -90,10 +92,11 @@ class Served:
         *,
         shares_calls: bool = False,
         acceleration: Acceleration | None = None,
+        labels: tuple[str, ...] = (),
     ) -> None:
         self.desired = desired
         self.model = model
-        self.metadata = described(model)
+        self.metadata = described(model, labels)
         """What clients are told of the model."""
         self.executor = executor
         self.threads = threads

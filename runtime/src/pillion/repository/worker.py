@@ -13,7 +13,6 @@ import pickle
 import signal
 import socket
 import sys
-import time
 import traceback
 from typing import TYPE_CHECKING
 
@@ -24,11 +23,9 @@ from pillion.execution.worker_connection import Connection
 
 if TYPE_CHECKING:
     from pillion.backends.api import LoadedModel
-    from pillion.repository.processes import Order
+    from pillion.repository.processes import WorkerOrder
 
 __all__ = ["main"]
-
-_MEASURED_CALLS = 5
 
 
 class _ToServer(logging.Handler):
@@ -88,7 +85,7 @@ def _leave_to_the_server(*_: object) -> None:
 
 def _loaded(connection: Connection) -> LoadedModel | None:
     """Load what the first message says; None where it cannot be, after saying why."""
-    order: Order | None = None
+    order: WorkerOrder | None = None
     while order is None:
         for message in connection.inbox.receive():
             if isinstance(message, Load):
@@ -100,13 +97,10 @@ def _loaded(connection: Connection) -> LoadedModel | None:
     sys.dont_write_bytecode = not order.write_bytecode
     # Imported only now: libraries read affinity and variables as they are imported.
     from pillion.backends.api import ModelLoadError  # noqa: PLC0415 - see above
-    from pillion.repository.processes import load_here  # noqa: PLC0415 - see above
-    from pillion.repository.remote_model import describe  # noqa: PLC0415 - see above
 
     try:
-        served, found = load_here(order)
-        model = served.model
-        connection.send(Ready(pickle.dumps(describe(served, found, _typical(model)), protocol=5)))
+        model, description = order.load()
+        connection.send(Ready(description))
     except ModelLoadError as error:
         connection.send(Unable(error.message, error.remedy, error.cause, error.files))
         return None
@@ -115,24 +109,6 @@ def _loaded(connection: Connection) -> LoadedModel | None:
         connection.send(Unable(str(error), expected=False, kind=type(error).__name__, traceback=text[-20_000:]))
         return None
     return model
-
-
-def _typical(model: LoadedModel) -> float | None:
-    """Seconds of a call with generated input; None for a class of the user's and for models that refuse such input."""
-    if hasattr(model, "tasks") or not model.default_outputs:
-        return None
-    from pillion.repository.rows import sample_input  # noqa: PLC0415 - as above
-
-    inputs = [None if rule.spec.optional else sample_input(rule) for rule in model.rules]
-    seconds: list[float] = []
-    try:
-        for _ in range(_MEASURED_CALLS):
-            began = time.perf_counter()
-            model.predict(inputs, model.default_outputs, None)
-            seconds.append(time.perf_counter() - began)
-    except Exception:  # noqa: BLE001 - zeros may be no valid input for a sound model; loading has told that in the log
-        return None
-    return min(seconds)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,13 @@ Neither kopf, nor a cluster client, nor anything of the serving stack is importe
 """
 
 from pillion.resources.base import API_VERSION, GROUP, VERSION, JsonObject, ResourceModel
+from pillion.resources.batchprediction import (
+    BatchInputSpec,
+    BatchModelSpec,
+    BatchPrediction,
+    BatchPredictionSpec,
+    BatchPredictionStatus,
+)
 from pillion.resources.component import (
     FORMAT_SHORTHANDS,
     SERVING_CONTAINERS,
@@ -44,7 +51,7 @@ from pillion.resources.status import (
     RuntimeChoice,
     TrafficTarget,
 )
-from pillion.resources.traffic import HttpSpec, MetricsSpec, NetworkingSpec, NetworkPolicySpec, TlsSpec
+from pillion.resources.traffic import GATEWAY_CLASS, HttpSpec, MetricsSpec, NetworkingSpec, NetworkPolicySpec, TlsSpec
 from pillion.resources.trainingjob import (
     CheckpointSpec,
     DatasetSpec,
@@ -60,6 +67,7 @@ from pillion.resources.validation import Problem, validate
 __all__ = [
     "API_VERSION",
     "FORMAT_SHORTHANDS",
+    "GATEWAY_CLASS",
     "GROUP",
     "NAME_LIMIT",
     "SERVING_CONTAINERS",
@@ -67,6 +75,11 @@ __all__ = [
     "Address",
     "ArtifactStorage",
     "ArtifactVolume",
+    "BatchInputSpec",
+    "BatchModelSpec",
+    "BatchPrediction",
+    "BatchPredictionSpec",
+    "BatchPredictionStatus",
     "CanarySpec",
     "CanaryState",
     "CheckpointSpec",

@@ -126,12 +126,15 @@ class Shallow:
     """A model that the CRD describes two levels deep only, to stay small; Python still checks all of it.
 
     Rules below the model's own are left to the operator and the CLI, and unknown fields below it are kept by the API
-    server instead of refused.
+    server instead of refused. With `keeping`, of the model's own fields only those are described that it names or that
+    a rule of the model reads.
     """
+
+    keeping: tuple[str, ...] = ()
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Leave a mark that the schema generator acts on when references are inlined."""
-        return handler(schema) | {SHALLOW: True}
+        return handler(schema) | {SHALLOW: list(self.keeping)}
 
 
 #: The mark of `Shallow` in a schema under construction.

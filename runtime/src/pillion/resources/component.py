@@ -233,7 +233,7 @@ class PredictorSpec(ComponentSpec):
     rules: ClassVar[tuple[Rule, ...]] = (
         *ComponentSpec.rules,
         Rule(
-            cel=f"[{_SET}, {_NAMED}].exists_one(given, given) || (![{_SET}].exists(given, given) && ({_ANY}))",
+            cel=f"[[{_SET}, {_NAMED}].filter(x, x).size()].all(n, n == 1 || (n == 0 && ({_ANY})))",
             message="set exactly one of model, models, a format such as sklearn, or containers of your own",
             holds=_exactly_one_implementation,
         ),
@@ -329,7 +329,7 @@ class ExplainerSpec(ComponentSpec):
 class CanarySpec(ResourceModel):
     """A second predictor that gets a share of the requests."""
 
-    predictor: Annotated[PredictorSpec, Shallow()]
+    predictor: Annotated[PredictorSpec, Shallow(keeping=("name",))]
     """The predictor; its `name` tells it from the others."""
 
     traffic_percent: Percent

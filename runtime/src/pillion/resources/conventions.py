@@ -21,7 +21,7 @@ KSERVE_PREFIX = "serving.kserve.io/"
 
 #: Annotations, without their prefix, that this release acts on.
 HONOURED_ANNOTATIONS = frozenset(
-    {"deploymentMode", "stop", "enable-prometheus-scraping", "autoscalerClass", "storage-initializer-uid"}
+    {"deploymentMode", "stop", "paused", "enable-prometheus-scraping", "autoscalerClass", "storage-initializer-uid"}
 )
 
 #: Annotations of Secrets with credentials, without their prefix, that reach the storage step.
@@ -54,6 +54,11 @@ def annotation(metadata: ObjectMeta, name: str) -> str | None:
 def is_stopped(metadata: ObjectMeta) -> bool:
     """Return whether the annotation `stop` asks for no pods."""
     return (annotation(metadata, "stop") or "").lower() == "true"
+
+
+def is_paused(metadata: ObjectMeta) -> bool:
+    """Return whether the annotation `paused` keeps new versions from going on."""
+    return (annotation(metadata, "paused") or "").lower() == "true"
 
 
 def storage_user(metadata: ObjectMeta) -> int | None:
@@ -102,6 +107,7 @@ __all__ = [
     "NO_AUTOSCALER",
     "PREFIX",
     "annotation",
+    "is_paused",
     "is_stopped",
     "storage_user",
     "unhonoured_annotations",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import yaml
 
 from pillion.resources.base import GROUP, VERSION, JsonObject, ResourceModel
+from pillion.resources.batchprediction import BatchPrediction
 from pillion.resources.declaredmodel import Model
 from pillion.resources.inferenceservice import InferenceService
 from pillion.resources.schema import structural_schema
@@ -128,6 +129,22 @@ KINDS = (
             Column("Reason", ".status.reason"),
             _AGE,
             Column("Artifact", ".status.artifact.uri", priority=1),
+            Column("Message", ".status.message", priority=1),
+        ),
+    ),
+    Kind(
+        model=BatchPrediction,
+        plural="batchpredictions",
+        short_name="pbatch",
+        awaited=True,
+        columns=(
+            Column("State", ".status.state"),
+            Column("Shards", ".status.shards.summary", description="Parts of the input that are done, and all."),
+            Column("Rows", ".status.rows.written", "integer", "Rows that have a prediction."),
+            Column("Failed", ".status.rows.failed", "integer", "Rows that have a reason instead."),
+            Column("Reason", ".status.reason"),
+            _AGE,
+            Column("Output", ".status.output", priority=1),
             Column("Message", ".status.message", priority=1),
         ),
     ),

@@ -61,10 +61,12 @@ class DeclaredModelSpec(ResourceModel):
     """The name by which requests call the model; default: the object's name."""
 
     allow_pickle: bool | None = None
-    """Whether formats that run code while loading (pickle, joblib, PyTorch) may be loaded. Default: false."""
+    """Whether formats that run code while loading (pickle, joblib, PyTorch) may be loaded. Default: false. The
+    InferenceService must let Models bring them: `pickle` in its annotation `serving.pillion.dev/models-consent`."""
 
     trust_code: bool | None = None
-    """Whether a folder of the format `python` may run the class that it holds. Default: false."""
+    """Whether a folder of the format `python` may run the class that it holds. Default: false. The InferenceService
+    must let Models bring it: `code` in its annotation `serving.pillion.dev/models-consent`."""
 
     trusted_types: Annotated[AtomicOf[TypeName], MaxLen(16)] | None = None
     """Types, as `package.module.Name`, that a skops file may hold besides scikit-learn's own."""

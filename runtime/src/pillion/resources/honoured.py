@@ -62,15 +62,22 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.tls.clientCASecretName",
         "predictor.tls.mode",
         "predictor.drain",
+        "predictor.canaryTrafficPercent",
         "predictor.rollout.mode",
+        "predictor.rollout.progressDeadline",
+        "predictor.rollout.steps",
+        "predictor.rollout.analysis",
         "predictor.networkPolicy",
         "predictor.metrics.enabled",
         "predictor.metrics.monitor",
         "predictor.metrics.onDataPort",
-        "predictor.http.keepAliveTimeoutSeconds",
+        "predictor.applications",
+        "predictor.http",
         *(f"predictor.logger.{field}" for field in ("url", "mode", "metadataHeaders", "metadataAnnotations")),
         "predictor.logger.samplePercent",
         "predictor.storage",
+        "graph",
+        "networking",
     ]
 )
 
@@ -80,27 +87,25 @@ NOT_YET: frozenset[str] = frozenset(
         "transformer",
         "explainer",
         "canary",
-        "networking",
         *(f"predictor.{name}.storage.schemaPath" for name in (*FORMAT_SHORTHANDS, "model")),
         *(f"predictor.{name}.confidential" for name in (*FORMAT_SHORTHANDS, "model")),
         "predictor.name",
-        "predictor.canaryTrafficPercent",
         *(f"predictor.logger.{field}" for field in ("storage", "marshallerUrl", "batchSize", "batchInterval")),
         "predictor.storageUris",
         "predictor.storageContainerName",
         "predictor.workerSpec",
         "predictor.models",
-        "predictor.applications",
-        "predictor.http.requestTimeoutSeconds",
-        "predictor.http.rootPath",
         "predictor.jobs",
         "predictor.management",
-        "predictor.rollout.steps",
-        "predictor.rollout.analysis",
-        "predictor.rollout.progressDeadline",
         "predictor.tls.selfSigned",
     ]
 )
+
+#: What does the same in this release, of fields of `NOT_YET` for which something does.
+INSTEAD: dict[str, str] = {
+    "predictor.jobs": "pods make no TrainingJobs; create TrainingJob and BatchPrediction objects",
+    "predictor.models": "give one model here, and create a Model with inferenceServiceRef for each of the others",
+}
 
 #: Schemes of storage URIs that files are fetched from.
 HONOURED_SCHEMES = frozenset({"file", "pvc", "s3", "gs", "az", "http", "https", "configmap"})
@@ -128,7 +133,9 @@ def unhonoured_fields(spec: InferenceServiceSpec, *, scaled_by_us: bool = True) 
     `scaled_by_us` is false where the annotation `autoscalerClass` leaves scaling to somebody else: what its fields mean
     is theirs to say then.
     """
-    named = [UnhonouredField(f"spec.{field}") for field in _set_and_not_yet(spec, "", set(NOT_YET))]
+    named = [
+        UnhonouredField(f"spec.{field}", INSTEAD.get(field, "")) for field in _set_and_not_yet(spec, "", set(NOT_YET))
+    ]
     return [*named, *_values(spec.predictor), *(_scaling(spec.predictor) if scaled_by_us else ())]
 
 
@@ -151,8 +158,6 @@ def _asks_for_nothing(value: object) -> bool:
 
 
 def _values(predictor: PredictorSpec) -> Iterator[UnhonouredField]:
-    if predictor.min_replicas == 0:
-        yield UnhonouredField("spec.predictor.minReplicas", "scaling to zero is not available yet; one replica runs")
     sources = {"model": predictor.model, **{name: getattr(predictor, name) for name in FORMAT_SHORTHANDS}}
     for name, source in sources.items():
         uri = source.storage_uri if source is not None else None
@@ -164,7 +169,7 @@ def _values(predictor: PredictorSpec) -> Iterator[UnhonouredField]:
 def _scaling(predictor: PredictorSpec) -> Iterator[UnhonouredField]:
     least = max(1, predictor.min_replicas or 1)
     plan = metric_plan(predictor)
-    if predictor.max_replicas and predictor.max_replicas > least and not plan.metrics:
+    if predictor.max_replicas and predictor.max_replicas > least and plan.empty:
         yield UnhonouredField("spec.predictor.maxReplicas", f"there is nothing to scale on; {least} run")
     for field, why in plan.left_out:
         yield UnhonouredField(f"spec.predictor.{field}", why)
@@ -185,6 +190,7 @@ def classified(address: str) -> bool | None:
 __all__ = [
     "HONOURED",
     "HONOURED_SCHEMES",
+    "INSTEAD",
     "NOT_YET",
     "UnhonouredField",
     "classified",

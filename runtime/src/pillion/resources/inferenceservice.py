@@ -14,6 +14,7 @@ from pillion.resources.component import (
     PredictorSpec,
     TransformerSpec,
 )
+from pillion.resources.graph import GraphSpec
 from pillion.resources.metadata import ObjectMeta
 from pillion.resources.rules import Rule, matches
 from pillion.resources.status import InferenceServiceStatus
@@ -52,6 +53,9 @@ class InferenceServiceSpec(ResourceModel):
 
     networking: NetworkingSpec | None = None
     """The way in from outside the cluster."""
+
+    graph: GraphSpec | None = None
+    """Models and services put together, run by the predictor."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -26,8 +26,7 @@ StorageUri: TypeAlias = Annotated[
     MaxLen(2048),
     TextRule(
         pattern=f"^(({_SCHEMES})://[^ ]+|({'|'.join(MLFLOW_SCHEMES)}):/[^ ]+|/[^ ]*)$",
-        message="a storage URI begins with file:// pvc:// s3:// gs:// az:// https:// configmap:// hf:// oci:// "
-        "models:/ or runs:/; for a file of yours use the URI that 'pillion push' prints",
+        message="a storage URI begins with a scheme, such as s3:// or pvc://, as 'pillion push' prints it",
     ),
 ]
 
@@ -93,7 +92,7 @@ class ModelSource(ResourceModel):
     """The model as an object in a store known by the Secret `storage-config`."""
 
     runtime: Name | None = None
-    """The ServingRuntime or ClusterServingRuntime to use; default: chosen by format, version and priority."""
+    """The serving runtime to use; default: chosen by format, version and priority."""
 
     runtime_version: Annotated[str, MaxLen(128)] | None = None
     """The tag of the runtime's image; default: as the runtime names it."""
@@ -102,7 +101,7 @@ class ModelSource(ResourceModel):
     """The protocol that the runtime must speak."""
 
     allow_pickle: bool | None = None
-    """Whether formats that run code while loading (pickle, joblib, PyTorch) may be loaded. Default: false."""
+    """Whether pickle, joblib and PyTorch files may be loaded: they run code. Default: false."""
 
     confidential: ConfidentialSpec | None = None
     """Encrypted model files."""

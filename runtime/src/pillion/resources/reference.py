@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pillion.resources.base import API_VERSION, ResourceModel
 from pillion.resources.crd import KINDS, Kind
 from pillion.resources.descriptions import class_description, field_descriptions
-from pillion.resources.honoured import HONOURED_SCHEMES, NOT_YET
+from pillion.resources.honoured import HONOURED_SCHEMES, INSTEAD, NOT_YET
 from pillion.resources.inferenceservice import InferenceService
 from pillion.resources.metadata import ObjectMeta
 from pillion.resources.nearest import model_within
@@ -37,6 +37,7 @@ PAGES = (
     Page("servingruntime.md", (_BY_NAME["ServingRuntime"], _BY_NAME["ClusterServingRuntime"])),
     Page("model.md", (_BY_NAME["Model"],)),
     Page("trainingjob.md", (_BY_NAME["TrainingJob"],)),
+    Page("batchprediction.md", (_BY_NAME["BatchPrediction"],)),
 )
 
 
@@ -71,13 +72,12 @@ def _not_yet(page: Page) -> Iterator[str]:
     yield ""
     yield (
         "These fields, with all that is inside them, are accepted so that manifests need no change later. Where one is "
-        "set, the condition `FieldsHonoured` is false and names it. `minReplicas: 0` counts among them, the metrics "
-        "`concurrency` and `rps` and those of other types than `Resource`, and storage URIs of other schemes than "
-        f"{schemes}."
+        "set, the condition `FieldsHonoured` is false and names it. So are "
+        f"storage URIs of other schemes than {schemes}."
     )
     yield ""
     for field in sorted(NOT_YET):
-        yield f"- `spec.{field}`"
+        yield f"- `spec.{field}`" + (f": {INSTEAD[field]}" if field in INSTEAD else "")
 
 
 def _sections(page: Page) -> Iterator[str]:

@@ -4,34 +4,52 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le, MaxLen
 
-from pillion.resources.annotations import AtomicOf, Open, Percent, Quantity
+from pillion.resources.annotations import AtomicOf, Open, Quantity
 from pillion.resources.base import ResourceModel
 from pillion.resources.core import ResourceRequirements
-from pillion.resources.rules import Rule
+from pillion.resources.rules import Rule, TextRule
 from pillion.resources.traffic import Duration
 
 
 class RolloutStep(ResourceModel):
     """One step of a canary."""
 
-    weight: Percent
-    """The percentage of requests that go to the new version."""
+    weight: Annotated[int, Ge(1), Le(100)]
+    """The percentage of requests that go to the new version; 100 lets it take over."""
 
     pause: Duration | None = None
-    """How long to stay at this step while the analysis watches. Default: the analysis' window."""
+    """How long this step lasts at least, once its pods are there. Default: the analysis' window, else no longer."""
 
 
 class RolloutAnalysis(ResourceModel):
     """What the new version is held to; when it fails, the old one gets every request back."""
 
-    error_rate: Annotated[str, MaxLen(16)] | None = None
-    """The greatest share of failed requests, such as `1%` or `0.01`."""
+    error_rate: (
+        Annotated[
+            str,
+            MaxLen(16),
+            TextRule(
+                pattern=r"^([0-9]{1,2}([.][0-9]+)?%|100%|0([.][0-9]+)?|1)$",
+                message="errorRate is a share of the requests, such as 1% or 0.01",
+            ),
+        ]
+        | None
+    ) = None
+    """The greatest share of requests that fail by the server's fault, such as `1%` or `0.01`."""
 
     latency: Duration | None = None
     """The greatest 99th percentile of the response time."""
 
     window: Duration | None = None
-    """The time over which both are measured."""
+    """The time over which both are measured. Default: 5m."""
+
+    @property
+    def greatest_error_rate(self) -> float | None:
+        """The share as a number from 0 to 1."""
+        if self.error_rate is None:
+            return None
+        share = float(self.error_rate.removesuffix("%"))
+        return share / 100 if self.error_rate.endswith("%") else share
 
 
 class RolloutSpec(ResourceModel):
@@ -43,7 +61,8 @@ class RolloutSpec(ResourceModel):
     Default: Availability."""
 
     steps: Annotated[AtomicOf[RolloutStep], MaxLen(20)] | None = None
-    """The shares of requests that the new version gets, one after the other."""
+    """The shares of requests that the new version gets, one after the other; then it takes over. `canaryTrafficPercent`
+    decides where it is set, too."""
 
     analysis: RolloutAnalysis | None = None
     """What the new version is held to at each step."""

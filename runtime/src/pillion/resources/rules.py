@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 FieldPath = tuple[str | int, ...]
 
 
+class Key(str):
+    """A part that is the key of a map, which Kubernetes writes as it writes positions."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """A rule about one model.
@@ -103,7 +109,7 @@ def models_within(value: object, path: FieldPath = ()) -> Iterator[tuple[FieldPa
                 yield from models_within(getattr(value, name), (*path, field.alias or name))
         case dict():
             for key, item in value.items():
-                yield from models_within(item, (*path, key))
+                yield from models_within(item, (*path, Key(key)))
         case list():
             for index, item in enumerate(value):
                 yield from models_within(item, (*path, index))

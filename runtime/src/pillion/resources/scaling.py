@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 from pillion.resources.annotations import AtomicOf, Count, Open, Positive, Quantity
 from pillion.resources.base import ResourceModel
 
-ScaleMetric: TypeAlias = Literal["cpu", "memory", "concurrency", "rps"]
+ScaleMetric: TypeAlias = Literal["cpu", "memory", "concurrency", "rps", "queueDepth"]
 TargetType: TypeAlias = Literal["Utilization", "Value", "AverageValue"]
 
 
@@ -58,25 +58,26 @@ class AutoScalingSpec(ResourceModel):
     """The metrics; the one that asks for most replicas wins."""
 
     behavior: Open | None = None
-    """How fast to scale: the HorizontalPodAutoscaler's own behaviour, passed on unchanged."""
+    """How fast to scale, as in a HorizontalPodAutoscaler."""
 
 
 class ScalingFields(ResourceModel):
     """The fields that decide the number of replicas."""
 
     min_replicas: Count | None = None
-    """The least number of replicas. Default: 1. Zero lets the service sleep while nobody asks."""
+    """The least number of replicas. Default: 1. With zero there is none while nobody asks."""
 
     max_replicas: Count | None = None
-    """The greatest number of replicas. Above the least, a HorizontalPodAutoscaler decides, unless the annotation
+    """The greatest number of replicas. Above the least, an autoscaler decides, unless the annotation
     `autoscalerClass` is `none` or `external`. Zero, absent or equal to the least: the number is fixed."""
 
     scale_target: Positive | None = None
     """The value of `scaleMetric` per replica to aim at: percent of the request, or with AverageValue cores or bytes.
-    Default: 80 percent."""
+    Default: 80 percent, 100 requests in progress, 200 a second or 1 that waits."""
 
     scale_metric: ScaleMetric | None = None
-    """What to scale on: cpu, memory, concurrency (requests in progress) or rps (requests per second). Default: cpu."""
+    """What to scale on: cpu, memory, concurrency (requests in progress), rps (requests per second) or queueDepth
+    (requests that wait). Default: cpu."""
 
     scale_metric_type: TargetType | None = None
     """How `scaleTarget` is read. Default: Utilization for cpu and memory, else AverageValue."""

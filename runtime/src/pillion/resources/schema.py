@@ -7,6 +7,7 @@ CustomResourceDefinitions", specifying a structural schema.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, cast
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
@@ -86,7 +87,8 @@ def _inlined(node: object, definitions: dict[str, JsonSchemaValue]) -> object:
         case {"$ref": str(reference), **siblings}:
             target = cast("JsonSchemaValue", _inlined(definitions[reference.rpartition("/")[2]], definitions))
             merged = target | cast("JsonSchemaValue", _inlined(siblings, definitions))
-            return _shallow(merged) if merged.pop(SHALLOW, False) else merged
+            keeping = cast("list[str] | None", merged.pop(SHALLOW, None))
+            return merged if keeping is None else _shallow(merged, keeping)
         case dict():
             # `title` is a keyword here and a field's name one level down.
             return {
@@ -101,9 +103,17 @@ def _inlined(node: object, definitions: dict[str, JsonSchemaValue]) -> object:
     return node
 
 
-def _shallow(schema: JsonSchemaValue) -> JsonSchemaValue:
+def _shallow(schema: JsonSchemaValue, keeping: list[str]) -> JsonSchemaValue:
     """Keep the model's own fields and rules, and of the objects inside it the plain fields only."""
-    return schema | {"properties": {name: _plain(field) for name, field in schema["properties"].items()}}
+    fields = {name: _plain(field) for name, field in schema["properties"].items()}
+    if not keeping:
+        return schema | {"properties": fields}
+    rules = " ".join(rule["rule"] for rule in schema.get("x-kubernetes-validations", []))
+    kept = {*keeping, *re.findall(r"\bself\.(\w+)", rules)}
+    return schema | {
+        "properties": {name: field for name, field in fields.items() if name in kept},
+        "x-kubernetes-preserve-unknown-fields": True,
+    }
 
 
 def _plain(field: JsonSchemaValue) -> JsonSchemaValue:

@@ -16,7 +16,7 @@ class Condition(ResourceModel):
 
     type: Annotated[str, MinLen(1), MaxLen(316)]
     """The aspect: Ready, PredictorReady, TransformerReady, RoutesReady, ModelLoaded, FieldsHonoured, Progressing,
-    Stopped, Reconciling, Stalled or, where an autoscaler decides, ScalingActive."""
+    Stopped, Reconciling, Stalled, where an autoscaler decides ScalingActive, or JobStoreReady where that is False."""
 
     status: ConditionStatus
     """Whether it holds."""
@@ -201,6 +201,12 @@ class CanaryState(ResourceModel):
 
     mechanism: str | None = None
     """What shares them out: weights of a route, or numbers of pods."""
+
+    step: str | None = None
+    """The step of the rollout, such as `2 of 3`."""
+
+    analysis: str | None = None
+    """What the analysis said when its verdict last changed, with its figures."""
 
 
 class RuntimeChoice(ResourceModel):

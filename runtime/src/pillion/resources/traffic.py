@@ -12,6 +12,8 @@ from pillion.resources.rules import Rule, TextRule
 
 Seconds: TypeAlias = Positive
 Host: TypeAlias = Annotated[str, MinLen(1), MaxLen(253)]
+#: The `className` that asks for routes of the Gateway API.
+GATEWAY_CLASS = "gateway"
 Duration: TypeAlias = Annotated[
     str,
     MaxLen(32),
@@ -123,37 +125,99 @@ class GatewayReference(ResourceModel):
     """The listener to use. Default: every listener that accepts the route."""
 
 
+class RouteTlsSpec(ResourceModel):
+    """Where TLS ends on the way in."""
+
+    mode: Literal["Terminate", "Passthrough"] | None = None
+    """`Terminate` ends it at the edge, `Passthrough` hands it on to the pods, which need `predictor.tls`.
+    Default: Terminate."""
+
+    secret_name: Name | None = None
+    """The Secret with the certificate of an Ingress. A Gateway's listener names its own."""
+
+
 class NetworkingSpec(ResourceModel):
-    """The way in from outside the cluster."""
+    """The way in from outside the cluster. `hosts` and `path` may hold `{{.Name}}`, `{{.Namespace}}`, `{{.Labels.x}}`
+    and `{{.Annotations.x}}`.
+    """
 
     class_name: Name | None = None
-    """What makes the way in: `gateway` for routes of the Gateway API, or the name of an IngressClass."""
+    """What makes the way in: `gateway` for routes of the Gateway API, or the name of an IngressClass. Default: routes
+    where `gateway` is set, else an Ingress of the cluster's default class."""
 
-    hosts: Annotated[AtomicOf[Host], MinLen(1)] | None = None
-    """The host names to answer to."""
+    hosts: Annotated[AtomicOf[Host], MinLen(1), MaxLen(16)] | None = None
+    """The host names to answer to. Default: every one that arrives there."""
+
+    grpc_hosts: Annotated[AtomicOf[Host], MinLen(1), MaxLen(16)] | None = None
+    """The host names to answer gRPC at, through a Gateway; none of `hosts`. Absent: gRPC stays inside the cluster."""
+
+    path: Annotated[str, MaxLen(255), TextRule(pattern="^/", message="path begins with /")] | None = None
+    """Below which path it is published; a Gateway takes it off again. Default: `/`."""
 
     gateway: GatewayReference | None = None
     """The Gateway that routes are attached to."""
+
+    tls: RouteTlsSpec | None = None
+    """Where TLS ends."""
+
+    annotations: TextMap | None = None
+    """Annotations of the routes, for what makes the way in."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.className) || (self.className == 'gateway') == has(self.gateway)",
+            message="className gateway and the field gateway go together: name the Gateway in gateway, or an "
+            "IngressClass in className",
+            field="gateway",
+            holds=lambda way: way.class_name is None or (way.class_name == GATEWAY_CLASS) == (way.gateway is not None),
+        ),
+        Rule(
+            cel="!has(self.grpcHosts) || has(self.gateway)",
+            message="grpcHosts needs gateway: an Ingress does not say which protocol it forwards",
+            field="grpcHosts",
+            holds=lambda way: way.grpc_hosts is None or way.gateway is not None,
+        ),
+        Rule(
+            cel="!has(self.tls) || !has(self.tls.secretName) || !has(self.gateway)",
+            message="the listener of a Gateway names its own certificate; leave out secretName",
+            field="tls.secretName",
+            holds=lambda way: way.tls is None or way.tls.secret_name is None or way.gateway is None,
+        ),
+        Rule(
+            cel="!has(self.tls) || !has(self.tls.mode) || self.tls.mode != 'Passthrough' || "
+            "(has(self.gateway) && has(self.hosts) && !has(self.path))",
+            message="Passthrough needs gateway and hosts, and has no path: what hands TLS on sees no requests",
+            field="tls.mode",
+            holds=lambda way: (
+                not way.passes_through or bool(way.gateway is not None and way.hosts and way.path is None)
+            ),
+        ),
+    )
+
+    @property
+    def passes_through(self) -> bool:
+        """Whether TLS is handed on to the pods."""
+        return self.tls is not None and self.tls.mode == "Passthrough"
 
 
 class HttpSpec(ResourceModel):
     """Settings of the HTTP server."""
 
     keep_alive_timeout_seconds: Seconds | None = None
-    """How long an idle connection is kept. Default: 90."""
+    """How long idle connections stay. Default: 90."""
 
     request_timeout_seconds: Seconds | None = None
-    """The longest a request may take; a request's own header can only shorten it. Default: none."""
+    """The longest a request may take; its header can shorten it. Default: none."""
 
     root_path: Annotated[str, MaxLen(255), TextRule(pattern="^/", message="rootPath begins with /")] | None = None
-    """The path below which a proxy publishes the service."""
+    """Below which path a proxy publishes it."""
 
 
 class ApplicationSpec(ResourceModel):
-    """A Python application that answers requests below a path of its own."""
+    """A Python application that answers below a path of its own."""
 
     name: Annotated[str, MinLen(1), MaxLen(63)]
-    """The application's name."""
+    """Its name."""
 
     import_path: Annotated[
         str,
@@ -163,22 +227,25 @@ class ApplicationSpec(ResourceModel):
             message="importPath is module:attribute, such as shop.service:app",
         ),
     ]
-    """Where the application is, as `module:attribute`."""
+    """Where it is, as `module:attribute`."""
 
     route_prefix: Annotated[str, MaxLen(255), TextRule(pattern="^/", message="routePrefix begins with /")] | None = None
-    """The path below which it answers. Default: `/`."""
+    """Below which path it answers. Default: `/`."""
 
     args: Open | None = None
-    """Arguments for its constructor."""
+    """For its constructor."""
+
+    config: Open | None = None
+    """For its `reconfigure`, also when it changes."""
 
     max_ongoing_requests: Positive | None = None
-    """How many requests it works on at a time."""
+    """Requests that run at a time."""
 
     max_queued_requests: Count | None = None
-    """How many further requests wait before new ones are answered 429."""
+    """Requests that may wait; more are answered 429."""
 
     request_timeout_seconds: Seconds | None = None
-    """The longest a request may take. Default: that of `http`."""
+    """Default: that of `http`."""
 
 
 Applications: TypeAlias = Annotated[NamedList[ApplicationSpec], MaxLen(32)]

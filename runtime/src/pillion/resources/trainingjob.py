@@ -102,7 +102,8 @@ class DeploySpec(ResourceModel):
     its spec is not written."""
 
     canary_traffic_percent: Percent | None = None
-    """The percentage of requests that the model gets at first. Not available yet: with it nothing is deployed."""
+    """The percentage of requests that the model gets, beside the one that was served before. Default: all, or what the
+    service's own canaryTrafficPercent says. Setting it to 100 promotes the model."""
 
 
 def _module_xor_command(spec: "TrainingJobSpec") -> bool:

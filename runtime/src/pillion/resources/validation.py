@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING, cast
 from pydantic import JsonValue, ValidationError
 
 from pillion.resources.base import API_VERSION, GROUP, JsonObject, ResourceModel
+from pillion.resources.batchprediction import BatchPrediction
 from pillion.resources.declaredmodel import Model
 from pillion.resources.documents import Document, DocumentError, read_documents
+from pillion.resources.graph_models import graph_problems
 from pillion.resources.inferenceservice import InferenceService
 from pillion.resources.nearest import nearest_field, nearest_of
-from pillion.resources.rules import FieldPath, nulls, violations
+from pillion.resources.rules import FieldPath, Key, nulls, violations
 from pillion.resources.servingruntime import ClusterServingRuntime, ServingRuntime
 from pillion.resources.trainingjob import TrainingJob
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pydantic_core import ErrorDetails
 
 MODELS: Mapping[str, type[ResourceModel]] = {
-    model.__name__: model for model in (InferenceService, ServingRuntime, ClusterServingRuntime, Model, TrainingJob)
+    model.__name__: model
+    for model in (InferenceService, ServingRuntime, ClusterServingRuntime, Model, TrainingJob, BatchPrediction)
 }
 
 _KSERVE_GROUP = "serving.kserve.io"
@@ -59,7 +62,7 @@ class Problem:
 
 def field_name(path: FieldPath) -> str:
     """Return the address as Kubernetes writes it."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    text = "".join(f"[{part}]" if isinstance(part, (int, Key)) else f".{part}" for part in path)
     return text.removeprefix(".")
 
 
@@ -73,8 +76,10 @@ def validate(manifest: str | Mapping[str, JsonValue], *, source: str = "") -> li
         return list(_of_document(Document(dict(manifest), 0), source, with_lines=False))
     problems: list[Problem] = []
     try:
-        for document in read_documents(manifest):
-            problems.extend(_of_document(document, source, with_lines=True))
+        documents = list(read_documents(manifest))
+        beside = [document.content for document in documents]
+        for document in documents:
+            problems.extend(_of_document(document, source, with_lines=True, beside=beside))
     except DocumentError as error:
         problems.append(Problem(message=error.message, line=error.line, source=source))
     return problems
@@ -92,8 +97,10 @@ def model_of(content: JsonValue) -> type[ResourceModel] | None:
     return MODELS.get(str(content.get("kind")))
 
 
-def _of_document(document: Document, source: str, *, with_lines: bool) -> Iterator[Problem]:
-    found = sorted(_findings(document.content), key=lambda finding: document.line_of(finding[0]))
+def _of_document(
+    document: Document, source: str, *, with_lines: bool, beside: Sequence[JsonValue] = ()
+) -> Iterator[Problem]:
+    found = sorted(_findings(document.content, beside), key=lambda finding: document.line_of(finding[0]))
     for path, message, suggestion in found:
         line = document.line_of(path) if with_lines else None
         yield Problem(message=message, path=path, line=line, source=source, suggestion=suggestion)
@@ -102,7 +109,7 @@ def _of_document(document: Document, source: str, *, with_lines: bool) -> Iterat
 _Finding = tuple[FieldPath, str, str | None]
 
 
-def _findings(content: JsonValue) -> Iterator[_Finding]:
+def _findings(content: JsonValue, beside: Sequence[JsonValue] = ()) -> Iterator[_Finding]:
     if not isinstance(content, dict):
         yield (), "a manifest is an object with apiVersion, kind, metadata and spec", None
         return
@@ -121,8 +128,15 @@ def _findings(content: JsonValue) -> Iterator[_Finding]:
         return
     for path in nulls(parsed):
         yield path, "has no value; remove the line, or give one", None
+    ruled = False
     for violation in violations(parsed):
+        ruled = True
         yield violation.path, violation.rule.message, None
+    if isinstance(parsed, InferenceService) and parsed.spec.graph is not None and not ruled:
+        for problem in graph_problems(parsed, beside):
+            # Of these, the name of a node is the key of a map.
+            inside = (Key(part) if index == 1 else part for index, part in enumerate(problem.path))
+            yield ("spec", "graph", *inside), problem.message, None
 
 
 def _of_unknown_kind(content: JsonObject) -> Iterator[_Finding]:

@@ -96,11 +96,12 @@ def main(arguments: list[str] | None = None) -> int:
         )
         configure(layered.settings.log)
         settings, workers = _counted(layered.settings)
+        server_id = "0" if file is not None and file.applications else ""  # for their code, which may call pillion.stop
         if workers > 1:
             from pillion.server.front.supervisor import Supervisor  # noqa: PLC0415 - only where there are several
 
             gc.enable()
-            Supervisor(settings, workers, config=config).run()
+            Supervisor(settings, workers, config=config, server_id=server_id).run()
             return int(ExitCode.OK)
         from pillion.execution import garbage  # noqa: PLC0415 - only where models are served
         from pillion.execution.native_threads import limit  # noqa: PLC0415 - as above
@@ -113,12 +114,15 @@ def main(arguments: list[str] | None = None) -> int:
 
         gc.freeze()  # or the first collection would walk all that was imported
         gc.enable()
-        Server(settings, config=config).start(on_loaded=lambda *_: garbage.freeze())
+        Server(settings, config=config, server_id=server_id).start(on_loaded=lambda *_: garbage.freeze())
+        from pillion.leaving import leave_threads  # noqa: PLC0415 - all is done
+
+        leave_threads(int(ExitCode.OK))
     except StartError as failure:
         logging.getLogger("pillion.server").error(  # noqa: TRY400 - the sentence is the interface, a traceback adds nothing
-            "cannot start: %s", failure, extra={"exit_code": int(failure.code)}
+            "%s: %s", failure.doing, failure, extra={"exit_code": int(failure.code)}
         )
-        sys.stderr.write(f"pillion: cannot start: {failure}\n")
+        sys.stderr.write(f"pillion: {failure.doing}: {failure}\n")
         return int(failure.code)
     return int(ExitCode.OK)
 

@@ -13,10 +13,13 @@ from pillion.metrics import RuntimeMetrics
 from pillion.protocol.limits import CodecLimits
 from pillion.repository.repository import ModelRepository
 from pillion.repository.served import RepositorySettings
+from pillion.route_prefix import normal_root
 from pillion.server.failures import ExitCode, StartError
+from pillion.server.logs import ABOUT
 from pillion.transport.authentication import ApiKey
 from pillion.transport.grpc.limits import GrpcLimits
 from pillion.transport.grpc.options import GrpcOptions
+from pillion.transport.grpc.runtime_services import RuntimeParts
 from pillion.transport.grpc.server import GrpcServer
 from pillion.transport.http.app import Fallback
 from pillion.transport.http.dispatcher import Dispatcher
@@ -31,20 +34,28 @@ if TYPE_CHECKING:
 
     from pillion.applications.group import Applications
     from pillion.applications.served import ApplicationRecord
+    from pillion.authoring.context import Working
+    from pillion.authoring.project import Project
+    from pillion.execution.messages import Ask
     from pillion.management.deployments import Deployments
     from pillion.metrics import Registry
     from pillion.runtimefile import DesiredApplication
+    from pillion.server.api_keys import ApiKeys
     from pillion.server.jobs import ServerJobs
     from pillion.server.observability import Observability
     from pillion.server.settings import Settings
+    from pillion.transport.authentication import Callers
     from pillion.transport.body_budget import BodyBudget
     from pillion.transport.drain import DrainState
     from pillion.transport.grpc.options import RpcRecord
+    from pillion.transport.http.forwarded import TrustedProxies
     from pillion.transport.http.guard import Guard
     from pillion.transport.http.options import AnswerRecord
+    from pillion.worker_context import WorkerContext
 
 __all__ = [
     "admin_limits",
+    "build_api_keys",
     "build_applications",
     "build_dispatcher",
     "build_grpc",
@@ -121,7 +132,14 @@ def build_plane(
             default_priority=limits.default_priority,
             adaptive=limits.concurrency == "auto",
         ),
+        answer=_answer,
     )
+
+
+async def _answer(working: Working, ask: Ask) -> Any:  # noqa: ANN401 - as the model answers
+    from pillion.applications.asked import answer  # noqa: PLC0415 - few models call others
+
+    return await answer(working, ask)
 
 
 def build_dispatcher(
@@ -135,7 +153,9 @@ def build_dispatcher(
     jobs: ServerJobs | None = None,
     applications: Applications | None = None,
     unready: Callable[[], str] = str,
-) -> Dispatcher | Guard:
+    *,
+    key: Callers | None = None,
+) -> Dispatcher | Guard | TrustedProxies:
     """The ASGI application of the HTTP data port; ``deployments`` is called by the first request that manages."""
 
     def management() -> ASGIApp:
@@ -151,6 +171,11 @@ def build_dispatcher(
             ),
         )
 
+    def project() -> Project | None:
+        from pillion.authoring.project import project_of  # noqa: PLC0415 - only for who asks for the OpenAPI document
+
+        return project_of([definition.cls for _, definition in plane.definitions()])
+
     dispatcher = Dispatcher(
         plane,
         Fallback(
@@ -161,6 +186,7 @@ def build_dispatcher(
             registry if settings.metrics.on_data_port else None,
             management,
             jobs,
+            project,
             manages=settings.management.enabled,
         ),
         DispatchOptions(
@@ -169,9 +195,11 @@ def build_dispatcher(
             max_form_parts=settings.limits.max_form_parts,
             max_part_header_bytes=settings.limits.max_part_header_bytes,
             compress_min_bytes=settings.http.compress_min_bytes,
+            websocket_idle=settings.http.websocket_idle_seconds,
             codec=codec_limits(settings),
             management=management_access(settings, settings.http.host),
             drain=drain,
+            root_path=normal_root(settings.http.root_path, "http.root_path"),
             unready=unready,
             on_answer=_log_answer if settings.log.access > 0 else None,
             access=settings.log.access,
@@ -183,7 +211,15 @@ def build_dispatcher(
         jobs=jobs,
         applications=applications,
     )
-    key = _api_key(settings)
+    app = _guarded(dispatcher, key, plane)
+    if not settings.http.trusted_proxies:
+        return app
+    from pillion.transport.http.forwarded import TrustedProxies  # noqa: PLC0415 - only where there are any
+
+    return TrustedProxies(app, settings.http.trusted_proxies, settings.http.proxy_headers)
+
+
+def _guarded(dispatcher: Dispatcher, key: Callers | None, plane: DataPlane) -> Dispatcher | Guard:
     if key is None:
         return dispatcher
     from pillion.transport.http.guard import Guard  # noqa: PLC0415 - only where there is a key
@@ -197,6 +233,8 @@ def build_applications(
     settings: Settings,
     registry: Registry,
     plane: DataPlane,
+    bodies: BodyBudget,
+    context: WorkerContext | None = None,
 ) -> Applications | None:
     """The applications, not started yet; None where there are none.
 
@@ -208,23 +246,28 @@ def build_applications(
     import random  # noqa: PLC0415 - most servers serve models only
 
     from pillion.applications.group import ApplicationError, Applications  # noqa: PLC0415 - as above
+    from pillion.applications.health import HealthOptions  # noqa: PLC0415 - as above
     from pillion.applications.served import ApplicationOptions  # noqa: PLC0415 - as above
 
+    asked = settings.applications
     http, limits, share = settings.http, settings.limits, settings.log.access
     options = ApplicationOptions(
         own=frozenset({"/metrics"}) if settings.metrics.on_data_port else frozenset(),
-        root_path=http.root_path,
         timeout=http.request_timeout_seconds,
+        first_byte=http.first_byte_timeout_seconds,
+        idle=http.stream_idle_seconds,
         max_ongoing=limits.max_in_flight,
         max_queued=limits.max_queue,
         websocket_idle=http.websocket_idle_seconds,
         compress_min_bytes=http.compress_min_bytes,
+        bodies=bodies,
+        health=HealthOptions(asked.health_period_seconds, asked.health_timeout_seconds, asked.health_failures),
         plane=plane,
         on_ended=_log_application if share > 0 else None,
         choose=None if share <= 0 else lambda: share >= 1 or random.random() < share,  # noqa: S311 - a sample
     )
     try:
-        return Applications(desired, options, registry, objects)
+        return Applications(desired, options, registry, objects, context)
     except ApplicationError as error:
         raise StartError(ExitCode.USAGE, str(error)) from None
 
@@ -243,8 +286,14 @@ def _log_application(record: ApplicationRecord) -> None:
             "status": record.status,
             "ms": round(record.seconds * 1000, 3),
             "bytes": record.bytes,
+            **_about(record),
         },
     )
+
+
+def _about(record: ApplicationRecord | AnswerRecord) -> dict[str, object]:
+    """What the message of a line has already or only some formats have: see :mod:`pillion.server.access_log`."""
+    return {ABOUT: {"method": record.method, "path": record.path, "client": record.client, "version": record.version}}
 
 
 def build_grpc(
@@ -252,8 +301,11 @@ def build_grpc(
     settings: Settings,
     observability: Observability,
     bodies: BodyBudget,
+    deployments: Callable[[], Deployments],
+    jobs: ServerJobs,
     *,
     shared_port: bool = False,
+    key: Callers | None = None,
 ) -> GrpcServer:
     """The server of the gRPC data port, which other processes listen on, too, where it is a ``shared_port``."""
     limits = settings.limits
@@ -278,7 +330,7 @@ def build_grpc(
             bodies=bodies,
             codec=codec_limits(settings),
             management=management_access(settings, settings.grpc.host),
-            api_key=_api_key(settings),
+            api_key=key,
             on_answer=_log_rpc if settings.log.access > 0 else None,
             access=settings.log.access,
             tracer=observability.tracer,
@@ -286,6 +338,7 @@ def build_grpc(
         ),
         tasks=plane,
         texts=plane,
+        runtime=RuntimeParts(deployments, jobs, plane, settings.management.max_upload_bytes),
     )
 
 
@@ -302,8 +355,19 @@ def management_access(settings: Settings, host: str) -> ManagementAccess:
         remedy=_management_remedy(settings),
         exposed=not is_loopback(host),
         token=_management_token(settings),
-        guarded="" if settings.auth.api_key is None else "auth.api_key",
+        guarded=_guarded_by(settings),
     )
+
+
+def _guarded_by(settings: Settings) -> str:
+    """The setting whose key every caller has shown; empty where some show none. A token that the cluster reviews says
+    that its owner may call, and not that they may change models.
+    """
+    if settings.auth.inference_service:
+        return ""
+    if settings.auth.api_key is not None:
+        return "auth.api_key"
+    return "auth.api_keys" if settings.auth.api_keys else ""
 
 
 def is_loopback(host: str) -> bool:
@@ -318,26 +382,40 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def build_api_keys(settings: Settings) -> ApiKeys | None:
+    """What both data ports ask callers for; None where they ask for nothing.
+
+    Raises:
+        StartError: what is to be asked for is not there.
+    """
+    auth = settings.auth
+    if auth.api_key is None and not auth.api_keys and not auth.inference_service:
+        return None
+    from pillion.server.api_keys import ApiKeys  # noqa: PLC0415 - only where callers are asked
+
+    return ApiKeys(settings, _management_token(settings))
+
+
 def _management_token(settings: Settings) -> ApiKey | None:
+    """What callers show who may change models; None where there is none."""
     token = settings.management.token
-    return None if token is None else ApiKey(token, "management.token (PILLION_MANAGEMENT__TOKEN)")
-
-
-def _api_key(settings: Settings) -> ApiKey | None:
-    """The key of every caller; who may change models may call them, too, and shows one key only."""
-    key = settings.auth.api_key
-    return None if key is None else ApiKey(key, also=_management_token(settings))
+    return None if token is None else ApiKey((token,), "management.token (PILLION_MANAGEMENT__TOKEN)")
 
 
 def _log_rpc(record: RpcRecord) -> None:
     """The line of a call over gRPC."""
-    _access.info("%s %s", record.method, record.status, extra=_fields(record))
+    about = {"method": "POST", "path": record.method, "version": "2"}
+    _access.info("%s %s", record.method, record.status, extra={**_fields(record), ABOUT: about})
 
 
 def _log_answer(record: AnswerRecord) -> None:
     """The line of a request over HTTP."""
     _access.info(
-        "%s %s %d", record.method, record.path, record.status, extra={**_fields(record), "model": record.model}
+        "%s %s %d",
+        record.method,
+        record.path,
+        record.status,
+        extra={**_fields(record), "model": record.model, "bytes": record.bytes, **_about(record)},
     )
 
 

@@ -6,6 +6,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pillion import runtimefile
 from pillion.server.failures import ExitCode, StartError
 from pillion.server.watch import changes, identity_of
@@ -13,7 +15,7 @@ from pillion.server.watch import changes, identity_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from pillion.runtimefile import DesiredModel, RuntimeFile
+    from pillion.runtimefile import DesiredApplication, DesiredModel, RuntimeFile
     from pillion.server.metrics import ServerMetrics
 
 __all__ = ["DesiredModels", "merged", "read_bundled", "read_runtime_file"]
@@ -88,8 +90,17 @@ class DesiredModels:
         self.error = ""
         """Why the last change was not applied; empty when it was."""
 
-    async def watch(self, apply: Callable[[Sequence[DesiredModel]], Awaitable[None]]) -> None:
-        """Follow the file for ever. A file that cannot be used leaves the models as they are, and says so."""
+    async def watch(
+        self,
+        apply: Callable[[Sequence[DesiredModel]], Awaitable[None]],
+        reconfigure: Callable[[Sequence[DesiredApplication]], Awaitable[str]] | None = None,
+    ) -> None:
+        """Follow the file for ever. A file that cannot be used leaves the models as they are, and says so.
+
+        Args:
+            apply: is given the models.
+            reconfigure: is given the applications, of which only the config can change; says why one kept its own.
+        """
         async for _ in changes((str(self._path),), since=self._identity, interval=self._interval):
             try:
                 new = read_runtime_file(self._path)
@@ -101,11 +112,16 @@ class DesiredModels:
                 continue
             if new.settings != self._file.settings:
                 _log.warning("%s: settings changed; they take effect when the process restarts", self._path)
-            if new.applications != self._file.applications:
+            if _built(new.applications) != _built(self._file.applications):
                 _log.warning("%s: applications changed; they are built when the process restarts", self._path)
-            self.error = ""
+            self.error = "" if reconfigure is None else await reconfigure(new.applications)
             unchanged = new.models == self._file.models
             self._file = new
             if not unchanged:
                 await apply(models)
-            self._metrics.config_reload("succeeded")
+            self._metrics.config_reload("failed" if self.error else "succeeded")
+
+
+def _built(applications: Sequence[DesiredApplication]) -> list[DesiredApplication]:
+    """Without what can change while they run."""
+    return [msgspec.structs.replace(one, config={}) for one in applications]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum, unique
 
-__all__ = ["ExitCode", "StartError"]
+__all__ = ["ExitCode", "LostError", "StartError"]
 
 
 @unique
@@ -26,6 +26,14 @@ class ExitCode(IntEnum):
 class StartError(Exception):
     """The server cannot start. The text says what, where and the remedy, and never holds a secret."""
 
+    doing = "cannot start"
+
     def __init__(self, code: ExitCode, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class LostError(StartError):
+    """The server had started and cannot go on: whoever started it is to start it again."""
+
+    doing = "ended"

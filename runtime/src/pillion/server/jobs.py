@@ -20,7 +20,9 @@ from pillion.errors import ErrorCode, PillionError
 from pillion.server.failures import ExitCode, StartError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from prometheus_client.metrics_core import Metric
 
     from pillion.dataplane.plane import DataPlane
     from pillion.jobs.engine import JobEngine
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pillion.jobs.store import JobStore
     from pillion.jobs.training import TrainingDesk, TrainingRoute
     from pillion.management.deployments import Deployments
+    from pillion.metrics import Registry
     from pillion.runtimefile import DesiredModel
     from pillion.server.settings import JobsSettings
 
@@ -43,17 +46,23 @@ _NO_TRAININGS: Final = (
 
 
 class ServerJobs:
-    """See :class:`~pillion.transport.http.job_access.JobAccess`. Event loop's thread only.
+    """See :class:`~pillion.transport.job_access.JobAccess`. Event loop's thread only.
 
     Args:
         settings: the section of the settings.
         plane: what answers tasks, and knows the classes.
         models: the folder of ``models.store``, which trainings end in, too; empty where there is none.
         deployments: what serves the version that a training made.
+        registry: takes the metrics, which are there as soon as there can be jobs.
     """
 
     def __init__(
-        self, settings: JobsSettings, plane: DataPlane, models: str, deployments: Callable[[], Deployments]
+        self,
+        settings: JobsSettings,
+        plane: DataPlane,
+        models: str,
+        deployments: Callable[[], Deployments],
+        registry: Registry,
     ) -> None:
         self._settings = settings
         self._plane = plane
@@ -65,6 +74,26 @@ class ServerJobs:
         self._reaching: asyncio.Task[None] | None = None
         self.predictions = settings.predictions_enabled
         self.trainings = settings.trainings_enabled
+        registry.register(self)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing is computed at registration."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of jobs."""
+        engine = self._engine
+        if engine is not None:
+            yield from engine.metrics.families(
+                engine.totals, stored=engine.stored, errors=engine.access.errors, ready=not engine.access.trouble
+            )
+
+    def status(self) -> Mapping[str, object]:
+        """Whether jobs can be kept, and why not; empty where there is no place for them."""
+        engine = self._engine
+        if engine is None:
+            return {}
+        return {"jobs": {"ready": not engine.access.trouble, "reason": engine.access.trouble}}
 
     async def open(self) -> None:
         """Take up what a former server left.
@@ -78,28 +107,24 @@ class ServerJobs:
         named = not settings.make_when_needed or settings.database is not None
         if not named and not (Path(settings.folder) / "jobs.sqlite").exists():
             return
-        from pillion.jobs.store import JobStoreError, StoreUnreachableError  # noqa: PLC0415 - only servers that have jobs
+        from pillion.jobs.store import StoreFullError, StoreUnreachableError  # noqa: PLC0415 - only servers that have jobs
 
         try:
             await self._opened().open()
-        except StoreUnreachableError as error:
-            _log.error("jobs.database: %s; jobs are refused until it answers", error)
+        except PillionError as error:
+            why = error.__cause__
+            if not isinstance(why, StoreFullError | StoreUnreachableError):
+                raise StartError(ExitCode.USAGE, f"jobs.{self._place}: {why}") from why
+            _log.error("jobs.%s: %s; jobs are refused until it can be used", self._place, why)
             self._reaching = asyncio.create_task(self._reach())
-        except JobStoreError as error:
-            raise StartError(ExitCode.USAGE, f"jobs.{self._place}: {error}") from error
 
     async def _reach(self) -> None:
-        """Ask a database that did not answer until it does, so that what waits in it is taken up."""
-        from pillion.jobs.store import JobStoreError  # noqa: PLC0415 - as above
-
+        """Ask a store that could not be used until it can, so that what waits in it is taken up."""
         while True:
             await asyncio.sleep(_AGAIN_SECONDS)
-            try:
+            with contextlib.suppress(PillionError):  # said in the log
                 await self._opened().open()
-            except JobStoreError as error:
-                _log.error("jobs.database: %s", error)
-            else:
-                _log.warning("jobs.database: the database answers, jobs are taken again")
+                _log.warning("jobs.%s: it can be used, jobs are taken again", self._place)
                 return
 
     @property
@@ -252,6 +277,7 @@ def job_settings(section: JobsSettings, models: str = "") -> JobSettings:
         keep_jobs=section.keep_jobs,
         inline_bytes=section.inline_bytes,
         max_result_bytes=section.max_result_bytes,
+        max_stored_bytes=section.max_stored_bytes,
         cancel_grace_seconds=section.cancel_grace_seconds,
         max_memory_bytes=section.max_memory_bytes,
         max_cpu_seconds=section.max_cpu_seconds,

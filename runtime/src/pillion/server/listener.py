@@ -1,7 +1,8 @@
 """An HTTP(S) port: accepts connections on a socket bound beforehand and makes a protocol for each.
 
 uvicorn's ``Server`` installs signal handlers, cannot change its certificate and sets no time limit on a TLS handshake;
-its protocol, which does the work, needs only a config and a state. So the listener is ours.
+its protocol, which does the work, needs only a config and a state. So the listener is ours. The event loop accepts for
+it in plaintext; with TLS our own acceptor does, for which handshakes are connections that count.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from uvicorn.config import Config
 
+from pillion.server.ports import BACKLOG
+from pillion.transport.accepting import Acceptor
 from pillion.transport.http.direct import DirectHttpProtocol
 from pillion.transport.http.engine import EngineState
 
@@ -38,11 +41,19 @@ class HttpListener:
         limits: bounds of each connection.
         refused: told the name of the limit whenever a request is refused.
         websockets: whether connections may become WebSockets; then ``app`` answers those, too.
+        backlog: connections that the kernel holds until they are accepted.
     """
 
     def __init__(
-        self, app: ASGIApp, limits: HttpLimits, refused: Callable[[str], None], *, websockets: bool = False
+        self,
+        app: ASGIApp,
+        limits: HttpLimits,
+        refused: Callable[[str], None],
+        *,
+        websockets: bool = False,
+        backlog: int = BACKLOG,
     ) -> None:
+        self._backlog = backlog
         self._config = Config(
             app,
             http=DirectHttpProtocol,
@@ -61,6 +72,7 @@ class HttpListener:
         self.state = EngineState(limits, refused)
         self.state.websockets = websockets
         self._server: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
         self._socket: socket.socket | None = None
         self._unix: asyncio.Server | None = None
         self._clock: asyncio.TimerHandle | None = None
@@ -77,39 +89,49 @@ class HttpListener:
         """Accept on ``listening``; with ``context`` speak TLS."""
         self._socket = listening
         self._tick()
-        self._server = await self._accept(context)
+        if context is None:
+            self._server = await self._plain(listening)
+        else:
+            self._acceptor = self._with_tls(listening, context)
 
     async def open_unix(self, listening: socket.socket) -> None:
         """Accept on a unix socket as well, in plaintext. Who may connect is its file's matter."""
         loop = asyncio.get_running_loop()
         self._unix = await loop.create_unix_server(
-            lambda: DirectHttpProtocol(self._config, self.state, loop), sock=listening, backlog=2048
+            lambda: DirectHttpProtocol(self._config, self.state, loop), sock=listening, backlog=self._backlog
         )
 
     async def swap(self, context: ssl.SSLContext) -> None:
         """Use ``context`` for connections accepted from now on.
 
-        A second acceptor is opened on the same kernel socket before the first is closed, so that nothing is refused in
-        between; each has its own session cache and ticket keys, so that no session outlives the material it began with.
+        Each has its own session cache and ticket keys, so that no session outlives the material it began with.
         """
-        previous = self._server
-        self._server = await self._accept(context)
-        if previous is not None:
-            previous.close()
+        if self._acceptor is None:
+            raise RuntimeError("the listener does not speak TLS")
+        self._acceptor.use(context)
 
-    async def _accept(self, context: ssl.SSLContext | None) -> asyncio.Server:
-        if self._socket is None:
-            raise RuntimeError("the listener is not open")
+    def _connection(self) -> DirectHttpProtocol:
+        return DirectHttpProtocol(self._config, self.state, asyncio.get_running_loop())
+
+    async def _plain(self, listening: socket.socket) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        limits = self.state.limits
         return await loop.create_server(
-            lambda: DirectHttpProtocol(self._config, self.state, loop),
-            sock=self._socket.dup(),
-            ssl=context,
-            backlog=2048,
-            ssl_handshake_timeout=limits.header_timeout if context is not None else None,
-            ssl_shutdown_timeout=limits.linger if context is not None else None,
+            lambda: DirectHttpProtocol(self._config, self.state, loop), sock=listening.dup(), backlog=self._backlog
         )
+
+    def _with_tls(self, listening: socket.socket, context: ssl.SSLContext) -> Acceptor:
+        limits = self.state.limits
+        accepting = listening.dup()
+        accepting.setblocking(False)
+        accepting.listen(self._backlog)
+        return Acceptor(accepting, self._connection, context, limits.header_timeout, limits.linger, self._may_greet)
+
+    def _may_greet(self, greeting: int) -> bool:
+        """Whether one more TLS handshake may begin. Where all connections are taken one may, to be told so."""
+        allowed = greeting <= max(0, self.state.limits.max_connections - len(self.state.connections))
+        if not allowed:
+            self.state.refused("connections")
+        return allowed
 
     def _tick(self) -> None:
         """Renew the Date header each second."""
@@ -130,19 +152,14 @@ class HttpListener:
         Returns:
             The number of requests that were cut.
         """
+        if self._socket is None and self._unix is None:
+            return 0  # it was never opened
         loop = asyncio.get_running_loop()
         self.state.drain()
         # Requests that have left their clients already are read and answered before idle connections are closed.
         if not cut.is_set():
             await asyncio.sleep(min(0.1, max(0.0, deadline - loop.time())))
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        if self._unix is not None:
-            self._unix.close()
-            self._unix = None
-        if self._socket is not None:
-            self._socket.close()
+        await self._stop_accepting()
         self.state.close_idle()
         while (self.state.tasks or self.state.connections) and not cut.is_set() and loop.time() < deadline:  # noqa: ASYNC110 - uvicorn keeps sets: nothing to wait for
             await asyncio.sleep(_POLL)
@@ -158,3 +175,16 @@ class HttpListener:
         if self._clock is not None:
             self._clock.cancel()
         return len(left)
+
+    async def _stop_accepting(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._acceptor is not None:
+            await self._acceptor.close()
+            self._acceptor = None
+        if self._unix is not None:
+            self._unix.close()
+            self._unix = None
+        if self._socket is not None:
+            self._socket.close()

@@ -12,13 +12,17 @@ import json
 import logging
 import re
 import sys
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pillion.server.settings import LogSettings
 
-__all__ = ["JsonFormatter", "TextFormatter", "configure", "redact"]
+__all__ = ["ABOUT", "JsonFormatter", "TextFormatter", "configure", "configure_further", "redact"]
 
+ABOUT: Final = "_about"
+"""Attribute of a record with what its message says in words; only templates of the access log show it."""
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 _SECRETS: Final = (
     (re.compile(r"-----BEGIN [^-]+-----.*?(?:-----END [^-]+-----|\Z)", re.DOTALL), "(PEM removed)"),
@@ -82,5 +86,37 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> logging.Ha
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.level.upper())
+    # Each WebSocket is a line of the access log, where that is wanted; uvicorn has others for its opening and its end.
+    logging.getLogger("uvicorn.error").setLevel(logging.NOTSET if root.level < logging.INFO else logging.WARNING)
     logging.captureWarnings(capture=True)
+    _configure_access(settings, target)
     return handler
+
+
+def configure_further(config: Mapping[str, Any]) -> None:
+    """Apply a configuration of the user's, as :func:`logging.config.dictConfig` takes it.
+
+    Loggers that it does not name go on, unless it says otherwise.
+    """
+    from logging.config import dictConfig  # noqa: PLC0415 - few ask for it, and it imports a server
+
+    dictConfig({"version": 1, "disable_existing_loggers": False, **config})
+
+
+def _configure_access(settings: LogSettings, target: TextIO) -> None:
+    """Write the access log whatever the level of the others, and by a handler of its own where it looks otherwise."""
+    wanted = settings.access_format
+    access = logging.getLogger("pillion.access")
+    access.setLevel(logging.INFO if settings.access > 0 else logging.NOTSET)
+    access.handlers = []
+    access.propagate = not wanted
+    if not wanted:
+        return
+    handler = logging.StreamHandler(target)
+    if wanted == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        from pillion.server.access_log import AccessFormatter, template_of  # noqa: PLC0415 - only who wants it
+
+        handler.setFormatter(AccessFormatter(template_of(wanted)))
+    access.addHandler(handler)

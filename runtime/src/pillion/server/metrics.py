@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from pillion._version import __version__
@@ -47,6 +48,7 @@ class ServerMetrics:
         )
         yield counter("pillion_tls_reloads", "Attempts to load changed TLS files.", "result", self._reloads)
         yield counter("pillion_config_reloads", "Attempts to apply a changed runtime.yaml.", "result", self._config)
+        yield from _steps()
         yield gauge("pillion_draining", "1 while the process is draining.", self._draining)
 
     def http_connections(self, count: Callable[[], int]) -> None:
@@ -72,3 +74,11 @@ class ServerMetrics:
     def draining(self) -> None:
         """The process began to drain."""
         self._draining = 1
+
+
+def _steps() -> Iterator[Metric]:
+    from pillion.exposition import step_family  # noqa: PLC0415 - as above
+
+    measures = sys.modules.get("pillion.composition.measures")
+    if measures is not None:  # a composition is served, or was
+        yield step_family(measures.STEPS)

@@ -8,25 +8,26 @@ import socket
 from pillion.server.failures import ExitCode, StartError
 from pillion.server.sources import flag_of, variable_of
 
-__all__ = ["bind", "reserve"]
+__all__ = ["BACKLOG", "bind", "reserve"]
 
-_BACKLOG = 2048
+BACKLOG = 2048
 
 
-def bind(host: str, port: int, *, section: str) -> socket.socket:
+def bind(host: str, port: int, *, section: str, backlog: int = BACKLOG) -> socket.socket:
     """A listening TCP socket.
 
     Args:
         host: address or name to listen on.
         port: 0 lets the system choose; the socket's own name tells which.
         section: whose port it is (``http``, ``grpc``, ``admin``), for the message.
+        backlog: connections that the kernel holds until they are accepted.
 
     Raises:
         StartError: with :attr:`ExitCode.BIND`; names port, reason and remedy.
     """
     listener = _bound(host, port, section)
     try:
-        listener.listen(_BACKLOG)
+        listener.listen(backlog)
     except OSError as error:
         listener.close()
         raise _failure(error, host, port, section) from error

@@ -62,8 +62,8 @@ class CodeReload:
             now = _identities(files)
             changed = [name for name, own in files.items() if _differs(own, known, now)]
             began = time.time_ns()
-            for name in changed:
-                await self._again(plane, name)
+            # At once: models that change a task they share agree with each other, not with what each was before.
+            await asyncio.gather(*(self._again(plane, name) for name in changed))
             # What was followed before is known as it was before the load, so that an edit made meanwhile is seen at
             # the next look. What is new was read since: as it is, unless it has been written since, too, such as a
             # module that the load had found to be missing.

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from pillion.errors import PillionError
 from pillion.server.admin import AdminApp
 from pillion.server.assembly import (
     admin_limits,
+    build_api_keys,
     build_applications,
     build_dispatcher,
     build_grpc,
@@ -24,7 +26,7 @@ from pillion.server.assembly import (
 )
 from pillion.server.control import opened
 from pillion.server.declared import DeclaredPlace
-from pillion.server.failures import ExitCode, StartError
+from pillion.server.failures import ExitCode, LostError, StartError
 from pillion.server.jobs import ServerJobs
 from pillion.server.life import Phase, readiness
 from pillion.server.listener import HttpListener
@@ -45,8 +47,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from pillion.authoring.text import Embedder, Generator
+    from pillion.composition.graph_models import GraphClasses
     from pillion.dataplane.call import ModelStatus
     from pillion.dataplane.live import LiveRequest
+    from pillion.dataplane.plane import DataPlane
     from pillion.dataplane.tasks import ServedTask
     from pillion.management.deployments import Deployments
     from pillion.management.folder_watch import FolderWatch
@@ -57,6 +61,7 @@ if TYPE_CHECKING:
     from pillion.server.metrics import ServerMetrics
     from pillion.server.reload import CodeReload
     from pillion.server.settings import Settings
+    from pillion.worker_context import WorkerContext
 
 __all__ = ["Runtime"]
 
@@ -79,6 +84,8 @@ class Runtime:
         place: where this is one of several front workers: its ports are given, and the admin port is the supervisor's.
         applications: what answers below paths of their own.
         objects: applications that the embedding program hands over, by name.
+        context: what applications are given as their ``worker_context``.
+        listens: whether it has ports; without them it is called as :attr:`app`, in tests.
     """
 
     def __init__(
@@ -95,8 +102,11 @@ class Runtime:
         *,
         applications: Sequence[DesiredApplication] = (),
         objects: Mapping[str, object] | None = None,
+        context: WorkerContext | None = None,
+        listens: bool = True,
     ) -> None:
         self._settings = settings
+        self._listens = listens
         self._models = models
         self._desired = desired
         self._reload = reload
@@ -105,14 +115,20 @@ class Runtime:
         self._tls_config = tls or TlsConfig.of(settings.tls)
         self._tls: TlsKeeper | None = None
         self._registry = registry
-        self._plane = build_plane(settings, registry, classes or {}, None if place is None else place.begin.cpus)
+        self._classes = dict(classes or {})
+        self._graphs: GraphClasses | None = None
+        self._plane = build_plane(settings, registry, self._classes, None if place is None else place.begin.cpus)
         self._declared = DeclaredPlace(self._plane, settings.models)
         self._drain_state = DrainState()
         self._observability = Observability(settings, os.environ, registry)
         self._deployments: Deployments | None = None
-        self._jobs = ServerJobs(settings.jobs, self._plane, settings.models.store, self.deployments)
+        self._jobs = ServerJobs(settings.jobs, self._plane, settings.models.store, self.deployments, registry)
+        self._keys = build_api_keys(settings)
+        callers = None if self._keys is None else self._keys.asked
         bodies = BodyBudget(settings.limits.max_body_bytes_in_flight)
-        self._applications = build_applications(applications, objects or {}, settings, registry, self._plane)
+        self._applications = build_applications(
+            applications, objects or {}, settings, registry, self._plane, bodies, context
+        )
         self._started_applications = False
         self.app = build_dispatcher(
             self._plane,
@@ -125,10 +141,22 @@ class Runtime:
             self._jobs,
             self._applications,
             self.unready_reason,
+            key=callers,
         )
-        self._http = HttpListener(self.app, http_limits(settings), metrics.refused, websockets=True)
+        self._http = HttpListener(
+            self.app, http_limits(settings), metrics.refused, websockets=True, backlog=settings.http.backlog
+        )
         self._admin = HttpListener(AdminApp(self, registry), admin_limits(settings), metrics.refused)
-        self._grpc = build_grpc(self._plane, settings, self._observability, bodies, shared_port=place is not None)
+        self._grpc = build_grpc(
+            self._plane,
+            settings,
+            self._observability,
+            bodies,
+            self.deployments,
+            self._jobs,
+            shared_port=place is not None,
+            key=callers,
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._stack = contextlib.AsyncExitStack()
         self._window_over: asyncio.Event | None = None
@@ -136,13 +164,16 @@ class Runtime:
         self._cut = asyncio.Event()
         self._grace = settings.drain.grace_seconds
         self.phase = Phase.STARTING
+        self.failure: StartError | None = None
+        """Why it has asked to stop by itself."""
         self.ports: dict[str, int] = {}
         metrics.http_connections(lambda: len(self._http.state.connections))
 
     def deployments(self) -> Deployments:
         """What deploys models by requests; made when it is asked for first."""
         if self._deployments is None:
-            from pillion.management.deployments import Deployments, StoreSettings  # noqa: PLC0415 - few servers need it
+            from pillion.management.deployments import Deployments  # noqa: PLC0415 - few servers need it
+            from pillion.management.interfaces import StoreSettings  # noqa: PLC0415 - as above
             from pillion.management.retention import Retention  # noqa: PLC0415 - as above
 
             models = self._settings.models
@@ -169,6 +200,7 @@ class Runtime:
         waiting = self._declared.waiting()
         alone = self._started_applications and not self._plane.statuses()  # applications without any model
         served = alone or self._plane.ready()
+        waiting = waiting or ("" if self._applications is None else self._applications.unhealthy())
         return readiness(
             self.phase, plane_ready=served and not waiting, not_ready=waiting if served else self._not_ready()
         )
@@ -176,6 +208,15 @@ class Runtime:
     def application_routes(self) -> Mapping[str, str]:
         """The applications' names by route prefix."""
         return {} if self._applications is None else self._applications.routes()
+
+    def application_instances(self) -> Mapping[str, Any]:
+        """What the authors of the applications wrote, by name."""
+        return {} if self._applications is None else self._applications.instances()
+
+    @property
+    def plane(self) -> DataPlane:
+        """Where the models are."""
+        return self._plane
 
     def ready(self) -> bool:
         """Whether this process should get requests."""
@@ -201,7 +242,7 @@ class Runtime:
         """The document of ``/status``."""
         error = "" if self._desired is None else self._desired.error
         document = status_document(self.statuses(), ready=self.ready(), draining=self.draining, config_error=error)
-        return document | self._declared.status()
+        return {**document, **self._declared.status(), **self._jobs.status()}
 
     def _not_ready(self) -> str:
         statuses = self._plane.statuses()
@@ -223,7 +264,7 @@ class Runtime:
         """
         began = time.monotonic()
         # Ports first: a port in use is known in a millisecond, not after a model has been loaded.
-        bound = self._bind() if self._place is None else None
+        bound = self._bind() if self._listens and self._place is None else None
         if self._tls_config is not None:
             self._tls = TlsKeeper(self._tls_config, self._metrics, interval=self._settings.tls.poll_seconds)
         await self._plane.start()
@@ -252,7 +293,7 @@ class Runtime:
 
     def _bind(self) -> tuple[socket.socket, socket.socket, socket.socket]:
         settings = self._settings
-        http = bind(settings.http.host, settings.http.port, section="http")
+        http = bind(settings.http.host, settings.http.port, section="http", backlog=settings.http.backlog)
         self._stack.callback(http.close)
         admin = bind(settings.admin.host, settings.admin.port, section="admin")
         self._stack.callback(admin.close)
@@ -290,6 +331,9 @@ class Runtime:
         self._announce()
         if self._tls is not None:
             self._spawn(self._tls.watch(partial(self._swap, self._tls)))
+        if self._keys is not None:
+            self._stack.push_async_callback(self._keys.close)
+            self._spawn(self._keys.watch())
 
     def _announce(self) -> None:
         mode = "plaintext" if self._tls is None else "mutual TLS" if self._tls.mutual else "TLS"
@@ -308,12 +352,13 @@ class Runtime:
             )
 
     async def _load(self, began: float, on_loaded: Callable[[float], None] | None) -> None:
-        await asyncio.gather(self._plane.apply(self._models), self._declared.begin())
+        await asyncio.gather(self._apply(self._models), self._declared.begin())
         if self._settings.models.store:
             await self._restore()
         watch = await self._watched() if self._settings.models.watch else None
         self._spawn(self._declared.watch())  # now: a declaration that keeps the start waiting may be corrected
         await self._declared.tried()
+        await self._follow_applications()
         if self._place is not None and not self._place.begin.at_once:
             try:
                 await self._open_given(self._place)
@@ -341,10 +386,35 @@ class Runtime:
         if watch is not None:
             self._spawn(watch.watch())
         if self._desired is not None:
-            await self._desired.watch(self._plane.apply)
+            reconfigure = None if self._applications is None else self._applications.reconfigure
+            await self._desired.watch(self._apply, reconfigure)
+
+    async def _apply(self, models: Sequence[DesiredModel]) -> None:
+        if self._graphs is None and any(model.graph is not None for model in models):
+            from pillion.composition import graph_models  # noqa: PLC0415 - few servers have graphs
+
+            self._graphs = graph_models.GraphClasses(self._classes)
+        if self._graphs is not None:
+            self._graphs.follow(models)
+        await self._plane.apply(models)
+
+    async def _follow_applications(self) -> None:
+        if self._applications is None:
+            return
+        await self._applications.check_health()
+        self._started_applications = True  # and stays, when the last model is taken away
+        self._spawn(self._applications.watch_health(self._lose))
+
+    def _lose(self, why: str) -> None:
+        """An application cannot work, and does not come round: end, and be started again."""
+        _log.critical("%s; ending, to be started again", why)
+        self.failure = LostError(ExitCode.UNEXPECTED, why)
+        self.request_stop()
 
     async def _settle(self) -> None:
         """Import what first requests would wait for."""
+        if not self._listens:
+            return
         await self._grpc.warm_up()
         await asyncio.to_thread(import_the_rest)
 
@@ -424,17 +494,19 @@ class Runtime:
         deadline = loop.time() + self._grace
         if self._applications is not None:
             self._applications.close_conversations()
+        kept = 0.0 if self._applications is None else self._applications.to_end(self._grace)
+        grace = 0.0 if self._cut.is_set() else self._grace - kept
         faster = asyncio.create_task(self._cut_grpc())
-        ending = asyncio.create_task(self._end_streams(deadline))
+        ending = asyncio.create_task(self._end_streams(deadline - kept))
         if self._cut.is_set():
             await asyncio.sleep(_TO_SAY_SO)
         cut, _, _ = await asyncio.gather(
-            self._http.close(deadline=deadline, cut=self._cut),
-            self._grpc.stop(0 if self._cut.is_set() else self._grace),
-            self._jobs.stop(0 if self._cut.is_set() else self._grace),
+            self._http.close(deadline=deadline - kept, cut=self._cut),
+            self._grpc.stop(grace),
+            self._jobs.stop(grace),
         )
         if self._applications is not None:
-            await self._applications.stop(0.0 if self._cut.is_set() else max(0.0, deadline - loop.time()))
+            await self._applications.stop(0.0 if self._cut.is_set() else max(0.0, deadline - loop.time()), kept)
         faster.cancel()
         ending.cancel()
         for task in list(self._tasks):
@@ -443,8 +515,12 @@ class Runtime:
             await asyncio.wait(self._tasks, timeout=5.0)
         await self._declared.close()
         if self._deployments is not None:
-            await self._deployments.close()
+            await self._deployments.close(0.0 if self._cut.is_set() else max(0.0, deadline - loop.time()))
         await self._plane.stop(0.0 if self._cut.is_set() else max(0.0, deadline - loop.time()))
+        if "pillion.applications.connections" in sys.modules:
+            from pillion.applications.connections import close_here  # noqa: PLC0415 - few servers call others
+
+            await close_here()
         await self._observability.close()
         await self._admin.close(deadline=loop.time() + 0.2, cut=self._cut)
         await self._stack.aclose()

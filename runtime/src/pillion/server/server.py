@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import threading
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pillion.server.front.place import Place
     from pillion.server.reload import CodeReload
     from pillion.server.tls import TlsConfig
+    from pillion.worker_context import WorkerContext
 
 __all__ = ["Server"]
 
@@ -55,6 +57,8 @@ class Server:
         applications: what answers below paths of their own; where ``config`` is given, its applications are used.
         objects: applications that the program hands over, by the name that ``applications`` has for them; the code of
             the others is imported.
+        server_id: by which ``pillion.stop`` finds it; empty: it does not.
+        context: what the application is given as its ``worker_context``.
     """
 
     def __init__(
@@ -70,8 +74,12 @@ class Server:
         place: Place | None = None,
         applications: Sequence[DesiredApplication] = (),
         objects: Mapping[str, object] | None = None,
+        server_id: str = "",
+        context: WorkerContext | None = None,
     ) -> None:
         self._settings = settings or Settings()
+        self._server_id = server_id
+        self._context = context
         self._place = place
         self._models = models
         self._applications = applications
@@ -87,9 +95,12 @@ class Server:
         self._thread: threading.Thread | None = None
         self._finished = threading.Event()
         self._started = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may come while its thread has it
         self._failure: BaseException | None = None
         self._pending_stop: tuple[float | None] | None = None
+        self._asked_to_stop = False
+        self._signalled = False
+        self._registration = contextlib.ExitStack()
 
     @property
     def app(self) -> ASGIApp:
@@ -154,9 +165,14 @@ class Server:
                 f"workers is {self._settings.workers}, and a server inside a program is one process: set it to 1, or "
                 "use `pillion serve --workers N`",
             )
-        with self._lock:
+        with contextlib.ExitStack() as registration, self._lock:
             if self._thread is not None or self._loop is not None or self._finished.is_set():
                 raise RuntimeError("this server has been started already: make another one")
+            if self._server_id:
+                from pillion.running import registered  # noqa: PLC0415 - most pods have no application
+
+                registration.enter_context(registered(self._server_id, self.stop_soon))
+            self._registration = registration.pop_all()
             if not blocking:
                 self._thread = threading.Thread(
                     target=self._serve, args=(on_loaded,), name="pillion-server", daemon=True
@@ -181,12 +197,13 @@ class Server:
         """
         with self._lock:
             loop, runtime = self._loop, self._runtime
+            again = self._asked_to_stop and grace_period_seconds is None  # it would cut what is let end
             if runtime is None or loop is None:
                 if self._thread is not None and not self._finished.is_set():
                     self._pending_stop = (grace_period_seconds,)
                 elif self._thread is None:
                     return
-        if runtime is not None and loop is not None:
+        if runtime is not None and loop is not None and not again:
             try:
                 loop.call_soon_threadsafe(runtime.request_stop, grace_period_seconds)
             except RuntimeError:
@@ -195,6 +212,25 @@ class Server:
             self._finished.wait()
             if self._thread is not None:
                 self._thread.join()
+
+    def stop_soon(self) -> None:
+        """Have it stop within the configured grace, and return at once. Any thread, any number of times.
+
+        As one of several front workers it has all of them stop.
+        """
+        with self._lock:
+            loop, runtime, asked = self._loop, self._runtime, self._asked_to_stop
+            self._asked_to_stop = True
+            if asked:
+                return  # a second request would cut what the first one lets end
+            if loop is None or runtime is None:
+                self._pending_stop = (None,)
+                return
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            if self._place is None:
+                loop.call_soon_threadsafe(_stop_once, runtime)
+            else:
+                loop.call_soon_threadsafe(self._place.ask_stop)
 
     # --- the loop's own thread
 
@@ -210,6 +246,7 @@ class Server:
         finally:
             with self._lock:
                 self._loop = None
+            self._registration.close()
             self._finished.set()
             self._started.set()
 
@@ -232,6 +269,7 @@ class Server:
             place=self._place,
             applications=applications,
             objects=self._objects,
+            context=self._context,
         )
         with self._lock:
             self._loop = asyncio.get_running_loop()
@@ -239,21 +277,28 @@ class Server:
             if self._pending_stop is not None:
                 runtime.request_stop(*self._pending_stop)
         try:
-            await runtime.start(None if on_loaded is None else functools.partial(on_loaded, self))
-            self._started.set()
-            await runtime.run()
+            if await _begun(runtime, None if on_loaded is None else functools.partial(on_loaded, self)):
+                self._started.set()
+                await runtime.run()
         finally:
             await runtime.close()
+        if runtime.failure is not None:
+            raise runtime.failure
 
     def _on_signal(self, number: signal.Signals) -> None:
         loop, runtime = self._loop, self._runtime
+        # The first signal cuts nothing, also where the program has asked for the stop before it.
+        again, self._signalled = self._signalled, True
         if loop is None or runtime is None:
             self._pending_stop = (None,)
             return
 
         def react() -> None:
-            _log.info("received %s%s", number.name, "; again: cutting what is left" if runtime.stopping else "")
-            runtime.request_stop()
+            _log.info("received %s%s", number.name, "; again: cutting what is left" if again else "")
+            if again:
+                runtime.request_stop()
+            else:
+                _stop_once(runtime)
 
         loop.call_soon_threadsafe(react)
 
@@ -268,3 +313,30 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _stop_once(runtime: Runtime) -> None:
+    """Have it stop; where it does already, it would be cut."""
+    if not runtime.stopping:
+        runtime.request_stop()
+
+
+async def _begun(runtime: Runtime, on_loaded: Callable[[float], None] | None) -> bool:
+    """Start, unless a stop is asked for first: an application may take any time to start, or hang.
+
+    Raises:
+        StartError: as :meth:`Runtime.start`.
+    """
+    starting = asyncio.ensure_future(runtime.start(on_loaded))
+    stop = asyncio.ensure_future(runtime.run())
+    try:
+        await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            return True
+        return False
+    finally:
+        stop.cancel()
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait((starting,))

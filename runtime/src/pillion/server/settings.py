@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from pillion.dataplane.standing import ShedWhen
 from pillion.policy import ConsentPolicy
+from pillion.route_prefix import normal_root
 from pillion.runtimefile import DEVICE
 
 __all__ = ["Limits", "Section", "Settings"]
@@ -43,21 +44,49 @@ class HttpSettings(Section, frozen=True):
     """Path of a unix socket that answers as the port does, in plaintext, for programs of this machine. Empty: none."""
     socket_mode: SocketMode = "600"
     """Permission bits of its file, octal: who may connect."""
+    backlog: Annotated[int, Meta(ge=1, le=65535)] = 2048
+    """Connections that the kernel holds for the server before it accepts them; the kernel's own limit may be lower."""
     keep_alive_timeout: Seconds = 90.0
     """Seconds an idle connection is kept; proxies idle for longer than the usual 5 s."""
     compress_min_bytes: Annotated[int, Meta(ge=0)] = 8 * 1024
     """Answers of at least so many bytes are compressed for clients that name one coding they want; 0: none are."""
     request_timeout_seconds: Seconds | None = None
     """The longest a request of an application may take; the request itself can only shorten it. Absent: any time."""
+    first_byte_timeout_seconds: Seconds | None = None
+    """How long an application may take to begin its answer; what it streams may take longer. Absent: any time."""
+    stream_idle_seconds: Seconds | None = None
+    """How long an application may take from one piece of an answer to the next. Absent: any time."""
     websocket_idle_seconds: Seconds = 300.0
     """Seconds without a message in either direction after which a WebSocket of an application is closed."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of proxies (10.0.0.0/8; unix for the unix socket) whose word about clients is taken."""
+    proxy_headers: tuple[Literal["for", "proto", "host", "prefix", "forwarded"], ...] = ("for", "proto")
+    """Headers that these proxies write themselves: X-Forwarded-For and so on; forwarded: RFC 7239's instead of the
+    first three. One that they only pass on is the client's to forge."""
     root_path: str = ""
-    """The path below which a proxy publishes the applications, such as /ml; whether it takes it off or not."""
+    """The path below which a proxy publishes the server, such as /ml; whether it takes it off or not."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no path."""
-        if self.root_path and not self.root_path.startswith("/"):
-            raise ValueError(f"http.root_path: expected a path that begins with a slash, got {self.root_path!r}")
+        """Refuse what is no path, or hides one of ours, and what is no network."""
+        normal_root(self.root_path, "http.root_path")
+        if self.trusted_proxies:
+            from pillion.transport.http.forwarded import networks  # noqa: PLC0415 - only who has proxies needs it
+
+            try:
+                networks(self.trusted_proxies)
+            except ValueError as error:
+                raise ValueError(f"http.trusted_proxies: {error}") from None
+
+
+class ApplicationSettings(Section, frozen=True):
+    """Applications that say how they are, by a method ``check_health``."""
+
+    health_period_seconds: Seconds = 10.0
+    """Seconds between two calls of it. From the first failure until it does not fail, the server is not ready."""
+    health_timeout_seconds: Seconds = 10.0
+    """Seconds that it may take."""
+    health_failures: Annotated[int, Meta(ge=0)] = 3
+    """Failures in a row after which the process ends, so that it is started again; 0: it stays, not ready."""
 
 
 class GrpcSettings(Section, frozen=True):
@@ -165,7 +194,7 @@ class Limits(Section, frozen=True):
     """Inputs of one request, and outputs it may ask for."""
     max_in_flight: Positive = 1024
     """Requests running or waiting in the whole process; one more is answered "queue full"."""
-    max_queue: Annotated[int, Meta(ge=0)] = 128
+    max_queue: Annotated[int, Meta(ge=0)] = 512
     """Requests of one model that may wait; one more is answered "queue full"."""
     shed_when: ShedWhen = ShedWhen.NEVER
     """When a queue is kept so short that one call at most ends before that of a request begins, until what is asked for
@@ -206,7 +235,7 @@ class ManagementSettings(Section, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse what no header can carry."""
-        _require_key(self.token, "management.token (PILLION_MANAGEMENT__TOKEN)")
+        require_key(self.token, "management.token (PILLION_MANAGEMENT__TOKEN)")
 
 
 class ModelSettings(Section, frozen=True):
@@ -267,12 +296,22 @@ class AuthSettings(Section, frozen=True):
     api_key: str | None = None
     """Key that callers show as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; health stays open. Never shown."""
 
+    api_keys: str = ""
+    """Folder whose files hold such keys, one each, as a mounted Secret does: any of them is good. It is followed."""
+    inference_service: str = ""
+    """InferenceService whose callers show a ServiceAccount's token that may create its inferenceservices/predict."""
+
     def __post_init__(self) -> None:
         """Refuse what no header can carry."""
-        _require_key(self.api_key, "auth.api_key (PILLION_API_KEY)")
+        require_key(self.api_key, "auth.api_key (PILLION_API_KEY)")
 
 
-def _require_key(key: str | None, setting: str) -> None:
+def require_key(key: str | None, setting: str) -> None:
+    """Refuse what is no key.
+
+    Raises:
+        ValueError: names the setting, or the file, that holds it.
+    """
     if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
         raise ValueError(
             f"{setting} is empty, or has white space or characters beyond ASCII, which no "
@@ -289,6 +328,19 @@ class LogSettings(Section, frozen=True):
     """Least severity that is written."""
     access: Annotated[float, Meta(ge=0, le=1)] = 0.0
     """Share of requests that get a line of their own: 0 none, 1 all, 0.01 one in a hundred."""
+    access_format: str = ""
+    """How these lines look: common, json, or a template such as {client} {method} {path} {status} {ms}. Empty: as
+    format says."""
+
+    def __post_init__(self) -> None:
+        """Refuse a template with unknown fields."""
+        if self.access_format not in ("", "json"):
+            from pillion.server.access_log import template_of  # noqa: PLC0415 - only who has one needs it
+
+            try:
+                template_of(self.access_format)
+            except ValueError as error:
+                raise ValueError(f"log.access_format: {error}") from None
 
 
 class MetricsSettings(Section, frozen=True):
@@ -389,6 +441,8 @@ class JobsSettings(Section, frozen=True):
     """Inputs and results of at most so many bytes are kept in the store itself, larger ones as files."""
     max_result_bytes: Positive = 256 * 1024 * 1024
     """Largest result of a prediction job; at most 1000 MiB in a database."""
+    max_stored_bytes: Positive = 16 * 1024**3
+    """Inputs and results of all jobs that are kept: one more that would go beyond is refused."""
     cancel_grace_seconds: Seconds = 10.0
     """How long a training that is told to stop may take before its processes are killed."""
     max_memory_bytes: Annotated[int, Meta(ge=0)] = 0
@@ -424,6 +478,8 @@ class Settings(Section, frozen=True):
     """Processes that answer on the same ports, each with all models; auto: one for each processor of the quota."""
     http: HttpSettings = HttpSettings()
     """The HTTP(S) data port."""
+    applications: ApplicationSettings = ApplicationSettings()
+    """How applications are."""
     grpc: GrpcSettings = GrpcSettings()
     """The gRPC data port."""
     admin: AdminSettings = AdminSettings()

@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
 __all__ = ["HANDLED", "handled"]
@@ -17,8 +17,8 @@ HANDLED: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextlib.contextmanager
-def handled(react: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """Call ``react`` on each signal while the block runs.
+def handled(react: Callable[[signal.Signals], None], numbers: Sequence[signal.Signals] = HANDLED) -> Iterator[None]:
+    """Call ``react`` on each of the signals while the block runs.
 
     Handlers that the host program had installed run as well, after ``react``; what they raise (``SystemExit`` is usual)
     is held back until the block has ended, so that it cannot cut the drain short. All handlers are restored on leaving.
@@ -27,7 +27,7 @@ def handled(react: Callable[[signal.Signals], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = {number: signal.getsignal(number) for number in HANDLED}
+    previous = {number: signal.getsignal(number) for number in numbers}
     raised: list[BaseException] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -40,7 +40,7 @@ def handled(react: Callable[[signal.Signals], None]) -> Iterator[None]:
             except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised again below
                 raised.append(error)
 
-    for number in HANDLED:
+    for number in numbers:
         signal.signal(number, handle)
     try:
         yield

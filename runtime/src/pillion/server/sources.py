@@ -171,7 +171,8 @@ def _api_key_alias(merged: Nested, origins: dict[str, str], environ: Mapping[str
 
     Elsewhere an empty variable counts as not set; here that would open the door that somebody meant to close.
     """
-    for name in (_API_KEY_VARIABLE, variable_of(_API_KEY)):
+    others = (variable_of(f"auth.{name}") for name in ("api_keys", "inference_service"))
+    for name in (_API_KEY_VARIABLE, variable_of(_API_KEY), *others):
         if environ.get(name) == "":
             raise StartError(ExitCode.USAGE, f"{name} is set and empty: give it a value, or unset it to ask for no key")
     if origins.get(_API_KEY, "").startswith(("--", "PILLION_")) or not environ.get(_API_KEY_VARIABLE):

@@ -1,18 +1,19 @@
-"""Unix sockets: one that a dead process left is replaced, one that a live process answers on is not."""
+"""The unix sockets that settings ask for, and what is said where one cannot be made."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import socket
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pillion.server.failures import ExitCode, StartError
 from pillion.server.sources import flag_of, variable_of
+from pillion.socket_file import SocketFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import socket
+    from collections.abc import Callable, Iterator
 
     from pillion.server.settings import GrpcSettings, HttpSettings
 
@@ -33,10 +34,9 @@ class UnixSocket:
 
     def __init__(self, path: str, mode: int, *, setting: str, what: str) -> None:
         self.path = Path(path).absolute()
-        self._mode = mode
+        self._file = SocketFile(str(self.path), mode)
         self._setting = setting
         self._what = what
-        self._identity: tuple[int, int] | None = None
 
     def bind(self) -> socket.socket:
         """A listening socket.
@@ -44,15 +44,8 @@ class UnixSocket:
         Raises:
             StartError: the path cannot be used, or another process answers on it.
         """
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self.bound_by(listener.bind)
-            listener.listen(_BACKLOG)
-        except StartError:
-            listener.close()
-            raise
-        listener.setblocking(False)
-        return listener
+        with self._told():
+            return self._file.listen(_BACKLOG)
 
     def bound_by(self, bind: Callable[[str], object]) -> None:
         """Have somebody else bind the path, who then listens.
@@ -60,16 +53,26 @@ class UnixSocket:
         Raises:
             StartError: as :meth:`bind`.
         """
-        try:
-            self._clear_stale()
+
+        def bind_for_us_alone(path: str) -> None:
             # No moment at which others could connect: the file is made for nobody else, then opened to who may.
             mask = os.umask(0o177)
             try:
-                bind(str(self.path))
+                bind(path)
             finally:
                 os.umask(mask)
-            self.path.chmod(self._mode)
-            made = self.path.stat()
+
+        with self._told():
+            self._file.bound_by(bind_for_us_alone)
+
+    def remove(self) -> None:
+        """Remove the file, if it is still ours."""
+        self._file.remove()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, RuntimeError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or error
             raise StartError(
@@ -77,32 +80,6 @@ class UnixSocket:
                 f"cannot make the {self._what} {self.path}: {why}: choose another with "
                 f"{flag_of(self._setting)} or {variable_of(self._setting)}, or leave it empty",
             ) from error
-        self._identity = (made.st_dev, made.st_ino)
-
-    def remove(self) -> None:
-        """Remove the file, if it is still ours."""
-        try:
-            now = self.path.stat()
-            if (now.st_dev, now.st_ino) == self._identity:
-                self.path.unlink()
-        except OSError:
-            pass
-
-    def _clear_stale(self) -> None:
-        try:
-            mode = self.path.lstat().st_mode
-        except FileNotFoundError:
-            return
-        if not stat.S_ISSOCK(mode):
-            raise FileExistsError(17, "a file that is no socket is in the way")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(1.0)
-            try:
-                probe.connect(str(self.path))
-            except (ConnectionRefusedError, FileNotFoundError):
-                self.path.unlink(missing_ok=True)
-                return
-        raise FileExistsError(17, "another process listens on it")
 
 
 def unix_socket(settings: HttpSettings | GrpcSettings, section: str) -> UnixSocket | None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from pillion.storage.archive import archive_format, unpack
 from pillion.storage.artifact import Artifact, ArtifactFile, Kind, SourceVersion, is_intact, read_record
@@ -26,6 +26,7 @@ from pillion.storage.options import FetchOptions
 from pillion.storage.place import Staging, destination_lock, disk_error, require_space
 from pillion.storage.progress import Meter
 from pillion.storage.uri import StorageUri, parse_uri
+from pillion.to_the_end import to_the_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["fetch", "fetch_sync"]
 
-_Result = TypeVar("_Result")
 # What these leave in the staging directory is wrong, or in the way; anything else can be continued.
 _DISCARD_AFTER: Final = frozenset(
     {
@@ -83,7 +83,7 @@ async def fetch(
     async with destination_lock(dest):
         staging = Staging(dest)
         try:
-            await _to_the_end(staging.recover)
+            await to_the_end(staging.recover)
             candidate = await asyncio.to_thread(_candidate, dest, parsed, expected, options)
             if candidate is not None and options.reuse == "always":
                 meter.enter("done")
@@ -285,7 +285,7 @@ async def _install(
         kind, where = "archive", staging.tree
         stop = threading.Event()
         work = partial(unpack, staging.data / files[0].path, packed, staging.tree, options, stop)
-        files = await _to_the_end(work, stop)
+        files = await to_the_end(work, stop)
     meter.enter("placing")
     artifact = Artifact(
         uri=str(uri),
@@ -299,25 +299,8 @@ async def _install(
         sources=tuple(_source_version(item, found[item.path]) for item in listing.objects),
         fetched_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     )
-    await _to_the_end(partial(_commit, staging, artifact, where))
+    await to_the_end(partial(_commit, staging, artifact, where))
     return artifact
-
-
-async def _to_the_end(work: Callable[[], _Result], stop: threading.Event | None = None) -> _Result:
-    """Work in a thread that a cancelled task waits for, so that nothing writes after the destination is unlocked.
-
-    Args:
-        work: what to do; it blocks.
-        stop: set on cancellation, where the work looks at it.
-    """
-    task = asyncio.create_task(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if stop is not None:
-            stop.set()
-        await asyncio.wait([task])
-        raise
 
 
 def _commit(staging: Staging, artifact: Artifact, where: Path) -> None:

@@ -6,14 +6,14 @@ Read by hand: nearly every request of a traced system brings the header, and mos
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["TRACEPARENT", "TRACESTATE", "TraceParent", "is_unsampled", "parse_traceparent", "trace_id_of"]
+__all__ = ["TRACEPARENT", "TRACESTATE", "TraceParent", "header_of", "is_unsampled", "parse_traceparent", "trace_id_of"]
 
 TRACEPARENT: Final = b"traceparent"
 TRACESTATE: Final = b"tracestate"
@@ -48,6 +48,11 @@ def parse_traceparent(value: bytes | None) -> TraceParent | None:
     if not trace_id or not span_id:
         return None
     return TraceParent(trace_id, span_id, bool(int(flags, 16) & _SAMPLED))
+
+
+def header_of(scope: Mapping[str, Any], name: bytes) -> bytes | None:
+    """A header of a request as ASGI has it."""
+    return next((value for key, value in scope.get("headers", ()) if key == name), None)
 
 
 def trace_id_of(headers: Mapping[bytes, bytes]) -> str:

@@ -45,7 +45,8 @@ class SpanBatch:
 
         ``pillion.decode`` until the data plane has it, ``pillion.admission`` until it may run, ``pillion.batch`` until
         its batch begins, ``pillion.compute`` in the model's code, ``pillion.encode`` until the connection has the
-        answer.
+        answer. What that code did itself is below the request, too: ``pillion.step`` of a flow, ``pillion.call`` of
+        another model, ``pillion.remote`` of another service.
         """
         self.traces += 1
         trace = record.trace
@@ -77,6 +78,22 @@ class SpanBatch:
                 end_time_unix_nano=_nanoseconds(record, max(part.began, part.ended)),
             )
             _put(span.attributes, part.attributes)
+
+        for nested in record.times.spans:
+            span = self._spans.add(
+                trace_id=trace_id,
+                span_id=nested.span_id.to_bytes(8, "big"),
+                parent_span_id=nested.parent_id.to_bytes(8, "big"),
+                trace_state=trace.state,
+                flags=_SAMPLED | _REMOTE_KNOWN,
+                name=nested.name,
+                kind=Span.SPAN_KIND_CLIENT if nested.remote else Span.SPAN_KIND_INTERNAL,
+                start_time_unix_nano=_nanoseconds(record, nested.began),
+                end_time_unix_nano=_nanoseconds(record, nested.ended),
+            )
+            _put(span.attributes, nested.attributes)
+            if nested.failed:
+                span.status.code = Status.STATUS_CODE_ERROR
 
     def serialised(self) -> bytes:
         """The message."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from pillion.errors import PillionError
+from pillion.podword import DONE, FAILED, EndedError, terminate
 from pillion.storage import StorageError
 from pillion.trainingpod.order import read_order
-from pillion.trainingpod.outcome import DONE, FAILED, EndedError, terminate
 from pillion.trainingpod.run import own_environment, run_pod
 from pillion.trainingpod.storing import store_model
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import obstore
 from obstore.exceptions import BaseError
 
-from pillion.authoring.checkpoints import Checkpoints
+from pillion.authoring.checkpoints import KEPT, Checkpoints
 from pillion.storage import FetchOptions, Reason, StorageError, parse_uri
 from pillion.storage.names import safe_name
 from pillion.storage.objectstore import open_store, translate
@@ -31,7 +31,6 @@ __all__ = ["RemoteCheckpoints", "Uploader"]
 
 _Result = TypeVar("_Result")
 _MANIFEST: Final = "checkpoint.json"
-_KEPT: Final = 2
 _AT_A_TIME: Final = 4
 _CHUNK: Final = 8 << 20
 _RETRIES: Final = {"max_retries": 4, "retry_timeout": dt.timedelta(seconds=60)}
@@ -124,6 +123,8 @@ class RemoteCheckpoints:
 
     async def _upload(self, number: int, checkpoint: Path) -> None:
         files = await asyncio.to_thread(_files, checkpoint)
+        # An upload of this number that broke off, or one that was not whole, must not become a part of this one.
+        await self._delete((await self._there()).get(number, []))
         free = asyncio.Semaphore(_AT_A_TIME)
 
         async def one(path: Path) -> None:
@@ -139,7 +140,7 @@ class RemoteCheckpoints:
             raise failures.exceptions[0] from None
         await one(checkpoint / _MANIFEST)
         there = await self._there()
-        kept = sorted(known for known in there if self._manifest(known) in there[known])[-_KEPT:]
+        kept = sorted(known for known in there if self._manifest(known) in there[known])[-KEPT:]
         for old, keys in there.items():
             if old < min(kept, default=0):
                 await self._delete(keys)
@@ -175,7 +176,8 @@ class Uploader:
         remote: where they go.
         folder: of the training's checkpoints.
         every: seconds between two beginnings of uploads, at least.
-        told: what to say of each, number and the trouble that there was.
+        told: what to say of each that was uploaded or could not be, number and the trouble that there was. One that was
+            gone before its turn came, because newer ones had been made, is not told of.
     """
 
     def __init__(self, remote: RemoteCheckpoints, folder: Path, every: float, told: Callable[[int, str], None]) -> None:
@@ -185,8 +187,9 @@ class Uploader:
         self._told = told
         self._woken = threading.Condition()
         self._wanted = 0
+        self._tried = 0
         self._uploaded = 0
-        self._ending = False
+        self._ending = self._tried_at_end = False
         self._began = float("-inf")
         self._thread = threading.Thread(target=self._work, name="checkpoints", daemon=True)
         self._thread.start()
@@ -198,11 +201,11 @@ class Uploader:
             self._woken.notify_all()
 
     def close(self, *, upload: bool) -> None:
-        """End, where wanted after the newest is uploaded."""
+        """End, where wanted after the newest is uploaded: one that could not be is tried once more."""
         with self._woken:
             self._ending = True
             if not upload:
-                self._wanted = self._uploaded
+                self._wanted = 0
             self._woken.notify_all()
         self._thread.join()
 
@@ -210,32 +213,43 @@ class Uploader:
         while (number := self._next()) is not None:
             self._began = time.monotonic()
             trouble = self._upload(number)
-            self._uploaded = number
+            if trouble is None:
+                continue
+            if not trouble:
+                self._uploaded = number
             self._told(number, trouble)
 
     def _next(self) -> int | None:
         with self._woken:
             while True:
                 left = 0.0 if self._ending else self._began + self._every - time.monotonic()
-                if self._wanted > self._uploaded and left <= 0:
+                if self._wanted > self._tried and left <= 0:
+                    self._tried = self._wanted
                     return self._wanted
                 if self._ending:
-                    return None
-                self._woken.wait(left if self._wanted > self._uploaded else None)
+                    again = self._wanted > self._uploaded and not self._tried_at_end
+                    self._tried_at_end = True
+                    return self._wanted if again else None
+                self._woken.wait(left if self._wanted > self._tried else None)
 
-    def _upload(self, number: int) -> str:
-        """Upload it; what went wrong, empty where nothing did."""
+    def _upload(self, number: int) -> str | None:
+        """Upload it; what went wrong, empty where nothing did, None where it was not there any more."""
         copy = self._folder / ".uploading"
         shutil.rmtree(copy, ignore_errors=True)
         try:
             shutil.copytree(self._folder / str(number), copy, copy_function=os.link)
+            if self._is_leaving(number):
+                return None
             self._remote.upload(number, copy)
-        except FileNotFoundError:
-            return ""  # two newer ones have been made meanwhile
         except StorageError as error:
             return str(error)
         except (OSError, shutil.Error) as error:
-            return f"it cannot be read: {error}"
+            return None if self._is_leaving(number) else f"it cannot be read: {error}"
         finally:
             shutil.rmtree(copy, ignore_errors=True)
         return ""
+
+    def _is_leaving(self, number: int) -> bool:
+        """Whether newer ones are there for which the training removes it: a copy made meanwhile may lack files."""
+        there = [int(found.name) for found in self._folder.glob("[0-9]*") if found.name.isdigit()]
+        return sum(found > number for found in there) >= KEPT

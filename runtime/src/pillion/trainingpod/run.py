@@ -33,9 +33,9 @@ from pillion.jobs.training_order import (
     UncheckedData,
     encode,
 )
+from pillion.podword import DONE, FAILED, LOST, STOPPED, EndedError
 from pillion.runtimefile import Code
 from pillion.storage import StorageError
-from pillion.trainingpod.outcome import DONE, FAILED, LOST, STOPPED, EndedError
 from pillion.trainingpod.status import PodStatus
 from pillion.trainingpod.storing import store_model
 
@@ -216,10 +216,11 @@ class PodRun:
             self._status.update(checkpoint=number, warning=None)
 
     def _judged(self, ending: Ending) -> Finished:
+        # A model that was done when the pod was told to end is no less done; one that was broken off for it is.
+        if isinstance(self._last, Finished) and ending.status == 0 and not self._last.cut_short:
+            return self._last
         if ending.stopped:
             raise EndedError(STOPPED, "Terminated", "the pod was told to end; the training goes on from its checkpoint")
-        if isinstance(self._last, Finished) and ending.status == 0:
-            return self._last
         if isinstance(self._last, Refused):
             raise EndedError(FAILED, "TrainingFailed", self._last.message)
         said = self._last_line
@@ -290,11 +291,11 @@ def _ran_out_of_memory() -> bool:
 
 def run_pod(order: PodOrder, environment: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
     """Run it to its end, with signals and `/status`; exit code and last word."""
-    from pillion.trainingpod.status import serve_status  # noqa: PLC0415 - the standard library's server, once
+    from pillion.podstatus import serve_status  # noqa: PLC0415 - the standard library's server, once
 
     status = PodStatus()
     try:
-        server = serve_status(status, order.port)
+        server = serve_status(status.document, order.port)
     except OSError as error:
         return FAILED, {"reason": "TrainingFailed", "message": f"port {order.port} is taken: {error.strerror}"}
     _log.info("/status answers on port %d", server.server_port)

@@ -1,21 +1,18 @@
-"""What a training is at, on the admin port: `GET /status`, and `/livez`. Reading only, one small answer at a time."""
+"""What a training is at, for `GET /status` of its pod."""
 
 from __future__ import annotations
 
-import json
 import math
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PodStatus", "serve_status"]
+__all__ = ["PodStatus"]
 
 _MOST_METRICS: Final = 50
 _NAME: Final = 100
-_READ_SECONDS: Final = 5.0
 
 
 class PodStatus:
@@ -50,30 +47,3 @@ class PodStatus:
         with self._lock:
             known = {name: value for name, value in self._known.items() if value is not None}
             return {"training": {**known, "metrics": dict(self._metrics)}}
-
-
-def serve_status(status: PodStatus, port: int) -> HTTPServer:
-    """Answer on the port from now on, in a thread that ends with the process.
-
-    Raises:
-        OSError: the port is taken.
-    """
-
-    class Handler(BaseHTTPRequestHandler):
-        timeout = _READ_SECONDS
-
-        def do_GET(self) -> None:
-            found = {"/status": status.document(), "/livez": {"alive": True}}.get(self.path)
-            content = json.dumps(found or {"error": "there are /status and /livez"}).encode()
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            """The pod's log is the training's."""
-
-    server = HTTPServer(("", port), Handler)
-    threading.Thread(target=server.serve_forever, name="status", daemon=True).start()
-    return server

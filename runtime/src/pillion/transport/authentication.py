@@ -1,4 +1,4 @@
-"""One key that callers of the data ports must show, for services that are reachable by more than their own callers.
+"""Keys that callers of the data ports must show, for services that are reachable by more than their own callers.
 
 Health and readiness stay open: probes and load balancers have no key, and say nothing about a model. Everything else
 asks for it, also routes that do not exist yet.
@@ -6,38 +6,65 @@ asks for it, also routes that do not exist yet.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pillion.errors import ErrorCode, PillionError
 
-__all__ = ["AUTHORIZATION", "KEY_HEADER", "ApiKey"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["API_KEY_SETTING", "AUTHORIZATION", "KEY_HEADER", "ApiKey", "Callers", "bearer", "caller_name"]
 
 AUTHORIZATION: Final = "authorization"
 KEY_HEADER: Final = "x-api-key"
-_SETTING: Final = "auth.api_key (PILLION_API_KEY)"
+API_KEY_SETTING: Final = "auth.api_key (PILLION_API_KEY)"
 _REMEDY: Final = "send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'"
 
 
+class Callers(Protocol):
+    """Decides who may call, by the values of two headers."""
+
+    def check(self, authorization: bytes | None, key: bytes | None) -> None:
+        """Decide without a wait.
+
+        Raises:
+            PillionError: they may not, or it takes a wait to know.
+        """
+        ...
+
+    async def admit(self, authorization: bytes | None, key: bytes | None) -> None:
+        """Decide, after a wait where one is needed.
+
+        Raises:
+            PillionError: they may not.
+        """
+        ...
+
+
 class ApiKey:
-    """The key, kept as a digest so that comparing takes the same time whatever is shown, its length included.
+    """A key, or several, kept as digests so that comparing takes the same time whatever is shown, its length included.
 
     Args:
-        key: the key.
-        setting: what holds it, as errors and the log call it.
+        keys: the keys, each of them good.
+        setting: what holds them, as errors and the log call it.
         also: another key that is as good, such as that of whoever may do more.
     """
 
-    __slots__ = ("_also", "_digest", "_equal", "_hash", "setting")
+    __slots__ = ("_also", "_digests", "_equal", "_hash", "setting")
 
-    def __init__(self, key: str, setting: str = _SETTING, also: ApiKey | None = None) -> None:
+    def __init__(self, keys: Iterable[str], setting: str = API_KEY_SETTING, also: ApiKey | None = None) -> None:
         import hashlib  # noqa: PLC0415 - servers without a key start without it
         import hmac  # noqa: PLC0415 - as above
 
         self._hash = hashlib.sha256
         self._equal = hmac.compare_digest
-        self._digest = self._hash(key.encode()).digest()
+        self.replace(keys)
         self._also = also
         self.setting = setting
+
+    def replace(self, keys: Iterable[str]) -> None:
+        """Ask for these from now on; without any, nobody gets in."""
+        self._digests = tuple(self._hash(key.encode()).digest() for key in keys)
 
     def check(self, authorization: bytes | None, key: bytes | None) -> None:
         """Take either header's value.
@@ -45,7 +72,7 @@ class ApiKey:
         Raises:
             PillionError: ``UNAUTHENTICATED``; no key is shown, or another one.
         """
-        shown = key if key is not None else _bearer(authorization)
+        shown = key if key is not None else bearer(authorization)
         if shown is None:
             raise PillionError(
                 ErrorCode.UNAUTHENTICATED,
@@ -53,19 +80,37 @@ class ApiKey:
                 field=AUTHORIZATION,
                 remedy=_REMEDY,
             )
-        if not self.holds(shown) and not (self._also is not None and self._also.holds(shown)):
+        if not self.holds(shown):
             raise PillionError(
                 ErrorCode.UNAUTHENTICATED,
                 f"the key is not the one that the server's setting {self.setting} holds",
                 field=KEY_HEADER if key is not None else AUTHORIZATION,
             )
 
+    async def admit(self, authorization: bytes | None, key: bytes | None) -> None:
+        """See :class:`Callers`; a key takes no wait."""
+        self.check(authorization, key)
+
     def holds(self, shown: bytes) -> bool:
-        """Whether that is the key."""
-        return bool(self._equal(self._hash(shown).digest(), self._digest))
+        """Whether that is one of the keys, or as good. All are compared, so the time tells nothing of which it is."""
+        digest, found = self._hash(shown).digest(), False
+        for known in self._digests:
+            found |= self._equal(digest, known)
+        return found or (self._also is not None and self._also.holds(shown))
 
 
-def _bearer(authorization: bytes | None) -> bytes | None:
+def caller_name(authorization: bytes | None, key: bytes | None) -> str:
+    """Tells callers apart by what they show, whether this server asks for it or a proxy in front of it did.
+
+    It is a digest, so it may be kept; empty for whoever shows nothing.
+    """
+    import hashlib  # noqa: PLC0415 - as above
+
+    shown = key or bearer(authorization) or authorization
+    return hashlib.sha256(shown).hexdigest()[:32] if shown else ""
+
+
+def bearer(authorization: bytes | None) -> bytes | None:
     """The token of RFC 6750, section 2.1; None for another scheme."""
     scheme, _, token = (authorization or b"").partition(b" ")
     return token.strip() if scheme.lower() == b"bearer" and token.strip() else None

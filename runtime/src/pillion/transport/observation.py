@@ -67,5 +67,5 @@ class Chooser:
         payload = self.payloads.choose(headers) if prediction and self.payloads is not None else None
         if not logged and trace is None and payload is None:
             return None
-        times = Times() if trace is None else Times(trace.hexadecimal)
+        times = Times() if trace is None else Times(trace.hexadecimal, span_id=trace.span_id)
         return Observed(self.clock(), times, trace, logged, payload)

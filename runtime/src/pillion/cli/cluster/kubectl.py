@@ -77,8 +77,15 @@ class Kubectl:
         """
         command = [self.program, *self.options, *arguments]
         try:
+            # Logs are whatever a container wrote, which need not be text.
             done = subprocess.run(  # noqa: S603 - the user's own kubectl, with arguments of ours
-                command, input=stdin, capture_output=True, text=True, timeout=seconds, check=False
+                command,
+                input=stdin,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=seconds,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             raise CommandError(

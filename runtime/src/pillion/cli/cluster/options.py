@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["Context", "Kubeconfig", "Namespace", "ServiceName"]
+__all__ = ["Context", "Kubeconfig", "Namespace", "OptionalServiceName", "ServiceName"]
 
 
 def _service_names(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -26,6 +26,12 @@ def _service_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 ServiceName: TypeAlias = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of the InferenceService.", autocompletion=_service_names)
+]
+OptionalServiceName: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME]", help="Name of an InferenceService.  [default: all]", autocompletion=_service_names
+    ),
 ]
 Namespace: TypeAlias = Annotated[
     str | None, typer.Option("--namespace", "-n", help="Namespace.  [default: the context's]")

@@ -18,10 +18,6 @@ __all__ = ["KSERVE_GROUP", "companion_remarks"]
 KSERVE_GROUP: Final = "serving.kserve.io"
 
 _REFUSED: Final = {
-    "InferenceGraph": (
-        "there are no graphs of services here",
-        "call the services one after the other in an application, or in a container of your own",
-    ),
     "TrainedModel": (
         "models are not loaded into a running service by an object of their own in this release",
         "write an InferenceService for the model",
@@ -50,7 +46,7 @@ def companion_remarks(content: JsonObject) -> Iterator[Remark]:
     group = version.rpartition("/")[0]
     if group == KSERVE_GROUP:
         text, remedy = _REFUSED.get(kind, (f"KServe's {version} has no kind that is converted by this name", ""))
-        known = "InferenceService of v1beta1, ServingRuntime and ClusterServingRuntime of v1alpha1 are converted"
+        known = "InferenceService of v1beta1; ServingRuntime and InferenceGraph of v1alpha1 are converted"
         yield Remark(Subject.REFUSED, f"{shown}: {text}", remedy or known)
     elif group == "serving.kubeflow.org":
         text = f"{shown} is of KFServing, before it was called KServe"

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from pillion.resources.conversion.graphs import GRAPH_KIND
 from pillion.resources.conversion.objects import ObjectConversion, convert_object, leading_comments
 from pillion.resources.conversion.remarks import Conversion, Remark, Subject
 from pillion.resources.conversion.runtimes import runtime_facts
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["convert"]
 
+_SERVICE: Final = "InferenceService"
 #: At the start of a line it ends a document, whatever stands around it. Source: YAML 1.2, 9.1.2.
 _MARKER: Final = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 
@@ -74,7 +76,25 @@ def convert(files: Sequence[tuple[str, str]]) -> Conversion:
         if first_of_file and not part.marker and result.text.strip():
             result.text = f"{result.text.rstrip()}\n---\n"
         _add(result, part, runtimes)
+    result.remarks += _twice(parts)
     return Conversion(result.text, tuple(result.objects), tuple(result.remarks))
+
+
+def _twice(parts: Sequence[_Part]) -> Iterator[Remark]:
+    """Graphs that would take the place of a service, for both become InferenceServices."""
+    services = {_identity(content) for part in parts for content in part.objects if content.get("kind") == _SERVICE}
+    for part in parts:
+        for content in part.objects:
+            if content.get("kind") == GRAPH_KIND and _identity(content) in services:
+                text = f"an InferenceService has the name of the {GRAPH_KIND}, which becomes one, too"
+                line = part.lines_before + (part.document.line if part.document is not None else 1)
+                yield Remark(Subject.REFUSED, text, "rename one of them", "metadata.name", line, part.source)
+
+
+def _identity(content: JsonObject) -> tuple[str, str]:
+    metadata = content.get("metadata")
+    given = metadata if isinstance(metadata, dict) else {}
+    return str(given.get("namespace") or ""), str(given.get("name") or "")
 
 
 def _add(result: _Result, part: _Part, runtimes: RuntimeFacts) -> None:

@@ -12,6 +12,7 @@ from pillion.resources.base import API_VERSION, JsonObject
 from pillion.resources.conversion.addresses import address_of, before_renames, path_of
 from pillion.resources.conversion.companions import KSERVE_GROUP, companion_remarks
 from pillion.resources.conversion.edits import Edit, Put, Remove, Rename, changed_content, changed_text
+from pillion.resources.conversion.graphs import GRAPH_KIND, GRAPH_VERSION, graph_service
 from pillion.resources.conversion.leftovers import leftover_paths, renamed_annotations
 from pillion.resources.conversion.remarks import Remark, Subject
 from pillion.resources.conversion.remedies import UNMAPPED
@@ -65,6 +66,8 @@ class _State:
 def convert_object(content: JsonObject, runtimes: RuntimeFacts, text: str | None) -> ObjectConversion:
     """Return what the object becomes; `text` is its document, None where it has none of its own."""
     kind = str(content.get("kind"))
+    if kind == GRAPH_KIND and content.get("apiVersion") == GRAPH_VERSION:
+        return _graph(content, text)
     if kind not in _VERSIONS or content.get("apiVersion") != _VERSIONS[kind]:
         remarks = [(path_of(remark.field), remark) for remark in companion_remarks(content)]
         return ObjectConversion(content, text if text is not None else _dumped(content), remarks)
@@ -81,6 +84,15 @@ def convert_object(content: JsonObject, runtimes: RuntimeFacts, text: str | None
             placed.append(((), lost))
         return ObjectConversion(state.content, leading_comments(text) + _dumped(state.content), placed)
     return ObjectConversion(state.content, state.text or _dumped(state.content), placed)
+
+
+def _graph(content: JsonObject, text: str | None) -> ObjectConversion:
+    """A graph becomes another object, which is written anew."""
+    service, remarks = graph_service(content)
+    if not any(remark.subject is Subject.REFUSED for remark in remarks):
+        remarks += _verdict("InferenceService", service)
+    written = leading_comments(text or "") + _dumped(service)
+    return ObjectConversion(service, written, [(path_of(remark.field), remark) for remark in remarks])
 
 
 def _edits(kind: str, content: JsonObject, runtimes: RuntimeFacts) -> tuple[list[Edit], list[Remark]]:

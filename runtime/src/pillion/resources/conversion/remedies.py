@@ -17,9 +17,6 @@ _SCALE: Final = (
 REMEDIES: Final[dict[str, str]] = {
     "transformer": "deploy it by itself, with the predictor's Service {name}-predictor as its upstream",
     "explainer": "deploy it by itself, with the predictor's Service {name}-predictor as its upstream",
-    "predictor.canaryTrafficPercent": (
-        "apply the new version as an InferenceService of another name and split the traffic where it comes in"
-    ),
     "predictor.minReplicas": 'set minReplicas: 1, or annotate it serving.pillion.dev/stop: "true" while nobody asks',
     "predictor.maxReplicas": _SCALE,
     "predictor.scaleTarget": _SCALE,

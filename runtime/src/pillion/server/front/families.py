@@ -127,6 +127,10 @@ def _earliest(one: float, other: float) -> float:
 _GAUGES: Final[dict[str, Callable[[float, float], float]]] = {
     "pillion_build_info": max,
     "pillion_draining": max,
+    # All workers look at one store.
+    "pillion_jobs": max,
+    "pillion_jobs_store_ready": min,
+    "pillion_jobs_stored_bytes": max,
     "pillion_model_load_seconds": max,
     # 1 where any worker's version is in that state: alerts compare with 1.
     "pillion_model_state": max,

@@ -92,17 +92,24 @@ def status(standings: Sequence[Standing], views: Sequence[Mapping[str, Any]], ow
 
 
 def _declared(views: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Each declared model as it is in the worker where it is worst."""
+    """Each declared model as it is in the worker where it is worst; Ready is one that all have, as one declaration."""
     told = [view["declared"] for view in views if "declared" in view]
     if not told:
         return {}
-    models: dict[str, Mapping[str, Any]] = {}
+    models: dict[str, list[Mapping[str, Any]]] = {}
     for declared in told:
         for model in declared:
-            known = models.get(model["name"], model)
-            models[model["name"]] = min(known, model, key=lambda one: _WORST_DECLARED_FIRST.index(one["state"]))
+            models.setdefault(model["name"], []).append(model)
     error = next((view["declaredError"] for view in views if view.get("declaredError")), None)
-    return {"declared": list(models.values())} | ({} if error is None else {"declaredError": error})
+    merged = [_worst_declared(found, len(told)) for found in models.values()]
+    return {"declared": merged} | ({} if error is None else {"declaredError": error})
+
+
+def _worst_declared(found: Sequence[Mapping[str, Any]], workers: int) -> Mapping[str, Any]:
+    worst = min(found, key=lambda one: _WORST_DECLARED_FIRST.index(one["state"]))
+    # Each worker follows the file in its own time: one may not have seen yet what the others serve.
+    agreed = len(found) == workers and len({one.get("id") for one in found}) == 1
+    return worst if agreed or worst["state"] != "Ready" else {**worst, "state": "Fetching"}
 
 
 def _badness(model: Mapping[str, Any]) -> int:

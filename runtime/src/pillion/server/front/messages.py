@@ -15,6 +15,7 @@ __all__ = [
     "FROM_SUPERVISOR",
     "FROM_WORKER",
     "Ask",
+    "AskStop",
     "Attached",
     "Begin",
     "Drain",
@@ -53,6 +54,12 @@ class Begin(_Message):
     """Path of the runtime.yaml to follow; empty: ``models`` is all there is."""
     extra: dict[str, str] = {}
     """For programs that add to what a worker tells."""
+    context: bytes | None = None
+    """Its :class:`~pillion.worker_context.WorkerContext`, packed; None: it has none."""
+    server_id: str = ""
+    """By which ``pillion.stop`` finds the server; empty: it does not."""
+    log_config: dict[str, Any] | None = None
+    """For :func:`logging.config.dictConfig`, after the settings."""
 
 
 class Ask(_Message):
@@ -114,6 +121,10 @@ class Drained(_Message):
     id: int
 
 
+class AskStop(_Message):
+    """An application called ``pillion.stop``: the whole server is to stop."""
+
+
 class Last(_Message):
     """All that was counted, when the worker ends."""
 
@@ -121,6 +132,6 @@ class Last(_Message):
 
 
 FromSupervisor = Begin | Ask | Drain
-FromWorker = Attached | Settled | Failed | View | Drained | Last
+FromWorker = Attached | Settled | Failed | View | Drained | Last | AskStop
 FROM_SUPERVISOR: Final = msgspec.msgpack.Decoder(FromSupervisor)
 FROM_WORKER: Final = msgspec.msgpack.Decoder(FromWorker)

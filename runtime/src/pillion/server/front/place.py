@@ -12,6 +12,7 @@ from pillion.server.front.families import taken
 from pillion.server.front.messages import (
     FROM_SUPERVISOR,
     Ask,
+    AskStop,
     Attached,
     Drain,
     Drained,
@@ -88,6 +89,10 @@ class Place:
     def settled(self, message: Settled) -> None:
         """Tell that the first models are loaded or have failed, and the data ports are open."""
         self._channel.send(message)
+
+    def ask_stop(self) -> None:
+        """Have the supervisor stop the whole server."""
+        self._channel.send(AskStop())
 
     def fail(self, failure: StartError) -> None:
         """Tell why there is no start. Before an event loop runs, or after."""

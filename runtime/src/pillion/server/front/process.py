@@ -18,6 +18,7 @@ from pillion.server.front.channel import Channel
 from pillion.server.front.messages import (
     FROM_WORKER,
     Ask,
+    AskStop,
     Attached,
     Drain,
     Drained,
@@ -54,9 +55,10 @@ class FrontProcess:
     Args:
         begin: what it is to know.
         on_change: called when it has settled.
+        on_stop: called when its application asks for the end of the whole server.
     """
 
-    def __init__(self, begin: Begin, on_change: Callable[[], None]) -> None:
+    def __init__(self, begin: Begin, on_change: Callable[[], None], on_stop: Callable[[], None] | None = None) -> None:
         self.begin = begin
         self.pid = 0
         self.attached = False
@@ -67,6 +69,7 @@ class FrontProcess:
         self.ending = ""
         """Why it was told to end; empty where it was not."""
         self._on_change = on_change
+        self._on_stop = on_stop
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[View]] = {}
         self._drains: dict[int, asyncio.Future[None]] = {}
@@ -110,6 +113,8 @@ class FrontProcess:
         channel.send(self.begin)
         self._channel = channel
         self._tasks = [asyncio.create_task(self._listen(channel)), asyncio.create_task(self._beat())]
+        if self.ending:  # it was told so while it was being started
+            self._signal(signal.SIGTERM)
 
     async def ended(self) -> str:
         """Wait for its end; how it came, as the end of a sentence."""
@@ -154,6 +159,10 @@ class FrontProcess:
         self.ending = self.ending or why
         self._signal(signal.SIGTERM)
 
+    def cut(self) -> None:
+        """Tell it to cut what it still does, after :meth:`end`: by another signal, for two of one may come as one."""
+        self._signal(signal.SIGINT)
+
     def kill(self, why: str = "") -> None:
         """End it now."""
         self.ending = self.ending or why
@@ -193,6 +202,9 @@ class FrontProcess:
                 self.attached = True
             case Drained():
                 _resolve(self._drains.pop(message.id, None), None)
+            case AskStop():
+                if self._on_stop is not None:
+                    self._on_stop()
 
     async def _beat(self) -> None:
         """End a worker whose event loop does not turn any more; while models load, native code may hold it up."""

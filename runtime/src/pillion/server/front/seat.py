@@ -16,11 +16,13 @@ __all__ = ["Seat"]
 class Seat:
     """See the module's docstring."""
 
-    __slots__ = ("failures", "number", "process", "starts")
+    __slots__ = ("failures", "holder", "number", "process", "starts")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.process: FrontProcess | None = None
+        self.holder = 0
+        """Counts who keeps a worker here: whoever finds another number has been replaced."""
         self.starts = 0
         self.failures = 0
         """Starts in a row that came to nothing."""

@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -19,6 +21,7 @@ from pillion._version import __version__
 from pillion.execution import restarts
 from pillion.execution.cgroup import available_cpus
 from pillion.execution.native_threads import per_call
+from pillion.running import registered
 from pillion.server.admin import AdminApp
 from pillion.server.control import opened
 from pillion.server.failures import ExitCode, StartError
@@ -27,13 +30,14 @@ from pillion.server.front.admin import AdminPort
 from pillion.server.front.families import cumulative, known, merged, of_workers
 from pillion.server.front.messages import Begin
 from pillion.server.front.process import FrontProcess
+from pillion.server.front.rolling import Rolling
 from pillion.server.front.seat import Seat
 from pillion.server.front.view import Together
 from pillion.server.ports import bind, reserve
-from pillion.server.signals import HANDLED
+from pillion.server.signals import HANDLED, handled
+from pillion.server.terminal import Terminal
 
 if TYPE_CHECKING:
-    import signal
     import socket
     from collections.abc import Callable, Coroutine, Mapping, Sequence
     from pathlib import Path
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from pillion.server.front.families import Family
     from pillion.server.front.judgement import Standing
     from pillion.server.front.messages import Settled, View
+    from pillion.server.front.rolling import Living
     from pillion.server.settings import Settings
 
 __all__ = ["WORKER", "Supervisor"]
@@ -66,6 +71,10 @@ class Supervisor:
         module: what a worker runs.
         extra: told to each worker, for ``module``.
         on_settled: called once with what each worker said when its models were loaded or had failed.
+        contexts: one for each worker, packed (:mod:`pillion.worker_context`).
+        read_contexts: gives them anew when the workers are to be replaced; a ValueError leaves all as it is.
+        server_id: by which ``pillion.stop`` finds the server, here and in the workers; empty: it does not.
+        log_config: for :func:`logging.config.dictConfig` in each worker.
     """
 
     def __init__(
@@ -79,6 +88,10 @@ class Supervisor:
         module: str = WORKER,
         extra: Mapping[str, str] | None = None,
         on_settled: Callable[[list[Settled]], None] | None = None,
+        contexts: Sequence[bytes] | None = None,
+        read_contexts: Callable[[], Sequence[bytes]] | None = None,
+        server_id: str = "",
+        log_config: dict[str, Any] | None = None,
     ) -> None:
         self._settings = settings
         self._seats = [Seat(number) for number in range(workers)]
@@ -88,12 +101,29 @@ class Supervisor:
         self._module = module
         self._extra = dict(extra or {})
         self._on_settled = on_settled
+        self._contexts = contexts
+        self._read_contexts = read_contexts
+        self._server_id = server_id
+        self._log_config = log_config
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._http: socket.socket
+        self._keepers: set[asyncio.Task[None]] = set()
+        self._beside: set[FrontProcess] = set()
+        """Processes without a seat: successors that load, and those that were replaced and end."""
+        self._terminal = Terminal()
+        self._lock = threading.RLock()  # a signal's handler may come while its thread has it
+        self._pending: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+        """What was asked before the loop ran."""
+        self.ports: dict[str, int] = {}
+        """The real ports, once they are bound."""
         self._cpus = per_call(available_cpus(), workers)
         self._retired: list[Family] = []
         """What workers that have ended had counted."""
         self._deletion: bool | None = None
         """The drain that was asked for; None: none was."""
+        self._signalled = False
         self._stop = asyncio.Event()
+        self._rolling = Rolling(self._seats, self, self._stop)
         self._data_ports = contextlib.ExitStack()
         """Closed at once when a stop is asked for: a connection that nobody accepts any more is to be refused."""
         self._came_up = False
@@ -102,29 +132,66 @@ class Supervisor:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def run(self) -> None:
-        """Serve until SIGTERM, SIGINT or :meth:`stop`. In the main thread.
+        """Serve until SIGTERM, SIGINT or :meth:`stop`; signals are handled in the main thread only.
 
         Raises:
             StartError: a port cannot be used, or no worker can be started, with what the worker said.
+            ValueError: its server id is taken.
         """
         if not sys.executable:
             raise StartError(ExitCode.UNEXPECTED, "this program does not know its Python interpreter: set workers to 1")
-        asyncio.run(self._main())
+        # nohup has it ignored
+        hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+        signals = (*HANDLED, signal.SIGHUP) if hangs_up else HANDLED
+        registration = registered(self._server_id, self.stop_soon) if self._server_id else contextlib.nullcontext()
+        with registration, handled(self._on_signal, signals):
+            asyncio.run(self._main())
         if self._failure is not None:
             raise self._failure
 
+    def stop_soon(self) -> None:
+        """Have all workers drain, and return at once. Any thread, any number of times."""
+        self._on_loop(self._stop_once)
+
+    def cut_soon(self) -> None:
+        """The same, but requests in progress are cut."""
+        self._on_loop(self._cut)
+
+    def _on_loop(self, call: Callable[..., None], *given: object) -> None:
+        with self._lock:
+            loop = self._loop
+            if loop is None:
+                self._pending.append((call, given))
+                return
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(call, *given)
+
+    def _stop_once(self) -> None:
+        if not self._stop.is_set():
+            _log.info("asked to stop by the program")
+            self.stop()
+
     def stop(self) -> None:
-        """Stop soon. On the event loop only."""
+        """Stop soon; asked again, that changes nothing. On the event loop only."""
+        if self._stop.is_set():
+            return
         self._data_ports.close()
         self._stop.set()
         for process in self._processes():
-            process.end()
+            if not process.ending:  # told twice, it would cut what it lets end
+                process.end()
+
+    def _cut(self) -> None:
+        self.stop()
+        for process in self._processes():
+            process.cut()
 
     async def _main(self) -> None:
         settings = self._settings
         loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as stack, self._data_ports:
-            http = self._data_ports.enter_context(bind(settings.http.host, settings.http.port, section="http"))
+            own = settings.http
+            http = self._data_ports.enter_context(bind(own.host, own.port, section="http", backlog=own.backlog))
             admin = stack.enter_context(bind(settings.admin.host, settings.admin.port, section="admin"))
             grpc = self._data_ports.enter_context(reserve(settings.grpc.host, settings.grpc.port, section="grpc"))
             control = await opened(settings.control.socket, self._drain)
@@ -136,22 +203,27 @@ class Supervisor:
                 grpc=msgspec.structs.replace(settings.grpc, port=grpc.getsockname()[1]),
                 admin=msgspec.structs.replace(settings.admin, port=admin.getsockname()[1]),
             )
-            for number in HANDLED:
-                loop.add_signal_handler(number, self._on_signal, number)
-            keepers = [asyncio.create_task(self._keep(seat, http)) for seat in self._seats]
-            for keeper in keepers:
-                keeper.add_done_callback(self._kept)
+            now = self._settings
+            self.ports = {"http": now.http.port, "grpc": now.grpc.port, "admin": now.admin.port}
+            self._http = http
+            for seat in self._seats:
+                self._hold(seat)
             port = AdminPort(self._answer)
             await port.open(admin)
             _log.info("supervising %d front workers", len(self._seats), extra={"cpus_each": self._cpus})
+            with self._lock:
+                self._loop = loop
+            for call, given in self._pending:
+                call(*given)
             await self._stop.wait()
-            await self._end(keepers)
+            await self._end()
             port.close()
         if self._failure is None:
             _log.info("all front workers have ended")
 
-    async def _end(self, keepers: Sequence[asyncio.Task[None]]) -> None:
+    async def _end(self) -> None:
         """Wait for the workers, which have been told to end."""
+        keepers = {*self._keepers, asyncio.create_task(self._rolling.ended())}
         _, left = await asyncio.wait(keepers, timeout=self._settings.drain.grace_seconds + _TO_END_SECONDS)
         for process in self._processes() if left else ():
             process.kill("it did not end within its grace")
@@ -163,23 +235,58 @@ class Supervisor:
             keeper.result()
 
     def _on_signal(self, number: signal.Signals) -> None:
-        again = "; again: cutting what is left" if self._stop.is_set() else ""
-        _log.info("received %s%s", number.name, again)
-        self.stop()
+        self._on_loop(self._react, number)
+
+    def _react(self, number: signal.Signals) -> None:
+        if number is signal.SIGHUP and not self._terminal.gone():
+            if self._came_up and not self._stop.is_set():
+                self._replace()
+            else:
+                _log.warning("received SIGHUP while the workers start or stop: it changes nothing")
+            return
+        # The first signal cuts nothing, also where the program has asked for the stop before it.
+        again, self._signalled = self._signalled, True
+        _log.info("received %s%s", number.name, "; again: cutting what is left" if again else "")
+        (self._cut if again else self.stop)()
+
+    def _replace(self) -> None:
+        if self._read_contexts is not None:
+            try:
+                self._contexts = self._read_contexts()
+            except ValueError as error:
+                _log.error("received SIGHUP: the workers stay as they are: %s", error)
+                return
+        _log.info("received SIGHUP: replacing the workers one by one")
+        self._rolling.begin()
 
     def _processes(self) -> list[FrontProcess]:
-        return [seat.process for seat in self._seats if seat.process is not None]
+        return [*(seat.process for seat in self._seats if seat.process is not None), *self._beside]
 
     # --- workers
 
-    async def _keep(self, seat: Seat, http: socket.socket) -> None:
-        """Keep a worker in this place until the server stops."""
-        while not self._stop.is_set():
-            process = FrontProcess(self._begin(seat), self._settled)
-            seat.starts += 1
-            seat.process = process
-            how = await self._life(process, http)
+    def _hold(self, seat: Seat, first: Living | None = None) -> None:
+        """Keep a worker in this place from now on; ``first`` is there already."""
+        seat.holder += 1
+        keeper = asyncio.create_task(self._keep(seat, seat.holder, first))
+        self._keepers.add(keeper)
+        keeper.add_done_callback(self._kept)
+
+    async def _keep(self, seat: Seat, holder: int, first: Living | None) -> None:
+        """Keep a worker in this place until the server stops, or somebody else keeps one."""
+        while not self._stop.is_set() and seat.holder == holder:
+            if first is None:
+                process = self._made(seat, self._settled, at_once=seat.starts == 0)
+                seat.process = process
+                how = await self._life(process)
+            else:
+                (process, life), first = first, None
+                how = await life
             self._retire(process)
+            if seat.holder != holder:
+                self._beside.discard(process)
+                if process.failed:
+                    _log.error("front worker %d (process %d), which was replaced, %s", seat.number, process.pid, how)
+                return
             seat.process = None
             if self._stop.is_set():
                 if process.ending or process.failed:
@@ -202,10 +309,14 @@ class Supervisor:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), seconds)
 
-    async def _life(self, process: FrontProcess, http: socket.socket) -> str:
+    def _made(self, seat: Seat, on_settled: Callable[[], None], *, at_once: bool) -> FrontProcess:
+        seat.starts += 1
+        return FrontProcess(self._begin(seat, at_once=at_once), on_settled, self._stop_once)
+
+    async def _life(self, process: FrontProcess) -> str:
         """From start to end; how it ended."""
         try:
-            await process.start(self._module, os.environ, http)
+            await process.start(self._module, os.environ, self._http)
         except OSError as error:
             return f"cannot be started: {error}"
         if self._stop.is_set():
@@ -214,16 +325,42 @@ class Supervisor:
             self._spawn(process.drain(self._deletion))
         return await process.ended()
 
-    def _begin(self, seat: Seat) -> Begin:
+    # --- replacing them (see Rolling)
+
+    def begin_successor(self, seat: Seat, on_settled: Callable[[], None]) -> Living:
+        """Start a process beside the one in the seat."""
+        process = self._made(seat, on_settled, at_once=False)
+        self._beside.add(process)
+        return process, asyncio.create_task(self._life(process))
+
+    def seat_successor(self, seat: Seat, successor: Living) -> None:
+        """Give it the seat, and end the process that had it."""
+        former, seat.process = seat.process, successor[0]
+        self._beside.discard(successor[0])
+        seat.failures = 0
+        self._hold(seat, successor)
+        if former is not None:
+            self._beside.add(former)
+            former.end("it was replaced")
+
+    def give_up_successor(self, process: FrontProcess) -> None:
+        """It has ended and gets no seat."""
+        self._beside.discard(process)
+        self._retire(process)
+
+    def _begin(self, seat: Seat, *, at_once: bool) -> Begin:
         return Begin(
             number=seat.number,
             settings=self._settings,
             cpus=self._cpus,
-            at_once=seat.starts == 0,
+            at_once=at_once,
             models=self._models,
             applications=self._applications,
             config="" if self._config is None else str(self._config),
             extra=self._extra,
+            context=None if self._contexts is None else self._contexts[seat.number],
+            server_id=self._server_id,
+            log_config=self._log_config,
         )
 
     def _give_up(self, seat: Seat, process: FrontProcess, how: str) -> None:
@@ -240,6 +377,8 @@ class Supervisor:
         """A place that nobody keeps is a fault of ours: better to end, and be started again."""
         if not keeper.cancelled() and keeper.exception() is not None:
             self._abandon()
+        elif not self._stop.is_set():
+            self._keepers.discard(keeper)
 
     def _abandon(self) -> None:
         self._data_ports.close()
@@ -249,7 +388,8 @@ class Supervisor:
 
     def _settled(self) -> None:
         self._came_up = True
-        said = [process.settled for process in self._processes() if process.settled is not None]
+        there = [seat.process for seat in self._seats if seat.process is not None]
+        said = [process.settled for process in there if process.settled is not None]
         if self._on_settled is not None and len(said) == len(self._seats):
             tell, self._on_settled = self._on_settled, None
             tell(said)

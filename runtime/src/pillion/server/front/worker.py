@@ -14,13 +14,15 @@ from pillion.server.failures import ExitCode, StartError
 from pillion.server.front.channel import receive
 from pillion.server.front.messages import FROM_SUPERVISOR, Begin, Settled
 from pillion.server.front.place import Place
-from pillion.server.logs import configure
+from pillion.server.logs import configure, configure_further
+from pillion.worker_context import unpack
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable
 
     from pillion.server.server import Server
+    from pillion.worker_context import WorkerContext
 
     Tell = Callable[[Begin, Server, float], tuple[str, tuple[str, ...]]]
 
@@ -46,6 +48,8 @@ def main(arguments: list[str], tell: Tell | None = None) -> int:
     if not isinstance(begin, Begin):
         raise TypeError(f"expected Begin first, got {type(begin).__name__}")
     configure(begin.settings.log).addFilter(_numbered(begin.number))
+    if begin.log_config is not None:
+        configure_further(begin.log_config)
     from pillion.execution import garbage  # noqa: PLC0415 - heavy imports come after the environment is set
     from pillion.execution.native_threads import limit  # noqa: PLC0415 - as above
 
@@ -66,14 +70,28 @@ def main(arguments: list[str], tell: Tell | None = None) -> int:
         place.settled(Settled(ready=not reason, reason=reason, seconds=seconds, told=told, failures=failures))
 
     try:
-        config = Path(begin.config) if begin.config else None
-        Server(begin.settings, models=begin.models, config=config, place=place, applications=begin.applications).start(
-            on_loaded=loaded
-        )
+        Server(
+            begin.settings,
+            models=begin.models,
+            config=Path(begin.config) if begin.config else None,
+            place=place,
+            applications=begin.applications,
+            server_id=begin.server_id,
+            context=_context(begin),
+        ).start(on_loaded=loaded)
     except StartError as failure:
         place.fail(failure)
         return int(failure.code)
     return int(ExitCode.OK)
+
+
+def _context(begin: Begin) -> WorkerContext | None:
+    if begin.context is None:
+        return None
+    try:
+        return unpack(begin.context, begin.number)
+    except ValueError as error:
+        raise StartError(ExitCode.USAGE, str(error)) from error
 
 
 def _numbered(number: int) -> Callable[[logging.LogRecord], bool]:

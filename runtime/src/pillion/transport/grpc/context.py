@@ -9,6 +9,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import grpc
 import msgspec
 
 from pillion.dataplane.call import Call, WireProtocol
@@ -97,6 +98,8 @@ class Method(msgspec.Struct, frozen=True):
     name: str
     prediction: bool = False
     """Whether it calls a model: only such calls are traced."""
+    looks_up: bool = False
+    """Whether its message names what it is about: then what is not there is NOT_FOUND, and not a missing method."""
 
 
 class Caller(msgspec.Struct):
@@ -158,11 +161,14 @@ async def failed(
 ) -> bytes:
     """End a call that failed: tell of it, and raise for grpc what the caller is to be told. Never returns."""
     failure = failure_of(error, caller.request_id)
+    status = GRPC_STATUS[failure.code]
+    if method.looks_up and failure.code is ErrorCode.NOT_FOUND:
+        status = grpc.StatusCode.NOT_FOUND
     if observer is not None and caller.observed is not None:
-        observer.ended(caller.observed, context, method.service, method.name, caller.request_id, failure)
+        observer.ended(caller.observed, context, method.service, method.name, caller.request_id, failure, status)
     if isinstance(error, asyncio.CancelledError):
         raise error
-    return await context.abort(GRPC_STATUS[failure.code], str(failure), trailing_metadata(failure, caller.request_id))
+    return await context.abort(status, str(failure), trailing_metadata(failure, caller.request_id))
 
 
 def succeeded(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pillion.errors import PillionError
 from pillion.transport.authentication import AUTHORIZATION, KEY_HEADER
+from pillion.transport.management_access import CHANGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,23 +17,44 @@ if TYPE_CHECKING:
     from pillion.management.audit import Who
     from pillion.transport.management_access import ManagementAccess
 
-__all__ = ["admitted", "managed"]
+__all__ = ["admitted", "let_in", "managed", "shown"]
+
+
+def shown(context: ServicerContext[Any, Any]) -> dict[str, bytes]:
+    """The metadata of a call."""
+    return {key: _bytes(value) for key, value in context.invocation_metadata() or ()}
+
+
+def let_in(access: ManagementAccess, context: ServicerContext[Any, Any], what: str = CHANGES) -> str:
+    """Let somebody in who may manage models, and tell which setting's key was shown, if any.
+
+    ``what`` begins the sentence for those who are not.
+
+    Raises:
+        PillionError: ``PERMISSION_DENIED``, with the name of the setting; ``UNAUTHENTICATED``.
+    """
+    metadata = shown(context)
+    return access.check(metadata.get(AUTHORIZATION), metadata.get(KEY_HEADER), what)
 
 
 def admitted(
-    access: ManagementAccess, action: str, model: str, context: ServicerContext[Any, Any], request_id: str
+    access: ManagementAccess,
+    action: str,
+    model: str,
+    context: ServicerContext[Any, Any],
+    request_id: str,
+    what: str = CHANGES,
 ) -> Who:
     """Who calls, if they may change models; else the log is told that they tried.
 
     Raises:
-        PillionError: ``PERMISSION_DENIED``, ``UNAUTHENTICATED``.
+        PillionError: as :func:`let_in`.
     """
     from pillion.management.audit import Who, refused  # noqa: PLC0415 - most servers never need it
 
-    shown = {key: _bytes(value) for key, value in context.invocation_metadata() or ()}
     peer = context.peer()
     try:
-        key = access.check(shown.get(AUTHORIZATION), shown.get(KEY_HEADER))
+        key = let_in(access, context, what)
     except PillionError as error:
         refused(action, model, Who(peer, request_id=request_id), error)
         raise

@@ -79,9 +79,10 @@ class RpcObserver:
         method: str,
         identity: str,
         failure: PillionError | None,
+        status: grpc.StatusCode | None = None,
     ) -> None:
-        """Tell of a call."""
-        status = grpc.StatusCode.OK if failure is None else GRPC_STATUS[failure.code]
+        """Tell of a call; ``status`` is what a failure was answered with, where it is not the usual one."""
+        status = status or (grpc.StatusCode.OK if failure is None else GRPC_STATUS[failure.code])
         code = "" if failure is None else failure.code.value
         ended = self._chooser.clock()
         times = observed.times

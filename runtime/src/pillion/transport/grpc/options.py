@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pillion.payload.log import PayloadLog
     from pillion.tracing.tracer import Tracer
-    from pillion.transport.authentication import ApiKey
+    from pillion.transport.authentication import Callers
 
 __all__ = ["GrpcOptions", "RpcRecord"]
 
@@ -45,7 +45,7 @@ class GrpcOptions(msgspec.Struct, frozen=True):
     codec: CodecLimits = msgspec.field(default_factory=CodecLimits)
     management: ManagementAccess = ManagementAccess()
     """Who may load and unload models through this port; the others are told the setting."""
-    api_key: ApiKey | None = None
+    api_key: Callers | None = None
     """What calls other than health must show."""
     clock: Callable[[], float] = time.monotonic
     """The data plane's clock, for deadlines."""

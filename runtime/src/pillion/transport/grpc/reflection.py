@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from pillion.protocol.protos import open_inference_pb2
+from pillion.protocol.runtime_files import runtime_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -84,6 +85,8 @@ class Reflection:
             self._fixed.add(file)
             if module is reflection_pb2:
                 self._fixed.add(_as_v1(file))
+        for file in runtime_files():
+            self._fixed.add(file)
 
     def _definitions(self) -> list[_Definitions]:
         if self._changing is None:

@@ -1,4 +1,4 @@
-"""The gRPC server: inference, health and reflection on one port."""
+"""The gRPC server: inference, tasks, jobs, management, health and reflection on one port."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pillion.transport.grpc.limits import GrpcLimits
 from pillion.transport.grpc.names import INFERENCE_SERVICE
 from pillion.transport.grpc.on_demand import OnDemand
 from pillion.transport.grpc.options import GrpcOptions
+from pillion.transport.grpc.runtime_services import RUNTIME_PATH
 from pillion.transport.grpc.tasks_on_demand import TasksOnDemand
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import InferencePlane
     from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
-    from pillion.transport.authentication import ApiKey
+    from pillion.transport.authentication import Callers
     from pillion.transport.grpc.engine import GrpcEngine, GrpcTls, UnixPlace
     from pillion.transport.grpc.guard import Guard
+    from pillion.transport.grpc.runtime_services import RuntimeParts
 
 __all__ = ["INFERENCE_SERVICE", "GrpcServer"]
 
@@ -37,6 +39,7 @@ class GrpcServer:
         options: settings and collaborators.
         tasks: what answers tasks, where there can be any.
         texts: what generates, where anything can.
+        runtime: what answers jobs, trainings and management, where there is any.
     """
 
     def __init__(
@@ -46,15 +49,17 @@ class GrpcServer:
         options: GrpcOptions | None = None,
         tasks: TaskPlane | None = None,
         texts: TextPlane | None = None,
+        runtime: RuntimeParts | None = None,
     ) -> None:
         self._plane = plane
+        self._runtime = runtime
         self._texts = texts
         self._options = options or GrpcOptions()
         self._engine = engine_of(self._options, limits or GrpcLimits())
         self._draining = False
         self._inference = OnDemand(f"/{INFERENCE_SERVICE}/", self._make_inference)
         self._health = OnDemand("/grpc.health.", self._make_health)
-        self._task_services = None if tasks is None else TasksOnDemand(tasks, self._options)
+        self._task_services = None if tasks is None else TasksOnDemand(tasks, self._options, runtime)
 
     async def start(self, address: str, tls: GrpcTls | None = None, unix: UnixPlace | None = None) -> int:
         """Listen on ``host:port`` (port 0: any free one) and answer, on a unix socket as well; gives the port.
@@ -68,6 +73,9 @@ class GrpcServer:
             self._health,
             OnDemand("/grpc.reflection.", self._make_reflection),
         ]
+        runtime = self._runtime
+        if runtime is not None:
+            handlers.append(OnDemand(RUNTIME_PATH, lambda: runtime.handlers(self._options)))
         if self._task_services is not None:
             handlers.append(self._task_services)
         guard = None if key is None else self._make_guard(key)
@@ -93,7 +101,7 @@ class GrpcServer:
         """
         await self._engine.stop(grace)
 
-    def _make_guard(self, key: ApiKey) -> Guard:
+    def _make_guard(self, key: Callers) -> Guard:
         from pillion.transport.grpc.guard import Guard  # noqa: PLC0415 - only where there is a key
 
         return Guard(INFERENCE_SERVICE, key, self._plane)
@@ -123,7 +131,8 @@ class GrpcServer:
         from pillion.transport.grpc.health import HEALTH_SERVICE  # noqa: PLC0415 - see OnDemand
         from pillion.transport.grpc.reflection import Reflection  # noqa: PLC0415 - see OnDemand
 
-        return Reflection((INFERENCE_SERVICE, HEALTH_SERVICE), self._task_services).handlers()
+        own = () if self._runtime is None else self._runtime.services()
+        return Reflection((INFERENCE_SERVICE, HEALTH_SERVICE, *own), self._task_services).handlers()
 
 
 def engine_of(options: GrpcOptions, limits: GrpcLimits) -> GrpcEngine:

@@ -10,6 +10,7 @@ from pillion.dataplane.call import WireProtocol
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.inbound import Inbound
 from pillion.protocol.task_message import decode_item, decode_request, encode_response
+from pillion.transport.body_budget import SMALL
 from pillion.transport.grpc.context import (
     Caller,
     Method,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from grpc.aio import ServicerContext
 
-    from pillion.authoring.signature import Incoming
+    from pillion.authoring.signature import Incoming, TaskSignature
     from pillion.dataplane.tasks import ServedTask, TaskPlane
     from pillion.protocol.task_schema import TaskMethod
     from pillion.transport.grpc.observation import RpcObserver
@@ -44,6 +45,7 @@ class TaskStreams:
         method: of the service.
         service: its name.
         find: finds the task that a call means.
+        contract: the signature that the method's messages were made of.
         observer: of the service, where anybody wants to know.
         clock: of the data plane.
     """
@@ -54,6 +56,7 @@ class TaskStreams:
         method: TaskMethod,
         service: str,
         find: Callable[[Context], ServedTask],
+        contract: TaskSignature,
         observer: RpcObserver | None,
         clock: Callable[[], float],
     ) -> None:
@@ -61,6 +64,7 @@ class TaskStreams:
         self._method = method
         self._named = Method(service, method.name, prediction=True)
         self._find = find
+        self._contract = contract
         self._observer = observer
         self._clock = clock
 
@@ -107,9 +111,9 @@ class TaskStreams:
             self._observer.request(caller.observed, first, caller.request_id)
         try:
             task = self._find(context)
-            arguments = decode_request(self._method, task.signature, first)
+            arguments = decode_request(self._method, task.signature, first, self._contract)
             incoming = task.signature.incoming
-            begun = None if incoming is None else decode_item(self._method, incoming, first, task.signature, first=True)
+            begun = None if incoming is None else self._item(incoming, first, task, first=True)
             call = ranked_call_of(context, caller, self._clock)
         except PillionError as error:
             self._plane.refused(error, WireProtocol.GRPC, "")
@@ -119,35 +123,42 @@ class TaskStreams:
                 inbound = stack.enter_context(Inbound())
                 _call_with(context, inbound.close)
                 arguments[incoming.name] = incoming.given(inbound)
-                feeding = asyncio.create_task(self._feed(inbound, begun, messages, incoming, task))
+                feeding = asyncio.create_task(self._feed(inbound, begun, len(first), messages, incoming, task))
                 stack.callback(feeding.cancel)
             if not task.signature.streams:
                 result = await self._plane.perform(task, arguments, call)
-                yield encode_response(self._method, task.signature, result.value)
+                yield encode_response(self._method, self._contract, result.value)
                 return
             stream = await self._plane.stream(task, arguments, call)
             _call_with(context, stream.close)
             stack.callback(stream.close)
             while items := await stream.take():
                 for item in items:
-                    yield encode_response(self._method, task.signature, item)
+                    yield encode_response(self._method, self._contract, item)
+
+    def _item(self, incoming: Incoming, message: bytes, task: ServedTask, *, first: bool) -> tuple[Any, bool]:
+        return decode_item(self._method, incoming, message, task.signature, first=first, contract=self._contract)
 
     async def _feed(
         self,
         inbound: Inbound,
         begun: tuple[Any, bool],
+        first: int,
         messages: AsyncIterator[bytes],
         incoming: Incoming,
         task: ServedTask,
     ) -> None:
-        """Hand over what the client sends, until it has ended, or nobody wants more."""
+        """Hand over what the client sends, until it has ended, or nobody wants more.
+
+        Engines that count bytes count those of a message until the next is asked for, so large ones are not read ahead.
+        """
         item, present = begun
         try:
-            if present and not await inbound.put(item):
+            if present and not await inbound.put(item, until_used=first > SMALL):
                 return
             async for message in messages:
-                item, _ = decode_item(self._method, incoming, message, task.signature, first=False)
-                if not await inbound.put(item):
+                item, _ = self._item(incoming, message, task, first=False)
+                if not await inbound.put(item, until_used=len(message) > SMALL):
                     return
             inbound.end()
         except PillionError as error:

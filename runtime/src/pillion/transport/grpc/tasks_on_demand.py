@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pillion.dataplane.tasks import TaskPlane
     from pillion.transport.grpc.options import GrpcOptions
+    from pillion.transport.grpc.runtime_services import RuntimeParts
     from pillion.transport.grpc.tasks import TaskServices
 
 __all__ = ["TasksOnDemand"]
@@ -21,16 +22,17 @@ __all__ = ["TasksOnDemand"]
 class TasksOnDemand(grpc.GenericRpcHandler):
     """:class:`~pillion.transport.grpc.tasks.TaskServices`, made when there is a task."""
 
-    def __init__(self, plane: TaskPlane, options: GrpcOptions) -> None:
+    def __init__(self, plane: TaskPlane, options: GrpcOptions, runtime: RuntimeParts | None) -> None:
         self._plane = plane
         self._options = options
+        self._runtime = runtime
         self._made: TaskServices | None = None
 
     def _found(self) -> TaskServices | None:
         if self._made is None and self._plane.tasks():
             from pillion.transport.grpc.tasks import TaskServices  # noqa: PLC0415 - see the module's docstring
 
-            self._made = TaskServices(self._plane, self._options)
+            self._made = TaskServices(self._plane, self._options, self._runtime)
         return self._made
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:

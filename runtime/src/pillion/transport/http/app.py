@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pillion.errors import ErrorCode, PillionError
 from pillion.exposure import exposed
+from pillion.route_prefix import below
 from pillion.transport.http.answer import Answer, error_answer, send_answer
 from pillion.transport.http.headers import new_request_id
 from pillion.transport.management_access import MANAGEMENT_PATHS
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from pillion.authoring.project import Project
     from pillion.dataplane.call import InferencePlane
     from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
     from pillion.metrics import Registry
-    from pillion.transport.http.job_access import JobAccess
+    from pillion.transport.job_access import JobAccess
 
 __all__ = ["Fallback"]
 
@@ -42,6 +44,7 @@ class Fallback:
         management: makes what answers the paths of model management, with the first request to one.
         manages: whether models may be changed by it, as its settings are now.
         jobs: which jobs there are, which it describes.
+        project: looks up whose models are served.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Fallback:
         metrics: Registry | None = None,
         management: Callable[[], ASGIApp] | None = None,
         jobs: JobAccess | None = None,
+        project: Callable[[], Project | None] = lambda: None,
         *,
         manages: bool = False,
     ) -> None:
@@ -60,6 +64,7 @@ class Fallback:
         self._manages: ASGIApp | None = None
         self._management = management
         self._jobs = jobs
+        self._project = project
         self._metrics = metrics
         self._plane = plane
         self._texts = texts
@@ -70,10 +75,11 @@ class Fallback:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if self._metrics is not None and scope["type"] == "http" and scope["path"] == "/metrics":
+        path = below(scope["path"], scope.get("root_path") or "") if scope["type"] == "http" else ""
+        if self._metrics is not None and path == "/metrics":
             await _show(self._metrics, scope, send)
             return
-        if self._management is not None and scope["type"] == "http" and scope["path"].rstrip("/") in MANAGEMENT_PATHS:
+        if self._management is not None and path.rstrip("/") in MANAGEMENT_PATHS:
             if self._manages is None:
                 self._manages = self._management()
             await self._manages(scope, receive, send)
@@ -81,7 +87,14 @@ class Fallback:
         async with self._building:
             if self._app is None:
                 self._app = await asyncio.to_thread(
-                    _build, self._plane, self._admin_port, self._tasks, self._texts, self._changes, self._jobs
+                    _build,
+                    self._plane,
+                    self._admin_port,
+                    self._tasks,
+                    self._texts,
+                    self._changes,
+                    self._jobs,
+                    self._project,
                 )
         await self._app(scope, receive, send)
 
@@ -106,7 +119,8 @@ def _build(
     texts: TextPlane | None,
     manages: bool | None,  # noqa: FBT001 - handed on
     jobs: JobAccess | None,
+    project: Callable[[], Project | None],
 ) -> ASGIApp:
     from pillion.transport.http.documentation import create_app  # noqa: PLC0415 - see the module's docstring
 
-    return create_app(plane, admin_port, tasks, texts, manages, jobs)
+    return create_app(plane, admin_port, tasks, texts, manages, jobs, project)

@@ -11,19 +11,32 @@ from pillion.transport.http.routes import Route
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
+    from pillion.transport.http.handled import Handled
+
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
-    ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-__all__ = ["ApplicationAccess", "answer_about"]
+__all__ = ["Application", "ApplicationAccess", "answer_about"]
+
+
+class Application(Protocol):
+    """One of them."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, /) -> None:
+        """One connection scope, as ASGI defines it."""
+        ...
+
+    async def handle(self, request: Handled, /) -> None:
+        """A request that came whole, see :class:`~pillion.transport.http.handled.DirectHandler`."""
+        ...
 
 
 class ApplicationAccess(Protocol):
     """The applications of a server."""
 
-    def find(self, path: str) -> ASGIApp | None:
+    def find(self, path: str) -> Application | None:
         """Whose path that is; None where it is none of theirs."""
         ...
 

@@ -49,14 +49,22 @@ class HeldBytes:
         self._held = 0
         self._read = 0
 
+    def reserve(self) -> None:
+        """Take the bytes that the body is stated to have.
+
+        Raises:
+            PillionError: ``QUEUE_FULL``: there is no room for it.
+        """
+        if self._stated and not self._held:
+            self._take(self._stated)
+
     async def receive(self) -> Message:
         """The next message.
 
         Raises:
             PillionError: ``QUEUE_FULL``: there is no room for the body.
         """
-        if self._stated and not self._held:
-            self._take(self._stated)
+        self.reserve()
         message = await self._inner()
         self._read += len(message.get("body", b""))
         if self._read > self._held:

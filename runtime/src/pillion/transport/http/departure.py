@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
-__all__ = ["Departure"]
+__all__ = ["Departure", "Watcher"]
+
+
+class Watcher(Protocol):
+    """Who works for a client."""
+
+    def left(self) -> None:
+        """The client has left."""
+        ...
 
 
 class Departure:
@@ -21,8 +28,8 @@ class Departure:
     __slots__ = ("transport", "watchers")
 
     def __init__(self) -> None:
-        self.watchers: set[Callable[[], None]] = set()
-        """Called once when the client leaves. Who is done takes itself out."""
+        self.watchers: set[Watcher] = set()
+        """Told once when the client leaves. Who is done takes itself out."""
         self.transport: asyncio.Transport | None = None
 
     def happened(self) -> None:
@@ -30,7 +37,7 @@ class Departure:
         self.transport = None
         watchers, self.watchers = self.watchers, set()
         for watcher in watchers:
-            watcher()
+            watcher.left()
 
     def cut(self) -> None:
         """End the connection after what was written: an answer whose end is missing is seen to be broken."""

@@ -11,21 +11,22 @@ had been tried.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast, runtime_checkable
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from pillion.transport.http.engine import IDLE, HttpProtocol
+from pillion.transport.http.handled import Handled, HandlerApplication
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable, MutableMapping
 
     from uvicorn._types import ASGI3Application
     from uvicorn.config import Config
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from pillion.transport.http.engine import EngineState
+    from pillion.transport.http.handled import DirectHandler
     from pillion.transport.http.refusals import Refusal
 
     Scope = MutableMapping[str, Any]
@@ -34,7 +35,12 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-__all__ = ["DirectAnswer", "DirectApplication", "DirectCall", "DirectHttpProtocol"]
+__all__ = [
+    "DirectAnswer",
+    "DirectApplication",
+    "DirectCall",
+    "DirectHttpProtocol",
+]
 
 _LONGEST_BODY: Final = 64 * 1024
 """Longer bodies do not arrive in one read, and their decoding should not hold up the bytes of other connections."""
@@ -59,6 +65,10 @@ class DirectCall(Protocol):
 @runtime_checkable
 class DirectApplication(Protocol):
     """An ASGI application that can also take a request as values."""
+
+    def knows(self, target: bytes) -> bool:
+        """Whether a request with that target may be begun: the others need not be held back to find out."""
+        ...
 
     def gather(self, requests: int) -> None:
         """So many requests are about to begin in a row."""
@@ -86,6 +96,10 @@ class DirectApplication(Protocol):
         ...
 
 
+def _nothing(_: bytes) -> bool:
+    return False
+
+
 class DirectHttpProtocol(HttpProtocol):
     """A connection of a server whose application may be a :class:`DirectApplication`."""
 
@@ -93,32 +107,44 @@ class DirectHttpProtocol(HttpProtocol):
         super().__init__(config, state, loop)
         application: object = config.app
         self._direct = None
+        self._knows: Callable[[bytes], bool] = _nothing
         if isinstance(application, DirectApplication):
             self._direct = application.begin
+            self._knows = application.knows
             state.turn.gatherer = application
+        self._handler_of: Callable[[bytes], DirectHandler | None] | None = None
+        if isinstance(application, HandlerApplication):
+            self._handler_of = application.handler
+        self._handler: DirectHandler | None = None
+        """Whose request is being received or answered, the direct way."""
+        self._working: Handled | None = None
+        """What a handler works for, without a cycle of ASGI so far."""
+        self._answering: RequestResponseCycle | None = None
+        """The cycle that has its turn. uvicorn tells only the one that came last of the client's leaving."""
         self._held: list[bytes] | None = None
         self._waits = False
         """Whether the request held back is complete and waits for the end of the turn."""
         self._keeps = True
         self._outcome: DirectAnswer | DirectCall | None = None
         self._begun: Application | None = None
-        self._spent = False
         self._idle_since = 0.0
         self._sender = self._client_address  # bound once, not for each request
 
     def _client_address(self) -> str:
         return f"{self.client[0]}:{self.client[1]}" if self.client else ""
 
-    def data_received(self, data: bytes) -> None:
-        """As ever; a request that is not complete by then goes the ordinary way."""
-        self._spent = False
-        super().data_received(data)
+    def _incomplete(self, received: int) -> None:
+        """As ever; a request that is not complete when all that was read is parsed goes the ordinary way."""
         if self._held is not None and not self._waits:
             self._release()
+        super()._incomplete(received)
 
     def on_message_begin(self) -> None:
         """A request starts. What only the ordinary way needs is made when it is taken."""
-        self._answer_now()
+        if self._waits:
+            self._answer_now()
+        elif self._working is not None:
+            self._working.cycle()  # what comes next on the connection has to wait, which cycles know how to
         self._begin_head()
         self.url = b""
         self.headers = []
@@ -134,23 +160,32 @@ class DirectHttpProtocol(HttpProtocol):
         super()._begin_request()
 
     def _begin_request(self) -> None:
-        if (
-            self._direct is None
-            or self._spent
-            or self._chunked
-            or not 0 < self._content_length <= _LONGEST_BODY
+        if self._is_short():
+            method = self.parser.get_method()
+            if self._handler_of is not None and method != b"HEAD":
+                self._handler = self._handler_of(self.url)
+                if self._handler is not None:
+                    self._held = []
+                    return
+            # One in each read: a client that pipelines hundreds must not keep the others waiting.
+            if self._first and self._content_length and method == b"POST" and self._knows(self.url):
+                self._first = False
+                self._held = []
+                return
+        self._ordinary()
+
+    def _is_short(self) -> bool:
+        """Whether its body comes soon and its answer can be sent when it is there. Nothing is before it by now."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return not (
+            self._chunked
+            or self._content_length > _LONGEST_BODY
             or self.expect_100_continue
             or self.flow.write_paused
-            or self._busy()
-            or self.parser.get_method() != b"POST"
-            or self.parser.get_http_version() != "1.1"
+            or (cycle is not None and not cycle.response_complete)
             or self.parser.should_upgrade()
-        ):
-            self._ordinary()
-            return
-        # One in each read: a client that pipelines hundreds must not keep the others waiting.
-        self._spent = True
-        self._held = []
+            or self.parser.get_http_version() != "1.1"
+        )
 
     def on_body(self, body: bytes) -> None:
         """Keep the body of a request that is held back."""
@@ -164,11 +199,62 @@ class DirectHttpProtocol(HttpProtocol):
         if self._held is None:
             super().on_message_complete()
             return
-        self._mark_idle()
+        self._phase, self._since = IDLE, 0.0
         # Asked now: the parser forgets it when it leaves the message.
         self._keeps = self.parser.should_keep_alive()
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            self._start(handler)
+            return
         self._waits = True
         self.server_state.turn.add(self, self.loop)
+
+    def _start(self, handler: DirectHandler) -> None:
+        """Have a handler work in a task."""
+        pieces, self._held = self._held or (), None
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        handled = self._working = Handled(self, self.url, self.parser.get_method(), self.headers, body, self._keeps)
+        # Not by the loop, whose factory of tasks is for those that requests begin.
+        task = handled.task = asyncio.Task(handler.handle(handled), loop=self.loop)
+        self.tasks.add(task)
+
+    def _as_any_other(self) -> None:
+        """Give the request that a handler works for what ASGI has, where what happens to it needs that."""
+        if self._working is not None:
+            self._working.cycle()
+
+    def handed_over(self, cycle: RequestResponseCycle) -> None:
+        """A request that a handler works for is one like any other from now on."""
+        self._working = None
+        self.cycle = self._answering = cycle
+        self.scope = cycle.scope
+
+    def begin_answer(self, status: int, lines: bytes, body: bytes = b"", *, keeps: bool) -> bool:
+        """Send the head of an answer, and the body where it is there.
+
+        Returns:
+            Whether the connection stays open.
+        """
+        state = self.server_state
+        keeps = keeps and not state.draining
+        parts = [STATUS_LINE[status]]
+        for name, value in state.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts += (lines, b"\r\n" if keeps else b"connection: close\r\n\r\n", body)
+        self.transport.write(b"".join(parts))
+        return keeps
+
+    def end_answer(self, *, keeps: bool) -> None:
+        """All of it has been sent: what comes next on the connection has its turn."""
+        self._working = None
+        self.server_state.total_requests += 1
+        if not keeps:
+            self.transport.close()
+            return
+        # One timer for many requests, looked after when it fires: arming and cancelling one for each costs more.
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._await_idle(self._limits.keep_alive)
 
     def compute(self) -> bool:
         """See :class:`~pillion.transport.http.turn.Waiting`."""
@@ -205,7 +291,7 @@ class DirectHttpProtocol(HttpProtocol):
             self.settle()
 
     def _busy(self) -> bool:
-        return self._waits or super()._busy()
+        return self._waits or self._working is not None or super()._busy()
 
     def eof_received(self) -> None:
         """The client sends nothing more, but may still read."""
@@ -215,53 +301,55 @@ class DirectHttpProtocol(HttpProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody is there to be answered."""
         self._waits, self._held = False, None
+        if self._working is not None:
+            self._working.gone, self._working = True, None
+        answering = self._answering
+        if answering is not None and not answering.response_complete:
+            answering.disconnected = True
+            answering.message_event.set()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
         """Close after the answer."""
         self._answer_now()
+        self._as_any_other()
         super().shutdown()
 
     def close_after_answer(self) -> None:
         """As ever; an answer that waits for the end of the turn will see for itself that the server drains."""
+        self._as_any_other()
         if not self._waits:
             super().close_after_answer()
 
     def cut(self) -> None:
         """End the connection after the answer that is due in this turn, if there is one."""
         self._answer_now()
+        self._as_any_other()
         super().cut()
 
     def _refuse(self, refusal: Refusal) -> None:
         self._answer_now()
+        self._as_any_other()
         super()._refuse(refusal)
 
     def _release(self) -> None:
         """Let the request that was held back go the ordinary way."""
-        pieces, self._held = self._held or (), None
+        pieces, self._held, self._handler = self._held or (), None, None
         self._ordinary()
         for piece in pieces:
             super().on_body(piece)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         begun, self._begun = self._begun, None
-        super()._start_asgi_task(cycle, app if begun is None else cast("ASGI3Application", begun))
+        self._answering = cycle
+        # As uvicorn does it; not by the loop, whose factory of tasks is for those that requests begin.
+        work = cycle.run_asgi(app if begun is None else cast("ASGI3Application", begun))
+        task = asyncio.Task(work, loop=self.loop)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def _write(self, answer: DirectAnswer) -> None:
-        keep = self._keeps and not self.server_state.draining
-        parts = [STATUS_LINE[answer.status]]
-        for name, value in self.server_state.default_headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts += (answer.head, b"\r\n" if keep else b"connection: close\r\n\r\n", answer.body)
-        self.transport.write(b"".join(parts))
-        self.server_state.total_requests += 1
-        if not keep:
-            self.transport.close()
-            return
-        # One timer for many requests, looked after when it fires: arming and cancelling one for each costs more.
-        self._idle_since = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self._await_idle(self._limits.keep_alive)
+        self.end_answer(keeps=self.begin_answer(answer.status, answer.head, answer.body, keeps=self._keeps))
 
     def _await_idle(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)

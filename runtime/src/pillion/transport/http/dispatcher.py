@@ -8,26 +8,22 @@ fallback app.
 from __future__ import annotations
 
 import functools
-import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from pillion.errors import ErrorCode, PillionError
-from pillion.transport.body_budget import UNREAD
+from pillion.route_prefix import below, rooted
 from pillion.transport.http.answer import (
     Answer,
-    error_answer,
-    head_lines,
-    openai_error_answer,
     send_answer,
-    task_error_answer,
 )
 from pillion.transport.http.body import ClientDisconnected
 from pillion.transport.http.budget import hold
 from pillion.transport.http.caller import Caller
 from pillion.transport.http.compression import compressed, wanted_coding
-from pillion.transport.http.direct import DirectAnswer
+from pillion.transport.http.direct_calls import BegunCall, Given, Ordinary, at_once
+from pillion.transport.http.failures import failed
 from pillion.transport.http.headers import ACCEPTED_MEDIA, SLOW_HEADERS, new_request_id, request_id
 from pillion.transport.http.infer import Begun, InferHandler
 from pillion.transport.http.job_routes import JobRoutes
@@ -36,7 +32,6 @@ from pillion.transport.http.options import DispatchOptions
 from pillion.transport.http.routes import (
     JOB_ROUTES,
     METHODS,
-    OPENAI_ROUTES,
     TASK_ROUTES,
     TEXT_ROUTES,
     Route,
@@ -50,12 +45,13 @@ if TYPE_CHECKING:
     from pillion.dataplane.call import InferencePlane
     from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
-    from pillion.transport.http.application_access import ApplicationAccess
+    from pillion.transport.http.application_access import Application, ApplicationAccess
     from pillion.transport.http.budget import HeldBytes
-    from pillion.transport.http.direct import DirectCall
-    from pillion.transport.http.job_access import JobAccess
+    from pillion.transport.http.direct import DirectAnswer, DirectCall
+    from pillion.transport.http.handled import DirectHandler
     from pillion.transport.http.observation import HttpObserver
     from pillion.transport.http.routes import Target
+    from pillion.transport.job_access import JobAccess
     from pillion.transport.observation import Observed
 
     Scope = MutableMapping[str, Any]
@@ -64,15 +60,10 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-__all__ = ["Dispatcher", "error_shape", "path_of"]
+__all__ = ["Dispatcher", "path_of"]
 
-_log: Final = logging.getLogger("pillion.http")
-_INTERNAL: Final = "Internal error; the server's log has it under this id"
-_UNREAD: Final = frozenset({ErrorCode.PAYLOAD_TOO_LARGE, ErrorCode.UNSUPPORTED_MEDIA_TYPE})
-"""Refused before the body was read: the connection cannot be used again."""
 _ANY_METHOD: Final = frozenset({Route.UNKNOWN, Route.SHARED_MEMORY})
 _KEPT_PATHS: Final = 1024
-_JSON_HEAD: Final = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
 
 
 class Dispatcher:
@@ -104,12 +95,15 @@ class Dispatcher:
         self._fallback = fallback
         self._applications = applications
         self._options = options or DispatchOptions()
+        self._root = self._options.root_path
         self._drain = self._options.drain
         self._budget = self._options.bodies
         self._compress_from = self._options.compress_min_bytes or sys.maxsize
         self._observer = _observer_of(self._options)
         self._choose = None if self._observer is None else self._observer.choose_prediction
         self._known: dict[bytes, Target] = {}
+        self._below: dict[bytes, Application] = {}
+        """Applications by targets that have been asked for."""
         self._inference = InferHandler(plane, self._options)
         self._infer = self._inference.infer
         self._information = InformationHandler(plane, self._options)
@@ -124,11 +118,13 @@ class Dispatcher:
             return
         target = self._known.get(scope["raw_path"]) if scope.get("raw_path") else None
         if target is None:
-            application = None if self._applications is None else self._applications.find(scope["path"])
+            known_as = None if scope.get("root_path") else scope.get("raw_path")
+            scope = self.whole(scope)
+            application = self.application(scope)
             if application is not None:
                 await application(scope, receive, send)
                 return
-            target = self._resolve(scope)
+            target = self._resolve(scope, known_as)
             if target is None:
                 await self._fallback(scope, receive, send)
                 return
@@ -136,10 +132,21 @@ class Dispatcher:
         observed = None if self._observer is None else self._observer.choose(target, headers)
         await self._ordinary(target, headers, observed, scope, receive, send)
 
+    def whole(self, scope: Scope) -> Scope:
+        """The scope with its whole path, and where the server is published as its root."""
+        return rooted(scope, self._root)
+
+    def application(self, scope: Scope) -> ASGIApp | None:
+        """The application that a whole scope is for, a request or a WebSocket; None where the runtime answers."""
+        if self._applications is None:
+            return None
+        return self._applications.find(below(scope["path"], scope.get("root_path") or ""))
+
     async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A WebSocket, or whatever else ASGI may bring."""
         if scope["type"] == "websocket":
-            application = None if self._applications is None else self._applications.find(scope["path"])
+            scope = self.whole(scope)
+            application = self.application(scope)
             if application is not None:
                 await application(scope, receive, send)
                 return
@@ -188,6 +195,21 @@ class Dispatcher:
             working = self._answer(target, method, headers, receive, caller)
         await self.finish(working, scope, send, target, identity, receive, observed)
 
+    def handler(self, target: bytes) -> DirectHandler | None:
+        """See :class:`~pillion.transport.http.handled.HandlerApplication`: plain paths below no root."""
+        found = self._below.get(target)
+        if found is None and self._applications is not None and not self._root:
+            if target in self._known or not _is_plain(target):
+                return None
+            found = self._applications.find(target.partition(b"?")[0].decode("ascii"))
+            if found is not None and len(self._below) < _KEPT_PATHS:
+                self._below[target] = found
+        return found
+
+    def knows(self, target: bytes) -> bool:
+        """See :class:`~pillion.transport.http.direct.DirectApplication`."""
+        return target in self._known
+
     def begin(
         self,
         path: bytes,
@@ -207,7 +229,7 @@ class Dispatcher:
         if self._choose is not None:
             observed = self._choose(fields)
             if observed is not None:  # decided once: the ordinary way must not choose again
-                return _Ordinary(functools.partial(self._ordinary, target, fields, observed))
+                return Ordinary(functools.partial(self._ordinary, target, fields, observed))
         identity = request_id(fields) if b"x-request-id" in fields else new_request_id()
         try:
             outcome: bytes | Answer | Begun | BegunTask | None
@@ -218,13 +240,13 @@ class Dispatcher:
                 if outcome is None:
                     return None
         except Exception as error:  # noqa: BLE001  # the boundary, as in finish
-            return _direct(_failed(error, identity, target), identity)
+            return at_once(failed(error, identity, target), identity)
         asked = fields.get(b"accept-encoding", b"")
         if isinstance(outcome, (Begun, BegunTask)):
-            return _DirectCall(self, outcome, target, identity, asked)
+            return BegunCall(self, outcome, target, identity, asked)
         if (type(outcome) is Answer and outcome.events is not None) or self.compresses(outcome, asked):
-            return _DirectCall(self, _Given(outcome), target, identity, asked)
-        return _direct(outcome, identity)
+            return BegunCall(self, Given(outcome), target, identity, asked)
+        return at_once(outcome, identity)
 
     def compresses(self, outcome: bytes | Answer, asked: bytes) -> bool:
         """Whether an answer is large enough to be compressed, and its ``Accept-Encoding`` says that it may."""
@@ -259,7 +281,7 @@ class Dispatcher:
         except ClientDisconnected:
             plain = answer = None
         except Exception as error:  # noqa: BLE001  # the boundary: the client gets the protocol's error shape
-            plain = answer = _failed(error, identity, target)
+            plain = answer = failed(error, identity, target)
         if answer is not None and answer.events is not None and receive is not None:
             from pillion.transport.http.events import send_events  # noqa: PLC0415 - most servers stream nothing
 
@@ -271,7 +293,7 @@ class Dispatcher:
         if observed is not None and self._observer is not None:
             self._observer.ended(observed, scope, target, identity, plain)
 
-    def _resolve(self, scope: Scope) -> Target | None:
+    def _resolve(self, scope: Scope, known_as: bytes | None) -> Target | None:
         path = path_of(scope)
         target = resolve(path)
         if target is None and self._jobs is not None:
@@ -284,8 +306,8 @@ class Dispatcher:
                 return target
         # Only what leads somewhere is kept, so that made-up paths cannot fill the memory; mounted apps are not, as
         # their root differs from request to request.
-        if target is not None and not scope.get("root_path") and len(self._known) < _KEPT_PATHS:
-            self._known[scope.get("raw_path") or b""] = target
+        if target is not None and known_as is not None and len(self._known) < _KEPT_PATHS:
+            self._known[known_as] = target
         return target
 
     async def _answer(
@@ -316,72 +338,6 @@ class Dispatcher:
         return await self._information.answer(target, headers, receive, caller)
 
 
-class _Ordinary:
-    """A request that goes the ordinary way, with what was decided about it (see the protocol of the class below)."""
-
-    __slots__ = ("_application",)
-
-    def __init__(self, application: ASGIApp) -> None:
-        self._application = application
-
-    def finish(self) -> ASGIApp:
-        return self._application
-
-
-class _Given:
-    """An answer that is there already and goes the ordinary way."""
-
-    __slots__ = ("_answer",)
-
-    def __init__(self, outcome: bytes | Answer) -> None:
-        self._answer = Answer(outcome) if isinstance(outcome, bytes) else outcome
-
-    def finish(self) -> None:
-        """As if it were not there yet."""
-
-    async def answer(self, _scope: Scope, _: Receive) -> Answer:
-        return self._answer
-
-
-class _DirectCall:
-    """See :class:`~pillion.transport.http.direct.DirectCall`."""
-
-    __slots__ = ("_asked", "_begun", "_dispatcher", "_identity", "_target")
-
-    def __init__(
-        self, dispatcher: Dispatcher, begun: Begun | BegunTask | _Given, target: Target, identity: str, asked: bytes
-    ) -> None:
-        self._dispatcher = dispatcher
-        self._begun = begun
-        self._target = target
-        self._identity = identity
-        self._asked = asked
-
-    def finish(self) -> DirectAnswer | ASGIApp:
-        try:
-            outcome = self._begun.finish()
-        except Exception as error:  # noqa: BLE001  # the boundary, as in finish
-            return _direct(_failed(error, self._identity, self._target), self._identity)
-        if outcome is None:
-            return self._rest
-        streamed = type(outcome) is Answer and outcome.events is not None
-        if streamed or self._dispatcher.compresses(outcome, self._asked):
-            self._begun = _Given(outcome)
-            return self._rest
-        return _direct(outcome, self._identity)
-
-    async def _rest(self, scope: Scope, receive: Receive, send: Send) -> None:
-        working = self._begun.answer(scope, receive)
-        await self._dispatcher.finish(working, scope, send, self._target, self._identity, receive)
-
-
-def _direct(outcome: bytes | Answer, identity: str) -> DirectAnswer:
-    if isinstance(outcome, bytes):
-        return DirectAnswer(200, _JSON_HEAD % (len(outcome), identity.encode()), outcome)
-    whole = b"".join((outcome.body, *outcome.parts)) if outcome.parts else outcome.body
-    return DirectAnswer(outcome.status, head_lines(outcome, len(whole), identity), whole)
-
-
 def _observer_of(options: DispatchOptions) -> HttpObserver | None:
     """Who is told of requests; None where nobody wants to know anything, which costs nothing."""
     if options.on_answer is None and options.tracer is None and options.payloads is None:
@@ -391,33 +347,15 @@ def _observer_of(options: DispatchOptions) -> HttpObserver | None:
     return HttpObserver(options)
 
 
-def _failed(error: Exception, identity: str, target: Target) -> Answer:
-    """The answer to a request that failed, whatever it was."""
-    shape = error_shape(target.route)
-    if not isinstance(error, PillionError):
-        _log.error("unexpected failure", exc_info=error, extra={"request_id": identity})
-        return shape(PillionError(ErrorCode.INTERNAL, _INTERNAL), identity)
-    if error.code is ErrorCode.METHOD_NOT_ALLOWED:
-        return shape(error, identity, headers=((b"allow", ", ".join(METHODS[target.route]).encode()),))
-    if error.code in _UNREAD or error.field == UNREAD:
-        return shape(error, identity, headers=((b"connection", b"close"),))
-    return shape(error, identity)
-
-
-def error_shape(route: Route) -> Callable[..., Answer]:
-    """How errors of a route look."""
-    if route in TASK_ROUTES or route in JOB_ROUTES:
-        return task_error_answer
-    return openai_error_answer if route in OPENAI_ROUTES else error_answer
+def _is_plain(target: bytes) -> bool:
+    """Whether it is a path, perhaps with a query: whole URLs, escapes and fragments are read on the ordinary way."""
+    return target[:1] == b"/" and target.isascii() and b"%" not in target and b"#" not in target
 
 
 def path_of(scope: Scope) -> str:
     """The path below the mount point, percent-decoded; an encoded slash does not start a new segment."""
     path: str = scope["path"]
     raw: bytes = scope.get("raw_path") or b""
-    root: str = scope.get("root_path") or ""
-    if root and path.startswith(root):
-        path = path[len(root) :]
-    elif b"%" in raw and b"%2f" in raw.lower():
+    if b"%" in raw and b"%2f" in raw.lower():
         path = "/".join(unquote(part).replace("/", "%2F") for part in raw.decode("latin-1").split("/"))
-    return path
+    return below(path, scope.get("root_path") or "")

@@ -22,10 +22,13 @@ from pillion.transport.http.openapi import document
 from pillion.transport.http.openapi_management import management_document
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pillion.authoring.project import Project
     from pillion.dataplane.call import InferencePlane
     from pillion.dataplane.streams import TextPlane
     from pillion.dataplane.tasks import TaskPlane
-    from pillion.transport.http.job_access import JobAccess
+    from pillion.transport.job_access import JobAccess
 
 __all__ = ["create_app"]
 
@@ -44,10 +47,12 @@ def create_app(
     texts: TextPlane | None = None,
     manages: bool | None = None,  # noqa: FBT001 - None where there is no model management
     jobs: JobAccess | None = None,
+    project: Callable[[], Project | None] = lambda: None,
 ) -> FastAPI:
     """The application. Its errors have the shape of the inference routes.
 
-    ``manages`` says whether models may be changed by requests, and is None where nothing answers for them.
+    ``manages`` says whether models may be changed by requests, and is None where nothing answers for them;
+    ``project`` looks up whose models are served, which may read files.
     """
     app = FastAPI(title="Pillion", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -58,6 +63,7 @@ def create_app(
             ({}, {}) if texts is None else texts.text_models(),
             root_path=_root(request),
             jobs=jobs,
+            project=await asyncio.to_thread(project),
         )
         if manages is not None:
             paths, schemas = management_document(enabled=manages)

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from pillion.transport.http import refusals
 from pillion.transport.http.departure import Departure
+from pillion.transport.http.stall import StallWatch
 from pillion.transport.http.turn import Turn
 
 if TYPE_CHECKING:
@@ -88,15 +89,20 @@ class HttpProtocol(HttpToolsProtocol):
         self._phase = IDLE
         self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
         self._pending_bytes = 0
+        self._received = 0
+        """Bytes of the read that is being parsed."""
+        self._small_head = min(state.limits.max_header_bytes, state.limits.max_uri_bytes)
+        """Bytes that no limit of a head is passed by."""
+        self._first = True
+        """Whether no request of this read has been held back to be answered with others."""
         self._body_bytes = 0
         self._hosts = 0
         self._content_length = 0
         self._chunked = False
         self._refusal: refusals.Refusal | None = None
         self._lingering = False
-        self._stall: asyncio.TimerHandle | None = None
+        self._stall: StallWatch | None = None
         self.departure = Departure()
 
     # --- connection
@@ -148,6 +154,8 @@ class HttpProtocol(HttpToolsProtocol):
         """Feed the parser; start the clock if the request is still incomplete."""
         if self._lingering:
             return
+        self._received = len(data)
+        self._first = True
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -159,35 +167,27 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(self._refusal or refusals.malformed(_why(error, data)))
             return
         if self._phase != IDLE:
-            self._incomplete(len(data))
+            self._incomplete(self._received)
 
     # --- clocks
 
     def pause_writing(self) -> None:
         """The client is slower than its answer; from now on it has to take some of it now and then."""
         super().pause_writing()
-        self._watch_stall()
+        self._stall = StallWatch(self.loop, self.transport, self._limits.write_stall, self._stalled)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._stop_stall()
         super().resume_writing()
 
-    def _watch_stall(self) -> None:
-        left = self.transport.get_write_buffer_size()
-        self._stall = self.loop.call_later(self._limits.write_stall, self._stalled, left)
-
-    def _stalled(self, left: int) -> None:
-        # Nothing is written while writing is paused, so that what is left only becomes less.
-        if self.transport.get_write_buffer_size() < left:
-            self._watch_stall()
-        else:
-            self.server_state.refused("write_stall")
-            self.transport.abort()
+    def _stalled(self) -> None:
+        self.server_state.refused("write_stall")
+        self.transport.abort()
 
     def _stop_stall(self) -> None:
         if self._stall is not None:
-            self._stall.cancel()
+            self._stall.stop()
             self._stall = None
 
     def _incomplete(self, received: int) -> None:
@@ -240,13 +240,12 @@ class HttpProtocol(HttpToolsProtocol):
         """Set the counters of a request to nothing."""
         self._phase = _HEAD
         self._since = 0.0
-        self._head_bytes = self._pending_bytes = self._body_bytes = self._hosts = self._content_length = 0
+        self._pending_bytes = self._body_bytes = self._hosts = self._content_length = 0
         self._chunked = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect a field, count its bytes."""
+        """Collect a field."""
         name = name.lower()
-        self._head_bytes += len(name) + len(value) + 4
         if name == b"host":
             self._hosts += 1
         elif name == b"content-length":
@@ -260,12 +259,10 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Refuse what is over a limit or ambiguous, before the application sees it."""
         limits = self._limits
-        if len(self.url) > limits.max_uri_bytes:
-            self._stop(refusals.uri(limits.max_uri_bytes))
+        if self._pending_bytes + self._received > self._small_head:
+            self._check_size()
         if len(self.headers) > limits.max_header_count:
             self._stop(refusals.header_count(limits.max_header_count))
-        if self._head_bytes + len(self.url) > limits.max_header_bytes:
-            self._stop(refusals.header_bytes(limits.max_header_bytes))
         if self._hosts != 1 and (self._hosts > 1 or self.parser.get_http_version() == "1.1"):
             self._stop(refusals.malformed("one Host header is required"))
         if self._chunked and self.parser.get_http_version() == "1.0":
@@ -275,6 +272,15 @@ class HttpProtocol(HttpToolsProtocol):
         self._phase = _BODY
         self._since = 0.0
         self._begin_request()
+
+    def _check_size(self) -> None:
+        """Refuse a head that is too long, counted only where the bytes of its reads allow for that."""
+        limits = self._limits
+        if len(self.url) > limits.max_uri_bytes:
+            self._stop(refusals.uri(limits.max_uri_bytes))
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > limits.max_header_bytes:
+            self._stop(refusals.header_bytes(limits.max_header_bytes))
 
     def _begin_request(self) -> None:
         """Start the application."""
@@ -299,13 +305,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is complete."""
-        self._mark_idle()
+        self._phase, self._since = IDLE, 0.0
         super().on_message_complete()
-
-    def _mark_idle(self) -> None:
-        """No request is being received."""
-        self._phase = IDLE
-        self._since = 0.0
+        if len(self.pipeline) == 1 and len(self.cycle.body) <= HIGH_WATER_LIMIT:
+            # It waits behind another, and uvicorn reads no further. Read on, or nobody would see the client leave.
+            self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or close when draining and nothing was pipelined."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pillion.dataplane.call import WireProtocol
 from pillion.errors import PillionError
 from pillion.transport.http.answer import error_answer, send_answer
-from pillion.transport.http.dispatcher import error_shape, path_of
+from pillion.transport.http.dispatcher import path_of
+from pillion.transport.http.failures import error_shape
 from pillion.transport.http.headers import new_request_id, request_id
 from pillion.transport.http.routes import Route, resolve
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
     from pillion.dataplane.call import InferencePlane
-    from pillion.transport.authentication import ApiKey
+    from pillion.transport.authentication import Callers
+    from pillion.transport.http.answer import Answer
     from pillion.transport.http.direct import DirectAnswer, DirectCall
     from pillion.transport.http.dispatcher import Dispatcher
 
@@ -37,11 +39,11 @@ class Guard:
 
     Args:
         app: what answers those who show the key.
-        key: the key.
+        key: says who may call.
         plane: counts those who do not.
     """
 
-    def __init__(self, app: Dispatcher, key: ApiKey, plane: InferencePlane) -> None:
+    def __init__(self, app: Dispatcher, key: Callers, plane: InferencePlane) -> None:
         self._app = app
         self._key = key
         self._plane = plane
@@ -51,25 +53,31 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        target = resolve(path_of(scope)) if scope["type"] == "http" else None
-        if target is not None and target.route in _OPEN:
+        whole = self._app.whole(scope)
+        target = resolve(path_of(whole)) if scope["type"] == "http" else None
+        # Asked of who answers it: an application below such a path is not open.
+        if target is not None and target.route in _OPEN and self._app.application(whole) is None:
             await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         try:
-            self._check(headers)
+            await self._key.admit(headers.get(b"authorization"), headers.get(b"x-api-key"))
         except PillionError as error:
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1008, "reason": error.message})
-                return
             protocol = WireProtocol.V1 if target is not None and target.route in _V1 else WireProtocol.REST
             self._plane.refused(error, protocol, "" if target is None else target.model)
             identity = request_id(headers) if b"x-request-id" in headers else new_request_id()
             shape = error_answer if target is None else error_shape(target.route)
             answer = shape(error, identity, headers=_CHALLENGE)
-            await send_answer(send, answer, identity, head=scope["method"] == "HEAD", close=False)
+            if scope["type"] == "websocket":
+                await _refuse_connection(scope, send, error, answer)
+            else:
+                await send_answer(send, answer, identity, head=scope["method"] == "HEAD", close=False)
             return
         await self._app(scope, receive, send)
+
+    def knows(self, target: bytes) -> bool:
+        """See :class:`~pillion.transport.http.direct.DirectApplication`."""
+        return self._app.knows(target)
 
     def gather(self, requests: int) -> None:
         """See :class:`~pillion.transport.http.direct.DirectApplication`."""
@@ -87,11 +95,19 @@ class Guard:
         client: Callable[[], str] | None = None,
     ) -> DirectAnswer | DirectCall | None:
         """Let those who show the key through; the others are refused on the ordinary way."""
+        shown = dict(headers)
         try:
-            self._check(dict(headers))
+            self._key.check(shown.get(b"authorization"), shown.get(b"x-api-key"))
         except PillionError:
             return None
         return self._app.begin(target, headers, body, client)
 
-    def _check(self, headers: dict[bytes, bytes]) -> None:
-        self._key.check(headers.get(b"authorization"), headers.get(b"x-api-key"))
+
+async def _refuse_connection(scope: Scope, send: Send, error: PillionError, answer: Answer) -> None:
+    """Answer a WebSocket's request as any other is, with its status, where the server can; else it is 403."""
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": error.message})
+        return
+    headers = [(b"content-type", answer.content_type), *answer.headers]
+    await send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": answer.body})

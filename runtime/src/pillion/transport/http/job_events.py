@@ -1,20 +1,22 @@
 """Following a training: what it prints, or the numbers that it logs, as server-sent events until it has ended.
 
 Each event has an ``id``, the place behind it: a client that was cut off goes on there by ``Last-Event-ID``. The last
-event is ``end``, with the job as it is then.
+event is ``end``, with the job as it is then. While nothing happens a comment comes now and then, so that neither the
+client nor a proxy between takes the connection for dead.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from pillion.jobs.log import read_log
+from pillion.jobs.following import Beat, Became, Wrote, following
 from pillion.jobs.training_runner import LOG
 from pillion.transport.http.errors import task_error_body
 from pillion.transport.http.events import event
-from pillion.transport.http.job_documents import job_document
+from pillion.transport.job_documents import job_document
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["JobEvents"]
 
-_BEAT: bytes = b": still here\n\n"
+_BEAT: Final = b": still here\n\n"
+_BEAT_SECONDS: Final = 15.0
 
 
 class JobEvents:
@@ -42,30 +45,21 @@ class JobEvents:
     async def chunks(self) -> AsyncGenerator[bytes]:
         """What was written so far, then what comes, then the end."""
         yield _BEAT  # so that a client knows that it is heard, before there is anything to read
-        folder = self._engine.folders.of(self._identity)
         shown = None
-        with self._engine.changes.following(self._identity) as changed:
-            while True:
-                changed.clear()
-                # Looked at before the text is read: what was written before the end is read after it.
-                job = await self._engine.get(self._identity, self._kind)
-                while True:
-                    text, place = read_log(folder, self._name, self._place)
-                    whole = text if self._name == LOG else text[: text.rfind(b"\n") + 1]
-                    if not whole:
-                        break
-                    self._place = place - len(text) + len(whole)
-                    yield self._told(whole)
-                document = job_document(job)
-                if job.ended:
-                    yield event(orjson.dumps(document), "end")
-                    return
-                if document != shown:
-                    shown = document
-                    yield event(orjson.dumps(document), "job")
-                if self._engine.stopping:
-                    return
-                await changed.wait()
+        told = following(self._engine, self._identity, self._kind, self._name, self._place, _BEAT_SECONDS)
+        async with contextlib.aclosing(told):
+            async for one in told:
+                match one:
+                    case Wrote(text, place):
+                        self._place = place
+                        yield self._told(text)
+                    case Became(job):
+                        document = job_document(job)
+                        if job.ended or document != shown:
+                            yield event(orjson.dumps(document), "end" if job.ended else "job")
+                        shown = document
+                    case Beat():
+                        yield _BEAT
 
     def _told(self, text: bytes) -> bytes:
         if self._name == LOG:

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from pillion.dataplane.tasks import TaskPlane
     from pillion.transport.http.answer import Answer
     from pillion.transport.http.caller import Caller
-    from pillion.transport.http.job_access import JobAccess
     from pillion.transport.http.jobs import JobHandler
     from pillion.transport.http.options import DispatchOptions
     from pillion.transport.http.routes import Target
     from pillion.transport.http.trainings import TrainingHandler
+    from pillion.transport.job_access import JobAccess
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from pillion.authoring.names import same_task
 from pillion.dataplane.call import WireProtocol
 from pillion.errors import ErrorCode, PillionError
+from pillion.jobs.prediction_desk import PredictionDesk
 from pillion.jobs.states import JobKind
-from pillion.protocol.task_json import open_envelope
+from pillion.transport.authentication import caller_name
 from pillion.transport.http.answer import Answer, json_answer
-from pillion.transport.http.job_documents import (
+from pillion.transport.http.managed import let_in
+from pillion.transport.http.posted import FORM, posted
+from pillion.transport.http.routes import Route
+from pillion.transport.job_documents import (
     LIST_FIELDS,
     filter_of,
     identity_of,
@@ -20,26 +24,21 @@ from pillion.transport.http.job_documents import (
     priority_of,
     query_of,
 )
-from pillion.transport.http.managed import let_in
-from pillion.transport.http.posted import posted
-from pillion.transport.http.routes import Route
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
     from pillion.dataplane.tasks import TaskPlane
-    from pillion.jobs.states import Job
     from pillion.transport.http.caller import Caller
-    from pillion.transport.http.job_access import JobAccess
     from pillion.transport.http.options import DispatchOptions
     from pillion.transport.http.routes import Target
+    from pillion.transport.job_access import JobAccess
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 __all__ = ["JobHandler"]
 
 _ID: Final = "prediction_id"
-_KIND: Final = JobKind.PREDICTION
 
 
 class JobHandler:
@@ -65,45 +64,52 @@ class JobHandler:
         if method == "POST":
             return await self._submit(target, raw, headers, receive, caller)
         identity = identity_of(query_of(raw, {_ID}), _ID)
-        engine = self._access.engine(_KIND)
-        job = await engine.get(identity, _KIND)
-        _check_task(job, target.task)
+        desk = self._desk()
+        job = await desk.get(identity, target.task)
         if target.route is Route.JOB_RESULTS:
-            result = await engine.result(identity, _KIND)
+            result = await desk.result(identity)
             return Answer(
                 result.content,
                 content_type=result.media_type.encode("latin-1"),
                 headers=[(name.encode(), value.encode("latin-1")) for name, value in result.headers.items()],
             )
         if method == "DELETE":
-            job = await engine.cancel(identity, _KIND)
+            job = await desk.cancel(identity)
         return json_answer(job_document(job))
+
+    def _desk(self) -> PredictionDesk:
+        return PredictionDesk(self._access.engine(JobKind.PREDICTION), self._plane)
 
     async def _submit(
         self, target: Target, raw: bytes, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller
     ) -> Answer:
-        engine = self._access.engine(_KIND)
-        model = ""
-        try:
+        async def read() -> tuple[bytes | memoryview, int]:
             priority = priority_of(query_of(raw, {"priority"}))
-            body, _ = await posted(headers, receive, self._options, caller)
-            envelope = open_envelope(body)
-            task = self._plane.find(target.task, envelope.model)
-            model = task.model
-            envelope.arguments(task.signature)  # what is wrong with them is said now, not when nobody listens
-        except PillionError as error:
-            self._plane.refused(error, WireProtocol.TASK, model)
-            raise
-        job = await engine.submit(
-            _KIND,
-            model=task.model,
-            task=task.signature.name,
-            request=body,
+            return await self._body(target, headers, receive, caller), priority
+
+        job = await self._desk().submit(
+            target.task,
+            read,
+            protocol=WireProtocol.TASK,
             request_id=caller.request_id,
             idempotency_key=headers.get(b"idempotency-key", b"").decode("latin-1"),
-            priority=priority,
+            caller=caller_name(headers.get(b"authorization"), headers.get(b"x-api-key")),
         )
         return json_answer({_ID: job.id, "model_id": job.model, "state": job.state.value}, status=202)
+
+    async def _body(
+        self, target: Target, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller
+    ) -> bytes | memoryview:
+        """What the direct call takes, as JSON: of a form as well, whose files would be gone when the job runs."""
+        if headers.get(b"content-type", b"")[: len(FORM)].lower() != FORM:
+            body, _ = await posted(headers, receive, self._options, caller)
+            return body
+        from pillion.protocol.task_form import form_body, form_model  # noqa: PLC0415 - most requests are JSON
+        from pillion.transport.http.form import read_form  # noqa: PLC0415 - as above
+
+        parts, _ = await read_form(headers, receive, self._options, caller)
+        task = self._plane.find(target.task, form_model(parts))
+        return await asyncio.to_thread(form_body, parts, task.signature)
 
     async def _list(self, raw: bytes, headers: Mapping[bytes, bytes]) -> Answer:
         let_in(self._options.management, headers, "Looking at everybody's jobs")
@@ -120,13 +126,3 @@ class JobHandler:
         after, size = page_of(query)
         which = filter_of(query, JobKind(kinds[0]) if kinds else None)
         return json_answer(page_document(await self._access.engine().page(which, after, size), "jobs"))
-
-
-def _check_task(job: Job, task: str) -> None:
-    if same_task(job.task) != same_task(task):
-        raise PillionError(
-            ErrorCode.NOT_FOUND,
-            f"{_ID} {job.id} is of the task {job.task!r}",
-            field=_ID,
-            remedy=f"GET /api/v1/task/{job.task.replace('_', '-')}/job?{_ID}={job.id}",
-        )

@@ -17,10 +17,11 @@ import orjson
 
 from pillion.errors import ErrorCode, PillionError
 from pillion.management.audit import Who
-from pillion.management.deployments import Order
 from pillion.management.information import version_document
+from pillion.management.orders import DeployRequest, IncomingFiles, deploy, missing, order, staged
 from pillion.model import ModelState
 from pillion.protocol.json_errors import decode_json
+from pillion.route_prefix import below
 from pillion.transport.http.answer import Answer, json_answer, send_answer, task_error_answer
 from pillion.transport.http.body import ClientDisconnected, read_body, too_large
 from pillion.transport.http.caller import client_of
@@ -29,11 +30,11 @@ from pillion.transport.http.managed import admitted
 from pillion.transport.http.multipart_stream import MultipartParser, Part, boundary_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+    from collections.abc import Awaitable, Callable, MutableMapping
 
     from pillion.dataplane.call import InferencePlane
     from pillion.management.deployments import Deployments
-    from pillion.modelstore import StagedFile, Staging
+    from pillion.modelstore import Staging
     from pillion.transport.management_access import ManagementOptions
 
     Scope = MutableMapping[str, Any]
@@ -45,29 +46,11 @@ __all__ = ["ManagementApp"]
 
 _log: Final = logging.getLogger("pillion.http")
 _INTERNAL: Final = "Internal error; the server's log has it under this id"
-_WRITE_BYTES: Final = 1 << 20
 _DISCARDED: Final = 64 * 1024 * 1024
 _DISCARD_SECONDS: Final = 1.0
 _LARGEST_FIELD: Final = 256 * 1024
 _FIELDS: Final = frozenset({"model_id", "metadata", "format", "storage_uri", "digest", "version"})
 _TRUE: Final = frozenset({"1", "true", "yes"})
-
-
-class _File(msgspec.Struct):
-    filename: str
-    data: bytes = b""
-
-
-class _Deploy(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of a deployment as JSON: files, or where they are, or a version that is in the store."""
-
-    model_id: str = ""
-    model_files: list[_File] | None = None
-    storage_uri: str | None = None
-    digest: str | None = None
-    version: str | None = None
-    metadata: dict[str, Any] = {}
-    format: str | None = None
 
 
 class _Alias(msgspec.Struct, forbid_unknown_fields=True):
@@ -79,7 +62,7 @@ class _Alias(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _ALIAS: Final = msgspec.json.Decoder(_Alias)
-_DEPLOY: Final = msgspec.json.Decoder(_Deploy)
+_DEPLOY: Final = msgspec.json.Decoder(DeployRequest)
 
 
 class ManagementApp:
@@ -119,20 +102,25 @@ class ManagementApp:
         except ClientDisconnected:
             return
         except Exception as error:  # noqa: BLE001 - the boundary: the client gets the error's shape
-            answer = _failed(error, identity)
+            answer = _failed(error, identity, self._methods(scope["path"].rstrip("/")))
             await reading.discard()
         if not reading.ended and scope["method"] in ("POST", "PUT"):
             answer.headers = (*answer.headers, (b"connection", b"close"))  # what was not read is in the way
         await send_answer(send, answer, identity, head=scope["method"] == "HEAD", close=False)
 
     async def _answer(self, scope: Scope, receive: Receive, who: Who) -> Answer:
-        path: str = scope["path"].rstrip("/")
+        path = below(scope["path"], scope.get("root_path") or "").rstrip("/")
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         handle = self._routes.get((path, method))
         if handle is None:
-            allowed = [known for route, known in self._routes if route == path]
-            raise PillionError(ErrorCode.METHOD_NOT_ALLOWED, f"{method} is not allowed here, only {', '.join(allowed)}")
+            raise PillionError(
+                ErrorCode.METHOD_NOT_ALLOWED, f"{method} is not allowed here, only {', '.join(self._methods(path))}"
+            )
         return await handle(scope, receive, who)
+
+    def _methods(self, path: str) -> list[str]:
+        """Those of a path."""
+        return [method for known, method in self._routes if known == path]
 
     # --- information
 
@@ -166,7 +154,7 @@ class ManagementApp:
         name = query.get("model_id", [""])[0]
         who = self._allowed(scope, who, "undeploy", name)
         if not name:
-            raise _missing("model_id", "add ?model_id=NAME")
+            raise missing("model_id", "add ?model_id=NAME")
         purge = query.get("purge", ["false"])[0].lower() in _TRUE
         await self._deployments.undeploy(name, who, purge=purge)
         return json_answer({"model_id": name})
@@ -175,7 +163,7 @@ class ManagementApp:
         name = _query(scope).get("model_id", [""])[0]
         self._allowed(scope, who, "aliases", name)
         if not name:
-            raise _missing("model_id", "add ?model_id=NAME")
+            raise missing("model_id", "add ?model_id=NAME")
         return json_answer({"model_id": name, "aliases": await self._deployments.aliases(name)})
 
     async def _alias(self, scope: Scope, receive: Receive, who: Who) -> Answer:
@@ -191,7 +179,7 @@ class ManagementApp:
         name, alias = query.get("model_id", [""])[0], query.get("alias", [""])[0]
         who = self._allowed(scope, who, "alias", name)
         if not name or not alias:
-            raise _missing("alias" if name else "model_id", "add ?model_id=NAME&alias=ALIAS")
+            raise missing("alias" if name else "model_id", "add ?model_id=NAME&alias=ALIAS")
         return json_answer({"model_id": name, "aliases": await self._deployments.alias(name, alias, None, who)})
 
     async def _deploy(self, scope: Scope, receive: Receive, who: Who) -> Answer:
@@ -213,29 +201,10 @@ class ManagementApp:
             body = await read_body(receive, await receive(), headers, self._options.max_json_bytes)
             request = decode_json(_DEPLOY.decode, body)
             del body
-            return await self._by_json(request, name, who)
-
-    async def _by_json(self, request: _Deploy, name: str, who: Who) -> Answer:
-        order = _order(request.model_id or name, request.metadata, request.format)
-        given = [key for key in ("model_files", "storage_uri", "version") if getattr(request, key) is not None]
-        if len(given) != 1:
-            raise PillionError(
-                ErrorCode.INVALID_ARGUMENT,
-                f"one of model_files, storage_uri and version says what to deploy, not {' and '.join(given) or 'none'}",
-                field="model_files",
-                remedy="send exactly one of them",
-            )
-        if request.storage_uri is not None:
-            return _deployed(await self._deployments.fetch(order, request.storage_uri, request.digest, who))
-        if request.version is not None:
-            return _deployed(await self._deployments.deploy_version(order.name, request.version, who))
-        files = request.model_files or []
-        async with self._staging() as staging:
-            await asyncio.to_thread(_write_all, staging, files)
-            return _deployed(await self._deployments.deploy(order, staging, who))
+            return _deployed(await deploy(self._deployments, request, who, name))
 
     async def _by_parts(self, boundary: bytes, name: str, receive: Receive, who: Who) -> Answer:
-        async with self._staging() as staging:
+        async with staged(self._deployments) as staging:
             upload = _Upload(staging, MultipartParser(boundary), self._options.max_upload_bytes)
             try:
                 await upload.read(receive)
@@ -247,23 +216,14 @@ class ManagementApp:
                 raise PillionError(ErrorCode.INVALID_ARGUMENT, "metadata: not a JSON object", field="metadata")
             chosen = fields.get("model_id") or name
             if not upload.files:
-                request = _Deploy(
+                request = DeployRequest(
                     chosen, None, fields.get("storage_uri"), fields.get("digest"), fields.get("version"), metadata,
                     fields.get("format"),
                 )  # fmt: skip
-                return await self._by_json(request, name, who)
+                return _deployed(await deploy(self._deployments, request, who, name))
             return _deployed(
-                await self._deployments.deploy(_order(chosen, metadata, fields.get("format")), staging, who)
+                await self._deployments.deploy(order(chosen, metadata, fields.get("format")), staging, who)
             )
-
-    @contextlib.asynccontextmanager
-    async def _staging(self) -> AsyncIterator[Staging]:
-        store = await self._deployments.store()
-        staging = await asyncio.to_thread(store.stage)
-        try:
-            yield staging
-        finally:
-            await asyncio.to_thread(staging.discard)
 
 
 class _Reading:
@@ -293,14 +253,17 @@ class _Upload:
     """A body of parts that is written to a version while it arrives."""
 
     def __init__(self, staging: Staging, parser: MultipartParser, limit: int) -> None:
-        self._staging = staging
+        self._files = IncomingFiles(staging)
         self._parser = parser
         self._limit = limit
-        self._file: StagedFile | None = None
         self._field = ""
         self._pending = bytearray()
         self.fields: dict[str, str] = {}
-        self.files = 0
+
+    @property
+    def files(self) -> int:
+        """How many there were."""
+        return self._files.count
 
     async def read(self, receive: Receive) -> None:
         """All of it.
@@ -324,16 +287,15 @@ class _Upload:
                     await self._end()
                 elif isinstance(found, Part):
                     await self._begin(found)
+                elif self._files.writing:
+                    await self._files.write(found)
                 else:
-                    self._pending += found
-                    if len(self._pending) >= _WRITE_BYTES:
-                        await self._flush()
+                    self._add(found)
         self._parser.close()
 
     async def _begin(self, part: Part) -> None:
         if part.filename is not None:
-            self.files += 1
-            self._file = await asyncio.to_thread(self._staging.open, part.filename)
+            await self._files.begin(part.filename)
         elif part.name in _FIELDS:
             self._field = part.name
         else:
@@ -344,24 +306,19 @@ class _Upload:
                 remedy=f"fields are {', '.join(sorted(_FIELDS))}; files have a file name",
             )
 
-    async def _flush(self) -> None:
-        if self._file is None:
-            if len(self._pending) > _LARGEST_FIELD:
-                raise PillionError(
-                    ErrorCode.INVALID_ARGUMENT,
-                    f"the field {self._field} is larger than {_LARGEST_FIELD} bytes",
-                    field=self._field,
-                    remedy="send it as a file: name=@FILE",
-                )
-            return
-        await asyncio.to_thread(self._file.write, self._pending)
-        self._pending = bytearray()
+    def _add(self, data: bytes) -> None:
+        self._pending += data
+        if len(self._pending) > _LARGEST_FIELD:
+            raise PillionError(
+                ErrorCode.INVALID_ARGUMENT,
+                f"the field {self._field} is larger than {_LARGEST_FIELD} bytes",
+                field=self._field,
+                remedy="send it as a file: name=@FILE",
+            )
 
     async def _end(self) -> None:
-        await self._flush()
-        if self._file is not None:
-            await asyncio.to_thread(self._file.finish)
-            self._file = None
+        if self._files.writing:
+            await self._files.end()
             return
         try:
             self.fields[self._field] = self._pending.decode()
@@ -373,31 +330,7 @@ class _Upload:
 
     def close(self) -> None:
         """Give up what is incomplete."""
-        if self._file is not None:
-            self._file.close()
-
-
-def _write_all(staging: Staging, files: list[_File]) -> None:
-    for sent in files:
-        target = staging.open(sent.filename)
-        with contextlib.closing(target):
-            target.write(sent.data)
-            target.finish()
-        sent.data = b""
-
-
-def _order(name: str, metadata: Mapping[str, Any], format_name: str | None) -> Order:
-    if not name:
-        raise _missing("model_id", "say what the model is to be called")
-    if format_name:
-        from pillion.backends.api import ModelLoadError, canonical_name  # noqa: PLC0415 - few name a format
-        from pillion.runtimefile import PYTHON  # noqa: PLC0415 - as above
-
-        try:
-            format_name = format_name if format_name == PYTHON else canonical_name(format_name)
-        except ModelLoadError as error:
-            raise PillionError(ErrorCode.INVALID_ARGUMENT, f"format: {error}", field="format") from None
-    return Order(name, metadata, format_name or None)
+        self._files.close()
 
 
 def _deployed(info: msgspec.Struct) -> Answer:
@@ -408,13 +341,10 @@ def _query(scope: Scope) -> dict[str, list[str]]:
     return parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True, max_num_fields=1000)
 
 
-def _missing(field: str, remedy: str) -> PillionError:
-    return PillionError(ErrorCode.INVALID_ARGUMENT, f"{field}: missing", field=field, remedy=remedy)
-
-
-def _failed(error: Exception, identity: str) -> Answer:
+def _failed(error: Exception, identity: str, methods: list[str]) -> Answer:
+    """The answer to an error; ``methods`` are those of the path."""
     if isinstance(error, PillionError):
-        allow = ((b"allow", b"POST, DELETE"),) if error.code is ErrorCode.METHOD_NOT_ALLOWED else ()
+        allow = ((b"allow", ", ".join(methods).encode()),) if error.code is ErrorCode.METHOD_NOT_ALLOWED else ()
         challenge = ((b"www-authenticate", b"Bearer"),) if error.code is ErrorCode.UNAUTHENTICATED else ()
         return task_error_answer(error, identity, headers=(*allow, *challenge))
     _log.error("unexpected failure", exc_info=error, extra={"request_id": identity})

@@ -78,6 +78,9 @@ class HttpObserver:
                     seconds=ended - observed.began,
                     model=target.model,
                     trace_id=observed.times.trace_id or trace_id_of(headers),
+                    client=scope["client"][0] if scope.get("client") else "",
+                    version=scope.get("http_version", "1.1"),
+                    bytes=0 if answer is None or answer.events is not None else answer.size,
                 )
             )
         whole = answer is not None and answer.events is None  # what was streamed is not there any more

@@ -10,129 +10,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pillion._version import __version__
 from pillion.tensors import Datatype
+from pillion.transport.http.openapi_oip import OIP_SCHEMAS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pillion.authoring.project import Project
     from pillion.authoring.text import Embedder, Generator
     from pillion.dataplane.call import ModelStatus
     from pillion.dataplane.tasks import ServedTask
     from pillion.tensors import TensorSpec
-    from pillion.transport.http.job_access import JobAccess
+    from pillion.transport.job_access import JobAccess
 
 __all__ = ["document", "example_tensor"]
 
-_DATATYPES: Final = [datatype.value for datatype in Datatype]
-_PARAMETERS: Final = {
-    "type": "object",
-    "additionalProperties": {"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]},
-}
-_SCHEMAS: Final[dict[str, Any]] = {
-    "Error": {
-        "type": "object",
-        "required": ["error", "code", "id"],
-        "properties": {
-            "error": {"type": "string", "description": "What is wrong, and what to do about it."},
-            "code": {"type": "string", "description": "The kind of error, stable across releases."},
-            "id": {"type": "string", "description": "Id of the request, as in the logs."},
-        },
-    },
-    "RequestInput": {
-        "type": "object",
-        "required": ["name", "shape", "datatype", "data"],
-        "properties": {
-            "name": {"type": "string"},
-            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-            "datatype": {"type": "string", "enum": _DATATYPES},
-            "parameters": _PARAMETERS,
-            "data": {"type": "array", "items": {}, "description": "Row-major, flat or nested by shape."},
-        },
-    },
-    "RequestOutput": {
-        "type": "object",
-        "required": ["name"],
-        "properties": {"name": {"type": "string"}, "parameters": _PARAMETERS},
-    },
-    "InferenceRequest": {
-        "type": "object",
-        "required": ["inputs"],
-        "properties": {
-            "id": {"type": "string"},
-            "parameters": _PARAMETERS,
-            "inputs": {"type": "array", "items": {"$ref": "#/components/schemas/RequestInput"}},
-            "outputs": {"type": "array", "items": {"$ref": "#/components/schemas/RequestOutput"}},
-        },
-    },
-    "InferenceResponse": {
-        "type": "object",
-        "required": ["model_name", "outputs"],
-        "properties": {
-            "id": {"type": "string"},
-            "model_name": {"type": "string"},
-            "model_version": {"type": "string"},
-            "parameters": _PARAMETERS,
-            "outputs": {"type": "array", "items": {"$ref": "#/components/schemas/RequestInput"}},
-        },
-    },
-    "TensorMetadata": {
-        "type": "object",
-        "required": ["name", "datatype", "shape"],
-        "properties": {
-            "name": {"type": "string"},
-            "datatype": {"type": "string", "enum": _DATATYPES},
-            "shape": {"type": "array", "items": {"type": "integer"}, "description": "-1: may vary."},
-        },
-    },
-    "ModelMetadata": {
-        "type": "object",
-        "required": ["name", "platform", "inputs", "outputs"],
-        "properties": {
-            "name": {"type": "string"},
-            "versions": {"type": "array", "items": {"type": "string"}},
-            "platform": {"type": "string"},
-            "inputs": {"type": "array", "items": {"$ref": "#/components/schemas/TensorMetadata"}},
-            "outputs": {"type": "array", "items": {"$ref": "#/components/schemas/TensorMetadata"}},
-        },
-    },
-    "ServerMetadata": {
-        "type": "object",
-        "required": ["name", "version", "extensions"],
-        "properties": {
-            "name": {"type": "string"},
-            "version": {"type": "string"},
-            "extensions": {"type": "array", "items": {"type": "string"}},
-        },
-    },
-    "V1Request": {
-        "type": "object",
-        "properties": {
-            "instances": {"type": "array", "items": {}, "description": "One item a row."},
-            "inputs": {"description": "Columns by name, or one array."},
-        },
-    },
-    "InvocationRequest": {
-        "type": "object",
-        "description": "MLflow's scoring protocol: exactly one of these.",
-        "properties": {
-            "dataframe_split": {
-                "type": "object",
-                "required": ["data"],
-                "properties": {
-                    "columns": {"type": "array", "items": {"type": "string"}},
-                    "data": {"type": "array", "items": {"type": "array", "items": {}}},
-                },
-            },
-            "dataframe_records": {"type": "array", "items": {"type": "object"}},
-            "instances": {"type": "array", "items": {}, "description": "One item a row."},
-            "inputs": {"description": "Columns by name, or one array."},
-        },
-    },
-    "V1Response": {
-        "type": "object",
-        "required": ["predictions"],
-        "properties": {"predictions": {"type": "array", "items": {}}},
-    },
-}
 _ERRORS: Final = {
     "400": "The request is wrong: the text names the field.",
     "404": "No such model or version.",
@@ -167,20 +58,24 @@ def document(
     *,
     root_path: str = "",
     jobs: JobAccess | None = None,
+    project: Project | None = None,
 ) -> dict[str, Any]:
-    """The document, with the names and inputs of the models that are known now, their tasks, and what generates."""
+    """The document, with the names and inputs of the models that are known now, their tasks, and what generates.
+
+    Its title is that of the ``project`` whose code is served, and ours where none is, or several are.
+    """
     names = sorted({status.name for status in statuses})
     loaded = next((status for status in statuses if status.metadata is not None), None)
     example: dict[str, Any] | None = None
     if loaded is not None and loaded.metadata is not None:
         example = {"inputs": [example_tensor(spec) for spec in loaded.metadata.inputs if not spec.optional]}
-    paths, schemas = _paths(_name_parameter(names), example), _SCHEMAS
+    paths, schemas = _paths(_name_parameter(names), example), OIP_SCHEMAS
     if tasks:
         from pillion.transport.http.openapi_tasks import TASK_ERROR, describe_tasks  # noqa: PLC0415 - only where tasks are
 
-        task_paths, task_schemas = describe_tasks(tasks, reserved={*_SCHEMAS, "Job", "OpenAIError", "TaskError"})
+        task_paths, task_schemas = describe_tasks(tasks, reserved={*OIP_SCHEMAS, "Job", "OpenAIError", "TaskError"})
         paths = task_paths | paths
-        schemas = task_schemas | _SCHEMAS | {"TaskError": TASK_ERROR}
+        schemas = task_schemas | OIP_SCHEMAS | {"TaskError": TASK_ERROR}
         if jobs is not None:
             from pillion.transport.http.openapi_jobs import JOB, describe_jobs  # noqa: PLC0415 - as above
 
@@ -194,17 +89,21 @@ def document(
         schemas = schemas | {"OpenAIError": OPENAI_ERROR}
     described: dict[str, Any] = {
         "openapi": "3.1.0",
-        "info": {
-            "title": "Pillion",
-            "version": __version__,
-            "description": f"Open Inference Protocol v2 and V1. Models: {', '.join(names) or 'none'}.",
-        },
+        "info": _information(project, names),
         "paths": paths,
         "components": {"schemas": schemas},
     }
     if root_path:
         described["servers"] = [{"url": root_path}]
     return described
+
+
+def _information(project: Project | None, names: Sequence[str]) -> dict[str, str]:
+    served = f"Open Inference Protocol v2 and V1. Models: {', '.join(names) or 'none'}."
+    if project is None:
+        return {"title": "Pillion", "version": __version__, "description": served}
+    said = f"{project.description}\n\n{served}" if project.description else served
+    return {"title": project.title, "version": project.version, "description": said}
 
 
 def _name_parameter(names: Sequence[str]) -> dict[str, Any]:
@@ -218,26 +117,30 @@ def _paths(model: dict[str, Any], example: dict[str, Any] | None) -> dict[str, A
     version = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}, "example": "1"}
     versioned = "/v2/models/{model}/versions/{version}"
     paths: dict[str, Any] = {
+        "/": _get("What this is, what it serves, and where to go from here", "ServerIndex", "server"),
         "/v2": _get("Name, version and extensions of the server", "ServerMetadata", "server"),
-        "/v2/health/live": _get("Whether the server answers", None, "server"),
-        "/v2/health/ready": _get("Whether every model is ready", None, "server"),
-        "/v2/models": _get("The models", None, "models"),
-        "/v2/repository/index": _post("The models and their states", None, None, "repository", []),
-        "/v2/repository/models/{model}/load": _post("Load a model again", None, None, "repository", [model]),
-        "/v2/repository/models/{model}/unload": _post("Unload a model", None, None, "repository", [model]),
-        "/v2/models/stats": _get("Counts and times of every model", None, "models"),
-        "/v1/models": _get("The models", None, "v1"),
-        "/v1/models/{model}": _get("State of a model", None, "v1", [model]),
+        "/v2/health/live": _get("Whether the server answers", "Live", "server"),
+        "/v2/health/ready": _get("Whether every model is ready", "Ready", "server"),
+        "/v2/models": _get("The models", "ModelNames", "models"),
+        "/v2/repository/index": _post(
+            "The models and their states", "IndexRequest", "RepositoryIndex", "repository", [], required=False
+        ),
+        "/v2/repository/models/{model}/load": _change("Load a model again", model),
+        "/v2/repository/models/{model}/unload": _change("Unload a model", model),
+        "/v2/models/stats": _get("Counts and times of every model", "ModelStatistics", "models"),
+        "/v1/models": _get("The models", "V1Models", "v1"),
+        "/v1/models/{model}": _get("State of a model", "V1Model", "v1", [model]),
         "/v1/models/{model}:predict": _post("Predict", "V1Request", "V1Response", "v1", [model]),
         "/v1/models/{model}:explain": _post("Explain a prediction", "V1Request", None, "v1", [model]),
         "/invocations": _post("Predict, the only model", "InvocationRequest", "V1Response", "mlflow", []),
         "/invocations/{model}": _post("Predict", "InvocationRequest", "V1Response", "mlflow", [model]),
     }
+    paths["/v1/models/{model}:explain"]["post"]["responses"]["501"] = _error("The model explains nothing.")
     for base, parameters in (("/v2/models/{model}", [model]), (versioned, [model, version])):
         paths[base] = _get("Inputs and outputs of a model", "ModelMetadata", "models", parameters)
-        paths[f"{base}/ready"] = _get("Whether a model is ready", None, "models", parameters)
-        paths[f"{base}/config"] = _get("A model in Triton's terms", None, "models", parameters)
-        paths[f"{base}/stats"] = _get("Counts and times of a model", None, "models", parameters)
+        paths[f"{base}/ready"] = _get("Whether a model is ready", "ModelReady", "models", parameters)
+        paths[f"{base}/config"] = _get("A model in Triton's terms", "ModelConfig", "models", parameters)
+        paths[f"{base}/stats"] = _get("Counts and times of a model", "ModelStatistics", "models", parameters)
         paths[f"{base}/infer"] = _post(
             "Infer", "InferenceRequest", "InferenceResponse", "inference", parameters, example=example
         )
@@ -246,14 +149,13 @@ def _paths(model: dict[str, Any], example: dict[str, Any] | None) -> dict[str, A
 
 def _responses(schema: str | None) -> dict[str, Any]:
     content = {"schema": {"$ref": f"#/components/schemas/{schema}"} if schema else {"type": "object"}}
-    errors = {
-        status: {
-            "description": text,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-        }
-        for status, text in _ERRORS.items()
-    }
+    errors = {status: _error(text) for status, text in _ERRORS.items()}
     return {"200": {"description": "OK", "content": {"application/json": content}}} | errors
+
+
+def _error(text: str) -> dict[str, Any]:
+    shape = {"schema": {"$ref": "#/components/schemas/Error"}}
+    return {"description": text, "content": {"application/json": shape}}
 
 
 def _get(
@@ -273,11 +175,23 @@ def _post(
     parameters: Sequence[dict[str, Any]],
     *,
     example: dict[str, Any] | None = None,
+    required: bool = True,
 ) -> dict[str, dict[str, Any]]:
     operation = _get(summary, response, tag, parameters)["get"]
     if request is not None:
         content: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{request}"}}
         if example is not None:
             content["example"] = example
-        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+        operation["requestBody"] = {"required": required, "content": {"application/json": content}}
     return {"post": operation}
+
+
+def _change(summary: str, model: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """A route of the repository extension that changes what is served."""
+    described = _post(summary, None, "ModelChanged", "repository", [model])
+    described["post"]["responses"] |= {
+        "401": _error("No key, or another one, was shown."),
+        "403": _error("Switched off; the text names the setting."),
+        "409": _error("Another change of the model goes on."),
+    }
+    return described

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import TypeAdapter
 
 from pillion.jobs.states import JobState
-from pillion.transport.http.openapi_tasks import TEMPLATE, renamed, task_errors
+from pillion.transport.http.openapi_events import EVENT_STREAM, event_stream
+from pillion.transport.http.openapi_tasks import TEMPLATE, exact, renamed, task_errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from pillion.jobs.training import TrainingRoute
-    from pillion.transport.http.job_access import JobAccess
+    from pillion.transport.job_access import JobAccess
 
 __all__ = ["JOB", "describe_jobs"]
 
@@ -94,12 +95,13 @@ def _predictions(path: str, direct: dict[str, Any]) -> dict[str, Any]:
         "tags": tags,
         "parameters": [_KEY, _PRIORITY],
         "requestBody": direct["requestBody"],
-        "responses": {"202": _json("It waits", _submitted("prediction_id", "model_id"))} | task_errors(),
+        "responses": {"202": _json("It waits", _submitted("prediction_id", "model_id"))} | task_errors() | _no_room(),
     }
     result = copy.deepcopy(direct["responses"]["200"])
     for media, content in list(result["content"].items()):
-        if media == "text/event-stream":  # a job's result is the list of what would have come one by one
-            result = _json("All items", {"type": "array", "items": content["schema"]})
+        if media == EVENT_STREAM:  # a job's result is the list of what would have come one by one
+            item = content["schema"]["oneOf"][0]["properties"]["data"]["contentSchema"]
+            result = _json("All items", {"type": "array", "items": item})
     results = {
         "summary": f"{direct['summary']}: the result of a job",
         "tags": tags,
@@ -123,7 +125,7 @@ def _trainings(routes: list[TrainingRoute], reserved: Collection[str]) -> tuple[
     if not inputs:
         return {}, {}
     found, definitions = TypeAdapter.json_schemas(inputs, ref_template=TEMPLATE)
-    schemas: dict[str, Any] = definitions.get("$defs", {})
+    found, schemas = exact(found), exact(definitions.get("$defs", {}))
     taken = {name: f"Training{name}" for name in schemas if name in reserved}
     if taken:
         found = renamed(found, taken)
@@ -140,7 +142,13 @@ def _trainings(routes: list[TrainingRoute], reserved: Collection[str]) -> tuple[
             "tags": [route.desired.name],
             "parameters": [_KEY, _PRIORITY],
             "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-            "responses": {"202": _json("It waits", _submitted("training_id", "model_name"))} | task_errors(),
+            "responses": {
+                "202": _json("It waits", _submitted("training_id", "model_name")),
+                "403": _error("Data or output_path lie outside of the folders of jobs.roots."),
+                "409": _error("deploy: a model of this name is declared where the server was started."),
+                **task_errors(),
+                **_no_room(),
+            },
         }
         if signature.description:
             operation["description"] = signature.description
@@ -150,10 +158,11 @@ def _trainings(routes: list[TrainingRoute], reserved: Collection[str]) -> tuple[
 
 def _training_body(route: TrainingRoute, parameters: dict[str, Any]) -> dict[str, Any]:
     properties = dict(parameters.get("properties", {}))
-    elsewhere = {"type": "object", "required": ["uri"], "properties": {"uri": {"type": "string"}}}
+    uri = {"type": "string", "minLength": 1}
+    elsewhere = {"type": "object", "additionalProperties": False, "required": ["uri"], "properties": {"uri": uri}}
     for data in route.signature.data:
         properties[data.name] = {
-            "oneOf": [properties[data.name], elsewhere],
+            "oneOf": [properties[data.name] | {"minItems": 1}, elsewhere],
             "description": "Items, or where they are: JSONL, JSON, CSV, Parquet, or a folder of them.",
         }
     return {
@@ -188,11 +197,14 @@ def _management(any_training: bool) -> dict[str, Any]:  # noqa: FBT001 - one use
     )
     path = {"name": "training_id", "in": "path", "required": True, "schema": {"type": "string"}}
     follow = [path, _query("follow", {"type": "boolean"}), _query("after", {"type": "integer", "minimum": 0})]
-    events = {"text/event-stream": {"schema": _JOB}}
     logs, metrics = _operation("What a training has printed", tags, follow), _operation("Its numbers", tags, follow)
-    logs["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}} | events
+    logs["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}} | _followed(
+        "log", {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}
+    )
     numbers = {"type": "object", "properties": {"metrics": {"type": "array", "items": {"type": "object"}}}}
-    metrics["responses"]["200"]["content"] = {"application/json": {"schema": numbers}} | events
+    metrics["responses"]["200"]["content"] = {"application/json": {"schema": numbers}} | _followed(
+        "metrics", {"type": "object"}
+    )
     return {
         "/management/trainings": {
             "get": listing,
@@ -201,6 +213,11 @@ def _management(any_training: bool) -> dict[str, Any]:  # noqa: FBT001 - one use
         "/management/trainings/{training_id}/logs": {"get": logs},
         "/management/trainings/{training_id}/metrics": {"get": metrics},
     }
+
+
+def _followed(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    error = {"$ref": "#/components/schemas/TaskError"}
+    return event_stream({name: schema, "job": _JOB, "end": _JOB, "error": error})
 
 
 def _listing(summary: str, name: str, more: list[dict[str, Any]]) -> dict[str, Any]:
@@ -245,5 +262,11 @@ def _error(description: str) -> dict[str, Any]:
     return _json(description, {"$ref": "#/components/schemas/TaskError"})
 
 
+def _no_room() -> dict[str, Any]:
+    return {"507": _error("There is no room: the disk is full, or jobs.max_stored_bytes is reached.")}
+
+
 def _query(name: str, schema: dict[str, Any], *, required: bool = False) -> dict[str, Any]:
+    if schema.get("type") == "string" and "enum" not in schema:
+        schema = {**schema, "minLength": 1}
     return {"name": name, "in": "query", "required": required, "schema": schema}

@@ -96,7 +96,8 @@ _ERRORS: Final = {
 
 def management_document(*, enabled: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """Paths and schemas; those that change models only where that is switched on."""
-    one = {"name": "model_id", "in": "query", "required": True, "schema": {"type": "string"}}
+    name = {"type": "string", "minLength": 1}
+    one = {"name": "model_id", "in": "query", "required": True, "schema": name}
     purge = {"name": "purge", "in": "query", "schema": {"type": "boolean"}}
     many = {"name": "model_ids", "in": "query", "schema": {"type": "array", "items": {"type": "string"}}}
     paths: dict[str, Any] = {
@@ -114,7 +115,7 @@ def management_document(*, enabled: bool) -> tuple[dict[str, Any], dict[str, Any
             | {"multipart/form-data": {"schema": {"$ref": "#/components/schemas/ModelUpload"}}},
         }
         undeploy = _operation("Undeploy a model", _json(None), ["400", "403", "404", "409"], one, purge)
-        which = {"name": "alias", "in": "query", "required": True, "schema": {"type": "string"}}
+        which = {"name": "alias", "in": "query", "required": True, "schema": name}
         errors = ["400", "403", "404", "409"]
         give = _operation("Give an alias to a version", _json("ModelAliases"), errors)
         give["requestBody"] = {"required": True, "content": _json("ModelAlias")}

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from pillion.authoring.examples import example
 from pillion.authoring.values import FileOf
+from pillion.transport.http.openapi_events import event_stream
 from pillion.transport.http.openapi_forms import BINARY, form_schema
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pillion.authoring.signature import TaskSignature
     from pillion.dataplane.tasks import ServedTask
 
-__all__ = ["TASK_ERROR", "TEMPLATE", "describe_tasks", "example_arguments", "renamed", "task_errors"]
+__all__ = ["TASK_ERROR", "TEMPLATE", "describe_tasks", "exact", "example_arguments", "renamed", "task_errors"]
 
 PREFIX: Final = "#/components/schemas/"
 TEMPLATE: Final = f"{PREFIX}{{model}}"
@@ -42,6 +43,7 @@ TASK_ERROR: Final[dict[str, Any]] = {
         },
     },
 }
+_ANY_FILE: Final = "application/octet-stream"
 _ERROR: Final = {"$ref": "#/components/schemas/TaskError"}
 _ERRORS: Final = {
     "400": "The model refuses the values.",
@@ -74,6 +76,7 @@ def describe_tasks(
         inputs.append(((index, "arguments"), "validation", task.signature.arguments))
         inputs.append(((index, "result"), "serialization", task.signature.answer))
     found, definitions = TypeAdapter.json_schemas(inputs, ref_template=TEMPLATE)
+    found, definitions = exact(found), exact(definitions)
     taken = {name: f"User{name}" for name in definitions.get("$defs", {}) if name in reserved}
     if taken:
         found, definitions = renamed(found, taken), renamed(definitions, taken)
@@ -112,6 +115,23 @@ def renamed(schema: Any, taken: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
     return [renamed(item, taken) for item in schema] if isinstance(schema, list) else schema
 
 
+def exact(schema: Any) -> Any:  # noqa: ANN401 - JSON
+    """The same, saying what pydantic leaves out.
+
+    A union needs the field that tells which, though it may have a default in each of its classes; bytes in JSON are
+    base64, under the names that OpenAPI 3.0 and 3.1 have for it.
+    """
+    if isinstance(schema, dict):
+        told = {key: exact(value) for key, value in schema.items()}
+        tag = schema.get("discriminator")
+        if isinstance(tag, dict) and "propertyName" in tag and "oneOf" in schema:
+            told["required"] = [tag["propertyName"]]
+        if schema.get("format") == "base64url" or schema.get("contentEncoding") == "base64":
+            told |= {"format": "byte", "contentEncoding": "base64"}
+        return told
+    return [exact(item) for item in schema] if isinstance(schema, list) else schema
+
+
 def _envelope(task: ServedTask, properties: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     required = [parameter.name for parameter in task.signature.parameters if parameter.required]
     shown: dict[str, Any] = example_arguments(task.signature)
@@ -119,15 +139,17 @@ def _envelope(task: ServedTask, properties: dict[str, Any]) -> tuple[dict[str, A
         inputs, value = properties[required[0]], shown[required[0]]
     else:
         fields = {name: properties[name] for name in required}
-        inputs, value = {"type": "object", "properties": fields, "required": required}, shown
+        inputs = {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
+        value = shown
     schema = {
         "type": "object",
+        "additionalProperties": False,
         "required": ["inputs"] if required else [],
         "properties": {
             "model_id": {"type": "string", "description": "Only where several models have the task."},
             "inputs": inputs,
             "parameters": {
-                "type": "object",
+                "type": ["object", "null"],
                 "additionalProperties": False,
                 "properties": {name: schema for name, schema in properties.items() if name not in required},
             },
@@ -172,8 +194,10 @@ def task_errors() -> dict[str, Any]:
 def _answered(signature: TaskSignature, result: Any) -> dict[str, Any]:  # noqa: ANN401 - a JSON schema
     if isinstance(signature.returns, FileOf) and not signature.streams:
         text = "The file, with its name in Content-Disposition."
-        return {"description": text, "content": {signature.returns.media_type: {"schema": BINARY}}}
+        declared = signature.returns.media_type
+        media = "*/*" if declared == _ANY_FILE else declared  # the file itself says its type, where the class does not
+        return {"description": text, "content": {media: {"schema": BINARY}}}
     if not signature.streams:
         return {"description": "OK", "content": {"application/json": {"schema": result}}}
-    text = "One event `message` an item, its data JSON of the first schema; after a failure one event `error` ends it."
-    return {"description": text, "content": {"text/event-stream": {"schema": {"anyOf": [result, _ERROR]}}}}
+    text = "One event `message` an item; after a failure one event `error` ends it."
+    return {"description": text, "content": event_stream({"message": result, "error": _ERROR})}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pillion.transport.http.openapi_events import event_stream
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -38,6 +40,25 @@ _STATUSES: Final = {
     "504": "The deadline has passed.",
 }
 _TEXT: Final = {"type": "string"}
+_STOP: Final = {
+    "oneOf": [
+        {"type": "null"},
+        {"type": "string", "minLength": 1},
+        {"type": "array", "items": {"type": "string", "minLength": 1}},
+    ]
+}
+_TEXTS: Final = {"oneOf": [_TEXT, {"type": "array", "minItems": 1, "items": _TEXT}]}
+_FIELDS: Final[dict[str, Any]] = {
+    "model": {"type": "string", "minLength": 1},
+    "text_input": _TEXT,
+    "prompt": _TEXTS,
+    "input": _TEXTS,
+    "messages": {
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": "object", "required": ["role"], "properties": {"role": _TEXT, "content": {}}},
+    },
+}
 _OPENAI: Final = ("/v1", "/openai/v1")
 
 
@@ -60,14 +81,16 @@ def describe_texts(
                 )
     if embedders:
         body = {"model": next(iter(embedders)), "input": ["a text"]}
-        fields = {"encoding_format": {"type": "string", "enum": ["float", "base64"]}}
+        fields = {"encoding_format": {"enum": ["float", "base64", None]}}
         for base in _OPENAI:
             paths[f"{base}/embeddings"] = _operation("Embed texts", body, fields, "openai", "OpenAIError")
     if paths:
         listed = {
             "summary": "The models",
             "tags": ["openai"],
-            "responses": _responses({"application/json": {}}, "OpenAIError"),
+            "responses": _responses(
+                {"application/json": {"schema": {"$ref": "#/components/schemas/V1Models"}}}, "OpenAIError"
+            ),
         }
         paths["/openai/v1/models"] = {"get": listed}
     return paths
@@ -77,7 +100,10 @@ def _generate(options: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
     version = {"name": "version", "in": "path", "required": True, "schema": _TEXT, "example": "1"}
     paths: dict[str, Any] = {}
     body = {"text_input": "once upon a time"}
-    fields = {"id": _TEXT, "parameters": {"type": "object", "properties": options}}
+    # Options stand beside the text, too, as Triton's clients send them.
+    stop = {"stop": _STOP}
+    inside = {"type": ["object", "null"], "properties": options | stop, "additionalProperties": False}
+    fields = {"id": {"type": ["string", "null"]}, "parameters": inside, **options, **stop}
     places = (("/v2/models/{model}", [model]), ("/v2/models/{model}/versions/{version}", [model, version]))
     for base, parameters in places:
         for verb, summary in (("generate", "Generate a text"), ("generate_stream", "Generate a text, piece by piece")):
@@ -89,10 +115,10 @@ def _generate(options: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
 
 def _texts(summary: str, model: str, options: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
     fields = {
-        "stream": {"type": "boolean"},
-        "stream_options": {"type": "object", "properties": {"include_usage": {"type": "boolean"}}},
-        "stop": {"oneOf": [_TEXT, {"type": "array", "items": _TEXT}]},
-        "n": {"type": "integer", "minimum": 1},
+        "stream": {"type": ["boolean", "null"]},
+        "stream_options": {"type": ["object", "null"], "properties": {"include_usage": {"type": ["boolean", "null"]}}},
+        "stop": _STOP,
+        "n": {"type": ["integer", "null"], "minimum": 1},
     }
     body = {"model": model, **asked}
     return _operation(summary, body, {**options, **fields}, "openai", "OpenAIError", streams=None)
@@ -110,11 +136,12 @@ def _operation(
     """One POST; ``streams`` None where the request decides."""
     content: dict[str, Any] = {} if streams else {"application/json": {"schema": {"type": "object"}}}
     if streams is not False:
-        content["text/event-stream"] = {"schema": {"type": "object"}}
+        content |= event_stream({"": {"type": "object"}}, "[DONE]" if error == "OpenAIError" else "")
     schema = {
         "type": "object",
+        "additionalProperties": False,
         "required": list(body),
-        "properties": {name: _schema_of(value) for name, value in body.items()} | fields,
+        "properties": {name: _FIELDS[name] for name in body} | fields,
     }
     return {
         "post": {
@@ -130,10 +157,6 @@ def _responses(content: dict[str, Any], error: str) -> dict[str, Any]:
     shape = {"application/json": {"schema": {"$ref": f"#/components/schemas/{error}"}}}
     errors = {status: {"description": text, "content": shape} for status, text in _STATUSES.items()}
     return {"200": {"description": "OK", "content": content}} | errors
-
-
-def _schema_of(example: object) -> dict[str, Any]:
-    return _TEXT if isinstance(example, str) else {"type": "array", "items": {}}
 
 
 def _options(parameters: Any, left_out: set[str]) -> dict[str, Any]:  # noqa: ANN401 - the signature's own

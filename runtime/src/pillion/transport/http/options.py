@@ -35,6 +35,12 @@ class AnswerRecord(msgspec.Struct, frozen=True):
     model: str = ""
     trace_id: str = ""
     """Of the caller's trace, or of ours where it is sampled; empty without one."""
+    client: str = ""
+    """The address of who asked."""
+    version: str = "1.1"
+    """Of HTTP."""
+    bytes: int = 0
+    """Of the answer's body; 0 for a stream, which is written elsewhere."""
 
 
 class DispatchOptions(msgspec.Struct, frozen=True):
@@ -50,9 +56,13 @@ class DispatchOptions(msgspec.Struct, frozen=True):
     """Of the headers of each part."""
     compress_min_bytes: int = 8 * 1024
     """Answers of at least so many bytes are compressed for clients that name one coding they want; 0: none are."""
+    websocket_idle: float = 300.0
+    """Seconds that a task may wait for a message of its client over WebSocket."""
     codec: CodecLimits = msgspec.field(default_factory=CodecLimits)
     management: ManagementAccess = ManagementAccess()
     """Who may load and unload models through this port; the others are told the setting."""
+    root_path: str = ""
+    """Below which a proxy publishes all, without a slash at its end."""
     drain: DrainState = msgspec.field(default_factory=DrainState)
     unready: Callable[[], str] = str
     """Why the server should get no requests, for ``/-/healthz``; empty when it should."""

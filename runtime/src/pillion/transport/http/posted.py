@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pillion.transport.http.body import read_body
 from pillion.transport.http.content_coding import content_coding
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-__all__ = ["posted"]
+__all__ = ["FORM", "posted"]
+
+FORM: Final = b"multipart/form-data"
+"""How the content type of a form begins."""
 
 
 async def posted(

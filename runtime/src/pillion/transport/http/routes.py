@@ -162,7 +162,9 @@ OPENAI_ROUTES: Final = frozenset(
 )
 """Routes whose errors have the shape that OpenAI's clients read."""
 TEXT_ROUTES: Final = OPENAI_ROUTES | {Route.GENERATE, Route.GENERATE_STREAM}
-_FALLBACKS: Final = frozenset({"", "api", "docs", "management", "metrics", "openai", "openapi.json", "redoc", "v1"})
+_FALLBACKS: Final = frozenset(
+    {"", "api", "docs", "health", "management", "metrics", "openai", "openapi.json", "redoc", "v1"}
+)
 """First segments of the fallback's routes."""
 
 
@@ -224,6 +226,8 @@ def resolve_task(path: str) -> Target | None:
             return Target(Route.TASK_ENVELOPE, task=task)
         case [task] if task not in _FALLBACKS:
             return Target(Route.TASK, task=task)
+        case ["info", "models" | "version"]:
+            return None
         case [model, task] if model not in _FALLBACKS and task:
             return Target(Route.TASK_OF_MODEL, model, task=task)
         case _:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from pillion.authoring.signature import Incoming
     from pillion.dataplane.tasks import ServedTask, TaskPlane
+    from pillion.transport.http.departure import Departure
     from pillion.transport.http.options import DispatchOptions
     from pillion.transport.http.routes import Target
 
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["converse"]
 
-_STALLED: Final = 30.0
-"""Seconds that a client may leave its connection full before it counts as gone."""
 _FIRST: Final = 60.0
 """Seconds for the first message. From then on the deadline of the call runs."""
 _LONGEST_REASON: Final = 120
@@ -57,7 +56,8 @@ async def converse(
     headers: dict[bytes, bytes] = dict(scope["headers"])
     identity = request_id(headers)
     await receive()  # the request for a connection
-    talk = _Conversation(plane, options, target, receive, send)
+    departure: Departure | None = scope.pop("pillion.departure", None)
+    talk = _Conversation(plane, options, target, receive, send, departure)
     try:
         seconds = timeout_seconds(headers)
         asked = priority(headers)
@@ -91,14 +91,24 @@ class _Conversation:
     """The messages of one connection."""
 
     def __init__(
-        self, plane: TaskPlane, options: DispatchOptions, target: Target, receive: Receive, send: Send
+        self,
+        plane: TaskPlane,
+        options: DispatchOptions,
+        target: Target,
+        receive: Receive,
+        send: Send,
+        departure: Departure | None,
     ) -> None:
         self._plane = plane
         self._options = options
         self._target = target
         self._receive = receive
         self._send = send
+        self._departure = departure
+        self._working: asyncio.Task[Any] | None = None
         self._gone = False
+        self._last = 0.0
+        """When the last message went or came."""
 
     async def hold(self, task: ServedTask, call: Call) -> None:
         """Answer the call.
@@ -117,18 +127,23 @@ class _Conversation:
         except PillionError as error:
             self._plane.refused(error, WireProtocol.TASK, task.model, task.version)
             raise
-        working = asyncio.current_task()
+        self._working = asyncio.current_task()
         with contextlib.ExitStack() as stack:
+            if self._departure is not None:
+                self._departure.watchers.add(self)
+                stack.callback(self._departure.watchers.discard, self)
             inbound = stack.enter_context(Inbound())
             if incoming is not None:
                 arguments[incoming.name] = incoming.given(inbound)
-            reading = asyncio.create_task(self._read(inbound, begun, _is_end(message), incoming, task, working))
+                looking = asyncio.create_task(self._look(inbound))
+                stack.callback(looking.cancel)
+            reading = asyncio.create_task(self._read(inbound, begun, _is_end(message), incoming, task))
             stack.callback(reading.cancel)
             try:
                 await self._answer(task, arguments, call)
             except asyncio.CancelledError:
                 # As asyncio.timeout does: take back our own request for cancellation, and let a foreign one through.
-                if self._gone and working is not None and working.uncancel() == 0:
+                if self._gone and self._working is not None and self._working.uncancel() == 0:
                     raise ClientDisconnected from None
                 raise
 
@@ -152,7 +167,6 @@ class _Conversation:
         ended: bool,  # noqa: FBT001 - whether the first message was the last
         incoming: Incoming | None,
         task: ServedTask,
-        working: asyncio.Task[Any] | None,
     ) -> None:
         """Hand over what the client sends; when it leaves, end the call."""
         try:
@@ -167,16 +181,33 @@ class _Conversation:
                 elif not await inbound.put(self._item(incoming, task, message)):
                     incoming = None  # only to see it leave
         except ClientDisconnected:
-            self._gone = True
-            if working is not None:
-                working.cancel()
+            self.left()
         except PillionError as error:
             inbound.end(error)
         finally:  # whatever ended it: a thread may wait for what comes next
             inbound.end(PillionError(ErrorCode.CANCELLED, "The caller left"))
 
+    def left(self) -> None:
+        """The client has left: end the call. It may be told of this twice."""
+        if not self._gone and self._working is not None:
+            self._gone = True
+            self._working.cancel()
+
+    async def _look(self, inbound: Inbound) -> None:
+        """End the stream of a client that the task waits for, and that has nothing to say."""
+        idle = self._options.websocket_idle
+        loop = asyncio.get_running_loop()
+        left = idle
+        while left > 0:
+            await asyncio.sleep(left)
+            since, now = inbound.awaited_since, loop.time()
+            left = idle if since is None else max(self._last, since) + idle - now
+        text = f"the task waited {idle:g} s for a message (http.websocket_idle_seconds)"
+        inbound.end(PillionError(ErrorCode.REQUEST_TIMEOUT, text))
+
     async def _next(self) -> str | bytes:
         message = await self._receive()
+        self._last = asyncio.get_running_loop().time()
         if message["type"] == "websocket.disconnect":
             raise ClientDisconnected
         text: str | None = message.get("text")
@@ -232,10 +263,10 @@ class _Conversation:
 
     async def _say(self, text: bytes) -> None:
         try:
-            async with asyncio.timeout(_STALLED):
-                await self._send({"type": "websocket.send", "text": text.decode()})
-        except (TimeoutError, OSError):
+            await self._send({"type": "websocket.send", "text": text.decode()})
+        except OSError:
             raise ClientDisconnected from None
+        self._last = asyncio.get_running_loop().time()
 
     async def fail(self, error: PillionError, identity: str) -> None:
         """Tell of a failure, and end."""

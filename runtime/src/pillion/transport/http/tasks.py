@@ -16,7 +16,7 @@ from pillion.errors import ErrorCode, PillionError
 from pillion.transport.http.answer import Answer
 from pillion.transport.http.caller import client_of
 from pillion.transport.http.disconnect import finish_watched, watched
-from pillion.transport.http.posted import posted
+from pillion.transport.http.posted import FORM, posted
 from pillion.transport.http.routes import Route, Target, resolve_task
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BegunTask", "TaskHandler", "answer_of"]
 
-_FORM: Final = b"multipart/form-data"
 _STREAMING: Final = ("server-streaming-", "client-streaming-", "bidi-streaming-")
 
 
@@ -72,18 +71,20 @@ class TaskHandler:
             ClientDisconnected: nobody is there to answer.
         """
         try:
-            if headers.get(b"content-type", b"")[: len(_FORM)].lower() == _FORM:
+            if headers.get(b"content-type", b"")[: len(FORM)].lower() == FORM:
                 from pillion.transport.http.form import read_form  # noqa: PLC0415 - most requests are JSON
 
                 parts, deadline = await read_form(headers, receive, self._options, caller)
                 model, decode = _from_form(target, parts)
+                slow = any(part.file is not None and not part.file.in_memory for part in parts)
             else:
                 body, deadline = await posted(headers, receive, self._options, caller)
                 model, decode = _from_json(target, body)
+                slow = False
         except PillionError as error:
             self._plane.refused(error, WireProtocol.TASK, target.model)
             raise
-        task, arguments = await self._decoded(target, model, decode)
+        task, arguments = await self._decoded(target, model, decode, slow=slow)
         call = caller.call(WireProtocol.TASK, deadline)
         if task.signature.streams:
             from pillion.transport.http.task_stream import streamed  # noqa: PLC0415 - most tasks do not stream
@@ -135,10 +136,18 @@ class TaskHandler:
             target = Target(Route.TASK, task=path.strip("/"))
         await converse(self._plane, self._options, target, scope, receive, send)
 
-    async def _decoded(self, target: Target, model: str | None, decode: Decode) -> tuple[ServedTask, dict[str, Any]]:
+    async def _decoded(
+        self, target: Target, model: str | None, decode: Decode, *, slow: bool
+    ) -> tuple[ServedTask, dict[str, Any]]:
         """The task, and its arguments. Nothing waits between finding the one and beginning with the other.
 
         A reload would put another class in its place.
+
+        Args:
+            target: what was asked for.
+            model: that the body names.
+            decode: makes the arguments.
+            slow: files on disk are read for it, where a parameter is their content: in a thread.
         """
         name = model or ""
         try:
@@ -147,7 +156,7 @@ class TaskHandler:
                 name = task.model
                 if task.signature.incoming is not None:
                     raise _needs_stream(task.signature.name, task.signature.incoming.name)
-                if not task.signature.converts:
+                if not (task.signature.converts or slow):
                     return task, decode(task.signature)
                 arguments = await asyncio.to_thread(decode, task.signature)
                 found = self._plane.find(target.task, model or None)

@@ -11,9 +11,14 @@ from pillion.jobs.log import read_whole
 from pillion.jobs.states import JobKind
 from pillion.jobs.training_runner import LOG, METRICS
 from pillion.management.audit import Who, audited
+from pillion.transport.authentication import caller_name
 from pillion.transport.http.answer import Answer, json_answer
 from pillion.transport.http.events import EVENT_STREAM
-from pillion.transport.http.job_documents import (
+from pillion.transport.http.job_events import JobEvents
+from pillion.transport.http.managed import admitted, let_in
+from pillion.transport.http.posted import posted
+from pillion.transport.http.routes import Route
+from pillion.transport.job_documents import (
     LIST_FIELDS,
     filter_of,
     follows,
@@ -25,19 +30,15 @@ from pillion.transport.http.job_documents import (
     priority_of,
     query_of,
 )
-from pillion.transport.http.job_events import JobEvents
-from pillion.transport.http.managed import admitted, let_in
-from pillion.transport.http.posted import posted
-from pillion.transport.http.routes import Route
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
     from pathlib import Path
 
     from pillion.transport.http.caller import Caller
-    from pillion.transport.http.job_access import JobAccess
     from pillion.transport.http.options import DispatchOptions
     from pillion.transport.http.routes import Target
+    from pillion.transport.job_access import JobAccess
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -100,6 +101,7 @@ class TrainingHandler:
             body,
             request_id=caller.request_id,
             idempotency_key=headers.get(b"idempotency-key", b"").decode("latin-1"),
+            caller=caller_name(headers.get(b"authorization"), headers.get(b"x-api-key")),
             priority=priority,
         )
         return json_answer({_ID: job.id, "model_name": job.model, "state": job.state.value}, status=202)

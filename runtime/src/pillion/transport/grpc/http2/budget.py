@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pillion.transport.grpc.http2.wire import ConnectionFault, ErrorCode
+
 __all__ = ["Budget"]
 
 
@@ -16,11 +18,14 @@ class Budget:
         self._left = most
         self._at = now
 
-    def spend(self, now: float) -> bool:
-        """Take one; False where none is left."""
+    def spend(self, now: float, what: str) -> None:
+        """Take one.
+
+        Raises:
+            ConnectionFault: none is left. ``what`` says of what there were too many.
+        """
         self._left = min(self._most, self._left + (now - self._at) * self._per_second)
         self._at = now
         if self._left < 1:
-            return False
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, f"too many {what}")
         self._left -= 1
-        return True

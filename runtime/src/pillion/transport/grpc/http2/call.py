@@ -54,9 +54,11 @@ class ServedCall(grpc.aio.ServicerContext[Any, Any]):
         try:
             if not handler.request_streaming and not handler.response_streaming and message is not None:
                 answer = await cast("Any", handler.unary_unary)(self._decoded(message), self)
+                message = None
                 if self._code is not None and self._code is not grpc.StatusCode.OK:
                     self._end(self._code, self._details)
                 elif not stream.answer_whole(self._encoded(answer), self._trailers()):
+                    stream.inbox.release()
                     await stream.send(self._encoded(answer))
                     self._end(grpc.StatusCode.OK, "")
             else:
@@ -80,17 +82,20 @@ class ServedCall(grpc.aio.ServicerContext[Any, Any]):
 
     async def _run_stream(self) -> None:
         handler, stream = cast("Any", self._handler), self._stream
+        message = None
         if handler.request_streaming:
             requests: Any = self._requests()
         else:
-            message = await stream.receive()
-            if message is None or not stream.drained:
+            message = await stream.inbox.receive()
+            if message is None or not stream.inbox.drained:
                 raise MessageFault(grpc.StatusCode.UNIMPLEMENTED, _CARDINALITY)
             requests = self._decoded(message)
         if not handler.response_streaming:
             behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
             answer = await behaviour(requests, self)
+            requests = message = None
             if self._code in (None, grpc.StatusCode.OK):
+                stream.inbox.release()
                 await stream.send(self._encoded(answer))
             return
         behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
@@ -103,7 +108,7 @@ class ServedCall(grpc.aio.ServicerContext[Any, Any]):
                 await answers.aclose()
 
     async def _requests(self) -> AsyncIterator[Any]:
-        while (message := await self._stream.receive()) is not None:
+        while (message := await self._stream.inbox.receive()) is not None:
             yield self._decoded(message)
 
     def _decoded(self, message: bytes) -> Any:  # noqa: ANN401 - whatever the method's deserializer makes
@@ -143,7 +148,7 @@ class ServedCall(grpc.aio.ServicerContext[Any, Any]):
 
     async def read(self) -> Any:  # noqa: ANN401 - grpc's own
         """The next message, or ``grpc.aio.EOF``."""
-        message = await self._stream.receive()
+        message = await self._stream.inbox.receive()
         return grpc.aio.EOF if message is None else self._decoded(message)
 
     async def write(self, message: Any) -> None:  # noqa: ANN401 - grpc's own

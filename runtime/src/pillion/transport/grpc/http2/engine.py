@@ -7,7 +7,7 @@ import errno
 import random
 from typing import TYPE_CHECKING, Final
 
-from pillion.transport.grpc.http2.accepting import Acceptor
+from pillion.transport.accepting import Acceptor
 from pillion.transport.grpc.http2.connection import Connection
 from pillion.transport.grpc.http2.limits import ConnectionLimits
 from pillion.transport.grpc.http2.service import Service
@@ -29,6 +29,7 @@ __all__ = ["AsyncioEngine"]
 _SWEEP: Final = 0.25
 _POLL: Final = 0.01
 _BACKLOG: Final = 2048
+_TLS_SHUTDOWN: Final = 2.0
 _TO_LEAVE: Final = 1.0
 """Seconds for the last bytes to leave once every call has ended."""
 
@@ -137,7 +138,7 @@ class AsyncioEngine:
         def may_greet(greeting: int) -> bool:
             return greeting + len(service.connections) < self._limits.max_connections
 
-        return Acceptor(listening, connection, context, limits.header_timeout, may_greet)
+        return Acceptor(listening, connection, context, limits.header_timeout, _TLS_SHUTDOWN, may_greet)
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()

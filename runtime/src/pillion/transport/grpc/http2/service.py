@@ -99,8 +99,7 @@ class Service:
                 literal(b"grpc-accept-encoding", CODINGS),
             )
             return
-        if self._calls >= self._max_calls:
-            self._refuse(stream, grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
+        if self._full(stream):
             return
         handler = self._find(_Details(request.path, request.metadata))
         if handler is None:
@@ -114,14 +113,22 @@ class Service:
         """Begin a call whose request is complete, or comes in many messages; later, where its client does not take the
         answers that there are.
         """
-        if stream.put_off(handler):
+        # Asked again: while requests came in, and while others waited for their client, more calls have begun.
+        if stream.put_off(handler) or self._full(stream):
             return
         self._calls += 1
-        message = None if handler.request_streaming or handler.response_streaming else stream.only_message()
+        message = None if handler.request_streaming or handler.response_streaming else stream.inbox.only_message()
         stream.start(ServedCall(stream, handler).run(message), self._ended)
 
     def _ended(self) -> None:
         self._calls -= 1
+
+    def _full(self, stream: Stream) -> bool:
+        """Refuse a call where as many are in progress as may be."""
+        if self._calls < self._max_calls:
+            return False
+        self._refuse(stream, grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
+        return True
 
     def _refuse(self, stream: Stream, code: grpc.StatusCode, sentence: str, trailers: bytes = b"") -> None:
         stream.end(code, sentence, trailers)

@@ -33,6 +33,7 @@ __all__ = [
     "read_head",
     "reset",
     "settings",
+    "unpadded",
     "window_update",
 ]
 
@@ -139,3 +140,14 @@ def window_update(stream: int, increment: int) -> bytes:
 def goaway(last: int, code: int, why: str = "") -> bytes:
     """A GOAWAY frame. ``why`` is for people, and for gRPC's clients, which know ``too_many_pings``."""
     return frame(GOAWAY, 0, 0, last.to_bytes(4) + code.to_bytes(4) + why.encode()[:256])
+
+
+def unpadded(payload: bytes) -> bytes:
+    """The content of a payload whose frame is padded.
+
+    Raises:
+        ConnectionFault: there is more padding than content.
+    """
+    if not payload or payload[0] >= len(payload):
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than content")
+    return payload[1 : len(payload) - payload[0]]

@@ -1,0 +1,102 @@
+"""The activator as a process: puts the parts together and keeps them running until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+
+from pillion_operator.activator.connections import Connections
+from pillion_operator.activator.metrics import ActivatorMetrics
+from pillion_operator.activator.ports import Ports
+from pillion_operator.activator.slices import Slices
+from pillion_operator.activator.waker import Waker
+from pillion_operator.client.fence import OpenFence
+from pillion_operator.client.kubernetes import KubernetesClient
+from pillion_operator.probes import ProbeServer
+
+if TYPE_CHECKING:
+    from pillion_operator.activator.settings import ActivatorSettings
+    from pillion_operator.client.connection import Connection
+
+__all__ = ["Activator"]
+
+_log: Final = logging.getLogger(__name__)
+#: How often a port that could not be opened is tried again.
+_AGAIN_SECONDS: Final = 5.0
+
+
+class Activator:
+    """One replica. All do the same: which of two is faster to wake a Deployment makes no difference."""
+
+    def __init__(self, settings: ActivatorSettings, connection: Connection) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        self._metrics = ActivatorMetrics(self._registry)
+        self._stop = asyncio.Event()
+        self._news = asyncio.Event()
+        self._slices = Slices(self._news.set)
+
+    def stop(self) -> None:
+        """End in an orderly way: become unready, take connections until nobody sends any, let those end."""
+        self._stop.set()
+
+    async def run(self) -> int:
+        """Run until stopped; return the exit code."""
+        settings = self._settings
+        # Any replica may write, and what it writes names the version that it has seen.
+        async with KubernetesClient(self._connection, OpenFence()) as client:
+            waker = Waker(client, time.monotonic, self._metrics.woken.inc)
+            connections = Connections(settings, self._slices, waker, self._metrics, time.monotonic)
+            ports = Ports(settings.host, connections)
+            routes = {"/routes": lambda: {port: str(route) for port, route in ports.open.items()}}
+            async with ProbeServer(
+                settings.http_host, settings.http_port, self._registry, live=str, ready=self._unready, documents=routes
+            ) as probes:
+                _log.info("metrics and probes answer on port %d", probes.port)
+                return await self._run_until_stopped(client, ports, connections)
+
+    async def _run_until_stopped(self, client: KubernetesClient, ports: Ports, connections: Connections) -> int:
+        tasks = [asyncio.create_task(self._slices.follow(client, namespace)) for namespace in self._namespaces]
+        tasks.append(asyncio.create_task(self._listen(ports)))
+        stopped = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if stopped in done:
+            _log.info("stopping: connections are taken for %g s more", self._settings.drain_seconds)
+            await asyncio.wait(tasks, timeout=self._settings.drain_seconds, return_when=asyncio.FIRST_COMPLETED)
+            ports.close()
+            await connections.finish(self._settings.finish_seconds)
+        code = 0
+        for task in (*tasks, stopped):
+            task.cancel()
+        for result in await asyncio.gather(*tasks, stopped, return_exceptions=True):
+            if isinstance(result, Exception):
+                _log.error("a part of the activator failed", exc_info=result)
+                code = 1
+        return code
+
+    async def _listen(self, ports: Ports) -> None:
+        while True:
+            self._news.clear()
+            await ports.follow(self._slices.routes)
+            try:
+                async with asyncio.timeout(None if ports.open == self._slices.routes else _AGAIN_SECONDS):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    @property
+    def _namespaces(self) -> tuple[str, ...]:
+        return self._settings.namespaces or ("",)
+
+    def _unready(self) -> str:
+        """Say why no connection should be sent here; nothing where it may."""
+        if self._stop.is_set():
+            return "it is stopping"
+        return "" if self._slices.listed(self._namespaces) else "the EndpointSlices are not known yet"

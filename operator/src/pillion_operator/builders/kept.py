@@ -1,0 +1,90 @@
+"""What is kept of a revision, and a plan whose pods are those of a kept one.
+
+A revision is what its pods see: their template, `runtime.yaml`, and the Service, whose ports are those on which they
+listen. The predictor's spec is kept beside it, for people and for `pillion rollout undo`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pillion_operator.builders.configmap import CONFIG_FILE
+from pillion_operator.state.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, SERVICE
+from pillion_operator.state.manifest import key_of, object_at, text_at
+from pillion_operator.state.names import (
+    REVISION_ANNOTATION,
+    revision_name,
+    runtime_config_name,
+)
+from pillion_operator.state.plan import Child
+
+if TYPE_CHECKING:
+    from pillion.resources import JsonObject
+    from pillion_operator.state.kinds import Kind
+    from pillion_operator.state.manifest import Manifest
+    from pillion_operator.state.plan import Desired
+
+__all__ = ["revision_manifest", "with_kept"]
+
+
+def revision_manifest(service: Manifest, desired: Desired, number: int, annotations: dict[str, str]) -> JsonObject:
+    """Return the ControllerRevision of the revision that the plan is of. Source: apps/v1 ControllerRevision."""
+    name = key_of(service).name
+    deployment = _child(desired, DEPLOYMENT)
+    data: JsonObject = {
+        "predictor": object_at(service, "spec", "predictor"),
+        "template": object_at(deployment, "spec", "template"),
+        "service": object_at(_child(desired, SERVICE), "spec"),
+    }
+    config = _config(desired, name)
+    if config:
+        data["config"] = config
+    return {
+        "apiVersion": CONTROLLER_REVISION.api_version,
+        "kind": CONTROLLER_REVISION.name,
+        "metadata": {
+            **object_at(deployment, "metadata"),
+            "name": revision_name(name, desired.revision),
+            "annotations": {REVISION_ANNOTATION: desired.revision, **annotations},
+        },
+        "revision": number,
+        "data": data,
+    }
+
+
+def with_kept(service: Manifest, desired: Desired, data: JsonObject) -> Desired:
+    """Return the plan with the pods, their configuration and the Service of a kept revision."""
+    name = key_of(service).name
+    children: list[Child] = []
+    for child in desired.children:
+        if child.kind is CONFIG_MAP and key_of(child.manifest).name == runtime_config_name(name):
+            continue
+        manifest = child.manifest
+        if child.kind is DEPLOYMENT:
+            manifest = manifest | {"spec": object_at(manifest, "spec") | {"template": object_at(data, "template")}}
+        elif child.kind is SERVICE:
+            manifest = manifest | {"spec": object_at(data, "service")}
+        children.append(Child(child.kind, manifest))
+    config = text_at(data, "config")
+    if config:
+        metadata = object_at(_child(desired, DEPLOYMENT), "metadata") | {"name": runtime_config_name(name)}
+        held: JsonObject = {
+            "apiVersion": CONFIG_MAP.api_version,
+            "kind": CONFIG_MAP.name,
+            "metadata": metadata,
+            "data": {CONFIG_FILE: config},
+        }
+        children.insert(0, Child(CONFIG_MAP, held))
+    return replace(desired, children=tuple(children))
+
+
+def _child(desired: Desired, kind: Kind) -> Manifest:
+    return next((child.manifest for child in desired.children if child.kind is kind), {})
+
+
+def _config(desired: Desired, name: str) -> str:
+    for child in desired.children:
+        if child.kind is CONFIG_MAP and key_of(child.manifest).name == runtime_config_name(name):
+            return text_at(child.manifest, "data", CONFIG_FILE)
+    return ""

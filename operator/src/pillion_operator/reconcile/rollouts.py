@@ -1,0 +1,216 @@
+"""Which revision of a service its pods are to be of: the one that its manifest asks for, or the last that was good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pillion_operator.builders.canary import canary_children, listens_alike, split
+from pillion_operator.builders.kept import revision_manifest, with_kept
+from pillion_operator.judge.deadline import overdue
+from pillion_operator.judge.facts import deployment_facts
+from pillion_operator.judge.routes import followed, share_of
+from pillion_operator.judge.status import facts_of
+from pillion_operator.state.kinds import DEPLOYMENT, GATEWAY_ROUTES
+from pillion_operator.state.manifest import generation_of, key_of
+from pillion_operator.state.names import (
+    REVISION_GENERATION_ANNOTATION,
+    REVISION_MESSAGE_ANNOTATION,
+    REVISION_STATE_ANNOTATION,
+    canary_name,
+    predictor_name,
+)
+from pillion_operator.state.observed import Outcome
+from pillion_operator.state.plan import Note, Split
+from pillion_operator.state.reasons import Reason
+from pillion_operator.state.revisions import (
+    ANALYSIS,
+    RevisionState,
+    RolledBack,
+    failed,
+    last_good,
+    next_number,
+    surplus,
+)
+
+if TYPE_CHECKING:
+    from pillion.resources import InferenceService
+    from pillion_operator.apply.revisions import RevisionKeeper
+    from pillion_operator.observe.revisions import RevisionReader
+    from pillion_operator.observe.runtime_status import RuntimeStatusReader
+    from pillion_operator.reconcile.stages import Stages
+    from pillion_operator.state.manifest import Key
+    from pillion_operator.state.observed import Observed
+    from pillion_operator.state.plan import Desired
+    from pillion_operator.state.revisions import Revision
+
+__all__ = ["RolloutParts", "Rollouts"]
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutParts:
+    """What deciding about rollouts is made of."""
+
+    reader: RevisionReader
+    keeper: RevisionKeeper
+    runtimes: RuntimeStatusReader
+    stages: Stages
+
+
+class Rollouts:
+    """Goes back to the last good revision where the newest does not become ready, and keeps those that do."""
+
+    def __init__(self, parts: RolloutParts) -> None:
+        self._parts = parts
+
+    async def course(self, service: InferenceService, observed: Observed, desired: Desired) -> Desired:
+        """Return the plan with the pods of the revision that is to serve.
+
+        Raises:
+            ApiError: the API server could not be asked, or another writer was faster; try again.
+        """
+        good, key = last_good(observed.revisions), key_of(observed.service)
+        # What was rolled out before and is in trouble later is not in trouble because of its revision.
+        if not desired.complete or good is None or good.digest == desired.revision:
+            self.forget(key)
+            return desired
+        lost = failed(observed.revisions, desired.revision, generation_of(observed.service))
+        if lost is None and _given_up(observed, desired):
+            kept = await self._fail(service, observed, desired)
+            desired, lost = _noted(desired, kept)
+        percent = service.spec.predictor.canary_traffic_percent
+        if lost is None:
+            progress = await self._parts.stages.progress(service, observed, desired, good)
+            desired = replace(desired, progress=progress)
+            percent = percent if progress is None else progress.percent
+            if progress is not None and progress.failed:
+                desired, lost = _noted(desired, await self._mark(observed, desired, f"{ANALYSIS}{progress.analysis}"))
+        else:
+            self.forget(key)
+        shared = percent is not None and percent < 100
+        if lost is None and not shared:
+            return _promoting(observed, desired)
+        data = await self._parts.reader.read(key.namespace, good)
+        if data is None:
+            return desired
+        former = with_kept(observed.service, desired, data)
+        if lost is not None:
+            return replace(former, rolled_back=RolledBack(lost, good))
+        return _shared(observed, desired, former, percent or 0, alike=listens_alike(data, desired))
+
+    async def settle(self, observed: Observed, desired: Desired) -> Desired:
+        """Keep the newest revision once all pods are of it: from then on it is the one to go back to.
+
+        Return the plan, with a note where it cannot be kept.
+
+        Raises:
+            ApiError: the API server could not be asked, or another writer was faster; try again.
+        """
+        live = deployment_facts(observed, predictor_name(key_of(observed.service).name))
+        newest = desired.revision
+        if not (desired.complete and live.rolled_out and live.wanted > 0 and live.revision == newest):
+            return desired
+        known = next((one for one in observed.revisions if one.digest == newest), None)
+        latest = max((one.number for one in observed.revisions), default=0)
+        if known is None or known.state != RevisionState.ROLLED_OUT or known.number != latest:
+            kept = await self._keep(observed, desired, known, RevisionState.ROLLED_OUT, "")
+            if isinstance(kept, Note):
+                return replace(desired, notes=(*desired.notes, kept))
+        return desired
+
+    def forget(self, key: Key) -> None:
+        """Drop what was remembered of a service whose rollout is over, or that is gone."""
+        self._parts.stages.forget(key)
+
+    async def _fail(self, service: InferenceService, observed: Observed, desired: Desired) -> Revision | Note:
+        """Say of the newest revision that it failed, and why: its pods, which know, are about to go."""
+        reports = await self._parts.runtimes.read(observed.pods)
+        # Whether it had a share or all, its pods are asked.
+        asked = replace(desired, split=Split(service.spec.predictor.canary_traffic_percent or 0, 1, 1))
+        facts = facts_of(service, replace(observed, reports=reports), asked, Outcome())
+        why = facts.problems[0].text if facts.problems else "its pods give no reason"
+        return await self._mark(observed, desired, why)
+
+    async def _mark(self, observed: Observed, desired: Desired, why: str) -> Revision | Note:
+        known = next((one for one in observed.revisions if one.digest == desired.revision), None)
+        return await self._keep(observed, desired, known, RevisionState.FAILED, why)
+
+    async def _keep(
+        self, observed: Observed, desired: Desired, known: Revision | None, state: RevisionState, message: str
+    ) -> Revision | Note:
+        stored = observed.service
+        annotations = {
+            REVISION_STATE_ANNOTATION: str(state),
+            REVISION_GENERATION_ANNOTATION: str(generation_of(stored)),
+            REVISION_MESSAGE_ANNOTATION: message,
+        }
+        manifest = revision_manifest(stored, desired, next_number(observed.revisions), annotations)
+        kept = await self._parts.keeper.keep(manifest, known)
+        if not isinstance(kept, Note):
+            others = (one for one in observed.revisions if one.digest != kept.digest)
+            spare = surplus((*others, kept), kept.digest)
+            await self._parts.keeper.drop(key_of(stored).namespace, spare)
+        return kept
+
+
+def _noted(desired: Desired, kept: Revision | Note) -> tuple[Desired, Revision | None]:
+    """Return the plan, with a note where the verdict cannot be kept, and the revision that failed where it is."""
+    if isinstance(kept, Note):
+        return replace(desired, notes=(*desired.notes, kept)), None
+    return desired, kept
+
+
+def _shared(observed: Observed, desired: Desired, kept: Desired, percent: int, *, alike: bool) -> Desired:
+    """Return the plan of the last good revision, with the newest beside it where it gets a share."""
+    name = key_of(observed.service).name
+    if not alike:
+        stepped = desired.progress is not None and desired.progress.steps > 0
+        text = f"spec.predictor.{'rollout.steps' if stepped else 'canaryTrafficPercent'} (the newest version listens "
+        text += "on other ports than the one that serves, so they cannot share an address: it waits until "
+        text += f"canaryTrafficPercent is 100{'' if stepped else ' or removed'})"
+        notes = (*kept.notes, Note(Reason.FIELDS_NOT_HONOURED, text))
+        return replace(kept, notes=notes, split=Split(percent, 0, desired.replicas.least))
+    live = deployment_facts(observed, predictor_name(name))
+    newest = deployment_facts(observed, canary_name(name))
+    available = newest.available_of(desired.revision)
+    shared = split(percent, desired.replicas, live.wanted, available)
+    if available and live.available < desired.replicas.least and desired.replicas.most != 0:
+        # The last good one had given pods up: what stands in for them stays until they are back.
+        shared = replace(shared, canary=max(shared.canary, newest.wanted))
+    if not _weighed(observed, canary_name(name), percent):
+        # The Gateway still sends the last good one more than what the fewer pods of it are for.
+        shared = replace(shared, stable=desired.replicas.least)
+    bounds = replace(kept.replicas, least=shared.stable)
+    beside = canary_children(name, desired) if shared.canary else ()
+    return replace(kept, children=(*kept.children, *beside), split=shared, replicas=bounds)
+
+
+def _weighed(observed: Observed, service: str, percent: int) -> bool:
+    """Whether each Gateway that sends requests to the newest revision by weights gives it that share by now."""
+    routes = (route for kind in GATEWAY_ROUTES for route in observed.children.get(kind, {}).values())
+    shares = [(share_of(route, service), followed(route)) for route in routes]
+    return all(share >= percent and taken for share, taken in shares if share is not None)
+
+
+def _promoting(observed: Observed, desired: Desired) -> Desired:
+    """Return the plan with the pods that had a share, until those that take over are there."""
+    name = key_of(observed.service).name
+    live, newest = deployment_facts(observed, predictor_name(name)), deployment_facts(observed, canary_name(name))
+    there = live.rolled_out and live.revision == desired.revision
+    if there or newest.revision != desired.revision or newest.wanted == 0 or desired.replicas.most == 0:
+        return desired
+    beside = canary_children(name, desired)
+    return replace(
+        desired, children=(*desired.children, *beside), split=Split(100, newest.wanted, desired.replicas.least)
+    )
+
+
+def _given_up(observed: Observed, desired: Desired) -> bool:
+    """Whether a Deployment runs the newest revision, and had its time for it."""
+    name = key_of(observed.service).name
+    for deployment in (predictor_name(name), canary_name(name)):
+        live = observed.children.get(DEPLOYMENT, {}).get(deployment)
+        running = deployment_facts(observed, deployment).revision == desired.revision
+        if running and desired.replicas.most != 0 and overdue(live, observed.pods, observed.now):
+            return True
+    return False

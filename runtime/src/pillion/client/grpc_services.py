@@ -1,0 +1,198 @@
+"""Jobs, trainings and models of a server over gRPC: the services of ``pillion.runtime``. See :mod:`.services`."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf import json_format, struct_pb2
+
+from pillion.client.errors import ConnectionLost
+from pillion.client.exchange import Answer, GrpcCall
+from pillion.client.values import encoded, jsonable, value_of
+from pillion.protocol.protos import open_inference_pb2 as oip
+from pillion.protocol.protos import runtime_pb2 as pb
+from pillion.protocol.task_message import from_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from google.protobuf.message import Message
+
+    from pillion.client.management import Deployment
+    from pillion.client.services import JobState, Which
+
+__all__ = ["GrpcServices"]
+
+_JOBS: Final = "pillion.runtime.JobService"
+_TRAININGS: Final = "pillion.runtime.TrainingManagement"
+_INFO: Final = "pillion.runtime.InfoService"
+_MODELS: Final = "pillion.runtime.ModelManagement"
+_PIECE: Final = 1 << 20
+_LARGEST_EXACT: Final = 2**53
+_NOT_YET: Final = ("start_timestamp", "completion_timestamp", "progress")
+
+
+class GrpcServices:
+    """See :class:`~pillion.client.services.Services`."""
+
+    describes_tasks = False
+
+    def submit(
+        self, task: str, model: str | None, arguments: Mapping[str, object], *, key: str, priority: int | None
+    ) -> GrpcCall:
+        """See :class:`~pillion.client.services.Services`."""
+        body: dict[str, object] = {"parameters": dict(arguments)}
+        body |= {} if model is None else {"model_id": model}
+        message = pb.SubmitJobRequest(task=task, body=encoded(body), priority=priority or 0)
+        return GrpcCall("SubmitJob", message, pb.Job, service=_JOBS, headers={"idempotency-key": key})
+
+    def train(self, training: str, body: Mapping[str, Any], key: str) -> GrpcCall:
+        """See :class:`~pillion.client.services.Services`."""
+        message = pb.StartTrainingRequest(
+            training=training, model_name=body["model_name"], deploy=bool(body.get("deploy"))
+        )
+        _fill(message.parameters, body["parameters"])
+        return GrpcCall("StartTraining", message, pb.Job, service=_TRAININGS, headers={"idempotency-key": key})
+
+    def job(self, which: Which, *, cancel: bool = False) -> GrpcCall:
+        """See :class:`~pillion.client.services.Services`."""
+        if which.kind == "training":
+            request = pb.TrainingRequest(training_id=which.id)
+            name = "CancelTraining" if cancel else "GetTrainingStatus"
+            return GrpcCall(name, request, pb.Job, service=_TRAININGS)
+        return GrpcCall(
+            "CancelJob" if cancel else "GetJob", pb.JobRequest(prediction_id=which.id), pb.Job, service=_JOBS
+        )
+
+    def state(self, answer: Answer) -> JobState:
+        """See :class:`~pillion.client.services.Services`."""
+        document = _document(answer.live)
+        other = ("prediction_id", "model_id") if answer.live.training_id else ("training_id", "model_name")
+        for name in (*other, *(() if answer.live.details else ("details",))):
+            del document[name]
+        return dict.fromkeys(_NOT_YET) | document
+
+    def result(self, which: Which) -> GrpcCall:
+        """See :class:`~pillion.client.services.Services`."""
+        request = pb.JobRequest(prediction_id=which.id)
+        return GrpcCall("GetJobResult", request, pb.JobResult, service=_JOBS, collects=True)
+
+    def value(self, answer: Answer) -> Any:  # noqa: ANN401 - by the task
+        """See :class:`~pillion.client.services.Services`."""
+        pieces: list[pb.JobResult] = answer.live
+        if not pieces:
+            raise ConnectionLost("the result ended before it began")
+        headers = {"content-type": pieces[0].media_type, **pieces[0].headers}
+        return value_of(Answer(headers, b"".join(piece.content for piece in pieces)))
+
+    def logs(self, which: Which, *, follow: bool) -> GrpcCall:
+        """See :class:`~pillion.client.services.Services`."""
+        request = pb.FollowTrainingRequest(training_id=which.id, stop_at_present=not follow)
+        return GrpcCall(
+            "FollowTraining", request, pb.TrainingEvent, service=_TRAININGS, collects=not follow, streams=follow
+        )
+
+    def text(self, answer: Answer) -> str:
+        """See :class:`~pillion.client.services.Services`."""
+        return "".join(event.log for event in answer.live)
+
+    def info(self, names: tuple[str, ...]) -> GrpcCall:
+        """See :class:`~pillion.client.services.Services`."""
+        return GrpcCall("GetModelsInfo", pb.ModelsInfoRequest(model_ids=names), pb.ModelsInfo, service=_INFO)
+
+    def infos(self, answer: Answer) -> list[dict[str, Any]]:
+        """See :class:`~pillion.client.services.Services`."""
+        return [_model(model) for model in answer.live.models]
+
+    def models(self) -> GrpcCall:
+        """See :class:`~pillion.client.services.Services`."""
+        return GrpcCall("RepositoryIndex", oip.RepositoryIndexRequest(), oip.RepositoryIndexResponse)
+
+    def names(self, answer: Answer) -> list[str]:
+        """See :class:`~pillion.client.services.Services`."""
+        return list(dict.fromkeys(model.name for model in answer.live.models))
+
+    def deploy(self, what: Deployment) -> GrpcCall:
+        """See :class:`~pillion.client.services.Services`.
+
+        Raises:
+            FileNotFoundError: there are no such files.
+            ValueError: a digest of files that are sent.
+        """
+        if what.source is None or what.uri is not None:
+            request = pb.DeployModelRequest(
+                model_id=what.name, storage_uri=what.uri, version=what.version, digest=what.digest, format=what.format
+            )
+            if what.metadata:
+                _fill(request.metadata, what.metadata)
+            return GrpcCall("DeployModel", request, pb.ModelInfo, service=_MODELS, idempotent=False)
+        if what.digest:
+            raise ValueError("digest: it is of what a storage URI names; files that are sent are read here")
+        begin = pb.UploadBegin(model_id=what.name, format=what.format)
+        if what.metadata:
+            _fill(begin.metadata, what.metadata)
+        messages = functools.partial(_uploaded, begin, what.files())
+        return GrpcCall("UploadModel", messages, pb.ModelInfo, service=_MODELS, idempotent=False, uploads=True)
+
+    def undeploy(self, name: str, *, purge: bool) -> GrpcCall:
+        """See :class:`~pillion.client.services.Services`."""
+        request = pb.UndeployModelRequest(model_id=name, purge=purge)
+        return GrpcCall("UndeployModel", request, pb.UndeployModelResponse, service=_MODELS)
+
+    def told(self, answer: Answer) -> dict[str, Any]:
+        """See :class:`~pillion.client.services.Services`."""
+        message = answer.live
+        return _model(message) if isinstance(message, pb.ModelInfo) else _document(message)
+
+
+def _uploaded(begin: pb.UploadBegin, files: list[tuple[str, Path]]) -> Iterator[pb.UploadModelRequest]:
+    """The messages of an upload; files are read as they are sent."""
+    yield pb.UploadModelRequest(begin=begin)
+    for name, path in files:
+        with path.open("rb") as content:
+            yield pb.UploadModelRequest(file=pb.UploadFile(filename=name, size=path.stat().st_size))
+            while piece := content.read(_PIECE):
+                yield pb.UploadModelRequest(data=piece)
+
+
+def _fill(struct: Message, value: Mapping[str, object]) -> None:
+    """Set a ``Struct``, whose numbers are floats.
+
+    Raises:
+        ValueError: a whole number would become another one.
+    """
+    plain = jsonable(dict(value))
+    for name, one in plain.items():
+        _check_exact(one, name)
+    json_format.ParseDict(plain, struct)
+
+
+def _check_exact(value: Any, place: str) -> None:  # noqa: ANN401 - JSON
+    match value:
+        case int() if abs(value) > _LARGEST_EXACT:
+            raise ValueError(
+                f"{place}: {value} is more than gRPC carries exactly here (2**53): send it over http(s)://"
+            )
+        case list():
+            for index, one in enumerate(value):
+                _check_exact(one, f"{place}[{index}]")
+        case dict():
+            for key, one in value.items():
+                _check_exact(one, f"{place}.{key}")
+
+
+def _document(message: Message) -> dict[str, Any]:
+    """A message as its twin over HTTP."""
+    return json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+def _model(info: pb.ModelInfo) -> dict[str, Any]:
+    told = {name: from_value(struct_pb2.Value(struct_value=getattr(info, name))) for name in _STRUCTS}
+    return _document(info) | told | {"size": info.size}  # whole numbers, which protobuf's JSON has as texts and floats
+
+
+_STRUCTS: Final = ("metadata", "module_metadata")

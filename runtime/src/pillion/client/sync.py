@@ -1,0 +1,240 @@
+"""The client for programs that wait: any thread, scripts, notebooks."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from pillion.client.address import address
+from pillion.client.core import Core
+from pillion.client.exchange import Send
+from pillion.client.handles import Job, ModelHandle, TaskHandle
+from pillion.client.http import HTTP
+from pillion.client.management import Deployment
+from pillion.client.ordering import ordered
+from pillion.client.services import Which
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from pillion.client.description import TaskSpec
+    from pillion.client.exchange import Answer, Effect, Operation
+    from pillion.client.retries import Retries
+    from pillion.client.tls import TLS
+
+__all__ = ["SECONDS", "Client"]
+
+SECONDS: Final = 60.0
+
+
+class Client:
+    """A connection to one server. A context manager; from any thread.
+
+    Args:
+        url: ``http(s)://HOST:PORT``, ``grpc(s)://HOST:PORT`` or ``unix:///PATH`` (HTTP over a socket); by default that
+            of the environment, ``PILLION_URL``. Tasks are called over HTTP; everything else goes over either.
+        api_key: where the server asks for one; by default that of the environment, ``PILLION_API_KEY``;
+            empty for none.
+        timeout: seconds for one call, attempts included; the server is told, and stops when they are over.
+        tls: certificates by files, read again when they change.
+        retries: how often a call is tried again where that is safe, or the whole policy; 0: never.
+        headers: sent with every request.
+
+    Raises:
+        ValueError: an argument cannot be.
+        ImportError: ``grpc://`` without grpcio.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout: float = SECONDS,
+        tls: TLS | None = None,
+        retries: Retries | int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        where = address(url, api_key=api_key, timeout=timeout, tls=tls, retries=retries, headers=headers)
+        self.url = where.url
+        self.core = Core(where)
+        self._transport: Any = HTTP(where)
+        if where.grpc:
+            from pillion.client.grpc import GrpcSync  # noqa: PLC0415 - grpcio only where it is spoken
+
+            self._transport = GrpcSync(where)
+
+    def run(self, operation: Operation[Any]) -> Any:  # noqa: ANN401 - what the operation gives
+        """Drive an operation to its end."""
+        try:
+            effect: Effect = next(operation)
+            while True:
+                try:
+                    done = self._act(effect)
+                except Exception as failure:  # noqa: BLE001 - the operation decides
+                    effect = operation.throw(failure)
+                else:
+                    effect = operation.send(done)
+        except StopIteration as end:
+            return end.value
+
+    def _act(self, effect: Effect) -> Answer | None:
+        if isinstance(effect, Send):
+            answer: Answer = self._transport.send(effect.request, effect.timeout)
+            return answer
+        time.sleep(effect.seconds)
+        return None
+
+    def ready(self) -> bool:
+        """Whether the server is there and has loaded what it serves."""
+        return bool(self.run(self.core.ready()))
+
+    def wait_ready(self, timeout: float = SECONDS) -> None:
+        """Wait until it is, for ``timeout`` seconds at most.
+
+        Raises:
+            DeadlineExceeded: it was not; says what the last look found.
+        """
+        self.run(self.core.wait_ready(timeout))
+
+    def models(self) -> list[str]:
+        """Names of the models."""
+        names: list[str] = self.run(self.core.models())
+        return names
+
+    def model(self, name: str, version: str | None = None) -> ModelHandle:
+        """A model; ``version`` may be an alias."""
+        return ModelHandle(self, name, version)
+
+    def predict(self, instances: Any, *, model: str | None = None, timeout: float | None = None) -> Any:  # noqa: ANN401 - rows in, predictions out
+        """Predictions for rows as JSON has them, without numpy: nested lists or an array; a list of dicts for a model
+        with several inputs.
+
+        Args:
+            instances: one item a row.
+            model: only where several models are served.
+            timeout: seconds; by default the client's.
+
+        Raises:
+            CallError: the server says why.
+        """
+        return self.run(self.core.predict_rows(model, instances, timeout))
+
+    def tasks(self) -> dict[str, TaskSpec]:
+        """The tasks by name, as the server describes them."""
+        found: dict[str, TaskSpec] = self.run(self.core.tasks())
+        return found
+
+    def task(self, name: str, *, model: str | None = None, idempotent: bool = False) -> TaskHandle:
+        """A task, to be called.
+
+        Args:
+            name: of the task.
+            model: only where several models have it.
+            idempotent: whether computing it twice is the same as once, so that it may be tried again.
+        """
+        return TaskHandle(self, name, model, idempotent=idempotent)
+
+    def call(self, task: str, /, *, model: str | None = None, **arguments: Any) -> Any:  # noqa: ANN401 - by the task
+        """The result of a task, as JSON gives it; a :class:`~pillion.File` where it is one. Nothing is checked before.
+
+        Raises:
+            CallError: the server says why.
+        """
+        return self.run(
+            self.core.call(task, model, arguments, check=False, idempotent=False, timeout=None),
+        )
+
+    def stream(
+        self,
+        inputs: Iterable[Any],
+        call: Callable[[Any], Any] | None = None,
+        *,
+        return_x: bool = False,
+        return_exceptions: bool = False,
+        concurrency: int = 16,
+        timeout: float | None = None,
+    ) -> Iterator[Any]:
+        """Results for many inputs in their order, several calls at once: see :func:`pillion.client.ordered`.
+
+        Args:
+            inputs: any number of them, taken as results are read.
+            call: of one; by default :meth:`predict` of the only model.
+            return_x: give pairs of input and result.
+            return_exceptions: give a call's exception in the place of its result.
+            concurrency: calls at once.
+            timeout: seconds for each.
+        """
+        made: Callable[[Any], Any] = call or (lambda x: self.predict(x, timeout=timeout))
+        return ordered(
+            made, inputs, return_x=return_x, return_exceptions=return_exceptions, concurrency=concurrency,
+            timeout=timeout,
+        )  # fmt: skip
+
+    def events(self, answer: Answer, timeout: float | None) -> Iterator[tuple[str, Any]]:
+        """Events of a stream that has begun."""
+        events: Iterator[tuple[str, Any]] = self._transport.events(answer, timeout or self.core.address.timeout)
+        return events
+
+    def train(
+        self, training: str, model_name: str, *, deploy: bool = False, key: str | None = None, **parameters: Any  # noqa: ANN401 - by the task
+    ) -> Job:  # fmt: skip
+        """Begin a training.
+
+        Args:
+            training: as the server names it: the class's first task and the class, ``ClassifyMoodTrain``.
+            model_name: of the model that it makes.
+            deploy: serve it when it is there.
+            key: the same one begins the same training once, however often it is sent; by default one of its own.
+            parameters: of the training; data as a list, or ``{"uri": ...}``.
+        """
+        body: dict[str, object] = {"model_name": model_name, "parameters": parameters}
+        body |= {"deploy": True} if deploy else {}
+        state = self.run(self.core.train(training, body, key))
+        return Job(self, Which("training", state["training_id"]))
+
+    def info(self, *names: str) -> list[dict[str, Any]]:
+        """What the server tells of these models, or of all: version, state, reason, size and more."""
+        found: list[dict[str, Any]] = self.run(self.core.info(*names))
+        return found
+
+    def deploy(
+        self,
+        name: str,
+        source: str | os.PathLike[str] | None = None,
+        *,
+        version: str | None = None,
+        format: str | None = None,  # noqa: A002 - the field's name
+        digest: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        timeout: float = 300.0,
+    ) -> dict[str, Any]:
+        """Deploy a model; what the server tells of it once it serves.
+
+        Args:
+            name: of the model.
+            source: a file or folder here, sent as it is read, or a storage URI.
+            version: instead, one of the server's store, or an alias.
+            format: where the files do not tell it.
+            digest: what a storage URI must lead to, ``sha256:...``.
+            metadata: kept with the version.
+            timeout: seconds, the loading included.
+        """
+        what = Deployment(name, source, version, format, digest, metadata)
+        told: dict[str, Any] = self.run(self.core.deploy(what, timeout))
+        return told
+
+    def undeploy(self, name: str, *, purge: bool = False, timeout: float = 90.0) -> None:
+        """Take a model out of service after its requests; ``purge`` removes its versions from the store, too."""
+        self.run(self.core.undeploy(name, timeout, purge=purge))
+
+    def close(self) -> None:
+        """End the connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,130 @@
+"""Asking the API server of the cluster that the pod is in: whose token is it, and may they call this service?
+
+Source: authentication.k8s.io/v1 TokenReview and authorization.k8s.io/v1 SubjectAccessReview.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from pillion.errors import ErrorCode
+from pillion.server.failures import ExitCode, StartError
+from pillion.transport.reviewed_tokens import Refusal, Unreviewed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["AUDIENCE", "ClusterReviewer"]
+
+AUDIENCE: Final = "pillion"
+"""What a token must be made for, so that a service cannot use its callers' tokens at the API server."""
+_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_SECONDS: Final = 5.0
+_RIGHTS: Final = "bind its ServiceAccount to the ClusterRole system:auth-delegator"
+
+
+class ClusterReviewer:
+    """Asks with the pod's own ServiceAccount, whose token is read anew each time: the kubelet renews it.
+
+    Args:
+        service: the InferenceService that callers must have the right for.
+        environ: tells where the API server is.
+        account: the folder with `token`, `ca.crt` and `namespace`.
+
+    Raises:
+        StartError: this is no pod with a ServiceAccount's token.
+    """
+
+    def __init__(self, service: str, environ: Mapping[str, str] = os.environ, account: Path | None = None) -> None:
+        host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT", "443")
+        account = account or _ACCOUNT
+        self._token = account / "token"
+        try:
+            if not host:
+                raise FileNotFoundError("KUBERNETES_SERVICE_HOST is not set")
+            self._namespace = (account / "namespace").read_text(encoding="utf-8").strip()
+            self._token.read_text(encoding="utf-8")
+            context = ssl.create_default_context(cafile=str(account / "ca.crt"))
+        except (OSError, ssl.SSLError) as error:
+            raise StartError(
+                ExitCode.USAGE,
+                f"auth.inference_service needs a pod with a ServiceAccount's token ({error}): set "
+                f"automountServiceAccountToken: true and serviceAccountName, and {_RIGHTS}",
+            ) from None
+        self._service = service
+        address = f"[{host}]" if ":" in host else host
+        # No proxy of the environment stands between a pod and its API server.
+        self._client = httpx.AsyncClient(
+            base_url=f"https://{address}:{port}", verify=context, timeout=_SECONDS, trust_env=False
+        )
+
+    async def review(self, token: str) -> Refusal | None:
+        """See :class:`~pillion.transport.reviewed_tokens.Reviewer`."""
+        review = await self._ask(
+            "/apis/authentication.k8s.io/v1/tokenreviews",
+            {
+                "apiVersion": "authentication.k8s.io/v1",
+                "kind": "TokenReview",
+                "spec": {"token": token, "audiences": [AUDIENCE]},
+            },
+        )
+        if not review.get("authenticated") or AUDIENCE not in review.get("audiences", ()):
+            reason = f"the token is none of this cluster, has ended, or was not made for the audience {AUDIENCE}"
+            return Refusal(ErrorCode.UNAUTHENTICATED, reason)
+        user: dict[str, Any] = review.get("user", {})
+        access = await self._ask(
+            "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+            {
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SubjectAccessReview",
+                "spec": {
+                    "user": user.get("username", ""),
+                    "groups": user.get("groups", []),
+                    "uid": user.get("uid", ""),
+                    "extra": user.get("extra", {}),
+                    "resourceAttributes": {
+                        "group": "serving.pillion.dev",
+                        "resource": "inferenceservices",
+                        "subresource": "predict",
+                        "verb": "create",
+                        "namespace": self._namespace,
+                        "name": self._service,
+                    },
+                },
+            },
+        )
+        if access.get("allowed"):
+            return None
+        return Refusal(
+            ErrorCode.PERMISSION_DENIED,
+            f"{user.get('username')} may not call {self._service}: it needs the right to create "
+            f"inferenceservices/predict of serving.pillion.dev in namespace {self._namespace}",
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _ask(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
+        """The status of the answer.
+
+        Raises:
+            Unreviewed: there is none.
+        """
+        try:
+            own = (await asyncio.to_thread(self._token.read_text, encoding="utf-8")).strip()
+            answer = await self._client.post(path, json=body, headers={"Authorization": f"Bearer {own}"})
+        except (OSError, httpx.HTTPError) as error:
+            raise Unreviewed(f"the API server cannot be asked: {str(error) or type(error).__name__}") from None
+        if answer.status_code == httpx.codes.FORBIDDEN:
+            raise Unreviewed(f"the server may not create {path.rpartition('/')[2]}: {_RIGHTS}")
+        if not answer.is_success:
+            raise Unreviewed(f"the API server answered {answer.status_code}")
+        found: dict[str, Any] = answer.json().get("status", {})
+        return found

@@ -1,0 +1,375 @@
+"""From a pod to none and back: a real operator and a real activator under the chart's rights, and a real API server."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from pillion_operator.rbac import activator_manifests
+from tests.integration.operator.activating import ActivatorProcess, activating, announce, own_address, serving
+from tests.integration.operator.harness import Api, OperatorProcess, apply, condition, eventually, running
+from tests.integration.operator.scaled import autoscaler, change, create, replicas
+from tests.integration.operator.test_activator import echo
+from tests.integration.operator.test_pod_scaling import CountingPods, counting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from e2e.cluster.node.apiserver import ControlPlane
+
+__all__ = ["counting"]
+
+_SYSTEM = "pillion-system"
+#: Quiet for that long, a service may rest.
+_SECONDS = 3
+_BEHAVIOR = {"behavior": {"scaleDown": {"stabilizationWindowSeconds": _SECONDS}}}
+
+
+@pytest.fixture(scope="module")
+def activator(
+    cluster: ControlPlane, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ActivatorProcess]:
+    """One activator under the rights of the chart."""
+    cluster.kubectl("create", "serviceaccount", "pillion-activator", "--namespace", _SYSTEM)
+    apply(cluster, *activator_manifests(service_account="pillion-activator", operator_namespace=_SYSTEM))
+    kubeconfig = cluster.kubeconfig_for_service_account(_SYSTEM, "pillion-activator")
+    log = tmp_path_factory.mktemp("activator") / "activator.log"
+    with activating(kubeconfig, log, http_host="0.0.0.0") as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def operator(
+    operator_kubeconfig: Path, api: Api, activator: ActivatorProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    """One operator for the whole cluster that knows the activator."""
+    log = tmp_path_factory.mktemp("operator") / "operator.log"
+    service = announce(api, _SYSTEM, activator)
+    with running(operator_kubeconfig, log, lease_namespace=_SYSTEM, activator_service=service) as process:
+        yield process.wait_leading()
+
+
+def endpoint_slice(api: Api, namespace: str) -> dict[str, Any] | None:
+    return api.get("EndpointSlice", namespace, "iris-predictor-activator")
+
+
+def leads(api: Api, namespace: str) -> list[str]:
+    """Where the Service leads besides its pods."""
+    found = endpoint_slice(api, namespace) or {}
+    return [address for endpoint in found.get("endpoints") or [] for address in endpoint["addresses"]]
+
+
+def ports(api: Api, namespace: str) -> dict[str, int]:
+    return {port["name"]: port["port"] for port in (endpoint_slice(api, namespace) or {}).get("ports", [])}
+
+
+def up(api: Api, namespace: str, counting: CountingPods, within: float = 40) -> None:
+    """Wait until there is one pod that is Ready, and whose Service leads nowhere else."""
+
+    def look() -> bool:
+        there = counting.ready(api, namespace) == 1 == replicas(api, namespace)
+        return there and available(api, namespace) == 1 and not leads(api, namespace)
+
+    eventually(look, within=within, pause=0.1)
+
+
+def asleep(api: Api, namespace: str, within: float = 40) -> None:
+    eventually(lambda: replicas(api, namespace) == 0, within=within, pause=0.1)
+
+
+def available(api: Api, namespace: str) -> int:
+    deployment = api.get("Deployment", namespace, "iris-predictor") or {}
+    return deployment.get("status", {}).get("availableReplicas", 0)  # type: ignore[no-any-return]  # JSON
+
+
+def ready(api: Api, namespace: str, reason: str, status: str = "True") -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        found = api.get("InferenceService", namespace, "iris")
+        said = condition(found, "Ready")
+        return found if (said.get("status"), said.get("reason")) == (status, reason) else None
+
+    found = eventually(look, within=40, pause=0.1)
+    assert found is not None
+    return found
+
+
+def test_a_service_that_nobody_asks_gives_its_pod_up_and_the_next_request_is_held_for_a_new_one(
+    operator: OperatorProcess, api: Api, namespace: str, counting: CountingPods, activator: ActivatorProcess
+) -> None:
+    create(api, namespace, minReplicas=0, autoScaling=_BEHAVIOR)
+    up(api, namespace, counting)
+    given = ports(api, namespace)
+    assert {"http", "grpc"} == set(given)
+    since = api.get("InferenceService", namespace, "iris")
+    assert since is not None
+
+    asleep(api, namespace)
+
+    # The Service led to the activator before the pod was told to go.
+    assert [own_address()] == leads(api, namespace)
+    before = slices_and_counts(api, namespace, since["metadata"]["resourceVersion"])
+    assert before.index("led") < before.index("none")
+    found = ready(api, namespace, "ScaledToZero")
+    assert "http://iris-predictor" in found["status"]["url"]
+    assert 0 == found["status"]["replicas"]["desired"]
+    assert "Standby" == found["status"]["modelStatus"]["states"]["activeModelState"]
+    assert "ScaledToZero" == condition(found, "ModelLoaded")["reason"]
+    assert "ScaledToZero" == condition(found, "ScalingActive")["reason"]
+    assert "True" == condition(found, "FieldsHonoured")["status"]
+
+    with serving(echo) as port, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(httpx.post, f"http://{own_address()}:{given['http']}/", content=b"12345", timeout=30)
+        eventually(lambda: replicas(api, namespace) == 1)
+        ready(api, namespace, "Waking")
+        assert not answer.done()
+        listen(api, namespace, http=port)
+        assert "5" == answer.result().text
+        up(api, namespace, counting)
+    ready(api, namespace, "Loaded")
+    # It comes out at the same port as before.
+    assert given == ports(api, namespace)
+
+
+def test_requests_in_progress_keep_the_pod(
+    operator: OperatorProcess, api: Api, namespace: str, counting: CountingPods
+) -> None:
+    create(api, namespace, minReplicas=0, autoScaling=_BEHAVIOR)
+    counting.in_progress = 1
+    up(api, namespace, counting)
+    asked = counting.asked
+    # Looked at for longer than it would take to rest.
+    eventually(lambda: counting.asked > asked + 6, within=40)
+    assert 1 == replicas(api, namespace)
+    assert [] == leads(api, namespace)
+
+    counting.in_progress = 0
+    asleep(api, namespace)
+
+
+def test_a_pod_that_does_not_answer_is_not_taken_for_idle(
+    operator: OperatorProcess, api: Api, namespace: str, counting: CountingPods, cluster: ControlPlane
+) -> None:
+    create(api, namespace, minReplicas=0, autoScaling=_BEHAVIOR)
+    up(api, namespace, counting)
+    counting.silence()
+
+    # Another that becomes idle later rests, so the time for it has gone by.
+    cluster.kubectl("create", "namespace", f"{namespace}-b")
+    create(api, f"{namespace}-b", minReplicas=0, autoScaling=_BEHAVIOR)
+    answering = CountingPods(at=2)
+    try:
+        up(api, f"{namespace}-b", answering)
+        asleep(api, f"{namespace}-b")
+    finally:
+        answering.silence()
+    assert 1 == replicas(api, namespace)
+
+
+def test_a_new_version_is_tried_before_the_service_rests_again(
+    operator: OperatorProcess, api: Api, namespace: str, counting: CountingPods
+) -> None:
+    create(api, namespace, minReplicas=0, autoScaling=_BEHAVIOR)
+    up(api, namespace, counting)
+    asleep(api, namespace)
+
+    change(api, namespace, sklearn={"storageUri": "s3://models/iris-2"})
+
+    # Nobody asked: it is started to see that it starts. It may be led to the activator again within a look.
+    eventually(
+        lambda: counting.ready(api, namespace) == 1 == replicas(api, namespace) and available(api, namespace) == 1,
+        within=40,
+        pause=0.1,
+    )
+    asleep(api, namespace)
+    ready(api, namespace, "ScaledToZero")
+
+
+def test_the_way_to_the_activator_stays_right_while_nothing_can_be_planned(
+    operator: OperatorProcess, api: Api, namespace: str, counting: CountingPods
+) -> None:
+    create(api, namespace, minReplicas=0, autoScaling=_BEHAVIOR)
+    up(api, namespace, counting)
+    asleep(api, namespace)
+    given = ports(api, namespace)
+    change(api, namespace, sklearn={"runtime": "none-such"})
+    eventually(lambda: condition(api.get("InferenceService", namespace, "iris"), "Ready").get("status") == "False")
+
+    # As where every replica of the activator was replaced by another.
+    moved = {"endpoints": [{"addresses": ["192.0.2.7"], "conditions": {"ready": True}}]}
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices/iris-predictor-activator"
+    api.send("PATCH", path, moved, "application/merge-patch+json").raise_for_status()
+
+    eventually(lambda: leads(api, namespace) == [own_address()])
+    assert given == ports(api, namespace)
+    assert 0 == replicas(api, namespace)
+
+
+def test_a_least_of_one_brings_a_pod_back_and_the_way_to_the_activator_goes_after_it_has_come(
+    operator: OperatorProcess, api: Api, namespace: str, counting: CountingPods
+) -> None:
+    create(api, namespace, minReplicas=0, autoScaling=_BEHAVIOR)
+    up(api, namespace, counting)
+    asleep(api, namespace)
+
+    change(api, namespace, minReplicas=1)
+
+    eventually(lambda: replicas(api, namespace) == 1)
+    assert [own_address()] == leads(api, namespace)
+    eventually(lambda: counting.ready(api, namespace) == 1 and endpoint_slice(api, namespace) is None, pause=0.1)
+    assert 1 == available(api, namespace)
+
+
+def test_a_stopped_service_leads_nowhere_and_is_not_woken(
+    operator: OperatorProcess, api: Api, namespace: str, counting: CountingPods
+) -> None:
+    create(api, namespace, minReplicas=0, autoScaling=_BEHAVIOR)
+    up(api, namespace, counting)
+    annotations = {"metadata": {"annotations": {"serving.pillion.dev/stop": "true"}}}
+    api.patch("InferenceService", namespace, "iris", annotations)
+
+    eventually(lambda: endpoint_slice(api, namespace) is None and replicas(api, namespace) == 0)
+
+
+def test_a_horizontal_pod_autoscaler_has_the_say_from_one_pod_up_and_leaves_none_alone(
+    operator: OperatorProcess, api: Api, namespace: str, counting: CountingPods
+) -> None:
+    create(api, namespace, minReplicas=0, maxReplicas=3, scaleMetric="cpu", autoScaling=_BEHAVIOR)
+    up(api, namespace, counting)
+    found = autoscaler(api, namespace)
+    assert found is not None
+    assert (1, 3) == (found["spec"]["minReplicas"], found["spec"]["maxReplicas"])
+
+    asleep(api, namespace)
+
+    def disabled() -> bool:
+        conditions = (autoscaler(api, namespace) or {}).get("status", {}).get("conditions", [])
+        return any(one["type"] == "ScalingActive" and one["reason"] == "ScalingDisabled" for one in conditions)
+
+    eventually(disabled)
+    assert 0 == replicas(api, namespace)
+    assert "ScaledToZero" == condition(ready(api, namespace, "ScaledToZero"), "ScalingActive")["reason"]
+
+
+def test_an_edited_slice_is_set_right_and_two_services_share_no_port(
+    operator: OperatorProcess, api: Api, namespace: str, cluster: ControlPlane
+) -> None:
+    create(api, namespace, minReplicas=0)
+    eventually(lambda: leads(api, namespace) == [own_address()])
+    cluster.kubectl("create", "namespace", f"{namespace}-b")
+    create(api, f"{namespace}-b", minReplicas=0)
+    eventually(lambda: leads(api, f"{namespace}-b") == [own_address()])
+    given = ports(api, namespace)
+    assert not set(given.values()) & set(ports(api, f"{namespace}-b").values())
+
+    stolen = [{"name": "http", "port": ports(api, f"{namespace}-b")["http"], "protocol": "TCP"}]
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices/iris-predictor-activator"
+    api.send("PATCH", path, {"ports": stolen}, "application/merge-patch+json").raise_for_status()
+
+    eventually(lambda: not set(ports(api, namespace).values()) & set(ports(api, f"{namespace}-b").values()))
+
+
+def test_a_port_that_the_activator_keeps_for_another_is_exchanged_and_its_requests_go_nowhere_else(
+    operator: OperatorProcess, api: Api, namespace: str, cluster: ControlPlane, activator: ActivatorProcess
+) -> None:
+    create(api, namespace, minReplicas=0)
+    eventually(lambda: leads(api, namespace) == [own_address()])
+    number = ports(api, namespace)["http"]
+    # As the slice of another installation, whose operator gave the same number away, where this activator knew it
+    # first: the one of this service is taken away for a moment, in which its operator has not made it anew.
+    cluster.kubectl("create", "namespace", f"{namespace}-b")
+    labels = {"endpointslice.kubernetes.io/managed-by": "pillion", "kubernetes.io/service-name": "other"}
+    labels["serving.pillion.dev/inferenceservice"] = "other"
+    other = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "other", "labels": labels},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": number, "protocol": "TCP"}],
+        "endpoints": [],
+    }
+    api.create(f"{namespace}-b", other)
+    mine = f"{namespace}/iris-predictor:http"
+    # Who has a port keeps it, however old the other's claim is.
+    assert mine == activator.ask("/routes").json()[str(number)]
+    operator.signal(signal.SIGSTOP)
+    try:
+        api.delete("EndpointSlice", namespace, "iris-predictor-activator")
+        eventually(lambda: activator.ask("/routes").json()[str(number)] == f"{namespace}-b/other:http")
+    finally:
+        operator.signal(signal.SIGCONT)
+
+    # The activator says that it stands for another there, so nobody is led to it.
+    eventually(lambda: ports(api, namespace).get("http") == number and not leads(api, namespace))
+    eventually(lambda: leads(api, namespace) == [own_address()], within=40)
+    moved = ports(api, namespace)["http"]
+    assert moved != number
+    assert mine == activator.ask("/routes").json()[str(moved)]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "predictor", "said"),
+    [
+        ({}, {"networkPolicy": {}}, "remove networkPolicy"),
+        ({"serving.pillion.dev/autoscalerClass": "external"}, {}, "autoscalerClass is external: remove it"),
+        ({}, {"autoScaling": {"behavior": {"scaleDown": {"selectPolicy": "Disabled"}}}}, "selectPolicy is Disabled"),
+    ],
+)
+def test_what_cannot_rest_says_why_and_keeps_a_pod(
+    operator: OperatorProcess,
+    api: Api,
+    namespace: str,
+    annotations: dict[str, str],
+    predictor: dict[str, Any],
+    said: str,
+) -> None:
+    create(api, namespace, annotations, minReplicas=0, **predictor)
+
+    def look() -> dict[str, Any] | None:
+        found = condition(api.get("InferenceService", namespace, "iris"), "FieldsHonoured")
+        return found if found.get("status") == "False" else None
+
+    found = eventually(look)
+    assert found is not None
+    assert said in found["message"]
+    assert "spec.predictor.minReplicas: 0" in found["message"]
+    assert endpoint_slice(api, namespace) is None
+
+
+def listen(api: Api, namespace: str, **listening: int) -> None:
+    """Say, as the controller does once a pod is Ready, where it listens."""
+    manager = "endpointslice-controller.k8s.io"
+    service = {"kubernetes.io/service-name": "iris-predictor", "serving.pillion.dev/inferenceservice": "iris"}
+    api.create(
+        namespace,
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": "iris-predictor-x7k2p",
+                "labels": service | {"endpointslice.kubernetes.io/managed-by": manager},
+            },
+            "addressType": "IPv4",
+            "ports": [{"name": name, "port": port, "protocol": "TCP"} for name, port in listening.items()],
+            "endpoints": [{"addresses": [own_address()], "conditions": {"ready": True}}],
+        },
+    )
+
+
+def slices_and_counts(api: Api, namespace: str, since: str) -> list[str]:
+    """What happened, in order: the Service led to the activator, and its pods were told to go."""
+    slices = [
+        (int(state["metadata"]["resourceVersion"]), "led")
+        for state in api.history("EndpointSlice", namespace, since)
+        if state["metadata"]["name"].endswith("-activator") and state.get("endpoints")
+    ]
+    counts = [
+        (int(state["metadata"]["resourceVersion"]), "none")
+        for state in api.history("Deployment", namespace, since)
+        if state["spec"]["replicas"] == 0
+    ]
+    return [what for _, what in sorted(slices + counts)]
