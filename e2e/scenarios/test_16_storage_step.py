@@ -70,6 +70,23 @@ def test_the_storage_step_runs_as_the_user_that_kserve_s_annotation_names(stage:
     assert (str(_USER), False) == (written_by, written_by == read_by)
 
 
+def test_files_of_several_places_lie_each_at_its_path(stage: Stage) -> None:
+    words = manifests.config_map("words", text={"words.txt": "setosa"})
+    stage.apply(manifests.config_map("iris", models.iris()), words)
+    service = manifests.inference_service("iris", model={"modelFormat": {"name": "sklearn"}})
+    service["spec"]["predictor"]["storageUris"] = [
+        {"uri": "configmap://iris/model.skops"},
+        {"uri": "configmap://words", "mountPath": "/data/words"},
+    ]
+    stage.apply(service)
+
+    stage.wait_ready("iris")
+
+    assert stage.predict("iris")["data"] == [0]
+    (pod,) = stage.pods("iris")
+    assert _in_runtime(stage, pod, "print(open('/data/words/words.txt').read())") == "setosa"
+
+
 def test_a_placeholder_without_a_value_is_named_until_its_label_is_there(stage: Stage) -> None:
     runtime = {
         "apiVersion": manifests.API_VERSION,

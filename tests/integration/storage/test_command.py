@@ -63,6 +63,31 @@ def test_several_pairs_are_fetched_and_their_digests_are_in_the_termination_mess
     assert 2 == sum(line["event"] == "storage.placed" for line in lines)
 
 
+def test_a_destination_below_another_keeps_its_files_and_both_are_kept_at_the_next_start(
+    server: FaultyServer, tmp_path: Path
+) -> None:
+    server.put("/model.bin", b"model")
+    server.put("/labels.txt", b"labels")
+    whole, below = tmp_path / "models", tmp_path / "models" / "labels"
+    pairs = [
+        "--uri",
+        server.url("/labels.txt"),
+        "--dest",
+        str(below),
+        "--uri",
+        server.url("/model.bin"),
+        "--dest",
+        str(whole),
+    ]
+
+    first, _, _ = run(*pairs, ALLOW)
+    again, lines, _ = run(*pairs, ALLOW)
+
+    assert (0, 0) == (first, again)
+    assert (b"model", b"labels") == ((whole / "model.bin").read_bytes(), (below / "labels.txt").read_bytes())
+    assert [True, True] == [line["reused"] for line in lines if line.get("event") == "storage.placed"]
+
+
 def test_positional_pairs_work_as_well(server: FaultyServer, tmp_path: Path) -> None:
     server.put("/a.bin", b"a")
 

@@ -235,7 +235,7 @@ def test_every_field_of_a_runtime_without_effect_exists_and_those_of_services_ha
 
 _SHARED_WITH_KSERVE = {
     "transformer", "explainer", "scaleTarget", "scaleMetric", "scaleMetricType",
-    "autoScaling", "logger", "storageUris", "workerSpec",
+    "autoScaling", "logger", "workerSpec",
 }  # fmt: skip
 
 

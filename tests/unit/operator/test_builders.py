@@ -361,6 +361,74 @@ def test_a_digest_reaches_the_storage_step_and_the_runtime() -> None:
     assert digest == runtime_file(desired)["models"][0]["digest"]
 
 
+def test_several_sources_are_placed_each_at_its_path_and_the_first_is_the_models() -> None:
+    digest = "sha256:" + "a" * 64
+    sources = [
+        {"uri": "s3://models/base", "mountPath": "/mnt/models/base"},
+        {"uri": f"https://example.com/words.txt#{digest}", "mountPath": "/data/words"},
+        {"uri": "configmap://labels", "mountPath": "/mnt/models/base/labels/"},
+    ]
+
+    desired = planned(model={"modelFormat": {"name": "sklearn"}}, storageUris=sources)
+
+    placed = [
+        "--uri", "s3://models/base", "--dest", "/mnt/models/base",
+        "--uri", "https://example.com/words.txt", "--dest", "/data/words",
+        "--uri", "file:///mnt/source/2", "--dest", "/mnt/models/base/labels",
+        "--link-root", "/mnt/source", "--digest", "-", "--digest", digest, "--digest", "-",
+    ]  # fmt: skip
+    assert placed == storage_args(desired)
+    files = [
+        {"name": "models", "mountPath": "/data/words", "subPath": "data/words"},
+        {"name": "models", "mountPath": "/mnt/models/base", "subPath": "mnt/models/base"},
+    ]
+    step, (serving, *_) = pod(desired)["initContainers"][0], pod(desired)["containers"]
+    assert files == [mount for mount in step["volumeMounts"] if mount["name"] == "models"]
+    assert {"name": "source-2", "mountPath": "/mnt/source/2", "readOnly": True} in step["volumeMounts"]
+    assert [{**mount, "readOnly": True} for mount in files] == [
+        mount for mount in serving["volumeMounts"] if mount["name"] == "models"
+    ]
+    (model,) = runtime_file(desired)["models"]
+    assert ("/mnt/models/base", "s3://models/base") == (model["path"], model["uri"])
+
+
+def test_one_source_of_a_list_is_the_same_pod_as_the_models_own() -> None:
+    one = planned(sklearn={}, storageUris=[{"uri": "pvc://claim/iris"}])
+
+    assert planned(sklearn={"storageUri": "pvc://claim/iris"}).children == one.children
+
+
+def test_sources_serve_containers_of_ones_own_too() -> None:
+    containers = [{"name": "main", "image": "example.com/own:1"}]
+
+    desired = planned(containers=containers, storageUris=[{"uri": "s3://models/x", "mountPath": "/weights"}])
+
+    assert {"name": "models", "mountPath": "/weights", "readOnly": True} in pod(desired)["containers"][0][
+        "volumeMounts"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("says", "sources"),
+    [
+        (
+            "storageUris[1].mountPath: /mnt/models is the path of s3://models/x",
+            [{"uri": "s3://models/x"}, {"uri": "s3://models/y"}],
+        ),
+        ("storageUris[0].mountPath: /tmp is in use", [{"uri": "s3://models/x", "mountPath": "/mnt/../tmp"}]),
+        ("storageUris[0].mountPath: /etc/pillion is in use", [{"uri": "s3://models/x", "mountPath": "/etc/pillion"}]),
+        ("storageUris[0].mountPath: / is in use", [{"uri": "s3://models/x", "mountPath": "/"}]),
+        ("storageUris[1].uri: ", [{"uri": "s3://models/x"}, {"uri": "s3://models/../x", "mountPath": "/a"}]),
+    ],
+)
+def test_a_source_that_cannot_be_placed_is_named(says: str, sources: list[dict[str, str]]) -> None:
+    desired = planned(model={"modelFormat": {"name": "sklearn"}}, storageUris=sources)
+
+    assert desired.problem is not None
+    assert "InvalidSpec" == desired.problem.reason
+    assert says in desired.problem.text
+
+
 def test_several_models_in_one_predictor_are_a_problem_that_says_what_to_do_instead() -> None:
     desired = planned(models=[{"name": "a", "modelFormat": {"name": "onnx"}, "storageUri": "s3://models/a"}])
 

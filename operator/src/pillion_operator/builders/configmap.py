@@ -13,7 +13,7 @@ from pillion.runtimefile import PYTHON, DesiredModel, RuntimeFile, dump, load
 from pillion_operator.builders.applications import applications, http_settings
 from pillion_operator.builders.graph import graph_models
 from pillion_operator.builders.logger import logger_settings
-from pillion_operator.builders.storage import MODELS_PATH, check_uri, model_digest
+from pillion_operator.builders.storage import MODELS_PATH, model_sources
 from pillion_operator.builders.tls import tls_settings
 from pillion_operator.state.kinds import CONFIG_MAP
 from pillion_operator.state.names import CONFIG_HASH_ANNOTATION, runtime_config_name
@@ -84,15 +84,16 @@ def _models(context: BuildContext) -> tuple[DesiredModel, ...]:
     if model is None:
         return ()
     python = model.model_format.name == PYTHON
+    source = next(iter(model_sources(context)), None)
     return (
         DesiredModel(
             name=context.name,
-            path=MODELS_PATH,
+            path=source.path if source else MODELS_PATH,
             format=model.model_format.name,
             format_version=model.model_format.version,
             # As it may be shown: the runtime reports it at /status.
-            uri=str(check_uri(context.storage_uri)) if context.storage_uri else "",
-            digest=model_digest(context),
+            uri=str(source.uri) if source else "",
+            digest=source.digest if source else "",
             allow_pickle=rules.pickle.permits(opted_in=bool(model.allow_pickle)),
             pickle_policy=rules.pickle.policy,
             # Only where it means something, so that runtimes of earlier releases can read the file.

@@ -9,7 +9,7 @@ from pillion_operator.builders.configmap import CONFIG_FILE, config_annotations
 from pillion_operator.builders.declared import DECLARED_PATH
 from pillion_operator.builders.merge import merge_objects
 from pillion_operator.builders.security import container_security, pod_security
-from pillion_operator.builders.storage import MODELS_PATH, StorageParts, storage_parts
+from pillion_operator.builders.storage import StorageParts, storage_parts
 from pillion_operator.builders.tls import tls_parts
 from pillion_operator.state.manifest import array, object_at, objects_at
 from pillion_operator.state.names import (
@@ -63,7 +63,7 @@ def pod_template(context: BuildContext) -> JsonObject:
     init += objects_at(predictor, "initContainers")
     if init:
         spec["initContainers"] = array(init)
-    spec["containers"] = array([_serving_container(context, has_files=storage is not None), *context.sidecars])
+    spec["containers"] = array([_serving_container(context, storage), *context.sidecars])
     metadata: JsonObject = {
         "labels": {**object_at(context.runtime_pod, "labels"), **(context.predictor.labels or {}), **_labels(context)},
         "annotations": _annotations(context),
@@ -141,10 +141,8 @@ def _models_volume(context: BuildContext) -> JsonObject:
     return {"emptyDir": {field: value for field, value in given.items() if value is not None}}
 
 
-def _serving_container(context: BuildContext, *, has_files: bool) -> JsonObject:
-    mounts: list[JsonObject] = []
-    if has_files:
-        mounts.append({"name": "models", "mountPath": MODELS_PATH, "readOnly": True})
+def _serving_container(context: BuildContext, storage: StorageParts | None) -> JsonObject:
+    mounts: list[JsonObject] = [*storage.mounts] if storage else []
     base: JsonObject = {"resources": {"requests": dict(context.settings.requests)}}
     if context.fetches:
         # Nothing where there are none: pods are not to be others with the first Model than without.

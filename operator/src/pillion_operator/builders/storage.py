@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from posixpath import normpath
 from typing import TYPE_CHECKING, Final
 
 from pillion.resources.conventions import storage_user
@@ -18,15 +19,22 @@ from pillion_operator.state.plan import PlanError, Problem
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic import JsonValue
 
     from pillion.resources.base import JsonObject
     from pillion_operator.builders.context import BuildContext
 
-__all__ = ["MODELS_PATH", "StorageParts", "check_uri", "model_digest", "storage_parts"]
+__all__ = ["MODELS_PATH", "ModelSource", "StorageParts", "check_uri", "model_sources", "storage_parts"]
 
 MODELS_PATH: Final = "/mnt/models"
 _SOURCE_PATH: Final = "/mnt/source"
+#: Paths of a pod that files of a model would hide, or be hidden by.
+_OWN_PATHS: Final = (
+    "/etc", "/usr", "/opt/pillion", "/var/run", "/run", "/proc", "/sys", "/dev", "/bin", "/sbin", "/lib", "/tmp",  # noqa: S108 - in the pod
+    _SOURCE_PATH,
+)  # fmt: skip
 #: Variables of the providers and of HTTP clients that the storage step reads, see `pillion.storage.credentials`.
 _PROVIDERS: Final = ("AWS_", "S3_", "AZURE_", "GOOGLE_")
 _OTHERS: Final = frozenset(
@@ -36,11 +44,25 @@ _OTHERS: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class ModelSource:
+    """A place that files come from, and the path at which the serving container finds them.
+
+    Attributes:
+        digest: what the files must come to, empty where nothing is said.
+    """
+
+    uri: StorageUri
+    path: str
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StorageParts:
-    """The init container and the volumes around it."""
+    """The init container, the volumes around it, and the mounts by which the serving container reads the files."""
 
     container: JsonObject
     volumes: tuple[JsonObject, ...]
+    mounts: tuple[JsonObject, ...]
 
 
 def check_uri(text: str, field: str = "") -> StorageUri:
@@ -62,35 +84,67 @@ def check_uri(text: str, field: str = "") -> StorageUri:
     return uri
 
 
-def model_digest(context: BuildContext) -> str:
-    """Return the digest that the files must have, empty where none is given."""
-    if context.model is None or not context.storage_uri:
-        return ""
-    return context.model.digest or check_uri(context.storage_uri).digest or ""
+def model_sources(context: BuildContext) -> tuple[ModelSource, ...]:
+    """Return where files come from, none where the pod brings its own; of several, the first is the model's.
+
+    Raises:
+        PlanError: a URI cannot be served from a cluster, or two sources share a path.
+    """
+    digest = (context.model.digest if context.model else None) or ""
+    if context.storage_uri:
+        uri = check_uri(context.storage_uri)
+        return (ModelSource(uri, MODELS_PATH, digest or uri.digest or ""),)
+    found: dict[str, ModelSource] = {}
+    for index, given in enumerate(context.predictor.storage_uris or ()):
+        field = f"spec.predictor.storageUris[{index}]"
+        uri, path = check_uri(given.uri, f"{field}.uri"), _mount_path(given.mount_path, f"{field}.mountPath")
+        if path in found:
+            text = f"{field}.mountPath: {path} is the path of {found[path].uri} already; give each its own"
+            raise PlanError(Problem(Reason.INVALID_SPEC, text, f"{field}.mountPath", transient=False))
+        found[path] = ModelSource(uri, path, (digest if index == 0 else "") or uri.digest or "")
+    return tuple(found.values())
+
+
+def _mount_path(given: str | None, field: str) -> str:
+    path = normpath(given or MODELS_PATH)
+    if path in {"/", "//"} or any(path == own or path.startswith(f"{own}/") for own in _OWN_PATHS):
+        taken = ", ".join(_OWN_PATHS)
+        text = f"{field}: {path} is in use in the container (/, {taken} and what is below); choose another, such as "
+        raise PlanError(Problem(Reason.INVALID_SPEC, f"{text}{MODELS_PATH}/extra", field, transient=False))
+    return path
 
 
 def storage_parts(context: BuildContext) -> StorageParts | None:
-    """Return the storage init container, None where the model brings no URI.
+    """Return the storage init container, None where nothing is to be fetched.
 
     Raises:
-        PlanError: the URI cannot be served from a cluster.
+        PlanError: a URI cannot be served from a cluster, or two sources share a path.
     """
-    if not context.storage_uri:
+    sources = model_sources(context)
+    if not sources:
         return None
-    uri = check_uri(context.storage_uri)
-    shown, source = _source(uri)
-    arguments = ["--uri", shown, "--dest", MODELS_PATH]
-    if source is not None:
-        arguments += ["--link-root", _SOURCE_PATH]
-    digest = model_digest(context)
-    if digest:
-        arguments += ["--digest", digest]
-    mounts: list[JsonObject] = [{"name": "models", "mountPath": MODELS_PATH}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - in the pod
+    files = _files_mounts([source.path for source in sources])
+    arguments: list[JsonValue] = []
     volumes: list[JsonObject] = []
-    if source is not None:
-        volumes.append({"name": "source", **source})
-        mounts.append({"name": "source", "mountPath": _SOURCE_PATH, "readOnly": True})
-    else:
+    mounts: list[JsonObject] = [*files, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - in the pod
+    digests = [source.digest for source in sources]
+    remote = False
+    for index, source in enumerate(sources):
+        number = f"-{index}" if len(sources) > 1 else ""
+        shown, mounted = _mounted(source.uri, f"{_SOURCE_PATH}/{index}" if number else _SOURCE_PATH)
+        arguments += ["--uri", shown, "--dest", source.path]
+        if mounted is None:
+            remote = True
+            continue
+        volumes.append({"name": f"source{number}", **mounted})
+        mounts.append(
+            {"name": f"source{number}", "mountPath": f"{_SOURCE_PATH}{number.replace('-', '/')}", "readOnly": True}
+        )
+    if volumes:
+        arguments += ["--link-root", _SOURCE_PATH]
+    if any(digests):
+        arguments += [part for digest in digests for part in ("--digest", digest or "-")]
+    if remote:
         volumes += context.credentials.volumes
         mounts += context.credentials.mounts
     given = context.predictor.storage.resources if context.predictor.storage else None
@@ -100,16 +154,27 @@ def storage_parts(context: BuildContext) -> StorageParts | None:
         "image": _image(context),
         "imagePullPolicy": context.container.get("imagePullPolicy") or context.settings.image_pull_policy,
         "command": ["python", "-m", "pillion.storage"],
-        "args": list(arguments),
+        "args": arguments,
         "resources": merge_objects(resources, given.to_api()) if given else resources,
         "volumeMounts": list(mounts),
         "securityContext": _security(context),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    env = _environment(context, remote=source is None)
+    env = _environment(context, remote=remote)
     if env:
         container["env"] = env
-    return StorageParts(container, tuple(volumes))
+    return StorageParts(container, tuple(volumes), tuple({**mount, "readOnly": True} for mount in files))
+
+
+def _files_mounts(paths: Sequence[str]) -> list[JsonObject]:
+    """Return the mounts of the volume that the files are placed on: one for each path that is not below another.
+
+    A volume that is mounted once is mounted whole; of several mounts each has a folder of its own.
+    """
+    roots = sorted(path for path in paths if not any(path.startswith(f"{other}/") for other in paths))
+    if len(roots) == 1:
+        return [{"name": "models", "mountPath": roots[0]}]
+    return [{"name": "models", "mountPath": root, "subPath": root.strip("/")} for root in roots]
 
 
 def _environment(context: BuildContext, *, remote: bool) -> list[JsonValue]:
@@ -134,11 +199,11 @@ def _image(context: BuildContext) -> str:
     return image if context.ours and isinstance(image, str) else context.settings.runtime_image
 
 
-def _source(uri: StorageUri) -> tuple[str, JsonObject | None]:
-    """Return the URI for the init container, and the volume to mount for it where the URI names one."""
+def _mounted(uri: StorageUri, at: str) -> tuple[str, JsonObject | None]:
+    """Return the URI for the init container, and the volume to mount at `at` where the URI names one."""
     path = f"/{uri.path}" if uri.path else ""
     if uri.scheme == "configmap":
-        return f"file://{_SOURCE_PATH}{path}", {"configMap": {"name": uri.authority}}
+        return f"file://{at}{path}", {"configMap": {"name": uri.authority}}
     if uri.scheme == "pvc":
-        return f"file://{_SOURCE_PATH}{path}", {"persistentVolumeClaim": {"claimName": uri.authority, "readOnly": True}}
+        return f"file://{at}{path}", {"persistentVolumeClaim": {"claimName": uri.authority, "readOnly": True}}
     return uri.text, None

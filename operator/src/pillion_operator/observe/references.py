@@ -5,8 +5,9 @@ They are read by name only, never listed or watched, and remembered briefly. Sec
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pillion.storage.errors import StorageError
 from pillion.storage.uri import REMOTE_SCHEMES, parse_uri
@@ -31,9 +32,10 @@ from pillion_operator.state.reasons import Reason
 from pillion_operator.state.routes import GatewayFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pillion.resources import BatchPrediction, InferenceService, ModelStorageSpec, TrainingJob
+    from pillion.storage.uri import StorageUri
     from pillion_operator.client.kubernetes import KubernetesClient
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.observed import CertificateFacts
@@ -173,7 +175,8 @@ class ReferenceReader:
         if model is not None and model.storage is not None and not model.storage_uri:
             return await self._entry(namespace, model.storage), ()
         named = predictor.service_account_name or predictor.service_account
-        if _scheme(service) not in REMOTE_SCHEMES and not named and not fetches:
+        remote = any(uri.scheme in REMOTE_SCHEMES for _, uri in _uris(service))
+        if not remote and not named and not fetches:
             return StorageCredentials(), ()
         account = await self._account(Key(namespace, named or "default"))
         if not account.found and named:
@@ -206,34 +209,24 @@ class ReferenceReader:
         return self._accounts.put(key, _Account(found=True, secrets=tuple(secrets)), found=True)
 
     async def _sources(self, service: InferenceService) -> tuple[Problem, ...]:
-        model = service.spec.predictor.serving_model
-        if model is None or not model.storage_uri:
-            return ()
-        try:
-            uri = parse_uri(model.storage_uri)
-        except StorageError:
-            return ()
-        kinds = {
-            "configmap": (CONFIG_MAP, Reason.CONFIG_MAP_NOT_FOUND),
-            "pvc": (PERSISTENT_VOLUME_CLAIM, Reason.CLAIM_NOT_FOUND),
-        }
-        if uri.scheme not in kinds:
-            return ()
-        kind, reason = kinds[uri.scheme]
-        key = Key(service.metadata.namespace or "", uri.authority)
-        there = self._there.get((kind, key))
-        if there is None:
-            there = await self._client.get(kind, key) is not None
-            self._there.put((kind, key), there, found=there)
-        text = f"{kind.name} {uri.authority!r}, named in storageUri, is not there"
-        return () if there else (Problem(reason, text, uri.authority),)
+        namespace = service.metadata.namespace or ""
+        missing: list[Problem] = []
+        for field_, uri in _uris(service):
+            if uri.scheme in _MOUNTED:
+                missing += await self._source(_MOUNTED[uri.scheme], Key(namespace, uri.authority), field_)
+        return tuple(missing)
 
 
-def _scheme(service: InferenceService) -> str:
-    model = service.spec.predictor.serving_model
-    if model is None or not model.storage_uri:
-        return ""
-    try:
-        return parse_uri(model.storage_uri).scheme
-    except StorageError:
-        return ""
+#: Schemes of sources that are mounted, and what is mounted.
+_MOUNTED: Final = {"configmap": CONFIG_MAP, "pvc": PERSISTENT_VOLUME_CLAIM}
+
+
+def _uris(service: InferenceService) -> Iterator[tuple[str, StorageUri]]:
+    """Yield where the service's files come from, each with its field; malformed ones are told of elsewhere."""
+    predictor = service.spec.predictor
+    model = predictor.serving_model
+    given = [("storageUri", model.storage_uri)] if model is not None and model.storage_uri else []
+    given += [(f"storageUris[{index}].uri", one.uri) for index, one in enumerate(predictor.storage_uris or ())]
+    for field_, text in given:
+        with suppress(StorageError):
+            yield field_, parse_uri(text)

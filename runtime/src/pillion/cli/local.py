@@ -167,7 +167,10 @@ def _models(service: InferenceService, consent: Consent) -> tuple[Source, ...]:
     return (
         Source(
             name=name,
-            uri=_uri(model.storage_uri, "predictor.model"),
+            # The first of several is the model's: paths of a pod mean nothing here, so the others stay away.
+            uri=_uri(
+                model.storage_uri or next((one.uri for one in predictor.storage_uris or ()), None), "predictor.model"
+            ),
             format=model.model_format.name,
             format_version=model.model_format.version,
             digest=model.digest or "",
@@ -198,6 +201,8 @@ def cluster_only(service: InferenceService) -> tuple[str, ...]:
         for name in sorted(spec.predictor.model_fields_set - _LOCAL - formats)
         if getattr(spec.predictor, name) is not None
     ]
+    if len(spec.predictor.storage_uris or ()) == 1:  # it is served
+        fields.remove("predictor.storageUris")
     http = spec.predictor.http
     if http and http.request_timeout_seconds and not spec.predictor.applications:  # it is about them
         fields.append("predictor.http.requestTimeoutSeconds")

@@ -84,7 +84,7 @@ class ComponentSpec(ScalingFields, PodFields):
     """How new pods replace old ones. Default: one is added before one is removed."""
 
     storage_uris: StorageUris | None = None
-    """Several places that files come from, each placed at its own path."""
+    """Several places that files come from, each placed at its own path. The first is the model's."""
 
     storage_container_name: Name | None = None
     """The ClusterStorageContainer that fetches the files, as in KServe."""
@@ -136,8 +136,9 @@ _NAMED = f"has(self.containers) && self.containers.exists(c, c.name in {list(SER
 _ANY = (
     "(has(self.containers) && self.containers.size() > 0) || (has(self.applications) && self.applications.size() > 0)"
 )
-_STORAGE_URI_SET = " || ".join(
-    f"(has(self.{name}) && has(self.{name}.storageUri))" for name in (*FORMAT_SHORTHANDS, "model")
+_PLACE_SET = " || ".join(
+    f"(has(self.{name}) && (has(self.{name}.storageUri) || has(self.{name}.storage)))"
+    for name in (*FORMAT_SHORTHANDS, "model")
 )
 
 
@@ -150,7 +151,7 @@ def _exactly_one_implementation(predictor: "PredictorSpec") -> bool:
 
 def _storage_uri_once(predictor: "PredictorSpec") -> bool:
     model = predictor.serving_model
-    return predictor.storage_uris is None or model is None or model.storage_uri is None
+    return predictor.storage_uris is None or model is None or (model.storage_uri is None and model.storage is None)
 
 
 class WorkerSpec(PodFieldsWithoutContainers):
@@ -238,10 +239,17 @@ class PredictorSpec(ComponentSpec):
             holds=_exactly_one_implementation,
         ),
         Rule(
-            cel=f"!has(self.storageUris) || !({_STORAGE_URI_SET})",
-            message="storageUri of the model and storageUris exclude each other; move the former into the list",
+            cel=f"!has(self.storageUris) || !({_PLACE_SET})",
+            message="storageUri or storage of the model and storageUris exclude each other; move the former into the "
+            "list",
             field="storageUris",
             holds=_storage_uri_once,
+        ),
+        Rule(
+            cel="!has(self.storageUris) || !has(self.followTrainings) || !self.followTrainings",
+            message="followTrainings and storageUris exclude each other; the training says where the files are",
+            field="storageUris",
+            holds=lambda predictor: not (predictor.storage_uris and predictor.follow_trainings),
         ),
     )
 

@@ -76,6 +76,7 @@ HONOURED: frozenset[str] = frozenset(
         *(f"predictor.logger.{field}" for field in ("url", "mode", "metadataHeaders", "metadataAnnotations")),
         "predictor.logger.samplePercent",
         "predictor.storage",
+        "predictor.storageUris",
         "graph",
         "networking",
     ]
@@ -91,7 +92,6 @@ NOT_YET: frozenset[str] = frozenset(
         *(f"predictor.{name}.confidential" for name in (*FORMAT_SHORTHANDS, "model")),
         "predictor.name",
         *(f"predictor.logger.{field}" for field in ("storage", "marshallerUrl", "batchSize", "batchInterval")),
-        "predictor.storageUris",
         "predictor.storageContainerName",
         "predictor.workerSpec",
         "predictor.models",
@@ -159,11 +159,12 @@ def _asks_for_nothing(value: object) -> bool:
 
 def _values(predictor: PredictorSpec) -> Iterator[UnhonouredField]:
     sources = {"model": predictor.model, **{name: getattr(predictor, name) for name in FORMAT_SHORTHANDS}}
-    for name, source in sources.items():
-        uri = source.storage_uri if source is not None else None
+    uris = {f"{name}.storageUri": source.storage_uri for name, source in sources.items() if source is not None}
+    uris |= {f"storageUris[{index}].uri": source.uri for index, source in enumerate(predictor.storage_uris or ())}
+    for field, uri in uris.items():
         scheme = uri.partition(":")[0] if uri is not None else "file"
         if scheme not in HONOURED_SCHEMES and not (uri or "").startswith("/"):
-            yield UnhonouredField(f"spec.predictor.{name}.storageUri", f"{scheme} is not available yet")
+            yield UnhonouredField(f"spec.predictor.{field}", f"{scheme} is not available yet")
 
 
 def _scaling(predictor: PredictorSpec) -> Iterator[UnhonouredField]:

@@ -27,7 +27,6 @@ REMEDIES: Final[dict[str, str]] = {
     "predictor.logger.marshallerUrl": "name it, or a sink in front of it, in logger.url",
     "predictor.logger.batchSize": "events are sent one by one; gather them in the sink",
     "predictor.logger.batchInterval": "events are sent one by one; gather them in the sink",
-    "predictor.storageUris": "put everything below one prefix and name that in the model's storageUri",
     "predictor.storageContainerName": "give the credentials to the ServiceAccount; the storage step is Pillion's own",
     "predictor.workerSpec": "serve it with a model that fits one pod",
     "predictor.name": "children are named {name}-predictor",
