@@ -44,7 +44,10 @@ class Resource:
     faults: list[Fault] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     password: str | None = None
+    token: str | None = None
     chunked: bool = False
+    redirect: str | None = None
+    """Send whoever asks on to this address."""
 
     def __post_init__(self) -> None:
         if self.etag is None:
@@ -128,6 +131,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._status(fault.status, fault.error_body, fault.headers)
         elif resource.password is not None and not self._knows(resource.password):
             self._status(401, b"")
+        elif resource.token is not None and self.headers.get("Authorization") != f"Bearer {resource.token}":
+            self._status(401, b"", resource.headers)
+        elif resource.redirect is not None:
+            self._status(302, b"", {**resource.headers, "Location": resource.redirect})
         else:
             self._serve(resource, fault)
 

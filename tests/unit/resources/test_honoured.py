@@ -84,7 +84,7 @@ def test_what_is_honoured_is_not_named(predictor: JsonObject) -> None:
             {"models": [{"name": "a", "modelFormat": {"name": "onnx"}, "storageUri": "s3://b/a"}]},
             f"spec.predictor.models ({INSTEAD['predictor.models']})",
         ),
-        ({"onnx": {"storageUri": "hf://a/b"}}, "spec.predictor.onnx.storageUri (hf is not available yet)"),
+        ({"onnx": {"storageUri": "oci://a/b"}}, "spec.predictor.onnx.storageUri (oci is not available yet)"),
         (
             {"model": {"modelFormat": {"name": "x"}, "storageUri": "models:/a/1"}},
             "spec.predictor.model.storageUri (models is not available yet)",

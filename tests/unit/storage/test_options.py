@@ -16,7 +16,7 @@ def test_the_environment_sets_every_setting() -> None:
     texts = {
         "digest": DIGEST, "max_bytes": "10Gi", "max_files": "7", "max_unpack_ratio": "3.5", "unpack": "false",
         "stall_seconds": "5", "connect_seconds": "2", "attempts": "9", "backoff_seconds": "1", "concurrency": "2",
-        "max_redirects": "1", "reuse": "never",
+        "max_redirects": "1", "reuse": "never", "hub_files": "all",
         "allow_private_hosts": "true", "ca_bundle": "/ca.pem", "link_root": "/mnt",
     }  # fmt: skip
     environment = {f"PILLION_STORAGE_{name.upper()}": text for name, text in texts.items()}
@@ -25,7 +25,7 @@ def test_the_environment_sets_every_setting() -> None:
         digest=DIGEST, max_bytes=10 * 2**30, max_files=7, max_unpack_ratio=3.5, unpack=False,
         stall_seconds=5.0,
         connect_seconds=2.0, attempts=9, backoff_seconds=1.0, concurrency=2,
-        max_redirects=1, reuse="never",
+        max_redirects=1, reuse="never", hub_files="all",
         allow_private_hosts=True, ca_bundle=Path("/ca.pem"), link_root=Path("/mnt"),
     )  # fmt: skip
     assert expected == FetchOptions.from_environment(environment)

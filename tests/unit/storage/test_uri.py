@@ -79,6 +79,11 @@ def test_the_fragment_gives_the_expected_digest(bare: str, fragment: str) -> Non
         ("https://models.example:99999/x", "malformed"),
         ("abfss://models@evil.example/x", "storage account"),
         ("s3://" + "a" * 5000, "characters"),
+        ("hf://model-without-owner", "not a model of a hub"),
+        ("hf://owner/model/folder", "not a model of a hub"),
+        ("hf://owner/mo--del", "not a model of a hub"),
+        ("hf://owner/model:a/../b", "not a model of a hub"),
+        ("hf://user:secret@owner/model", "not a model of a hub"),
     ],
 )
 def test_a_wrong_uri_is_refused_with_what_is_wrong(text: str, words: str) -> None:
@@ -90,7 +95,22 @@ def test_a_wrong_uri_is_refused_with_what_is_wrong(text: str, words: str) -> Non
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("scheme", ["hf", "oci", "models", "runs"])
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("hf://owner/model", "model:main"),
+        ("hf://owner/model/", "model:main"),
+        ("hf://owner/model:v1.0", "model:v1.0"),
+        ("hf://owner/model:refs/pr/1#sha256:" + "a" * 64, "model:refs/pr/1"),
+    ],
+)
+def test_a_model_of_a_hub_has_a_revision(text: str, path: str) -> None:
+    uri = parse_uri(text)
+
+    assert ("hf", "owner", path) == (uri.scheme, uri.authority, uri.path)
+
+
+@pytest.mark.parametrize("scheme", ["oci", "models", "runs"])
 def test_a_scheme_that_comes_later_is_refused_and_names_the_ones_that_work(scheme: str) -> None:
     with pytest.raises(StorageError) as caught:
         parse_uri(f"{scheme}://x/y")

@@ -38,7 +38,7 @@ _OWN_PATHS: Final = (
 #: Variables of the providers and of HTTP clients that the storage step reads, see `pillion.storage.credentials`.
 _PROVIDERS: Final = ("AWS_", "S3_", "AZURE_", "GOOGLE_")
 _OTHERS: Final = frozenset(
-    {"STORAGE_EMULATOR_HOST", "awsAnonymousCredential"}
+    {"STORAGE_EMULATOR_HOST", "awsAnonymousCredential", "HF_TOKEN", "HF_ENDPOINT"}
     | {name for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for name in (proxy, proxy.lower())}
 )
 

@@ -12,15 +12,15 @@ from pillion.resources.rules import TextRule
 from pillion.resources.status import Conditions
 
 #: Schemes that a running pod fetches from; the others need a volume, which a pod has from its start or not at all.
-FETCHED_SCHEMES = ("s3", "gs", "az", "http", "https")
+FETCHED_SCHEMES = ("s3", "gs", "az", "http", "https", "hf")
 
 FetchedUri: TypeAlias = Annotated[
     str,
     MaxLen(2048),
     TextRule(
         pattern=f"^({'|'.join(FETCHED_SCHEMES)})://[^ ]+$",
-        message="a running pod fetches from s3:// gs:// az:// http:// or https://; for a file of yours use the URI "
-        "that 'pillion push' prints",
+        message="a running pod fetches from s3:// gs:// az:// hf:// http:// or https://; for a file of yours use the "
+        "URI that 'pillion push' prints",
     ),
 ]
 

@@ -108,7 +108,7 @@ INSTEAD: dict[str, str] = {
 }
 
 #: Schemes of storage URIs that files are fetched from.
-HONOURED_SCHEMES = frozenset({"file", "pvc", "s3", "gs", "az", "http", "https", "configmap"})
+HONOURED_SCHEMES = frozenset({"file", "pvc", "s3", "gs", "az", "http", "https", "configmap", "hf"})
 
 
 @dataclass(frozen=True, slots=True)

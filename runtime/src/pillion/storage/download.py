@@ -67,7 +67,14 @@ async def download(
         meter.reach(item.path, target.offset, earlier=True)
         await _try_until_complete(source, item, target, options, meter, shown)
         meter.complete_file()
-        return Downloaded(await asyncio.to_thread(target.finish), target.version)
+        file = await asyncio.to_thread(target.finish)
+        if item.sha256 is not None and file.sha256 != item.sha256.lower():
+            raise StorageError(
+                Reason.DIGEST_MISMATCH,
+                f"{shown} came as sha256:{file.sha256}, the source says sha256:{item.sha256}",
+                remedy="start again; if it stays so, what is between changes files",
+            )
+        return Downloaded(file, target.version)
     except OSError as error:
         raise disk_error(error, staging.destination) from error
     finally:

@@ -145,6 +145,10 @@ def open_source(uri: StorageUri, options: FetchOptions, environment: Mapping[str
         from pillion.storage.web import WebSource  # noqa: PLC0415  (ssl and http.client only where needed)
 
         return WebSource(uri, options, environment)
+    if uri.scheme == "hf":
+        from pillion.storage.hub import HubSource  # noqa: PLC0415  (as above)
+
+        return HubSource(uri, options, environment)
     if uri.scheme in {"pvc", "configmap"}:
         raise StorageError(
             Reason.UNSUPPORTED_SCHEME,

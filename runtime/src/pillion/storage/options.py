@@ -50,6 +50,12 @@ def _reuse(text: str) -> str:
     return text
 
 
+def _hub_files(text: str) -> str:
+    if text not in {"needed", "all"}:
+        raise ValueError("neither needed nor all")
+    return text
+
+
 def _path(text: str) -> Path | None:
     return Path(text) if text else None
 
@@ -78,6 +84,11 @@ class FetchOptions:
         "what to do with an intact artifact of the same URI in the destination: keep it (always), keep it if the "
         "source has not changed (revalidate), fetch again (never)",
         _reuse,
+    )
+    hub_files: Literal["needed", "all"] = _setting(
+        "needed",
+        "which files of a model of a hub: without weights in other formats beside safetensors (needed), or all",
+        _hub_files,
     )
     allow_private_hosts: bool = _setting(
         False,

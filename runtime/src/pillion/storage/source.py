@@ -1,6 +1,6 @@
 """What every source of artifacts can do: list, and stream an object from an offset.
 
-Three sources: `pillion.storage.local` (files), `pillion.storage.web` (http and https), and
+Four sources: `pillion.storage.local` (files), `pillion.storage.web` (http and https), `pillion.storage.hub` (hf) and
 `pillion.storage.objectstore` (s3, gs, az). They know nothing of retries, digests or where bytes go.
 """
 
@@ -29,12 +29,14 @@ class SourceObject:
         path: the safe relative path that it gets in the destination.
         size: in bytes; None where only the answer to a request will tell.
         version: ETag or other validator; None where not known yet.
+        sha256: what the source says that the bytes come to, in hexadecimal; None where it says nothing.
     """
 
     key: str
     path: str
     size: int | None
     version: str | None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@
                                                 ``abfss://container@account.dfs.core.windows.net/path`` or
                                                 ``https://account.blob.core.windows.net/container/path``
 ``http://host/path``, ``https://host/path``     one file; an archive is unpacked
+``hf://owner/model[:revision]``                 a model of the Hugging Face Hub, or of what speaks its protocol; the
+                                                revision is a branch, a tag or a commit, `main` where none is given
 ==============================================  =====================================================================
 
 Keys of buckets are taken as they stand: ``%20``, ``?`` and ``#`` are part of the key. A trailing ``/`` means "all
@@ -31,10 +33,10 @@ from pillion.storage.errors import Reason, StorageError
 
 __all__ = ["LATER_SCHEMES", "REMOTE_SCHEMES", "SUPPORTED_SCHEMES", "StorageUri", "parse_uri", "redact"]
 
-SUPPORTED_SCHEMES: Final = ("file", "pvc", "configmap", "s3", "gs", "az", "http", "https")
-REMOTE_SCHEMES: Final = frozenset({"s3", "gs", "az", "http", "https"})
+SUPPORTED_SCHEMES: Final = ("file", "pvc", "configmap", "s3", "gs", "az", "http", "https", "hf")
+REMOTE_SCHEMES: Final = frozenset({"s3", "gs", "az", "http", "https", "hf"})
 """Those whose places are reached over the network, with credentials where they ask for them."""
-LATER_SCHEMES: Final = ("hf", "oci", "models", "runs")
+LATER_SCHEMES: Final = ("oci", "models", "runs")
 _SAME_AS: Final = {"gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az"}
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
@@ -46,6 +48,8 @@ _ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}")
 _AZURE_HOST: Final = re.compile(r"([a-z0-9]{3,24})\.(?:blob|dfs)\.core\.windows\.net", re.IGNORECASE)
 _KUBERNETES_NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 _CONFIGMAP_KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+_HUB_PART: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
+_HUB: Final = re.compile(rf"({_HUB_PART})/({_HUB_PART})(?::([A-Za-z0-9][A-Za-z0-9._/-]{{0,127}}))?/?")
 _MAX_LENGTH: Final = 4096
 
 
@@ -55,8 +59,10 @@ class StorageUri:
 
     Attributes:
         scheme: one of `SUPPORTED_SCHEMES`.
-        authority: bucket, container, claim or ConfigMap name; ``host[:port]`` for http(s); empty for ``file``.
-        path: key, or path, without a leading slash (with one for ``file``); a trailing slash is kept.
+        authority: bucket, container, claim or ConfigMap name; ``host[:port]`` for http(s); the owner of a model of a
+            hub; empty for ``file``.
+        path: key, or path, without a leading slash (with one for ``file``); a trailing slash is kept. Of a model of a
+            hub ``name:revision``.
         account: the storage account of Azure where the URI names it.
         query: the query of an http(s) URI, which may hold a signature: never shown.
         userinfo: ``user:password`` of an https URI: never shown.
@@ -138,6 +144,8 @@ def parse_uri(text: str) -> StorageUri:
         return _parse_http(scheme, bare, digest)
     if scheme == "file":
         return _parse_file(bare, digest)
+    if scheme == "hf":
+        return _parse_hub(rest[2:], digest, bare)
     authority, _, path = rest[2:].partition("/")
     path = _clean_segments(path, text)
     account = None
@@ -216,6 +224,16 @@ def _parse_file(text: str, digest: str | None) -> StorageUri:
     if _CONTROL.search(decoded):
         raise _invalid("the path of the file: URI has control characters", "rename the file")
     return StorageUri("file", "", _clean_segments(decoded, text, absolute=True), digest=digest, text=text)
+
+
+def _parse_hub(model: str, digest: str | None, text: str) -> StorageUri:
+    match = _HUB.fullmatch(model)
+    if match is None or ".." in model or "--" in match[1] or "--" in match[2]:
+        raise _invalid(
+            f"{model.rpartition('@')[2][:200]!r} in the storage URI is not a model of a hub",
+            "write hf://owner/model or hf://owner/model:revision; a token belongs in the variable HF_TOKEN of a Secret",
+        )
+    return StorageUri("hf", match[1], f"{match[2]}:{match[3] or 'main'}", digest=digest, text=text.rstrip("/"))
 
 
 def _split_azure_authority(authority: str) -> tuple[str, str]:

@@ -1,0 +1,195 @@
+"""Models of the Hugging Face Hub, and of servers that speak its protocol, as a source.
+
+The hub lists the files of a revision (``GET /api/models/{model}/revision/{revision}?blobs=true``) and names the commit;
+the files are fetched from that commit (``GET /{model}/resolve/{commit}/{file}``), so a branch that moves meanwhile
+mixes nothing. What a commit holds never changes, so a broken download goes on without a validator; a large file is
+held to the SHA-256 that the hub states of it. Source: huggingface.co/docs/hub/api.
+
+Variables: ``HF_ENDPOINT`` for another server, ``HF_TOKEN`` for models that are not open to everybody. The token goes to
+the endpoint only, not to the stores that it redirects to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlsplit
+
+from pillion.storage.errors import Reason, StorageError
+from pillion.storage.exchange import Exchange, tls_context
+from pillion.storage.names import safe_name
+from pillion.storage.source import Body, Listing, SourceObject
+from pillion.storage.uri import redact
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping
+
+    from pillion.storage.options import FetchOptions
+    from pillion.storage.uri import StorageUri
+
+__all__ = ["HubSource", "needed"]
+
+_LOGGER: Final = logging.getLogger("pillion.storage")
+_ENDPOINT: Final = "https://huggingface.co"
+_MAX_LISTING: Final = 32 << 20
+#: Weights in other formats, which nobody needs who has them in safetensors: copies for other frameworks, and pickles.
+_OTHER_WEIGHTS: Final = frozenset(
+    {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".ot", ".tflite"}
+)
+_OTHER_FOLDERS: Final = frozenset({"original", "coreml", "openvino", "flax", "tf"})
+_NEVER: Final = frozenset({".gitattributes", ".gitignore"})
+
+
+class HubSource:
+    """The files of one revision of a model."""
+
+    def __init__(self, uri: StorageUri, options: FetchOptions, environment: Mapping[str, str]) -> None:
+        name, _, self._revision = uri.path.partition(":")
+        self._uri = uri
+        self._model = f"{uri.authority}/{name}"
+        self._options = options
+        self._context = tls_context(options)
+        self._endpoint = _endpoint(environment)
+        token = environment.get("HF_TOKEN", "").strip()
+        if token and not (token.isascii() and token.isprintable() and " " not in token):
+            raise StorageError(
+                Reason.INVALID_SETTING, "the variable HF_TOKEN is not a token", remedy="put the token alone into it"
+            )
+        self._credentials = {"Authorization": f"Bearer {token}"} if token else {}
+        self._commit = ""
+
+    async def list(self, *, versions: bool) -> Listing:  # noqa: ARG002 - they come with the list
+        """The files of the revision that serving needs; the hub tells their sizes and versions, too."""
+        address = f"{self._endpoint}/api/models/{self._model}/revision/{quote(self._revision, safe='')}?blobs=true"
+        exchange = Exchange(self._options, self._context)
+        try:
+            await asyncio.to_thread(self._send, exchange, address, {})
+            text = await asyncio.to_thread(_read, exchange)
+        finally:
+            exchange.abort()
+        try:
+            told = json.loads(text)
+            commit, files = str(told["sha"]), [_file(entry) for entry in told["siblings"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(
+                Reason.DOWNLOAD_FAILED,
+                f"{redact(address)} did not answer as a hub of models does",
+                remedy="check HF_ENDPOINT",
+            ) from error
+        self._commit = commit
+        chosen = files if self._options.hub_files == "all" else needed(files)
+        left = len(files) - len(chosen)
+        if left:
+            bytes_ = sum(item.size or 0 for item in files) - sum(item.size or 0 for item in chosen)
+            _LOGGER.info(
+                "%d of %d files of %s are left out, which are weights in other formats or not the model's",
+                left, len(files), self._uri,
+                extra={"fields": {"event": "storage.left_out", "files": left, "bytes": bytes_}},
+            )  # fmt: skip
+        return Listing(tuple(chosen), single=False)
+
+    @asynccontextmanager
+    async def open(self, item: SourceObject, offset: int, version: str | None) -> AsyncIterator[Body]:
+        """Stream a file of the commit that was listed."""
+        address = f"{self._endpoint}/{self._model}/resolve/{quote(self._commit, safe='')}/{quote(item.key, safe='/')}"
+        exchange = Exchange(self._options, self._context)
+        try:
+            await asyncio.to_thread(
+                self._send, exchange, address, {"Range": f"bytes={offset}-"} if offset and version is not None else {}
+            )
+            # The stores that the hub redirects to have validators of their own, which mean nothing to the hub.
+            yield replace(exchange.body(redact(address), item.path), version=item.version)
+        finally:
+            exchange.abort()
+
+    async def close(self) -> None:
+        """Connections live as long as their streams."""
+
+    def _send(self, exchange: Exchange, address: str, headers: Mapping[str, str]) -> None:
+        try:
+            exchange.send("GET", address, self._credentials, headers)
+        except StorageError as error:
+            raise self._explained(error, exchange.header("X-Error-Code")) from error
+
+    def _explained(self, error: StorageError, code: str) -> StorageError:
+        """The error in the hub's own terms, which it tells by a header; it answers 401 for what is not there, too."""
+        model = f"{self._model!r} at {self._endpoint}"
+        if code == "GatedRepo":
+            text, remedy = f"the model {model} is open to those only who accepted its conditions", (
+                "accept them on its page, and give a token of yours as HF_TOKEN in a Secret of the ServiceAccount"
+            )  # fmt: skip
+            return StorageError(Reason.ACCESS_DENIED, text, remedy=remedy)
+        if code == "RevisionNotFound":
+            text = f"the model {model} has no revision {self._revision!r}"
+            return StorageError(Reason.OBJECT_NOT_FOUND, text, remedy="name a branch, a tag or a commit that it has")
+        if code == "RepoNotFound" or error.reason in {Reason.ACCESS_DENIED, Reason.OBJECT_NOT_FOUND}:
+            text = (
+                f"there is no model {model}, or it is not open to {'this token' if self._credentials else 'everybody'}"
+            )
+            remedy = "check the name; for a private model give a token of yours as HF_TOKEN in a Secret"
+            return StorageError(error.reason, text, remedy=remedy)
+        return error
+
+
+def needed(files: Iterable[SourceObject]) -> list[SourceObject]:
+    """Return the files that serving needs: without weights in other formats where there are safetensors beside them,
+    and without what is about the repository. Pure.
+    """
+    kept = [item for item in files if item.path not in _NEVER]
+    safe = {PurePosixPath(item.path).parent for item in kept if item.path.endswith(".safetensors")}
+    if PurePosixPath() in safe:
+        kept = [
+            item for item in kept if PurePosixPath(item.path).parts[0] not in _OTHER_FOLDERS or "/" not in item.path
+        ]
+    return [item for item in kept if not (_is_other(item.path) and PurePosixPath(item.path).parent in safe)]
+
+
+def _is_other(path: str) -> bool:
+    name = path.lower()
+    return PurePosixPath(name).suffix in _OTHER_WEIGHTS or name.endswith((".bin.index.json", ".h5.index.json"))
+
+
+def _file(entry: Mapping[str, Any]) -> SourceObject:
+    name = str(entry["rfilename"])
+    path = safe_name(name, reason=Reason.UNSAFE_PATH)
+    large = entry.get("lfs") or {}
+    size = large.get("size", entry.get("size"))
+    sha256 = str(large.get("sha256") or "") or None
+    return SourceObject(
+        name, path, int(size) if size is not None else None, sha256 or str(entry.get("blobId") or "") or None, sha256
+    )
+
+
+def _read(exchange: Exchange) -> bytes:
+    parts, count = [], 0
+    while part := exchange.read():
+        parts.append(part)
+        count += len(part)
+        if count > _MAX_LISTING:
+            raise StorageError(
+                Reason.TOO_LARGE,
+                f"the list of the model's files has more than {_MAX_LISTING >> 20} MiB",
+                remedy="check HF_ENDPOINT",
+            )
+    return b"".join(parts)
+
+
+def _endpoint(environment: Mapping[str, str]) -> str:
+    text = environment.get("HF_ENDPOINT", "").strip().rstrip("/") or _ENDPOINT
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or "@" in parts.netloc or parts.query or parts.fragment:
+        raise StorageError(
+            Reason.INVALID_SETTING,
+            f"HF_ENDPOINT is {redact(text)[:200]!r}, which is not the address of a hub",
+            remedy="write https://host, or leave it out for https://huggingface.co",
+        )
+    return text
