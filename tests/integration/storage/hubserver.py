@@ -1,4 +1,4 @@
-"""A server that speaks the protocol of the Hugging Face Hub, with a store beside it that it redirects to for large files.
+"""A server that speaks the protocol of the Hugging Face Hub, and a store that it redirects to for large files.
 
 The hub itself is not reachable from where tests run. That this one answers as the hub does is held by its own client:
 `tests/backends/test_hub.py` fetches from here with the package `huggingface_hub`.
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Hub"]
 
+_JSON = {"Content-Type": "application/json"}
 _LARGE = 1000
 """From so many bytes on a file is kept in the store."""
 
@@ -37,25 +38,33 @@ class Hub:
     def put(self, model: str, files: dict[str, bytes], *, revision: str = "main", token: str | None = None) -> str:
         """Make a commit of these files the newest of a branch; its name."""
         commit = hashlib.sha1(repr((model, sorted(files.items()))).encode()).hexdigest()
-        siblings = []
+        entries: list[dict[str, object]] = []
         for name, data in files.items():
-            entry: dict[str, object] = {"rfilename": name, "size": len(data), "blobId": _blob(data)}
+            entry: dict[str, object] = {"type": "file", "path": name, "size": len(data), "oid": _blob(data)}
             sha256 = hashlib.sha256(data).hexdigest()
             path = f"/{model}/resolve/{commit}/{name}"
             headers = {"X-Repo-Commit": commit}
             if len(data) >= _LARGE:
-                entry["lfs"] = {"sha256": sha256, "size": len(data), "pointerSize": 134}
+                entry["lfs"] = {"oid": sha256, "size": len(data), "pointerSize": 134}
                 self.store.put(f"/blobs/{sha256}", data, etag='"of-the-store"')
                 headers |= {"X-Linked-Size": str(len(data)), "X-Linked-ETag": f'"{sha256}"'}
                 redirect = f"{self.store.url(f'/blobs/{sha256}')}?signature=5ecret"
                 self.server.put(path, b"", headers=headers, redirect=redirect, token=token)
             else:
                 self.server.put(path, data, etag=f'"{_blob(data)}"', headers=headers, token=token)
-            siblings.append(entry)
-        told = json.dumps({"id": model, "modelId": model, "sha": commit, "siblings": siblings}).encode()
+            entries.append(entry)
+        about = f"/api/models/{model}"
+        told = json.dumps({"id": model, "modelId": model, "sha": commit}).encode()
         for named in (revision, commit):
-            address = f"/api/models/{model}/revision/{named}"
-            self.server.put(address, told, headers={"Content-Type": "application/json"}, token=token)
+            self.server.put(f"{about}/revision/{named}", told, headers=_JSON, token=token)
+        # In two pages: the second is at an address that the first one's Link header names.
+        middle = len(entries) // 2
+        further = f"{about}/tree/{commit}/further"
+        link = {"Link": f'<{self.server.url(further)}?cursor=1>; rel="next"'}
+        self.server.put(
+            f"{about}/tree/{commit}", json.dumps(entries[:middle]).encode(), headers=_JSON | link, token=token
+        )
+        self.server.put(further, json.dumps(entries[middle:]).encode(), headers=_JSON, token=token)
         return commit
 
     def refuse(self, model: str, code: str, status: int = 401) -> Resource:

@@ -1,9 +1,10 @@
 """Models of the Hugging Face Hub, and of servers that speak its protocol, as a source.
 
-The hub lists the files of a revision (``GET /api/models/{model}/revision/{revision}?blobs=true``) and names the commit;
-the files are fetched from that commit (``GET /{model}/resolve/{commit}/{file}``), so a branch that moves meanwhile
-mixes nothing. What a commit holds never changes, so a broken download goes on without a validator; a large file is
-held to the SHA-256 that the hub states of it. Source: huggingface.co/docs/hub/api.
+The hub names the commit of a revision (``GET /api/models/{model}/revision/{revision}``) and lists its files, in pages
+that a Link header leads through (``GET /api/models/{model}/tree/{commit}?recursive=true``). They are fetched from that
+commit (``GET /{model}/resolve/{commit}/{file}``), so a branch that moves meanwhile mixes nothing. What a commit holds
+never changes, so a broken download goes on without a validator; a large file is held to the SHA-256 that the hub states
+of it. Source: huggingface.co/docs/hub/api.
 
 Variables: ``HF_ENDPOINT`` for another server, ``HF_TOKEN`` for models that are not open to everybody. The token goes to
 the endpoint only, not to the stores that it redirects to.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -42,6 +44,7 @@ _OTHER_WEIGHTS: Final = frozenset(
     {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".ot", ".tflite"}
 )
 _OTHER_FOLDERS: Final = frozenset({"original", "coreml", "openvino", "flax", "tf"})
+_NEXT: Final = re.compile(r'<([^<>]*)>;[^<>,]*\brel="?next\b')
 _NEVER: Final = frozenset({".gitattributes", ".gitignore"})
 
 
@@ -65,23 +68,22 @@ class HubSource:
 
     async def list(self, *, versions: bool) -> Listing:  # noqa: ARG002 - they come with the list
         """The files of the revision that serving needs; the hub tells their sizes and versions, too."""
-        address = f"{self._endpoint}/api/models/{self._model}/revision/{quote(self._revision, safe='')}?blobs=true"
-        exchange = Exchange(self._options, self._context)
+        about = f"{self._endpoint}/api/models/{self._model}"
+        told, _ = await self._ask(f"{about}/revision/{quote(self._revision, safe='')}")
         try:
-            await asyncio.to_thread(self._send, exchange, address, {})
-            text = await asyncio.to_thread(_read, exchange)
-        finally:
-            exchange.abort()
-        try:
-            told = json.loads(text)
-            commit, files = str(told["sha"]), [_file(entry) for entry in told["siblings"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise StorageError(
-                Reason.DOWNLOAD_FAILED,
-                f"{redact(address)} did not answer as a hub of models does",
-                remedy="check HF_ENDPOINT",
-            ) from error
-        self._commit = commit
+            self._commit = str(told["sha"])
+        except (KeyError, TypeError) as error:
+            raise _no_hub(self._endpoint) from error
+        files: list[SourceObject] = []
+        page = f"{about}/tree/{quote(self._commit, safe='')}?recursive=true&expand=false"
+        while page:
+            told, page = await self._ask(page)
+            try:
+                files += [_file(entry) for entry in told if entry["type"] == "file"]
+            except (KeyError, TypeError, ValueError) as error:
+                raise _no_hub(self._endpoint) from error
+            if len(files) > self._options.max_files:
+                break  # which is refused, with the count, by whoever asked
         chosen = files if self._options.hub_files == "all" else needed(files)
         left = len(files) - len(chosen)
         if left:
@@ -109,6 +111,27 @@ class HubSource:
 
     async def close(self) -> None:
         """Connections live as long as their streams."""
+
+    async def _ask(self, address: str) -> tuple[Any, str]:
+        """What the hub answers, and where the next page is, empty at the last."""
+        exchange = Exchange(self._options, self._context)
+        try:
+            await asyncio.to_thread(self._send, exchange, address, {})
+            following = _NEXT.search(exchange.header("Link"))
+            return json.loads(await asyncio.to_thread(_read, exchange)), self._at_home(
+                following[1] if following else ""
+            )
+        except ValueError as error:
+            raise _no_hub(self._endpoint) from error
+        finally:
+            exchange.abort()
+
+    def _at_home(self, address: str) -> str:
+        """The address of a next page at the endpoint: whatever host it names, the token goes to that alone."""
+        if not address:
+            return ""
+        parts = urlsplit(address)
+        return f"{self._endpoint}{parts.path.removeprefix(urlsplit(self._endpoint).path)}?{parts.query}"
 
     def _send(self, exchange: Exchange, address: str, headers: Mapping[str, str]) -> None:
         try:
@@ -155,13 +178,15 @@ def _is_other(path: str) -> bool:
 
 
 def _file(entry: Mapping[str, Any]) -> SourceObject:
-    name = str(entry["rfilename"])
+    name, large = str(entry["path"]), entry.get("lfs")
+    sha256 = str(large["oid"]) if large else None
     path = safe_name(name, reason=Reason.UNSAFE_PATH)
-    large = entry.get("lfs") or {}
-    size = large.get("size", entry.get("size"))
-    sha256 = str(large.get("sha256") or "") or None
-    return SourceObject(
-        name, path, int(size) if size is not None else None, sha256 or str(entry.get("blobId") or "") or None, sha256
+    return SourceObject(name, path, int(entry["size"]), sha256 or str(entry["oid"]), sha256)
+
+
+def _no_hub(endpoint: str) -> StorageError:
+    return StorageError(
+        Reason.DOWNLOAD_FAILED, f"{endpoint} did not answer as a hub of models does", remedy="check HF_ENDPOINT"
     )
 
 
