@@ -174,6 +174,28 @@ def test_a_database_that_is_away_costs_no_prediction_and_no_job(replica: Replica
         assert PASSWORD not in program.printed + late.printed
 
 
+def test_a_database_that_is_away_for_longer_than_a_lease_is_never_said_to_be_there(
+    replica: Replica, postgres_server: Postgres
+) -> None:
+    """A server without its lease judges nobody: such a look asks the database for nothing that could fail."""
+    with replica("a") as program:
+
+        def errors() -> float:
+            text = httpx.get(f"http://127.0.0.1:{program.ports['admin']}/metrics").text
+            return float(text.partition("\npillion_jobs_store_errors_total ")[2].partition("\n")[0])
+
+        postgres_server.stop()
+        try:
+            # A look and a beat every fifth of the lease: these are several leases.
+            until_now(lambda: errors() > 40, 60)
+            jobs = httpx.get(f"http://127.0.0.1:{program.ports['admin']}/status").json()["jobs"]
+            assert (False, True) == (jobs["ready"], "the database cannot be used now" in jobs["reason"])
+            assert "the store can be used again" not in program.printed
+        finally:
+            postgres_server.start()
+        program.wait_for("the store can be used again", 60)
+
+
 def test_trainings_beside_a_database_are_refused_with_the_reason(replica: Replica) -> None:
     with replica("a") as program:
         answers = [
