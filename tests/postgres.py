@@ -60,7 +60,7 @@ class Postgres:
                 ],
                 cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._user,
             )  # fmt: skip
-        until_now(self._answers, 30)
+        until_now(self._answers)
 
     def stop(self) -> None:
         """At once: connections are cut, what was committed stays."""

@@ -103,7 +103,7 @@ def test_plain_functions_run_at_the_same_time_and_have_the_body() -> None:
     together = threading.Barrier(5)
 
     def handle(request: pillion.Request) -> bytes:
-        together.wait(10)  # breaks where they run one after the other
+        together.wait(60)  # breaks where they run one after the other
         return request.content
 
     with pillion.serve(handle, blocking=False) as serving, ThreadPoolExecutor(5) as pool:

@@ -136,7 +136,7 @@ class Patient:
     def check_health(self) -> bool:
         self.asked += 1
         if self.hangs:
-            self.go.wait(20)
+            self.go.wait(100)
         said: str = pillion.models["mood"].task("classify", text="well").result()
         return said == "well"
 
@@ -201,7 +201,7 @@ async def test_an_async_method_is_awaited_also_where_a_decorator_hides_that_it_i
     async with pillion.test(Wrapped, settings=settings) as tester:
         assert "A" == (await tester.get("/")).text
         tester.instance.sick = True
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await tester.get("/-/healthz")).status_code == 200:  # noqa: ASYNC110 - asked by HTTP
                 await asyncio.sleep(0.01)
 

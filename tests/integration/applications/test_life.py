@@ -122,13 +122,13 @@ def test_a_thread_that_runs_on_holds_its_place_but_not_its_client() -> None:
         while not pillion.cancelled():
             time.sleep(0.005)
         told.set()
-        go.wait(20)
+        go.wait(100)
         return "late"
 
     with pillion.serve(handle, blocking=False, settings=SHOWN) as serving:
         late = httpx.get(serving.url, headers={"x-request-timeout-seconds": "0.2"})
         assert 504 == late.status_code
-        assert told.wait(5)
+        assert told.wait(60)
         running = "pillion_application_requests_in_flight"
         assert 1 == _metric(serving, running, application="handle")
         go.set()
@@ -141,7 +141,7 @@ def test_a_plain_function_of_fastapi_does_not_keep_its_client_either() -> None:
 
     @app.get("/")
     def handle() -> str:
-        go.wait(20)
+        go.wait(100)
         return "late"
 
     with pillion.serve(app, blocking=False) as serving:
@@ -204,7 +204,7 @@ def test_background_work_goes_on_after_the_answer_and_its_client() -> None:
         with httpx.Client() as client:  # its connection ends with the block
             answer = client.post(serving.url, headers={"x-request-timeout-seconds": "0.2"})
         assert "taken" == answer.json()
-        assert done.wait(5)
+        assert done.wait(60)
 
 
 def test_shielded_work_is_waited_for_before_a_stop() -> None:
@@ -249,7 +249,7 @@ def test_code_that_does_not_end_when_it_is_cancelled_is_told(caplog: pytest.LogC
 
     with pillion.serve(stubborn, blocking=False) as serving:
         assert 504 == httpx.get(serving.url, headers={"x-request-timeout-seconds": "0.1"}).status_code
-        until_now(lambda: "code runs on 5 s after its request has ended" in caplog.text, 10)
+        until_now(lambda: "code runs on 5 s after its request has ended" in caplog.text)
 
 
 def test_a_request_is_told_and_counted_by_its_route(caplog: pytest.LogCaptureFixture) -> None:
@@ -302,7 +302,7 @@ def test_a_websocket_carries_bytes_and_a_subprotocol(sockets: tuple[str, list[in
     with connect(f"{url}/talk", subprotocols=["chat"]) as socket:  # type: ignore[list-item] # a NewType of str
         assert "chat" == socket.subprotocol
         socket.send(b"\x00\x01")
-        assert b"\x00\x01" == socket.recv(timeout=5)
+        assert b"\x00\x01" == socket.recv(timeout=60)
 
 
 @pytest.mark.parametrize(("how", "code"), [("idle", 1001), ("large", 1009), ("fails", 1011)])
@@ -313,7 +313,7 @@ def test_a_websocket_ends_with_the_code_that_says_why(sockets: tuple[str, list[i
         if how == "large":
             socket.send(b"x" * 2000)
         with pytest.raises(ConnectionClosed):
-            socket.recv(timeout=10)
+            socket.recv(timeout=60)
         assert socket.protocol.close_rcvd is not None
         assert code == socket.protocol.close_rcvd.code
     if how != "fails":
@@ -336,7 +336,7 @@ def test_many_who_leave_leave_nothing_behind() -> None:
     with pillion.serve(slow, blocking=False, settings=SHOWN) as serving:
         asyncio.run(all_of_them(serving.url))
         began = time.monotonic()
-        until_now(lambda: len(slow.ended) == len(slow.begun), 5)
+        until_now(lambda: len(slow.ended) == len(slow.begun))
         assert time.monotonic() - began < 1.5
         assert {"/ cancelled"} == set(slow.ended)
         until_now(lambda: _metric(serving, "pillion_application_requests_in_flight", application="slow") == 0)

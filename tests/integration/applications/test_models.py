@@ -112,9 +112,9 @@ def test_a_nested_call_is_cancelled_with_its_request(how: str) -> None:
             with pytest.raises(httpx.ReadTimeout):
                 httpx.get(f"{serving.url}/shop/slow", timeout=0.3)
         else:
-            late = httpx.get(f"{serving.url}/shop/slow", headers={"x-request-timeout-seconds": "0.3"}, timeout=20)
+            late = httpx.get(f"{serving.url}/shop/slow", headers={"x-request-timeout-seconds": "0.3"}, timeout=60)
             assert 504 == late.status_code
-        until_now(CANCELLED.is_set, 5)
+        until_now(CANCELLED.is_set)
         assert time.monotonic() - began < 6
 
 
@@ -137,7 +137,7 @@ def test_a_plain_handler_asks_for_the_result_and_is_let_go_with_its_client() -> 
         pytest.raises(httpx.ReadTimeout),
     ):
         httpx.get(f"{serving.url}/plain", timeout=0.3)
-    until_now(CANCELLED.is_set, 5)
+    until_now(CANCELLED.is_set)
 
 
 class Doubler(Model):

@@ -187,7 +187,7 @@ async def test_a_model_stays_while_a_thread_works_with_it_that_its_request_has_l
             await tester.call("use", name)
         assert "-held" not in slow.told
         slow.go.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "-held" not in slow.told:
                 for name in ("d", "e", "f"):
                     await tester.call("use", name)

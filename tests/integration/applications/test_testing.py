@@ -135,7 +135,7 @@ def test_items_of_a_stream_arrive_as_they_are_given_and_its_end_is_seen() -> Non
         ended.clear()
         with tester.stream("GET", "/") as answer:
             assert "one" == next(answer.iter_text())
-        assert ended.wait(10)
+        assert ended.wait(60)
 
 
 def test_what_cannot_be_built_says_where() -> None:

@@ -78,7 +78,7 @@ def test_a_full_disk_refuses_jobs_and_loses_none(tmp_path: Path, disk: Path) -> 
             for one, expected in ((before, 1), (large, 50_000)):
                 found = program.curl(f"/api/v1/task/classify/job/results?prediction_id={one}")
                 assert (200, expected) == found
-            program.wait_for("its end cannot be kept yet", 15)
+            program.wait_for("its end cannot be kept yet")
         job = ended(program, runs)
         assert ("COMPLETED", 1) == (job["state"], job["attempts"])
         status, taken = handed_in(program, "good " * 50_000)
@@ -100,7 +100,7 @@ def test_a_training_that_fills_the_disk_has_one_end_and_the_server_serves_on(tmp
         identity = train(program, "second", epochs=3, seconds=0.7)
         until_now(lambda: (state(program, identity)["progress"] or 0) > 0)
         with full(disk):
-            program.wait_for("cannot be kept yet", 20)
+            program.wait_for("cannot be kept yet")
         second = ended(program, identity, 60)
         assert "ERRORED" == second["state"]
         (reason,) = second["reasons"]

@@ -226,7 +226,7 @@ def test_a_server_that_is_stopped_puts_back_what_runs(tmp_path: Path) -> None:
         identity = submit(program, "classify", "good", seconds=2.0)
         until_now(lambda: state(program, identity)["state"] == "RUNNING")
         program.process.terminate()
-        assert 0 == program.process.wait(10)
+        assert 0 == program.process.wait(60)
     with served(tmp_path) as program:
         job = ended(program, identity)
 
@@ -286,7 +286,7 @@ def test_a_store_with_jobs_that_was_damaged_is_never_begun_anew(tmp_path: Path, 
         for number in range(40):
             submit(program, "classify", f"good {number}")
         program.process.terminate()
-        program.process.wait(20)
+        program.process.wait(60)
     file = tmp_path / "data" / "jobs.sqlite"
     content = bytearray(file.read_bytes())
     match damage:

@@ -44,7 +44,7 @@ def processes(program: Program, identity: str) -> list[int]:
         found[:] = [int(one) for one in lines[-1].split()[1:]] if lines else []
         return bool(lines)
 
-    until_now(told, 30)
+    until_now(told)
     return found
 
 
@@ -344,7 +344,7 @@ def test_a_killed_server_takes_its_training_along_and_the_next_goes_on(tmp_path:
         until_now(lambda: (state(program, identity)["progress"] or 0) > 0.2)
         program.process.kill()
         program.process.wait()
-    until_now(lambda: not any(map(alive, both)), 5.0)
+    until_now(lambda: not any(map(alive, both)))
     with served(tmp_path) as program:
         job = ended(program, identity)
         begun = epochs(program, identity)
@@ -364,4 +364,4 @@ def test_trainings_are_management(tmp_path: Path) -> None:
         ):
             status, answer = program.curl(path, body)
             assert (403, True) == (status, "management.enabled" in answer["details"])
-        program.wait_for("training of model ClassifyMoodTrain: permission_denied", 5)
+        program.wait_for("training of model ClassifyMoodTrain: permission_denied")

@@ -204,7 +204,7 @@ def test_an_interrupted_run_waits_for_its_answers_and_prints_what_it_counted(
         time.sleep(0.01)
 
     run.send_signal(2)
-    printed, _ = run.communicate(timeout=20)
+    printed, _ = run.communicate(timeout=60)
 
     result = json.loads(printed)
     assert (0, 0) == (run.returncode, result["failed"])

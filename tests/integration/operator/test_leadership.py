@@ -114,7 +114,7 @@ def test_a_killed_leader_is_replaced_and_work_goes_on(
     first.signal(signal.SIGKILL)
     api.create(namespace, inference_service())
 
-    eventually(lambda: deployed(api, namespace) == 1, within=30)
+    eventually(lambda: deployed(api, namespace) == 1)
 
     assert "second" == holder(api, namespace)
     assert 1 == second.metric("pillion_operator_leader")
@@ -127,7 +127,7 @@ def test_a_stopped_leader_gives_the_lease_up_at_once(
     code = first.stop()
     stopped = time.monotonic()
 
-    eventually(lambda: holder(api, namespace) == "second", within=30)
+    eventually(lambda: holder(api, namespace) == "second")
 
     assert 0 == code
     # Sooner than the lease would have run out: it was given up, not abandoned.
@@ -207,8 +207,8 @@ def test_a_frozen_leader_writes_nothing_after_it_wakes(
     # In the middle of its work, with requests half done.
     eventually(lambda: deployed(api, namespace) >= 2, pause=0.001)
     first.signal(signal.SIGSTOP)
-    eventually(lambda: second.metric("pillion_operator_leader") == 1, within=40)
-    eventually(lambda: deployed(api, namespace) == 10, within=40)
+    eventually(lambda: second.metric("pillion_operator_leader") == 1)
+    eventually(lambda: deployed(api, namespace) == 10)
     before = len(writes_of(audit_log, namespace, "first"))
     for number in range(10):
         api.delete("Deployment", namespace, f"iris-{number}-predictor")
@@ -216,7 +216,7 @@ def test_a_frozen_leader_writes_nothing_after_it_wakes(
     first.signal(signal.SIGCONT)
 
     assert 3 == first.wait()
-    eventually(lambda: deployed(api, namespace) == 10, within=40)
+    eventually(lambda: deployed(api, namespace) == 10)
     # At most what the frozen process had handed to the kernel already: one request for each of its workers.
     late = writes_of(audit_log, namespace, "first")[before:]
     assert [] == [line["requestURI"] for line in late]
@@ -227,10 +227,10 @@ def test_a_frozen_standby_that_wakes_does_not_take_over(
 ) -> None:
     _, second = replicas
     second.signal(signal.SIGSTOP)
-    eventually(lambda: _renewals(api, namespace) >= 12, within=40)
+    eventually(lambda: _renewals(api, namespace) >= 12)
 
     second.signal(signal.SIGCONT)
-    eventually(lambda: _renewals(api, namespace) >= 12, within=40)
+    eventually(lambda: _renewals(api, namespace) >= 12)
 
     assert "first" == holder(api, namespace)
     assert 0 == second.metric("pillion_operator_leader")

@@ -288,7 +288,7 @@ def test_an_idle_operator_writes_nothing_but_its_lease(
     settled = eventually(lambda: _unchanged(writes))
     assert settled is not None
     renewals = settled.count("leases")
-    eventually(lambda: writes().count("leases") >= renewals + 4, within=30)
+    eventually(lambda: writes().count("leases") >= renewals + 4)
 
     assert {"leases"} == set(writes()[len(settled) :])
 
@@ -296,6 +296,6 @@ def test_an_idle_operator_writes_nothing_but_its_lease(
 def _unchanged(writes: Callable[[], list[str]]) -> list[str] | None:
     before = writes()
     renewals = before.count("leases")
-    eventually(lambda: writes().count("leases") >= renewals + 1, within=30)
+    eventually(lambda: writes().count("leases") >= renewals + 1)
     after = writes()
     return after if len(after) - after.count("leases") == len(before) - renewals else None

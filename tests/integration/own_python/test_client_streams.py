@@ -285,7 +285,7 @@ async def test_a_client_that_cancels_ends_a_call_of_any_kind_and_its_code(
 
 async def until(look: Callable[[], Awaitable[int]], number: int) -> None:
     """Ask until the answer is this number."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await look() != number:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)
 

@@ -224,7 +224,7 @@ def test_predict_is_served_over_grpc(program: Program) -> None:
             request_serializer=pb.ModelInferRequest.SerializeToString,
             response_deserializer=pb.ModelInferResponse.FromString,
         )
-        answer = infer(pb.ModelInferRequest(model_name="mood", inputs=[tensor]), timeout=20)
+        answer = infer(pb.ModelInferRequest(model_name="mood", inputs=[tensor]), timeout=60)
     assert [-1.0, 1.0] == list(answer.outputs[0].contents.fp32_contents)
 
 

@@ -229,7 +229,7 @@ def _files(program: Program) -> int:
 def test_a_client_that_does_not_read_makes_the_code_wait(program: Program) -> None:
     content = json.dumps({"size": 100_000}).encode()
     head = f"POST /fill HTTP/1.1\r\nhost: x\r\ncontent-length: {len(content)}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", program.ports["http"]), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", program.ports["http"]), timeout=60) as connection:
         connection.sendall(head.encode() + content)
         until_now(lambda: seen(program)["made"] > 5)
         settled = _settled(program)

@@ -52,7 +52,7 @@ async def listening(**limits: Any) -> AsyncIterator[tuple[HttpListener, list[str
         await listener.close(deadline=asyncio.get_running_loop().time() + 5, cut=asyncio.Event())
 
 
-async def exchange(port: int, *pieces: bytes, seconds: float = 10.0) -> bytes:
+async def exchange(port: int, *pieces: bytes, seconds: float = 60.0) -> bytes:
     """Send the pieces and read until the server closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:

@@ -76,7 +76,7 @@ def test_a_killed_server_leaves_no_worker_even_one_whose_code_never_lets_go(cont
         until_now(lambda: controls.begun("s"))
         server.signal(signal.SIGKILL)
         server.wait()
-        until_now(lambda: not any(map(alive, workers)), seconds=5)
+        until_now(lambda: not any(map(alive, workers)))
 
 
 def test_a_stopping_server_lets_calls_in_workers_finish_and_leaves_no_worker(controls: Controls) -> None:
@@ -88,10 +88,10 @@ def test_a_stopping_server_lets_calls_in_workers_finish_and_leaves_no_worker(con
         until_now(lambda: server.admin("/readyz").status_code != 200)
         controls.touch("h")
         assert 0 == server.wait()
-        request.join(5)
+        request.join(60)
         assert request.answer is not None
         assert (200, str(worker)) == (request.answer.status_code, request.answer.json())
-        until_now(lambda: not alive(worker), seconds=5)
+        until_now(lambda: not alive(worker))
 
 
 def test_the_grace_of_a_stopping_server_holds_for_stuck_workers_too(controls: Controls) -> None:
@@ -103,7 +103,7 @@ def test_the_grace_of_a_stopping_server_holds_for_stuck_workers_too(controls: Co
         began = time.monotonic()
         server.wait()
         assert time.monotonic() - began < 10
-        until_now(lambda: not alive(worker), seconds=5)
+        until_now(lambda: not alive(worker))
 
 
 def test_a_server_that_stops_while_a_model_loads_does_not_wait_for_it(controls: Controls) -> None:
@@ -114,8 +114,8 @@ def test_a_server_that_stops_while_a_model_loads_does_not_wait_for_it(controls: 
         until_now(lambda: controls.begun("loaded"))
         workers = children(server)
         server.signal(signal.SIGTERM)
-        assert 0 == server.wait(15)
-        until_now(lambda: not any(map(alive, workers)), seconds=5)
+        assert 0 == server.wait(60)
+        until_now(lambda: not any(map(alive, workers)))
 
 
 def test_ctrl_c_is_for_the_server_and_not_for_its_workers(controls: Controls) -> None:
@@ -124,16 +124,16 @@ def test_ctrl_c_is_for_the_server_and_not_for_its_workers(controls: Controls) ->
         assert os.getpgid(worker) == worker != os.getpgid(server.process.pid)
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(worker, number)
-        assert str(worker) == httpx.post(server.url("/m/facts"), json={}, timeout=20).json()["pid"]
+        assert str(worker) == httpx.post(server.url("/m/facts"), json={}, timeout=60).json()["pid"]
 
 
 def test_a_request_whose_worker_dies_is_told_at_once_in_one_line_and_the_next_is_answered(controls: Controls) -> None:
     with serving(controls, processes=1) as server:
         assert 200 == httpx.post(server.url("/m/logs"), json={"text": "so that it has served"}).status_code
-        died = httpx.post(server.url("/m/dies"), json={"name": "d"}, timeout=20)
+        died = httpx.post(server.url("/m/dies"), json={"name": "d"}, timeout=60)
         assert 500 == died.status_code
         assert "the worker process that computed this request ended" in died.text
-        assert 200 == httpx.post(server.url("/m/logs"), json={"text": "again"}, timeout=20).status_code
+        assert 200 == httpx.post(server.url("/m/logs"), json={"text": "again"}, timeout=60).status_code
         until_now(lambda: bool(server.logged("was ended by SIGKILL")))
         labels = '{model="m",version="1"}'
         assert 1 == server.metric(f"pillion_worker_restarts_total{labels}")
@@ -143,7 +143,7 @@ def test_a_request_whose_worker_dies_is_told_at_once_in_one_line_and_the_next_is
 
 def test_a_traceback_of_a_worker_is_in_the_log_and_a_line_of_it_in_the_answer(controls: Controls) -> None:
     with serving(controls, processes=1) as server:
-        failed = httpx.post(server.url("/m/fails"), json={"text": "no such key"}, timeout=20)
+        failed = httpx.post(server.url("/m/fails"), json={"text": "no such key"}, timeout=60)
         assert 500 == failed.status_code
         assert "KeyError" in failed.text
         assert "Traceback" not in failed.text
@@ -154,6 +154,6 @@ def test_a_client_that_leaves_has_its_call_stopped(controls: Controls) -> None:
     with serving(controls, processes=1) as server:
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(server.url("/m/catches"), json={"name": "c"}, timeout=0.5)
-        until_now(lambda: controls.stopped("c"), seconds=5)
+        until_now(lambda: controls.stopped("c"))
         assert 0 == server.metric('pillion_in_flight{model="m",version="1"}')
         assert 0 == server.metric('pillion_abandoned_calls{model="m",version="1"}')

@@ -98,7 +98,7 @@ def alive(pid: int) -> bool:
 async def asked_over_rest(server: ServerProcess, count: int) -> set[int]:
     """Which processes answer ``count`` connections that are opened together."""
     limits = httpx.Limits(max_connections=count, max_keepalive_connections=0)
-    async with httpx.AsyncClient(base_url=server.url(), limits=limits, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=server.url(), limits=limits, timeout=60) as client:
         answers = await asyncio.gather(*(client.post("/v2/models/who/infer", json=WHO) for _ in range(count)))
     return {answer.raise_for_status().json()["outputs"][0]["data"][0] for answer in answers}
 
@@ -119,5 +119,5 @@ async def _call(address: str) -> int:
         request = pb.ModelInferRequest(model_name="who")
         request.inputs.add(name="x", datatype="FP32", shape=[1])
         request.raw_input_contents.append(np.ones(1, dtype=np.float32).tobytes())
-        answer: pb.ModelInferResponse = await infer(request, timeout=20)
+        answer: pb.ModelInferResponse = await infer(request, timeout=60)
     return int(np.frombuffer(answer.raw_output_contents[0], dtype=np.int64)[0])

@@ -145,7 +145,7 @@ def _wait_until_it_answers(endpoint: str, process: subprocess.Popen[bytes], log:
     waits = 200
     for _ in range(waits):
         try:
-            with urllib.request.urlopen(endpoint, timeout=5):
+            with urllib.request.urlopen(endpoint, timeout=60):
                 return
         except urllib.error.HTTPError as answer:
             answer.close()

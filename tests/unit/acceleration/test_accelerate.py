@@ -240,14 +240,14 @@ def test_the_conversion_ends_with_the_server_however_that_ends(how: signal.Signa
     path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
     server = subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": path, "TOLD": str(told)})
     try:
-        until_now(lambda: told.exists() and told.read_text() != "", 30.0)
+        until_now(lambda: told.exists() and told.read_text() != "")
         child = int(told.read_text())
         assert child != server.pid
         assert alive(child)
     finally:
         server.send_signal(how)
         server.wait()
-    until_now(lambda: not alive(child), 5.0)
+    until_now(lambda: not alive(child))
 
 
 def alive(process: int) -> bool:

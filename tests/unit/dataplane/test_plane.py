@@ -568,7 +568,7 @@ async def test_stop_ends_queued_requests_after_the_grace_and_does_not_hang(
     gate = await with_gated(bench, tmp_path, "stopping", threads=1)
     running, waiting = bench.begin("stopping", 1), bench.begin("stopping", 2)
     await until(lambda: gate.inside == 1)
-    await asyncio.wait_for(bench.plane.stop(0.05), 10)
+    await asyncio.wait_for(bench.plane.stop(0.05), 60)
     with pytest.raises(PillionError) as ended:
         await waiting
     assert ended.value.code is ErrorCode.DRAINING
