@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import certifi
 import httpx
 import pytest
 
@@ -15,6 +12,7 @@ from tests.waiting import WITHIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.models import IrisModels
     from tests.postgres import Postgres
@@ -23,23 +21,15 @@ if TYPE_CHECKING:
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
-# httpx gives a server five seconds, which a busy machine may take. All its functions share this object.
-_times: httpx.Timeout = inspect.signature(httpx.get).parameters["timeout"].default
-_times.connect = _times.read = _times.write = _times.pool = WITHIN
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Clients of httpx know one public authority instead of all: nothing here is asked outside this machine.
-
-    Each client reads the file, whether it speaks TLS or not; all of them take 50 ms of a processor.
-    """
-    first, end, _ = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----\n")
-    only = tmp_path_factory.mktemp("authorities") / "one.pem"
-    only.write_text(first + end, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(certifi, "where", lambda: str(only))
-        yield
+# Clients of httpx read all public authorities, which takes 50 ms of a processor whether they speak TLS or not, and give
+# a server five seconds, which a busy machine may take. Those of the tests share what is read, and wait as the tests do.
+_authorities = httpx.create_ssl_context()
+for _function in (
+    *(httpx.request, httpx.stream, httpx.get, httpx.head, httpx.options, httpx.post, httpx.put, httpx.patch),
+    *(httpx.delete, httpx.Client.__init__, httpx.AsyncClient.__init__),
+):
+    _given = {"verify": _authorities, "timeout": httpx.Timeout(WITHIN)}
+    _function.__kwdefaults__ = {**(_function.__kwdefaults__ or {}), **_given}
 
 
 @pytest.fixture(scope="session")

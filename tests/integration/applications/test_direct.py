@@ -12,6 +12,7 @@ import pytest
 from starlette.responses import PlainTextResponse, StreamingResponse
 
 import pillion
+from tests.asking import asking
 from tests.waiting import until_now
 
 if TYPE_CHECKING:
@@ -129,8 +130,9 @@ def test_requests_that_follow_on_one_connection_are_answered_in_their_order(serv
 def test_who_leaves_cancels_the_handler(serving: pillion.Serving) -> None:
     GO.clear()
     LEFT.clear()
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.get(f"{serving.url}/shop/leaves?how=wait", timeout=0.2)
+    BEGUN.clear()
+    with asking(f"{serving.url}/shop/leaves?how=wait"):
+        until_now(BEGUN.is_set)
     until_now(lambda: LEFT == ["/shop/leaves"])
 
 

@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 import pillion
+from tests.asking import asking
 from tests.waiting import until, until_now
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ def test_a_request_beyond_the_limits_is_refused_and_one_that_left_the_queue_neve
     ):
         first = pool.submit(httpx.get, f"{serving.url}/slow/1", timeout=30)
         until_now(lambda: slow.begun == ["/slow/1"])
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.get(f"{serving.url}/slow/2", timeout=0.3)  # waits, and leaves
+        with asking(f"{serving.url}/slow/2"):  # waits, and leaves
+            until_now(lambda: _metric(serving, "pillion_application_queue_depth", application="slow") == 1)
         until_now(lambda: _metric(serving, "pillion_application_queue_depth", application="slow") == 0)
         third = pool.submit(httpx.get, f"{serving.url}/slow/3", timeout=30)
         until_now(lambda: _metric(serving, "pillion_application_queue_depth", application="slow") == 1)
@@ -105,9 +106,8 @@ def test_a_request_that_waits_too_long_is_answered_504_and_never_runs() -> None:
 def test_a_header_cannot_lengthen_the_configured_time_and_nonsense_is_400() -> None:
     slow = Slow()
     with pillion.serve(slow, blocking=False, settings={"http.request_timeout_seconds": 0.3}) as serving:
-        began = time.monotonic()
-        assert 504 == httpx.get(serving.url, headers={"x-request-timeout-seconds": "60"}, timeout=30).status_code
-        assert time.monotonic() - began < 5
+        late = httpx.get(serving.url, headers={"x-request-timeout-seconds": "600"}, timeout=60)
+        assert 504 == late.status_code
         nonsense = httpx.get(serving.url, headers={"x-request-timeout-seconds": "soon"})
         assert 400 == nonsense.status_code
         assert "X-Request-Timeout-Seconds" in nonsense.json()["error"]
@@ -126,7 +126,7 @@ def test_a_thread_that_runs_on_holds_its_place_but_not_its_client() -> None:
         return "late"
 
     with pillion.serve(handle, blocking=False, settings=SHOWN) as serving:
-        late = httpx.get(serving.url, headers={"x-request-timeout-seconds": "0.2"})
+        late = httpx.get(serving.url, headers={"x-request-timeout-seconds": "1"})
         assert 504 == late.status_code
         assert told.wait(60)
         running = "pillion_application_requests_in_flight"
@@ -145,9 +145,8 @@ def test_a_plain_function_of_fastapi_does_not_keep_its_client_either() -> None:
         return "late"
 
     with pillion.serve(app, blocking=False) as serving:
-        began = time.monotonic()
-        assert 504 == httpx.get(serving.url, headers={"x-request-timeout-seconds": "0.2"}).status_code
-        assert time.monotonic() - began < 5
+        assert 504 == httpx.get(serving.url, headers={"x-request-timeout-seconds": "1"}).status_code
+        assert not go.is_set()
         go.set()
 
 
@@ -169,7 +168,7 @@ def _stream(media: str) -> FastAPI:
 
 def test_a_stream_of_events_ends_with_an_error_that_is_marked() -> None:
     with pillion.serve(_stream("text/event-stream"), blocking=False) as serving:
-        late = httpx.get(f"{serving.url}/late", headers={"x-request-timeout-seconds": "0.3"}).text
+        late = httpx.get(f"{serving.url}/late", headers={"x-request-timeout-seconds": "1"}).text
         first, error = late.strip().split("\n\n")
         assert "data: 1" == first
         event, data = error.split("\n")
@@ -183,7 +182,7 @@ def test_a_stream_of_events_ends_with_an_error_that_is_marked() -> None:
 def test_a_stream_without_a_place_for_errors_is_seen_to_be_broken() -> None:
     with pillion.serve(_stream("text/plain"), blocking=False) as serving:
         with pytest.raises(httpx.RemoteProtocolError):
-            httpx.get(f"{serving.url}/late", headers={"x-request-timeout-seconds": "0.3"})
+            httpx.get(f"{serving.url}/late", headers={"x-request-timeout-seconds": "1"})
         with pytest.raises(httpx.RemoteProtocolError):
             httpx.get(f"{serving.url}/fails")
 
@@ -208,9 +207,10 @@ def test_background_work_goes_on_after_the_answer_and_its_client() -> None:
 
 
 def test_shielded_work_is_waited_for_before_a_stop() -> None:
-    done = threading.Event()
+    begun, done = threading.Event(), threading.Event()
 
     async def work() -> None:
+        begun.set()
         await asyncio.sleep(0.5)
         done.set()
 
@@ -218,8 +218,8 @@ def test_shielded_work_is_waited_for_before_a_stop() -> None:
         await asyncio.shield(asyncio.ensure_future(work()))
 
     serving = pillion.serve(handle, blocking=False)
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.get(serving.url, timeout=0.1)
+    with asking(serving.url):
+        until_now(begun.is_set)
     serving.stop()
     assert done.is_set()
 
@@ -248,7 +248,7 @@ def test_code_that_does_not_end_when_it_is_cancelled_is_told(caplog: pytest.LogC
                 await asyncio.sleep(60)
 
     with pillion.serve(stubborn, blocking=False) as serving:
-        assert 504 == httpx.get(serving.url, headers={"x-request-timeout-seconds": "0.1"}).status_code
+        assert 504 == httpx.get(serving.url, headers={"x-request-timeout-seconds": "1"}).status_code
         until_now(lambda: "code runs on 5 s after its request has ended" in caplog.text)
 
 
@@ -327,7 +327,7 @@ def test_many_who_leave_leave_nothing_behind() -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await writer.drain()
-        await asyncio.sleep(0.05)
+        await until(lambda: len(slow.begun) == 200)
         writer.close()
 
     async def all_of_them(url: str) -> None:
@@ -335,9 +335,7 @@ def test_many_who_leave_leave_nothing_behind() -> None:
 
     with pillion.serve(slow, blocking=False, settings=SHOWN) as serving:
         asyncio.run(all_of_them(serving.url))
-        began = time.monotonic()
         until_now(lambda: len(slow.ended) == len(slow.begun))
-        assert time.monotonic() - began < 1.5
         assert {"/ cancelled"} == set(slow.ended)
         until_now(lambda: _metric(serving, "pillion_application_requests_in_flight", application="slow") == 0)
 

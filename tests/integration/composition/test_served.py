@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pool, json_format, message_factory
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 import pillion
+from tests.asking import asking
 from tests.integration.composition.flows import Mood, clean, scale, spell, word
 from tests.integration.observe.receivers import attributes, collector
 from tests.integration.own_python.program import serving
@@ -64,9 +65,10 @@ def test_a_flow_answers_over_grpc() -> None:
 
 @pytest.mark.parametrize("how", ["leaves", "deadline"])
 def test_a_step_ends_with_its_request(how: str) -> None:
-    cancelled = threading.Event()
+    begun, cancelled = threading.Event(), threading.Event()
 
     async def wait(text: str) -> str:
+        begun.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -76,11 +78,11 @@ def test_a_step_ends_with_its_request(how: str) -> None:
 
     with pillion.serve(pillion.Ensemble(wait, clean, name="slow"), blocking=False) as server:
         if how == "leaves":
-            with pytest.raises(httpx.ReadTimeout):
-                httpx.post(f"{server.url}/slow", json={"text": "x"}, timeout=0.3)
+            with asking(f"{server.url}/slow", {"text": "x"}):
+                until_now(begun.is_set)
         else:
             late = httpx.post(
-                f"{server.url}/slow", json={"text": "x"}, headers={"x-request-timeout-seconds": "0.3"}, timeout=20
+                f"{server.url}/slow", json={"text": "x"}, headers={"x-request-timeout-seconds": "1"}, timeout=20
             )
             assert 504 == late.status_code
         until_now(cancelled.is_set)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from pillion.runtimefile import RuntimeFile, dump
+from tests.asking import asking
 from tests.integration.server.process import served
 from tests.waiting import until_now
 from tests.workers import Controls
@@ -152,8 +153,8 @@ def test_a_traceback_of_a_worker_is_in_the_log_and_a_line_of_it_in_the_answer(co
 
 def test_a_client_that_leaves_has_its_call_stopped(controls: Controls) -> None:
     with serving(controls, processes=1) as server:
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(server.url("/m/catches"), json={"name": "c"}, timeout=0.5)
+        with asking(server.url("/m/catches"), {"name": "c"}):
+            until_now(lambda: controls.begun("c"))
         until_now(lambda: controls.stopped("c"))
         assert 0 == server.metric('pillion_in_flight{model="m",version="1"}')
         assert 0 == server.metric('pillion_abandoned_calls{model="m",version="1"}')
