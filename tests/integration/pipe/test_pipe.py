@@ -343,7 +343,7 @@ async def test_all_of_it_can_be_awaited(pair: tuple[pipe.Server, pipe.Client]) -
     began = time.monotonic()
     with pytest.raises(TimeoutError, match=r"within 0\.05 s"):
         await other.arecv(timeout=0.05)
-    assert 5 > time.monotonic() - began
+    assert 30 > time.monotonic() - began
     waiting = asyncio.create_task(other.arecv())
     await asyncio.sleep(0.02)
     one.close()

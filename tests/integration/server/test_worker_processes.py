@@ -103,7 +103,7 @@ def test_the_grace_of_a_stopping_server_holds_for_stuck_workers_too(controls: Co
         server.signal(signal.SIGTERM)
         began = time.monotonic()
         server.wait()
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 25
         until_now(lambda: not alive(worker))
 
 

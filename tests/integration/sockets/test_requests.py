@@ -320,7 +320,7 @@ async def test_a_server_that_does_not_appear_is_told_with_its_address_and_the_se
     began = time.monotonic()
     with pytest.raises(NotServedError, match=rf"no server at {path} within 0\.3 s \(connection_timeout\)"):
         await AsyncSocketClient(path=path, connection_timeout=0.3).__aenter__()
-    assert 5 > time.monotonic() - began
+    assert 30 > time.monotonic() - began
 
 
 async def test_a_client_connects_again_to_the_next_server_and_what_was_not_sent_is(path: Path, held: Held) -> None:

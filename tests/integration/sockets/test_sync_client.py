@@ -182,7 +182,7 @@ def test_a_server_that_does_not_appear_leaves_no_thread(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(NotServedError):
         SocketClient(path=tmp_path / "s", connection_timeout=0.2).__enter__()
-    assert 5 > time.monotonic() - began
+    assert 30 > time.monotonic() - began
     assert "pillion-socket" not in {thread.name for thread in threading.enumerate()}
 
 

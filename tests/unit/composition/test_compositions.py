@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator  # noqa: TC003 - hints of steps are read at run time
 from pathlib import Path  # noqa: TC003 - as above
 from typing import Any
@@ -483,13 +482,11 @@ def test_what_does_not_fit_is_refused_where_it_is_written(make: Any, message: st
 
 
 def test_a_deadline_of_a_flow_within_a_flow_is_the_sooner_one() -> None:
-    began = time.monotonic()
     gate = Gate()
     with pillion.Sequential(pillion.Ensemble(gate.on_loop, gate.in_thread)) as flow:
         with pytest.raises(TimeoutError):
             flow.call(1, timeout=0.1)
         until_now(gate.cancelled.is_set)
-    assert time.monotonic() - began < 10
 
 
 def test_worker_processes_of_a_step_are_started_at_the_same_time(

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -455,10 +454,8 @@ async def test_a_worker_killed_over_and_over_is_back_each_time(repository: Model
     served = await serve(repository, controls.model(idempotent=True))
     for _ in range(5):
         [pid] = pids(served)
-        killed = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         assert "here" == await call(served, "logs", text="here")
-        assert time.monotonic() - killed < 10
     assert 0 == executor_of(served).abandoned
 
 
