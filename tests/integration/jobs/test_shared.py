@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     Replica = Callable[[str], AbstractContextManager[Program]]
 
-LEASE = 1.0
+LEASE = 3.0
+"""Longer than a busy machine makes a server that lives say nothing."""
 
 
 @pytest.fixture
@@ -187,13 +188,13 @@ def test_a_database_that_is_away_for_longer_than_a_lease_is_never_said_to_be_the
         postgres_server.stop()
         try:
             # A look and a beat every fifth of the lease: these are several leases.
-            until_now(lambda: errors() > 40, 60)
+            until_now(lambda: errors() > 16)
             jobs = httpx.get(f"http://127.0.0.1:{program.ports['admin']}/status").json()["jobs"]
             assert (False, True) == (jobs["ready"], "the database cannot be used now" in jobs["reason"])
             assert "the store can be used again" not in program.printed
         finally:
             postgres_server.start()
-        program.wait_for("the store can be used again", 60)
+        program.wait_for("the store can be used again")
 
 
 def test_trainings_beside_a_database_are_refused_with_the_reason(replica: Replica) -> None:
