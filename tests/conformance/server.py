@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -15,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from e2e.cluster.node.ports import free_ports
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["RunningServer", "free_ports", "serve"]
+__all__ = ["RunningServer", "serve"]
 
 _START_SECONDS = 60.0
 
@@ -41,15 +42,6 @@ class RunningServer:
     def grpc(self) -> str:
         """``host:port`` of the gRPC services."""
         return f"127.0.0.1:{self.grpc_port}"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listened on a moment ago, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @contextlib.contextmanager
