@@ -17,6 +17,7 @@ from tests.asking import asking
 from tests.integration.composition.flows import Mood, clean, scale, spell, word
 from tests.integration.observe.receivers import attributes, collector
 from tests.integration.own_python.program import serving
+from tests.processes import alive, children
 from tests.waiting import until_now
 
 HERE = Path(__file__).parent
@@ -104,10 +105,9 @@ def test_failures_of_members_say_which_and_whose_fault_it_is() -> None:
 def test_workers_of_a_flow_end_with_its_server() -> None:
     with serving(HERE, "flows.py:triage") as program:
         program.curl("/triage", {"text": "good"})
-        children = Path(f"/proc/{program.process.pid}/task/{program.process.pid}/children").read_text(encoding="ascii")
-        workers = [int(pid) for pid in children.split()]
+        workers = children(program.process.pid)
         assert workers
-    until_now(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    until_now(lambda: not any(map(alive, workers)))
 
 
 def test_each_step_of_a_traced_request_has_a_span_below_that_of_what_it_is_a_step_of() -> None:

@@ -15,6 +15,7 @@ import pytest
 from tests.integration.jobs.following import ended, served, state, train
 from tests.integration.own_python.program import PILLION
 from tests.integration.server.process import environment
+from tests.processes import alive
 from tests.waiting import until_now
 
 if TYPE_CHECKING:
@@ -46,14 +47,6 @@ def processes(program: Program, identity: str) -> list[int]:
 
     until_now(told)
     return found
-
-
-def alive(process: int) -> bool:
-    try:
-        text = Path(f"/proc/{process}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return text.rpartition(")")[2].split()[0] != "Z"
 
 
 def sleepers(process: int) -> list[str]:

@@ -24,13 +24,13 @@ from tests.integration.server.test_drain import HEAD, answered, prestop
 from tests.integration.server.test_tls import Mounted, client_context, https, live_over_grpc
 from tests.integration.server.two_workers import (
     WHO,
-    alive,
     asked_over_grpc,
     asked_over_rest,
     two_workers,
     who,
     workers,
 )
+from tests.processes import alive
 from tests.waiting import until, until_now
 
 if TYPE_CHECKING:

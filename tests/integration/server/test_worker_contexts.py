@@ -19,8 +19,8 @@ import pillion
 from pillion.server.failures import StartError
 from tests.integration.own_python.program import failing, serving
 from tests.integration.server.process import environment
-from tests.integration.server.two_workers import alive
 from tests.ports import free_port
+from tests.processes import alive
 from tests.waiting import until_now
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,11 +15,13 @@ import pytest
 from pillion.runtimefile import RuntimeFile, dump
 from tests.asking import asking
 from tests.integration.server.process import served
+from tests.processes import alive, children
 from tests.waiting import until_now
 from tests.workers import Controls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.integration.server.process import ServerProcess
 
@@ -36,18 +37,6 @@ def serving(controls: Controls, settings: dict[str, Any] | None = None, **execut
     config.write_text(dump(RuntimeFile(settings=settings or {}, models=(controls.model(**execution),))))
     with served(controls.folder, config) as server:
         yield server
-
-
-def children(server: ServerProcess) -> list[int]:
-    tasks = Path(f"/proc/{server.process.pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 class Request(threading.Thread):
@@ -71,7 +60,7 @@ class Request(threading.Thread):
 
 def test_a_killed_server_leaves_no_worker_even_one_whose_code_never_lets_go(controls: Controls) -> None:
     with serving(controls, processes=2) as server:
-        workers = children(server)
+        workers = children(server.process.pid)
         assert 2 == len(workers)
         Request(server, "stuck", name="s")
         until_now(lambda: controls.begun("s"))
@@ -82,7 +71,7 @@ def test_a_killed_server_leaves_no_worker_even_one_whose_code_never_lets_go(cont
 
 def test_a_stopping_server_lets_calls_in_workers_finish_and_leaves_no_worker(controls: Controls) -> None:
     with serving(controls, processes=1) as server:
-        [worker] = children(server)
+        [worker] = children(server.process.pid)
         request = Request(server, "held", name="h")
         until_now(lambda: controls.begun("h"))
         server.signal(signal.SIGTERM)
@@ -97,7 +86,7 @@ def test_a_stopping_server_lets_calls_in_workers_finish_and_leaves_no_worker(con
 
 def test_the_grace_of_a_stopping_server_holds_for_stuck_workers_too(controls: Controls) -> None:
     with serving(controls, {"drain": {"grace_seconds": 1}}, processes=1) as server:
-        [worker] = children(server)
+        [worker] = children(server.process.pid)
         Request(server, "stuck", name="s")
         until_now(lambda: controls.begun("s"))
         server.signal(signal.SIGTERM)
@@ -113,7 +102,7 @@ def test_a_server_that_stops_while_a_model_loads_does_not_wait_for_it(controls: 
     config.write_text(dump(RuntimeFile(models=(controls.model(processes=2),))))
     with served(controls.folder, config, ready=False) as server:
         until_now(lambda: controls.begun("loaded"))
-        workers = children(server)
+        workers = children(server.process.pid)
         server.signal(signal.SIGTERM)
         assert 0 == server.wait(60)
         until_now(lambda: not any(map(alive, workers)))
@@ -121,7 +110,7 @@ def test_a_server_that_stops_while_a_model_loads_does_not_wait_for_it(controls: 
 
 def test_ctrl_c_is_for_the_server_and_not_for_its_workers(controls: Controls) -> None:
     with serving(controls, processes=1) as server:
-        [worker] = children(server)
+        [worker] = children(server.process.pid)
         assert os.getpgid(worker) == worker != os.getpgid(server.process.pid)
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(worker, number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -18,10 +17,11 @@ from tests.integration.server.process import served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.integration.server.process import ServerProcess
 
-__all__ = ["WHO", "alive", "asked_over_grpc", "asked_over_rest", "two_workers", "who", "workers"]
+__all__ = ["WHO", "asked_over_grpc", "asked_over_rest", "two_workers", "who", "workers"]
 
 WHO = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1.0]}]}
 _SOURCE = """
@@ -85,14 +85,6 @@ def workers(server: ServerProcess) -> list[dict[str, Any]]:
     """What /status says of each."""
     found: list[dict[str, Any]] = server.admin("/status").json()["workers"]
     return found
-
-
-def alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended and waits for its parent does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 async def asked_over_rest(server: ServerProcess, count: int) -> set[int]:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,9 +31,12 @@ from pillion.acceleration.worker import convert
 from pillion.backends.sklearn_model import SklearnModel
 from pillion.model import Libraries
 from pillion.tensors import Datatype, Tensor
+from tests.processes import alive
 from tests.waiting import until_now
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pillion.model import Acceleration
 
 WIDTH = 6
@@ -248,11 +250,3 @@ def test_the_conversion_ends_with_the_server_however_that_ends(how: signal.Signa
         server.send_signal(how)
         server.wait()
     until_now(lambda: not alive(child))
-
-
-def alive(process: int) -> bool:
-    """Whether it runs; one that has ended and is not yet waited for by anybody does not."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
-    except FileNotFoundError:
-        return False

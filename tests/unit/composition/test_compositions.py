@@ -17,6 +17,7 @@ from pillion import Model, task
 from pillion.composition.ensemble import Answers  # noqa: TC001 - a step's hints are read at run time
 from pillion.composition.errors import EnsembleError, MapError, UnknownBranchError
 from pillion.composition.session import Session
+from tests.processes import alive
 from tests.unit.composition import placed_steps
 from tests.waiting import until, until_now
 
@@ -410,15 +411,7 @@ def test_steps_run_in_worker_processes_and_end_with_the_composition() -> None:
     with pillion.Map(pillion.Process(placed_steps.where, workers=2), concurrency=2) as places:
         pids = set(places.call(range(8)))
         assert os.getpid() not in pids
-    until_now(lambda: not any(_lives(pid) for pid in pids))
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    until_now(lambda: not any(map(alive, pids)))
 
 
 def test_a_worker_that_dies_fails_its_call_and_is_replaced() -> None:
