@@ -200,7 +200,9 @@ def test_lists_go_on_page_by_page(program: Program) -> None:
 
 def test_a_killed_server_loses_no_job_and_ends_each_once(tmp_path: Path) -> None:
     with served(tmp_path) as program:
-        identities = [submit(program, "classify", f"good {n}", seconds=0.0 if n < 5 else 0.3) for n in range(20)]
+        # The last ones run for as long as it may take to look at the list and to kill the server.
+        takes = [0.0] * 5 + [0.3] * 12 + [5.0] * 3
+        identities = [submit(program, "classify", f"good {n}", seconds=one) for n, one in enumerate(takes)]
         until_now(lambda: state(program, identities[4])["state"] == "COMPLETED")
         _, listed = program.curl("/management/jobs")
         program.process.kill()

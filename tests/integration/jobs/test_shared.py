@@ -126,7 +126,7 @@ def test_a_job_that_kills_its_servers_is_errored_once_and_kills_no_more(replica:
 
 def test_a_frozen_server_that_wakes_up_changes_nothing_any_more(replica: Replica) -> None:
     with replica("a") as first:
-        identity = submit(first, "classify", "good slow", seconds=1.0)
+        identity = submit(first, "classify", "good slow", seconds=3.0)
         until_now(lambda: state(first, identity)["state"] == "RUNNING")
         first.process.send_signal(signal.SIGSTOP)
         with replica("b") as second:

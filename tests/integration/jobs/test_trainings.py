@@ -239,7 +239,7 @@ def test_an_unknown_training_is_told_with_those_that_there_are(program: Program)
 
 
 def test_a_killed_training_goes_on_from_its_last_checkpoint(program: Program) -> None:
-    identity = train(program, epochs=3, seconds=0.5)
+    identity = train(program, epochs=3, seconds=1.5)
     (process,) = processes(program, identity)
     until_now(lambda: (state(program, identity)["progress"] or 0) > 0.3)
     os.kill(process, signal.SIGKILL)

@@ -258,7 +258,7 @@ async def ended(service: Service, name: str) -> int:
 async def test_a_deadline_ends_a_call_of_any_kind_and_its_code(service: Service, task: str) -> None:
     name, message = OPEN[task]
     before = await ended(service, task)
-    call = service.call(name, [message], timeout=0.5, ends=False)
+    call = service.call(name, [message], timeout=2, ends=False)
     found: list[Any] = []
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await (collected(call, found) if hasattr(call, "__aiter__") else call)
