@@ -15,7 +15,7 @@ _Value = TypeVar("_Value")
 WITHIN: Final = 60.0
 """Seconds that anything may take. Nothing takes as long but on a machine that is busy with something else."""
 _FIRST_PAUSE: Final = 0.001
-_LONGEST_PAUSE: Final = 0.02
+_LONGEST_PAUSE: Final = 0.03
 
 
 async def until(look: Callable[[], _Value], seconds: float = WITHIN) -> _Value:

@@ -118,7 +118,7 @@ class Api:
         self.send("DELETE", f"{PATHS[kind].format(namespace)}/{name}").raise_for_status()
 
 
-def eventually(look: Callable[[], T], *, within: float = WITHIN, pause: float = 0.02) -> T:
+def eventually(look: Callable[[], T], *, within: float = WITHIN, pause: float | None = None) -> T:
     """Return the first value of `look` that is true; fail with the last one after the deadline."""
     return until_now(look, within, pause)
 
