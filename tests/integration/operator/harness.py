@@ -288,6 +288,12 @@ def running(kubeconfig: Path, log: Path, **settings: str) -> Iterator[OperatorPr
         process.stop()
 
 
+def audited(log: Path, user: str) -> list[Object]:
+    """What the API server took note of in its audit log of requests of a user; a line under way is not whole yet."""
+    lines = log.read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if user in line and line.endswith("\n")]
+
+
 def apply(control_plane: ControlPlane, *manifests: Object) -> None:
     text = yaml.safe_dump_all(manifests)
     control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import socket
 import time
@@ -18,7 +17,15 @@ from pillion_operator.client.kubernetes import KubernetesClient
 from pillion_operator.client.lease import Election
 from pillion_operator.rbac import manifests
 from pillion_operator.state.manifest import Key
-from tests.integration.operator.harness import Api, OperatorProcess, apply, eventually, inference_service, running
+from tests.integration.operator.harness import (
+    Api,
+    OperatorProcess,
+    apply,
+    audited,
+    eventually,
+    inference_service,
+    running,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -26,8 +33,8 @@ if TYPE_CHECKING:
 
     from e2e.cluster.node.apiserver import ControlPlane
 
-#: A third of the real times, so that the tests take a third of the real time.
-TIMES = {"lease_duration_seconds": "4", "lease_renew_deadline_seconds": "2.7", "lease_retry_seconds": "0.7"}
+#: Half of the real times: shorter than that a busy machine keeps a leader from renewing in time.
+TIMES = {"lease_duration_seconds": "8", "lease_renew_deadline_seconds": "5.4", "lease_retry_seconds": "1.4"}
 WRITES = {"create", "update", "patch", "delete"}
 
 
@@ -55,7 +62,7 @@ def replicas(
 def writes_of(audit_log: Path, namespace: str, account: str) -> list[dict[str, Any]]:
     """Writes of that replica, the lease aside, as the API server took note of them, in their order."""
     user = f"system:serviceaccount:{namespace}:{account}"
-    lines = (json.loads(line) for line in audit_log.read_text().splitlines() if user in line)
+    lines = audited(audit_log, user)
     return [
         line
         for line in lines
@@ -229,10 +236,10 @@ def test_a_frozen_standby_that_wakes_does_not_take_over(
 ) -> None:
     _, second = replicas
     second.signal(signal.SIGSTOP)
-    eventually(lambda: _renewals(api, namespace) >= 12)
+    eventually(lambda: _renewals(api, namespace) >= 8)
 
     second.signal(signal.SIGCONT)
-    eventually(lambda: _renewals(api, namespace) >= 12)
+    eventually(lambda: _renewals(api, namespace) >= 8)
 
     assert "first" == holder(api, namespace)
     assert 0 == second.metric("pillion_operator_leader")
@@ -245,7 +252,7 @@ def _renewals(api: Api, namespace: str) -> int:
     """How many renewals were seen since the counter last reached the limit that is waited for."""
     lease = api.get("Lease", namespace, "pillion-operator")
     seen = _seen.setdefault(namespace, set())
-    if len(seen) >= 12:
+    if len(seen) >= 8:
         seen.clear()
     if lease:
         seen.add(lease["spec"]["renewTime"])
