@@ -292,7 +292,7 @@ def sockets() -> Iterator[tuple[str, list[int]]]:
                 return
             await socket.send_bytes(message["bytes"])
 
-    settings: dict[str, Any] = {"http.websocket_idle_seconds": 0.5, "limits.max_body_bytes": 1000}
+    settings: dict[str, Any] = {"http.websocket_idle_seconds": 2.0, "limits.max_body_bytes": 1000}
     with pillion.serve(app, blocking=False, route_prefix="/ws", settings=settings) as serving:
         yield serving.url.replace("http", "ws", 1) + "/ws", codes
 
@@ -350,7 +350,7 @@ async def test_an_answer_has_a_time_to_begin_and_each_piece_one_of_its_own() -> 
             try:
                 for number in range(8):
                     yield f"data: {number}\n\n"
-                    await asyncio.sleep(60 if how == "stuck" and number == 2 else 0.05)
+                    await asyncio.sleep(60 if how == "stuck" and number == 2 else 0.15)
             finally:
                 ended.append(how)
 
@@ -358,7 +358,7 @@ async def test_an_answer_has_a_time_to_begin_and_each_piece_one_of_its_own() -> 
             await asyncio.sleep(60)
         return StreamingResponse(events(), media_type="text/event-stream")
 
-    settings: dict[str, Any] = {"http.first_byte_timeout_seconds": 0.3, "http.stream_idle_seconds": 0.3}
+    settings: dict[str, Any] = {"http.first_byte_timeout_seconds": 1.0, "http.stream_idle_seconds": 1.0}
     async with pillion.test(handle, settings=settings) as tester:
         late = await tester.get("/?how=late")
         assert 504 == late.status_code
