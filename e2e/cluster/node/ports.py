@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import socket
 
-_CANDIDATES = range(10_000, 20_000)
+_CANDIDATES = range(11_000, 20_000)
 """Below those that Linux gives to whoever asks for any port, connections of clients included: nobody else is given one
-of these between the look here and the start of who listens on it."""
+of these between the look here and the start of who listens on it. Above those of Kubernetes' own components."""
 
 
 def free_ports(count: int) -> list[int]:
