@@ -72,7 +72,7 @@ def test_every_server_answers_for_every_job(replica: Replica, tmp_path: Path) ->
     with replica("a") as first, replica("b") as second:
         key = ("-H", "Idempotency-Key: once")
         identity = submit(first, "classify", "good good", *key)
-        jobs = [submit(first, "classify", f"good {n}", seconds=0.2) for n in range(12)]
+        jobs = [submit(first, "classify", f"good {n}", seconds=0.6) for n in range(12)]
 
         assert identity == submit(second, "classify", "good good", *key)
         assert "COMPLETED" == ended(second, identity)["state"]
