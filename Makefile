@@ -49,10 +49,11 @@ generated: setup
 docs-check: setup
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir $(or $(TMPDIR),/tmp)/pillion-docs-check
 
-# Three processes also on two processors: most tests wait for servers.
+# Three processes also on two processors: most tests wait for servers. In the order of the files, which ends with the
+# many short ones of tests/unit: by its own, pytest-xdist begins those with few tests last, which are the long ones.
 test: check docs-check ## Lint, types, layers, docs, then unit, integration (real etcd + kube-apiserver) and conformance tests
 	@$(CLUSTER) build control-plane etcd helm helm4 kustomize kubeconform kstatus flux-health argo-health rclone grpcurl ghz loadgen registry crane
-	@$(BIN)/pytest tests -m "not frameworks" -n 3 --dist loadfile
+	@$(BIN)/pytest tests -m "not frameworks" -n 3 --dist loadfile --no-loadscope-reorder
 
 unit: setup ## Only the tests without servers
 	@$(BIN)/pytest tests/unit

@@ -5,17 +5,31 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
+from tests.waiting import WITHIN
+
 if TYPE_CHECKING:
-    import pathlib
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.models import IrisModels
     from tests.postgres import Postgres
 
 # Servers that tests start read compiled modules, as in the images: without them each start compiles its own.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+# Clients of httpx read all public authorities, which takes 50 ms of a processor whether they speak TLS or not, and give
+# a server five seconds, which a busy machine may take. Those of the tests share what is read, and wait as the tests do.
+_authorities = httpx.create_ssl_context()
+for _function in (
+    *(httpx.request, httpx.stream, httpx.get, httpx.head, httpx.options, httpx.post, httpx.put, httpx.patch),
+    *(httpx.delete, httpx.Client.__init__, httpx.AsyncClient.__init__),
+):
+    _given = {"verify": _authorities, "timeout": httpx.Timeout(WITHIN)}
+    _function.__kwdefaults__ = {**(_function.__kwdefaults__ or {}), **_given}
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +39,7 @@ def iris(tmp_path_factory: pytest.TempPathFactory) -> IrisModels:
         train_iris,
     )  # not where the heavy backends are tested, which have no scikit-learn converters
 
-    folder: pathlib.Path = tmp_path_factory.mktemp("iris")
+    folder: Path = tmp_path_factory.mktemp("iris")
     return train_iris(folder)
 
 

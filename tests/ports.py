@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import socket
+from e2e.cluster.node.ports import free_ports
 
 __all__ = ["free_port"]
 
 
 def free_port() -> int:
-    """One that was free a moment ago."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    """One that was free a moment ago, and that nobody is given who asks for any."""
+    (port,) = free_ports(1)
+    return port

@@ -8,7 +8,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from tests.ports import free_port
 from tests.waiting import until_now
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ class Postgres:
         self._binaries = binaries
         self._user = user
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
 
     @property
     def url(self) -> str:
@@ -60,7 +58,7 @@ class Postgres:
                 ],
                 cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._user,
             )  # fmt: skip
-        until_now(self._answers, 30)
+        until_now(self._answers)
 
     def stop(self) -> None:
         """At once: connections are cut, what was committed stays."""

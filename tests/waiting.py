@@ -4,27 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["until", "until_now"]
+__all__ = ["WITHIN", "until", "until_now"]
 
-
-async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Let the event loop run until ``condition`` holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError("the condition did not come true in time")
-        await asyncio.sleep(0.001)
+_Value = TypeVar("_Value")
+WITHIN: Final = 60.0
+"""Seconds that anything may take. Nothing takes as long but on a machine that is busy with something else."""
+_FIRST_PAUSE: Final = 0.001
+_LONGEST_PAUSE: Final = 0.03
 
 
-def until_now(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """The same for code without an event loop."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError("the condition did not come true in time")
-        time.sleep(0.001)
+async def until(look: Callable[[], _Value], seconds: float = WITHIN) -> _Value:
+    """Let the event loop run until what ``look`` gives is true; that value.
+
+    Raises:
+        AssertionError: it was not within ``seconds``; the text has the last look.
+    """
+    for pause in _pauses(seconds):
+        found = look()
+        if found:
+            return found
+        await asyncio.sleep(pause)
+    raise AssertionError(f"not within {seconds:g} s; the last look gave {found!r}")
+
+
+def until_now(look: Callable[[], _Value], seconds: float = WITHIN, pause: float | None = None) -> _Value:
+    """The same for code without an event loop; ``pause`` is the time between two looks, where that matters."""
+    for after in _pauses(seconds):
+        found = look()
+        if found:
+            return found
+        time.sleep(after if pause is None else pause)
+    raise AssertionError(f"not within {seconds:g} s; the last look gave {found!r}")
+
+
+def _pauses(seconds: float) -> Iterator[float]:
+    """Between two looks: short at first, and longer for what takes its time, whose processor the looks would take."""
+    end, pause = time.monotonic() + seconds, _FIRST_PAUSE
+    yield pause
+    while time.monotonic() < end:
+        pause = min(pause * 1.2, _LONGEST_PAUSE)
+        yield pause

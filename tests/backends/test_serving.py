@@ -129,5 +129,5 @@ def test_status_tells_operators_the_cause_and_the_versions(folder: Path, tmp_pat
         until_now(lambda: states()["allowed"]["state"] == "READY" and states()["refused"].get("cause"), 60)
         assert "UnsafeFormat" == states()["refused"]["cause"]
         assert torch.__version__ == states()["allowed"]["libraries"]["loading"]["torch"]
-        answer = httpx.post(server.url("/v2/models/allowed/infer"), json=oip(), timeout=10)
+        answer = httpx.post(server.url("/v2/models/allowed/infer"), json=oip(), timeout=60)
         np.testing.assert_allclose(np.ravel(expected()), answer.json()["outputs"][0]["data"], rtol=1e-5)

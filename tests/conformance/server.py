@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -15,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from e2e.cluster.node.ports import free_ports
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["RunningServer", "free_ports", "serve"]
+__all__ = ["RunningServer", "serve"]
 
 _START_SECONDS = 60.0
 
@@ -41,15 +42,6 @@ class RunningServer:
     def grpc(self) -> str:
         """``host:port`` of the gRPC services."""
         return f"127.0.0.1:{self.grpc_port}"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listened on a moment ago, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @contextlib.contextmanager
@@ -94,10 +86,10 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) ->
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60):
                 return
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.1)
-    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=5) as answer:
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=60) as answer:
         raise AssertionError(f"not ready: {json.dumps(json.load(answer), indent=1)}\n{log.read_text()}")
     raise AssertionError(log.read_text())

@@ -58,4 +58,4 @@ def test_a_failure_comes_after_the_pieces_before_it(results: dict[str, Any]) -> 
 
 def test_a_client_that_leaves_holds_nothing(results: dict[str, Any], program: Program) -> None:
     assert [["", "w0 ", False]] == results["leaves"]
-    until_now(lambda: program.gauge("pillion_in_flight") == 0 and program.gauge("pillion_abandoned_calls") == 0, 2.0)
+    until_now(lambda: program.gauge("pillion_in_flight") == 0 and program.gauge("pillion_abandoned_calls") == 0)

@@ -43,7 +43,7 @@ def mlflow(folder: Path, expected: list[int]) -> Iterator[RunningServer]:
 
 
 def answer(server: RunningServer, model: str, body: object) -> httpx.Response:
-    return httpx.post(f"http://{server.http}/invocations/{model}", json=body, timeout=20)
+    return httpx.post(f"http://{server.http}/invocations/{model}", json=body, timeout=60)
 
 
 FORMS = {
@@ -128,7 +128,7 @@ def test_what_would_run_code_is_refused(folder: Path, expected: list[int], said:
 
 
 def test_the_document_of_the_api_has_the_route(mlflow: RunningServer) -> None:
-    document = httpx.get(f"http://{mlflow.http}/openapi.json", timeout=20).json()
+    document = httpx.get(f"http://{mlflow.http}/openapi.json", timeout=60).json()
 
     assert {"/invocations", "/invocations/{model}"} <= set(document["paths"])
     assert "InvocationRequest" in json.dumps(document["components"]["schemas"])

@@ -179,4 +179,4 @@ def test_a_model_that_is_not_there_is_not_found(results: dict[str, Any]) -> None
 def test_a_client_that_left_in_a_stream_holds_nothing(results: dict[str, Any], program: Program) -> None:
     assert "assistant" == results["leaves"]
 
-    until_now(lambda: program.gauge("pillion_in_flight") == 0 and program.gauge("pillion_abandoned_calls") == 0, 2.0)
+    until_now(lambda: program.gauge("pillion_in_flight") == 0 and program.gauge("pillion_abandoned_calls") == 0)

@@ -101,7 +101,7 @@ def test_a_request_id_is_echoed(server: RunningServer) -> None:
 def test_the_grpc_health_probe_finds_it_serving(any_engine: RunningServer, service: str) -> None:
     with grpc.insecure_channel(any_engine.grpc) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
-        answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
+        answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
     assert health_pb2.HealthCheckResponse.SERVING == answer.status
 
 

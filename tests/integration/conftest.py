@@ -40,5 +40,5 @@ def installed(control_plane: ControlPlane) -> ControlPlane:
 def namespace(control_plane: ControlPlane) -> str:
     """A namespace of the test's own. It is not deleted: the control plane goes with all that is in it."""
     name = f"test-{next(_numbers)}"
-    control_plane.kubectl("create", "namespace", name)
+    control_plane.create_namespace(name)
     return name

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from e2e.cluster.node.apiserver import ControlPlane
     from pillion.resources.crd import Kind
 
-_WITHIN_SECONDS = 30.0
+_WITHIN_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 
 

@@ -17,8 +17,8 @@ async def test_a_task_that_is_cancelled_again_and_again_ends_after_its_work() ->
 
     def work() -> None:
         loop.call_soon_threadsafe(begun.set)
-        assert told.wait(20)
-        assert go_on.wait(20)
+        assert told.wait(60)
+        assert go_on.wait(100)
         done.append("written")
 
     task = asyncio.create_task(to_the_end(work, told))

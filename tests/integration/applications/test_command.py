@@ -75,7 +75,7 @@ def test_a_manifest_serves_its_applications_with_their_prefixes_arguments_and_li
         assert {"/shop": "shop", "/greet": "greeter", "/slow": "slow"} == httpx.get(program.url("/-/routes")).json()
         assert 200 == httpx.get(program.url("/shop/pid")).status_code
         assert "moin Ada" == httpx.get(program.url("/ml/greet?name=Ada")).text
-        late = httpx.get(program.url("/slow"), timeout=20)
+        late = httpx.get(program.url("/slow"), timeout=60)
         assert 504 == late.status_code
         assert "longer than 1 s" in late.json()["error"]
 

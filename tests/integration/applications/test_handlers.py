@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +102,7 @@ def test_plain_functions_run_at_the_same_time_and_have_the_body() -> None:
     together = threading.Barrier(5)
 
     def handle(request: pillion.Request) -> bytes:
-        together.wait(10)  # breaks where they run one after the other
+        together.wait(60)  # breaks where they run one after the other
         return request.content
 
     with pillion.serve(handle, blocking=False) as serving, ThreadPoolExecutor(5) as pool:
@@ -244,6 +243,7 @@ def test_a_bare_asgi_application_needs_no_lifespan() -> None:
 
 def test_the_lifespan_ends_after_the_last_request() -> None:
     told: list[str] = []
+    begun = threading.Event()
 
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, str]]:
         told.append("begun")
@@ -258,6 +258,7 @@ def test_the_lifespan_ends_after_the_last_request() -> None:
     async def slow(request: pillion.Request) -> str:
         import asyncio
 
+        begun.set()
         await asyncio.sleep(0.5)
         told.append("answered")
         return str(request.state.name)
@@ -265,7 +266,7 @@ def test_the_lifespan_ends_after_the_last_request() -> None:
     serving = pillion.serve(app, blocking=False)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(httpx.get, f"{serving.url}/slow")
-        time.sleep(0.2)
+        assert begun.wait(60)
         serving.stop()
         assert "state" == answer.result().json()
     assert ["begun", "answered", "ended"] == told

@@ -136,7 +136,7 @@ class Patient:
     def check_health(self) -> bool:
         self.asked += 1
         if self.hangs:
-            self.go.wait(20)
+            self.go.wait(100)
         said: str = pillion.models["mood"].task("classify", text="well").result()
         return said == "well"
 
@@ -145,7 +145,7 @@ class Patient:
 
 
 async def test_a_check_that_hangs_is_a_failure_and_is_not_asked_twice() -> None:
-    settings: dict[str, Any] = {"applications.health_period_seconds": 0.02, "applications.health_timeout_seconds": 0.05}
+    settings: dict[str, Any] = {"applications.health_period_seconds": 0.02, "applications.health_timeout_seconds": 0.5}
     async with pillion.test(Patient, Mood, settings={**settings, "applications.health_failures": 0}) as tester:
         patient = tester.instance
         assert 200 == (await tester.get("/-/healthz")).status_code
@@ -155,7 +155,7 @@ async def test_a_check_that_hangs_is_a_failure_and_is_not_asked_twice() -> None:
             answer = await tester.get("/-/healthz")
             return "" if answer.status_code == 200 else str(answer.json()["error"])
 
-        while "did not answer within 0.05 s" not in await reason():  # noqa: ASYNC110 - asked by HTTP
+        while "did not answer within 0.5 s" not in await reason():  # noqa: ASYNC110 - asked by HTTP
             await asyncio.sleep(0.01)
         begun = patient.asked
         await asyncio.sleep(0.2)
@@ -201,7 +201,7 @@ async def test_an_async_method_is_awaited_also_where_a_decorator_hides_that_it_i
     async with pillion.test(Wrapped, settings=settings) as tester:
         assert "A" == (await tester.get("/")).text
         tester.instance.sick = True
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await tester.get("/-/healthz")).status_code == 200:  # noqa: ASYNC110 - asked by HTTP
                 await asyncio.sleep(0.01)
 

@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 import pillion
+from tests.asking import asking
 from tests.waiting import until, until_now
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ def test_a_request_beyond_the_limits_is_refused_and_one_that_left_the_queue_neve
     ):
         first = pool.submit(httpx.get, f"{serving.url}/slow/1", timeout=30)
         until_now(lambda: slow.begun == ["/slow/1"])
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.get(f"{serving.url}/slow/2", timeout=0.3)  # waits, and leaves
+        with asking(f"{serving.url}/slow/2"):  # waits, and leaves
+            until_now(lambda: _metric(serving, "pillion_application_queue_depth", application="slow") == 1)
         until_now(lambda: _metric(serving, "pillion_application_queue_depth", application="slow") == 0)
         third = pool.submit(httpx.get, f"{serving.url}/slow/3", timeout=30)
         until_now(lambda: _metric(serving, "pillion_application_queue_depth", application="slow") == 1)
@@ -105,9 +106,8 @@ def test_a_request_that_waits_too_long_is_answered_504_and_never_runs() -> None:
 def test_a_header_cannot_lengthen_the_configured_time_and_nonsense_is_400() -> None:
     slow = Slow()
     with pillion.serve(slow, blocking=False, settings={"http.request_timeout_seconds": 0.3}) as serving:
-        began = time.monotonic()
-        assert 504 == httpx.get(serving.url, headers={"x-request-timeout-seconds": "60"}, timeout=30).status_code
-        assert time.monotonic() - began < 5
+        late = httpx.get(serving.url, headers={"x-request-timeout-seconds": "600"}, timeout=60)
+        assert 504 == late.status_code
         nonsense = httpx.get(serving.url, headers={"x-request-timeout-seconds": "soon"})
         assert 400 == nonsense.status_code
         assert "X-Request-Timeout-Seconds" in nonsense.json()["error"]
@@ -122,13 +122,13 @@ def test_a_thread_that_runs_on_holds_its_place_but_not_its_client() -> None:
         while not pillion.cancelled():
             time.sleep(0.005)
         told.set()
-        go.wait(20)
+        go.wait(100)
         return "late"
 
     with pillion.serve(handle, blocking=False, settings=SHOWN) as serving:
-        late = httpx.get(serving.url, headers={"x-request-timeout-seconds": "0.2"})
+        late = httpx.get(serving.url, headers={"x-request-timeout-seconds": "1"})
         assert 504 == late.status_code
-        assert told.wait(5)
+        assert told.wait(60)
         running = "pillion_application_requests_in_flight"
         assert 1 == _metric(serving, running, application="handle")
         go.set()
@@ -141,13 +141,12 @@ def test_a_plain_function_of_fastapi_does_not_keep_its_client_either() -> None:
 
     @app.get("/")
     def handle() -> str:
-        go.wait(20)
+        go.wait(100)
         return "late"
 
     with pillion.serve(app, blocking=False) as serving:
-        began = time.monotonic()
-        assert 504 == httpx.get(serving.url, headers={"x-request-timeout-seconds": "0.2"}).status_code
-        assert time.monotonic() - began < 5
+        assert 504 == httpx.get(serving.url, headers={"x-request-timeout-seconds": "1"}).status_code
+        assert not go.is_set()
         go.set()
 
 
@@ -169,7 +168,7 @@ def _stream(media: str) -> FastAPI:
 
 def test_a_stream_of_events_ends_with_an_error_that_is_marked() -> None:
     with pillion.serve(_stream("text/event-stream"), blocking=False) as serving:
-        late = httpx.get(f"{serving.url}/late", headers={"x-request-timeout-seconds": "0.3"}).text
+        late = httpx.get(f"{serving.url}/late", headers={"x-request-timeout-seconds": "1"}).text
         first, error = late.strip().split("\n\n")
         assert "data: 1" == first
         event, data = error.split("\n")
@@ -183,7 +182,7 @@ def test_a_stream_of_events_ends_with_an_error_that_is_marked() -> None:
 def test_a_stream_without_a_place_for_errors_is_seen_to_be_broken() -> None:
     with pillion.serve(_stream("text/plain"), blocking=False) as serving:
         with pytest.raises(httpx.RemoteProtocolError):
-            httpx.get(f"{serving.url}/late", headers={"x-request-timeout-seconds": "0.3"})
+            httpx.get(f"{serving.url}/late", headers={"x-request-timeout-seconds": "1"})
         with pytest.raises(httpx.RemoteProtocolError):
             httpx.get(f"{serving.url}/fails")
 
@@ -204,13 +203,14 @@ def test_background_work_goes_on_after_the_answer_and_its_client() -> None:
         with httpx.Client() as client:  # its connection ends with the block
             answer = client.post(serving.url, headers={"x-request-timeout-seconds": "0.2"})
         assert "taken" == answer.json()
-        assert done.wait(5)
+        assert done.wait(60)
 
 
 def test_shielded_work_is_waited_for_before_a_stop() -> None:
-    done = threading.Event()
+    begun, done = threading.Event(), threading.Event()
 
     async def work() -> None:
+        begun.set()
         await asyncio.sleep(0.5)
         done.set()
 
@@ -218,8 +218,8 @@ def test_shielded_work_is_waited_for_before_a_stop() -> None:
         await asyncio.shield(asyncio.ensure_future(work()))
 
     serving = pillion.serve(handle, blocking=False)
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.get(serving.url, timeout=0.1)
+    with asking(serving.url):
+        until_now(begun.is_set)
     serving.stop()
     assert done.is_set()
 
@@ -248,8 +248,8 @@ def test_code_that_does_not_end_when_it_is_cancelled_is_told(caplog: pytest.LogC
                 await asyncio.sleep(60)
 
     with pillion.serve(stubborn, blocking=False) as serving:
-        assert 504 == httpx.get(serving.url, headers={"x-request-timeout-seconds": "0.1"}).status_code
-        until_now(lambda: "code runs on 5 s after its request has ended" in caplog.text, 10)
+        assert 504 == httpx.get(serving.url, headers={"x-request-timeout-seconds": "1"}).status_code
+        until_now(lambda: "code runs on 5 s after its request has ended" in caplog.text)
 
 
 def test_a_request_is_told_and_counted_by_its_route(caplog: pytest.LogCaptureFixture) -> None:
@@ -292,7 +292,7 @@ def sockets() -> Iterator[tuple[str, list[int]]]:
                 return
             await socket.send_bytes(message["bytes"])
 
-    settings: dict[str, Any] = {"http.websocket_idle_seconds": 0.5, "limits.max_body_bytes": 1000}
+    settings: dict[str, Any] = {"http.websocket_idle_seconds": 2.0, "limits.max_body_bytes": 1000}
     with pillion.serve(app, blocking=False, route_prefix="/ws", settings=settings) as serving:
         yield serving.url.replace("http", "ws", 1) + "/ws", codes
 
@@ -302,7 +302,7 @@ def test_a_websocket_carries_bytes_and_a_subprotocol(sockets: tuple[str, list[in
     with connect(f"{url}/talk", subprotocols=["chat"]) as socket:  # type: ignore[list-item] # a NewType of str
         assert "chat" == socket.subprotocol
         socket.send(b"\x00\x01")
-        assert b"\x00\x01" == socket.recv(timeout=5)
+        assert b"\x00\x01" == socket.recv(timeout=60)
 
 
 @pytest.mark.parametrize(("how", "code"), [("idle", 1001), ("large", 1009), ("fails", 1011)])
@@ -313,7 +313,7 @@ def test_a_websocket_ends_with_the_code_that_says_why(sockets: tuple[str, list[i
         if how == "large":
             socket.send(b"x" * 2000)
         with pytest.raises(ConnectionClosed):
-            socket.recv(timeout=10)
+            socket.recv(timeout=60)
         assert socket.protocol.close_rcvd is not None
         assert code == socket.protocol.close_rcvd.code
     if how != "fails":
@@ -327,7 +327,7 @@ def test_many_who_leave_leave_nothing_behind() -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await writer.drain()
-        await asyncio.sleep(0.05)
+        await until(lambda: len(slow.begun) == 200)
         writer.close()
 
     async def all_of_them(url: str) -> None:
@@ -335,9 +335,7 @@ def test_many_who_leave_leave_nothing_behind() -> None:
 
     with pillion.serve(slow, blocking=False, settings=SHOWN) as serving:
         asyncio.run(all_of_them(serving.url))
-        began = time.monotonic()
-        until_now(lambda: len(slow.ended) == len(slow.begun), 5)
-        assert time.monotonic() - began < 1.5
+        until_now(lambda: len(slow.ended) == len(slow.begun))
         assert {"/ cancelled"} == set(slow.ended)
         until_now(lambda: _metric(serving, "pillion_application_requests_in_flight", application="slow") == 0)
 
@@ -352,7 +350,7 @@ async def test_an_answer_has_a_time_to_begin_and_each_piece_one_of_its_own() -> 
             try:
                 for number in range(8):
                     yield f"data: {number}\n\n"
-                    await asyncio.sleep(60 if how == "stuck" and number == 2 else 0.05)
+                    await asyncio.sleep(60 if how == "stuck" and number == 2 else 0.15)
             finally:
                 ended.append(how)
 
@@ -360,7 +358,7 @@ async def test_an_answer_has_a_time_to_begin_and_each_piece_one_of_its_own() -> 
             await asyncio.sleep(60)
         return StreamingResponse(events(), media_type="text/event-stream")
 
-    settings: dict[str, Any] = {"http.first_byte_timeout_seconds": 0.3, "http.stream_idle_seconds": 0.3}
+    settings: dict[str, Any] = {"http.first_byte_timeout_seconds": 1.0, "http.stream_idle_seconds": 1.0}
     async with pillion.test(handle, settings=settings) as tester:
         late = await tester.get("/?how=late")
         assert 504 == late.status_code

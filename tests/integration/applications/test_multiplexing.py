@@ -181,13 +181,13 @@ class Slow(Shelf):
 async def test_a_model_stays_while_a_thread_works_with_it_that_its_request_has_left(how: str) -> None:
     async with pillion.test(Slow) as tester:
         slow = tester.instance
-        late = await tester.get(f"/?{how}", headers={"x-request-timeout-seconds": "0.1"})
+        late = await tester.get(f"/?{how}", headers={"x-request-timeout-seconds": "1"})
         assert 504 == late.status_code
         for name in ("a", "b", "c"):
             await tester.call("use", name)
         assert "-held" not in slow.told
         slow.go.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "-held" not in slow.told:
                 for name in ("d", "e", "f"):
                     await tester.call("use", name)

@@ -31,7 +31,7 @@ _numbers = itertools.count(1)
 def namespace(cluster: ControlPlane) -> str:  # noqa: F811 - the fixture of that name
     """A namespace of the test's own."""
     name = f"cli-{next(_numbers)}"
-    cluster.kubectl("create", "namespace", name)
+    cluster.create_namespace(name)
     return name
 
 

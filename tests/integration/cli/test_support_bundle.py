@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.operator.harness import Api, OperatorProcess, eventually, inference_service
+from tests.integration.operator.harness import Api, OperatorProcess, audited, eventually, inference_service
 from tests.integration.operator.test_conditions import container, ready_reason
 from tests.unit.cli.command import PORTS, serving
 
@@ -119,7 +119,7 @@ def test_no_secret_is_in_the_bundle_wherever_it_was_planted_and_no_secret_is_rea
     assert any(path.endswith("/runtime.previous.log") for path in files)
     assert [] == [f"{path}: {_around(text)}" for path, text in files.items() if PLANTED in text]
     assert PLANTED not in done.stdout + done.stderr
-    asked = [json.loads(line) for line in audit_log.read_text().splitlines() if '"supporter"' in line]
+    asked = audited(audit_log, '"supporter"')
     resources = {one["objectRef"].get("resource") for one in asked if "objectRef" in one}
     assert {"pods", "inferenceservices"} <= resources
     assert "secrets" not in resources

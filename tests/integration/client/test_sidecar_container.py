@@ -42,7 +42,7 @@ def test_it_answers_on_its_socket_is_ready_on_its_admin_port_and_ends_on_sigterm
             client.wait_ready(60)
             assert [0] == client.predict([[5.1, 3.5, 1.4, 0.2]])
         probe = container["startupProbe"]["httpGet"]
-        assert 200 == httpx.get(f"http://127.0.0.1:{probe['port']}{probe['path']}", timeout=10).status_code
+        assert 200 == httpx.get(f"http://127.0.0.1:{probe['port']}{probe['path']}", timeout=60).status_code
         for name in ("http.sock", "grpc.sock"):
             assert 0o666 == stat.S_IMODE((tmp_path / name).stat().st_mode)
         process.terminate()

@@ -13,9 +13,11 @@ from google.protobuf import descriptor_pool, json_format, message_factory
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 import pillion
+from tests.asking import asking
 from tests.integration.composition.flows import Mood, clean, scale, spell, word
 from tests.integration.observe.receivers import attributes, collector
 from tests.integration.own_python.program import serving
+from tests.processes import alive, children
 from tests.waiting import until_now
 
 HERE = Path(__file__).parent
@@ -58,15 +60,16 @@ def test_a_flow_answers_over_grpc() -> None:
             request_serializer=request.SerializeToString,
             response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
         )
-        answer = json_format.MessageToDict(call(request(text="Good"), timeout=20))
+        answer = json_format.MessageToDict(call(request(text="Good"), timeout=60))
         assert ["happy"] == list(answer.values())
 
 
 @pytest.mark.parametrize("how", ["leaves", "deadline"])
 def test_a_step_ends_with_its_request(how: str) -> None:
-    cancelled = threading.Event()
+    begun, cancelled = threading.Event(), threading.Event()
 
     async def wait(text: str) -> str:
+        begun.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -76,14 +79,14 @@ def test_a_step_ends_with_its_request(how: str) -> None:
 
     with pillion.serve(pillion.Ensemble(wait, clean, name="slow"), blocking=False) as server:
         if how == "leaves":
-            with pytest.raises(httpx.ReadTimeout):
-                httpx.post(f"{server.url}/slow", json={"text": "x"}, timeout=0.3)
+            with asking(f"{server.url}/slow", {"text": "x"}):
+                until_now(begun.is_set)
         else:
             late = httpx.post(
-                f"{server.url}/slow", json={"text": "x"}, headers={"x-request-timeout-seconds": "0.3"}, timeout=20
+                f"{server.url}/slow", json={"text": "x"}, headers={"x-request-timeout-seconds": "1"}, timeout=20
             )
             assert 504 == late.status_code
-        until_now(cancelled.is_set, 5)
+        until_now(cancelled.is_set)
 
 
 def test_failures_of_members_say_which_and_whose_fault_it_is() -> None:
@@ -102,10 +105,9 @@ def test_failures_of_members_say_which_and_whose_fault_it_is() -> None:
 def test_workers_of_a_flow_end_with_its_server() -> None:
     with serving(HERE, "flows.py:triage") as program:
         program.curl("/triage", {"text": "good"})
-        children = Path(f"/proc/{program.process.pid}/task/{program.process.pid}/children").read_text(encoding="ascii")
-        workers = [int(pid) for pid in children.split()]
+        workers = children(program.process.pid)
         assert workers
-    until_now(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 10)
+    until_now(lambda: not any(map(alive, workers)))
 
 
 def test_each_step_of_a_traced_request_has_a_span_below_that_of_what_it_is_a_step_of() -> None:

@@ -126,7 +126,7 @@ class Reader:
             for server in self._servers:
                 server.send_signal(signal.SIGINT)
             for server in self._servers:
-                server.wait(20)
+                server.wait(60)
                 if server.stdout is not None:
                     server.stdout.close()
 
@@ -158,7 +158,7 @@ class Reader:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             text=True,
-            timeout=60,
+            timeout=110,
             check=False,
         )
         ended = f"line {step.line}: `{step.command}` ended with {done.returncode}:\n{done.stdout}"
@@ -171,7 +171,7 @@ class Reader:
         by_default = "-port " not in step.command
         if by_default and self._on_default_ports is not None:
             self._on_default_ports.send_signal(signal.SIGINT)
-            self._on_default_ports.wait(20)
+            self._on_default_ports.wait(60)
         server = subprocess.Popen(
             [*self._network.prefix, "bash", "-c", f"exec env {step.command}"],
             cwd=self._folder,
@@ -235,4 +235,4 @@ def _end(peer: subprocess.Popen[str]) -> None:
     """End another framework's server with all that it started; how it takes a signal is its own matter."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(peer.pid, signal.SIGKILL)
-    peer.wait(20)
+    peer.wait(60)

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import os
-import socket
 import subprocess
 import tarfile
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pytest
 
 from e2e.cluster.node import gotools
 from tests.integration.server.process import environment
+from tests.ports import free_port
 from tests.unit.cli.command import PILLION
 from tests.waiting import until_now
 
@@ -115,9 +115,7 @@ def write_base(folder: Path, entry: tuple[str, ...] = ("python", "-m", "pillion.
 def registry(folder: Path, *, htpasswd: str = "") -> Iterator[str]:
     """The reference registry on a free port of loopback; its host and port."""
     folder.mkdir(parents=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{free.getsockname()[1]}"
+    host = f"127.0.0.1:{free_port()}"
     settings: dict[str, Any] = {
         "version": 0.1,
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.integration.own_python.program import serving
-from tests.waiting import until_now
+from tests.waiting import WITHIN, until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ def state(program: Program, identity: str) -> dict[str, Any]:
     raise AssertionError(json.dumps(answer))
 
 
-def ended(program: Program, identity: str, seconds: float = 30.0) -> dict[str, Any]:
+def ended(program: Program, identity: str, seconds: float = WITHIN) -> dict[str, Any]:
     """A job when it has ended."""
     found: dict[str, Any] = {}
 

@@ -80,13 +80,13 @@ def test_a_version_that_still_answers_its_last_request_is_deployed_again(program
     calls = folder / "calls"
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(program.curl, "/api/v1/task/classify", order)
-        until_now(lambda: calls.exists() and "slow" in calls.read_text(), 10)
+        until_now(lambda: calls.exists() and "slow" in calls.read_text())
         answers = [
             program.curl("/management/models", {"model_id": "forth", "version": version}) for version in ("1", "2")
         ]
         assert not slow.done()
     assert [(200, "1", "READY"), (200, "2", "READY")] == [(s, one["version"], one["state"]) for s, one in answers]
-    until_now(lambda: len(told(program, "forth")) == 1, 10)
+    until_now(lambda: len(told(program, "forth")) == 1)
 
     assert 200 == slow.result()[0]
     assert 5 == asked(program, "forth")

@@ -200,7 +200,9 @@ def test_lists_go_on_page_by_page(program: Program) -> None:
 
 def test_a_killed_server_loses_no_job_and_ends_each_once(tmp_path: Path) -> None:
     with served(tmp_path) as program:
-        identities = [submit(program, "classify", f"good {n}", seconds=0.0 if n < 5 else 0.3) for n in range(20)]
+        # The last ones run for as long as it may take to look at the list and to kill the server.
+        takes = [0.0] * 5 + [0.3] * 12 + [5.0] * 3
+        identities = [submit(program, "classify", f"good {n}", seconds=one) for n, one in enumerate(takes)]
         until_now(lambda: state(program, identities[4])["state"] == "COMPLETED")
         _, listed = program.curl("/management/jobs")
         program.process.kill()
@@ -226,7 +228,7 @@ def test_a_server_that_is_stopped_puts_back_what_runs(tmp_path: Path) -> None:
         identity = submit(program, "classify", "good", seconds=2.0)
         until_now(lambda: state(program, identity)["state"] == "RUNNING")
         program.process.terminate()
-        assert 0 == program.process.wait(10)
+        assert 0 == program.process.wait(60)
     with served(tmp_path) as program:
         job = ended(program, identity)
 
@@ -286,7 +288,7 @@ def test_a_store_with_jobs_that_was_damaged_is_never_begun_anew(tmp_path: Path, 
         for number in range(40):
             submit(program, "classify", f"good {number}")
         program.process.terminate()
-        program.process.wait(20)
+        program.process.wait(60)
     file = tmp_path / "data" / "jobs.sqlite"
     content = bytearray(file.read_bytes())
     match damage:

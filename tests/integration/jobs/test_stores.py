@@ -425,7 +425,7 @@ class TestPostgres:
                 found.extend(store.take_up(functools.partial(after_restart, now=9.0, max_attempts=1)))
             return bool(found)
 
-        until_now(looked, 10)
+        until_now(looked)
         return found
 
     def test_servers_share_jobs_and_no_two_take_the_same(self, share: Open) -> None:
@@ -515,7 +515,7 @@ class TestPostgres:
 
     def test_a_server_that_says_goodbye_leaves_what_it_ran_at_once(self, share: Open) -> None:
         first, second = share(), share()
-        until_now(lambda: not second.beat() and second.take_up(lambda one: one) == [], 1)
+        until_now(lambda: not second.beat() and second.take_up(lambda one: one) == [])
         add(first, "a")
         first.claim(KIND, 2.0)
         first.close()

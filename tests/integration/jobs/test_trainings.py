@@ -15,6 +15,7 @@ import pytest
 from tests.integration.jobs.following import ended, served, state, train
 from tests.integration.own_python.program import PILLION
 from tests.integration.server.process import environment
+from tests.processes import alive
 from tests.waiting import until_now
 
 if TYPE_CHECKING:
@@ -44,16 +45,8 @@ def processes(program: Program, identity: str) -> list[int]:
         found[:] = [int(one) for one in lines[-1].split()[1:]] if lines else []
         return bool(lines)
 
-    until_now(told, 30)
+    until_now(told)
     return found
-
-
-def alive(process: int) -> bool:
-    try:
-        text = Path(f"/proc/{process}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return text.rpartition(")")[2].split()[0] != "Z"
 
 
 def sleepers(process: int) -> list[str]:
@@ -246,7 +239,7 @@ def test_an_unknown_training_is_told_with_those_that_there_are(program: Program)
 
 
 def test_a_killed_training_goes_on_from_its_last_checkpoint(program: Program) -> None:
-    identity = train(program, epochs=3, seconds=0.5)
+    identity = train(program, epochs=3, seconds=1.5)
     (process,) = processes(program, identity)
     until_now(lambda: (state(program, identity)["progress"] or 0) > 0.3)
     os.kill(process, signal.SIGKILL)
@@ -344,7 +337,7 @@ def test_a_killed_server_takes_its_training_along_and_the_next_goes_on(tmp_path:
         until_now(lambda: (state(program, identity)["progress"] or 0) > 0.2)
         program.process.kill()
         program.process.wait()
-    until_now(lambda: not any(map(alive, both)), 5.0)
+    until_now(lambda: not any(map(alive, both)))
     with served(tmp_path) as program:
         job = ended(program, identity)
         begun = epochs(program, identity)
@@ -364,4 +357,4 @@ def test_trainings_are_management(tmp_path: Path) -> None:
         ):
             status, answer = program.curl(path, body)
             assert (403, True) == (status, "management.enabled" in answer["details"])
-        program.wait_for("training of model ClassifyMoodTrain: permission_denied", 5)
+        program.wait_for("training of model ClassifyMoodTrain: permission_denied")

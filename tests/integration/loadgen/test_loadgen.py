@@ -14,6 +14,7 @@ import grpc
 import pytest
 
 from e2e.cluster.node import gotools
+from tests.waiting import until_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,7 +119,7 @@ def test_latencies_are_told_for_each_kind_of_answer(program: Path, serve: Callab
         if refused:
             handler.say(429, "full")
         else:
-            time.sleep(0.05)  # what the server takes, not what the test waits for
+            time.sleep(0.5)  # what the server takes, not what the test waits for
             good(handler)
 
     server = serve(slow_or_refused)
@@ -126,8 +127,8 @@ def test_latencies_are_told_for_each_kind_of_answer(program: Path, serve: Callab
     _, result = load(program, "http", f"--url={server.url}", "--requests=20", "--rate=10")
 
     assert {"200": 10, "429": 10} == result["codes"]
-    assert 50 <= result["latencyMsByCode"]["200"]["p50"]
-    assert 50 > result["latencyMsByCode"]["429"]["p50"]
+    assert 500 <= result["latencyMsByCode"]["200"]["p50"]
+    assert 500 > result["latencyMsByCode"]["429"]["p50"]
 
 
 def test_an_answer_without_the_expected_text_is_a_failure(program: Path, serve: Callable[[Reply], Server]) -> None:
@@ -159,7 +160,7 @@ def test_a_connection_closed_without_an_answer_is_a_failure_and_not_tried_again(
 
 def test_the_schedule_is_kept_while_the_server_is_slow(program: Path, serve: Callable[[Reply], Server]) -> None:
     def slow(handler: Handler) -> None:
-        time.sleep(1)
+        time.sleep(3)
         good(handler)
 
     server = serve(slow)
@@ -168,8 +169,8 @@ def test_the_schedule_is_kept_while_the_server_is_slow(program: Path, serve: Cal
 
     assert 0 == result["failed"]
     assert 40 <= result["maxInFlight"]
-    assert 3 > result["seconds"]
-    assert 1000 <= result["latencyMs"]["p50"]
+    assert 30 > result["seconds"]  # and not the 150 of one after the other
+    assert 3000 <= result["latencyMs"]["p50"]
 
 
 def test_a_late_answer_is_a_failure(program: Path, serve: Callable[[Reply], Server]) -> None:
@@ -199,12 +200,10 @@ def test_an_interrupted_run_waits_for_its_answers_and_prints_what_it_counted(
 ) -> None:
     server = serve(good)
     run = subprocess.Popen([program, "http", f"--url={server.url}", "--rate=50"], stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 10
-    while server.received < 10 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until_now(lambda: server.received >= 10)
 
     run.send_signal(2)
-    printed, _ = run.communicate(timeout=20)
+    printed, _ = run.communicate(timeout=60)
 
     result = json.loads(printed)
     assert (0, 0) == (run.returncode, result["failed"])

@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 
 from tests.integration.operator.harness import PATHS, Api, eventually
-from tests.waiting import until_now
+from tests.waiting import WITHIN, until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ class ActivatorProcess:
         return f"http://127.0.0.1:{eventually(look)}"
 
     def ask(self, path: str) -> httpx.Response:
-        return httpx.get(self.admin + path, trust_env=False, timeout=5)
+        return httpx.get(self.admin + path, trust_env=False, timeout=60)
 
     def metric(self, name: str, labels: str = "") -> float:
         sample = f"pillion_activator_{name}{labels} "
@@ -84,7 +84,7 @@ class ActivatorProcess:
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)
 
-    def wait(self, within: float = 20.0) -> int:
+    def wait(self, within: float = WITHIN) -> int:
         return self._process.wait(within)
 
     def stop(self) -> None:
@@ -192,4 +192,4 @@ def serving(application: Any, **options: Any) -> Iterator[int]:
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)

@@ -60,7 +60,7 @@ def api(cluster: ControlPlane) -> Iterator[Api]:
 @pytest.fixture
 def namespace(cluster: ControlPlane) -> str:
     name = f"operator-{next(_numbers)}"
-    cluster.kubectl("create", "namespace", name)
+    cluster.create_namespace(name)
     return name
 
 

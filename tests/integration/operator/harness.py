@@ -8,13 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 import yaml
 
 from pillion_operator.client.connection import from_kubeconfig
+from tests.waiting import WITHIN, until_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,7 +62,7 @@ class Api:
 
     def __init__(self, kubeconfig: Path) -> None:
         info = from_kubeconfig(kubeconfig).login()
-        self._http = httpx.Client(base_url=info.server, verify=info.as_ssl_context(), timeout=20, trust_env=False)
+        self._http = httpx.Client(base_url=info.server, verify=info.as_ssl_context(), timeout=60, trust_env=False)
 
     def close(self) -> None:
         self._http.close()
@@ -118,16 +118,9 @@ class Api:
         self.send("DELETE", f"{PATHS[kind].format(namespace)}/{name}").raise_for_status()
 
 
-def eventually(look: Callable[[], T], *, within: float = 20.0, pause: float = 0.02) -> T:
+def eventually(look: Callable[[], T], *, within: float = WITHIN, pause: float | None = None) -> T:
     """Return the first value of `look` that is true; fail with the last one after the deadline."""
-    deadline = time.monotonic() + within
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within:g} s; the last look gave {found!r}")
-        time.sleep(pause)
+    return until_now(look, within, pause)
 
 
 def condition(service: Object | None, kind: str) -> Object:
@@ -205,7 +198,7 @@ class OperatorProcess:
     def lines(self) -> list[Object]:
         return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
 
-    def wait_logged(self, text: str, within: float = 60.0) -> None:
+    def wait_logged(self, text: str, within: float = WITHIN) -> None:
         def look() -> bool:
             if text in self.log():
                 return True
@@ -232,7 +225,7 @@ class OperatorProcess:
         return self._port
 
     def probe(self, path: str) -> tuple[int, str]:
-        answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False, timeout=5)
+        answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False, timeout=60)
         return answer.status_code, answer.text
 
     def metric(self, name: str, **labels: str) -> float:
@@ -261,7 +254,7 @@ class OperatorProcess:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    def wait(self, within: float = 20.0) -> int:
+    def wait(self, within: float = WITHIN) -> int:
         return self._process.wait(within)
 
     def stop(self) -> int:
@@ -270,7 +263,7 @@ class OperatorProcess:
             self._process.send_signal(signal.SIGCONT)
             self._process.terminate()
         try:
-            return self._process.wait(20)
+            return self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -293,6 +286,12 @@ def running(kubeconfig: Path, log: Path, **settings: str) -> Iterator[OperatorPr
         yield process
     finally:
         process.stop()
+
+
+def audited(log: Path, user: str) -> list[Object]:
+    """What the API server took note of in its audit log of requests of a user; a line under way is not whole yet."""
+    lines = log.read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if user in line and line.endswith("\n")]
 
 
 def apply(control_plane: ControlPlane, *manifests: Object) -> None:

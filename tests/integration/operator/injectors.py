@@ -142,7 +142,7 @@ def create(api: Api, made: Object, namespace: str = APPS) -> Any:
 
 def admitted(api: Api, made: Object) -> Object:
     """Create it once the API server knows what was written a moment ago."""
-    answer = eventually(lambda: (found := create(api, made)).status_code != 500 and found, within=20)
+    answer = eventually(lambda: (found := create(api, made)).status_code != 500 and found)
     assert answer.status_code == 201, answer.text
     found: Object = answer.json()
     return found

@@ -60,7 +60,7 @@ def test_an_application_is_served_as_the_manifest_says_and_the_service_is_ready(
         process = subprocess.Popen(command(api, namespace, tmp_path, address), stdout=log, stderr=log)
     try:
         eventually(lambda: _status(f"http://{address}:{ADMIN_PORT}/readyz") == 200, within=60)
-        answer = httpx.get(f"http://{address}:8080/ml/shop", timeout=5, trust_env=False)
+        answer = httpx.get(f"http://{address}:8080/ml/shop", timeout=60, trust_env=False)
         assert (200, "open") == (answer.status_code, answer.text)
         since = pod_of(api, namespace)["metadata"]["creationTimestamp"]
         running = container("runtime", {"running": {"startedAt": since}}) | {"ready": True}

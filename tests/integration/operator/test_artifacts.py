@@ -277,7 +277,7 @@ def test_a_class_from_storage_is_refused_before_any_pod_until_its_manifest_trust
 
     with kubelet(api, namespace, tmp_path, tmp_path) as address:
         ready_reason(api, namespace, "Loaded")
-        status = httpx.get(f"http://{address}:{ADMIN_PORT}/status", timeout=5, trust_env=False).json()
+        status = httpx.get(f"http://{address}:{ADMIN_PORT}/status", timeout=60, trust_env=False).json()
     assert [("iris", "READY", "python")] == [(m["name"], m["state"], m["format"]) for m in status["models"]]
 
 

@@ -32,7 +32,7 @@ def shared(api: Api, namespace: str, actual: int) -> dict[str, Any]:
         found = canary(api, namespace)
         return found if found.get("actual") == actual else None
 
-    found = eventually(look, within=30)
+    found = eventually(look)
     assert found is not None
     return found
 
@@ -103,7 +103,7 @@ def test_promoting_loses_no_pod_on_the_way(operator: OperatorProcess, api: Api, 
     # The one that had the share stays until those that take over are there.
     eventually(lambda: names(api, namespace) - old)
     assert (2, 2) == counts(api, namespace)
-    eventually(lambda: make_ready(api, namespace) and api.get("Deployment", namespace, CANARY) is None, within=30)
+    eventually(lambda: make_ready(api, namespace) and api.get("Deployment", namespace, CANARY) is None)
 
     eventually(lambda: states(api, namespace) == {1: "RolledOut", 2: "RolledOut"})
     eventually(lambda: "canary" not in (api.get("InferenceService", namespace, "iris") or {})["status"])
@@ -140,7 +140,7 @@ def test_more_than_half_takes_pods_from_the_last_good_one_only_when_the_others_a
     # On the way back those that stand in stay until the others are there again.
     change(api, namespace, canaryTrafficPercent=0)
     eventually(lambda: counts(api, namespace) == (4, 4))
-    eventually(lambda: make_ready(api, namespace) and api.get("Deployment", namespace, CANARY) is None, within=30)
+    eventually(lambda: make_ready(api, namespace) and api.get("Deployment", namespace, CANARY) is None)
     assert 4 == counts(api, namespace)[0]
 
 

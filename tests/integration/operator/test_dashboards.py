@@ -61,13 +61,13 @@ class Prometheus:
         self._url = f"http://127.0.0.1:{port}"
 
     def get(self, path: str, **parameters: str) -> Any:  # what the API answers under `data`
-        answer = httpx.get(f"{self._url}/api/v1/{path}", params=parameters, timeout=10, trust_env=False).json()
+        answer = httpx.get(f"{self._url}/api/v1/{path}", params=parameters, timeout=60, trust_env=False).json()
         assert answer["status"] == "success", answer
         return answer["data"]
 
     def ready(self) -> bool:
         try:
-            return httpx.get(f"{self._url}/-/ready", timeout=5, trust_env=False).status_code == 200
+            return httpx.get(f"{self._url}/-/ready", timeout=60, trust_env=False).status_code == 200
         except httpx.TransportError:
             return False
 

@@ -71,7 +71,7 @@ def test_a_graph_alone_is_served_by_the_runtime_of_the_predictor(
         try:
             eventually(lambda: _status(f"http://{address}:{ADMIN_PORT}/readyz") == 200, within=60)
             answer = httpx.post(
-                f"http://{address}:8080/iris", json={"inputs": [500, 2000]}, timeout=20, trust_env=False
+                f"http://{address}:8080/iris", json={"inputs": [500, 2000]}, timeout=60, trust_env=False
             )
             assert (200, [0.5, 0.002]) == (answer.status_code, answer.json())
         finally:

@@ -41,7 +41,7 @@ def model(name: str = "fraud", /, service: str = "iris", **spec: Any) -> Object:
     }
 
 
-def ready(api: Api, namespace: str, name: str, reason: str, status: str = "False", within: float = 30) -> Object:
+def ready(api: Api, namespace: str, name: str, reason: str, status: str = "False", within: float = 60) -> Object:
     """The Model, once its condition Ready has that reason."""
 
     def look() -> Object | None:

@@ -78,7 +78,7 @@ def test_a_namespace_that_gets_the_label_is_taken_up_with_what_it_has(
 
     cluster.kubectl("label", "namespace", namespace, "tenant=bank")
 
-    eventually(lambda: deployed(api, namespace), within=10)
+    eventually(lambda: deployed(api, namespace))
     assert f"namespace {namespace} is looked after now" in selective.log()
 
 
@@ -97,4 +97,4 @@ def test_a_namespace_that_loses_the_label_stays_as_it_is_until_it_has_it_again(
     assert "example.com/own:1" == image(api, namespace)
 
     cluster.kubectl("label", "namespace", namespace, "tenant=shop")
-    eventually(lambda: image(api, namespace) == "example.com/own:2", within=10)
+    eventually(lambda: image(api, namespace) == "example.com/own:2")

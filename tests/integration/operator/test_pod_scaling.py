@@ -80,7 +80,7 @@ def counting() -> Iterator[CountingPods]:
         yield found
 
 
-def running(api: Api, namespace: str, counting: CountingPods, count: int, within: float = 40) -> None:
+def running(api: Api, namespace: str, counting: CountingPods, count: int, within: float = 60) -> None:
     """Wait until so many pods are asked for; those that come answer and are Ready."""
 
     def look() -> bool:

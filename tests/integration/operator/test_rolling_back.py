@@ -45,7 +45,7 @@ def ready(api: Api, namespace: str, reason: str) -> dict[str, Any]:
         found = condition(api.get("InferenceService", namespace, "iris"), "Ready")
         return found if found.get("reason") == reason else None
 
-    found = eventually(look, within=30)
+    found = eventually(look)
     assert found is not None
     return found
 

@@ -90,20 +90,20 @@ def test_an_operator_of_one_namespace_scales_what_serves_beside_a_share_for_the_
         process.wait_leading()
         create(api, namespace, minReplicas=1, maxReplicas=6, scaleMetric="concurrency", scaleTarget=10)
         served(api, namespace, counting, 1)
-        eventually(lambda: states(api, namespace) == {1: "RolledOut"}, within=40)
+        eventually(lambda: states(api, namespace) == {1: "RolledOut"})
         # The same load in all of them, however many there are.
         counting.in_progress = 16
-        eventually(lambda: replicas(api, namespace) == 2, within=40)
+        eventually(lambda: replicas(api, namespace) == 2)
         counting.in_progress = 8
         served(api, namespace, counting, 2)
 
         change(api, namespace, timeout=7, canaryTrafficPercent=60)
-        eventually(lambda: counts(api, namespace) == (2, 2), within=40)
+        eventually(lambda: counts(api, namespace) == (2, 2))
         counting.in_progress = 4
-        eventually(lambda: counting.ready(api, namespace) and canary(api, namespace).get("actual") == 50, within=40)
+        eventually(lambda: counting.ready(api, namespace) and canary(api, namespace).get("actual") == 50)
 
         process.at_rest()
         writes, asked = process.writes(), counting.asked
-        eventually(lambda: counting.asked >= asked + 5 * 4, within=40)
+        eventually(lambda: counting.asked >= asked + 5 * 4)
         assert (2, 2) == counts(api, namespace)
         assert writes == process.writes()

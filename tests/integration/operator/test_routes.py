@@ -5,7 +5,6 @@ The tests play what makes the way in.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +16,7 @@ from tests.integration.operator.harness import (
     Api,
     Object,
     OperatorProcess,
+    audited,
     condition,
     eventually,
     inference_service,
@@ -303,7 +303,7 @@ def test_a_route_that_is_edited_or_deleted_is_restored_and_one_at_rest_is_left_a
 
 def test_the_rights_about_ways_in_are_enough(operator: OperatorProcess, audit_log: Path, gateways: None) -> None:
     user = "system:serviceaccount:pillion-system:pillion-operator"
-    lines = [json.loads(line) for line in audit_log.read_text().splitlines() if user in line]
+    lines = audited(audit_log, user)
     granted = {(rule.resource, verb) for rule in (*ingress_rules(), *gateway_rules()) for verb in rule.verbs}
     resources = {resource for resource, _ in granted}
     about = [line for line in lines if line.get("objectRef", {}).get("resource") in resources]

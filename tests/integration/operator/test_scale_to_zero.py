@@ -68,7 +68,7 @@ def ports(api: Api, namespace: str) -> dict[str, int]:
     return {port["name"]: port["port"] for port in (endpoint_slice(api, namespace) or {}).get("ports", [])}
 
 
-def up(api: Api, namespace: str, counting: CountingPods, within: float = 40) -> None:
+def up(api: Api, namespace: str, counting: CountingPods, within: float = 60) -> None:
     """Wait until there is one pod that is Ready, and whose Service leads nowhere else."""
 
     def look() -> bool:
@@ -78,7 +78,7 @@ def up(api: Api, namespace: str, counting: CountingPods, within: float = 40) -> 
     eventually(look, within=within, pause=0.1)
 
 
-def asleep(api: Api, namespace: str, within: float = 40) -> None:
+def asleep(api: Api, namespace: str, within: float = 60) -> None:
     eventually(lambda: replicas(api, namespace) == 0, within=within, pause=0.1)
 
 
@@ -93,7 +93,7 @@ def ready(api: Api, namespace: str, reason: str, status: str = "True") -> dict[s
         said = condition(found, "Ready")
         return found if (said.get("status"), said.get("reason")) == (status, reason) else None
 
-    found = eventually(look, within=40, pause=0.1)
+    found = eventually(look, pause=0.1)
     assert found is not None
     return found
 
@@ -143,7 +143,7 @@ def test_requests_in_progress_keep_the_pod(
     up(api, namespace, counting)
     asked = counting.asked
     # Looked at for longer than it would take to rest.
-    eventually(lambda: counting.asked > asked + 6, within=40)
+    eventually(lambda: counting.asked > asked + 6)
     assert 1 == replicas(api, namespace)
     assert [] == leads(api, namespace)
 
@@ -305,7 +305,7 @@ def test_a_port_that_the_activator_keeps_for_another_is_exchanged_and_its_reques
 
     # The activator says that it stands for another there, so nobody is led to it.
     eventually(lambda: ports(api, namespace).get("http") == number and not leads(api, namespace))
-    eventually(lambda: leads(api, namespace) == [own_address()], within=40)
+    eventually(lambda: leads(api, namespace) == [own_address()])
     moved = ports(api, namespace)["http"]
     assert moved != number
     assert mine == activator.ask("/routes").json()[str(moved)]

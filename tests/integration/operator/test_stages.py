@@ -77,7 +77,7 @@ def told(api: Api, namespace: str, reason: str) -> list[str]:
 def test_steps_follow_each_other_and_the_last_one_takes_over(
     operator: OperatorProcess, api: Api, namespace: str, answering: AnsweringPods
 ) -> None:
-    steps = [{"weight": 25, "pause": "2s"}, {"weight": 50, "pause": "2s"}]
+    steps = [{"weight": 25, "pause": "2s"}, {"weight": 50, "pause": "8s"}]
     rolled_out(api, namespace, {"steps": steps}, minReplicas=3)
     old = names(api, namespace)
 
@@ -85,9 +85,8 @@ def test_steps_follow_each_other_and_the_last_one_takes_over(
 
     first = until(answering, api, namespace, lambda: canary(api, namespace))
     assert ("1 of 2", 25) == (first["step"], first["requested"])
-    second = until(answering, api, namespace, lambda: canary(api, namespace).get("actual") == 50)
-    assert second
-    assert "2 of 2" == canary(api, namespace)["step"]
+    second = until(answering, api, namespace, lambda: (found := canary(api, namespace)).get("actual") == 50 and found)
+    assert "2 of 2" == second["step"]
     # All that served before serves on up to here.
     assert old < names(api, namespace)
     until(answering, api, namespace, lambda: states(api, namespace) == {1: "RolledOut", 2: "RolledOut"})

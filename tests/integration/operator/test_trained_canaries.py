@@ -27,7 +27,7 @@ def deployed(api: Api, namespace: str, reason: str) -> dict[str, Any]:
         found = condition(api.get("TrainingJob", namespace, "digits"), "Deployed")
         return found if found.get("reason") == reason else None
 
-    found = eventually(look, within=40)
+    found = eventually(look)
     assert found is not None
     return found
 
@@ -64,9 +64,9 @@ def test_a_model_whose_pods_do_not_become_ready_is_not_deployed(api: Api, namesp
     api.create(namespace, training_job(deploy={"inferenceService": "iris"}))
     complete(api, namespace)
 
-    eventually(lambda: crash(api, namespace, old), within=40)
+    eventually(lambda: crash(api, namespace, old))
 
-    found = eventually(lambda: rolled_back(api, namespace), within=40)
+    found = eventually(lambda: rolled_back(api, namespace))
     assert found is not None
     assert "False" == found["status"]
     assert "went back to what it served before" in found["message"]

@@ -66,7 +66,7 @@ def weighed(api: Api, namespace: str, newest: int, *, of: str = "HTTPRoute") -> 
         route = api.get(of, namespace, "iris-predictor")
         return route if route and weights(route).get(CANARY) == newest else None
 
-    found = eventually(look, within=30)
+    found = eventually(look)
     assert found is not None
     return found
 

@@ -25,7 +25,7 @@ def leave(program: Program, path: str, body: object) -> None:
     head = (
         f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", program.ports["http"]), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", program.ports["http"]), timeout=60) as connection:
         connection.sendall(head.encode() + content)
         received = b""
         while b"data: " not in received:
@@ -45,6 +45,6 @@ def leave_grpc(program: Program) -> None:
             request_serializer=pb.ModelInferRequest.SerializeToString,
             response_deserializer=pb.ModelStreamInferResponse.FromString,
         )
-        answers = stream(iter([request]), timeout=20)
+        answers = stream(iter([request]), timeout=60)
         assert b"a0 " == next(answers).infer_response.outputs[0].contents.bytes_contents[0]
         answers.cancel()

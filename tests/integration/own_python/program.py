@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.integration.server.process import environment
-from tests.waiting import until_now
+from tests.waiting import WITHIN, until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,11 +56,11 @@ class Program:
 
     def gauge(self, name: str) -> float:
         """The sum of a metric over its labels."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['admin']}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['admin']}/metrics", timeout=60) as answer:
             lines = answer.read().decode().splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}{{"))
 
-    def wait_for(self, text: str, seconds: float = 30.0) -> None:
+    def wait_for(self, text: str, seconds: float = WITHIN) -> None:
         """Wait until ``text`` has been printed."""
         until_now(lambda: text in self.printed or self._gone(), seconds)
 

@@ -32,8 +32,8 @@ def test_tasks_answer_who_shows_the_key_and_nobody_else(tmp_path: Path) -> None:
         with grpc.insecure_channel(f"127.0.0.1:{program.ports['grpc']}") as channel:
             call: Any = channel.unary_unary("/mood.MoodService/ClassifyPredict")
             with pytest.raises(grpc.RpcError) as refused:
-                call(b"", timeout=10)
+                call(b"", timeout=60)
             assert grpc.StatusCode.UNAUTHENTICATED is refused.value.code()
             with pytest.raises(grpc.RpcError) as refused:
-                call(b"", timeout=10, metadata=(("x-api-key", "k-123"),))
+                call(b"", timeout=60, metadata=(("x-api-key", "k-123"),))
             assert grpc.StatusCode.INVALID_ARGUMENT is refused.value.code()

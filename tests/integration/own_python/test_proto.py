@@ -81,14 +81,14 @@ from pillion_values import Array
 
 with grpc.insecure_channel(sys.argv[1]) as channel:
     stub = zoo_pb2_grpc.ZooServiceStub(channel)
-    found = stub.ClassifyPredict(zoo_pb2.ClassifyRequest(text="", top_k=2), timeout=10)
+    found = stub.ClassifyPredict(zoo_pb2.ClassifyRequest(text="", top_k=2), timeout=60)
     print([(one.text, one.score) for one in found.result])
     pet = zoo_pb2.GreetRequest.PetUnion(cat=zoo_pb2.Cat(kind="cat", lives=7))
     row = zoo_pb2.GreetRequest.GridItem(value=[1.0])
-    print(stub.GreetPredict(zoo_pb2.GreetRequest(pet=pet, grid=[row]), timeout=10).result.cat.lives)
-    print([one.result for one in stub.ServerStreamingSpellPredict(zoo_pb2.SpellRequest(word="ab"), timeout=10)])
+    print(stub.GreetPredict(zoo_pb2.GreetRequest(pet=pet, grid=[row]), timeout=60).result.cat.lives)
+    print([one.result for one in stub.ServerStreamingSpellPredict(zoo_pb2.SpellRequest(word="ab"), timeout=60)])
     words = iter([zoo_pb2.ShoutRequest(words="a"), zoo_pb2.ShoutRequest(words="b")])
-    print([one.result for one in stub.BidiStreamingShoutPredict(words, timeout=10)])
+    print([one.result for one in stub.BidiStreamingShoutPredict(words, timeout=60)])
 """
 ANSWERS = "[('', 0.5), ('', 0.5)]\n7\n['a', 'b']\n['A', 'B']\n"
 
@@ -198,7 +198,7 @@ def test_worker_processes_do_not_change_the_numbers(tmp_path: Path, executor: st
         with grpc.insecure_channel(f"127.0.0.1:{program.ports['grpc']}") as channel:
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/mood.MoodService/SizePredict")
             # As old clients write it: field 1 is the text. The answer's field 1 is its length.
-            assert call(b"\x0a\x03abc", timeout=10) == b"\x08\x03"
+            assert call(b"\x0a\x03abc", timeout=60) == b"\x08\x03"
         assert "proto.lock" not in program.printed
 
 

@@ -40,7 +40,7 @@ def program(tmp_path: Path) -> Iterator[Program]:
 
 def answers(program: Program, expected: object, body: object = None) -> None:
     """Wait until the task gives ``expected``."""
-    until_now(lambda: program.curl("/classify", body or {"text": "good"}) == (200, expected), 20)
+    until_now(lambda: program.curl("/classify", body or {"text": "good"}) == (200, expected))
 
 
 def test_an_edit_of_a_helper_takes_effect_without_a_failed_request(program: Program, tmp_path: Path) -> None:

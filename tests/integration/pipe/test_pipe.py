@@ -70,7 +70,7 @@ def crossed(pair: tuple[pipe.Server, pipe.Client], data: bytes) -> bytes:
     """A message through a pair of one process: a large one is written and read at the same time."""
     sending = threading.Thread(target=pair[0].send_bytes, args=(data,), kwargs={"timeout": 20})
     sending.start()
-    got = pair[1].recv_bytes(timeout=20)
+    got = pair[1].recv_bytes(timeout=60)
     sending.join()
     return got
 
@@ -79,9 +79,9 @@ def test_values_and_arrays_go_there_and_back(echo: subprocess.Popen[bytes], serv
     array = np.random.default_rng(0).random((500, 300))
     for value in (None, 1, "text", {"a": [1, b"x"]}):
         server.send(value, timeout=30)
-        assert value == server.recv(timeout=10)
+        assert value == server.recv(timeout=60)
     server.send(array)
-    np.testing.assert_array_equal(array, server.recv(timeout=10))
+    np.testing.assert_array_equal(array, server.recv(timeout=60))
 
 
 def test_either_side_may_come_first(path: Path) -> None:
@@ -89,8 +89,8 @@ def test_either_side_may_come_first(path: Path) -> None:
         with pytest.raises(TimeoutError):
             client.send(1, timeout=0.05)
         with pipe.Server(path) as server:
-            client.send(2, timeout=5)
-            assert 2 == server.recv(timeout=5)
+            client.send(2, timeout=60)
+            assert 2 == server.recv(timeout=60)
 
 
 @pytest.mark.parametrize("size", [0, 1, 4095, 4096, 65536, 65537, 5_000_000])
@@ -104,16 +104,16 @@ def test_many_small_messages_stay_apart(pair: tuple[pipe.Server, pipe.Client]) -
     one, other = pair
     for n in range(200):
         one.send_bytes(bytes(n))
-    assert list(range(200)) == [len(other.recv_bytes(timeout=5)) for _ in range(200)]
+    assert list(range(200)) == [len(other.recv_bytes(timeout=60)) for _ in range(200)]
 
 
 def test_parts_of_buffers_are_sent_and_filled(pair: tuple[pipe.Server, pipe.Client]) -> None:
     one, other = pair
     one.send_bytes(b"0123456789", 2, 5)
-    assert b"23456" == other.recv_bytes(timeout=5)
+    assert b"23456" == other.recv_bytes(timeout=60)
     one.send_bytes(np.arange(3, dtype="<i4").data, offset=4)
     buf = bytearray(12)
-    assert 8 == other.recv_bytes_into(buf, 3, timeout=5)
+    assert 8 == other.recv_bytes_into(buf, 3, timeout=60)
     assert bytes(3) + np.array([1, 2], dtype="<i4").tobytes() + bytes(1) == buf
 
 
@@ -130,20 +130,20 @@ def test_one_that_is_too_long_is_an_error_and_still_the_next(pair: tuple[pipe.Se
     one.send_bytes(b"0123456789")
     one.send_bytes(b"after")
     with pytest.raises(pipe.MessageTooLongError, match="has 10 bytes, and there is room for 9") as failure:
-        other.recv_bytes(9, timeout=5)
+        other.recv_bytes(9, timeout=60)
     assert 10 == failure.value.size
     with pytest.raises(pipe.MessageTooLongError):
-        other.recv_bytes_into(bytearray(12), 3, timeout=5)
-    assert b"0123456789" == other.recv_bytes(10, timeout=5)
-    assert b"after" == other.recv_bytes(timeout=5)
+        other.recv_bytes_into(bytearray(12), 3, timeout=60)
+    assert b"0123456789" == other.recv_bytes(10, timeout=60)
+    assert b"after" == other.recv_bytes(timeout=60)
 
 
 def test_values_and_bytes_are_told_apart_and_not_lost(pair: tuple[pipe.Server, pipe.Client]) -> None:
     one, other = pair
     one.send_bytes(b"x")
     with pytest.raises(ProtocolError, match=r"to be asked for by recv_bytes\(\)"):
-        other.recv(timeout=5)
-    assert b"x" == other.recv_bytes(timeout=5)
+        other.recv(timeout=60)
+    assert b"x" == other.recv_bytes(timeout=60)
 
 
 def test_nothing_in_time_is_a_time_out_and_what_had_come_is_kept(pair: tuple[pipe.Server, pipe.Client]) -> None:
@@ -176,9 +176,9 @@ def test_a_send_that_is_cut_in_its_middle_ends_the_channel(pair: tuple[pipe.Serv
     with pytest.raises(TimeoutError):
         one.send_bytes(bytes(3_000_000), timeout=0.1)
     with pytest.raises(EOFError):
-        other.recv_bytes(timeout=5)
+        other.recv_bytes(timeout=60)
     with pytest.raises(EOFError, match="this side of the pipe is closed"):
-        one.send_bytes(b"x", timeout=5)
+        one.send_bytes(b"x", timeout=60)
 
 
 # --- the end of the other side
@@ -186,29 +186,29 @@ def test_a_send_that_is_cut_in_its_middle_ends_the_channel(pair: tuple[pipe.Serv
 
 def test_a_side_that_is_killed_is_an_end_of_file(echo: subprocess.Popen[bytes], server: pipe.Server) -> None:
     server.send(1, timeout=30)
-    assert 1 == server.recv(timeout=10)
+    assert 1 == server.recv(timeout=60)
     threading.Timer(0.2, echo.send_signal, (signal.SIGKILL,)).start()
     with pytest.raises(EOFError):
-        server.recv(timeout=20)
+        server.recv(timeout=60)
     with pytest.raises(EOFError):
-        server.send(bytes(1_000_000), timeout=5)
+        server.send(bytes(1_000_000), timeout=60)
 
 
 def test_what_was_sent_before_the_end_comes_before_it(echo: subprocess.Popen[bytes], server: pipe.Server) -> None:
     server.send("end", timeout=30)
-    assert 0 == echo.wait(20)
-    assert b"last" == server.recv_bytes(timeout=5)
+    assert 0 == echo.wait(60)
+    assert b"last" == server.recv_bytes(timeout=60)
     with pytest.raises(EOFError):
-        server.recv(timeout=5)
+        server.recv(timeout=60)
 
 
 def test_so_does_what_was_sent_before_anybody_asked(path: Path) -> None:
     with pipe.Server(path) as server:
         with pipe.Client(path) as client:
             client.send("gone")
-        assert "gone" == server.recv(timeout=5)
+        assert "gone" == server.recv(timeout=60)
         with pytest.raises(EOFError):
-            server.recv(timeout=5)
+            server.recv(timeout=60)
 
 
 def test_one_that_dies_without_a_word_is_an_end_of_file_too(path: Path) -> None:
@@ -220,7 +220,7 @@ def test_one_that_dies_without_a_word_is_an_end_of_file_too(path: Path) -> None:
         server.send(1, timeout=30)
         threading.Timer(0.2, silent.kill).start()
         with pytest.raises(EOFError):
-            server.recv(timeout=20)
+            server.recv(timeout=60)
         silent.communicate()
 
 
@@ -229,7 +229,7 @@ def test_a_send_that_waits_for_room_ends_with_its_reader(echo: subprocess.Popen[
     echo.send_signal(signal.SIGSTOP)
     threading.Timer(0.2, echo.send_signal, (signal.SIGKILL,)).start()
     with pytest.raises(EOFError):
-        server.send_bytes(bytes(10_000_000), timeout=20)
+        server.send_bytes(bytes(10_000_000), timeout=60)
 
 
 # --- files
@@ -247,14 +247,14 @@ def test_stale_ones_of_ours_are_used_again(path: Path) -> None:
         os.mkfifo(f"{path}{suffix}", 0o600)
     with pipe.Server(path) as server, pipe.Client(path) as client:
         server.send(1)
-        assert 1 == client.recv(timeout=5)
+        assert 1 == client.recv(timeout=60)
 
 
 def test_a_second_server_is_refused(pair: tuple[pipe.Server, pipe.Client], path: Path) -> None:
     with pytest.raises(FileExistsError, match="another program reads from it"):
         pipe.Server(path)
     pair[0].send(1)
-    assert 1 == pair[1].recv(timeout=5)
+    assert 1 == pair[1].recv(timeout=60)
 
 
 def test_what_is_no_pipe_of_ours_is_refused(path: Path) -> None:
@@ -300,8 +300,8 @@ def test_a_client_that_waits_meets_the_next_server(path: Path) -> None:
     with pipe.Client(path) as client:
         pipe.Server(path).close()
         with pipe.Server(path) as server:
-            client.send(3, timeout=5)
-            assert 3 == server.recv(timeout=5)
+            client.send(3, timeout=60)
+            assert 3 == server.recv(timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_garbage_is_told(path: Path, said: bytes, told: str) -> None:
         held = [os.open(f"{path}.1", os.O_RDONLY | os.O_NONBLOCK), os.open(f"{path}.2", os.O_WRONLY)]
         os.write(held[1], said)
         with pytest.raises(ProtocolError, match=told):
-            server.recv(timeout=5)
+            server.recv(timeout=60)
         for descriptor in held:
             os.close(descriptor)
 
@@ -329,10 +329,10 @@ def test_garbage_is_told(path: Path, said: bytes, told: str) -> None:
 async def test_all_of_it_can_be_awaited(pair: tuple[pipe.Server, pipe.Client]) -> None:
     one, other = pair
     data = random.Random(0).randbytes(2_000_000)
-    sent, got = await asyncio.gather(one.asend_bytes(data), other.arecv_bytes(timeout=10))
+    sent, got = await asyncio.gather(one.asend_bytes(data), other.arecv_bytes(timeout=60))
     assert (None, data) == (sent, got)
     value: dict[str, Any] = {"a": 1}
-    receiving = asyncio.create_task(one.arecv(timeout=10))
+    receiving = asyncio.create_task(one.arecv(timeout=60))
     await asyncio.sleep(0)
     await other.asend(value)
     assert value == await receiving
@@ -343,9 +343,9 @@ async def test_all_of_it_can_be_awaited(pair: tuple[pipe.Server, pipe.Client]) -
     began = time.monotonic()
     with pytest.raises(TimeoutError, match=r"within 0\.05 s"):
         await other.arecv(timeout=0.05)
-    assert 5 > time.monotonic() - began
+    assert 30 > time.monotonic() - began
     waiting = asyncio.create_task(other.arecv())
     await asyncio.sleep(0.02)
     one.close()
     with pytest.raises(EOFError):
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 60)

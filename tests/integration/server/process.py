@@ -67,7 +67,7 @@ class ServerProcess:
 
     def admin(self, path: str) -> httpx.Response:
         """GET on the admin port."""
-        return httpx.get(self.url(path, port="admin"), timeout=10)
+        return httpx.get(self.url(path, port="admin"), timeout=60)
 
     def wait_ready(self) -> None:
         """Wait until /readyz says 200."""
@@ -94,7 +94,7 @@ class ServerProcess:
         """Send a signal."""
         self.process.send_signal(number)
 
-    def wait(self, seconds: float = 30.0) -> int:
+    def wait(self, seconds: float = 60.0) -> int:
         """Wait for the end; the exit code."""
         return self.process.wait(seconds)
 

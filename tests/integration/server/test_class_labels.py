@@ -67,7 +67,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, iris: IrisModels) -> Iterat
 
 
 def _ready(server: ServerProcess, name: str) -> bool:
-    return httpx.get(server.url(f"/v2/models/{name}/ready"), timeout=10).status_code == 200
+    return httpx.get(server.url(f"/v2/models/{name}/ready"), timeout=60).status_code == 200
 
 
 def request(model: str, output: str) -> dict[str, Any]:

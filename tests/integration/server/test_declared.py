@@ -39,7 +39,7 @@ class Web:
 
         class Handler(http.server.SimpleHTTPRequestHandler):
             def do_GET(self) -> None:
-                web.gate.wait(30)
+                web.gate.wait(100)
                 if web.failing.is_set():
                     self.send_error(503)
                 else:
@@ -142,7 +142,7 @@ def test_declared_models_come_beside_the_own_one_and_go_without_a_restart(
         assert 2 == len(list(declarations.files.iterdir()))
 
         declarations.write(declarations.model("two", "iris.skops"))
-        until_now(lambda: "one" not in reports(server), 30)
+        until_now(lambda: "one" not in reports(server))
 
         assert "unknown model" in predict(server, "one").json()["error"]
         assert 200 == predict(server, "iris").status_code
@@ -150,7 +150,7 @@ def test_declared_models_come_beside_the_own_one_and_go_without_a_restart(
         assert "Ready" == reports(server)["two"]["state"]
 
         declarations.file.unlink()
-        until_now(lambda: not reports(server), 30)
+        until_now(lambda: not reports(server))
         assert [] == list(declarations.files.iterdir())
 
 
@@ -196,10 +196,11 @@ def test_a_changed_declaration_takes_over_without_a_failed_request(
 
         asking = threading.Thread(target=ask)
         asking.start()
+        until_now(lambda: answers)
         # Other bytes of the same interface: what answers is told apart by the version.
         declarations.write(declarations.model("one", "iris.onnx", id="one/2", version="2", format="onnx"))
         wait_for(server, "one", "Ready", id="one/2")
-        until_now(lambda: answers[-1].json().get("model_version") == "2", 10)
+        until_now(lambda: answers[-1].json().get("model_version") == "2")
         over.set()
         asking.join()
 
@@ -225,7 +226,7 @@ def test_a_start_is_not_ready_before_each_declared_model_was_tried(
     web.gate.clear()
     declarations.write(declarations.model("one", "iris.onnx"))
     with served(tmp_path, config, ready=False, env=declarations.env) as server:
-        until_now(lambda: "declared models are fetched and loaded: one" in server.admin("/readyz").text, 30)
+        until_now(lambda: "declared models are fetched and loaded: one" in server.admin("/readyz").text)
         assert 200 == predict(server, "iris").status_code
 
         web.gate.set()
@@ -283,7 +284,7 @@ def test_a_file_that_cannot_be_read_keeps_the_models_and_is_told(
     with served(tmp_path, config, env=declarations.env) as server:
         declarations.file.write_text(text)
 
-        until_now(lambda: said in server.admin("/status").json().get("declaredError", ""), 30)
+        until_now(lambda: said in server.admin("/status").json().get("declaredError", ""))
 
         assert 200 == predict(server, "one").status_code
 

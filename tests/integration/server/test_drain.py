@@ -74,7 +74,7 @@ async def test_a_signal_lets_requests_in_progress_end_closes_idle_connections_an
             assert "iris" == await next_model(stream)
 
             server.signal(number)
-            assert b"" == await asyncio.wait_for(idle_reader.read(), 10)
+            assert b"" == await asyncio.wait_for(idle_reader.read(), 60)
             assert server.process.poll() is None
 
             busy.write(PREDICT[5:])
@@ -120,7 +120,7 @@ async def test_a_second_signal_cuts_what_is_left_with_an_answer_that_says_so(tmp
         head, body = await answered(reader)
         assert head.startswith(b"http/1.1 503")
         assert "draining" == json.loads(body)["code"]
-        assert 0 == server.wait(10)
+        assert 0 == server.wait(60)
         writer.close()
 
 
@@ -132,7 +132,7 @@ async def test_the_drain_is_bounded_by_its_grace(tmp_path: Path, config: Path) -
         until_now(lambda: server.metric("pillion_http_connections") == 1)
         server.signal(signal.SIGTERM)
         assert (await answered(reader))[0].startswith(b"http/1.1 503")
-        assert 0 == server.wait(10)
+        assert 0 == server.wait(60)
         writer.close()
 
 
@@ -153,7 +153,7 @@ async def test_prestop_stays_ready_says_close_and_returns_when_the_window_has_en
         head, _ = await answered(reader)
         assert head.startswith(b"http/1.1 200")
         assert b"connection: close" in head
-        assert b"" == await asyncio.wait_for(reader.read(), 10)
+        assert b"" == await asyncio.wait_for(reader.read(), 60)
         assert hook.poll() is None
         assert 0 == hook.wait(30)
         assert server.process.poll() is None
@@ -200,7 +200,7 @@ async def test_no_request_is_lost_when_a_pod_is_deleted_under_load_on_http_and_g
             failures: list[str] = []
             answers = {"http": 0, "grpc": 0}
             limits = httpx.Limits(max_keepalive_connections=8, max_connections=64)
-            client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{http.port}", limits=limits, timeout=20)
+            client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{http.port}", limits=limits, timeout=60)
             channel = grpc.aio.insecure_channel(f"127.0.0.1:{rpc.port}")
             infer = channel.unary_unary(
                 "/inference.GRPCInferenceService/ModelInfer",
@@ -214,7 +214,7 @@ async def test_no_request_is_lost_when_a_pod_is_deleted_under_load_on_http_and_g
                 answers["http"] += 1
 
             async def over_grpc() -> None:
-                await infer(grpc_request(), timeout=20)
+                await infer(grpc_request(), timeout=60)
                 answers["grpc"] += 1
 
             load = [

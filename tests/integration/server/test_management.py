@@ -66,7 +66,7 @@ def undeploy(server: ServerProcess, name: str, **query: str) -> httpx.Response:
 
 
 def info(server: ServerProcess, *names: str) -> list[dict[str, Any]]:
-    answer = httpx.get(server.url("/info/models"), params={"model_ids": list(names)}, timeout=10)
+    answer = httpx.get(server.url("/info/models"), params={"model_ids": list(names)}, timeout=60)
     models: list[dict[str, Any]] = answer.raise_for_status().json()["models"]
     return models
 
@@ -273,7 +273,7 @@ def test_pages_of_other_sites_cannot_change_models_without_a_token(server: Serve
 
 
 def test_the_routes_are_in_the_document(server: ServerProcess) -> None:
-    described = httpx.get(server.url("/openapi.json"), timeout=20).json()
+    described = httpx.get(server.url("/openapi.json"), timeout=60).json()
     assert {"post", "delete"} == set(described["paths"]["/management/models"])
     assert {"application/json", "multipart/form-data"} == set(
         described["paths"]["/management/models"]["post"]["requestBody"]["content"]

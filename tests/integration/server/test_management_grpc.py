@@ -84,7 +84,7 @@ def test_an_upload_in_pieces_becomes_a_model_that_both_transports_tell_of(
 
     assert ("pieces", "1", True, {"run": 7.0}) == (told["name"], told["version"], told["loaded"], told["metadata"])
     assert 200 == httpx.post(server.url("/v2/models/pieces/infer"), json=iris_request(), timeout=30).status_code
-    (document,) = httpx.get(server.url("/info/models?model_ids=pieces"), timeout=10).json()["models"]
+    (document,) = httpx.get(server.url("/info/models?model_ids=pieces"), timeout=60).json()["models"]
     assert [told] == client.call(f"{INFO}/GetModelsInfo", {"model_ids": ["pieces"]})["models"]
     assert (document["size"], document["time"]) == (int(told["size"]), told["time"])
     assert "ok" in map(str, server.logged("deploy of model pieces")[0].values())
@@ -177,13 +177,13 @@ def test_an_upload_whose_sender_leaves_is_no_model(server: ServerProcess) -> Non
         call.cancel()
         alive.clear()
     until_now(lambda: staged(server) == [])
-    models = httpx.get(server.url("/info/models"), timeout=10).json()["models"]
+    models = httpx.get(server.url("/info/models"), timeout=60).json()["models"]
     assert "left" not in [model["name"] for model in models]
 
 
 def test_information_is_everybodys_and_says_what_serves(server: ServerProcess, client: Reflected) -> None:
     told = client.call(f"{INFO}/GetRuntimeInfo")
-    assert httpx.get(server.url("/info/version"), timeout=10).json() == told
+    assert httpx.get(server.url("/info/version"), timeout=60).json() == told
 
 
 @pytest.mark.parametrize("engine", ENGINES)

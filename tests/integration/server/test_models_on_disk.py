@@ -50,7 +50,7 @@ def predict(server: ServerProcess, name: str) -> int:
 
 
 def states(server: ServerProcess) -> dict[str, str]:
-    models = httpx.get(server.url("/info/models"), timeout=10).json()["models"]
+    models = httpx.get(server.url("/info/models"), timeout=60).json()["models"]
     return {model["name"]: model["state"] for model in models}
 
 
@@ -72,7 +72,7 @@ def test_models_come_and_go_with_the_folder_and_only_the_last_used_is_in_memory(
     answer = httpx.post(server.url("/v1/models/second:predict"), json={"instances": [[5.1, 3.5, 1.4, 0.2]]}, timeout=30)
     assert [0] == [prediction["label"] for prediction in answer.json()["predictions"]]
     assert {"first": "ASLEEP", "second": "READY"} == states(server)
-    assert 200 == httpx.get(server.url("/v2/models/first/ready"), timeout=10).status_code
+    assert 200 == httpx.get(server.url("/v2/models/first/ready"), timeout=60).status_code
     shutil.rmtree(folder / "second")
     until_now(lambda: {"first"} == set(states(server)))
     assert 200 == predict(server, "first")

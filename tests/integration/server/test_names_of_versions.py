@@ -45,13 +45,13 @@ def test_an_alias_answers_for_its_version_and_says_where_that_is_not_served(tmp_
         assert {"model_id": "iris", "aliases": {"champion": "1"}} == alias(server, "champion", "1").json()
 
         assert ["1", "1"] == [predict(server, name).json()["model_version"] for name in ("champion", "latest")]
-        ready = httpx.get(server.url("/v2/models/iris/versions/champion/ready"), timeout=10)
+        ready = httpx.get(server.url("/v2/models/iris/versions/champion/ready"), timeout=60)
         assert 200 == ready.status_code
-        described = httpx.get(server.url("/v2/models/iris/versions/champion"), timeout=10).json()
+        described = httpx.get(server.url("/v2/models/iris/versions/champion"), timeout=60).json()
         assert "iris" == described["name"]
 
         assert 200 == deploy(server, iris.onnx).status_code
-        until_now(lambda: predict(server, "1").status_code == 404, 30)
+        until_now(lambda: predict(server, "1").status_code == 404)
         refused = predict(server, "champion")
         assert 404 == refused.status_code
         assert "'champion' of 'iris' means version '1', which is not served (it has: 2)" in text(refused)
@@ -65,9 +65,9 @@ def test_an_alias_answers_for_its_version_and_says_where_that_is_not_served(tmp_
         assert "1" == predict(server, "former").json()["model_version"]
 
         where = server.url("/management/aliases")
-        listed = httpx.get(where, params={"model_id": "iris"}, timeout=10).json()
+        listed = httpx.get(where, params={"model_id": "iris"}, timeout=60).json()
         assert {"champion": "2", "former": "1"} == listed["aliases"]
-        gone = httpx.delete(where, params={"model_id": "iris", "alias": "former"}, timeout=10)
+        gone = httpx.delete(where, params={"model_id": "iris", "alias": "former"}, timeout=60)
         assert {"champion": "2"} == gone.json()["aliases"]
         assert "has no version 'former'" in text(predict(server, "former"))
 
@@ -86,7 +86,7 @@ def test_aliases_survive_a_restart_and_wrong_ones_are_refused_with_the_field(tmp
             assert (status, True) == (refused.status_code, said in text(refused)), text(refused)
         unknown = alias(server, "champion", "1", model="none")
         assert (404, True) == (unknown.status_code, "'none'" in text(unknown))
-        missing = httpx.delete(server.url("/management/aliases"), params={"model_id": "iris"}, timeout=10)
+        missing = httpx.delete(server.url("/management/aliases"), params={"model_id": "iris"}, timeout=60)
         assert (400, True) == (missing.status_code, "alias" in text(missing))
 
     with managed(tmp_path, tmp_path / "store") as server:
@@ -116,13 +116,13 @@ def test_old_versions_go_and_those_with_a_use_stay(tmp_path: Path, iris: IrisMod
         alias(server, "first", "1")
         for _ in range(4):
             assert 200 == deploy(server, iris.onnx).status_code
-        until_now(lambda: predict(server, "4").status_code == 404, 30)
+        until_now(lambda: predict(server, "4").status_code == 404)
 
         # The one that left last was still held when the newest took over.
         assert {"1", "4", "5"} <= versions()
         assert "2" not in versions()
         assert 200 == deploy(server, iris.onnx).status_code
-        until_now(lambda: predict(server, "5").status_code == 404, 30)
+        until_now(lambda: predict(server, "5").status_code == 404)
         assert {"1", "5", "6"} == versions() - {"4"}
 
 
@@ -140,4 +140,4 @@ def test_a_lazy_model_whose_load_failed_is_tried_again_by_a_later_request(tmp_pa
         assert (503, True) == (refused.status_code, "model.onnx" in text(refused)), text(refused)
         until_now(lambda: predict(server, "1").status_code == 200, 60)
 
-        assert "READY" == httpx.get(server.url("/info/models"), timeout=10).json()["models"][0]["state"]
+        assert "READY" == httpx.get(server.url("/info/models"), timeout=60).json()["models"][0]["state"]

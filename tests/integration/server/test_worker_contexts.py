@@ -19,8 +19,8 @@ import pillion
 from pillion.server.failures import StartError
 from tests.integration.own_python.program import failing, serving
 from tests.integration.server.process import environment
-from tests.integration.server.two_workers import alive
 from tests.ports import free_port
+from tests.processes import alive
 from tests.waiting import until_now
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _seen(url: str, process: subprocess.Popen[bytes], folder: Path) -> dict[str,
     found: dict[str, int] = {}
     for _ in range(24):
         try:
-            answer = httpx.get(f"{url}/who", timeout=10).raise_for_status().json()
+            answer = httpx.get(f"{url}/who", timeout=60).raise_for_status().json()
         except httpx.TransportError:
             return {}
         assert answer["attribute"] == answer["state"]
@@ -173,7 +173,7 @@ def test_stop_from_within_is_answered_lets_requests_end_and_serve_returns(folder
         held = threading.Thread(target=lambda: answers.append(other.get(f"{url}/slow/held").status_code))
         held.start()
         until_now((folder / "held.begun").exists)
-        answer = httpx.post(f"{url}/stop", timeout=10)
+        answer = httpx.post(f"{url}/stop", timeout=60)
         assert (200, "stopping") == (answer.status_code, answer.json())
         (folder / "held").touch()
         held.join()
@@ -188,7 +188,7 @@ def test_a_signal_after_stop_from_within_is_the_first_and_cuts_nothing(folder: P
         held = threading.Thread(target=lambda: answers.append(other.get(f"{url}/slow/held").status_code))
         held.start()
         until_now((folder / "held.begun").exists)
-        httpx.post(f"{url}/stop", timeout=10).raise_for_status()
+        httpx.post(f"{url}/stop", timeout=60).raise_for_status()
         process.send_signal(signal.SIGTERM)
         until_now(lambda: "received SIGTERM" in (folder / "own.log").read_text())
         with pytest.raises(subprocess.TimeoutExpired):
@@ -226,7 +226,7 @@ def test_neither_does_the_end_of_the_block_and_a_grace_of_0_cuts_at_once(folder:
         leaving.join()
         never.join()
         assert [200, 503] == answers
-        assert 20 > time.monotonic() - began
+        assert 50 > time.monotonic() - began
 
 
 def test_hanging_up_replaces_the_workers_one_by_one_without_a_failed_request(folder: Path) -> None:
@@ -240,7 +240,7 @@ def test_hanging_up_replaces_the_workers_one_by_one_without_a_failed_request(fol
 
         def ask() -> None:
             while not over.is_set():
-                answer = httpx.get(f"{url}/who", timeout=20)
+                answer = httpx.get(f"{url}/who", timeout=60)
                 if answer.status_code == 200:
                     versions.add(answer.json()["version"])
                 else:
@@ -295,13 +295,13 @@ def test_workers_end_when_the_program_is_killed(folder: Path) -> None:
     with two(folder) as (process, url):
         workers = _both(url, process, folder).values()
         process.kill()
-        until_now(lambda: not any(alive(pid) for pid in workers), 10)
+        until_now(lambda: not any(alive(pid) for pid in workers))
 
 
 def test_beside_a_program_workers_are_stopped_by_the_handle(folder: Path) -> None:
     contexts = [{"name": "left"}, {"name": "right"}]
     with pillion.serve("shop:app", workers=2, worker_contexts=contexts, blocking=False) as server:
-        pid = httpx.get(f"{server.url}/who", timeout=20).json()["pid"]
+        pid = httpx.get(f"{server.url}/who", timeout=60).json()["pid"]
         assert os.getpid() != pid
     until_now(lambda: not alive(pid))
     with pytest.raises(httpx.ConnectError):
@@ -410,7 +410,7 @@ def _answers(url: str) -> bool:
 def test_the_command_reads_contexts_from_a_file(folder: Path) -> None:
     (folder / "contexts.yaml").write_text("- {name: left}\n- {name: right}\n")
     with serving(folder, "shop.py:app", "--workers", "2", "--worker-context", "contexts.yaml") as program:
-        answer = httpx.get(program.url("/who"), timeout=20).json()
+        answer = httpx.get(program.url("/who"), timeout=60).json()
         assert answer["attribute"]["name"] in ("left", "right")
 
 
@@ -426,7 +426,7 @@ def test_hanging_up_reads_the_file_of_contexts_again_and_a_bad_one_changes_nothi
         names: set[str] = set()
 
         def both() -> bool:
-            names.add(httpx.get(program.url("/who"), timeout=20).json()["attribute"]["name"])
+            names.add(httpx.get(program.url("/who"), timeout=60).json()["attribute"]["name"])
             return names >= {"up", "down"}
 
         until_now(both, 60)

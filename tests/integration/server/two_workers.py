@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -18,10 +17,11 @@ from tests.integration.server.process import served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.integration.server.process import ServerProcess
 
-__all__ = ["WHO", "alive", "asked_over_grpc", "asked_over_rest", "two_workers", "who", "workers"]
+__all__ = ["WHO", "asked_over_grpc", "asked_over_rest", "two_workers", "who", "workers"]
 
 WHO = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1.0]}]}
 _SOURCE = """
@@ -87,18 +87,10 @@ def workers(server: ServerProcess) -> list[dict[str, Any]]:
     return found
 
 
-def alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended and waits for its parent does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 async def asked_over_rest(server: ServerProcess, count: int) -> set[int]:
     """Which processes answer ``count`` connections that are opened together."""
     limits = httpx.Limits(max_connections=count, max_keepalive_connections=0)
-    async with httpx.AsyncClient(base_url=server.url(), limits=limits, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=server.url(), limits=limits, timeout=60) as client:
         answers = await asyncio.gather(*(client.post("/v2/models/who/infer", json=WHO) for _ in range(count)))
     return {answer.raise_for_status().json()["outputs"][0]["data"][0] for answer in answers}
 
@@ -119,5 +111,5 @@ async def _call(address: str) -> int:
         request = pb.ModelInferRequest(model_name="who")
         request.inputs.add(name="x", datatype="FP32", shape=[1])
         request.raw_input_contents.append(np.ones(1, dtype=np.float32).tobytes())
-        answer: pb.ModelInferResponse = await infer(request, timeout=20)
+        answer: pb.ModelInferResponse = await infer(request, timeout=60)
     return int(np.frombuffer(answer.raw_output_contents[0], dtype=np.int64)[0])

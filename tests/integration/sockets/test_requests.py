@@ -77,11 +77,11 @@ async def test_errors_that_cannot_be_told_are_answered_all_the_same(
     held.app.add_route("/mute", mute)
     held.app.add_route("/cancelled", awaits_what_is_cancelled)
     with pytest.raises(RemoteError, match=r"caf\\+udce9"):
-        await asyncio.wait_for(client.request("/lost"), 10)
+        await asyncio.wait_for(client.request("/lost"), 60)
     with pytest.raises(RemoteError, match="MuteError"):
-        await asyncio.wait_for(client.request("/mute"), 10)
+        await asyncio.wait_for(client.request("/mute"), 60)
     with pytest.raises(RemoteError, match="CancelledError"):
-        await asyncio.wait_for(client.request("/cancelled"), 10)
+        await asyncio.wait_for(client.request("/cancelled"), 60)
 
 
 async def test_a_client_whose_end_is_cancelled_keeps_nothing(server: SocketServer, path: Path) -> None:
@@ -268,7 +268,7 @@ async def test_a_stream_gives_answers_while_its_input_waits(client: AsyncSocketC
         yield 2
 
     stream = client.stream("/echo", inputs())
-    assert 1 == await asyncio.wait_for(anext(stream), 5)
+    assert 1 == await asyncio.wait_for(anext(stream), 60)
     more.set()
     assert [2] == [answer async for answer in stream]
 
@@ -320,7 +320,7 @@ async def test_a_server_that_does_not_appear_is_told_with_its_address_and_the_se
     began = time.monotonic()
     with pytest.raises(NotServedError, match=rf"no server at {path} within 0\.3 s \(connection_timeout\)"):
         await AsyncSocketClient(path=path, connection_timeout=0.3).__aenter__()
-    assert 5 > time.monotonic() - began
+    assert 30 > time.monotonic() - began
 
 
 async def test_a_client_connects_again_to_the_next_server_and_what_was_not_sent_is(path: Path, held: Held) -> None:
@@ -331,7 +331,7 @@ async def test_a_client_connects_again_to_the_next_server_and_what_was_not_sent_
     with pytest.raises(EnqueueTimeoutError, match="not sent in time"):
         await client.request("/double", 4, enqueue_timeout=0.05)
     async with SocketServer(held.app, path=path):
-        assert 6 == await asyncio.wait_for(waiting, 20)
+        assert 6 == await asyncio.wait_for(waiting, 60)
         await client.__aexit__()
 
 
@@ -339,7 +339,7 @@ async def test_a_server_that_is_gone_for_good_fails_what_waits_for_it(path: Path
     async with SocketServer(held.app, path=path):
         client = await AsyncSocketClient(path=path, connection_timeout=0.2).__aenter__()
     with pytest.raises(NotServedError, match=r"connection_timeout"):
-        await asyncio.wait_for(client.request("/double", 3), 20)
+        await asyncio.wait_for(client.request("/double", 3), 60)
     await client.__aexit__()
 
 

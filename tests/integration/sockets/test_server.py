@@ -234,7 +234,7 @@ async def test_a_stranger_is_refused_before_a_large_message_is_kept(held: Held) 
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
         writer.write(greeting(1 << 20))
         writer.writelines(next(frames(Kind.REQUEST, 1, [bytes(1 << 20)])))
-        assert b"a token is asked for" in await asyncio.wait_for(reader.read(), 10)
+        assert b"a token is asked for" in await asyncio.wait_for(reader.read(), 60)
         writer.close()
 
 
@@ -283,7 +283,7 @@ async def test_a_shutdown_route_is_off_unless_it_is_named(held: Held, path: Path
     serving = asyncio.create_task(SocketServer(held.app, path=path, shutdown_route="/shutdown").serve())
     async with AsyncSocketClient(path=path) as client:
         assert await client.request("/shutdown") is None
-        await asyncio.wait_for(serving, 10)
+        await asyncio.wait_for(serving, 60)
 
 
 async def test_a_server_that_is_cancelled_removes_its_file(held: Held, path: Path) -> None:
@@ -331,7 +331,7 @@ class Raw:
     async def rest(self) -> bytes:
         """What comes until the server closes."""
         try:
-            return await asyncio.wait_for(self.reader.read(), 10)
+            return await asyncio.wait_for(self.reader.read(), 60)
         except ConnectionError:
             return b""
 
@@ -361,7 +361,7 @@ async def test_a_request_that_cannot_be_read_is_its_own_fault(server: SocketServ
         raw.say(greeting(1 << 20))
         raw.send(Kind.REQUEST, 1, b"\xff\xff\xff\xff")
         raw.send(Kind.REQUEST, 2, b"".join(pack(["/double", 4])))
-        answers = await asyncio.wait_for(raw.reader.readuntil(b"\x08"), 10)
+        answers = await asyncio.wait_for(raw.reader.readuntil(b"\x08"), 60)
     assert b"ProtocolError" in answers
 
 
@@ -369,7 +369,7 @@ async def test_a_path_that_is_no_text_is_told(server: SocketServer, path: Path) 
     async with Raw(path) as raw:
         raw.say(greeting(1 << 20))
         raw.send(Kind.REQUEST, 1, b"".join(pack([["/double"], 4])))
-        assert b"ProtocolError" in await asyncio.wait_for(raw.reader.readuntil(b"ProtocolError"), 10)
+        assert b"ProtocolError" in await asyncio.wait_for(raw.reader.readuntil(b"ProtocolError"), 60)
 
 
 async def test_a_number_that_is_used_twice_ends_the_connection(
@@ -417,7 +417,7 @@ async def test_one_that_reads_nothing_holds_up_nobody(server: SocketServer, path
         for number in range(1, 50):
             raw.send(Kind.REQUEST, number, b"".join(map(bytes, pack(["/echo", bytes(1 << 20)]))))
         for n in range(50):
-            assert 2 * n == await asyncio.wait_for(other.request("/double", n), 10)
+            assert 2 * n == await asyncio.wait_for(other.request("/double", n), 60)
 
 
 async def test_answers_that_nobody_reads_do_not_fill_the_memory_and_their_reader_is_cut(
@@ -454,7 +454,7 @@ async def test_a_request_that_is_cancelled_in_the_moment_it_comes_leaves_nothing
             raw.send(Kind.REQUEST, number, b"".join(pack(["/held", "x"])))
             raw.send(Kind.CANCEL, number)
         raw.send(Kind.REQUEST, 300, b"".join(pack(["/double", 4])))
-        await asyncio.wait_for(raw.reader.readuntil(b"\x91\x08"), 10)
+        await asyncio.wait_for(raw.reader.readuntil(b"\x91\x08"), 60)
     await until(lambda: not server.tasks)
 
 

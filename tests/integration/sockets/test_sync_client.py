@@ -168,7 +168,7 @@ def test_it_connects_again_when_the_server_was_killed_and_started_anew(
 
 def test_the_shutdown_route_ends_the_process(client: SocketClient, process: subprocess.Popen[bytes]) -> None:
     client.request("/shutdown")
-    assert 0 == process.wait(20)
+    assert 0 == process.wait(60)
 
 
 def test_a_client_may_be_opened_again(process: subprocess.Popen[bytes], tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_server_that_does_not_appear_leaves_no_thread(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(NotServedError):
         SocketClient(path=tmp_path / "s", connection_timeout=0.2).__enter__()
-    assert 5 > time.monotonic() - began
+    assert 30 > time.monotonic() - began
     assert "pillion-socket" not in {thread.name for thread in threading.enumerate()}
 
 
@@ -208,7 +208,7 @@ def test_requests_that_wait_for_their_turn_end_with_the_client(
             thread.start()
         until_now(lambda: len(connected._client._room._waiting) == 7)
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
     assert [] == [thread for thread in threads if thread.is_alive()]
     assert 8 == len(found)
@@ -242,10 +242,10 @@ def test_a_request_that_comes_as_the_client_closes_is_refused_and_does_not_wait_
         closing.request("/double", 1)
         monkeypatch.setattr("pillion.socket.client.concurrent.futures.Future", Slow)
         late.start()
-        assert coming.wait(10)
+        assert coming.wait(60)
         closing._woken = True  # as another leaves it, whose wake-up the loop has not come to before it ended
     closed.set()
-    late.join(5)
+    late.join(60)
 
     assert not late.is_alive()
     assert ["the client is not open: use it in `with`"] == [str(error) for error in found]

@@ -24,6 +24,7 @@ from obstore.store import S3Store
 from e2e.cluster.node import gotools
 from pillion.storage import FetchOptions
 from tests.integration.storage.faultyserver import FaultyServer
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,8 +110,7 @@ def s3_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     binary = os.environ.get("PILLION_RCLONE") or shutil.which("rclone") or str(gotools.ensure(["rclone"])["rclone"])
     root = tmp_path_factory.mktemp("s3")
     (root / "models").mkdir()  # its buckets are directories
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     log = root.with_name("rclone.log")
     command = [
         binary,
@@ -142,10 +142,9 @@ def s3(s3_process: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
 
 
 def _wait_until_it_answers(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    waits = 200
-    for _ in range(waits):
+    for _ in range(1200):
         try:
-            with urllib.request.urlopen(endpoint, timeout=5):
+            with urllib.request.urlopen(endpoint, timeout=60):
                 return
         except urllib.error.HTTPError as answer:
             answer.close()

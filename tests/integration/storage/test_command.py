@@ -178,10 +178,10 @@ def test_sigterm_ends_it_at_once_and_the_next_start_continues(
     server.put("/a.bin", os.urandom(3_000_000), faults=[Fault(stall_after=2_500_000)])
     arguments = [server.url("/a.bin"), str(tmp_path / "a"), ALLOW, "--termination-log", str(termination_log)]
     with subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE) as process:
-        assert server.stalled.wait(20)
+        assert server.stalled.wait(60)
         _wait_for_bytes(tmp_path / "a/.partial/data/a.bin", 1_000_000)
         process.send_signal(signal.SIGTERM)
-        assert 143 == process.wait(10)
+        assert 143 == process.wait(60)
 
     assert 0 == run(*arguments)[0]
     continued = server.ranges("/a.bin")[-1]

@@ -447,7 +447,7 @@ async def test_nobody_listening_is_a_transfer_error_that_names_host_and_port(des
 async def test_a_cancelled_fetch_keeps_what_it_has_for_the_next_one(server: FaultyServer, dest: Path) -> None:
     server.put("/model.bin", DATA, faults=[Fault(stall_after=2_000_000)])
     task = asyncio.create_task(fetch(server.url("/model.bin"), dest, LOCAL))
-    await asyncio.to_thread(server.stalled.wait, 10)
+    await asyncio.to_thread(server.stalled.wait, 60)
     partial = dest / ".partial/data/model.bin"
     while not partial.exists() or partial.stat().st_size < 1_000_000:  # noqa: ASYNC110  (a file tells no event)
         await asyncio.sleep(0.01)

@@ -58,7 +58,7 @@ class Pod:
 
     def status(self) -> dict[str, Any]:
         port = next(line for line in self.log.splitlines() if "answers on port" in line).rsplit(" ", 1)[1].split('"')[0]
-        answer = httpx.get(f"http://127.0.0.1:{port}/status", timeout=5, trust_env=False).json()
+        answer = httpx.get(f"http://127.0.0.1:{port}/status", timeout=60, trust_env=False).json()
         found: dict[str, Any] = answer["training"]
         return found
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.integration.storage.conftest import S3Server
 
-_WITHIN = 30.0
+_WITHIN = 60.0
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def running(program: str, *arguments: str, **variables: str) -> Iterator[subproc
 
 def _part(url: str) -> str:
     try:
-        part: str = httpx.get(url, timeout=10).raise_for_status().json()["part"]
+        part: str = httpx.get(url, timeout=60).raise_for_status().json()["part"]
     except httpx.TransportError:
         return ""
     return part
@@ -50,7 +50,7 @@ def test_two_workers_have_a_context_each_and_stop_from_within() -> None:
     url = f"http://127.0.0.1:{(port := free_port())}"
     with running("counting.py", PORT=str(port)) as process:
         until_now(lambda: {"first", "second"} == {_part(url) for _ in range(12)}, 60)
-        assert "stopping" == httpx.post(f"{url}/stop", timeout=10).json()
+        assert "stopping" == httpx.post(f"{url}/stop", timeout=60).json()
         printed, _ = process.communicate(timeout=30)
         assert (0, "all workers have ended") == (process.returncode, printed.strip())
 
@@ -59,14 +59,14 @@ def test_a_server_ends_itself_and_its_last_answer_arrives() -> None:
     url = f"http://127.0.0.1:{(port := free_port())}/take"
     with running("stop_from_within.py", PORT=str(port)) as process:
         until_now(lambda: _answers(f"http://127.0.0.1:{port}/docs"), 60)
-        assert [3, 2, 1] == [httpx.post(url, timeout=10).json()["taken"] for _ in range(3)]
+        assert [3, 2, 1] == [httpx.post(url, timeout=60).json()["taken"] for _ in range(3)]
         printed, _ = process.communicate(timeout=30)
         assert (0, "nothing is left") == (process.returncode, printed.strip())
 
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=10).status_code == 200
+        return httpx.get(url, timeout=60).status_code == 200
     except httpx.TransportError:
         return False
 

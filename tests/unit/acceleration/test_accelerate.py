@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,9 +31,12 @@ from pillion.acceleration.worker import convert
 from pillion.backends.sklearn_model import SklearnModel
 from pillion.model import Libraries
 from pillion.tensors import Datatype, Tensor
+from tests.processes import alive
 from tests.waiting import until_now
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pillion.model import Acceleration
 
 WIDTH = 6
@@ -240,19 +242,11 @@ def test_the_conversion_ends_with_the_server_however_that_ends(how: signal.Signa
     path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
     server = subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": path, "TOLD": str(told)})
     try:
-        until_now(lambda: told.exists() and told.read_text() != "", 30.0)
+        until_now(lambda: told.exists() and told.read_text() != "")
         child = int(told.read_text())
         assert child != server.pid
         assert alive(child)
     finally:
         server.send_signal(how)
         server.wait()
-    until_now(lambda: not alive(child), 5.0)
-
-
-def alive(process: int) -> bool:
-    """Whether it runs; one that has ended and is not yet waited for by anybody does not."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
-    except FileNotFoundError:
-        return False
+    until_now(lambda: not alive(child))

@@ -17,7 +17,7 @@ async def test_a_call_that_waits_for_a_thread_is_never_begun_when_its_caller_lea
 
     def handler(name: str) -> str:
         begun.append(name)
-        go.wait(20)
+        go.wait(100)
         return name
 
     with ThreadPoolExecutor(1) as threads:

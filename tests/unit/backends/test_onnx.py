@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -146,11 +145,9 @@ async def test_a_running_session_stops_when_its_caller_leaves(tmp_path: Path) ->
     call = asyncio.ensure_future(pool.run(model, [zeros], ("y",), None))
     await until(lambda: pool.busy == 1)
     call.cancel()
-    began = time.monotonic()
     with pytest.raises(asyncio.CancelledError):
         await call
     await until(lambda: pool.busy == 0)
-    assert time.monotonic() - began < 1
     assert pool.abandoned == 0
     pool.close()
 

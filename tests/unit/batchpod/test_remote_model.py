@@ -39,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         if not self.server.says_so:
-            self.server.over.wait(30)
+            self.server.over.wait(100)
         self.server.asked += 1
         self._answer(self.server.code)
 

@@ -119,7 +119,7 @@ async def test_the_first_pod_makes_the_plan_and_the_others_wait_for_it(tmp_path:
     await planned(tmp_path)
 
     with pytest.raises(EndedError, match="cannot be loaded"):  # it goes on
-        await asyncio.wait_for(second, 20)
+        await asyncio.wait_for(second, 60)
 
 
 async def planned(folder: Path) -> None:

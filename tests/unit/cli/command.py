@@ -52,7 +52,7 @@ def serving(*arguments: str, cwd: Path | None = None) -> Iterator[list[str]]:
     try:
         assert server.stdout is not None
         lines = [server.stdout.readline() for _ in range(1 if "--json" in arguments else 2)]
-        assert all(lines), server.communicate(timeout=10)[1]
+        assert all(lines), server.communicate(timeout=60)[1]
         yield lines
         server.send_signal(signal.SIGINT)
         assert 0 == server.wait(30)

@@ -37,7 +37,7 @@ def test_results_come_in_the_order_of_the_inputs_whatever_call_ends_first() -> N
 
     def call(x: int) -> int:
         if x == 0:
-            assert second.wait(10)
+            assert second.wait(60)
         else:
             second.set()
         return x
@@ -80,7 +80,7 @@ def test_a_call_that_is_late_is_an_error_of_its_item() -> None:
     over = threading.Event()
     try:
         found = list(
-            ordered(lambda x: over.wait(30) if x else x, [0, 1, 0], timeout=0.2, return_exceptions=True)
+            ordered(lambda x: over.wait(100) if x else x, [0, 1, 0], timeout=0.2, return_exceptions=True)
         )  # fmt: skip
     finally:
         over.set()

@@ -49,7 +49,7 @@ async def test_answers_come_while_the_input_waits_and_its_error_ends_them() -> N
 
     async with pillion.Sequential(slower_first, same) as flow:
         stream = flow.astream(inputs(), return_exceptions=True)
-        assert 0 == await asyncio.wait_for(anext(stream), 10)
+        assert 0 == await asyncio.wait_for(anext(stream), 60)
         more.set()
         with pytest.raises(OSError, match="the disk is on fire"):
             await anext(stream)

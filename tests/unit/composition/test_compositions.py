@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator  # noqa: TC003 - hints of steps are read at run time
 from pathlib import Path  # noqa: TC003 - as above
 from typing import Any
@@ -18,6 +17,7 @@ from pillion import Model, task
 from pillion.composition.ensemble import Answers  # noqa: TC001 - a step's hints are read at run time
 from pillion.composition.errors import EnsembleError, MapError, UnknownBranchError
 from pillion.composition.session import Session
+from tests.processes import alive
 from tests.unit.composition import placed_steps
 from tests.waiting import until, until_now
 
@@ -63,7 +63,7 @@ class Gate:
     def in_thread(self, _: object) -> str:
         """Wait in a thread, as plain code does that can be cancelled."""
         self.begun.set()
-        until_now(pillion.cancelled, 20)
+        until_now(pillion.cancelled)
         self.cancelled.set()
         return "late"
 
@@ -145,7 +145,7 @@ def test_a_deadline_ends_the_step_that_runs(way: str) -> None:
     with pillion.Sequential(add, getattr(gate, way), name="slow") as flow:
         with pytest.raises(TimeoutError, match=r"slow: no answer within 0\.1 s"):
             flow.call(1, timeout=0.1)
-        until_now(gate.cancelled.is_set, 5)
+        until_now(gate.cancelled.is_set)
 
 
 def test_a_deadline_stops_a_worker_process(tmp_path: Any) -> None:
@@ -153,7 +153,7 @@ def test_a_deadline_stops_a_worker_process(tmp_path: Any) -> None:
     with pillion.Sequential(pillion.Process(placed_steps.hang_and_mark)) as flow:
         with pytest.raises(TimeoutError):
             flow.call(str(marked), timeout=0.5)
-        until_now(marked.exists, 10)
+        until_now(marked.exists)
 
 
 async def test_cancelling_who_awaits_ends_the_step() -> None:
@@ -174,9 +174,9 @@ def test_leaving_cancels_what_runs_and_ends_its_workers() -> None:
         caller = threading.Thread(target=_swallow, args=(flow,))
         caller.start()
         until_now(gate.begun.is_set)
-    caller.join(5)
+    caller.join(60)
     assert (True, False) == (gate.cancelled.is_set(), caller.is_alive())
-    until_now(lambda: threading.active_count() <= before, 5)
+    until_now(lambda: threading.active_count() <= before)
     with pytest.raises(RuntimeError, match="not open"):
         flow.call(1)
 
@@ -199,7 +199,7 @@ async def test_a_composition_that_nobody_waits_for_any_more_is_closed_once_it_is
     class Slow(Model):
         def load(self) -> None:
             began.set()
-            goes_on.wait(10)
+            goes_on.wait(100)
 
         def predict(self, number: int) -> int:
             return number
@@ -315,8 +315,8 @@ def test_the_first_answer_cancels_the_others() -> None:
     slow, threaded = Gate(), Gate()
     with pillion.Ensemble(slow.on_loop, threaded.in_thread, _after(slow, threaded), require="first") as flow:
         assert "quick" == flow.call(1)
-        until_now(slow.cancelled.is_set, 5)
-        until_now(threaded.cancelled.is_set, 5)
+        until_now(slow.cancelled.is_set)
+        until_now(threaded.cancelled.is_set)
 
 
 def _after(*gates: Gate) -> Any:
@@ -411,15 +411,7 @@ def test_steps_run_in_worker_processes_and_end_with_the_composition() -> None:
     with pillion.Map(pillion.Process(placed_steps.where, workers=2), concurrency=2) as places:
         pids = set(places.call(range(8)))
         assert os.getpid() not in pids
-    until_now(lambda: not any(_lives(pid) for pid in pids), 10)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    until_now(lambda: not any(map(alive, pids)))
 
 
 def test_a_worker_that_dies_fails_its_call_and_is_replaced() -> None:
@@ -428,7 +420,7 @@ def test_a_worker_that_dies_fails_its_call_and_is_replaced() -> None:
     )
     with step as flow:
         with pytest.raises(Exception, match="the worker process that computed this request ended"):
-            flow.call("die", timeout=20)
+            flow.call("die", timeout=60)
         assert isinstance(flow.call("where"), int)
 
 
@@ -483,13 +475,11 @@ def test_what_does_not_fit_is_refused_where_it_is_written(make: Any, message: st
 
 
 def test_a_deadline_of_a_flow_within_a_flow_is_the_sooner_one() -> None:
-    began = time.monotonic()
     gate = Gate()
     with pillion.Sequential(pillion.Ensemble(gate.on_loop, gate.in_thread)) as flow:
         with pytest.raises(TimeoutError):
             flow.call(1, timeout=0.1)
-        until_now(gate.cancelled.is_set, 5)
-    assert time.monotonic() - began < 10
+        until_now(gate.cancelled.is_set)
 
 
 def test_worker_processes_of_a_step_are_started_at_the_same_time(

@@ -129,4 +129,4 @@ def running_grpc(mistake: str = "") -> Iterator[str]:
     try:
         yield f"127.0.0.1:{port}"
     finally:
-        server.stop(None).wait(10)
+        server.stop(None).wait(60)

@@ -32,7 +32,7 @@ async def test_a_text_that_is_whole_is_given_though_its_model_does_not_end() -> 
     stream: Any = Stuck()
     given: ItemStream = stream
 
-    text = await asyncio.wait_for(Completion(given, ["<end>"], told=True).text(), 10)
+    text = await asyncio.wait_for(Completion(given, ["<end>"], told=True).text(), 60)
 
     assert "once " == text
     assert stream.finished

@@ -114,7 +114,7 @@ async def test_tasks_and_batches_hand_their_slot_to_each_other(first_is_task: bo
     second = asyncio.ensure_future(order[1])
     await until(lambda: lane.admission.queued == 1)
     model.held = False
-    assert {"task", 6.0} == set(await asyncio.wait_for(asyncio.gather(first, second), 10))
+    assert {"task", 6.0} == set(await asyncio.wait_for(asyncio.gather(first, second), 60))
     assert (0, 0) == (lane.admission.running, lane.admission.queued)
 
 
@@ -143,7 +143,7 @@ async def test_a_steady_stream_of_tasks_does_not_keep_batches_waiting() -> None:
     tasks[0].add_done_callback(another)
     tasks[1].add_done_callback(another)
     model.held = False
-    await asyncio.wait_for(tasks[2], 10)
+    await asyncio.wait_for(tasks[2], 60)
     assert ["task", "task", "batch"] == order[:3]
     while not all(task.done() for task in tasks):
         await asyncio.wait(tasks)

@@ -45,13 +45,13 @@ class Other(Model):
 
     @task
     def only_other(self) -> int:
-        GATE.wait(20)
+        GATE.wait(100)
         return 2
 
 
 class Slow(Model):
     def load(self) -> None:
-        GATE.wait(20)
+        GATE.wait(100)
 
     @task
     def slow(self) -> int:
@@ -72,7 +72,7 @@ class Patient(Model):
 
 class SlowMood(Model):
     def load(self) -> None:
-        GATE.wait(20)
+        GATE.wait(100)
 
     @task
     def classify_text(self, text: str) -> str:
@@ -207,7 +207,7 @@ async def test_a_load_that_nobody_waits_for_any_more_ends_and_keeps_nobody_from_
         await asyncio.gather(loading, return_exceptions=True)
     finally:
         GATE.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await plane.load("other")
         await until(lambda: plane.status("slow-mood").state is ModelState.READY)
 
@@ -299,7 +299,7 @@ async def test_a_draining_server_takes_no_tasks(plane: DataPlane) -> None:
 
 async def test_a_call_that_would_be_late_after_the_delay_does_not_wait_for_others(plane: DataPlane) -> None:
     await plane.apply([desired("patient")])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         result = await plane.perform(plane.find("lengths"), {"text": "abc"}, call(time.monotonic() + 30))
     assert 3 == result.value
 

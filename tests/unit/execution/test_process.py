@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,6 +24,7 @@ from pillion.repository.repository import ModelRepository
 from pillion.repository.served import RepositorySettings
 from pillion.runtimefile import Code, DesiredModel, ExecutionSettings
 from tests.models import iris_rows
+from tests.processes import alive
 from tests.waiting import until
 from tests.workers import Controls, tensor
 
@@ -69,13 +69,6 @@ async def call(served: Served, task: str, seconds: float | None = 20.0, **argume
 async def predict(served: Served, values: Any) -> np.ndarray[Any, Any]:
     [answer] = await served.executor.run(served.model, [tensor(values)], served.model.default_outputs, 20)
     return answer.data
-
-
-def alive(pid: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):  # it may go between the opening of the file and its reading
-        return False
 
 
 def descriptors() -> int:
@@ -455,10 +448,8 @@ async def test_a_worker_killed_over_and_over_is_back_each_time(repository: Model
     served = await serve(repository, controls.model(idempotent=True))
     for _ in range(5):
         [pid] = pids(served)
-        killed = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         assert "here" == await call(served, "logs", text="here")
-        assert time.monotonic() - killed < 10
     assert 0 == executor_of(served).abandoned
 
 

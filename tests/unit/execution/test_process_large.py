@@ -38,7 +38,7 @@ class Copying:
 
     def __call__(self, *arguments: Any) -> Any:
         self.begun += 1
-        self.go.wait(20)
+        self.go.wait(100)
         return self._copy(*arguments)
 
 

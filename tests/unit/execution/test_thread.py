@@ -144,7 +144,7 @@ async def test_abandoned_calls_do_not_starve_others_up_to_the_spare_threads(pool
     for call in calls:
         await give_up(call)
     assert pool.abandoned == 2
-    await asyncio.wait_for(pool.run(quick, [tensor()], ("y",), None), 10)
+    await asyncio.wait_for(pool.run(quick, [tensor()], ("y",), None), 60)
     stuck.gate.open()
 
 
@@ -243,6 +243,6 @@ async def test_a_call_that_ends_in_the_turn_in_which_it_is_given_up_is_not_count
     await until(lambda: model.gate.entered == 1)
     monkeypatch.setattr(loop, "call_soon_threadsafe", telling)
     model.gate.open()
-    assert told.wait(10)  # the loop stands still meanwhile, and hears of the end once the call has been cancelled
+    assert told.wait(60)  # the loop stands still meanwhile, and hears of the end once the call has been cancelled
     await give_up(call)
     assert (0, 0) == (pool.busy, pool.abandoned)

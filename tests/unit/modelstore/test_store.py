@@ -237,7 +237,7 @@ def test_who_gives_up_while_a_version_is_committed_takes_nothing_of_it(
     monkeypatch.setattr(staging, "release", release)
     with ThreadPoolExecutor(2) as pool:
         committing = pool.submit(store.commit, staging, "iris")
-        assert reached.wait(10)
+        assert reached.wait(60)
         giving_up = pool.submit(staging.discard)
         giving_up_early = wait([giving_up], timeout=0.2).done
         go_on.set()

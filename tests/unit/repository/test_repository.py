@@ -178,7 +178,7 @@ async def test_unload_does_not_wait_for_another_model_that_is_let_go(
     held.references += 1
     leaving = asyncio.ensure_future(repository.unload("other"))
     await until(lambda: repository.status("other").state is ModelState.UNLOADING)
-    await asyncio.wait_for(repository.unload("iris"), 10)
+    await asyncio.wait_for(repository.unload("iris"), 60)
     assert not leaving.done()
     held.release()
     await leaving
@@ -226,7 +226,7 @@ async def test_the_loop_runs_on_while_a_model_loads(repository: ModelRepository,
         def find_spec(self, name: str, *_: object) -> None:
             if name == "tests.unit_blocker":
                 blocked.set()
-                assert go.wait(30)
+                assert go.wait(100)
 
     import sys
 

@@ -7,7 +7,7 @@ from typing import Self
 
 from pillion.transport.grpc.http2 import wire
 from pillion.transport.grpc.http2.hpack import literal
-from tests.unit.transport.waiting import DEADLINE
+from tests.waiting import WITHIN
 
 __all__ = ["Frame", "RawClient", "head_of"]
 
@@ -62,7 +62,7 @@ class RawClient:
         Raises:
             asyncio.IncompleteReadError, ConnectionError: the server has closed.
         """
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(WITHIN):
             high, low, kind, flags, number = wire.read_head(await self._reader.readexactly(9), 0)
             return kind, flags, number, await self._reader.readexactly(high << 8 | low)
 
@@ -84,7 +84,7 @@ class RawClient:
 
     async def closed(self) -> None:
         """Read until the server has closed."""
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(WITHIN):
             try:
                 while await self._reader.read(65536):
                     pass

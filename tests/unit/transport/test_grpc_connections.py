@@ -22,7 +22,7 @@ from pillion.transport.grpc.options import GrpcOptions
 from pillion.transport.grpc.server import GrpcServer
 from tests.unit.transport.http2_client import RawClient, head_of
 from tests.unit.transport.plane import SmallPlane
-from tests.unit.transport.waiting import DEADLINE, until
+from tests.waiting import WITHIN, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -54,7 +54,7 @@ class Serving:
             f"127.0.0.1:{self.port}", options=[("grpc.use_local_subchannel_pool", 1)]
         ) as channel:
             infer: Any = channel.unary_unary(INFER)
-            answer: bytes = await infer(message("double"), timeout=DEADLINE)
+            answer: bytes = await infer(message("double"), timeout=WITHIN)
             return pb.ModelInferResponse.FromString(answer).model_name == "double"
 
     async def stop(self) -> None:
@@ -264,7 +264,7 @@ async def test_windows_that_nothing_can_be_sent_in_do_not_keep_a_call_alive(quic
             await asyncio.sleep(QUICK.message_timeout / 8)
 
     widening = asyncio.create_task(widen())
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(WITHIN):
         assert ("stream", ErrorCode.CANCEL, "") == await client.fault()
     widening.cancel()
 
@@ -337,7 +337,7 @@ async def test_a_client_that_does_not_read_is_not_read_from_and_then_cut(quick: 
                 client.send(wire.frame(wire.DATA, last * wire.END_STREAM, number, content[at : at + 16384]))
             await client.flush()
 
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(WITHIN):
         with contextlib.suppress(ConnectionError):
             await ask()
     assert await quick.answers_others()

@@ -20,7 +20,7 @@ from pillion.transport.grpc.http2.wire import ErrorCode
 from pillion.transport.grpc.limits import GrpcLimits
 from tests.certificates import Authority
 from tests.unit.transport.http2_client import RawClient, head_of
-from tests.unit.transport.waiting import DEADLINE, until
+from tests.waiting import WITHIN, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -128,7 +128,7 @@ async def test_a_message_is_kept_until_its_call_has_ended() -> None:
         options = [("grpc.use_local_subchannel_pool", 1)]
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:
             hold: Any = channel.unary_unary("/Sized/Hold")
-            call = hold(bytes(300_000), timeout=DEADLINE)
+            call = hold(bytes(300_000), timeout=WITHIN)
             await until(lambda: server.bodies.used == 300_005)
             server.service.go_on.set()
             assert b"300000" == await call
@@ -142,9 +142,9 @@ async def test_an_answer_has_the_room_that_its_request_had() -> None:
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel,
     ):
         echo: Any = channel.unary_unary("/Sized/Echo")
-        assert bytes(300_000) == await echo(bytes(300_000), timeout=DEADLINE)
+        assert bytes(300_000) == await echo(bytes(300_000), timeout=WITHIN)
         join: Any = channel.stream_unary("/Sized/Join")
-        assert bytes(300_000) == await join(iter([bytes(300_000)]), timeout=DEADLINE)
+        assert bytes(300_000) == await join(iter([bytes(300_000)]), timeout=WITHIN)
         assert 0 == server.bodies.used
 
 
@@ -154,7 +154,7 @@ async def test_a_stream_keeps_one_message_at_a_time() -> None:
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
         length: Any = channel.stream_stream("/Sized/Length")
-        call = length(timeout=DEADLINE)
+        call = length(timeout=WITHIN)
         for _ in range(5):
             await call.write(bytes(300_000))
             assert b"300000" == await call.read()
@@ -170,7 +170,7 @@ async def test_a_compressed_message_is_kept_as_what_it_expands_to() -> None:
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", compression=grpc.Compression.Gzip) as channel,
     ):
         length: Any = channel.stream_stream("/Sized/Length")
-        call = length(timeout=DEADLINE)
+        call = length(timeout=WITHIN)
         await call.write(bytes(600_000))
         assert grpc.StatusCode.RESOURCE_EXHAUSTED == await call.code()
         assert "limits.max_body_bytes_in_flight" in await call.details()
@@ -232,7 +232,7 @@ def tls(tmp_path: Path) -> tuple[GrpcTls, bytes]:
 async def test_handshakes_that_are_not_over_count_as_connections_and_have_a_time(tls: tuple[GrpcTls, bytes]) -> None:
     async with serving(MIB, QUICK, tls[0]) as server:
         silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(4)]
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(WITHIN):
             began = asyncio.get_running_loop().time()
             assert b"" == await silent[3][0].read()
             assert 0.4 > asyncio.get_running_loop().time() - began
@@ -241,6 +241,6 @@ async def test_handshakes_that_are_not_over_count_as_connections_and_have_a_time
         credentials = grpc.ssl_channel_credentials(tls[1])
         async with grpc.aio.secure_channel(f"localhost:{server.port}", credentials) as channel:
             ask: Any = channel.unary_unary("/Sized/Give")
-            assert bytes(3) == await ask(b"3", timeout=DEADLINE)
+            assert bytes(3) == await ask(b"3", timeout=WITHIN)
         for _, writer in silent:
             writer.close()

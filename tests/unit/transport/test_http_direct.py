@@ -19,7 +19,7 @@ from pillion.transport.http.engine import EngineState
 from pillion.transport.http.limits import HttpLimits
 from pillion.transport.http.options import AnswerRecord, DispatchOptions
 from tests.unit.transport.plane import SmallPlane
-from tests.unit.transport.waiting import DEADLINE, until
+from tests.waiting import WITHIN, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -93,7 +93,7 @@ def request(model: str = "double", body: bytes = BODY, *lines: str, version: str
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(WITHIN):
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = dict(line.split(": ", 1) for line in head[1:-2])
         body = await reader.readexactly(int(headers["content-length"]))
@@ -374,7 +374,7 @@ async def test_an_idle_connection_is_closed_after_a_direct_answer_too() -> None:
     async with running.connect() as (reader, writer):
         writer.write(request())
         assert 200 == (await answer(reader))[0]
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(WITHIN):
             assert b"" == await reader.read()
     await running.stop()
 

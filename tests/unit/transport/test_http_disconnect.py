@@ -15,7 +15,7 @@ from pillion.transport.http.disconnect import DisconnectWatch, finish_watched
 from pillion.transport.http.dispatcher import Dispatcher
 from pillion.transport.http.options import AnswerRecord, DispatchOptions
 from tests.unit.transport.plane import SmallPlane
-from tests.unit.transport.waiting import DEADLINE, until
+from tests.waiting import WITHIN, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -66,7 +66,7 @@ async def running() -> AsyncIterator[Running]:
 
 async def test_a_client_that_leaves_while_its_call_runs_cancels_it(running: Running) -> None:
     writer = await running.post("slow")
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(WITHIN):
         await running.plane.entered.wait()
         assert 0 == running.plane.cancelled
         writer.close()
@@ -79,7 +79,7 @@ async def test_a_client_that_stays_gets_its_answer_after_any_wait(running: Runni
     writer.write(
         f"POST /v2/models/slow/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\n\r\n".encode() + BODY
     )
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(WITHIN):
         await running.plane.entered.wait()
         await asyncio.sleep(0.05)  # longer than the grace: the connection is being watched now
         running.plane.release.set()
@@ -90,7 +90,7 @@ async def test_a_client_that_stays_gets_its_answer_after_any_wait(running: Runni
 async def test_a_client_that_leaves_during_its_body_never_reaches_the_model(running: Running) -> None:
     writer = await running.post("double", BODY[:10], length=len(BODY))
     writer.close()
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(WITHIN):
         await running.recorded.wait()
     assert ([], 499) == (running.plane.requests, running.records[0].status)
 

@@ -335,6 +335,14 @@ class JobEngine:
     def count(self, store: JobStore) -> None:
         """Look how many there are; what was done before stands, whether or not they can be counted."""
         try:
-            self.totals, self.stored = dict(store.counts()), store.stored_bytes()
+            self.recount(store)
         except JobStoreError as error:
             _log.warning("jobs could not be counted: %s", error)
+
+    def recount(self, store: JobStore) -> None:
+        """Look how many there are; in the store's thread.
+
+        Raises:
+            JobStoreError: the store cannot be used.
+        """
+        self.totals, self.stored = dict(store.counts()), store.stored_bytes()

@@ -89,8 +89,12 @@ class Upkeep:
         """Take up what others have lost, every second or so."""
 
         def look(store: JobStore) -> list[Job]:
+            # Counted first, and aloud: a server that may not judge others takes nothing up without a word to the
+            # store, and must not say of a store that is away that it can be used.
+            self._engine.recount(store)
             taken = self._lost(store)
-            self._engine.count(store)
+            if taken:
+                self._engine.count(store)
             return taken
 
         while True:
