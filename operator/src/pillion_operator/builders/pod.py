@@ -120,7 +120,7 @@ def _defaults(context: BuildContext, storage: StorageParts | None) -> JsonObject
         # There may be no such ConfigMap, now or later: pods are the same with declared models and without.
         declared: JsonObject = {"name": models_config_name(context.name), "optional": True}
         volumes.append({"name": "declared", "configMap": declared})
-        volumes += tls_parts(context.predictor.tls).volumes
+        volumes += tls_parts(context.service).volumes
     if context.fetches:
         volumes += [volume for volume in context.credentials.volumes if volume not in volumes]
     if volumes:
@@ -157,7 +157,7 @@ def _serving_container(context: BuildContext, *, has_files: bool) -> JsonObject:
             {"name": "run", "mountPath": "/run/pillion"},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - in the pod
             {"name": "declared", "mountPath": DECLARED_PATH, "readOnly": True},
-            *tls_parts(context.predictor.tls).mounts,
+            *tls_parts(context.service).mounts,
         ]
         base |= _our_defaults()
     elif not any(probe in context.container for probe in ("readinessProbe", "startupProbe")):

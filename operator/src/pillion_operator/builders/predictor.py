@@ -25,6 +25,7 @@ from pillion_operator.builders.network_policy import network_policy
 from pillion_operator.builders.placeholders import PlaceholderValues, fill_container, unfilled
 from pillion_operator.builders.selection import Candidate, select_runtime
 from pillion_operator.builders.service import endpoints, service
+from pillion_operator.builders.tls import server_secret
 from pillion_operator.state.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -124,7 +125,10 @@ def plan(
     except PlanError as error:
         name = predictor_name(service_.metadata.name or "")
         host = f"{name}.{service_.metadata.namespace}.svc.{settings.cluster_domain}"
-        return Desired((), bounds, Endpoints(f"http://{host}", ""), choice, problem=error.problem, pickle=rules.pickle)
+        scheme = "https" if server_secret(service_) else "http"
+        return Desired(
+            (), bounds, Endpoints(f"{scheme}://{host}", ""), choice, problem=error.problem, pickle=rules.pickle
+        )
 
 
 def _context(

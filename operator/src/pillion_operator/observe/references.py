@@ -19,6 +19,7 @@ from pillion_operator.builders.storage_config import (
     credentials_of_entry,
     entries_of,
 )
+from pillion_operator.builders.tls import server_secret
 from pillion_operator.builders.training_places import claims_of
 from pillion_operator.client.errors import ApiError
 from pillion_operator.observe.certificates import authority_facts, server_facts
@@ -151,8 +152,8 @@ class ReferenceReader:
     async def _certificates(self, service: InferenceService) -> tuple[CertificateFacts, ...]:
         tls, namespace = service.spec.predictor.tls, service.metadata.namespace or ""
         facts: list[CertificateFacts] = []
-        if tls and tls.secret_name:
-            facts.append(await self._certificate("server", Key(namespace, tls.secret_name)))
+        if tls and (tls.secret_name or tls.cert_manager):
+            facts.append(await self._certificate("server", Key(namespace, server_secret(service))))
         if tls and tls.client_ca_secret_name:
             facts.append(await self._certificate("authority", Key(namespace, tls.client_ca_secret_name)))
         return tuple(facts)

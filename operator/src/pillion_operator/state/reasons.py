@@ -62,6 +62,9 @@ class Reason(StrEnum):
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a secret
     CERTIFICATE_EXPIRED = "CertificateExpired"
     CERTIFICATE_INVALID = "CertificateInvalid"
+    CERTIFICATE_NOT_READY = "CertificateNotReady"
+    CERTIFICATES_NOT_SERVED = "CertificatesNotServed"
+    SELF_SIGNED_OFF = "SelfSignedOff"
     CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
     CLAIM_NOT_FOUND = "ClaimNotFound"
     SERVICE_ACCOUNT_NOT_FOUND = "ServiceAccountNotFound"
@@ -131,6 +134,10 @@ REMEDIES: Final[dict[str, str]] = {
     Reason.SECRET_NOT_FOUND: "create it; the service recovers by itself",
     Reason.CERTIFICATE_EXPIRED: "renew the certificate in the Secret; it is taken up without a restart",
     Reason.CERTIFICATE_INVALID: "put a matching tls.crt and tls.key in PEM into the Secret",
+    Reason.CERTIFICATE_NOT_READY: "see that cert-manager runs, and what 'kubectl describe certificate' says of it",
+    Reason.CERTIFICATES_NOT_SERVED: "install cert-manager, which is taken up by itself, or see that the chart's"
+    " certificates.certManager is on; or set tls.selfSigned: true",
+    Reason.SELF_SIGNED_OFF: "set the chart's certificates.selfSigned to true, or name a Secret in tls.secretName",
     Reason.CONFIG_MAP_NOT_FOUND: "create it; the service recovers by itself",
     Reason.CLAIM_NOT_FOUND: "create it; the service recovers by itself",
     Reason.SERVICE_ACCOUNT_NOT_FOUND: "create it, or correct serviceAccountName",

@@ -14,6 +14,8 @@ from pillion.resources.honoured import UnhonouredField
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pydantic import JsonValue
+
     from pillion.resources.metadata import ObjectMeta
 
 PREFIX = f"{GROUP}/"
@@ -43,6 +45,26 @@ _DEPLOYMENT_MODES = frozenset({"Standard", "RawDeployment"})
 NO_AUTOSCALER = frozenset({"none", "external"})
 _AUTOSCALERS = NO_AUTOSCALER | {"hpa"}
 _FOREIGN = ("autoscaling.knative.dev/", "networking.knative.dev/", "serving.knative.dev/", "networking.kserve.io/")
+
+
+def serving_secret(service: str, tls: Mapping[str, JsonValue]) -> str:
+    """Return the name of the Secret that a service serves with, empty where it speaks no TLS.
+
+    Args:
+        service: the InferenceService's name.
+        tls: `spec.predictor.tls` as in the manifest.
+    """
+    if tls.get("secretName"):
+        return str(tls["secretName"])
+    # Each has a name of its own: the one is the operator's to write, the other cert-manager's.
+    if tls.get("certManager") is not None:
+        return f"{service}-predictor-certificate"
+    return f"{service}-predictor-tls" if tls.get("selfSigned") is True else ""
+
+
+def authority_config(service: str) -> str:
+    """Return the name of the ConfigMap with the CA (`ca.crt`) of a service whose certificate the operator makes."""
+    return f"{service}-predictor-ca"
 
 
 def annotation(metadata: ObjectMeta, name: str) -> str | None:
