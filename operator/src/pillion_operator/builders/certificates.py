@@ -90,7 +90,7 @@ def _certificate(service: InferenceService, stored: Manifest, cluster_domain: st
     spec: JsonObject = {
         "secretName": server_secret(service),
         "issuerRef": asked.issuer_ref.to_api() if asked else {},
-        "dnsNames": array(name for name in names if name not in addresses),
+        "dnsNames": array([name for name in names if name not in addresses]),
         "ipAddresses": array(addresses),
         "usages": ["digital signature", "key encipherment", "server auth"],
         # A key as long as a certificate, so that what leaked once does not serve for ever.

@@ -1,9 +1,9 @@
 """A certificate authority and the certificate that it signs: what is kept of them, and the next step of their rotation.
 
-The webhook has one of its own, and so has each service with `tls.selfSigned`. Who is to trust a CA learns of it a while
-after it is written (the API server by the `caBundle`, clients by a ConfigMap), and so do those that serve. So nothing is
-replaced in one step: a new CA is trusted beside the old one for `settle` seconds before it signs, and the old one is
-trusted for as long afterwards.
+The webhook has one of its own, and so has each service with `tls.selfSigned`. Who is to trust a CA learns of it a
+while after it is written (the API server by the `caBundle`, clients by a ConfigMap), and so do those that serve. So
+nothing is replaced in one step: a new CA is trusted beside the old one for `settle` seconds before it signs, and the
+old one is trusted for as long afterwards.
 """
 
 from __future__ import annotations

@@ -26,7 +26,10 @@ def certificate_problems(certificates: Iterable[CertificateFacts], now: float) -
 
 
 def unready_certificate(live: Manifest) -> Problem | None:
-    """Return what cert-manager says of a Certificate that is not ready. Source: cert-manager.io/v1 CertificateStatus."""
+    """Return what cert-manager says of a Certificate that is not ready.
+
+    Source: cert-manager.io/v1 CertificateStatus.
+    """
     ready = condition_of(live, "Ready")
     if ready.get("status") == "True":
         return None

@@ -190,7 +190,7 @@ class Reconciler:
         return self._next_look(observed, desired, outcome, kept)
 
     def _next_look(
-        self, observed: Observed, desired: Desired, outcome: Outcome, kept: KeptCertificate | None
+        self, observed: Observed, desired: Desired, outcome: Outcome, kept: KeptCertificate | None = None
     ) -> float | None:
         """Return when to look again at what no watch tells of."""
         key, waits = key_of(observed.service), _other_waits(observed, desired)
