@@ -33,6 +33,7 @@ from pillion_operator.state.kinds import (
     SECRET,
     SERVICE_ACCOUNT,
     SERVING_RUNTIME,
+    SUBJECT_ACCESS_REVIEW,
     TRAINING_JOB,
     Kind,
 )
@@ -146,6 +147,8 @@ def cluster_rules() -> tuple[Rule, ...]:
     return (
         _rule(CLUSTER_SERVING_RUNTIME, *_READ, "create", "patch"),
         _rule(CLUSTER_SERVING_RUNTIME, "patch", subresource="status"),
+        # Whether the pods of a service that knows callers by their tokens may ask about those.
+        _rule(SUBJECT_ACCESS_REVIEW, "create"),
     )
 
 

@@ -73,7 +73,6 @@ def test_what_is_honoured_is_not_named(predictor: JsonObject) -> None:
     ("predictor", "named"),
     [
         ({"sklearn": {}, "storageContainerName": "own"}, "spec.predictor.storageContainerName"),
-        ({"sklearn": {}, "tls": {"selfSigned": True}}, "spec.predictor.tls.selfSigned"),
         ({"sklearn": {"storage": {"schemaPath": "x"}}}, "spec.predictor.sklearn.storage.schemaPath"),
         ({"sklearn": {}, "workerSpec": {"pipelineParallelSize": 2}}, "spec.predictor.workerSpec"),
         (

@@ -10,6 +10,7 @@ from pillion.resources.honoured import INSTEAD
 from pillion.runtimefile import PYTHON
 from pillion_operator.builders.activator import activator_slice
 from pillion_operator.builders.applications import applications_gaps, no_image
+from pillion_operator.builders.auth import check_auth
 from pillion_operator.builders.autoscaler import autoscaler, replica_bounds, scaling_gaps
 from pillion_operator.builders.configmap import config_map
 from pillion_operator.builders.context import BuildContext
@@ -87,6 +88,7 @@ def plan(
     choice: RuntimeChoice | None = None
     try:
         context, choice = _context(service_, uid, candidates, credentials, settings, rules)
+        check_auth(context)
         bounds = replica_bounds(service_, settings, counted=context.ours)
         context = replace(context, declared=declarations(context.name, models, rules, _consent(context)))
         declared = context.declared if context.ours else None

@@ -82,6 +82,9 @@ MUTATING_WEBHOOK_CONFIGURATION: Final = Kind(
     "mutatingwebhookconfigurations",
     namespaced=False,
 )
+SUBJECT_ACCESS_REVIEW: Final = Kind(
+    "authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False
+)
 LEASE: Final = Kind("coordination.k8s.io", "v1", "Lease", "leases")
 
 #: The way in from outside the cluster.

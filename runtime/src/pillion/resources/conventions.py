@@ -44,6 +44,8 @@ _DEPLOYMENT_MODES = frozenset({"Standard", "RawDeployment"})
 #: Values of `autoscalerClass` that leave the number of replicas to somebody else, or to nobody.
 NO_AUTOSCALER = frozenset({"none", "external"})
 _AUTOSCALERS = NO_AUTOSCALER | {"hpa"}
+#: Of Open Data Hub's KServe: asks callers for tokens.
+_OTHERS_AUTH = "security.opendatahub.io/enable-auth"
 _FOREIGN = ("autoscaling.knative.dev/", "networking.knative.dev/", "serving.knative.dev/", "networking.kserve.io/")
 
 
@@ -108,7 +110,9 @@ def _of(address: str, entries: Mapping[str, str]) -> Iterator[UnhonouredField]:
     for key, value in entries.items():
         field = f"{address}[{key}]"
         name = key.removeprefix(PREFIX).removeprefix(KSERVE_PREFIX)
-        if key.startswith(_FOREIGN):
+        if key == _OTHERS_AUTH and value.lower() == "true":
+            yield UnhonouredField(field, "say in spec.auth who may ask")
+        elif key.startswith(_FOREIGN):
             yield UnhonouredField(field, "there is no Knative here")
         elif name == key:
             continue
@@ -129,8 +133,10 @@ __all__ = [
     "NO_AUTOSCALER",
     "PREFIX",
     "annotation",
+    "authority_config",
     "is_paused",
     "is_stopped",
+    "serving_secret",
     "storage_user",
     "unhonoured_annotations",
 ]
