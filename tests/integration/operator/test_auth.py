@@ -47,11 +47,10 @@ def test_pods_that_may_not_ask_about_tokens_are_told_until_the_command_of_the_co
     told(api, namespace, "Starting")
 
 
-@pytest.mark.parametrize("automounted", [None, True], ids=["by default", "automounted"])
+@pytest.mark.parametrize("more", [{}, {"automountServiceAccountToken": True}], ids=["by default", "automounted"])
 def test_the_api_server_admits_pods_with_one_token_in_the_container_that_serves(
-    operator: OperatorProcess, api: Api, namespace: str, automounted: bool | None
+    operator: OperatorProcess, api: Api, namespace: str, more: dict[str, bool]
 ) -> None:
-    more = {} if automounted is None else {"automountServiceAccountToken": automounted}
     beside = {"name": "beside", "image": "a:1"}
     api.create(namespace, asking({"serviceAccount": {}}, containers=[beside], **more))
 
@@ -61,7 +60,7 @@ def test_the_api_server_admits_pods_with_one_token_in_the_container_that_serves(
         for container in ({"volumeMounts": []} | one for one in pod["spec"]["containers"])
     }
     assert ["reviewer"] == mounted["runtime"]
-    assert bool(automounted) == bool(mounted["beside"])
+    assert bool(more) == bool(mounted["beside"])
 
 
 def test_a_secret_of_keys_that_lacks_is_named_until_it_is_there(
