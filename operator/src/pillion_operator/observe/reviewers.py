@@ -51,8 +51,8 @@ class ReviewerRights:
         if not lacking:
             return None
         text = (
-            f"ServiceAccount {account.name!r} may not create {' and '.join(lacking)}, so the pods know no caller by a "
-            "token and turn every one away"
+            f"ServiceAccount {account.name!r} may not create {' and '.join(lacking)}, so the pods know nobody by a "
+            "token and turn away whoever shows one"
         )
         made = f"pillion-{account.namespace}-{account.name}"
         remedy = (

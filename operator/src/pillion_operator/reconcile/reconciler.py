@@ -45,6 +45,7 @@ from pillion_operator.state.manifest import (
     number_at,
     object_at,
     objects_at,
+    text_at,
     timestamp_of,
     uid_of,
 )
@@ -158,7 +159,9 @@ class Reconciler:
             await self._parts.policies.read(key.namespace),
             models,
         )
-        kept = await self._parts.self_signed.keep(service, observed)
+        kept = None
+        if desired.endpoints.secure:
+            kept = await self._parts.self_signed.keep(service, observed)
         if kept is not None and kept.facts is not None:
             references = replace(references, certificates=(*references.certificates, kept.facts))
         desired = with_certificate(
@@ -223,11 +226,11 @@ class Reconciler:
         same = latest is not None and generation_of(latest) == generation_of(stored)
         observed = self._observe(latest if latest is not None and same else stored)
         reports = await self._parts.runtimes.read(observed.pods)
-        unready = _unready_certificates(observed)
+        unready, awaited = _unready_certificates(observed)
         return replace(
             observed,
             # Whoever is to make a Secret says best why it is not there.
-            certificates=tuple(one for one in references.certificates if one.found or not unready),
+            certificates=tuple(one for one in references.certificates if one.found or one.secret not in awaited),
             missing=(*references.missing, *unready),
             gateway=references.gateway,
             reports=reports,
@@ -272,9 +275,11 @@ def _given_up(observed: Observed, desired: Desired, outcome: Outcome) -> tuple[s
     )
 
 
-def _unready_certificates(observed: Observed) -> tuple[Problem, ...]:
-    found = (unready_certificate(live) for live in observed.children.get(CERTIFICATE, {}).values())
-    return tuple(problem for problem in found if problem is not None)
+def _unready_certificates(observed: Observed) -> tuple[tuple[Problem, ...], frozenset[str]]:
+    """Return what is wrong with Certificates, and the names of the Secrets that they are to make."""
+    found = [(unready_certificate(live), live) for live in observed.children.get(CERTIFICATE, {}).values()]
+    awaited = frozenset(text_at(live, "spec", "secretName") for problem, live in found if problem is not None)
+    return tuple(problem for problem, _ in found if problem is not None), awaited
 
 
 def _healthy(service: InferenceService, observed: Observed) -> bool:

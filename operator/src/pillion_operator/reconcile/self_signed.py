@@ -76,7 +76,8 @@ class SelfSigned:
             ApiError: the API server could not be asked, or another writer was faster; try again.
         """
         key, tls = key_of(observed.service), service.spec.predictor.tls
-        if tls is None or not tls.self_signed:
+        # A Secret of one's own beside it was not refused by earlier releases, and is what counts.
+        if tls is None or not tls.self_signed or tls.secret_name:
             self.forget(key)
             return None
         names = certificate_names(service, observed.service, self._domain)
