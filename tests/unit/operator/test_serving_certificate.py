@@ -142,9 +142,10 @@ def test_who_has_nothing_else_to_serve_signs_at_once_what_is_lost_and_keeps_the_
 
 def test_a_certificate_that_is_over_is_signed_at_once_by_a_ca_that_nobody_was_told_of_yet() -> None:
     kept = installed()
+    kept = made(kept, kept.bundle, 450)
     both = made(kept, kept.bundle, 500)
-    assert step(both, kept.bundle, 501) is None
-    signed = urgently(both, kept.bundle, 501)
+    assert step(both, kept.bundle, 760) is None
+    signed = urgently(both, kept.bundle, 760)
     assert signed is not None
     assert signed_by(signed, both.authorities[0])
 
