@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,12 +20,16 @@ from tests.integration.operator.harness import (
     inference_service,
     running,
 )
+from tests.integration.server.process import served, write_config
+from tests.integration.server.test_tls import Mounted, https
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from e2e.cluster.node.apiserver import ControlPlane
+    from tests.models import IrisModels
 
 SELF_SIGNED: dict[str, Any] = {"sklearn": {"storageUri": "s3://models/iris"}, "tls": {"selfSigned": True}}
 SECRET, CA = "iris-predictor-tls", "iris-predictor-ca"
@@ -213,6 +218,39 @@ def test_a_worn_certificate_is_renewed_by_the_same_ca(operator: OperatorProcess,
 
     eventually(renewed, within=60)
     eventually(lambda: bundle_of(api.get("ConfigMap", namespace, CA)) == list(old.authorities), within=60)
+
+
+async def test_a_running_pod_takes_a_renewed_certificate_up_and_its_clients_go_on_trusting_it(
+    operator: OperatorProcess, api: Api, namespace: str, tmp_path: Path, iris: IrisModels
+) -> None:
+    api.create(namespace, inference_service(**SELF_SIGNED))
+    made(api, namespace)
+    names = tuple(name.format(namespace) for name in NAMES)
+    worn = aged(names, ca_days=100, certificate_days=70)
+    mounted = Mounted(tmp_path / "tls")
+    mounted.put(tls_crt=worn.certificate, tls_key=worn.key)
+    write_config(tmp_path / "runtime.yaml", {"iris": iris.onnx})
+    env = {"PILLION_TLS__POLL_SECONDS": "0.1"}
+    with served(tmp_path, tmp_path / "runtime.yaml", *mounted.flags(), ready=False, env=env) as server:
+        trusting = ssl.create_default_context(cadata=worn.bundle)
+        assert (200, serial_of(worn.certificate)) == await https(server, trusting)
+
+        api.patch("Secret", namespace, SECRET, {"data": encoded(worn.as_data())})
+
+        def renewed() -> dict[str, str]:
+            found = texts(api.get("Secret", namespace, SECRET) or {})
+            return found if found["tls.crt"] != worn.certificate and found["ca.crt"] == worn.bundle else {}
+
+        found = eventually(renewed, within=60)
+        # As the kubelet does.
+        mounted.put(tls_crt=found["tls.crt"], tls_key=found["tls.key"])
+        reloaded = 'pillion_tls_reloads_total{result="succeeded"}'
+        await until(lambda: server.metric(reloaded) == 1, 60)
+        assert (200, serial_of(found["tls.crt"])) == await https(server, trusting)
+
+
+def serial_of(certificate: str) -> int:
+    return x509.load_pem_x509_certificate(certificate.encode()).serial_number
 
 
 def test_a_secret_of_somebody_else_is_not_touched_and_is_named(
