@@ -71,6 +71,15 @@ class Routes(_Part):
     gateway: bool = Field(True, description="Make routes of the Gateway API, where it is installed.")
 
 
+class Certificates(_Part):
+    """Certificates that are made for services with `tls`. A way that is off needs no rights."""
+
+    self_signed: bool = Field(
+        True, description="Make and renew them for `tls.selfSigned`: the right to create and update Secrets."
+    )
+    cert_manager: bool = Field(True, description="Have cert-manager make them for `tls.certManager`, where it is.")
+
+
 class ModelPolicy(_Part):
     """What is accepted of model files."""
 
@@ -245,6 +254,7 @@ class Values(_Part):
     cluster_domain: str = Field("cluster.local", min_length=1, description="The domain of cluster DNS.")
     builtin_runtimes: BuiltinRuntimes = BuiltinRuntimes()
     routes: Routes = Routes()
+    certificates: Certificates = Certificates()
     model_policy: ModelPolicy = ModelPolicy()
     activator: Activator = Activator()
     sidecar_injector: SidecarInjector = SidecarInjector()

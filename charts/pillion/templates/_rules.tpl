@@ -113,6 +113,16 @@
   resources: [gateways]
   verbs: [get]
 {{- end }}
+{{- define "pillion.rules.selfSigned" -}}
+- apiGroups: ['']
+  resources: [secrets]
+  verbs: [create, update]
+{{- end }}
+{{- define "pillion.rules.certManager" -}}
+- apiGroups: [cert-manager.io]
+  resources: [certificates]
+  verbs: [get, list, watch, create, patch, update, delete]
+{{- end }}
 {{- define "pillion.rules.cluster" -}}
 - apiGroups: [serving.pillion.dev]
   resources: [clusterservingruntimes]
@@ -120,6 +130,9 @@
 - apiGroups: [serving.pillion.dev]
   resources: [clusterservingruntimes/status]
   verbs: [patch]
+- apiGroups: [authorization.k8s.io]
+  resources: [subjectaccessreviews]
+  verbs: [create]
 {{- end }}
 {{- define "pillion.rules.selector" -}}
 - apiGroups: ['']

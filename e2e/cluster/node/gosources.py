@@ -1,4 +1,4 @@
-"""Files that Go modules bring beside their code: definitions of the Gateway API.
+"""Files that Go modules bring beside their code: definitions of the Gateway API and of cert-manager.
 
 Each is pinned by a `go.mod` and a `go.sum` of its own under `e2e/cluster/gosources/`, and lies in Go's module cache.
 """
@@ -37,3 +37,9 @@ def gateway_api() -> list[Path]:
     """Return the files of the standard definitions of the Gateway API."""
     found = folder("gateway-api", "sigs.k8s.io/gateway-api") / "config" / "crd" / "standard"
     return sorted(found.glob("gateway.networking.k8s.io_*s.yaml"))
+
+
+def cert_manager() -> list[Path]:
+    """Return the files of cert-manager's definitions of Certificates and of who signs them."""
+    found = folder("cert-manager", "github.com/cert-manager/cert-manager") / "deploy" / "crds"
+    return sorted(found.glob("cert-manager.io_*s.yaml"))

@@ -47,6 +47,7 @@ from pillion_operator.reconcile.reconciler import Parts, Reconciler
 from pillion_operator.reconcile.rollouts import RolloutParts, Rollouts
 from pillion_operator.reconcile.runtimes import RuntimeReporter, apply_builtin_runtimes
 from pillion_operator.reconcile.scaling import Scaling
+from pillion_operator.reconcile.self_signed import SelfSigned
 from pillion_operator.reconcile.stages import Stages
 from pillion_operator.reconcile.trainings import TrainingParts, TrainingReconciler
 from pillion_operator.reconcile.workers import Workers
@@ -208,6 +209,13 @@ class Operator:
             ),
             scaling=self._scaling,
             zero=self._zero,
+            self_signed=SelfSigned(
+                client,
+                self._settings.self_signed_times,
+                self._settings.cluster_domain,
+                enabled=self._settings.self_signed,
+                clock=time.monotonic,
+            ),
             status=StatusWriter(client, self._status_written),
             events=EventWriter(client, self._settings.identity, time.monotonic),
             settings=self._settings.render,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pillion_operator.state.kinds import (
     BATCH_PREDICTION,
+    CERTIFICATE,
     CHILDREN,
     CLUSTER_SERVING_RUNTIME,
     CONTROLLER_REVISION,
@@ -32,6 +33,7 @@ from pillion_operator.state.kinds import (
     SECRET,
     SERVICE_ACCOUNT,
     SERVING_RUNTIME,
+    SUBJECT_ACCESS_REVIEW,
     TRAINING_JOB,
     Kind,
 )
@@ -44,6 +46,7 @@ __all__ = [
     "Rule",
     "activator_manifests",
     "activator_rules",
+    "cert_manager_rules",
     "cluster_rules",
     "gateway_rules",
     "ingress_rules",
@@ -51,6 +54,7 @@ __all__ = [
     "manifests",
     "namespace_rules",
     "selector_rules",
+    "self_signed_rules",
     "webhook_cluster_rules",
     "webhook_rules",
 ]
@@ -99,7 +103,7 @@ def namespace_rules() -> tuple[Rule, ...]:
         _rule(BATCH_PREDICTION, "update", subresource="finalizers"),
         # A Job is made once, suspended and resumed, and deleted where its training is cancelled.
         _rule(JOB, *_READ, "create", "patch", "delete"),
-        *(_rule(kind, *_OWN) for kind in CHILDREN if kind is not ENDPOINT_SLICE and kind not in ROUTES),
+        *(_rule(kind, *_OWN) for kind in CHILDREN if kind not in {ENDPOINT_SLICE, CERTIFICATE, *ROUTES}),
         # Its lists are whole or ours: nobody adds an entry that would have to be taken out.
         _rule(ENDPOINT_SLICE, *_READ, "create", "patch", "delete"),
         _rule(DEPLOYMENT, "patch", subresource="scale"),
@@ -126,11 +130,25 @@ def gateway_rules() -> tuple[Rule, ...]:
     return (*(_rule(kind, *_OWN) for kind in GATEWAY_ROUTES), _rule(GATEWAY, "get"))
 
 
+def self_signed_rules() -> tuple[Rule, ...]:
+    """Return what certificates of the operator's own need. Whoever makes pods can read and use every Secret beside
+    them anyway; the operator writes only Secrets that it has made.
+    """
+    return (_rule(SECRET, "create", "update"),)
+
+
+def cert_manager_rules() -> tuple[Rule, ...]:
+    """Return what certificates by cert-manager need; it writes their Secrets by itself."""
+    return (_rule(CERTIFICATE, *_OWN),)
+
+
 def cluster_rules() -> tuple[Rule, ...]:
     """Return what is needed besides, where the whole cluster is looked after."""
     return (
         _rule(CLUSTER_SERVING_RUNTIME, *_READ, "create", "patch"),
         _rule(CLUSTER_SERVING_RUNTIME, "patch", subresource="status"),
+        # Whether the pods of a service that knows callers by their tokens may ask about those.
+        _rule(SUBJECT_ACCESS_REVIEW, "create"),
     )
 
 
@@ -186,7 +204,13 @@ def manifests(
     found = _bound(
         "Role", f"{name}-lease", operator_namespace, lease_rules(lease_name), service_account, operator_namespace
     )
-    watched = (*namespace_rules(), *ingress_rules(), *gateway_rules())
+    watched = (
+        *namespace_rules(),
+        *ingress_rules(),
+        *gateway_rules(),
+        *self_signed_rules(),
+        *cert_manager_rules(),
+    )
     if sidecar_injector:
         account = (service_account, operator_namespace)
         found += _bound("Role", f"{name}-webhook", operator_namespace, webhook_rules(), *account)

@@ -14,10 +14,10 @@ from pydantic_settings import CliImplicitFlag, SettingsConfigDict
 
 from pillion.policy import ConsentPolicy
 from pillion.runtimefile import TYPE_NAME
-from pillion_operator.builders.serving_certificate import CertificateTimes
+from pillion_operator.builders.serving_certificate import SERVICE_TIMES, CertificateTimes
 from pillion_operator.client.lease import LeaseTimes
 from pillion_operator.program import Names, ProgramSettings
-from pillion_operator.state.kinds import GATEWAY_ROUTES, INGRESS, OPTIONAL, Kind
+from pillion_operator.state.kinds import CERTIFICATE, GATEWAY_ROUTES, INGRESS, OPTIONAL, Kind
 from pillion_operator.state.names import WEBHOOK_CONFIGURATION, WEBHOOK_SECRET
 from pillion_operator.state.settings import RenderSettings
 
@@ -56,6 +56,16 @@ class OperatorSettings(ProgramSettings):
     """Whether services may have a way in by an Ingress; without, no right about Ingresses is needed."""
     gateway_routes: CliImplicitFlag[bool] = True
     """Whether services may have a way in by the Gateway API; without, no right about its kinds is needed."""
+    cert_manager: CliImplicitFlag[bool] = True
+    """Whether services may have certificates by cert-manager; without, no right about its kinds is needed."""
+    self_signed: CliImplicitFlag[bool] = True
+    """Whether services may have certificates by a CA of their own; without, no right to write Secrets is needed."""
+    self_signed_ca_seconds: Seconds = SERVICE_TIMES.ca
+    """Life of such a CA, which has a successor after half of it."""
+    self_signed_certificate_seconds: Seconds = SERVICE_TIMES.certificate
+    """Life of such a certificate, which is renewed after two thirds."""
+    self_signed_settle_seconds: Seconds = SERVICE_TIMES.settle
+    """How long clients may take to learn of a new CA, by the ConfigMap."""
     builtin_runtimes: CliImplicitFlag[bool] = True
     """Whether the built-in ClusterServingRuntimes are created and kept."""
 
@@ -129,9 +139,9 @@ class OperatorSettings(ProgramSettings):
             raise ValueError(
                 "the sidecar injector needs webhook_hosts: write the name of its Service, NAME.NAMESPACE.svc"
             )
-        times = self.certificate_times
-        if not times.settle * 4 <= times.certificate <= times.ca:
-            raise ValueError("the webhook's certificates need 4 x settle <= certificate <= CA; set all three, or none")
+        for whose, times in (("the webhook's", self.certificate_times), ("self-signed", self.self_signed_times)):
+            if not times.settle * 4 <= times.certificate <= times.ca:
+                raise ValueError(f"{whose} certificates need 4 x settle <= certificate <= CA; set all three, or none")
         if self.namespaces and self.namespace_selector:
             raise ValueError("namespaces and namespace_selector are two ways to say the same; keep one")
         return self
@@ -139,7 +149,11 @@ class OperatorSettings(ProgramSettings):
     @property
     def optional_kinds(self) -> tuple[Kind, ...]:
         """The kinds that are used where the cluster has them."""
-        left_out = (*(() if self.ingress_routes else (INGRESS,)), *(() if self.gateway_routes else GATEWAY_ROUTES))
+        left_out = (
+            *(() if self.ingress_routes else (INGRESS,)),
+            *(() if self.gateway_routes else GATEWAY_ROUTES),
+            *(() if self.cert_manager else (CERTIFICATE,)),
+        )
         return tuple(kind for kind in OPTIONAL if kind not in left_out)
 
     @property
@@ -161,6 +175,13 @@ class OperatorSettings(ProgramSettings):
     def certificate_times(self) -> CertificateTimes:
         """The lives of the webhook's certificates."""
         return CertificateTimes(self.webhook_ca_seconds, self.webhook_certificate_seconds, self.webhook_settle_seconds)
+
+    @property
+    def self_signed_times(self) -> CertificateTimes:
+        """The lives of services' own certificates."""
+        return CertificateTimes(
+            self.self_signed_ca_seconds, self.self_signed_certificate_seconds, self.self_signed_settle_seconds
+        )
 
     @property
     def lease_times(self) -> LeaseTimes:

@@ -109,9 +109,17 @@ def test_no_secret_can_be_listed_and_nothing_is_granted_by_a_wildcard(manifests:
     rules = [rule for d in yaml.safe_load_all(manifests) if d and "Role" in d["kind"] for rule in d.get("rules", [])]
 
     of_secrets = [rule for rule in rules if "secrets" in rule["resources"]]
-    assert {"get"} >= {verb for rule in of_secrets if "resourceNames" not in rule for verb in rule["verbs"]}
-    assert {"get", "update"} >= {verb for rule in of_secrets for verb in rule["verbs"]}
+    assert {"get", "create", "update"} >= {verb for rule in of_secrets for verb in rule["verbs"]}
     assert "*" not in {word for rule in rules for part in ("apiGroups", "resources", "verbs") for word in rule[part]}
+
+
+def test_an_operator_that_makes_no_certificates_writes_no_secrets_and_knows(helm: Run) -> None:
+    documents = _rendered(helm, "--set", "certificates.selfSigned=false")
+    rules = [rule for d in documents if "Role" in d["kind"] for rule in d.get("rules", [])]
+
+    assert {"get"} == {verb for rule in rules if "secrets" in rule["resources"] for verb in rule["verbs"]}
+    env = {one["name"]: one.get("value") for one in _container(documents)["env"]}
+    assert "false" == env["PILLION_OPERATOR_SELF_SIGNED"]
 
 
 def test_namespaced_scope_binds_roles_in_the_listed_namespaces_only(helm: Run) -> None:
@@ -136,20 +144,31 @@ def _operator(documents: list[dict[str, Any]]) -> dict[str, Any]:
     return next(d for d in documents if d["kind"] == "Deployment" and d["metadata"]["name"] == "pillion-operator")
 
 
+def _container(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = _operator(documents)["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
 @pytest.mark.parametrize(
-    ("off", "gone"), [("ingress", {"ingresses"}), ("gateway", {"httproutes", "grpcroutes", "tlsroutes", "gateways"})]
+    ("off", "variable", "gone"),
+    [
+        ("routes.ingress", "INGRESS_ROUTES", {"ingresses"}),
+        ("routes.gateway", "GATEWAY_ROUTES", {"httproutes", "grpcroutes", "tlsroutes", "gateways"}),
+        ("certificates.certManager", "CERT_MANAGER", {"certificates"}),
+    ],
 )
-def test_a_way_in_that_is_off_needs_no_right_and_the_operator_knows(helm: Run, off: str, gone: set[str]) -> None:
+def test_a_kind_that_is_off_needs_no_right_and_the_operator_knows(
+    helm: Run, off: str, variable: str, gone: set[str]
+) -> None:
     def granted(*values: str) -> set[str]:
         rules = [rule for d in _rendered(helm, *values) if "Role" in d["kind"] for rule in d.get("rules", [])]
         return {resource for rule in rules for resource in rule["resources"]}
 
-    without = ("--set", f"routes.{off}=false")
+    without = ("--set", f"{off}=false")
 
     assert gone == granted() - granted(*without)
-    deployment = _operator(_rendered(helm, *without))
-    env = {one["name"]: one.get("value") for one in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
-    assert "false" == env[f"PILLION_OPERATOR_{off.upper()}_ROUTES"]
+    env = {one["name"]: one.get("value") for one in _container(_rendered(helm, *without))["env"]}
+    assert "false" == env[f"PILLION_OPERATOR_{variable}"]
 
 
 def test_the_sidecar_injector_adds_rights_to_two_objects_by_name(helm: Run) -> None:

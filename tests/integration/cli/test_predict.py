@@ -35,11 +35,11 @@ class Cluster:
     user: User
     control_plane: ControlPlane
 
-    def has(self, name: str, *, scheme: str = "http", ready: int = 1, secret: str | None = None) -> None:
+    def has(self, name: str, *, scheme: str = "http", ready: int = 1, **tls: str | bool) -> None:
         """Make an InferenceService with the status that an operator would write."""
         made = inference_service(name)
-        if secret is not None:
-            made["spec"]["predictor"]["tls"] = {"secretName": secret}
+        if tls:
+            made["spec"]["predictor"]["tls"] = tls
         self.apply(made)
         verdict = {
             "type": "Ready",
@@ -148,7 +148,7 @@ def test_the_certificate_is_checked_for_the_services_own_name_against_the_ca_in_
     (tmp_path / "tls.crt").write_text(pair.certificate)
     (tmp_path / "tls.key").write_text(pair.key)
     files = ("--tls-cert", str(tmp_path / "tls.crt"), "--tls-key", str(tmp_path / "tls.key"))
-    reachable.has("iris", scheme="https", secret="iris-tls")
+    reachable.has("iris", scheme="https", secretName="iris-tls")
     with serving("--json", f"iris={iris.skops}", *PORTS, *files) as lines:
         ports = json.loads(lines[0])["ports"]
         untrusted = reachable.predicts(ports["http"], "iris", "--data", ROW)
@@ -168,6 +168,24 @@ def test_logs_of_a_service_whose_pods_have_not_begun_say_so(reachable: Cluster) 
     done = reachable.user.types("logs", "iris")
 
     assert (5, True) == (done.returncode, "iris has no pods: see `pillion status iris`" in done.stderr)
+
+
+def test_the_ca_of_a_certificate_that_the_operator_makes_is_read_by_who_may_read_no_secrets(
+    reachable: Cluster, iris: IrisModels, tmp_path: Path
+) -> None:
+    authority = Authority()
+    pair = authority.server(service_names("iris-predictor", reachable.user.namespace))
+    (tmp_path / "tls.crt").write_text(pair.certificate)
+    (tmp_path / "tls.key").write_text(pair.key)
+    files = ("--tls-cert", str(tmp_path / "tls.crt"), "--tls-key", str(tmp_path / "tls.key"))
+    reachable.has("iris", scheme="https", selfSigned=True)
+    metadata = {"name": "iris-predictor-ca"}
+    told = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.crt": authority.certificate}}
+    reachable.apply(told)
+    with serving("--json", f"iris={iris.skops}", *PORTS, *files) as lines:
+        done = reachable.predicts(json.loads(lines[0])["ports"]["http"], "iris", "--data", ROW)
+
+    assert (0, "[0]\n") == (done.returncode, done.stdout), done.stderr
 
 
 def test_as_kubectls_plugin_it_means_the_cluster(reachable: Cluster) -> None:

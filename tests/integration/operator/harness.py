@@ -48,6 +48,7 @@ PATHS = {
     "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/namespaces/{}/httproutes",
     "GRPCRoute": "/apis/gateway.networking.k8s.io/v1/namespaces/{}/grpcroutes",
     "TLSRoute": "/apis/gateway.networking.k8s.io/v1/namespaces/{}/tlsroutes",
+    "Certificate": "/apis/cert-manager.io/v1/namespaces/{}/certificates",
     "Pod": "/api/v1/namespaces/{}/pods",
     "Secret": "/api/v1/namespaces/{}/secrets",
     "Event": "/api/v1/namespaces/{}/events",

@@ -307,3 +307,13 @@ spec:
     ]
     # The operator's own choice is what the remark is about.
     assert (chosen == "theirs") == (name == select_runtime(model, specs)[0].name)
+
+
+def test_who_asked_callers_for_tokens_elsewhere_is_told_what_asks_them_here() -> None:
+    key = "security.opendatahub.io/enable-auth"
+    asking = IRIS.replace("{name: iris}", f'{{name: iris, annotations: {{{key}: "true"}}}}')
+
+    (remark,) = [found for found in converted(asking).remarks if key in found.field]
+
+    assert Subject.NO_EFFECT == remark.subject
+    assert "add spec.auth: {serviceAccount: {}}, or everybody who reaches iris-predictor may ask" in remark.remedy

@@ -120,3 +120,43 @@ def test_what_is_not_ours_is_not_taken() -> None:
 
 def test_keys_are_not_shown() -> None:
     assert "PRIVATE" not in repr(installed())
+
+
+def urgently(kept: Material | None, trusted: str, seconds: float) -> Material | None:
+    return next_step(kept, trusted, NAMES, TIMES, at(seconds), urgent=True)
+
+
+def test_who_has_nothing_else_to_serve_signs_at_once_what_is_lost_and_keeps_the_former_ca_trusted() -> None:
+    former = installed()
+    lost = urgently(None, former.bundle, 20)
+    assert lost is not None
+    assert lost.authorities[1:] == former.authorities
+    again = urgently(lost, former.bundle, 20)
+    assert again is not None
+    assert signed_by(again, again.authorities[0])
+    assert urgently(again, again.bundle, 29) is None
+    alone = urgently(again, again.bundle, 31)
+    assert alone is not None
+    assert alone.authorities == again.authorities[:1]
+
+
+def test_a_certificate_that_is_over_is_signed_at_once_by_a_ca_that_nobody_was_told_of_yet() -> None:
+    kept = installed()
+    kept = made(kept, kept.bundle, 450)
+    both = made(kept, kept.bundle, 500)
+    assert step(both, kept.bundle, 760) is None
+    signed = urgently(both, kept.bundle, 760)
+    assert signed is not None
+    assert signed_by(signed, both.authorities[0])
+
+
+def test_a_rotation_waits_however_urgent_it_is_where_there_is_something_to_serve() -> None:
+    kept = installed()
+    kept = made(kept, kept.bundle, 450)
+    both = urgently(kept, kept.bundle, 500)
+    assert both is not None
+    assert both.certificate == kept.certificate
+    assert urgently(both, both.bundle, 509) is None
+    moved = urgently(both, both.bundle, 511)
+    assert moved is not None
+    assert signed_by(moved, both.authorities[0])

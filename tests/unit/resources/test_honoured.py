@@ -73,7 +73,6 @@ def test_what_is_honoured_is_not_named(predictor: JsonObject) -> None:
     ("predictor", "named"),
     [
         ({"sklearn": {}, "storageContainerName": "own"}, "spec.predictor.storageContainerName"),
-        ({"sklearn": {}, "tls": {"selfSigned": True}}, "spec.predictor.tls.selfSigned"),
         ({"sklearn": {"storage": {"schemaPath": "x"}}}, "spec.predictor.sklearn.storage.schemaPath"),
         ({"sklearn": {}, "workerSpec": {"pipelineParallelSize": 2}}, "spec.predictor.workerSpec"),
         (
@@ -104,6 +103,14 @@ def test_several_are_named_in_the_order_of_the_schema() -> None:
     }
 
     assert ["spec.predictor.management", "spec.transformer", "spec.explainer"] == fields(spec)
+
+
+def test_who_asked_callers_for_tokens_elsewhere_is_told_of_the_field_that_does() -> None:
+    key = "security.opendatahub.io/enable-auth"
+    told = [f"metadata.annotations[{key}] (say in spec.auth who may ask)"]
+
+    assert told == [str(field) for field in unhonoured_annotations(ObjectMeta(annotations={key: "true"}))]
+    assert [] == unhonoured_annotations(ObjectMeta(annotations={key: "false"}))
 
 
 def test_an_annotation_is_read_under_our_prefix_before_kserves() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pillion.batchpod.order import VARIABLE
+from pillion.resources.conventions import serving_secret
 from pillion.runtimefile import PYTHON
 from pillion_operator.builders.batch_places import CA_FILE, CLIENT_FOLDER, batch_places
 from pillion_operator.builders.context import DEFAULT_DEADLINE_SECONDS
@@ -21,7 +22,7 @@ from pillion_operator.builders.job import (
 )
 from pillion_operator.builders.security import container_security
 from pillion_operator.builders.storage import MODELS_PATH, check_uri
-from pillion_operator.state.manifest import array, number_at, object_at, text_at
+from pillion_operator.state.manifest import array, key_of, number_at, object_at, text_at
 from pillion_operator.state.names import (
     ADMIN_PORT,
     BATCH_CONTAINER,
@@ -74,7 +75,7 @@ def batch_job(
         PlanError: a place cannot be reached from a pod, or a policy forbids the model.
     """
     name = batch.metadata.name or ""
-    places = batch_places(batch, text_at(service or {}, "spec", "predictor", "tls", "secretName"), credentials)
+    places = batch_places(batch, _server_secret(service), credentials)
     template = _template(batch, _order(batch, uid, places, service, rules, settings), places, settings)
     body: JsonObject = {
         "completionMode": "Indexed",
@@ -147,7 +148,7 @@ def _model(batch: BatchPrediction, rules: NamespaceRules, settings: RenderSettin
 def _service(batch: BatchPrediction, service: Manifest, settings: RenderSettings) -> JsonObject:
     name, namespace = batch.spec.inference_service or "", batch.metadata.namespace or ""
     tls = object_at(service, "spec", "predictor", "tls")
-    secure = bool(text_at(tls, "secretName"))
+    secure = bool(_server_secret(service))
     mutual = text_at(tls, "mode") != "server" and bool(text_at(tls, "clientCASecretName"))
     if mutual and batch.spec.tls is None:
         text = f"InferenceService {name!r} asks its clients for a certificate, and spec.tls names none"
@@ -183,3 +184,10 @@ def _container(batch: BatchPrediction, order: str, places: BatchPlaces, settings
         "env": array([*environment(batch, places), ordered]),
         "securityContext": container_security(),
     }
+
+
+def _server_secret(service: Manifest | None) -> str:
+    """Return the Secret that the service serves with, empty without TLS or without a service."""
+    return (
+        "" if service is None else serving_secret(key_of(service).name, object_at(service, "spec", "predictor", "tls"))
+    )

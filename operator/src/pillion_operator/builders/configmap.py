@@ -11,6 +11,7 @@ from pillion.execution_settings import execution_of
 from pillion.policy import ConsentPolicy
 from pillion.runtimefile import PYTHON, DesiredModel, RuntimeFile, dump, load
 from pillion_operator.builders.applications import applications, http_settings
+from pillion_operator.builders.auth import auth_settings
 from pillion_operator.builders.graph import graph_models
 from pillion_operator.builders.logger import logger_settings
 from pillion_operator.builders.storage import MODELS_PATH, model_sources
@@ -68,6 +69,9 @@ def _settings(context: BuildContext) -> dict[str, JsonValue]:
         settings["limits"] = {"deadline_seconds": predictor.timeout}
     if predictor.tls:
         settings["tls"] = tls_settings(predictor.tls)
+    auth = auth_settings(context.service)
+    if auth:
+        settings["auth"] = auth
     if predictor.metrics and predictor.metrics.on_data_port:
         settings["metrics"] = {"on_data_port": True}
     http = http_settings(context)

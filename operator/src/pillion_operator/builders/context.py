@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pillion_operator.state.policies import NamespaceRules
     from pillion_operator.state.settings import RenderSettings
 
-__all__ = ["DEFAULT_DEADLINE_SECONDS", "DEFAULT_WINDOW_SECONDS", "BuildContext"]
+__all__ = ["DEFAULT_DEADLINE_SECONDS", "DEFAULT_WINDOW_SECONDS", "BuildContext", "child_manifest"]
 
 #: How long a leaving pod still takes requests: 1.2 times the age at which gRPC connections are renewed, and one more.
 DEFAULT_WINDOW_SECONDS: Final = 25
@@ -105,24 +105,37 @@ class BuildContext:
         return max([self.predictor.timeout or DEFAULT_DEADLINE_SECONDS, *filter(None, bounds)])
 
     def manifest(self, kind: Kind, name: str, body: JsonObject, labels: Mapping[str, str] | None = None) -> JsonObject:
-        """Return a child's manifest: names, labels and the owner reference around `body`; our own labels win."""
-        return {
-            "apiVersion": kind.api_version,
-            "kind": kind.name,
-            "metadata": {
-                "name": name,
-                "namespace": self.namespace,
-                "labels": {**(labels or {}), **common_labels(self.name)},
-                "ownerReferences": [
-                    {
-                        "apiVersion": self.service.api_version,
-                        "kind": self.service.kind,
-                        "name": self.name,
-                        "uid": self.uid,
-                        "controller": True,
-                        "blockOwnerDeletion": True,
-                    }
-                ],
-            },
-            **body,
-        }
+        """Return a child's manifest: see `child_manifest`."""
+        return child_manifest(self.service, self.uid, kind, name, body, labels)
+
+
+def child_manifest(
+    service: InferenceService,
+    uid: str,
+    kind: Kind,
+    name: str,
+    body: JsonObject,
+    labels: Mapping[str, str] | None = None,
+) -> JsonObject:
+    """Return a child's manifest: names, labels and the owner reference around `body`; our own labels win."""
+    owner = service.metadata.name or ""
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.name,
+        "metadata": {
+            "name": name,
+            "namespace": service.metadata.namespace or "",
+            "labels": {**(labels or {}), **common_labels(owner)},
+            "ownerReferences": [
+                {
+                    "apiVersion": service.api_version,
+                    "kind": service.kind,
+                    "name": owner,
+                    "uid": uid,
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        **body,
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pillion.resources.conventions import annotation
+from pillion_operator.builders.auth import auth_parts
 from pillion_operator.builders.configmap import CONFIG_FILE, config_annotations
 from pillion_operator.builders.declared import DECLARED_PATH
 from pillion_operator.builders.merge import merge_objects
@@ -120,7 +121,7 @@ def _defaults(context: BuildContext, storage: StorageParts | None) -> JsonObject
         # There may be no such ConfigMap, now or later: pods are the same with declared models and without.
         declared: JsonObject = {"name": models_config_name(context.name), "optional": True}
         volumes.append({"name": "declared", "configMap": declared})
-        volumes += tls_parts(context.predictor.tls).volumes
+        volumes += (*tls_parts(context.service).volumes, *auth_parts(context.service).volumes)
     if context.fetches:
         volumes += [volume for volume in context.credentials.volumes if volume not in volumes]
     if volumes:
@@ -155,7 +156,8 @@ def _serving_container(context: BuildContext, storage: StorageParts | None) -> J
             {"name": "run", "mountPath": "/run/pillion"},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - in the pod
             {"name": "declared", "mountPath": DECLARED_PATH, "readOnly": True},
-            *tls_parts(context.predictor.tls).mounts,
+            *tls_parts(context.service).mounts,
+            *auth_parts(context.service).mounts,
         ]
         base |= _our_defaults()
     elif not any(probe in context.container for probe in ("readinessProbe", "startupProbe")):

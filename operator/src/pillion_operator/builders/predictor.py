@@ -10,6 +10,7 @@ from pillion.resources.honoured import INSTEAD
 from pillion.runtimefile import PYTHON
 from pillion_operator.builders.activator import activator_slice
 from pillion_operator.builders.applications import applications_gaps, no_image
+from pillion_operator.builders.auth import check_auth
 from pillion_operator.builders.autoscaler import autoscaler, replica_bounds, scaling_gaps
 from pillion_operator.builders.configmap import config_map
 from pillion_operator.builders.context import BuildContext
@@ -25,6 +26,7 @@ from pillion_operator.builders.network_policy import network_policy
 from pillion_operator.builders.placeholders import PlaceholderValues, fill_container, unfilled
 from pillion_operator.builders.selection import Candidate, select_runtime
 from pillion_operator.builders.service import endpoints, service
+from pillion_operator.builders.tls import server_secret
 from pillion_operator.state.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -86,6 +88,7 @@ def plan(
     choice: RuntimeChoice | None = None
     try:
         context, choice = _context(service_, uid, candidates, credentials, settings, rules)
+        check_auth(context)
         bounds = replica_bounds(service_, settings, counted=context.ours)
         context = replace(context, declared=declarations(context.name, models, rules, _consent(context)))
         declared = context.declared if context.ours else None
@@ -124,7 +127,10 @@ def plan(
     except PlanError as error:
         name = predictor_name(service_.metadata.name or "")
         host = f"{name}.{service_.metadata.namespace}.svc.{settings.cluster_domain}"
-        return Desired((), bounds, Endpoints(f"http://{host}", ""), choice, problem=error.problem, pickle=rules.pickle)
+        scheme = "https" if server_secret(service_) else "http"
+        return Desired(
+            (), bounds, Endpoints(f"{scheme}://{host}", ""), choice, problem=error.problem, pickle=rules.pickle
+        )
 
 
 def _context(

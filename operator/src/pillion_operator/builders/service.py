@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pillion_operator.builders.tls import server_secret
 from pillion_operator.state.kinds import SERVICE
 from pillion_operator.state.manifest import number_at, objects_at, text_at
 from pillion_operator.state.names import GRPC_PORT, HTTP_PORT, owner_labels
@@ -49,7 +50,7 @@ def endpoints(context: BuildContext) -> Endpoints:
 
 
 def _secure(context: BuildContext) -> bool:
-    return context.ours and context.predictor.tls is not None and context.predictor.tls.secret_name is not None
+    return context.ours and bool(server_secret(context.service))
 
 
 def target_ports(context: BuildContext) -> tuple[int, int]:

@@ -1,8 +1,9 @@
-"""The webhook's certificate authority and certificate: what is kept of them, and the next step of their rotation.
+"""A certificate authority and the certificate that it signs: what is kept of them, and the next step of their rotation.
 
-The API server trusts what the configuration's `caBundle` says, and learns of a change a moment after it is written;
-replicas learn of a new certificate when they look at the Secret again. So nothing is replaced in one step: a new CA is
-trusted beside the old one for `settle` seconds before it signs, and the old one is trusted for as long afterwards.
+The webhook has one of its own, and so has each service with `tls.selfSigned`. Who is to trust a CA learns of it a
+while after it is written (the API server by the `caBundle`, clients by a ConfigMap), and so do those that serve. So
+nothing is replaced in one step: a new CA is trusted beside the old one for `settle` seconds before it signs, and the
+old one is trusted for as long afterwards.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["CertificateTimes", "Material", "next_step", "of_secret"]
+__all__ = ["SERVICE_TIMES", "CertificateTimes", "Material", "next_step", "of_secret"]
 
-_AUTHORITY: Final = "pillion webhook CA"
+_AUTHORITY: Final = "pillion CA"
 #: Clocks of machines differ; a certificate must not begin in the API server's future.
 _BACKDATED: Final = dt.timedelta(minutes=5)
 _UNUSABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm)
@@ -46,14 +47,18 @@ class CertificateTimes:
     settle: float = 30.0
 
 
+#: Of a service. Clients of a service are many, and some read its CA only when they start.
+SERVICE_TIMES: Final = CertificateTimes(ca=5 * 365 * 86400.0, settle=7 * 86400.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What the Secret keeps, as PEM texts.
+    """What a Secret keeps, as PEM texts.
 
     Attributes:
         authorities: every CA that is trusted, the newest first.
         ca_key: the key of the newest.
-        certificate: the webhook's, by one of them; empty until the newest may sign one.
+        certificate: what is served, by one of them; empty until the newest may sign one.
         key: its key.
     """
 
@@ -68,7 +73,7 @@ class Material:
 
     @property
     def bundle(self) -> str:
-        """All that is trusted, as the `caBundle` says it."""
+        """All that is trusted, in one text."""
         return "".join(self.authorities)
 
     def as_data(self) -> dict[str, str]:
@@ -93,12 +98,19 @@ def of_secret(data: Mapping[str, str]) -> Material | None:
 
 
 def next_step(
-    kept: Material | None, trusted: str, names: Sequence[str], times: CertificateTimes, now: dt.datetime
+    kept: Material | None,
+    trusted: str,
+    names: Sequence[str],
+    times: CertificateTimes,
+    now: dt.datetime,
+    *,
+    urgent: bool = False,
 ) -> Material | None:
     """Return what is to be kept from now on; None where all is well, or has to settle.
 
-    `trusted` is the `caBundle` that the API server has been told, `names` what the certificate is for. What is lost is
-    replaced in the same steps: whatever is served still, the API server goes on to trust for a while.
+    `trusted` is what those who connect have been told to trust, `names` what the certificate is for. What is lost is
+    replaced in the same steps: whatever is served still goes on to be trusted for a while. `urgent` does not wait with
+    a certificate where there is none that is good: without the Secret no pod starts.
     """
     authorities = [] if kept is None else _certificates(kept.bundle)
     if kept is None or _over(authorities[0], now):
@@ -108,6 +120,8 @@ def next_step(
     told = _pem(newest).strip() in trusted
     settled = told and (len(authorities) == 1 or _age(newest, now) >= settle)
     certificate = x509.load_pem_x509_certificate(kept.certificate.encode()) if kept.certificate else None
+    if urgent and (certificate is None or _over(certificate, now)):
+        return _signed_anew(kept, names, times, now)
     if certificate is None or _over(certificate, now) or not _signed(certificate, newest):
         return _signed_anew(kept, names, times, now) if settled else None
     if _of(certificate) != _wanted(names) or _worn(certificate, _CERTIFICATE_SHARE, now):

@@ -20,9 +20,11 @@ _OF_OWN_PODS: Final = (
 
 
 def on_sockets(service: InferenceService) -> InferenceService:
-    """Return the service as it is behind unix sockets, which need no TLS: nothing leaves the pod."""
+    """Return the service as it is behind unix sockets, which need no TLS and ask nobody: nothing leaves the pod, and
+    who may connect is said by the pod's mounts.
+    """
     predictor = service.spec.predictor.model_copy(update={"tls": None})
-    return service.model_copy(update={"spec": service.spec.model_copy(update={"predictor": predictor})})
+    return service.model_copy(update={"spec": service.spec.model_copy(update={"predictor": predictor, "auth": None})})
 
 
 def not_carried_over(service: InferenceService, pod: Manifest) -> list[str]:

@@ -72,7 +72,8 @@ def facts_of(service: InferenceService, observed: Observed, desired: Desired, ou
     problems += (problem for problem in outcome.problems if not concerns(problem))
     if not stopped_:
         problems += blocking
-        problems += () if healthy else observed.missing
+        # Who cannot know callers turns them away, however well the pods are.
+        problems += (p for p in observed.missing if not healthy or p.reason == Reason.CALLERS_NOT_REVIEWED)
         # A pod's own account is more exact than the storm of restarts that follows from it.
         problems += report_problems(observed.reports, desired.pickle)
         problems += [] if scaled else in_pods

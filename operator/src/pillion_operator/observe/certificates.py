@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from pillion_operator.state.manifest import texts_at
+from pillion_operator.state.manifest import annotations_of, texts_at
 from pillion_operator.state.observed import CertificateFacts
 
 if TYPE_CHECKING:
@@ -18,11 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = ["authority_facts", "server_facts"]
 
+#: Source: cert-manager, annotations of Secrets.
+_MADE_FOR: Final = "cert-manager.io/certificate-name"
+
 
 def server_facts(name: str, secret: Manifest | None) -> CertificateFacts:
     """Return the facts about a Secret with `tls.crt` and `tls.key`."""
     if secret is None:
         return CertificateFacts(name, found=False)
+    return replace(_pair_facts(name, secret), certificate=annotations_of(secret).get(_MADE_FOR, ""))
+
+
+def _pair_facts(name: str, secret: Manifest) -> CertificateFacts:
     data = texts_at(secret, "data")
     missing = tuple(key for key in ("tls.crt", "tls.key") if not data.get(key))
     if missing:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pillion.storage.errors import StorageError
 from pillion.storage.uri import REMOTE_SCHEMES, parse_uri
+from pillion_operator.builders.auth import reviewing_account
 from pillion_operator.builders.batch_places import batch_claims, batch_uris
 from pillion_operator.builders.credentials import SecretSummary, StorageCredentials, credentials_from
 from pillion_operator.builders.storage import check_uri
@@ -20,11 +21,13 @@ from pillion_operator.builders.storage_config import (
     credentials_of_entry,
     entries_of,
 )
+from pillion_operator.builders.tls import server_secret
 from pillion_operator.builders.training_places import claims_of
 from pillion_operator.client.errors import ApiError
 from pillion_operator.observe.certificates import authority_facts, server_facts
 from pillion_operator.observe.gateways import gateway_facts
 from pillion_operator.observe.remembered import Remembered
+from pillion_operator.observe.reviewers import ReviewerRights
 from pillion_operator.state.kinds import CONFIG_MAP, GATEWAY, PERSISTENT_VOLUME_CLAIM, SECRET, SERVICE_ACCOUNT
 from pillion_operator.state.manifest import Key, annotations_of, object_at, objects_at, text_at, texts_at
 from pillion_operator.state.plan import Problem
@@ -71,6 +74,7 @@ class ReferenceReader:
         self._there: Remembered[bool] = Remembered(clock)
         self._entries: Remembered[tuple[StorageEntry, ...]] = Remembered(clock)
         self._gateways: Remembered[GatewayFacts] = Remembered(clock)
+        self._reviewers = ReviewerRights(client, clock)
 
     async def read(self, service: InferenceService, *, healthy: bool, fetches: bool = False) -> References:
         """Return what the manifest's references come to; sources are not looked at while everything runs.
@@ -79,6 +83,7 @@ class ReferenceReader:
         """
         certificates = await self._certificates(service)
         credentials, missing = await self._credentials(service, fetches=fetches)
+        missing += await self._callers(service)
         if not healthy:
             missing += await self._sources(service)
         return References(certificates, credentials, missing, await self._gateway(service))
@@ -124,6 +129,23 @@ class ReferenceReader:
                 missing += await self._source(CONFIG_MAP, Key(namespace, uri.authority), field_)
         return References(credentials=credentials_from(account.secrets), missing=tuple(missing))
 
+    async def _callers(self, service: InferenceService) -> tuple[Problem, ...]:
+        """Return what keeps the pods from knowing their callers."""
+        auth, namespace = service.spec.auth, service.metadata.namespace or ""
+        found: list[Problem] = []
+        if auth is not None and auth.api_keys is not None:
+            name = auth.api_keys.secret_name
+            there = self._there.get((SECRET, name, namespace))
+            if there is None:
+                there = await self._client.get(SECRET, Key(namespace, name)) is not None
+                self._there.put((SECRET, name, namespace), there, found=there)
+            if not there:
+                text = f"Secret {name!r}, named in auth.apiKeys, is not there"
+                found.append(Problem(Reason.SECRET_NOT_FOUND, text, f"{SECRET.name}/{name}"))
+        account = reviewing_account(service)
+        problem = await self._reviewers.problem(Key(namespace, account)) if account else None
+        return (*found, *([] if problem is None else [problem]))
+
     async def _gateway(self, service: InferenceService) -> GatewayFacts | None:
         asked = service.spec.networking
         if asked is None or asked.gateway is None:
@@ -153,8 +175,8 @@ class ReferenceReader:
     async def _certificates(self, service: InferenceService) -> tuple[CertificateFacts, ...]:
         tls, namespace = service.spec.predictor.tls, service.metadata.namespace or ""
         facts: list[CertificateFacts] = []
-        if tls and tls.secret_name:
-            facts.append(await self._certificate("server", Key(namespace, tls.secret_name)))
+        if tls and (tls.secret_name or tls.cert_manager):
+            facts.append(await self._certificate("server", Key(namespace, server_secret(service))))
         if tls and tls.client_ca_secret_name:
             facts.append(await self._certificate("authority", Key(namespace, tls.client_ca_secret_name)))
         return tuple(facts)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from pillion.resources import InferenceService
+from pillion_operator.builders.certificates import with_certificate
 from pillion_operator.builders.declared import digest_in, given_up, service_of
 from pillion_operator.builders.predictor import plan
 from pillion_operator.builders.trained import followed, following, lacks_training
+from pillion_operator.judge.certificates import unready_certificate
 from pillion_operator.judge.deadline import overdue_wait
 from pillion_operator.judge.facts import deployment_facts, is_ready
 from pillion_operator.judge.invalid import invalid_status
@@ -24,6 +26,7 @@ from pillion_operator.reconcile.patience import Patience
 from pillion_operator.reconcile.routes import routed
 from pillion_operator.report.events import happenings
 from pillion_operator.state.kinds import (
+    CERTIFICATE,
     CHILDREN,
     CONFIG_MAP,
     CONTROLLER_REVISION,
@@ -42,6 +45,7 @@ from pillion_operator.state.manifest import (
     number_at,
     object_at,
     objects_at,
+    text_at,
     timestamp_of,
     uid_of,
 )
@@ -62,11 +66,13 @@ if TYPE_CHECKING:
     from pillion_operator.observe.store import Store
     from pillion_operator.reconcile.rollouts import Rollouts
     from pillion_operator.reconcile.scaling import Scaling
+    from pillion_operator.reconcile.self_signed import SelfSigned
     from pillion_operator.reconcile.zero import Zero
     from pillion_operator.report.events import EventWriter
     from pillion_operator.report.status import StatusWriter
+    from pillion_operator.state.certificates import KeptCertificate
     from pillion_operator.state.kinds import Kind
-    from pillion_operator.state.plan import Desired
+    from pillion_operator.state.plan import Desired, Problem
     from pillion_operator.state.settings import RenderSettings
 
 __all__ = ["Parts", "Reconciler"]
@@ -96,6 +102,7 @@ class Parts:
     events: EventWriter
     scaling: Scaling
     zero: Zero
+    self_signed: SelfSigned
     settings: RenderSettings
     wall_clock: Callable[[], float]
     cluster_runtimes: bool
@@ -126,6 +133,7 @@ class Reconciler:
             self._parts.scaling.follow(key, None)
             self._parts.zero.forget(key)
             self._parts.rollouts.forget(key)
+            self._parts.self_signed.forget(key)
             self._patience.forget(key)
             return None  # The garbage collector takes the children: they carry owner references.
         try:
@@ -151,6 +159,20 @@ class Reconciler:
             await self._parts.policies.read(key.namespace),
             models,
         )
+        kept = None
+        if desired.endpoints.secure:
+            kept = await self._parts.self_signed.keep(service, observed)
+        if kept is not None and kept.facts is not None:
+            references = replace(references, certificates=(*references.certificates, kept.facts))
+        desired = with_certificate(
+            service,
+            stored,
+            desired,
+            kept,
+            references.certificates,
+            self._parts.optional_kinds(),
+            self._parts.settings.cluster_domain,
+        )
         desired = replace(desired, followed=training)
         waiting = lacks_training(service)
         if waiting is not None:
@@ -168,11 +190,14 @@ class Reconciler:
         observed = await self._look_again(stored, references)
         desired = await self._parts.rollouts.settle(observed, desired)
         await self._report(service, observed, desired, outcome)
-        return self._next_look(observed, desired, outcome)
+        return self._next_look(observed, desired, outcome, kept)
 
-    def _next_look(self, observed: Observed, desired: Desired, outcome: Outcome) -> float | None:
+    def _next_look(
+        self, observed: Observed, desired: Desired, outcome: Outcome, kept: KeptCertificate | None = None
+    ) -> float | None:
         """Return when to look again at what no watch tells of."""
         key, waits = key_of(observed.service), _other_waits(observed, desired)
+        waits += [] if kept is None else [kept.wait]
         trouble = _of_others(observed, outcome)
         if trouble is None:
             self._patience.forget(key)
@@ -201,10 +226,12 @@ class Reconciler:
         same = latest is not None and generation_of(latest) == generation_of(stored)
         observed = self._observe(latest if latest is not None and same else stored)
         reports = await self._parts.runtimes.read(observed.pods)
+        unready, awaited = _unready_certificates(observed)
         return replace(
             observed,
-            certificates=references.certificates,
-            missing=references.missing,
+            # Whoever is to make a Secret says best why it is not there.
+            certificates=tuple(one for one in references.certificates if one.found or one.secret not in awaited),
+            missing=(*references.missing, *unready),
             gateway=references.gateway,
             reports=reports,
             scaling=self._parts.scaling.report(key_of(stored)),
@@ -246,6 +273,13 @@ def _given_up(observed: Observed, desired: Desired, outcome: Outcome) -> tuple[s
         observed.children.get(CONFIG_MAP, {}).get(name),
         next((manifest for manifest in planned if key_of(manifest).name == name), None),
     )
+
+
+def _unready_certificates(observed: Observed) -> tuple[tuple[Problem, ...], frozenset[str]]:
+    """Return what is wrong with Certificates, and the names of the Secrets that they are to make."""
+    found = [(unready_certificate(live), live) for live in observed.children.get(CERTIFICATE, {}).values()]
+    awaited = frozenset(text_at(live, "spec", "secretName") for problem, live in found if problem is not None)
+    return tuple(problem for problem, _ in found if problem is not None), awaited
 
 
 def _healthy(service: InferenceService, observed: Observed) -> bool:

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pillion.server.tls import TlsError
+from pillion_operator.builders.certificates import encoded, texts_of
 from pillion_operator.builders.serving_certificate import CertificateTimes, Material, next_step, of_secret
 from pillion_operator.client.errors import ApiError, NotLeaderError
 from pillion_operator.state.kinds import MUTATING_WEBHOOK_CONFIGURATION, SECRET
-from pillion_operator.state.manifest import Key, array, objects_at, text_at, texts_at
+from pillion_operator.state.manifest import Key, array, objects_at, text_at
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -89,7 +90,7 @@ class WebhookCertificates:
         if secret is None:
             self._say(f"the Secret {place.secret} is not there: apply the chart or config/install.yaml again")
             return
-        material = of_secret(_texts(secret))
+        material = of_secret(texts_of(secret))
         if self._leading():
             material = await self._rotated(secret, material)
         if material is not None and material.certificate:
@@ -107,7 +108,7 @@ class WebhookCertificates:
             trusted = _trusted(configuration)
             step = next_step(material, trusted, self._place.names, self._place.times, now)
             if step is not None:
-                secret = await self._client.replace(SECRET, secret | {"data": dict(_encoded(step))})
+                secret = await self._client.replace(SECRET, secret | {"data": encoded(step.as_data())})
                 material = step
                 _log.info("the webhook's certificates were renewed: %d CAs are trusted", len(step.authorities))
             if material is not None and trusted != material.bundle:
@@ -142,14 +143,6 @@ def _trusted(configuration: Manifest) -> str:
     """Return what every webhook of the configuration trusts; nothing where they differ."""
     found = {text_at(webhook, "clientConfig", "caBundle") for webhook in objects_at(configuration, "webhooks")}
     return _decode(found.pop()) if len(found) == 1 else ""
-
-
-def _texts(secret: Manifest) -> dict[str, str]:
-    return {name: _decode(value) for name, value in texts_at(secret, "data").items()}
-
-
-def _encoded(material: Material) -> dict[str, str]:
-    return {name: _encode(value) for name, value in material.as_data().items()}
 
 
 def _encode(text: str) -> str:

@@ -69,6 +69,7 @@ GATEWAY: Final = Kind("gateway.networking.k8s.io", "v1", "Gateway", "gateways")
 HTTP_ROUTE: Final = Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
 GRPC_ROUTE: Final = Kind("gateway.networking.k8s.io", "v1", "GRPCRoute", "grpcroutes")
 TLS_ROUTE: Final = Kind("gateway.networking.k8s.io", "v1", "TLSRoute", "tlsroutes")
+CERTIFICATE: Final = Kind("cert-manager.io", "v1", "Certificate", "certificates")
 POD: Final = Kind("", "v1", "Pod", "pods")
 SECRET: Final = Kind("", "v1", "Secret", "secrets")
 SERVICE_ACCOUNT: Final = Kind("", "v1", "ServiceAccount", "serviceaccounts")
@@ -80,6 +81,9 @@ MUTATING_WEBHOOK_CONFIGURATION: Final = Kind(
     "MutatingWebhookConfiguration",
     "mutatingwebhookconfigurations",
     namespaced=False,
+)
+SUBJECT_ACCESS_REVIEW: Final = Kind(
+    "authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False
 )
 LEASE: Final = Kind("coordination.k8s.io", "v1", "Lease", "leases")
 
@@ -97,10 +101,11 @@ CHILDREN: Final = (
     HORIZONTAL_POD_AUTOSCALER,
     SERVICE_MONITOR,
     POD_MONITOR,
+    CERTIFICATE,
     *ROUTES,
 )
 #: Kinds that a cluster may have or not; which of them it has is asked from time to time.
-OPTIONAL: Final = (SERVICE_MONITOR, POD_MONITOR, *ROUTES)
+OPTIONAL: Final = (SERVICE_MONITOR, POD_MONITOR, CERTIFICATE, *ROUTES)
 #: Read only through the watch, found by the owner's label.
 LABELLED: Final = (*CHILDREN, CONTROLLER_REVISION, POD, JOB)
 RUNTIMES: Final = (SERVING_RUNTIME, CLUSTER_SERVING_RUNTIME)

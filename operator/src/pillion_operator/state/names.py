@@ -123,6 +123,11 @@ def runtime_config_of_canary(service: str) -> str:
     return f"{canary_name(service)}-runtime"
 
 
+def certificate_name(service: str) -> str:
+    """Return the name of the Certificate of cert-manager."""
+    return predictor_name(service)
+
+
 def models_config_name(service: str) -> str:
     """Return the name of the ConfigMap that holds the models that Model objects add."""
     return f"{predictor_name(service)}-models"

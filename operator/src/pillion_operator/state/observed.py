@@ -28,6 +28,8 @@ class CertificateFacts:
     invalid: str = ""
     not_after: float | None = None
     """End of validity, in seconds since 1970."""
+    certificate: str = ""
+    """Of cert-manager the Certificate that the Secret was made for; empty for any other Secret."""
 
 
 @dataclass(frozen=True, slots=True)

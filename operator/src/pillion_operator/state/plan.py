@@ -158,6 +158,11 @@ class Endpoints:
     url: str
     grpc_url: str
 
+    @property
+    def secure(self) -> bool:
+        """Whether the pods speak TLS."""
+        return self.url.startswith("https:")
+
 
 @dataclass(frozen=True, slots=True)
 class Child:

@@ -62,9 +62,13 @@ class Reason(StrEnum):
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a secret
     CERTIFICATE_EXPIRED = "CertificateExpired"
     CERTIFICATE_INVALID = "CertificateInvalid"
+    CERTIFICATE_NOT_READY = "CertificateNotReady"
+    CERTIFICATES_NOT_SERVED = "CertificatesNotServed"
+    SELF_SIGNED_OFF = "SelfSignedOff"
     CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
     CLAIM_NOT_FOUND = "ClaimNotFound"
     SERVICE_ACCOUNT_NOT_FOUND = "ServiceAccountNotFound"
+    CALLERS_NOT_REVIEWED = "CallersNotReviewed"
 
     UNSCHEDULABLE = "Unschedulable"
     IMAGE_PULL_BACK_OFF = "ImagePullBackOff"
@@ -131,9 +135,14 @@ REMEDIES: Final[dict[str, str]] = {
     Reason.SECRET_NOT_FOUND: "create it; the service recovers by itself",
     Reason.CERTIFICATE_EXPIRED: "renew the certificate in the Secret; it is taken up without a restart",
     Reason.CERTIFICATE_INVALID: "put a matching tls.crt and tls.key in PEM into the Secret",
+    Reason.CERTIFICATE_NOT_READY: "see that cert-manager runs, and what 'kubectl describe certificate' says of it",
+    Reason.CERTIFICATES_NOT_SERVED: "install cert-manager, which is taken up by itself, or see that the chart's"
+    " certificates.certManager is on; or set tls.selfSigned: true",
+    Reason.SELF_SIGNED_OFF: "set the chart's certificates.selfSigned to true, or name a Secret in tls.secretName",
     Reason.CONFIG_MAP_NOT_FOUND: "create it; the service recovers by itself",
     Reason.CLAIM_NOT_FOUND: "create it; the service recovers by itself",
     Reason.SERVICE_ACCOUNT_NOT_FOUND: "create it, or correct serviceAccountName",
+    Reason.CALLERS_NOT_REVIEWED: "bind the ServiceAccount to the ClusterRole system:auth-delegator",
     Reason.UNSCHEDULABLE: "lower the requests, loosen node selectors and tolerations, or add nodes",
     Reason.IMAGE_PULL_BACK_OFF: "check the image's name and tag, and that imagePullSecrets allow pulling it",
     Reason.CREATE_CONTAINER_FAILED: "correct what the message names",

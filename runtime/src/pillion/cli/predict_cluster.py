@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from pillion.cli.cluster.forwarding import forwarded
-from pillion.cli.cluster.objects import condition, number_at, text_at
+from pillion.cli.cluster.objects import condition, number_at, object_at, text_at
 from pillion.cli.failures import CommandError
+from pillion.resources.conventions import authority_config, serving_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,17 +77,13 @@ def _require_ready(service: Object, name: str) -> None:
 
 @contextlib.contextmanager
 def _authority(kubectl: Kubectl, service: Object, given: Path | None) -> Iterator[Path | None]:
-    """The CA to trust: the one that is given, else the one in the service's Secret where that may be read."""
-    secret = text_at(service, "spec", "predictor", "tls", "secretName")
+    """The CA to trust: the one that is given, else that of the service where it may be read."""
+    name, tls = text_at(service, "metadata", "name"), object_at(service, "spec", "predictor", "tls")
+    secret = serving_secret(name, tls)
     if given is not None or not secret:
         yield given
         return
-    # Of the Secret only the certificate of the authority is printed, never the key.
-    done = kubectl.run("get", "secret", secret, r"--output=jsonpath={.data.ca\.crt}")
-    try:
-        pem = base64.b64decode(done.stdout, validate=True) if done.code == 0 else b""
-    except binascii.Error:
-        pem = b""
+    pem = _public_authority(kubectl, name) if tls.get("selfSigned") is True else _authority_in(kubectl, secret)
     if not pem.strip():
         yield None
         return
@@ -94,3 +91,18 @@ def _authority(kubectl: Kubectl, service: Object, given: Path | None) -> Iterato
         file.write(pem)
         file.flush()
         yield Path(file.name)
+
+
+def _public_authority(kubectl: Kubectl, name: str) -> bytes:
+    """The CA of a certificate that the operator makes, which who may read no Secrets may read."""
+    done = kubectl.run("get", "configmap", authority_config(name), r"--output=jsonpath={.data.ca\.crt}")
+    return done.stdout.encode() if done.code == 0 else b""
+
+
+def _authority_in(kubectl: Kubectl, secret: str) -> bytes:
+    # Of the Secret only the certificate of the authority is printed, never the key.
+    done = kubectl.run("get", "secret", secret, r"--output=jsonpath={.data.ca\.crt}")
+    try:
+        return base64.b64decode(done.stdout, validate=True) if done.code == 0 else b""
+    except binascii.Error:
+        return b""

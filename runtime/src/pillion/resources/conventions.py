@@ -14,6 +14,8 @@ from pillion.resources.honoured import UnhonouredField
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pydantic import JsonValue
+
     from pillion.resources.metadata import ObjectMeta
 
 PREFIX = f"{GROUP}/"
@@ -42,7 +44,29 @@ _DEPLOYMENT_MODES = frozenset({"Standard", "RawDeployment"})
 #: Values of `autoscalerClass` that leave the number of replicas to somebody else, or to nobody.
 NO_AUTOSCALER = frozenset({"none", "external"})
 _AUTOSCALERS = NO_AUTOSCALER | {"hpa"}
+#: Of Open Data Hub's KServe: asks callers for tokens.
+_OTHERS_AUTH = "security.opendatahub.io/enable-auth"
 _FOREIGN = ("autoscaling.knative.dev/", "networking.knative.dev/", "serving.knative.dev/", "networking.kserve.io/")
+
+
+def serving_secret(service: str, tls: Mapping[str, JsonValue]) -> str:
+    """Return the name of the Secret that a service serves with, empty where it speaks no TLS.
+
+    Args:
+        service: the InferenceService's name.
+        tls: `spec.predictor.tls` as in the manifest.
+    """
+    if tls.get("secretName"):
+        return str(tls["secretName"])
+    # Each has a name of its own: the one is the operator's to write, the other cert-manager's.
+    if tls.get("certManager") is not None:
+        return f"{service}-predictor-certificate"
+    return f"{service}-predictor-tls" if tls.get("selfSigned") is True else ""
+
+
+def authority_config(service: str) -> str:
+    """Return the name of the ConfigMap with the CA (`ca.crt`) of a service whose certificate the operator makes."""
+    return f"{service}-predictor-ca"
 
 
 def annotation(metadata: ObjectMeta, name: str) -> str | None:
@@ -86,7 +110,9 @@ def _of(address: str, entries: Mapping[str, str]) -> Iterator[UnhonouredField]:
     for key, value in entries.items():
         field = f"{address}[{key}]"
         name = key.removeprefix(PREFIX).removeprefix(KSERVE_PREFIX)
-        if key.startswith(_FOREIGN):
+        if key == _OTHERS_AUTH and value.lower() == "true":
+            yield UnhonouredField(field, "say in spec.auth who may ask")
+        elif key.startswith(_FOREIGN):
             yield UnhonouredField(field, "there is no Knative here")
         elif name == key:
             continue
@@ -107,8 +133,10 @@ __all__ = [
     "NO_AUTOSCALER",
     "PREFIX",
     "annotation",
+    "authority_config",
     "is_paused",
     "is_stopped",
+    "serving_secret",
     "storage_user",
     "unhonoured_annotations",
 ]

@@ -61,6 +61,8 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.tls.secretName",
         "predictor.tls.clientCASecretName",
         "predictor.tls.mode",
+        "predictor.tls.selfSigned",
+        "predictor.tls.certManager",
         "predictor.drain",
         "predictor.canaryTrafficPercent",
         "predictor.rollout.mode",
@@ -79,6 +81,7 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.storageUris",
         "graph",
         "networking",
+        "auth",
     ]
 )
 
@@ -97,7 +100,6 @@ NOT_YET: frozenset[str] = frozenset(
         "predictor.models",
         "predictor.jobs",
         "predictor.management",
-        "predictor.tls.selfSigned",
     ]
 )
 

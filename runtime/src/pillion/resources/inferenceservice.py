@@ -18,7 +18,7 @@ from pillion.resources.graph import GraphSpec
 from pillion.resources.metadata import ObjectMeta
 from pillion.resources.rules import Rule, matches
 from pillion.resources.status import InferenceServiceStatus
-from pillion.resources.traffic import NetworkingSpec
+from pillion.resources.traffic import AuthSpec, NetworkingSpec
 
 #: A child's name is a DNS label (63 characters); the longest suffix given to one is `-predictor-canary`.
 NAME_LIMIT = 46
@@ -53,6 +53,9 @@ class InferenceServiceSpec(ResourceModel):
 
     networking: NetworkingSpec | None = None
     """The way in from outside the cluster."""
+
+    auth: AuthSpec | None = None
+    """Who may ask the predictor."""
 
     graph: GraphSpec | None = None
     """Models and services put together, run by the predictor."""

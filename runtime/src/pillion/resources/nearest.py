@@ -29,8 +29,11 @@ def nearest_field(root: type[ResourceModel], path: FieldPath) -> str | None:
     near = nearest_of(name, (field.alias or key for key, field in model.model_fields.items()))
     if near is not None:
         return f"'{near}'"
-    elsewhere = sorted((address for address in _addresses(root, name, 5)), key=len)
-    return elsewhere[0] if elsewhere else None
+    # Below what it was written in, before anywhere else.
+    above = "".join(f"{part}." for part in parents if isinstance(part, str))
+    return min(
+        _addresses(root, name, 5), key=lambda address: (not address.startswith(above), len(address)), default=None
+    )
 
 
 def model_at(root: type[ResourceModel], path: FieldPath) -> type[ResourceModel] | None:

@@ -75,8 +75,35 @@ class BatcherSpec(ResourceModel):
     """The seconds after which a request in a batch is given up."""
 
 
+class IssuerReference(ResourceModel):
+    """Names an issuer of cert-manager."""
+
+    name: Name
+    """Its name."""
+
+    kind: Annotated[str, MinLen(1), MaxLen(63)] | None = None
+    """Default: Issuer."""
+
+    group: Name | None = None
+    """Default: cert-manager.io."""
+
+
+class CertManagerSpec(ResourceModel):
+    """A Certificate of cert-manager, which keeps the Secret."""
+
+    issuer_ref: IssuerReference
+    """Who signs."""
+
+    duration: Duration | None = None
+    """How long a certificate is good for. Default: cert-manager's."""
+
+
+def _sources(tls: "TlsSpec") -> int:
+    return (tls.secret_name is not None) + (tls.self_signed is True) + (tls.cert_manager is not None)
+
+
 class TlsSpec(ResourceModel):
-    """Serves HTTPS and gRPC over TLS with the certificate of a Secret; a renewed certificate is taken up in place."""
+    """Serves HTTPS and gRPC over TLS; a renewed certificate is taken up in place."""
 
     secret_name: Name | None = None
     """A Secret of type kubernetes.io/tls in the same namespace, with `tls.crt` and `tls.key`."""
@@ -88,14 +115,18 @@ class TlsSpec(ResourceModel):
     """Whether clients must show a certificate. Default: mutual where `clientCASecretName` is set, else server."""
 
     self_signed: bool | None = None
-    """Whether the operator makes a certificate of its own instead of reading one from a Secret."""
+    """Whether the operator makes and renews the certificate. Its CA is in the ConfigMap `NAME-predictor-ca`."""
+
+    cert_manager: CertManagerSpec | None = None
+    """Has cert-manager make and renew the certificate."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="has(self.secretName) || (has(self.selfSigned) && self.selfSigned)",
-            message="name the Secret with the certificate in secretName, or set selfSigned: true",
+            cel="[has(self.secretName), has(self.selfSigned) && self.selfSigned, has(self.certManager)]"
+            ".exists_one(s, s)",
+            message="say once where the certificate comes from: secretName, selfSigned: true or certManager",
             field="secretName",
-            holds=lambda tls: tls.secret_name is not None or tls.self_signed is True,
+            holds=lambda tls: _sources(tls) == 1,
         ),
         Rule(
             cel="!has(self.mode) || self.mode != 'mutual' || has(self.clientCASecretName)",
@@ -108,6 +139,37 @@ class TlsSpec(ResourceModel):
             message="clientCASecretName asks for client certificates; set mode: mutual, or leave one of the two out",
             field="mode",
             holds=lambda tls: tls.mode != "server" or tls.client_ca_secret_name is None,
+        ),
+    )
+
+
+class ApiKeysSpec(ResourceModel):
+    """Keys that callers show."""
+
+    secret_name: Name
+    """A Secret in the same namespace; each of its entries is one caller's key. Changes count without a restart."""
+
+
+class ServiceAccountAuthSpec(ResourceModel):
+    """Tokens of ServiceAccounts that callers show."""
+
+
+class AuthSpec(ResourceModel):
+    """Who may ask: callers of any kind that is named here. Absent: everybody who reaches the pods."""
+
+    service_account: ServiceAccountAuthSpec | None = None
+    """Callers with a ServiceAccount's token for the audience `pillion` and the right to `create`
+    `inferenceservices/predict`. The pods' ServiceAccount needs the ClusterRole system:auth-delegator."""
+
+    api_keys: ApiKeysSpec | None = None
+    """Callers with a key of a Secret."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.serviceAccount) || has(self.apiKeys)",
+            message="say who may ask: serviceAccount: {} or apiKeys, or both",
+            field="apiKeys",
+            holds=lambda auth: auth.service_account is not None or auth.api_keys is not None,
         ),
     )
 

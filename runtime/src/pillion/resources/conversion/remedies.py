@@ -32,6 +32,12 @@ REMEDIES: Final[dict[str, str]] = {
     "predictor.name": "children are named {name}-predictor",
 }
 
+#: By the address of an annotation.
+_ANNOTATIONS: Final[dict[str, str]] = {
+    "metadata.annotations[security.opendatahub.io/enable-auth]": "add spec.auth: {{serviceAccount: {{}}}}, or everybody"
+    " who reaches {name}-predictor may ask; callers need the right to create inferenceservices/predict",
+}
+
 #: Fields of KServe, present or past, that have no counterpart here, by their last name.
 UNMAPPED: Final[dict[str, tuple[str, str]]] = {
     "alibi": ("explainers of Alibi are not started", "deploy the explainer by itself"),
@@ -43,6 +49,8 @@ UNMAPPED: Final[dict[str, tuple[str, str]]] = {
 
 def remedy_for(address: str, name: str) -> str:
     """Return what to do about the field at `address`, such as `spec.predictor.workerSpec`, of the service `name`."""
+    if address in _ANNOTATIONS:
+        return _ANNOTATIONS[address].format(name=name)
     parts = address.removeprefix("spec.").partition(" ")[0].split(".")
     for length in range(len(parts), 0, -1):
         found = REMEDIES.get(".".join(parts[:length]))
