@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from pillion.resources.conventions import is_paused
 from pillion.trainingpod.order import seconds_of
+from pillion_operator.analysis.sides import split
 from pillion_operator.analysis.steps import Stage, Step, next_stage, rest
 from pillion_operator.analysis.verdict import Finding, Limits, Verdict, judged
 from pillion_operator.analysis.window import RequestCounts, Window
-from pillion_operator.builders.canary import split, stage_of
+from pillion_operator.builders.canary import stage_of
 from pillion_operator.judge.facts import deployment_facts, is_ready
 from pillion_operator.judge.routes import followed
 from pillion_operator.state.kinds import DEPLOYMENT, GATEWAY_ROUTES
