@@ -181,11 +181,11 @@ def _shared(observed: Observed, desired: Desired, kept: Desired, percent: int, *
     beside = deployment_facts(observed, canary_name(name))
     shared = next_split(percent, desired.replicas, _sides(observed, desired, percent))
     kept = replace(kept, split=shared, replicas=replace(kept.replicas, least=shared.stable))
-    newest = beside.revision == desired.revision
-    if shared.stands_in and not newest:
-        return _keeping(name, kept)
     # One that rests keeps its Deployment, which knows how far the steps are.
-    planned = shared.canary > 0 or (percent > 0 and newest)
+    keeps = percent > 0 and beside.revision == desired.revision
+    if shared.stands_in and not keeps:
+        return _keeping(name, kept)
+    planned = shared.canary > 0 or keeps
     return replace(kept, children=(*kept.children, *canary_children(name, desired))) if planned else kept
 
 

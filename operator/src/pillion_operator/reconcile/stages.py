@@ -133,10 +133,11 @@ def _staged(
     before = stage_of(observed.children.get(DEPLOYMENT, {}).get(canary_name(name)), desired.revision)
     if before.index >= total:
         return Progress(100, total, total)
-    if desired.replicas.most == 0:
-        # Nobody asks a stopped service anything: its step begins anew when it is back.
+    stopped = desired.replicas.most == 0
+    if stopped:
+        # Nobody asks it anything: its step begins anew when it is back.
         before = Stage(before.index)
-    reached = _reached(observed, desired, steps[before.index].weight)
+    reached = not stopped and _reached(observed, desired, steps[before.index].weight)
     held = is_paused(service.metadata)
     now = next_stage(steps, before, observed.now, reached=reached, finding=finding, held=held)
     analysis = "" if finding is None else _said(finding)
