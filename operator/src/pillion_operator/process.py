@@ -256,9 +256,7 @@ class Operator:
     async def _run_until_stopped(self, client: KubernetesClient, election: Election, injector: Injector | None) -> int:
         tasks = {
             asyncio.create_task(self._caches.run(client, self._policies), name="caches"),
-            asyncio.create_task(
-                self._rights.run(client, self._caches.synced, self._settings.resync_seconds), name="rights"
-            ),
+            asyncio.create_task(self._rights.run(client, self._leading, self._settings.resync_seconds), name="rights"),
             asyncio.create_task(self._lead(client, election), name="leader"),
             asyncio.create_task(self._workers.run(self._leading), name="workers"),
             asyncio.create_task(self._scaling.run(self._leading), name="scaling"),

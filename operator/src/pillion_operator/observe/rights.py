@@ -39,23 +39,24 @@ class Rights:
         """Return what lacks in that namespace, as far as it is known."""
         return self._lacks.get(namespace if self._namespaces else _ANY_NAMESPACE, ())
 
-    async def run(self, client: KubernetesClient, synced: asyncio.Event, seconds: float) -> None:
-        """Ask, from when the kinds of the cluster are known, until cancelled."""
-        await synced.wait()
+    async def run(self, client: KubernetesClient, leading: asyncio.Event, seconds: float) -> None:
+        """Ask once this replica leads, then where something lacks or more is needed, until cancelled.
+
+        At rest nothing is asked: for the API server a review is something that is created.
+        """
+        await leading.wait()
+        asked: tuple[Rule, ...] = ()
         while True:
-            try:
-                await self.refresh(client)
-            except ApiError as error:
-                _log.warning("the API server cannot be asked what the operator may do: %s", error)
+            needed = tuple(self._needed())
+            if needed != asked or any(self._lacks.values()):
+                try:
+                    await self._ask(client, needed)
+                    asked = needed
+                except ApiError as error:
+                    _log.warning("the API server cannot be asked what the operator may do: %s", error)
             await asyncio.sleep(seconds)
 
-    async def refresh(self, client: KubernetesClient) -> None:
-        """Ask once.
-
-        Raises:
-            ApiError: the API server could not be asked.
-        """
-        needed = tuple(self._needed())
+    async def _ask(self, client: KubernetesClient, needed: tuple[Rule, ...]) -> None:
         found = {
             namespace: lacking(needed, await client.review(namespace))
             for namespace in self._namespaces or (_ANY_NAMESPACE,)
