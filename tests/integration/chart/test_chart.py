@@ -351,7 +351,8 @@ def test_what_was_taken_out_stays_out(helm: Run) -> None:
     taken = "activator.resources=null,nodeSelector=null,podDisruptionBudget.maxUnavailable=null"
     documents = _rendered(helm, "--set", f"{taken},podDisruptionBudget.minAvailable=1")
 
-    pod = next(d["spec"]["template"]["spec"] for d in documents if d["metadata"]["name"] == "pillion-activator")
+    deployments = {d["metadata"]["name"]: d for d in documents if d["kind"] == "Deployment"}
+    pod = deployments["pillion-activator"]["spec"]["template"]["spec"]
     assert "nodeSelector" not in pod
     assert not pod["containers"][0].get("resources")
     budgets = [d for d in documents if d["kind"] == "PodDisruptionBudget"]
