@@ -116,6 +116,8 @@ def test_no_pod_goes_that_the_service_has_to_have(least: int, lag: int, events: 
 
 
 @given(least=st.integers(1, 8), events=EVENTS)
+@example(4, [("share", 80), *[("ready", 0)] * 9, ("rolls back", 0)])
+@example(4, [("share", 80), *[("ready", 0)] * 9, ("share", 5), ("edit", 0)])
 def test_where_pods_only_become_ready_there_are_never_too_few(least: int, events: Sequence[tuple[str, int]]) -> None:
     cluster = Cluster(least)
     for event, which in events:

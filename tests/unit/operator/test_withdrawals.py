@@ -16,11 +16,12 @@ from pillion_operator.reconcile.rollouts import RolloutParts, Rollouts
 from pillion_operator.reconcile.stages import Stages
 from pillion_operator.report.events import happenings
 from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, SERVICE
-from pillion_operator.state.manifest import key_of
+from pillion_operator.state.manifest import Key, key_of
 from pillion_operator.state.names import ROLLOUT_SINCE_ANNOTATION, ROLLOUT_STEP_ANNOTATION
 from pillion_operator.state.observed import Observed, Outcome
 from pillion_operator.state.plan import Child, Desired, Endpoints, ReplicaBounds
 from pillion_operator.state.revisions import Revision
+from pillion_operator.state.routes import RoutePlan
 
 if TYPE_CHECKING:
     from pillion_operator.state.manifest import Manifest
@@ -165,6 +166,16 @@ def test_what_stands_in_is_told_with_its_numbers() -> None:
     stays = "3 pods beside it stay until 4 of the last good revision are available, and 1 are now"
     assert f"The last good revision gets its pods back; {stays}." == text
     assert {"requested": 0, "actual": 80, "mechanism": f"replicas: 4 of 5 pods; {stays}"} == status
+
+
+def test_a_version_that_takes_over_tells_how_far_it_is_and_nothing_of_weights() -> None:
+    service = Service({}, "new")
+    plan = replace(service.course(), routes=RoutePlan(gateway=Key("ns", "edge")))
+
+    _, status = service.told(plan)
+
+    mechanism = "replicas: 4 of 5 pods; the newest version takes over"
+    assert {"requested": 100, "actual": 80, "mechanism": mechanism} == status
 
 
 def test_a_version_that_is_undone_has_nothing_of_what_was_asked_for() -> None:

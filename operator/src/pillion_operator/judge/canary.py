@@ -84,7 +84,7 @@ def _progress(facts: Facts) -> JsonObject:
 def _without_weights(facts: Facts) -> str:
     """Say why a Gateway that the manifest names shares nothing out."""
     routes, split = facts.desired.routes, facts.desired.split
-    if routes is None or routes.gateway is None or split is None or not split.canary:
+    if routes is None or routes.gateway is None or split is None or not split.canary or split.percent == 100:
         return ""
     if weighed(facts):
         return "; the Gateway has not taken the weights up yet"
