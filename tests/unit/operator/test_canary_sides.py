@@ -37,6 +37,8 @@ class Cluster:
     newest: int = 1
     lag: int = 0
     """How many ready pods are not known of yet."""
+    room: int = 99
+    """How many pods find a place; those of the last good revision that find none are told of."""
     stable: list[Pod] = field(default_factory=list)
     canary: list[Pod] = field(default_factory=list)
     wanted: int = 0
@@ -75,6 +77,7 @@ class Cluster:
             Side(len(self.stable), max(0, serving - self.lag)),
             Side(self.wanted, min(self.wanted, known + self.lag)),
             max(0, newest - self.lag),
+            crowded=len(self.stable) + len(self.canary) > self.room and serving < len(self.stable),
         )
         self.split = next_split(self.percent, ReplicaBounds(self.least, None), sides)
         if not self.split.stands_in or self.template == self.newest:
@@ -190,6 +193,30 @@ def test_pods_that_do_not_serve_stand_in_for_nobody() -> None:
 @pytest.mark.parametrize("bounds", [ReplicaBounds(4, 0), ReplicaBounds(0, None)])
 def test_a_service_that_is_to_have_no_pods_keeps_none(bounds: ReplicaBounds) -> None:
     assert 0 == next_split(80, bounds, Sides(Side(0, 0), Side(4, 4), 4)).canary
+
+
+@pytest.mark.parametrize("percent", [51, 80, 99])
+def test_in_a_cluster_that_is_full_those_that_come_back_find_room(percent: int) -> None:
+    cluster = Cluster(4)
+    for share in (percent, 0):
+        cluster.percent = share
+        # On the way up there was room for more than there is now.
+        for _ in range(20):
+            cluster.reconcile()
+            placed = [*filter(lambda pod: pod.ready, (*cluster.stable, *cluster.canary))]
+            for pod in (*cluster.stable, *cluster.canary):
+                if not pod.ready and len(placed) < cluster.room:
+                    pod.ready = True
+                    placed.append(pod)
+            assert cluster.ready >= 3
+        cluster.room = cluster.ready
+
+    assert (4, 0, False) == (cluster.ready, len(cluster.canary), cluster.split.stands_in)
+
+
+def test_a_pod_that_was_lost_with_its_node_waits_for_no_stand_in() -> None:
+    assert 1 == next_split(0, FOUR, Sides(Side(4, 3), Side(1, 1), 1)).canary
+    assert 0 == next_split(0, FOUR, Sides(Side(4, 3), Side(1, 1), 1, crowded=True)).canary
 
 
 def test_a_scaler_that_asked_for_more_gets_as_many_before_the_others_go() -> None:

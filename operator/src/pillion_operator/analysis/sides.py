@@ -39,12 +39,14 @@ class Sides:
         canary: the Deployment beside it, whatever revision its pods are of.
         newest: how many pods of that one are available and of the newest revision.
         weighed: whether each Gateway that shares requests out gives the newest revision its share by now.
+        crowded: whether a pod of the last good revision finds no room, on the nodes or in a quota.
     """
 
     stable: Side
     canary: Side = Side()
     newest: int = 0
     weighed: bool = True
+    crowded: bool = False
 
 
 def split(percent: int, bounds: ReplicaBounds, stable: int, available: int) -> Split:
@@ -78,8 +80,8 @@ def next_split(percent: int, bounds: ReplicaBounds, sides: Sides) -> Split:
     """Return what comes next on the way to a share, from whatever there is.
 
     Where the newest revision is to have fewer pods than serve beside the last good one, those stand in for as many as
-    that one lacks. So no change of a share takes the number of pods that serve below what the service has to have, and
-    in a cluster that is full those that come back find the room of those that go.
+    that one lacks. So no change of a share takes the number of pods that serve below what the service has to have. Only
+    where one that comes back finds no room, one fewer stands in: else both would wait for each other.
 
     Args:
         percent: what the newest revision is to have, from 0 to 99.
@@ -89,8 +91,9 @@ def next_split(percent: int, bounds: ReplicaBounds, sides: Sides) -> Split:
     asked = split(percent, bounds, sides.stable.wanted, sides.newest)
     # What a Gateway still sends the last good one, the fewer pods of it are not for.
     asked = asked if sides.weighed else replace(asked, stable=bounds.least)
+    needed = _needed(bounds, sides.stable) - (1 if sides.crowded else 0)
     # A ReplicaSet lets go first of those that do not serve.
-    stand_ins = min(sides.canary.serving, _needed(bounds, sides.stable) - sides.stable.serving)
+    stand_ins = min(sides.canary.serving, needed - sides.stable.serving)
     if stand_ins > asked.canary:
         weight = round(100 * stand_ins / (stand_ins + sides.stable.serving))
         return Split(percent, stand_ins, bounds.least, weight, stands_in=True)

@@ -10,6 +10,7 @@ from pillion_operator.builders.canary import canary_children, listens_alike
 from pillion_operator.builders.kept import revision_manifest, with_kept
 from pillion_operator.judge.deadline import overdue
 from pillion_operator.judge.facts import deployment_facts, is_ready
+from pillion_operator.judge.pods import unplaced
 from pillion_operator.judge.routes import followed, share_of
 from pillion_operator.judge.status import facts_of
 from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, GATEWAY_ROUTES
@@ -213,13 +214,15 @@ def _sides(observed: Observed, desired: Desired, percent: int) -> Sides:
     """Return what there is of both revisions, by what Deployments and pods say."""
     service = key_of(observed.service).name
     live, beside = deployment_facts(observed, predictor_name(service)), deployment_facts(observed, canary_name(service))
-    ready = [labels_of(pod).get(VARIANT_LABEL) == CANARY for pod in observed.pods if is_ready(pod)]
+    ours = [pod for pod in observed.pods if labels_of(pod).get(VARIANT_LABEL) != CANARY]
+    ready = sum(map(is_ready, ours))
     # A count that has just been changed is ahead of what its controller says, and that of what pods do.
-    serving = min(live.wanted, live.available, ready.count(False)) if live.current else 0
-    others = min(beside.wanted, max(beside.available, beside.ready, ready.count(True)))
+    serving = min(live.wanted, live.available, ready) if live.current else 0
+    others = min(beside.wanted, max(beside.available, beside.ready, sum(map(is_ready, observed.pods)) - ready))
     newest = beside.available_of(desired.revision)
     weighed = _weighed(observed, canary_name(service), percent)
-    return Sides(Side(live.wanted, serving), Side(beside.wanted, others), newest, weighed)
+    crowded = bool(live.pods_refused) or unplaced(ours, observed.now)
+    return Sides(Side(live.wanted, serving), Side(beside.wanted, others), newest, weighed, crowded)
 
 
 def _weighed(observed: Observed, service: str, percent: int) -> bool:
