@@ -141,7 +141,7 @@ def test_more_than_half_takes_pods_from_the_last_good_one_only_when_the_others_a
     # On the way back one goes for each of the others that is there again.
     change(api, namespace, canaryTrafficPercent=0)
     eventually(lambda: counts(api, namespace) == (4, 3))
-    stays = "3 pods beside it stay until 4 of the last good revision are available, and 1 are now"
+    stays = "3 pods beside it stay until 4 of the last good revision are available (now 1)"
     eventually(lambda: stays in canary(api, namespace)["mechanism"])
     eventually(lambda: make_ready(api, namespace) and api.get("Deployment", namespace, CANARY) is None, within=30)
     assert 4 == counts(api, namespace)[0]

@@ -163,7 +163,7 @@ def test_what_stands_in_is_told_with_its_numbers() -> None:
 
     text, status = service.told(service.course())
 
-    stays = "3 pods beside it stay until 4 of the last good revision are available, and 1 are now"
+    stays = "3 pods beside it stay until 4 of the last good revision are available (now 1)"
     assert f"The last good revision gets its pods back; {stays}." == text
     assert {"requested": 0, "actual": 80, "mechanism": f"replicas: 4 of 5 pods; {stays}"} == status
 

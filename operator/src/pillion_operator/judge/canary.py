@@ -49,7 +49,7 @@ def _standing_in(facts: Facts, split: Split) -> str:
     needed = max(facts.deployment.wanted, split.stable)
     return (
         f"; {'1 pod' if split.canary == 1 else f'{split.canary} pods'} beside it stay until {needed} of the last good "
-        f"revision are available, and {facts.deployment.available} are now"
+        f"revision are available (now {facts.deployment.available})"
     )
 
 
