@@ -47,10 +47,8 @@ def _standing_in(facts: Facts, split: Split) -> str:
     if not split.stands_in:
         return ""
     needed = max(facts.deployment.wanted, split.stable)
-    return (
-        f"; {'1 pod' if split.canary == 1 else f'{split.canary} pods'} beside it stay until {needed} of the last good "
-        f"revision are available (now {facts.deployment.available})"
-    )
+    others = "1 pod beside it stays" if split.canary == 1 else f"{split.canary} pods beside it stay"
+    return f"; {others} until {needed} of the last good revision are available (now {facts.deployment.available})"
 
 
 def _to_be_exact(facts: Facts, split: Split, actual: int) -> str:
