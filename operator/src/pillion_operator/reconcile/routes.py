@@ -19,8 +19,9 @@ from pillion_operator.state.kinds import (
     ROUTES,
     SERVICE,
 )
-from pillion_operator.state.manifest import key_of, labels_of, objects_at, seconds_at
+from pillion_operator.state.manifest import is_deleting, key_of, labels_of, objects_at, seconds_at
 from pillion_operator.state.names import (
+    CANARY,
     VARIANT_LABEL,
     canary_name,
     predictor_name,
@@ -56,7 +57,7 @@ def routed(
         shared = shares(desired, name) if weighs else None
         settles = 0.0 if shared is None else _settles(observed, stable_name(name))
         desired = with_routes(service, observed.service, desired, kinds, taken(own, others), shared, settles)
-    return _spared(name, observed, desired)
+    return _without_others(name, observed, _spared(name, observed, desired))
 
 
 def _is_held(desired: Desired) -> bool:
@@ -87,16 +88,21 @@ def _spared(service: str, observed: Observed, desired: Desired) -> Desired:
         (SERVICE, canary_name(service)),
         (SERVICE, stable_name(service)),
     }
-    for_the_gateway_alone = desired.split is None or not desired.split.canary
-    desired = replace(desired, spared=desired.spared | kept)
-    return _without_others(service, observed, desired) if for_the_gateway_alone else desired
+    return replace(desired, spared=desired.spared | kept)
 
 
 def _without_others(service: str, observed: Observed, desired: Desired) -> Desired:
-    """Take pods that are to have no share out of cluster DNS at once, where the others can be told from them."""
-    there = canary_name(service) in observed.children.get(DEPLOYMENT, {})
-    labelled = all(VARIANT_LABEL in labels_of(pod) for pod in observed.pods)
-    if not there or not labelled or not told_apart(desired, service):
+    """Take pods that are to have no share out of cluster DNS at once, where the others can be told from them.
+
+    Those that are deleted leave it a moment later by themselves; those that a Gateway leads to, once it has followed.
+    """
+    name = canary_name(service)
+    planned = any(child.kind is DEPLOYMENT and key_of(child.manifest).name == name for child in desired.children)
+    if planned or (desired.split is not None and desired.split.stands_in):
+        return desired
+    told = [labels_of(pod).get(VARIANT_LABEL, "") for pod in observed.pods if not is_deleting(pod)]
+    there = name in observed.children.get(DEPLOYMENT, {}) or CANARY in told
+    if not there or "" in told or not told_apart(desired, service):
         return desired
     children = tuple(
         replace(child, manifest=of_stable(child.manifest))
