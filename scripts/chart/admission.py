@@ -1,7 +1,7 @@
 """`templates/_admission.tpl`: what a ValidatingAdmissionPolicy of each kind looks at.
 
 The API server evaluates these itself, so no webhook has to be up for them. They see one object and nothing beside it:
-neither the runtime that is chosen nor the namespace's LimitRange.
+neither the runtime that is chosen nor the namespace's LimitRange. `pillion.resources.risks` says the same in Python.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import yaml
 
 from pillion.resources.base import API_VERSION
 from pillion.resources.component import FORMAT_SHORTHANDS
+from pillion.resources.risks import FLOATING_IMAGE, IMAGE, MEMORY, UNVERIFIED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from pillion.resources.base import JsonObject
 
 __all__ = ["POLICIES", "Check", "Policy", "admission_template"]
-
-#: An image that has neither tag nor digest, or the tag `latest`.
-_FLOATING: Final = "^([^@]*/)?[^:@/]+(:latest)?$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +154,14 @@ def _undigested(holder: str, uri: str = "storageUri") -> str:
 
 
 def _floating(images: str) -> str:
-    return f"{images}.filter(p, has(p.is.image) && p.is.image.matches('{_FLOATING}')).map(p, p.at + '.image')"
+    return f"{images}.filter(p, has(p.is.image) && p.is.image.matches('{FLOATING_IMAGE}')).map(p, p.at + '.image')"
 
 
 def _unlimited(fields: str) -> Check:
     return Check(
         "withoutMemoryLimit",
         fields,
-        "no memory limit: what grows here can take the memory of the whole node; set resources.limits.memory",
+        MEMORY,
     )
 
 
@@ -171,8 +169,7 @@ def _unpinned(fields: str) -> Check:
     return Check(
         "floatingImages",
         fields,
-        "the image has no tag or the tag latest, so pods that start later can run something else; "
-        "name a version or a digest",
+        IMAGE,
     )
 
 
@@ -180,8 +177,7 @@ def _unverified(fields: str) -> Check:
     return Check(
         "unverifiedDownloads",
         fields,
-        "files from a web server without digest: whoever answers decides what is loaded; "
-        "set digest, or take the URI and digest that pillion push prints",
+        UNVERIFIED,
     )
 
 

@@ -18,6 +18,7 @@ from scripts.chart.admission import admission_template
 from scripts.chart.crds import template
 from scripts.chart.dashboards import dashboard_files
 from scripts.chart.install import install
+from scripts.chart.later import later_template
 from scripts.chart.readme import readme
 from scripts.chart.rules import rules_template
 from scripts.chart.values import schema
@@ -35,6 +36,7 @@ def chart_files() -> dict[str, str]:
         "README.md": readme(),
         "templates/_rules.tpl": rules_template(),
         "templates/_admission.tpl": admission_template(),
+        "templates/_later.tpl": later_template(),
         **dashboard_files(),
         **{f"templates/crd-{crd['spec']['names']['plural']}.yaml": template(crd) for crd in definitions},
     }

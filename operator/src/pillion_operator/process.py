@@ -36,11 +36,13 @@ from pillion_operator.observe.pod_requests import RequestSamples
 from pillion_operator.observe.policies import NamespacePolicies
 from pillion_operator.observe.references import ReferenceReader
 from pillion_operator.observe.revisions import RevisionReader
+from pillion_operator.observe.rights import Rights
 from pillion_operator.observe.runtime_status import RuntimeStatusReader
 from pillion_operator.observe.store import Store
 from pillion_operator.observe.training_pods import TrainingPodReader
 from pillion_operator.observe.training_status import TrainingStatusReader
 from pillion_operator.probes import ProbeServer
+from pillion_operator.rbac import used_rules
 from pillion_operator.reconcile.batches import BatchParts, BatchReconciler
 from pillion_operator.reconcile.models import ModelParts, ModelReconciler
 from pillion_operator.reconcile.reconciler import Parts, Reconciler
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pillion_operator.client.connection import Connection
+    from pillion_operator.rbac import Rule
     from pillion_operator.settings import OperatorSettings
 
 __all__ = ["LOST_LEASE", "Operator"]
@@ -110,6 +113,7 @@ class Operator:
         self._leading = asyncio.Event()
         self._webhook_unready: Callable[[], str] = str
         self._caches = Caches(connection, self._store, settings, self._metrics, self._changed, self._look_at_services)
+        self._rights = Rights(self._used_rules, settings.namespaces, self._look_at_services)
 
     def stop(self) -> None:
         """End in an orderly way: finish what is being written, give the lease up."""
@@ -222,6 +226,7 @@ class Operator:
             wall_clock=time.time,
             cluster_runtimes=not self._settings.namespaces,
             optional_kinds=lambda: self._caches.optional,
+            lacks=self._rights.lacks,
             on_repair=self._metrics.repaired,
         )
 
@@ -259,6 +264,7 @@ class Operator:
     async def _run_until_stopped(self, client: KubernetesClient, election: Election, injector: Injector | None) -> int:
         tasks = {
             asyncio.create_task(self._caches.run(client, self._policies), name="caches"),
+            asyncio.create_task(self._rights.run(client, self._leading, self._settings.resync_seconds), name="rights"),
             asyncio.create_task(self._lead(client, election), name="leader"),
             asyncio.create_task(self._workers.run(self._leading), name="workers"),
             asyncio.create_task(self._scaling.run(self._leading), name="scaling"),
@@ -367,6 +373,9 @@ class Operator:
                 self._model_queue.add(key)
         elif kind == TRAINING_JOB and deploys_to(manifest) is not None:
             self._changed(kind, manifest)
+
+    def _used_rules(self) -> tuple[Rule, ...]:
+        return used_rules(self._caches.optional, cluster=not self._settings.namespaces)
 
     def _look_at_services(self) -> None:
         for key in self._store.keys(INFERENCE_SERVICE):

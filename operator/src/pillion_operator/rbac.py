@@ -27,6 +27,7 @@ from pillion_operator.state.kinds import (
     MODEL,
     MUTATING_WEBHOOK_CONFIGURATION,
     NAMESPACE,
+    OPTIONAL,
     PERSISTENT_VOLUME_CLAIM,
     POD,
     ROUTES,
@@ -40,6 +41,8 @@ from pillion_operator.state.kinds import (
 from pillion_operator.state.names import WEBHOOK_CONFIGURATION, WEBHOOK_SECRET
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pillion.resources.base import JsonObject
 
 __all__ = [
@@ -55,6 +58,7 @@ __all__ = [
     "namespace_rules",
     "selector_rules",
     "self_signed_rules",
+    "used_rules",
     "webhook_cluster_rules",
     "webhook_rules",
 ]
@@ -149,6 +153,23 @@ def cluster_rules() -> tuple[Rule, ...]:
         _rule(CLUSTER_SERVING_RUNTIME, "patch", subresource="status"),
         # Whether the pods of a service that knows callers by their tokens may ask about those.
         _rule(SUBJECT_ACCESS_REVIEW, "create"),
+    )
+
+
+def used_rules(kinds: Collection[Kind], *, cluster: bool) -> tuple[Rule, ...]:
+    """Return what is used in a namespace of a cluster that has those of the optional kinds.
+
+    Left out is what only some clusters ask for: owner references that block a deletion.
+    """
+    lacks = {(kind.group, kind.plural) for kind in OPTIONAL if kind not in kinds}
+    rules = (*namespace_rules(), *ingress_rules(), *gateway_rules(), *(cluster_rules() if cluster else ()))
+    gateways = any(kind in kinds for kind in GATEWAY_ROUTES)
+    return tuple(
+        rule
+        for rule in rules
+        if (rule.group, rule.resource) not in lacks
+        and not rule.resource.endswith("/finalizers")
+        and (gateways or rule.resource != GATEWAY.plural)
     )
 
 

@@ -12,6 +12,7 @@ import yaml
 from e2e.cluster.node import gotools
 from e2e.cluster.node.apiserver import ControlPlane
 from pillion.resources.crd import KINDS, crd_yaml
+from pillion.resources.risks import risks_of
 from tests.integration.definitions import wait_until_established
 from tests.waiting import until_now
 
@@ -111,6 +112,20 @@ def own(**fields: Any) -> dict[str, Any]:  # any field
     return {"containers": [{"name": "own", "image": "team/own:1.2", "resources": _LIMITS, **fields}]}
 
 
+def by_name(manifest: dict[str, Any]) -> list[str]:
+    """What the command line warns of; the policies name items of lists, which have lines there."""
+    found = []
+    for path, message in risks_of(manifest):
+        place: Any = manifest
+        address = ""
+        for part in path:
+            place = place[part]
+            item = isinstance(part, int)
+            address += f"[{place.get('name') or place['predictor']['name']}]" if item else f".{part}"
+        found.append(f"{address.removeprefix('.')}: {message}")
+    return found
+
+
 def test_the_expressions_have_the_types_that_the_definitions_give_them(policed: ControlPlane) -> None:
     def policies() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(policed.kubectl("get", "validatingadmissionpolicies", "-o", "json"))[
@@ -166,6 +181,7 @@ def test_a_risky_service_is_taken_and_kubectl_shows_the_field_and_the_remedy(
 
     speaker = "ValidatingAdmissionPolicy 'pillion-inferenceservices' with binding 'pillion-inferenceservices'"
     assert [f"Warning: Validation failed for {speaker}: {warned}"] == said.splitlines()
+    assert [warned] == by_name(risky)
 
 
 @pytest.mark.parametrize(
@@ -185,19 +201,22 @@ def test_a_risky_service_is_taken_and_kubectl_shows_the_field_and_the_remedy(
 )
 def test_a_careful_service_is_applied_in_silence(policed: ControlPlane, careful: dict[str, Any]) -> None:
     assert "" == said_of(policed, careful)
+    assert [] == by_name(careful)
 
 
 def test_all_risks_of_a_service_are_told_at_once(policed: ControlPlane) -> None:
-    said = said_of(policed, service({"sklearn": {"storageUri": _URL, "image": "own"}}))
+    risky = service({"sklearn": {"storageUri": _URL, "image": "own"}})
+    said = said_of(policed, risky)
 
     assert [_MEMORY, _IMAGE, _DOWNLOAD] == [line.split(": ", 3)[3] for line in said.splitlines()]
+    assert [_MEMORY, _IMAGE, _DOWNLOAD] == [message for _, message in risks_of(risky)]
 
 
 @pytest.mark.parametrize(("kind", "spec", "warned"), OTHERS)
 def test_the_other_kinds_are_looked_at_too(policed: ControlPlane, kind: str, spec: dict[str, Any], warned: str) -> None:
     said = said_of(policed, object_of(kind, spec))
 
-    assert [warned] == [line.split("': ", 1)[1] for line in said.splitlines()]
+    assert [warned] == [line.split("': ", 1)[1] for line in said.splitlines()] == by_name(object_of(kind, spec))
 
 
 def test_an_edit_that_leaves_the_spec_alone_warns_nobody_again(policed: ControlPlane) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from pillion_operator.settings import OperatorSettings
+from scripts.chart.later import LATER
+from tests.integration.chart.conftest import CHART
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
-    from pathlib import Path
 
     from e2e.cluster.node.apiserver import ControlPlane
 
@@ -313,3 +317,63 @@ def _rendered(helm: Run, *arguments: str) -> list[dict[str, Any]]:
 def _policy(definition: dict[str, Any]) -> str | None:
     annotations: dict[str, str] = definition["metadata"].get("annotations", {})
     return annotations.get("helm.sh/resource-policy")
+
+
+#: What turns on what is off by default.
+_ALL = (
+    *("--set", "sidecarInjector.enabled=true,dashboards.enabled=true,prometheusRule.enabled=true"),
+    *("--api-versions", "monitoring.coreos.com/v1"),
+)
+
+
+def _reusing(helm: Run, folder: Path, values: dict[str, Any]) -> Done:
+    """What an upgrade with --reuse-values renders: the chart with the values of the former release as its defaults."""
+    chart = folder / "pillion"
+    shutil.copytree(CHART, chart, dirs_exist_ok=True)
+    (chart / "values.yaml").write_text(yaml.safe_dump(values))
+    return helm("template", "pillion", str(chart), "--namespace", NAMESPACE, *_ALL)
+
+
+def _without(values: dict[str, Any], path: str) -> dict[str, Any]:
+    *parents, last = path.split(".")
+    found = copy.deepcopy(values)
+    place = found
+    for key in parents:
+        place = place[key]
+    del place[last]
+    return found
+
+
+def test_values_of_a_former_release_give_what_the_chart_gives_by_itself(helm: Run, tmp_path: Path) -> None:
+    former = yaml.safe_load((Path(__file__).parent / "values" / "former.yaml").read_text())
+    assert set(LATER) <= {*yaml.safe_load((CHART / "values.yaml").read_text()), "prometheusRule.runbookUrl"}
+    assert set() == set(former) & set(LATER)
+
+    done = _reusing(helm, tmp_path, former)
+
+    assert done.returncode == 0, done.stderr
+    assert helm("template", "pillion", "{chart}", "--namespace", NAMESPACE, *_ALL).stdout == done.stdout
+
+
+def test_each_value_that_came_later_may_be_missing(helm: Run, tmp_path: Path) -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    whole = helm("template", "pillion", "{chart}", "--namespace", NAMESPACE, *_ALL).stdout
+    inner = [f"{name}.{key}" for name in LATER for key, value in values.get(name, {}).items() if value != {}]
+
+    for path in (*LATER, *(one for one in inner if not one.endswith(".resources"))):
+        done = _reusing(helm, tmp_path, _without(values, path))
+        assert done.returncode == 0, (path, done.stderr)
+        assert whole == done.stdout, path
+
+
+def test_what_was_taken_out_stays_out(helm: Run) -> None:
+    taken = "activator.resources=null,nodeSelector=null,podDisruptionBudget.maxUnavailable=null"
+    documents = _rendered(helm, "--set", f"{taken},podDisruptionBudget.minAvailable=1")
+
+    deployments = {d["metadata"]["name"]: d for d in documents if d["kind"] == "Deployment"}
+    pod = deployments["pillion-activator"]["spec"]["template"]["spec"]
+    assert "nodeSelector" not in pod
+    assert not pod["containers"][0].get("resources")
+    budgets = [d for d in documents if d["kind"] == "PodDisruptionBudget"]
+    budget = next(d["spec"] for d in budgets if d["metadata"]["name"] == "pillion-operator")
+    assert "maxUnavailable" not in budget

@@ -89,7 +89,8 @@ def test_a_share_that_the_pods_are_too_few_for_says_how_many_it_needs(
 
     found = shared(api, namespace, 50)
     assert 10 == found["requested"]
-    assert "replicas: 1 of 2 pods; 10 % exactly needs a multiple of 10 pods" == found["mechanism"]
+    needs = "10 % exactly needs a multiple of 10 pods, by minReplicas 9 or a multiple of it"
+    assert f"replicas: 1 of 2 pods; {needs}" == found["mechanism"]
 
 
 def test_promoting_loses_no_pod_on_the_way(operator: OperatorProcess, api: Api, namespace: str) -> None:
@@ -137,11 +138,68 @@ def test_more_than_half_takes_pods_from_the_last_good_one_only_when_the_others_a
     shared(api, namespace, 80)
     assert (1, 4) == counts(api, namespace)
 
-    # On the way back those that stand in stay until the others are there again.
+    # On the way back one goes for each of the others that is there again.
     change(api, namespace, canaryTrafficPercent=0)
-    eventually(lambda: counts(api, namespace) == (4, 4))
+    eventually(lambda: counts(api, namespace) == (4, 3))
+    stays = "3 pods beside it stay until 4 of the last good revision are available (now 1)"
+    eventually(lambda: stays in canary(api, namespace)["mechanism"])
     eventually(lambda: make_ready(api, namespace) and api.get("Deployment", namespace, CANARY) is None)
     assert 4 == counts(api, namespace)[0]
+
+
+def most_of_them(api: Api, namespace: str) -> str:
+    """A service of four pods whose newest revision has 80 %: one pod of the last good one is left."""
+    rolled_out(api, namespace, minReplicas=4)
+    change(api, namespace, timeout=7, canaryTrafficPercent=80)
+    shared(api, namespace, 80)
+    eventually(lambda: counts(api, namespace) == (1, 4))
+    eventually(lambda: 5 == len(names(api, namespace)))
+    return version(api, namespace)
+
+
+def never_fewer_than_four(api: Api, namespace: str, since: str) -> None:
+    """What both Deployments had available together, at each of their changes."""
+    available = {"iris-predictor": 1, CANARY: 4}
+    history = api.history("Deployment", namespace, since)
+    last = max(number for number, one in enumerate(history) if one["metadata"]["name"] == CANARY)
+    for number, one in enumerate(history):
+        # Those that are one too many go at once, and the others with the Deployment.
+        goes = number == last and api.get("Deployment", namespace, CANARY) is None
+        stays = 0 if goes else one["spec"]["replicas"]
+        available[one["metadata"]["name"]] = min(stays, one["status"].get("availableReplicas", 0))
+        assert sum(available.values()) >= 4, (available, one)
+
+
+def test_a_manifest_that_goes_back_takes_no_pod_before_another_is_there(
+    operator: OperatorProcess, api: Api, namespace: str
+) -> None:
+    since = most_of_them(api, namespace)
+
+    change(api, namespace, timeout=None, canaryTrafficPercent=None)
+
+    eventually(lambda: counts(api, namespace) == (4, 3))
+    eventually(lambda: make_ready(api, namespace) and api.get("Deployment", namespace, CANARY) is None, within=30)
+    eventually(lambda: "canary" not in (api.get("InferenceService", namespace, "iris") or {})["status"])
+    never_fewer_than_four(api, namespace, since)
+
+
+def test_another_change_begins_once_the_last_good_revision_has_its_pods_back(
+    operator: OperatorProcess, api: Api, namespace: str
+) -> None:
+    since = most_of_them(api, namespace)
+    before = api.get("Deployment", namespace, CANARY)
+    assert before is not None
+
+    change(api, namespace, timeout=8, canaryTrafficPercent=20)
+
+    eventually(lambda: counts(api, namespace) == (4, 3))
+    # Those that stand in are what they were: the newest begins with the share that it is to have.
+    now = api.get("Deployment", namespace, CANARY)
+    assert now is not None
+    assert before["spec"]["template"] == now["spec"]["template"]
+    shared(api, namespace, 20)
+    assert (4, 1) == counts(api, namespace)
+    never_fewer_than_four(api, namespace, since)
 
 
 def test_a_newest_revision_that_never_becomes_ready_loses_its_share(

@@ -114,6 +114,36 @@ def test_a_right_that_lacks_is_named_by_readiness_and_a_metric_until_it_is_grant
         assert 0 == process.metric("pillion_operator_lists_refused")
 
 
+def test_a_verb_that_lacks_is_named_by_the_condition_before_it_is_needed(
+    cluster: ControlPlane, api: Api, namespace: str, tmp_path: Path
+) -> None:
+    cluster.kubectl("create", "serviceaccount", "operator", "--namespace", namespace)
+    whole = manifests(service_account="operator", operator_namespace=namespace, namespaces=(namespace,))
+    poor = json.loads(json.dumps(whole))
+    for manifest in poor:
+        rules = manifest.get("rules", [])
+        rules[:] = [rule for rule in rules if rule["resources"] != ["deployments/scale"]]
+    apply(cluster, *poor)
+    kubeconfig = cluster.kubeconfig_for_service_account(namespace, "operator")
+    settings = {"namespaces": namespace, "lease_namespace": namespace, "resync_seconds": "2"}
+    with running(kubeconfig, tmp_path / "operator.log", **settings) as process:
+        process.wait_leading()
+        api.create(namespace, inference_service())
+
+        def honoured() -> tuple[str, str]:
+            found = condition(api.get("InferenceService", namespace, "iris"), "FieldsHonoured")
+            return found.get("reason", ""), found.get("message", "")
+
+        text = "The operator may not patch deployments.apps/scale here"
+        eventually(lambda: honoured()[0] == "Forbidden" and honoured()[1].startswith(text), within=40)
+        process.wait_logged(f"the operator may not in namespace {namespace}: patch deployments.apps/scale")
+        # Nothing has been refused: one pod needs no change of the number.
+        assert api.get("Deployment", namespace, "iris-predictor")
+
+        apply(cluster, *whole)
+        eventually(lambda: honoured()[0] == "Honoured", within=40)
+
+
 def test_services_of_other_namespaces_are_left_alone(
     cluster: ControlPlane, api: Api, namespace: str, tmp_path: Path
 ) -> None:

@@ -92,7 +92,7 @@ def test_steps_follow_each_other_and_the_last_one_takes_over(
     until(answering, api, namespace, lambda: states(api, namespace) == {1: "RolledOut", 2: "RolledOut"})
     until(answering, api, namespace, lambda: api.get("Deployment", namespace, CANARY) is None)
     assert not old & names(api, namespace)
-    assert not canary(api, namespace)
+    eventually(lambda: not canary(api, namespace))
     events = told(api, namespace, "RolloutStep")
     for step, percent in ((1, 25), (2, 50)):
         assert f"Step {step} of 2 of the rollout: {percent} % for the newest version." in events

@@ -132,3 +132,31 @@ def test_what_the_gateway_still_leads_to_stays_until_it_has_followed(
 
     eventually(lambda: not any(api.get(kind, namespace, name) for kind, name in VARIANTS))
     assert names(api, namespace)
+
+
+def test_cluster_dns_lets_go_of_what_has_lost_its_share_before_the_gateway_has_followed(
+    operator: OperatorProcess, api: Api, namespace: str
+) -> None:
+    routed(api, namespace, minReplicas=2)
+    change(api, namespace, timeout=7, canaryTrafficPercent=50)
+    weighed(api, namespace, 50)
+    followed(api, namespace)
+    eventually(lambda: canary(api, namespace).get("mechanism", "").startswith("weights: 50"))
+
+    def found_by_name() -> set[str]:
+        service = api.get("Service", namespace, "iris-predictor")
+        assert service is not None
+        selector = service["spec"]["selector"].items()
+        labels = [pod["metadata"]["labels"] for pod in pods(api, namespace)]
+        return {one["serving.pillion.dev/variant"] for one in labels if selector <= one.items()}
+
+    assert {"stable", "canary"} == found_by_name()
+    change(api, namespace, canaryTrafficPercent=0)
+
+    eventually(lambda: found_by_name() == {"stable"})
+    # Its pods are there as long as the Gateway may send somebody.
+    assert (2, 2) == counts(api, namespace)
+    followed(api, namespace)
+    eventually(lambda: not any(api.get(kind, namespace, name) for kind, name in VARIANTS))
+    selector = {"serving.pillion.dev/inferenceservice": "iris", "serving.pillion.dev/component": "predictor"}
+    eventually(lambda: (api.get("Service", namespace, "iris-predictor") or {})["spec"]["selector"] == selector)

@@ -99,6 +99,28 @@ def test_validate_names_file_line_and_field(tmp_path: Path) -> None:
     assert 2 == pillion("validate", "-f", str(tmp_path / "none.yaml")).returncode
 
 
+def test_validate_warns_of_what_is_allowed_and_risky(tmp_path: Path) -> None:
+    risky = tmp_path / "risky.yaml"
+    risky.write_text(
+        "apiVersion: serving.pillion.dev/v1beta1\nkind: InferenceService\nmetadata: {name: a}\nspec:\n  predictor:\n"
+        "    containers:\n      - name: own\n        image: team/own\n"
+        "        resources: {limits: {memory: 1Gi}}\n"
+    )
+    done = pillion("validate", "-f", str(risky))
+
+    assert (0, f"valid: {risky}\n") == (done.returncode, done.stdout)
+    (warning,) = done.stderr.splitlines()
+    assert warning.startswith(f"warning: {risky}:8: spec.predictor.containers[0].image: the image has no tag")
+    found = json.loads(pillion("validate", "-f", str(risky), "--json").stdout)
+    assert (True, [], "spec.predictor.containers[0].image") == (
+        found["valid"], found["problems"], found["warnings"][0]["field"]
+    )  # fmt: skip
+    # What is wrong is mended first.
+    wrong = risky.read_text().replace("image:", "imag:")
+    done = pillion("validate", "-f", "-", stdin=wrong)
+    assert (2, 0) == (done.returncode, done.stderr.count("warning: "))
+
+
 def test_validate_calls_nothing_valid_that_it_has_not_looked_at(tmp_path: Path) -> None:
     other = tmp_path / "deployment.yaml"
     other.write_text("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n")

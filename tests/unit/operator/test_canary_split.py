@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pillion_operator.builders.canary import split
+from pillion_operator.analysis.sides import split
 from pillion_operator.state.plan import ReplicaBounds
 
 

@@ -215,3 +215,12 @@ def test_a_default_in_an_object_that_another_manager_set_empty_is_not_theirs() -
     live = managed(live, entry("kubectl-patch", {"f:securityContext": {}}))
 
     assert [] == foreign_entries(wanted, live)
+
+
+def test_what_we_no_longer_want_in_a_map_that_is_owned_as_a_whole_is_found() -> None:
+    wanted: dict[str, Any] = {"spec": {"selector": {"app": "iris"}}}
+    live: dict[str, Any] = {"spec": {"selector": {"app": "iris", "variant": "stable"}}}
+    live = managed(live, entry(FIELD_MANAGER, {"f:selector": {}}, operation="Apply"))
+
+    assert [("spec", "selector", "variant")] == leftovers(wanted, live)
+    assert [] == leftovers(live, live)

@@ -60,14 +60,20 @@ class Counting:
 class Rolling:
     """A service whose newest version has a share."""
 
-    def __init__(self, rollout: Manifest, canary: Manifest, **predictor: Any) -> None:
+    def __init__(self, rollout: Manifest, canary: Manifest, paused: str = "false", **predictor: Any) -> None:
         self.seconds = 0.0
         self.stages = Stages(cast("MetricsReader[RequestCounts]", Counting()), lambda: self.seconds)
         spec: Any = {"predictor": {"sklearn": {"storageUri": "s3://models/iris"}, "rollout": rollout, **predictor}}
         manifest: Manifest = {
             "apiVersion": "serving.pillion.dev/v1beta1",
             "kind": "InferenceService",
-            "metadata": {"name": "iris", "namespace": "ns", "uid": "u", "generation": 3},
+            "metadata": {
+                "name": "iris",
+                "namespace": "ns",
+                "uid": "u",
+                "generation": 3,
+                "annotations": {"serving.pillion.dev/paused": paused},
+            },
             "spec": spec,
         }
         self.service = InferenceService.from_api(manifest)
@@ -110,6 +116,21 @@ def test_a_step_that_was_passed_is_looked_at_again_soon_and_not_at_once() -> Non
     # Where the Deployment that keeps the step is refused, this goes on until somebody acts.
     assert progress is not None
     assert (2, 1.0) == (progress.step, progress.wait)
+
+
+def test_a_pause_keeps_the_step_and_not_a_version_that_fails() -> None:
+    canary = cast("Any", deployment("new", replicas=1, updatedReplicas=1, availableReplicas=1))
+    kept = {ROLLOUT_STEP_ANNOTATION: "0", ROLLOUT_SINCE_ANNOTATION: timestamp_of(NOW - 10)}
+    canary["metadata"]["annotations"] = kept
+    steps: Any = {"steps": [{"weight": 25, "pause": "5s"}, {"weight": 50}]}
+
+    # Its time is over, so without the pause it would be at the next one.
+    assert [2, 1] == [
+        progress and progress.step
+        for progress in (Rolling(steps, canary).look(), Rolling(steps, canary, paused="true").look())
+    ]
+    failing = Rolling(steps | ANALYSIS, canary, paused="true")
+    assert [False, True] == [progress is not None and progress.failed for progress in (failing.look(), failing.look())]
 
 
 def test_steps_that_cannot_begin_say_so_and_name_the_way_out() -> None:

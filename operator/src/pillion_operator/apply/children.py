@@ -24,7 +24,7 @@ from pillion_operator.state.manifest import (
     uid_of,
     version_of,
 )
-from pillion_operator.state.names import SCALE_MANAGER, predictor_name
+from pillion_operator.state.names import SCALE_MANAGER, canary_name, predictor_name
 from pillion_operator.state.observed import Outcome
 from pillion_operator.state.plan import Problem
 from pillion_operator.state.reasons import Reason
@@ -118,6 +118,9 @@ class _Run:
                     self._deployment = stored
                 elif child.kind is DEPLOYMENT and stored is not None:
                     await self._scale_canary(stored)
+        standing_in = self._standing_in()
+        if standing_in is not None:
+            await self._scale_canary(standing_in)
 
     async def scale(self) -> None:
         """Set the number of replicas where it is ours to set, and leave it to an autoscaler where there is one."""
@@ -145,6 +148,14 @@ class _Run:
         if number_at(live, "spec", "replicas", default=1) != wanted:
             self._writes += 1
             await self._client.scale(DEPLOYMENT, key_of(live), wanted, manager=SCALE_MANAGER)
+
+    def _standing_in(self) -> Manifest | None:
+        """Return the Deployment whose pods stand in for others: it stays as it is, but for their number."""
+        split, name = self._desired.split, canary_name(key_of(self._observed.service).name)
+        if split is None or not split.stands_in or (DEPLOYMENT, name) not in self._desired.spared:
+            return None
+        live = self._observed.children.get(DEPLOYMENT, {}).get(name)
+        return None if live is None or is_deleting(live) else live
 
     async def prune(self) -> None:
         """Delete children that the plan no longer has."""

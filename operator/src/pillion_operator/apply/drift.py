@@ -116,7 +116,9 @@ def leftovers(wanted: JsonObject, live: Manifest) -> list[Path]:
     found: list[Path] = []
     for entry in _entries(live):
         if text_at(entry, "manager") == FIELD_MANAGER and text_at(entry, "operation") == "Apply":
-            found += _unwanted(object_at(entry, "fieldsV1"), wanted, ())
+            fields = object_at(entry, "fieldsV1")
+            found += _unwanted(fields, wanted, ())
+            found += _added_to_maps(fields, wanted, live, ())
     return found
 
 
@@ -167,7 +169,7 @@ def _unwanted(fields: Mapping[str, JsonValue], wanted: JsonValue, path: Path) ->
 
 
 def _added_to_maps(fields: Mapping[str, JsonValue], wanted: JsonValue, live: JsonValue, path: Path) -> Iterator[Path]:
-    """Yield what another manager has added to maps that have one owner as a whole, such as a selector.
+    """Yield what is not wanted in maps that have one owner as a whole, such as a selector.
 
     `managedFields` names such a map and none of its entries. Only maps of strings are looked at: defaults add fields
     to other objects, and those are nobody's.

@@ -1,11 +1,10 @@
-"""The newest revision beside the last good one: a Deployment of its own, and how many pods of each there are.
+"""The newest revision beside the last good one: a Deployment of its own.
 
 Both kinds of pods stand behind the one Service, so a share of the pods is the share of the connections.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from pillion_operator.analysis.steps import Stage
@@ -29,39 +28,14 @@ from pillion_operator.state.names import (
     runtime_config_name,
     runtime_config_of_canary,
 )
-from pillion_operator.state.plan import Child, Split
+from pillion_operator.state.plan import Child
 
 if TYPE_CHECKING:
     from pillion.resources import JsonObject
     from pillion_operator.state.manifest import Manifest
-    from pillion_operator.state.plan import Desired, ReplicaBounds
+    from pillion_operator.state.plan import Desired
 
-__all__ = ["canary_children", "listens_alike", "split", "stage_of"]
-
-
-def split(percent: int, bounds: ReplicaBounds, stable: int, available: int) -> Split:
-    """Return how many pods the newest revision gets, and how many the last good one keeps at least.
-
-    Up to a half the last good one keeps all its pods, and those of the newest come on top. Above, the newest gets as
-    many as the service has, and the last good one gives pods up once those are available. Never more than one pod over
-    the share.
-
-    Args:
-        percent: from 0 to 99.
-        bounds: of the service's pods.
-        stable: pods of the last good revision that are wanted now.
-        available: pods of the newest revision that are available now.
-    """
-    if percent == 0 or stable == 0 or bounds.most == 0:
-        return Split(percent, 0, bounds.least)
-    if percent <= 50:
-        return Split(percent, max(1, percent * stable // (100 - percent)), bounds.least)
-    # What is there beyond the least is a scaler's, ours or somebody's.
-    count = max(1, stable if bounds.autoscaled else max(stable, bounds.least))
-    least = bounds.least
-    if available >= count and not bounds.autoscaled:
-        least = min(least, max(1, math.ceil(count * (100 - percent) / percent)))
-    return Split(percent, count, least)
+__all__ = ["canary_children", "listens_alike", "stage_of"]
 
 
 def canary_children(service: str, desired: Desired) -> tuple[Child, ...]:

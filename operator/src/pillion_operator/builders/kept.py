@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pillion_operator.builders.configmap import CONFIG_FILE
+from pillion_operator.builders.shares import of_both
 from pillion_operator.state.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, SERVICE
 from pillion_operator.state.manifest import key_of, object_at, text_at
 from pillion_operator.state.names import (
@@ -35,7 +36,7 @@ def revision_manifest(service: Manifest, desired: Desired, number: int, annotati
     data: JsonObject = {
         "predictor": object_at(service, "spec", "predictor"),
         "template": object_at(deployment, "spec", "template"),
-        "service": object_at(_child(desired, SERVICE), "spec"),
+        "service": of_both(object_at(_child(desired, SERVICE), "spec")),
     }
     config = _config(desired, name)
     if config:

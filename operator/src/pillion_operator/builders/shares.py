@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from pillion_operator.state.manifest import Manifest
     from pillion_operator.state.plan import Desired
 
-__all__ = ["TESTER_HEADER", "Shares", "backends", "shares", "tester_rules", "variant_services"]
+__all__ = [
+    "TESTER_HEADER",
+    "Shares",
+    "backends",
+    "of_both",
+    "of_stable",
+    "shares",
+    "tester_rules",
+    "told_apart",
+    "variant_services",
+]
 
 #: By which a tester asks for one of the two, whatever the shares.
 TESTER_HEADER: Final = "pillion-variant"
@@ -29,18 +39,14 @@ class Shares:
     canary: int
 
 
-def shares(desired: Desired, service: str, available: int) -> Shares | None:
-    """Return the shares for a Gateway; None where one revision answers all, or the two cannot be told apart.
-
-    As long as only some of the newest revision's pods are available, it gets only that part of its share.
-    """
+def shares(desired: Desired, service: str) -> Shares | None:
+    """Return the shares for a Gateway; None where one revision answers all, or the two cannot be told apart."""
     split = desired.split
     if split is None or split.percent == 100 or split.canary == 0:
         return None
-    if not _told_apart(desired, service):
+    if not told_apart(desired, service):
         return None
-    share = split.percent * min(available, split.canary) // split.canary
-    return Shares(100 - share, share)
+    return Shares(100 - split.weight, split.weight)
 
 
 def backends(service: str, port: int, shared: Shares | None) -> list[JsonObject]:
@@ -72,13 +78,27 @@ def variant_services(service: Manifest, name: str) -> list[Child]:
     found: list[Child] = []
     for variant, called in ((STABLE, stable_name(name)), (CANARY, canary_name(name))):
         metadata = object_at(service, "metadata") | {"name": called}
-        spec = object_at(service, "spec")
-        spec = spec | {"selector": object_at(spec, "selector") | {VARIANT_LABEL: variant}}
-        found.append(Child(SERVICE, service | {"metadata": metadata, "spec": spec}))
+        found.append(Child(SERVICE, _of(variant, service) | {"metadata": metadata}))
     return found
 
 
-def _told_apart(desired: Desired, service: str) -> bool:
+def of_stable(service: Manifest) -> Manifest:
+    """Return the Service with the last good revision's pods alone."""
+    return _of(STABLE, service)
+
+
+def of_both(spec: JsonObject) -> JsonObject:
+    """Return the spec of a Service with the pods of both revisions."""
+    selector = {name: value for name, value in object_at(spec, "selector").items() if name != VARIANT_LABEL}
+    return spec | ({"selector": selector} if selector else {})
+
+
+def _of(variant: str, service: Manifest) -> Manifest:
+    spec = object_at(service, "spec")
+    return service | {"spec": spec | {"selector": object_at(spec, "selector") | {VARIANT_LABEL: variant}}}
+
+
+def told_apart(desired: Desired, service: str) -> bool:
     """Whether the last good revision's pods carry the label: those of former releases do not."""
     for child in desired.children:
         if child.kind is DEPLOYMENT and key_of(child.manifest).name == predictor_name(service):

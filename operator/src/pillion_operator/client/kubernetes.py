@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from pillion_operator.client.errors import ApiError, NotLeaderError
-from pillion_operator.client.fence import Fence, FencedBody
+from pillion_operator.client.fence import Fence, FencedBody, OpenFence
 from pillion_operator.state.manifest import Key, key_of, number_at, object_at, objects_at, text_at
 from pillion_operator.state.names import FIELD_MANAGER
 
@@ -225,6 +225,28 @@ class KubernetesClient:
             raise ApiError.from_status(status, answer)
         return {text_at(entry, "name") for entry in objects_at(answer, "resources")}
 
+    async def review(self, namespace: str) -> Manifest:
+        """Return what we may do in a namespace, and of what has none. Source: SelfSubjectRulesReview.
+
+        Nothing is stored by it, so every replica may ask.
+
+        Raises:
+            ApiError: the API server could not be asked.
+        """
+        body: Manifest = {"apiVersion": _REVIEWS, "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}}
+        payload = FencedBody(msgspec.json.encode(body), _JSON, OpenFence())
+        started, status = time.monotonic(), 0
+        try:
+            path = f"/apis/{_REVIEWS}/selfsubjectrulesreviews"
+            status, answer = await self._exchange("POST", path, {}, payload, _JSON, _READ_SECONDS)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(0, "Unreachable", f"the API server did not answer: {type(error).__name__}") from error
+        finally:
+            self._observer("review", "selfsubjectrulesreviews", status, time.monotonic() - started)
+        if status >= 300:
+            raise ApiError.from_status(status, answer)
+        return answer
+
     async def _send(
         self,
         verb: str,
@@ -279,6 +301,7 @@ class KubernetesClient:
         raise AssertionError("the second attempt returns or raises")
 
 
+_REVIEWS: Final = "authorization.k8s.io/v1"
 _METHODS: Final = {
     "get": "GET",
     "list": "GET",

@@ -113,7 +113,7 @@ class Caches:
     async def _correct(self, client: KubernetesClient, resync: Resync, policies: NamespacePolicies) -> None:
         while True:
             listed = await self._next_round()
-            await self._follow_optional_kinds(client)
+            await self._follow_optional_kinds(client, resync)
             try:
                 await self._scope.refresh(client)
                 missed = await resync.correct()
@@ -184,15 +184,25 @@ class Caches:
             return self.optional
         return frozenset(found)
 
-    async def _follow_optional_kinds(self, client: KubernetesClient) -> None:
-        """Take up a kind whose definition has come, and let go of one whose definition has gone."""
+    async def _follow_optional_kinds(self, client: KubernetesClient, resync: Resync) -> None:
+        """Take up a kind whose definition has come, once it is listed, and let go of one whose definition has gone."""
         found = await self._discovered(client)
-        if found == self.optional:
+        come, gone = found - self.optional, self.optional - found
+        if not come and not gone:
             return
-        for kind in found ^ self.optional:
-            _log.info("the cluster %s %s now", "has" if kind in found else "has no", kind.plural)
+        try:
+            # What is there already must be known before anybody plans with it.
+            await resync.fill(kinds=tuple(come))
+        except ApiError as error:
+            # Right after its definition has come a kind may not be served yet.
+            _log.warning("new kinds could not be listed: %s; trying again", error)
+            come = frozenset()
+            self._listed.set()
+        for kind in gone:
             self._store.drop(kind)
-        self.optional = found
+        for kind in come | gone:
+            _log.info("the cluster %s %s now", "has" if kind in come else "has no", kind.plural)
+        self.optional = (self.optional | come) - gone
         self._watcher.restart()
         self._kinds_changed()
 

@@ -60,16 +60,16 @@ class Resync:
         self.refused: dict[tuple[Kind, str], ApiError] = {}
         """What the API server did not let us list in the last round, by kind and namespace, and its words."""
 
-    async def fill(self, namespace: str | None = None) -> None:
+    async def fill(self, namespace: str | None = None, kinds: Sequence[Kind] | None = None) -> None:
         """List everything in full and take it over, at the start. What may not be listed is in :attr:`refused` then.
 
-        With a namespace, what is in that one.
+        With a namespace, what is in that one; with kinds, these alone.
 
         Raises:
             ApiError: the API server could not be asked.
         """
         refused: dict[tuple[Kind, str], ApiError] = {}
-        for kind in self._kinds():
+        for kind in self._kinds() if kinds is None else kinds:
             spaces = self._spaces(kind) if namespace is None else [namespace] if kind.namespaced else []
             for space in spaces:
                 try:
@@ -82,7 +82,7 @@ class Resync:
                 for item in listing.items:
                     self._take(kind, item)
                 self._drop(kind, self._gone(kind, space, listing))
-        self.refused = refused if namespace is None else self.refused | refused
+        self.refused = refused if namespace is None and kinds is None else self.refused | refused
 
     async def correct(self) -> dict[Kind, int]:
         """List metadata, correct what the watches missed, and return how much that was, by kind.

@@ -13,6 +13,7 @@ from pillion.resources import InferenceService
 from pillion_operator.builders.certificates import with_certificate
 from pillion_operator.builders.declared import digest_in, given_up, service_of
 from pillion_operator.builders.predictor import plan
+from pillion_operator.builders.rights import told_of_rights
 from pillion_operator.builders.trained import followed, following, lacks_training
 from pillion_operator.judge.certificates import unready_certificate
 from pillion_operator.judge.deadline import overdue_wait
@@ -55,11 +56,12 @@ from pillion_operator.state.reasons import Reason
 from pillion_operator.state.revisions import revisions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pillion.resources import JsonObject
     from pillion_operator.apply.children import ChildApplier
     from pillion_operator.apply.nudge import PodNudger
+    from pillion_operator.builders.rights import Lack
     from pillion_operator.observe.policies import NamespacePolicies
     from pillion_operator.observe.references import ReferenceReader, References
     from pillion_operator.observe.runtime_status import RuntimeStatusReader
@@ -109,6 +111,8 @@ class Parts:
     """Whether ClusterServingRuntimes can be read; else the built-in ones are taken from the operator itself."""
     optional_kinds: Callable[[], frozenset[Kind]] = frozenset
     """Which kinds of `state.kinds.OPTIONAL` the cluster has."""
+    lacks: Callable[[str], Sequence[Lack]] = lambda namespace: ()  # noqa: ARG005 - by default nothing lacks
+    """Which rights the operator lacks in a namespace."""
     clock: Callable[[], float] = time.monotonic
     """Seconds that only ever grow."""
     on_repair: Callable[[int], None] = lambda number: None  # noqa: ARG005 - the default takes no note
@@ -180,6 +184,7 @@ class Reconciler:
         desired = await self._parts.rollouts.course(service, observed, desired)
         desired = self._parts.zero.course(observed, desired)
         desired = routed(service, observed, desired, self._parts.store, self._parts.optional_kinds())
+        desired = told_of_rights(desired, self._parts.lacks(key.namespace))
         self._parts.scaling.follow(key, desired.replicas)
         outcome = await self._parts.applier.apply(observed, desired)
         news = desired.progress.news if desired.progress else ""

@@ -5,20 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pillion_operator.builders.canary import canary_children, listens_alike, split
+from pillion_operator.analysis.sides import Side, Sides, next_split
+from pillion_operator.builders.canary import canary_children, listens_alike
 from pillion_operator.builders.kept import revision_manifest, with_kept
 from pillion_operator.judge.deadline import overdue
-from pillion_operator.judge.facts import deployment_facts
+from pillion_operator.judge.facts import deployment_facts, is_ready
+from pillion_operator.judge.pods import unplaced
 from pillion_operator.judge.routes import followed, share_of
 from pillion_operator.judge.status import facts_of
-from pillion_operator.state.kinds import DEPLOYMENT, GATEWAY_ROUTES
-from pillion_operator.state.manifest import generation_of, key_of
+from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, GATEWAY_ROUTES
+from pillion_operator.state.manifest import generation_of, key_of, labels_of
 from pillion_operator.state.names import (
+    CANARY,
     REVISION_GENERATION_ANNOTATION,
     REVISION_MESSAGE_ANNOTATION,
     REVISION_STATE_ANNOTATION,
+    VARIANT_LABEL,
     canary_name,
     predictor_name,
+    runtime_config_of_canary,
 )
 from pillion_operator.state.observed import Outcome
 from pillion_operator.state.plan import Note, Split
@@ -70,10 +75,13 @@ class Rollouts:
             ApiError: the API server could not be asked, or another writer was faster; try again.
         """
         good, key = last_good(observed.revisions), key_of(observed.service)
-        # What was rolled out before and is in trouble later is not in trouble because of its revision.
-        if not desired.complete or good is None or good.digest == desired.revision:
+        if not desired.complete:
             self.forget(key)
             return desired
+        # What was rolled out before and is in trouble later is not in trouble because of its revision.
+        if good is None or good.digest == desired.revision:
+            self.forget(key)
+            return _withdrawing(observed, desired, 100)
         lost = failed(observed.revisions, desired.revision, generation_of(observed.service))
         if lost is None and _given_up(observed, desired):
             kept = await self._fail(service, observed, desired)
@@ -92,10 +100,10 @@ class Rollouts:
             return _promoting(observed, desired)
         data = await self._parts.reader.read(key.namespace, good)
         if data is None:
-            return desired
+            return _promoting(observed, desired)
         former = with_kept(observed.service, desired, data)
         if lost is not None:
-            return replace(former, rolled_back=RolledBack(lost, good))
+            return replace(_withdrawing(observed, former, 0), rolled_back=RolledBack(lost, good))
         return _shared(observed, desired, former, percent or 0, alike=listens_alike(data, desired))
 
     async def settle(self, observed: Observed, desired: Desired) -> Desired:
@@ -168,21 +176,53 @@ def _shared(observed: Observed, desired: Desired, kept: Desired, percent: int, *
         text = f"spec.predictor.{'rollout.steps' if stepped else 'canaryTrafficPercent'} (the newest version listens "
         text += "on other ports than the one that serves, so they cannot share an address: it waits until "
         text += f"canaryTrafficPercent is 100{'' if stepped else ' or removed'})"
-        notes = (*kept.notes, Note(Reason.FIELDS_NOT_HONOURED, text))
-        return replace(kept, notes=notes, split=Split(percent, 0, desired.replicas.least))
-    live = deployment_facts(observed, predictor_name(name))
-    newest = deployment_facts(observed, canary_name(name))
-    available = newest.available_of(desired.revision)
-    shared = split(percent, desired.replicas, live.wanted, available)
-    if available and live.available < desired.replicas.least and desired.replicas.most != 0:
-        # The last good one had given pods up: what stands in for them stays until they are back.
-        shared = replace(shared, canary=max(shared.canary, newest.wanted))
-    if not _weighed(observed, canary_name(name), percent):
-        # The Gateway still sends the last good one more than what the fewer pods of it are for.
-        shared = replace(shared, stable=desired.replicas.least)
-    bounds = replace(kept.replicas, least=shared.stable)
-    beside = canary_children(name, desired) if shared.canary else ()
-    return replace(kept, children=(*kept.children, *beside), split=shared, replicas=bounds)
+        kept = replace(kept, notes=(*kept.notes, Note(Reason.FIELDS_NOT_HONOURED, text)))
+        kept = _withdrawing(observed, kept, percent)
+        return kept if kept.split else replace(kept, split=Split(percent, 0, desired.replicas.least))
+    beside = deployment_facts(observed, canary_name(name))
+    shared = next_split(percent, desired.replicas, _sides(observed, desired, percent))
+    kept = replace(kept, split=shared, replicas=replace(kept.replicas, least=shared.stable))
+    # One that rests keeps its Deployment, which knows how far the steps are.
+    keeps = percent > 0 and beside.revision == desired.revision
+    if shared.stands_in and not keeps:
+        return _keeping(name, kept)
+    planned = shared.canary > 0 or keeps
+    return replace(kept, children=(*kept.children, *canary_children(name, desired))) if planned else kept
+
+
+def _withdrawing(observed: Observed, desired: Desired, percent: int) -> Desired:
+    """Return the plan of one revision alone, with the pods beside it as long as they stand in for some of its own.
+
+    Args:
+        observed: what there is.
+        desired: the plan of that revision.
+        percent: what the newest revision is to have.
+    """
+    left = next_split(0, desired.replicas, _sides(observed, desired, 0))
+    if not left.stands_in:
+        return desired
+    return _keeping(key_of(observed.service).name, replace(desired, split=replace(left, percent=percent)))
+
+
+def _keeping(service: str, desired: Desired) -> Desired:
+    """Return the plan with the Deployment beside as it is, whatever revision its pods are of."""
+    there = {(DEPLOYMENT, canary_name(service)), (CONFIG_MAP, runtime_config_of_canary(service))}
+    return replace(desired, spared=desired.spared | there)
+
+
+def _sides(observed: Observed, desired: Desired, percent: int) -> Sides:
+    """Return what there is of both revisions, by what Deployments and pods say."""
+    service = key_of(observed.service).name
+    live, beside = deployment_facts(observed, predictor_name(service)), deployment_facts(observed, canary_name(service))
+    ours = [pod for pod in observed.pods if labels_of(pod).get(VARIANT_LABEL) != CANARY]
+    ready = sum(map(is_ready, ours))
+    # A count that has just been changed is ahead of what its controller says, and that of what pods do.
+    serving = min(live.wanted, live.available, ready) if live.current else 0
+    others = min(beside.wanted, max(beside.available, beside.ready, sum(map(is_ready, observed.pods)) - ready))
+    newest = beside.available_of(desired.revision)
+    weighed = _weighed(observed, canary_name(service), percent)
+    crowded = bool(live.pods_refused) or unplaced(ours, observed.now)
+    return Sides(Side(live.wanted, serving), Side(beside.wanted, others), newest, weighed, crowded)
 
 
 def _weighed(observed: Observed, service: str, percent: int) -> bool:
@@ -198,7 +238,7 @@ def _promoting(observed: Observed, desired: Desired) -> Desired:
     live, newest = deployment_facts(observed, predictor_name(name)), deployment_facts(observed, canary_name(name))
     there = live.rolled_out and live.revision == desired.revision
     if there or newest.revision != desired.revision or newest.wanted == 0 or desired.replicas.most == 0:
-        return desired
+        return _withdrawing(observed, desired, 100)
     beside = canary_children(name, desired)
     return replace(
         desired, children=(*desired.children, *beside), split=Split(100, newest.wanted, desired.replicas.least)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from pillion_operator.builders.claims import claimant, claims_of, taken
 from pillion_operator.builders.deployment import MIN_READY_SECONDS
 from pillion_operator.builders.routes import with_routes
-from pillion_operator.builders.shares import shares
-from pillion_operator.judge.facts import deployment_facts
+from pillion_operator.builders.shares import of_stable, shares, told_apart
 from pillion_operator.judge.routes import followed, leads_to
 from pillion_operator.state.kinds import (
     CONFIG_MAP,
@@ -20,8 +19,15 @@ from pillion_operator.state.kinds import (
     ROUTES,
     SERVICE,
 )
-from pillion_operator.state.manifest import key_of, objects_at, seconds_at
-from pillion_operator.state.names import canary_name, runtime_config_of_canary, stable_name
+from pillion_operator.state.manifest import is_deleting, key_of, labels_of, objects_at, seconds_at
+from pillion_operator.state.names import (
+    CANARY,
+    VARIANT_LABEL,
+    canary_name,
+    predictor_name,
+    runtime_config_of_canary,
+    stable_name,
+)
 
 if TYPE_CHECKING:
     from pillion.resources import InferenceService
@@ -47,12 +53,11 @@ def routed(
             for other, asked in store.derived(INFERENCE_SERVICE, claims_of)
             if own.claims & asked and key_of(other) != own.key
         )
-        newest = deployment_facts(observed, canary_name(name))
         weighs = service.spec.networking.gateway is not None and not _is_held(desired)
-        shared = shares(desired, name, newest.available_of(desired.revision)) if weighs else None
+        shared = shares(desired, name) if weighs else None
         settles = 0.0 if shared is None else _settles(observed, stable_name(name))
         desired = with_routes(service, observed.service, desired, kinds, taken(own, others), shared, settles)
-    return _spared(name, observed, desired)
+    return _without_others(name, observed, _spared(name, observed, desired))
 
 
 def _is_held(desired: Desired) -> bool:
@@ -83,4 +88,26 @@ def _spared(service: str, observed: Observed, desired: Desired) -> Desired:
         (SERVICE, canary_name(service)),
         (SERVICE, stable_name(service)),
     }
-    return replace(desired, spared=frozenset(kept))
+    return replace(desired, spared=desired.spared | kept)
+
+
+def _without_others(service: str, observed: Observed, desired: Desired) -> Desired:
+    """Take pods that are to have no share out of cluster DNS at once, where the others can be told from them.
+
+    Those that are deleted leave it a moment later by themselves; those that a Gateway leads to, once it has followed.
+    """
+    name = canary_name(service)
+    planned = any(child.kind is DEPLOYMENT and key_of(child.manifest).name == name for child in desired.children)
+    if planned or (desired.split is not None and desired.split.stands_in):
+        return desired
+    told = [labels_of(pod).get(VARIANT_LABEL, "") for pod in observed.pods if not is_deleting(pod)]
+    there = name in observed.children.get(DEPLOYMENT, {}) or CANARY in told
+    if not there or "" in told or not told_apart(desired, service):
+        return desired
+    children = tuple(
+        replace(child, manifest=of_stable(child.manifest))
+        if child.kind is SERVICE and key_of(child.manifest).name == predictor_name(service)
+        else child
+        for child in desired.children
+    )
+    return replace(desired, children=children)

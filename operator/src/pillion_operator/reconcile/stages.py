@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from pillion.resources.conventions import is_paused
 from pillion.trainingpod.order import seconds_of
+from pillion_operator.analysis.sides import split
 from pillion_operator.analysis.steps import Stage, Step, next_stage, rest
 from pillion_operator.analysis.verdict import Finding, Limits, Verdict, judged
 from pillion_operator.analysis.window import RequestCounts, Window
-from pillion_operator.builders.canary import split, stage_of
+from pillion_operator.builders.canary import stage_of
 from pillion_operator.judge.facts import deployment_facts, is_ready
 from pillion_operator.judge.routes import followed
 from pillion_operator.state.kinds import DEPLOYMENT, GATEWAY_ROUTES
@@ -132,7 +133,11 @@ def _staged(
     before = stage_of(observed.children.get(DEPLOYMENT, {}).get(canary_name(name)), desired.revision)
     if before.index >= total:
         return Progress(100, total, total)
-    reached = _reached(observed, desired, steps[before.index].weight)
+    stopped = desired.replicas.most == 0
+    if stopped:
+        # Nobody asks it anything: its step begins anew when it is back.
+        before = Stage(before.index)
+    reached = not stopped and _reached(observed, desired, steps[before.index].weight)
     held = is_paused(service.metadata)
     now = next_stage(steps, before, observed.now, reached=reached, finding=finding, held=held)
     analysis = "" if finding is None else _said(finding)

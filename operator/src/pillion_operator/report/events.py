@@ -70,8 +70,23 @@ def happenings(service: Manifest, status: JsonObject, outcome: Outcome) -> tuple
         reason, good = text_at(new, "reason"), new.get("status") == "True"
         if changed and new and not (good and kind != "Ready") and (good or reason not in _GOOD):
             found.append(Happening(reason, text_at(new, "message"), warning=not good))
+    found += _sharing(service, after)
     found += _mismatches(service, after)
     return tuple(found)
+
+
+def _sharing(before: Manifest, after: Manifest) -> list[Happening]:
+    """Return what became of the newest version's share, once it is asked for and once it is reached."""
+    old, new = (object_at(one, "status", "canary") for one in (before, after))
+    requested, actual = number_at(new, "requested"), number_at(new, "actual")
+    asked = bool(new) and requested != number_at(old, "requested", default=-1)
+    reached = bool(new) and actual == requested != number_at(old, "actual", default=-1)
+    # Steps have events of their own.
+    if text_at(new, "step") or not (asked or reached):
+        return []
+    former = f", {number_at(old, 'requested')} % before," if old and asked else ""
+    text = f"The newest version is to have {requested} % of the requests{former} and has {actual} %"
+    return [Happening("CanaryShare", f"{text} ({text_at(new, 'mechanism')}).")]
 
 
 def model_happenings(model: Manifest, status: JsonObject) -> tuple[Happening, ...]:

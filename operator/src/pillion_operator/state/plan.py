@@ -118,12 +118,19 @@ class ReplicaBounds:
 class Split:
     """How pods are shared out between the last good revision and the newest.
 
-    `percent` is what was asked for the newest, `canary` the number of its pods, `stable` the least of the other's.
+    Attributes:
+        percent: what was asked for the newest; 100 while it takes over, or the manifest has gone back.
+        canary: the number of pods in the Deployment beside the last good one's.
+        stable: the least of the last good one's.
+        weight: the percentage of requests that a Gateway gives the pods of the Deployment beside.
+        stands_in: whether these are more than was asked for, until the last good one has its pods back.
     """
 
     percent: int
     canary: int
     stable: int
+    weight: int = 0
+    stands_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ NOT_YET: frozenset[str] = frozenset(
 
 #: What does the same in this release, of fields of `NOT_YET` for which something does.
 INSTEAD: dict[str, str] = {
+    "canary": "set canaryTrafficPercent together with the change of spec.predictor: the version before keeps the rest",
     "predictor.jobs": "pods make no TrainingJobs; create TrainingJob and BatchPrediction objects",
     "predictor.models": "give one model here, and create a Model with inferenceServiceRef for each of the others",
 }

@@ -7,8 +7,12 @@ from annotated_types import Ge, Le, MaxLen
 from pillion.resources.annotations import AtomicOf, Open, Quantity
 from pillion.resources.base import ResourceModel
 from pillion.resources.core import ResourceRequirements
-from pillion.resources.rules import Rule, TextRule
+from pillion.resources.rules import Rule, TextRule, matches
 from pillion.resources.traffic import Duration
+
+
+def _is_some_time(duration: str | None) -> bool:
+    return duration is None or matches("[1-9]", duration)
 
 
 class RolloutStep(ResourceModel):
@@ -42,6 +46,21 @@ class RolloutAnalysis(ResourceModel):
 
     window: Duration | None = None
     """The time over which both are measured. Default: 5m."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.window) || self.window.matches('[1-9]')",
+            message="no request is counted within a window of zero, so nothing would ever pass; write one such as 5m",
+            field="window",
+            holds=lambda analysis: _is_some_time(analysis.window),
+        ),
+        Rule(
+            cel="!has(self.latency) || self.latency.matches('[1-9]')",
+            message="every request takes longer than a latency of zero; write one such as 200ms",
+            field="latency",
+            holds=lambda analysis: _is_some_time(analysis.latency),
+        ),
+    )
 
     @property
     def greatest_error_rate(self) -> float | None:

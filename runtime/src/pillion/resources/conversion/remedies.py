@@ -15,6 +15,10 @@ _SCALE: Final = (
 
 #: By the field's address below `spec`, the most exact one counts.
 REMEDIES: Final[dict[str, str]] = {
+    "canary": (
+        "apply this without canary first, and once that is rolled out the canary's predictor in place of "
+        "spec.predictor, with its trafficPercent as canaryTrafficPercent"
+    ),
     "transformer": "deploy it by itself, with the predictor's Service {name}-predictor as its upstream",
     "explainer": "deploy it by itself, with the predictor's Service {name}-predictor as its upstream",
     "predictor.minReplicas": 'set minReplicas: 1, or annotate it serving.pillion.dev/stop: "true" while nobody asks',

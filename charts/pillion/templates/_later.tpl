@@ -1,0 +1,71 @@
+{{- /* Generated from values.yaml and scripts/chart/later.py by `make generate`; do not edit. */}}
+{{- define "pillion.laterValues" -}}
+activator:
+  enabled: true
+  replicaCount: 2
+  maxConnections: 1000
+  maxConnectionsPerService: 500
+  waitSeconds: 300
+  connectionAgeSeconds: 300
+  resources:
+    requests:
+      cpu: 20m
+      memory: 96Mi
+    limits:
+      memory: 384Mi
+activator.enabled: true
+activator.replicaCount: 2
+activator.maxConnections: 1000
+activator.maxConnectionsPerService: 500
+activator.waitSeconds: 300
+activator.connectionAgeSeconds: 300
+admissionPolicy:
+  enabled: true
+  actions:
+  - Warn
+  - Audit
+admissionPolicy.enabled: true
+admissionPolicy.actions:
+- Warn
+- Audit
+dashboards:
+  enabled: false
+  label: grafana_dashboard
+  labelValue: '1'
+  labels: {}
+  annotations: {}
+dashboards.enabled: false
+dashboards.label: grafana_dashboard
+dashboards.labelValue: '1'
+modelPolicy:
+  pickle: perObject
+  code: perObject
+  trustedTypes: []
+modelPolicy.pickle: perObject
+modelPolicy.code: perObject
+modelPolicy.trustedTypes: []
+namespaceSelector:
+  matchLabels: {}
+  matchExpressions: []
+namespaceSelector.matchExpressions: []
+prometheusRule.runbookUrl: docs/runbooks/{alert}.md
+routes:
+  ingress: true
+  gateway: true
+routes.ingress: true
+routes.gateway: true
+sidecarInjector:
+  enabled: false
+sidecarInjector.enabled: false
+{{- end }}
+
+{{- /* Fills in what the values of a former release lack: `helm upgrade --reuse-values` brings those alone. */}}
+{{- define "pillion.values" }}
+{{- range $path, $default := include "pillion.laterValues" . | fromYaml }}
+{{- $keys := splitList "." $path }}
+{{- $place := $.Values }}
+{{- if gt (len $keys) 1 }}{{ $place = get $.Values (first $keys) }}{{ end }}
+{{- $key := last $keys }}
+{{- if and (kindIs "map" $place) (not (hasKey $place $key)) }}{{ $_ := set $place $key $default }}{{ end }}
+{{- end }}
+{{- end }}
