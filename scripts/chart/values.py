@@ -100,6 +100,11 @@ class Activator(_Part):
     connection_age_seconds: int = Field(
         300, ge=1, description="The age at which a connection is ended as soon as nothing is on its way."
     )
+    admission_policy: bool = Field(
+        True,
+        description="Have the API server hold the activator's rights to what it does, by ValidatingAdmissionPolicies: "
+        "one replica for a Deployment of ours that has none, and its own addresses in slices of ours.",
+    )
     resources: Open = Field(
         {"requests": {"cpu": "20m", "memory": "96Mi"}, "limits": {"memory": "384Mi"}},
         description="Requests and limits of the activator's container.",

@@ -29,6 +29,11 @@ class ActivatorMetrics:
             ("reason",),
             registry=registry,
         )
+        self.distrusted = Gauge(
+            "pillion_activator_slices_distrusted",
+            "EndpointSlices that name this activator, and are not believed to be the operator's.",
+            registry=registry,
+        )
         self.waited = Histogram(
             "pillion_activator_wait_seconds",
             "How long connections waited for a pod.",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from pillion_operator.program import Names, ProgramSettings
@@ -22,6 +23,11 @@ class ActivatorSettings(ProgramSettings):
         env_prefix="PILLION_ACTIVATOR_",
         cli_prog_name="pillion-activator",
     )
+
+    service: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")]
+    """The activator's own Service, as `namespace/name`: slices name it that are for this activator."""
+    addresses: Annotated[Names, MinLen(1)]
+    """Addresses of this replica, separated by commas: the pod's."""
 
     namespaces: Names = ()
     """Namespaces whose services it stands for, separated by commas; none means the whole cluster."""
