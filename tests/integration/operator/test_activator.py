@@ -377,6 +377,37 @@ def test_it_opens_as_many_files_as_it_may(cluster: ControlPlane, tmp_path: Path)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.parametrize(
+    ("forged", "why"),
+    [
+        ({"ports": {"http": 10_250}}, "port 10250 is not from 20000 to 29999"),
+        ({"ports": {"http": 29_991}, "name": "mine"}, "it is not called 'iris-predictor-activator'"),
+        ({"ports": {"http": 29_992}, "uid": "3f1c"}, "is not the controller among its ownerReferences"),
+    ],
+)
+def test_a_slice_that_is_not_the_operators_is_not_listened_for_and_the_log_says_why(
+    activator: ActivatorProcess, api: Api, namespace: str, forged: dict[str, Any], why: str
+) -> None:
+    asleep = Asleep(api, namespace, "http").known_to(activator)
+    if "name" not in forged:
+        api.delete("EndpointSlice", namespace, "iris-predictor-activator")
+    asleep.map(**forged)
+
+    eventually(lambda: why in activator.log())
+    assert str(forged["ports"]["http"]) not in activator.ask("/routes").json()
+    assert activator.metric("slices_distrusted") >= 1
+
+
+def test_a_service_that_is_gone_is_not_listened_for_any_more(
+    activator: ActivatorProcess, api: Api, namespace: str
+) -> None:
+    asleep = Asleep(api, namespace, "http").known_to(activator)
+
+    api.delete("InferenceService", namespace, "iris")
+
+    eventually(lambda: str(asleep.ports["http"]) not in activator.ask("/routes").json())
+
+
 def test_a_wrong_setting_ends_it_with_a_sentence_that_names_it() -> None:
     environment = {"PATH": os.environ["PATH"], "PILLION_ACTIVATOR_MAX_CONNECTIONS": "0"}
 
