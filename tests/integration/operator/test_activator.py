@@ -12,6 +12,7 @@ import ssl
 import struct
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -226,6 +227,44 @@ def test_what_is_held_of_a_request_is_bounded_and_nothing_of_it_is_lost(
     assert resident(activator.pid) - before < 8 * 1024 * 1024
 
 
+def test_a_thousand_held_connections_with_a_mebibyte_each_stay_within_a_fraction_of_the_memory_limit(
+    cluster: ControlPlane, api: Api, namespace: str, tmp_path: Path
+) -> None:
+    number, body = 1000, bytes(1024 * 1024)
+    head = f"POST / HTTP/1.1\r\nHost: iris\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    answers = []
+
+    async def call(asleep: Asleep) -> None:
+        reader, writer = await asyncio.open_connection(asleep.address, asleep.ports["http"])
+        writer.write(head.encode() + body)
+        answers.append(await asyncio.wait_for(reader.read(), 300))
+        writer.close()
+
+    async def calls(asleep: Asleep, woken: threading.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(number):
+                group.create_task(call(asleep))
+            await asyncio.to_thread(woken.wait, 300)
+
+    with activating(cluster.kubeconfig, tmp_path / "activator.log", max_connections_per_service=number) as activator:
+        asleep = Asleep(api, namespace, "http").known_to(activator)
+        before, woken = resident(activator.pid), threading.Event()
+        with (
+            many_files(),
+            serving(echo, backlog=number) as port,
+            in_background(asyncio.run, calls(asleep, woken)) as all_done,
+        ):
+            eventually(lambda: activator.metric("waiting") == number, within=120)
+            eventually(lambda: activator.metric("held_bytes") >= 32 * 1024 * 1024, within=120)
+            held = resident(activator.pid) - before
+            asleep.ready(http=port)
+            woken.set()
+            all_done.result()
+        after = peak(activator.pid) - before
+    assert number == sum(answer.endswith(str(len(body)).encode()) for answer in answers)
+    assert after < 192 * 1024 * 1024, f"{held >> 20} MiB while they wait, {after >> 20} MiB at most"
+
+
 def test_an_old_connection_ends_once_it_is_quiet_and_not_while_an_answer_is_due(
     cluster: ControlPlane, api: Api, namespace: str, tmp_path: Path
 ) -> None:
@@ -423,6 +462,23 @@ def test_a_wrong_setting_ends_it_with_a_sentence_that_names_it() -> None:
     assert ended.stderr.startswith("pillion-activator: ")
     assert "max_connections" in ended.stderr.lower()
     assert "Traceback" not in ended.stderr
+
+
+@contextlib.contextmanager
+def many_files() -> Iterator[None]:
+    """Let this process open as many as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def peak(pid: int) -> int:
+    """The most memory that a process has had, in bytes. Source: proc(5), VmHWM."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def resident(pid: int) -> int:

@@ -22,6 +22,9 @@ class ActivatorMetrics:
         self.waiting = Gauge(
             "pillion_activator_waiting", "Connections that have asked for a pod and wait for it.", registry=registry
         )
+        self.held = Gauge(
+            "pillion_activator_held_bytes", "Bytes that are held of connections that wait.", registry=registry
+        )
         self.woken = Counter("pillion_activator_wakes", "Deployments that were given a replica.", registry=registry)
         self.refused = Counter(
             "pillion_activator_refused",

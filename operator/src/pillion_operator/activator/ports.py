@@ -7,7 +7,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from pillion_operator.activator.splice import PIECE_BYTES
+from pillion_operator.activator.splice import READER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,7 @@ class Ports:
                 continue
             try:
                 server = await asyncio.start_server(
-                    partial(self._connections.serve, route), self._host, port, limit=PIECE_BYTES
+                    partial(self._connections.serve, route), self._host, port, limit=READER_BYTES
                 )
             except OSError as error:
                 _log.warning("port %d, which stands for %s, cannot be opened: %s", port, route, error)

@@ -45,6 +45,8 @@ class ActivatorSettings(ProgramSettings):
     """Connections of one Service at a time, so that one cannot take all."""
     held_bytes: Annotated[int, Ge(32_768), Le(16_777_216)] = 131_072
     """Bytes of one connection that are held while it waits; more is left to the network."""
+    held_bytes_together: Annotated[int, Ge(0)] = 33_554_432
+    """Bytes of all connections together; beyond them only a first piece of 16 KiB is read of each."""
     wait_seconds: Seconds = 300.0
     """How long a connection waits for a pod that is Ready."""
     connect_seconds: Seconds = 5.0
