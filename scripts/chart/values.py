@@ -135,6 +135,29 @@ class NamespaceSelector(_Part):
     match_expressions: list[LabelRequirement] = Field([], description="Further requirements.")
 
 
+class ApiServer(_Part):
+    """Where the API server is, for NetworkPolicies."""
+
+    from_: OpenList = Field(
+        [],
+        alias="from",
+        description="Peers from which it asks the sidecar webhook, as `{ipBlock: {cidr: 10.0.0.10/32}}`; needed with "
+        "`sidecarInjector.enabled`.",
+    )
+    ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(
+        [443, 6443], min_length=1, description="Its ports, before and after its Service."
+    )
+
+
+class NetworkPolicy(_Part):
+    """NetworkPolicies of the operator's and the activator's pods."""
+
+    enabled: bool = Field(False, description="Close the pods to all but what they are for.")
+    metrics_from: OpenList = Field([], description="Peers that may read metrics; empty: everybody.")
+    api_server: ApiServer = ApiServer()
+    egress: bool = Field(True, description="Bound what they may reach, too: DNS, the API server, and pods.")
+
+
 class AdmissionPolicy(_Part):
     """What the API server says of manifests that are valid and risky."""
 
@@ -253,6 +276,7 @@ class Values(_Part):
     model_policy: ModelPolicy = ModelPolicy()
     activator: Activator = Activator()
     sidecar_injector: SidecarInjector = SidecarInjector()
+    network_policy: NetworkPolicy = NetworkPolicy()
     admission_policy: AdmissionPolicy = AdmissionPolicy()
     resources: Open = Field(
         {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
