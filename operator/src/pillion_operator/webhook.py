@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import weakref
 from typing import TYPE_CHECKING, Final, Self, cast
 
 import msgspec
@@ -54,7 +53,7 @@ class WebhookServer:
         self._leaving = False
         self._listener: asyncio.Server | None = None
         self._reading = asyncio.Semaphore(_AT_A_TIME)
-        self._asked: weakref.WeakSet[web.RequestHandler] = weakref.WeakSet()
+        self._silent: dict[web.RequestHandler, asyncio.TimerHandle] = {}
 
     async def __aenter__(self) -> Self:
         """Prepare; nothing listens yet."""
@@ -71,6 +70,8 @@ class WebhookServer:
         if self._listener is not None:
             self._listener.close()
         await self._runner.cleanup()
+        for timer in self._silent.values():
+            timer.cancel()
 
     @property
     def listening(self) -> bool:
@@ -118,16 +119,19 @@ class WebhookServer:
         if self._runner.server is None:
             raise RuntimeError("the webhook was not prepared")
         protocol = self._runner.server()
-        asyncio.get_running_loop().call_later(self._patience * 2, self._end_silent, weakref.ref(protocol))
+        # The handshake has its own time, and comes first.
+        timer = asyncio.get_running_loop().call_later(self._patience * 2, self._end_silent, protocol)
+        self._silent[protocol] = timer
         return protocol
 
-    def _end_silent(self, found: weakref.ref[web.RequestHandler]) -> None:
-        protocol = found()
-        if protocol is not None and protocol not in self._asked:
-            protocol.force_close()
+    def _end_silent(self, protocol: web.RequestHandler) -> None:
+        del self._silent[protocol]
+        protocol.force_close()
 
     async def _review(self, request: web.Request) -> web.Response:
-        self._asked.add(request.protocol)
+        timer = self._silent.pop(request.protocol, None)
+        if timer is not None:
+            timer.cancel()
         try:
             async with asyncio.timeout(self._patience), self._reading:
                 body = await request.read()
