@@ -56,7 +56,7 @@ def activator(plane: ControlPlane) -> Iterator[Api]:
 
 
 def objects() -> Iterator[dict[str, Any]]:
-    """A Deployment of ours and one of somebody's without replicas, one with some, our slice and somebody's."""
+    """A Deployment of ours and one of somebody's without replicas, one with some; slices of ours and of others."""
     for name, label, replicas in (
         ("iris-predictor", "serving.pillion.dev/inferenceservice", 0),
         ("busy-predictor", "serving.pillion.dev/inferenceservice", 2),
@@ -66,10 +66,11 @@ def objects() -> Iterator[dict[str, Any]]:
         pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "localhost/none"}]}}
         spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": pod}
         yield {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
-    for name, manager, service in (
-        ("ours", "pillion", f"{_SYSTEM}/pillion-activator"),
-        ("others", "pillion", "elsewhere/pillion-activator"),
-        ("theirs", "endpointslice-controller.k8s.io", ""),
+    for name, manager, service, held in (
+        ("ours", "pillion", f"{_SYSTEM}/pillion-activator", "true"),
+        ("awake", "pillion", f"{_SYSTEM}/pillion-activator", "false"),
+        ("others", "pillion", "elsewhere/pillion-activator", "true"),
+        ("theirs", "endpointslice-controller.k8s.io", "", ""),
     ):
         owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": "0"}
         yield {
@@ -78,7 +79,10 @@ def objects() -> Iterator[dict[str, Any]]:
             "metadata": {
                 "name": name,
                 "labels": {"endpointslice.kubernetes.io/managed-by": manager},
-                "annotations": {"serving.pillion.dev/activator": service},
+                "annotations": {
+                    "serving.pillion.dev/activator": service,
+                    "serving.pillion.dev/activator-holds": held,
+                },
                 "ownerReferences": [owner],
             },
             "addressType": "IPv4",
@@ -124,6 +128,7 @@ def test_no_other_count_is_changed_and_none_elsewhere(
     [
         ("shop", "theirs", led("10.0.0.1"), "slices of its own operator alone"),
         ("shop", "others", led("10.0.0.1"), "slices of its own operator alone"),
+        ("shop", "awake", led("10.0.0.1"), "while it is to hold their connections"),
         ("bank", "ours", led("10.0.0.1"), "a namespace that is not looked after"),
         ("shop", "ours", {"ports": [{"name": "http", "port": 22}]}, "the addresses in a slice, and nothing else"),
         ("shop", "ours", {"metadata": {"labels": {"a": "b"}}}, "the addresses in a slice, and nothing else"),
