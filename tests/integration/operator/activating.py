@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PATHS["EndpointSlice"] = "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices"
 _OWNER = {"serving.pillion.dev/inferenceservice": "iris"}
 #: What slices call the activator, as its own Service.
-SERVICE = "pillion-activators/pillion-activator"
+SERVICE = "default/pillion-activator"
 #: Tests of several processes may share the machine: each begins somewhere else.
 _ports = itertools.count(20_000 + os.getpid() * 37 % 9_000)
 
