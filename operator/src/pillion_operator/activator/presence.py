@@ -113,15 +113,16 @@ class Presence:
         holding = self._slices.holding
         keys = {key_of(one) for one in holding}
         self._written = {key: version for key, version in self._written.items() if key in keys}
-        wrong = [(one, after) for one in holding if (after := self._after(one)) is not None]
+        opened = self._open_ports()
+        wrong = [(one, after) for one in holding if (after := self._after(one, opened)) is not None]
         for at in range(0, len(wrong), _AT_A_TIME):
             await asyncio.gather(*(self._write(*entry) for entry in wrong[at : at + _AT_A_TIME]))
 
-    def _after(self, manifest: Manifest) -> tuple[str, ...] | None:
+    def _after(self, manifest: Manifest, opened: Mapping[int, Route]) -> tuple[str, ...] | None:
         """Return the addresses that the slice lacks; None where it is right."""
         if self._written.get(key_of(manifest)) == version_of(manifest):
             return None  # The watch has not told of it yet.
-        opened, now = self._open_ports(), addresses_of(manifest)
+        now = addresses_of(manifest)
         listens = all(opened.get(port) == route for port, route in claims_in(manifest))
         after = addresses_after(now, self._own, self._replicas.ready, listens=listens)
         return None if after == now else after

@@ -56,7 +56,9 @@ class Owners:
 
 
 class Slices:
-    """What is known. `changed` is called after each change of the map from ports to Services, `looked` after any.
+    """What is known. `changed` is called after each change of the map from ports to Services.
+
+    `looked` is called after each change of a slice of the map.
 
     A slice is part of the map where it names this `activator` and is one of the operator's, as far as can be seen.
     """
@@ -125,13 +127,17 @@ class Slices:
 
     def apply(self, namespace: str, kind: str, manifest: Manifest) -> None:
         """Take one change over."""
+        before = self._known[namespace].get(key_of(manifest), {})
         if kind == "DELETED":
             self._drop(namespace, key_of(manifest))
         elif kind in {"ADDED", "MODIFIED"}:
             self._put(namespace, manifest)
         else:
             return
-        self._look()
+        if is_for(before, self._activator) or is_for(manifest, self._activator):
+            self._look()
+        else:
+            self._tell()  # Pods come and go all the time, and are no part of the map.
 
     def _put(self, namespace: str, manifest: Manifest) -> None:
         key = key_of(manifest)
@@ -159,13 +165,16 @@ class Slices:
             self._claims = claims
             for claim in claims:
                 _log.warning("port %d is %s's, and %s claims it too", claim.port, claim.kept, claim.refused)
-        news, self._news = self._news, asyncio.Event()
-        news.set()
         if routes != self._routes:
             self._routes = routes
             self._stood_for = frozenset(routes.values())
             self._changed()
+        self._tell()
         self._looked()
+
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     def _say_distrust(self, found: dict[Key, str]) -> None:
         # Until both lists have come, every slice lacks its owner.
