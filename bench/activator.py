@@ -69,13 +69,17 @@ def _splice(port: int, server: int) -> None:
             "ports": [{"name": "http", "port": port}],
         }  # fmt: skip
         pods: dict[str, Any] = {
-            "metadata": {"namespace": "bench", "name": "pods", "labels": labels},
+            "metadata": {
+                "namespace": "bench",
+                "name": "pods",
+                "labels": labels | {"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"},
+            },
             "ports": [{"name": "http", "port": server}],
             "endpoints": [{"addresses": ["127.0.0.1"]}],
         }
-        slices = Slices()
+        slices = Slices("bench/activator")
         slices.replace("", [ours, pods])
-        settings = ActivatorSettings(_cli_parse_args=False)
+        settings = ActivatorSettings(service="bench/activator", addresses=("127.0.0.1",))
         metrics = ActivatorMetrics(CollectorRegistry())
         ports = Ports("127.0.0.1", Connections(settings, slices, _Awake(), metrics, time.monotonic))  # type: ignore[arg-type]  # only waking is left out
         await ports.follow(slices.routes)

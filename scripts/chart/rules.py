@@ -37,6 +37,7 @@ def rules_template() -> str:
         _define("selector", rbac.selector_rules()),
         _define("own", rbac.lease_rules(_LEASE)),
         _define("activator", rbac.activator_rules()),
+        _define("activatorOwn", rbac.activator_own_rules()),
         _define("webhook", rbac.webhook_rules(_WEBHOOK)),
         _define("webhookCluster", rbac.webhook_cluster_rules(_CONFIGURATION)),
     ]

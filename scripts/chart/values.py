@@ -109,6 +109,11 @@ class Activator(_Part):
     connection_age_seconds: int = Field(
         300, ge=1, description="The age at which a connection is ended as soon as nothing is on its way."
     )
+    admission_policy: bool = Field(
+        True,
+        description="Have the API server hold the activator's rights to what it does, by ValidatingAdmissionPolicies: "
+        "one replica for a Deployment of ours that has none, and its own addresses in slices of ours.",
+    )
     resources: Open = Field(
         {"requests": {"cpu": "20m", "memory": "96Mi"}, "limits": {"memory": "384Mi"}},
         description="Requests and limits of the activator's container.",
@@ -137,6 +142,29 @@ class NamespaceSelector(_Part):
 
     match_labels: StringMap = Field({}, description="Labels that a namespace must have.")
     match_expressions: list[LabelRequirement] = Field([], description="Further requirements.")
+
+
+class ApiServer(_Part):
+    """Where the API server is, for NetworkPolicies."""
+
+    from_: OpenList = Field(
+        [],
+        alias="from",
+        description="Peers from which it asks the sidecar webhook, as `{ipBlock: {cidr: 10.0.0.10/32}}`; needed with "
+        "`sidecarInjector.enabled`.",
+    )
+    ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(
+        [443, 6443], min_length=1, description="Its ports, before and after its Service."
+    )
+
+
+class NetworkPolicy(_Part):
+    """NetworkPolicies of the operator's and the activator's pods."""
+
+    enabled: bool = Field(False, description="Close the pods to all but what they are for.")
+    metrics_from: OpenList = Field([], description="Peers that may read metrics; empty: everybody.")
+    api_server: ApiServer = ApiServer()
+    egress: bool = Field(True, description="Bound what they may reach, too: DNS, the API server, and pods.")
 
 
 class AdmissionPolicy(_Part):
@@ -258,6 +286,7 @@ class Values(_Part):
     model_policy: ModelPolicy = ModelPolicy()
     activator: Activator = Activator()
     sidecar_injector: SidecarInjector = SidecarInjector()
+    network_policy: NetworkPolicy = NetworkPolicy()
     admission_policy: AdmissionPolicy = AdmissionPolicy()
     resources: Open = Field(
         {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},

@@ -103,3 +103,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- join "," $terms }}
 {{- end }}
+
+{{/* The same as CEL over the labels of a namespace, `variables.labels`. */}}
+{{- define "pillion.namespaceSelectorCel" -}}
+{{- $terms := list }}
+{{- range $key, $value := .Values.namespaceSelector.matchLabels }}
+{{- $terms = append $terms (printf "'%s' in variables.labels && variables.labels['%s'] == '%s'" $key $key $value) }}
+{{- end }}
+{{- range .Values.namespaceSelector.matchExpressions }}
+{{- $has := printf "'%s' in variables.labels" .key }}
+{{- $one := printf "%s && variables.labels['%s'] in ['%s']" $has .key (join "', '" .values) }}
+{{- $terms = append $terms (get (dict "Exists" $has "DoesNotExist" (printf "!(%s)" $has) "In" $one "NotIn" (printf "!(%s)" $one)) .operator) }}
+{{- end }}
+{{- join " && " $terms }}
+{{- end }}

@@ -158,10 +158,18 @@
 {{- define "pillion.rules.activator" -}}
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
+  verbs: [list, watch, patch]
+- apiGroups: [serving.pillion.dev]
+  resources: [inferenceservices]
   verbs: [list, watch]
 - apiGroups: [apps]
   resources: [deployments/scale]
   verbs: [get, patch]
+{{- end }}
+{{- define "pillion.rules.activatorOwn" -}}
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch]
 {{- end }}
 {{- define "pillion.rules.webhook" -}}
 - apiGroups: ['']

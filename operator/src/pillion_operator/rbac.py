@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Rule",
     "activator_manifests",
+    "activator_own_rules",
     "activator_rules",
     "cert_manager_rules",
     "cluster_rules",
@@ -194,8 +195,21 @@ def lease_rules(lease_name: str = "pillion-operator") -> tuple[Rule, ...]:
 
 
 def activator_rules() -> tuple[Rule, ...]:
-    """Return what the activator needs in every namespace whose services it stands for."""
-    return (_rule(ENDPOINT_SLICE, "list", "watch"), _rule(DEPLOYMENT, "get", "patch", subresource="scale"))
+    """Return what the activator needs in every namespace whose services it stands for.
+
+    The chart's ValidatingAdmissionPolicies narrow both patches: one replica where there is none, and the addresses in
+    slices of the operator.
+    """
+    return (
+        _rule(ENDPOINT_SLICE, "list", "watch", "patch"),
+        _rule(INFERENCE_SERVICE, "list", "watch"),
+        _rule(DEPLOYMENT, "get", "patch", subresource="scale"),
+    )
+
+
+def activator_own_rules() -> tuple[Rule, ...]:
+    """Return what the activator needs in its own namespace: where its replicas are."""
+    return (_rule(ENDPOINT_SLICE, "list", "watch"),)
 
 
 def webhook_rules(secret: str = WEBHOOK_SECRET) -> tuple[Rule, ...]:
@@ -248,11 +262,12 @@ def activator_manifests(
     *, service_account: str, operator_namespace: str, namespaces: tuple[str, ...] = (), name: str = "pillion-activator"
 ) -> tuple[JsonObject, ...]:
     """Return the Roles and bindings of the activator; without `namespaces` for the whole cluster."""
+    account = (service_account, operator_namespace)
+    found = _bound("Role", f"{name}-own", operator_namespace, activator_own_rules(), *account)
     if not namespaces:
-        return _bound("ClusterRole", name, "", activator_rules(), service_account, operator_namespace)
-    found: tuple[JsonObject, ...] = ()
+        return (*found, *_bound("ClusterRole", name, "", activator_rules(), *account))
     for namespace in namespaces:
-        found += _bound("Role", name, namespace, activator_rules(), service_account, operator_namespace)
+        found += _bound("Role", name, namespace, activator_rules(), *account)
     return found
 
 

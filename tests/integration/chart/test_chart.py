@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,9 @@ VARIANTS = {
     "selected": "{scope: selected, namespaceSelector: {matchExpressions: [{key: tenant, operator: Exists}]}}",
     "one-replica": "{replicaCount: 1, leaderElection: {enabled: false}, podDisruptionBudget: {enabled: false}}",
     "no-definitions": "{crds: {enabled: false}}",
+    "closed": "{networkPolicy: {enabled: true, metricsFrom: [{namespaceSelector: {matchLabels: {a: b}}}]}}",
+    "closed-sidecars": "{sidecarInjector: {enabled: true}, networkPolicy: {enabled: true, egress: false, "
+    "apiServer: {from: [{ipBlock: {cidr: 10.0.0.10/32}}]}}}",
     "bare": "{rbac: {create: false, aggregateClusterRoles: false}, serviceAccount: {create: false}}",
 }
 
@@ -240,7 +244,11 @@ def test_selected_scope_tells_operator_roles_and_policies_of_the_labels(helm: Ru
     deployment = _operator(documents)
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     environment = {entry["name"]: entry.get("value") for entry in container["env"]}
-    bindings = [d for d in documents if d["kind"] == "ValidatingAdmissionPolicyBinding"]
+    bindings = [
+        d
+        for d in documents
+        if d["kind"] == "ValidatingAdmissionPolicyBinding" and "-activator-" not in d["metadata"]["name"]
+    ]
     rules = [rule for d in documents if d["kind"] == "ClusterRole" for rule in d["rules"]]
 
     said = "tenant=shop,stage notin (test,dev),models,!frozen"
@@ -256,6 +264,46 @@ def test_selected_scope_tells_operator_roles_and_policies_of_the_labels(helm: Ru
         for d in documents
         if d["kind"] == "ClusterRoleBinding" and d["roleRef"]["name"].endswith("-operator")
     }
+
+
+def _ways_in(documents: list[dict[str, Any]], name: str) -> dict[int, Any]:
+    """From each port that a policy opens to those whom it lets in; None is everybody."""
+    (policy,) = (d for d in documents if d["kind"] == "NetworkPolicy" and d["metadata"]["name"] == name)
+    return {rule["ports"][0]["port"]: rule.get("from") for rule in policy["spec"]["ingress"]}
+
+
+def test_no_network_policy_is_made_unless_it_is_asked_for(helm: Run) -> None:
+    assert [] == [d for d in _rendered(helm) if d["kind"] == "NetworkPolicy"]
+
+
+def test_network_policies_select_the_pods_of_the_release_and_open_what_these_listen_on(helm: Run) -> None:
+    api_server = 'networkPolicy.apiServer.from=[{"ipBlock": {"cidr": "10.0.0.10/32"}}]'
+    documents = _rendered(
+        helm, "--set", "networkPolicy.enabled=true,sidecarInjector.enabled=true", "--set-json", api_server
+    )
+
+    assert {8083: None, 8084: [{"ipBlock": {"cidr": "10.0.0.10/32"}}]} == _ways_in(documents, "pillion-operator")
+    assert {20000: None, 8084: None} == _ways_in(documents, "pillion-activator")
+    for name in ("pillion-operator", "pillion-activator"):
+        policy, deployment = (
+            next(d for d in documents if (d["kind"], d["metadata"]["name"]) == (kind, name))
+            for kind in ("NetworkPolicy", "Deployment")
+        )
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        listened = {port["containerPort"] for port in container["ports"]}
+        assert listened <= set(_ways_in(documents, name))
+
+
+def test_the_operator_reads_the_activator_whoever_else_may_read_metrics(helm: Run) -> None:
+    peers = [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]
+    only = f"networkPolicy.metricsFrom={json.dumps(peers)}"
+    documents = _rendered(helm, "--set", "networkPolicy.enabled=true", "--set-json", only)
+    operator = _operator(documents)["spec"]["selector"]["matchLabels"]
+
+    assert peers == _ways_in(documents, "pillion-operator")[8083]
+    assert [{"podSelector": {"matchLabels": operator}}, *peers] == _ways_in(documents, "pillion-activator")[8084]
 
 
 def test_one_registry_value_moves_both_images(helm: Run) -> None:
@@ -286,6 +334,7 @@ def test_the_definitions_are_kept_on_uninstall_unless_that_is_switched_off(helm:
         (("--set", "namespaceSelector.matchLabels.tenant=shop"), "scope: selected"),
         (("--set", "admissionPolicy.actions={Deny,Warn}"), "both Deny and Warn"),
         (("--set", "podDisruptionBudget.minAvailable=1"), "minAvailable or maxUnavailable"),
+        (("--set", "networkPolicy.enabled=true,sidecarInjector.enabled=true"), "networkPolicy.apiServer.from"),
         (("--set", "serviceMonitor.enabled=true"), "monitoring.coreos.com/v1"),
         (("--set", "prometheusRule.enabled=true"), "monitoring.coreos.com/v1"),
     ],

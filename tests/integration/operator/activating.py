@@ -16,7 +16,7 @@ import httpx
 import pytest
 import uvicorn
 
-from tests.integration.operator.harness import PATHS, Api, eventually
+from tests.integration.operator.harness import PATHS, Api, eventually, inference_service
 from tests.waiting import WITHIN, until_now
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PATHS["EndpointSlice"] = "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices"
 _OWNER = {"serving.pillion.dev/inferenceservice": "iris"}
+#: What slices call the activator, as its own Service.
+SERVICE = "default/pillion-activator"
 #: Tests of several processes may share the machine: each begins somewhere else.
 _ports = itertools.count(20_000 + os.getpid() * 37 % 9_000)
 
@@ -46,6 +48,7 @@ class ActivatorProcess:
     def __init__(self, kubeconfig: Path, log: Path, **settings: object) -> None:
         self._log = log
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PILLION_")}
+        settings = {"service": SERVICE, "addresses": own_address(), **settings}
         settings = {"http_port": 0, "http_host": "127.0.0.1", "log_level": "debug", **settings}
         environment |= {f"PILLION_ACTIVATOR_{name.upper()}": str(value) for name, value in settings.items()}
         with log.open("ab") as output:
@@ -103,34 +106,39 @@ def activating(kubeconfig: Path, log: Path, **settings: object) -> Iterator[Acti
         process.stop()
 
 
-def announce(api: Api, namespace: str, activator: ActivatorProcess) -> str:
-    """Say where that activator is, as the controller does for its Service; the Service's name."""
+def announce(api: Api, service: str, activator: ActivatorProcess, *addresses: str) -> None:
+    """Say where the replicas of the activator are, as the controller does for its Service; by default here."""
     _, _, port = activator.admin.rpartition(":")
-    name = f"activator-{port}"
+    namespace, _, name = service.partition("/")
     labels = {"kubernetes.io/service-name": name}
-    api.create(
-        namespace,
-        {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {"name": name, "labels": labels},
-            "addressType": "IPv4",
-            "ports": [{"name": "http-metrics", "port": int(port), "protocol": "TCP"}],
-            "endpoints": [{"addresses": [own_address()], "conditions": {"ready": True}}],
-        },
-    )
-    return name
+    found = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": name, "labels": labels},
+        "addressType": "IPv4",
+        "ports": [{"name": "http-metrics", "port": int(port), "protocol": "TCP"}],
+        "endpoints": [{"addresses": [one], "conditions": {"ready": True}} for one in addresses or (own_address(),)],
+    }
+    if api.get("EndpointSlice", namespace, name) is None:
+        api.create(namespace, found)
+    else:
+        path = f"{PATHS['EndpointSlice'].format(namespace)}/{name}"
+        api.send("PATCH", path, found, "application/merge-patch+json").raise_for_status()
 
 
 class Asleep:
-    """`iris-predictor` without pods: its Deployment, and the EndpointSlice that leads to the activator."""
+    """`iris` without pods: its Deployment, and the EndpointSlice that has the activator hold its connections."""
 
     def __init__(self, api: Api, namespace: str, *ports: str) -> None:
         self._api = api
-        self._namespace = namespace
+        self.namespace = namespace
         self.address = own_address()
         self.ports = {name: next(_ports) for name in ports}
-        labels = {"app": "iris"}
+        # Stopped, so that no operator of a later module looks after it.
+        self._uid = api.create(namespace, inference_service(annotations={"serving.pillion.dev/stop": "true"}))[
+            "metadata"
+        ]["uid"]
+        labels = {"app": "iris"} | _OWNER
         container = {"name": "runtime", "image": "localhost/none"}
         api.create(
             namespace,
@@ -145,11 +153,11 @@ class Asleep:
                 },
             },
         )
-        self._slice("iris-predictor-activator", "pillion", self.ports, [])
+        self.map(self.ports)
 
     @property
     def replicas(self) -> int:
-        found = self._api.get("Deployment", self._namespace, "iris-predictor")
+        found = self._api.get("Deployment", self.namespace, "iris-predictor")
         assert found is not None
         return found["spec"].get("replicas", 0)  # type: ignore[no-any-return]  # JSON
 
@@ -161,18 +169,32 @@ class Asleep:
     def woken(self) -> None:
         eventually(lambda: self.replicas == 1)
 
+    def map(self, ports: dict[str, int], name: str = "iris-predictor-activator", uid: str | None = None) -> None:
+        """Say, as the operator does, for what which ports of the activator stand."""
+        owner = {"apiVersion": "serving.pillion.dev/v1beta1", "kind": "InferenceService", "name": "iris"}
+        said = {"serving.pillion.dev/activator": SERVICE, "serving.pillion.dev/activator-holds": "true"}
+        owners = [owner | {"uid": uid or self._uid, "controller": True}]
+        self._slice(name, "pillion", ports, [], annotations=said, ownerReferences=owners)
+
+    def hold(self, *, held: bool) -> None:
+        """Say, as the operator does, whether the activator is to hold its connections."""
+        path = f"{PATHS['EndpointSlice'].format(self.namespace)}/iris-predictor-activator"
+        annotations = {"serving.pillion.dev/activator-holds": str(held).lower()}
+        patch = {"metadata": {"annotations": annotations}}
+        self._api.send("PATCH", path, patch, "application/merge-patch+json").raise_for_status()
+
     def ready(self, **ports: int) -> None:
         """Say, as the controller does once a pod is Ready, that it listens on these ports."""
         self._slice("iris-predictor-x7k2p", "endpointslice-controller.k8s.io", ports, [self.address])
 
-    def _slice(self, name: str, manager: str, ports: dict[str, int], addresses: list[str]) -> None:
+    def _slice(self, name: str, manager: str, ports: dict[str, int], addresses: list[str], **metadata: object) -> None:
         labels = {"endpointslice.kubernetes.io/managed-by": manager, "kubernetes.io/service-name": "iris-predictor"}
         self._api.create(
-            self._namespace,
+            self.namespace,
             {
                 "apiVersion": "discovery.k8s.io/v1",
                 "kind": "EndpointSlice",
-                "metadata": {"name": name, "labels": labels | _OWNER},
+                "metadata": {"name": name, "labels": labels | _OWNER, **metadata},
                 "addressType": "IPv4",
                 "ports": [{"name": port, "port": number, "protocol": "TCP"} for port, number in ports.items()],
                 "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],

@@ -9,7 +9,7 @@ import pytest
 
 from e2e.cluster.node.apiserver import AUTOSCALING, WORKLOADS, ControlPlane
 from pillion.resources.crd import KINDS, crd_yaml
-from pillion_operator.rbac import manifests
+from pillion_operator.rbac import activator_manifests, manifests
 from tests.integration.definitions import wait_until_established
 from tests.integration.operator.forwarder import Forwarder
 from tests.integration.operator.harness import Api, OperatorProcess, apply, running
@@ -71,6 +71,14 @@ def operator_kubeconfig(cluster: ControlPlane) -> Path:
     cluster.kubectl("create", "serviceaccount", "pillion-operator", "--namespace", "pillion-system")
     apply(cluster, *manifests(service_account="pillion-operator", operator_namespace="pillion-system"))
     return cluster.kubeconfig_for_service_account("pillion-system", "pillion-operator")
+
+
+@pytest.fixture(scope="session")
+def activator_kubeconfig(cluster: ControlPlane, operator_kubeconfig: Path) -> Path:
+    """A kubeconfig with exactly the rights that the chart grants the activator for the whole cluster."""
+    cluster.kubectl("create", "serviceaccount", "pillion-activator", "--namespace", "pillion-system")
+    apply(cluster, *activator_manifests(service_account="pillion-activator", operator_namespace="pillion-system"))
+    return cluster.kubeconfig_for_service_account("pillion-system", "pillion-activator")
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,13 @@ class Api:
 
     def __init__(self, kubeconfig: Path) -> None:
         info = from_kubeconfig(kubeconfig).login()
-        self._http = httpx.Client(base_url=info.server, verify=info.as_ssl_context(), timeout=60, trust_env=False)
+        self._http = httpx.Client(
+            base_url=info.server,
+            headers=dict(info.as_http_headers()),
+            verify=info.as_ssl_context(),
+            timeout=60,
+            trust_env=False,
+        )
 
     def close(self) -> None:
         self._http.close()

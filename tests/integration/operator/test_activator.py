@@ -12,6 +12,7 @@ import ssl
 import struct
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -226,6 +227,44 @@ def test_what_is_held_of_a_request_is_bounded_and_nothing_of_it_is_lost(
     assert resident(activator.pid) - before < 8 * 1024 * 1024
 
 
+def test_a_thousand_held_connections_with_a_mebibyte_each_stay_within_a_fraction_of_the_memory_limit(
+    cluster: ControlPlane, api: Api, namespace: str, tmp_path: Path
+) -> None:
+    number, body = 1000, bytes(1024 * 1024)
+    head = f"POST / HTTP/1.1\r\nHost: iris\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    answers = []
+
+    async def call(asleep: Asleep) -> None:
+        reader, writer = await asyncio.open_connection(asleep.address, asleep.ports["http"])
+        writer.write(head.encode() + body)
+        answers.append(await asyncio.wait_for(reader.read(), 300))
+        writer.close()
+
+    async def calls(asleep: Asleep, woken: threading.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(number):
+                group.create_task(call(asleep))
+            await asyncio.to_thread(woken.wait, 300)
+
+    with activating(cluster.kubeconfig, tmp_path / "activator.log", max_connections_per_service=number) as activator:
+        asleep = Asleep(api, namespace, "http").known_to(activator)
+        before, woken = resident(activator.pid), threading.Event()
+        with (
+            many_files(),
+            serving(echo, backlog=number) as port,
+            in_background(asyncio.run, calls(asleep, woken)) as all_done,
+        ):
+            eventually(lambda: activator.metric("waiting") == number, within=120)
+            eventually(lambda: activator.metric("held_bytes") >= 32 * 1024 * 1024, within=120)
+            held = resident(activator.pid) - before
+            asleep.ready(http=port)
+            woken.set()
+            all_done.result()
+        after = peak(activator.pid) - before
+    assert number == sum(answer.endswith(str(len(body)).encode()) for answer in answers)
+    assert after < 192 * 1024 * 1024, f"{held >> 20} MiB while they wait, {after >> 20} MiB at most"
+
+
 def test_an_old_connection_ends_once_it_is_quiet_and_not_while_an_answer_is_due(
     cluster: ControlPlane, api: Api, namespace: str, tmp_path: Path
 ) -> None:
@@ -376,6 +415,37 @@ def test_it_opens_as_many_files_as_it_may(cluster: ControlPlane, tmp_path: Path)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.parametrize(
+    ("forged", "why"),
+    [
+        ({"ports": {"http": 10_250}}, "port 10250 is not from 20000 to 29999"),
+        ({"ports": {"http": 29_991}, "name": "mine"}, "it is not called 'iris-predictor-activator'"),
+        ({"ports": {"http": 29_992}, "uid": "3f1c"}, "is not the controller among its ownerReferences"),
+    ],
+)
+def test_a_slice_that_is_not_the_operators_is_not_listened_for_and_the_log_says_why(
+    activator: ActivatorProcess, api: Api, namespace: str, forged: dict[str, Any], why: str
+) -> None:
+    asleep = Asleep(api, namespace, "http").known_to(activator)
+    if "name" not in forged:
+        api.delete("EndpointSlice", namespace, "iris-predictor-activator")
+    asleep.map(**forged)
+
+    eventually(lambda: why in activator.log())
+    assert str(forged["ports"]["http"]) not in activator.ask("/routes").json()
+    assert activator.metric("slices_distrusted") >= 1
+
+
+def test_a_service_that_is_gone_is_not_listened_for_any_more(
+    activator: ActivatorProcess, api: Api, namespace: str
+) -> None:
+    asleep = Asleep(api, namespace, "http").known_to(activator)
+
+    api.delete("InferenceService", namespace, "iris")
+
+    eventually(lambda: str(asleep.ports["http"]) not in activator.ask("/routes").json())
+
+
 def test_a_wrong_setting_ends_it_with_a_sentence_that_names_it() -> None:
     environment = {"PATH": os.environ["PATH"], "PILLION_ACTIVATOR_MAX_CONNECTIONS": "0"}
 
@@ -391,6 +461,23 @@ def test_a_wrong_setting_ends_it_with_a_sentence_that_names_it() -> None:
     assert ended.stderr.startswith("pillion-activator: ")
     assert "max_connections" in ended.stderr.lower()
     assert "Traceback" not in ended.stderr
+
+
+@contextlib.contextmanager
+def many_files() -> Iterator[None]:
+    """Let this process open as many as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def peak(pid: int) -> int:
+    """The most memory that a process has had, in bytes. Source: proc(5), VmHWM."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def resident(pid: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from pillion_operator.rbac import activator_manifests
+from pillion_operator.rbac import activator_own_rules, activator_rules, manifests
 from tests.integration.operator.activating import ActivatorProcess, activating, announce, own_address, serving
-from tests.integration.operator.harness import Api, OperatorProcess, apply, condition, eventually, running
+from tests.integration.operator.harness import (
+    Api,
+    OperatorProcess,
+    apply,
+    condition,
+    eventually,
+    inference_service,
+    running,
+)
 from tests.integration.operator.scaled import autoscaler, change, create, replicas
 from tests.integration.operator.test_activator import echo
 from tests.integration.operator.test_pod_scaling import CountingPods, counting
@@ -25,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["counting"]
 
 _SYSTEM = "pillion-system"
+_ACTIVATOR = f"{_SYSTEM}/zero"
 #: Quiet for that long, a service may rest.
 _SECONDS = 3
 _BEHAVIOR = {"behavior": {"scaleDown": {"stabilizationWindowSeconds": _SECONDS}}}
@@ -32,25 +42,27 @@ _BEHAVIOR = {"behavior": {"scaleDown": {"stabilizationWindowSeconds": _SECONDS}}
 
 @pytest.fixture(scope="module")
 def activator(
-    cluster: ControlPlane, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+    api: Api, activator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ActivatorProcess]:
     """One activator under the rights of the chart."""
-    cluster.kubectl("create", "serviceaccount", "pillion-activator", "--namespace", _SYSTEM)
-    apply(cluster, *activator_manifests(service_account="pillion-activator", operator_namespace=_SYSTEM))
-    kubeconfig = cluster.kubeconfig_for_service_account(_SYSTEM, "pillion-activator")
     log = tmp_path_factory.mktemp("activator") / "activator.log"
-    with activating(kubeconfig, log, http_host="0.0.0.0") as process:
+    with activating(activator_kubeconfig, log, http_host="0.0.0.0", service=_ACTIVATOR) as process:
+        announce(api, _ACTIVATOR, process)
         yield process
 
 
 @pytest.fixture(scope="module")
 def operator(
-    operator_kubeconfig: Path, api: Api, activator: ActivatorProcess, tmp_path_factory: pytest.TempPathFactory
+    cluster: ControlPlane,
+    operator_kubeconfig: Path,
+    activator: ActivatorProcess,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[OperatorProcess]:
-    """One operator for the whole cluster that knows the activator."""
+    """One operator that knows the activator, for every namespace that is not labelled as another's."""
+    apply(cluster, *manifests(service_account="pillion-operator", operator_namespace=_SYSTEM, name="z", selected=True))
     log = tmp_path_factory.mktemp("operator") / "operator.log"
-    service = announce(api, _SYSTEM, activator)
-    with running(operator_kubeconfig, log, lease_namespace=_SYSTEM, activator_service=service) as process:
+    settings = {"activator_service": "zero", "namespace_selector": "!elsewhere", "lease_namespace": _SYSTEM}
+    with running(operator_kubeconfig, log, **settings) as process:
         yield process.wait_leading()
 
 
@@ -279,27 +291,28 @@ def test_a_port_that_the_activator_keeps_for_another_is_exchanged_and_its_reques
     create(api, namespace, minReplicas=0)
     eventually(lambda: leads(api, namespace) == [own_address()])
     number = ports(api, namespace)["http"]
-    # As the slice of another installation, whose operator gave the same number away, where this activator knew it
-    # first: the one of this service is taken away for a moment, in which its operator has not made it anew.
-    cluster.kubectl("create", "namespace", f"{namespace}-b")
-    labels = {"endpointslice.kubernetes.io/managed-by": "pillion", "kubernetes.io/service-name": "other"}
-    labels["serving.pillion.dev/inferenceservice"] = "other"
-    other = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {"name": "other", "labels": labels},
-        "addressType": "IPv4",
+    # The service of a namespace that was left has that number, too: the slice of the one that is looked after is taken
+    # away for a moment, in which its operator has not made it anew.
+    left = f"{namespace}-b"
+    cluster.kubectl("create", "namespace", left)
+    cluster.kubectl("label", "namespace", left, "elsewhere=true")
+    owner = {"apiVersion": "serving.pillion.dev/v1beta1", "kind": "InferenceService", "name": "iris"}
+    owner["uid"] = api.create(left, inference_service())["metadata"]["uid"]
+    found = endpoint_slice(api, namespace) or {}
+    kept = {field: found["metadata"][field] for field in ("name", "labels", "annotations")}
+    other = {field: found[field] for field in ("apiVersion", "kind", "addressType")} | {
+        "metadata": kept | {"ownerReferences": [{**owner, "controller": True}]},
         "ports": [{"name": "http", "port": number, "protocol": "TCP"}],
         "endpoints": [],
     }
-    api.create(f"{namespace}-b", other)
+    api.create(left, other)
     mine = f"{namespace}/iris-predictor:http"
     # Who has a port keeps it, however old the other's claim is.
     assert mine == activator.ask("/routes").json()[str(number)]
     operator.signal(signal.SIGSTOP)
     try:
         api.delete("EndpointSlice", namespace, "iris-predictor-activator")
-        eventually(lambda: activator.ask("/routes").json()[str(number)] == f"{namespace}-b/other:http")
+        eventually(lambda: activator.ask("/routes").json()[str(number)] == f"{left}/iris-predictor:http")
     finally:
         operator.signal(signal.SIGCONT)
 
@@ -373,3 +386,28 @@ def slices_and_counts(api: Api, namespace: str, since: str) -> list[str]:
         if state["spec"]["replicas"] == 0
     ]
     return [what for _, what in sorted(slices + counts)]
+
+
+def test_the_activator_uses_each_of_its_rights_and_needs_no_other(
+    operator: OperatorProcess, api: Api, namespace: str, counting: CountingPods, audit_log: Path
+) -> None:
+    create(api, namespace, minReplicas=0, autoScaling=_BEHAVIOR)
+    up(api, namespace, counting)
+    asleep(api, namespace)
+    with httpx.Client(trust_env=False) as client, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(client.get, f"http://{own_address()}:{ports(api, namespace)['http']}/", timeout=60)
+        eventually(lambda: replicas(api, namespace) == 1)
+        with serving(echo) as port:
+            listen(api, namespace, http=port)
+            assert 200 == answer.result().status_code
+
+    user = "system:serviceaccount:pillion-system:pillion-activator"
+    lines = [json.loads(line) for line in audit_log.read_text().splitlines() if user in line]
+    used = {
+        ("/".join(filter(None, (ref["resource"], ref.get("subresource")))), line["verb"])
+        for line in lines
+        if (ref := line.get("objectRef"))
+    }
+    granted = {(rule.resource, verb) for rule in (*activator_rules(), *activator_own_rules()) for verb in rule.verbs}
+    assert granted == used
+    assert [] == [line["requestURI"] for line in lines if line.get("responseStatus", {}).get("code") == 403]

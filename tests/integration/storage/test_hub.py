@@ -1,7 +1,5 @@
 """Fetching models from a hub: what is chosen, broken downloads, tokens, refusals."""
 
-
-
 from __future__ import annotations
 
 import os

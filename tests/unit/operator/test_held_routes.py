@@ -28,12 +28,12 @@ _SERVICE: Manifest = {
 }
 
 
-def planned(leads: list[str]) -> Desired:
+def planned(held: str) -> Desired:
     """The last good revision, whose pod is asked for, and a share for the newest."""
     stable: Manifest = {"metadata": {"labels": {"serving.pillion.dev/variant": "stable"}}}
     metadata: Manifest = {"name": "iris-predictor", "namespace": "shop"}
-    endpoints: list[JsonObject] = [{"addresses": array([one])} for one in leads]
-    led: Manifest = {"metadata": metadata | {"name": "iris-predictor-activator"}, "endpoints": array(endpoints)}
+    annotations: JsonObject = {"serving.pillion.dev/activator-holds": held}
+    led: Manifest = {"metadata": metadata | {"name": "iris-predictor-activator", "annotations": annotations}}
     port: JsonObject = {"name": "http", "port": 80}
     children = (
         Child(ENDPOINT_SLICE, led),
@@ -44,15 +44,15 @@ def planned(leads: list[str]) -> Desired:
 
 
 @pytest.mark.parametrize(
-    ("leads", "backends"),
-    [([], ["iris-predictor-stable", "iris-predictor-canary"]), (["10.0.0.9"], ["iris-predictor"])],
+    ("held", "backends"),
+    [("false", ["iris-predictor-stable", "iris-predictor-canary"]), ("true", ["iris-predictor"])],
 )
-def test_a_gateway_is_led_past_no_activator_that_holds_requests(leads: list[str], backends: list[str]) -> None:
+def test_a_gateway_is_led_past_no_activator_that_holds_requests(held: str, backends: list[str]) -> None:
     service = InferenceService.from_api(_SERVICE)
 
     settled: Manifest = {"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}
     observed = Observed(_SERVICE, {SERVICE: {"iris-predictor-stable": settled}}, now=2e9)
-    found = routed(service, observed, planned(leads), Store(), frozenset({HTTP_ROUTE}))
+    found = routed(service, observed, planned(held), Store(), frozenset({HTTP_ROUTE}))
 
     route = next(child.manifest for child in found.children if child.kind is HTTP_ROUTE)
     rules = objects_at(object_at(route, "spec"), "rules")

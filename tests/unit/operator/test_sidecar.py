@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pillion.runtimefile import load
+from pillion.server.sources import flag_of, leaves, variable_of
 from pillion_operator.builders.credentials import StorageCredentials
 from pillion_operator.builders.predictor import plan
 from pillion_operator.builders.sidecar import Sidecar, SidecarError, sidecar_patch, sidecar_request
@@ -235,6 +236,32 @@ def test_a_mount_where_the_sockets_go_is_refused() -> None:
         injected(pod(containers=[{"name": "app", "volumeMounts": own}]))
 
 
+@pytest.mark.parametrize(
+    ("flag", "variable"),
+    [
+        (["--http-port", "8080"], "PILLION_HTTP__PORT"),
+        (["--grpc-socket-mode=600"], "PILLION_GRPC__SOCKET_MODE"),
+        (["--workers", "4"], "PILLION_WORKERS"),
+    ],
+)
+def test_an_argument_that_would_win_over_the_sidecars_own_is_refused(flag: list[str], variable: str) -> None:
+    model = {"storageUri": "s3://models/iris", "args": flag}
+    name = flag[0].partition("=")[0]
+    with pytest.raises(SidecarError, match=rf"has {name} among its args.*as {variable} among its env"):
+        injected(pod(), sklearn=model)
+
+
+def test_other_arguments_and_variables_of_the_service_come_along() -> None:
+    env = [{"name": "PILLION_WORKERS", "value": "4"}, {"name": "PILLION_LOG__LEVEL", "value": "debug"}]
+    model = {"storageUri": "s3://models/iris", "args": ["--log-format", "json"], "env": env}
+
+    runtime_ = named(injected(pod(), sklearn=model)["spec"]["initContainers"], "pillion-runtime")
+
+    assert ["--log-format", "json"] == runtime_["args"][-2:]
+    found = {one["name"]: one.get("value") for one in runtime_["env"]}
+    assert ("1", "debug") == (found["PILLION_WORKERS"], found["PILLION_LOG__LEVEL"])
+
+
 def test_a_service_of_another_runtime_is_refused() -> None:
     request = sidecar_request(pod())
     assert request is not None
@@ -256,3 +283,15 @@ def test_fields_that_place_the_services_own_pods_are_told_of() -> None:
     assert "spec.predictor.nodeSelector" in placed
     assert "'reader'" in account
     assert not_carried_over(service(), pod()) == []
+
+
+def test_every_variable_of_the_sidecar_has_a_flag_of_the_runtime() -> None:
+    request = sidecar_request(pod())
+    assert request is not None
+    flags = {variable_of(key): flag_of(key) for key in leaves()}
+    runtime_ = named(injected(pod())["spec"]["initContainers"], "pillion-runtime")
+    ours = [one["name"] for one in runtime_["env"] if one["name"] in flags]
+    assert len(ours) >= 10
+    for variable in ours:
+        with pytest.raises(SidecarError, match=rf"has {flags[variable]} among"):
+            injected(pod(), sklearn={"storageUri": "s3://models/iris", "args": [flags[variable]]})

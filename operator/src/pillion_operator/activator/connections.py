@@ -9,9 +9,9 @@ import random
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from pillion_operator.activator.held import GoneError, HeldBytes, Hold
 from pillion_operator.activator.http2 import Http2Error
-from pillion_operator.activator.opening import Opening
-from pillion_operator.activator.splice import PIECE_BYTES, Age, Stream, splice
+from pillion_operator.activator.splice import PIECE_BYTES, READER_BYTES, Age, Stream, bound, splice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,10 +32,6 @@ _RETRY_AFTER_SECONDS: Final = 5
 _LINGER_SECONDS: Final = 1.0
 
 
-class _GoneError(Exception):
-    """The client has left before there was a server for it."""
-
-
 class Connections:
     """All connections; at most so many at a time, and so many of one Service."""
 
@@ -52,6 +48,7 @@ class Connections:
         self._waker = waker
         self._metrics = metrics
         self._clock = clock
+        self._held = HeldBytes(settings.held_bytes_together, metrics.held.set)
         self._open: Counter[tuple[str, str]] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -71,7 +68,7 @@ class Connections:
             task.add_done_callback(self._tasks.discard)
         try:
             await self._serve(route, Stream(reader, writer))
-        except (_GoneError, OSError):
+        except (GoneError, OSError):
             pass
         except asyncio.CancelledError:
             return  # By `finish`: asyncio of Python 3.11 would report it as an error.
@@ -93,26 +90,33 @@ class Connections:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, route: Route, client: Stream) -> None:
-        settings, opening = self._settings, Opening()
-        client.writer.transport.set_write_buffer_limits(high=PIECE_BYTES)
+        bound(client)
+        hold = Hold(self._held, self._settings.held_bytes)
+        try:
+            await self._pass_on(route, client, hold)
+        finally:
+            hold.forget()
+
+    async def _pass_on(self, route: Route, client: Stream, hold: Hold) -> None:
+        settings = self._settings
         try:
             async with asyncio.timeout(settings.connection_age_seconds):
-                while not opening.wakes:
-                    if opening.size > settings.held_bytes:
-                        raise Http2Error(f"{opening.size} bytes of frames without a request")
-                    await self._hold(client, opening)
+                await hold.until_it_wakes(client)
         except TimeoutError:
             return  # It has asked for nothing.
-        server = await self._server(route, client, opening)
+        server = await self._server(route, client, hold)
         if server is None:
             self._metrics.refused.labels("timeout").inc()
-            if opening.is_http_1:
+            if hold.is_http_1:
                 await _answer(client, _unavailable(route.service, settings.wait_seconds))
             return
         try:
-            replay, upward, downward = opening.release()
+            replay, upward, downward = hold.release()
             server.writer.write(replay)
             await server.writer.drain()
+            # It may be a large part of what may be held, and the connection may go on for long.
+            del replay
+            hold.forget()
             age = Age(
                 settings.connection_age_seconds, settings.connection_quiet_seconds, settings.connection_grace_seconds
             )
@@ -120,12 +124,12 @@ class Connections:
         finally:
             await _close(server.writer)
 
-    async def _server(self, route: Route, client: Stream, opening: Opening) -> Stream | None:
+    async def _server(self, route: Route, client: Stream, hold: Hold) -> Stream | None:
         """Return a connection to a Ready pod, None where none came in time; the client is listened to meanwhile."""
         began = self._clock()
         done: set[asyncio.Task[Stream] | asyncio.Task[None]] = set()
         found = asyncio.create_task(self._reach(route))
-        held = asyncio.create_task(self._keep_holding(client, opening))
+        held = asyncio.create_task(hold.until_it_leaves(client))
         self._metrics.waiting.inc()
         try:
             done, _ = await asyncio.wait(
@@ -153,30 +157,14 @@ class Connections:
             for target in targets:
                 with contextlib.suppress(OSError, TimeoutError):
                     async with asyncio.timeout(self._settings.connect_seconds):
-                        reader, writer = await asyncio.open_connection(target.address, target.port, limit=PIECE_BYTES)
-                    writer.transport.set_write_buffer_limits(high=PIECE_BYTES)
-                    return Stream(reader, writer)
+                        ends = await asyncio.open_connection(target.address, target.port, limit=READER_BYTES)
+                    return bound(Stream(*ends))
             # Who stopped the service meanwhile has taken its slice away, and wants no pod.
             if self._slices.stand_for(route):
                 await self._waker.wake(route)
             # One that came while the API server was asked is not waited for.
             if targets or not self._slices.targets(route):
                 await self._slices.news(_LOOK_SECONDS)
-
-    async def _keep_holding(self, client: Stream, opening: Opening) -> None:
-        while opening.size < self._settings.held_bytes:
-            await self._hold(client, opening)
-        await asyncio.Event().wait()
-
-    @staticmethod
-    async def _hold(client: Stream, opening: Opening) -> None:
-        data = await client.reader.read(PIECE_BYTES)
-        if not data:
-            raise _GoneError
-        answer = opening.feed(data)
-        if answer:
-            client.writer.write(answer)
-            await client.writer.drain()
 
 
 def _unavailable(service: str, waited: float) -> bytes:

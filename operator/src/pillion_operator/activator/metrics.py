@@ -22,11 +22,19 @@ class ActivatorMetrics:
         self.waiting = Gauge(
             "pillion_activator_waiting", "Connections that have asked for a pod and wait for it.", registry=registry
         )
+        self.held = Gauge(
+            "pillion_activator_held_bytes", "Bytes that are held of connections that wait.", registry=registry
+        )
         self.woken = Counter("pillion_activator_wakes", "Deployments that were given a replica.", registry=registry)
         self.refused = Counter(
             "pillion_activator_refused",
             "Connections that were ended without a pod: too many of them, no pod in time, or no HTTP/2.",
             ("reason",),
+            registry=registry,
+        )
+        self.distrusted = Gauge(
+            "pillion_activator_slices_distrusted",
+            "EndpointSlices that name this activator, and are not believed to be the operator's.",
             registry=registry,
         )
         self.waited = Histogram(

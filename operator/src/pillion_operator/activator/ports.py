@@ -7,7 +7,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from pillion_operator.activator.splice import PIECE_BYTES
+from pillion_operator.activator.splice import READER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,7 @@ class Ports:
         self._host = host
         self._connections = connections
         self._servers: dict[int, tuple[Route, asyncio.Server]] = {}
+        self._closed = False
 
     @property
     def open(self) -> dict[int, Route]:
@@ -35,6 +36,8 @@ class Ports:
 
     async def follow(self, wanted: Mapping[int, Route]) -> None:
         """Open and close ports so that they are as wanted; one that cannot be opened is logged and left for later."""
+        if self._closed:
+            return
         for port, (route, server) in list(self._servers.items()):
             if wanted.get(port) != route:
                 # Connections that came through it go on.
@@ -45,7 +48,7 @@ class Ports:
                 continue
             try:
                 server = await asyncio.start_server(
-                    partial(self._connections.serve, route), self._host, port, limit=PIECE_BYTES
+                    partial(self._connections.serve, route), self._host, port, limit=READER_BYTES
                 )
             except OSError as error:
                 _log.warning("port %d, which stands for %s, cannot be opened: %s", port, route, error)
@@ -53,7 +56,8 @@ class Ports:
                 self._servers[port] = (route, server)
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Take no more connections, whatever becomes wanted."""
+        self._closed = True
         for _, server in self._servers.values():
             server.close()
         self._servers.clear()

@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from pillion_operator.activator.connections import Connections
+from pillion_operator.activator.follow import follow
 from pillion_operator.activator.metrics import ActivatorMetrics
 from pillion_operator.activator.ports import Ports
+from pillion_operator.activator.presence import Presence, Replicas
 from pillion_operator.activator.slices import Slices
 from pillion_operator.activator.waker import Waker
 from pillion_operator.client.fence import OpenFence
 from pillion_operator.client.kubernetes import KubernetesClient
 from pillion_operator.probes import ProbeServer
+from pillion_operator.state.kinds import ENDPOINT_SLICE, INFERENCE_SERVICE
+from pillion_operator.state.names import OWNER_LABEL, SERVICE_NAME_LABEL
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable
+
     from pillion_operator.activator.settings import ActivatorSettings
     from pillion_operator.client.connection import Connection
 
@@ -40,8 +46,10 @@ class Activator:
         PlatformCollector(registry=self._registry)
         self._metrics = ActivatorMetrics(self._registry)
         self._stop = asyncio.Event()
-        self._news = asyncio.Event()
-        self._slices = Slices(self._news.set)
+        self._map_news, self._presence_news = asyncio.Event(), asyncio.Event()
+        self._slices = Slices(settings.service, self._map_news.set, self._presence_news.set)
+        self._replicas = Replicas(self._presence_news.set)
+        self._metrics.distrusted.set_function(lambda: self._slices.distrusted)
 
     def stop(self) -> None:
         """End in an orderly way: become unready, take connections until nobody sends any, let those end."""
@@ -63,8 +71,9 @@ class Activator:
                 return await self._run_until_stopped(client, ports, connections)
 
     async def _run_until_stopped(self, client: KubernetesClient, ports: Ports, connections: Connections) -> int:
-        tasks = [asyncio.create_task(self._slices.follow(client, namespace)) for namespace in self._namespaces]
-        tasks.append(asyncio.create_task(self._listen(ports)))
+        presence = Presence(client, self._slices, self._replicas, self._settings.addresses, lambda: ports.open)
+        work = [*self._follow(client), self._listen(ports), presence.run(self._presence_news)]
+        tasks = [asyncio.create_task(one) for one in work]
         stopped = asyncio.create_task(self._stop.wait())
         done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if stopped in done:
@@ -81,13 +90,23 @@ class Activator:
                 code = 1
         return code
 
+    def _follow(self, client: KubernetesClient) -> Iterable[Coroutine[None, None, None]]:
+        slices = self._slices
+        for one in self._namespaces:
+            yield follow(client, INFERENCE_SERVICE, one, slices.owners, metadata_only=True)
+            yield follow(client, ENDPOINT_SLICE, one, slices, selector=OWNER_LABEL)
+        namespace, _, name = self._settings.service.partition("/")
+        yield follow(client, ENDPOINT_SLICE, namespace, self._replicas, selector=f"{SERVICE_NAME_LABEL}={name}")
+
     async def _listen(self, ports: Ports) -> None:
         while True:
-            self._news.clear()
+            self._map_news.clear()
             await ports.follow(self._slices.routes)
+            # Only what is listened on is led here.
+            self._presence_news.set()
             try:
                 async with asyncio.timeout(None if ports.open == self._slices.routes else _AGAIN_SECONDS):
-                    await self._news.wait()
+                    await self._map_news.wait()
             except TimeoutError:
                 continue
 

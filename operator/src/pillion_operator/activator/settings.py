@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from pillion_operator.program import Names, ProgramSettings
@@ -23,6 +24,11 @@ class ActivatorSettings(ProgramSettings):
         cli_prog_name="pillion-activator",
     )
 
+    service: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")]
+    """The activator's own Service, as `namespace/name`: slices name it that are for this activator."""
+    addresses: Annotated[Names, MinLen(1)]
+    """Addresses of this replica, separated by commas: the pod's."""
+
     namespaces: Names = ()
     """Namespaces whose services it stands for, separated by commas; none means the whole cluster."""
 
@@ -39,6 +45,8 @@ class ActivatorSettings(ProgramSettings):
     """Connections of one Service at a time, so that one cannot take all."""
     held_bytes: Annotated[int, Ge(32_768), Le(16_777_216)] = 131_072
     """Bytes of one connection that are held while it waits; more is left to the network."""
+    held_bytes_together: Annotated[int, Ge(0)] = 33_554_432
+    """Bytes of all connections together; beyond them only a first piece of 16 KiB is read of each."""
     wait_seconds: Seconds = 300.0
     """How long a connection waits for a pod that is Ready."""
     connect_seconds: Seconds = 5.0

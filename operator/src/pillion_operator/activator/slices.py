@@ -1,4 +1,4 @@
-"""The EndpointSlices of our services as they are now, by a list and a watch."""
+"""The EndpointSlices of our services as they are now, and the InferenceServices that they must belong to."""
 
 from __future__ import annotations
 
@@ -8,33 +8,75 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from pillion_operator.activator.routes import Claim, Route, Target, routes_in, targets_in
-from pillion_operator.client.errors import ApiError
-from pillion_operator.state.kinds import ENDPOINT_SLICE
-from pillion_operator.state.manifest import Key, Manifest, key_of, labels_of, version_of
-from pillion_operator.state.names import OWNER_LABEL, SERVICE_NAME_LABEL
+from pillion_operator.activator.trust import distrust, is_for
+from pillion_operator.state.manifest import Key, Manifest, key_of, labels_of, uid_of
+from pillion_operator.state.names import SERVICE_NAME_LABEL
+from pillion_operator.state.slices import holds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pillion_operator.client.kubernetes import KubernetesClient
-
-__all__ = ["Slices"]
+__all__ = ["Owners", "Slices"]
 
 _log: Final = logging.getLogger(__name__)
-_WATCH_SECONDS: Final = 240
-_AGAIN_SECONDS: Final = 2.0
+
+
+class Owners:
+    """The uids of the InferenceServices. `changed` is called when there is one more, or one less."""
+
+    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+        self.uids: dict[Key, str] = {}
+        """Of each InferenceService that there is."""
+        self._changed = changed
+        self._listed: set[str] = set()
+
+    def listed(self, namespaces: Iterable[str]) -> bool:
+        """Whether all of these are known."""
+        return self._listed.issuperset(namespaces)
+
+    def replace(self, namespace: str, manifests: Iterable[Manifest]) -> None:
+        """Take a list for the truth about a namespace, or about the cluster where it is empty."""
+        kept = {key: uid for key, uid in self.uids.items() if namespace and key.namespace != namespace}
+        before, self.uids = self.uids, kept | {key_of(one): uid_of(one) for one in manifests}
+        self._listed.add(namespace)
+        if self.uids != before:
+            self._changed()
+
+    def apply(self, namespace: str, kind: str, manifest: Manifest) -> None:
+        """Take one change over."""
+        del namespace
+        key, uid = key_of(manifest), uid_of(manifest)
+        if kind == "DELETED":
+            self.uids.pop(key, None)
+        elif kind not in {"ADDED", "MODIFIED"} or self.uids.get(key) == uid:
+            return
+        else:
+            self.uids[key] = uid
+        self._changed()
 
 
 class Slices:
-    """What is known. `changed` is called after each change of the map from ports to Services."""
+    """What is known. `changed` is called after each change of the map from ports to Services.
 
-    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+    `looked` is called after each change of a slice of the map.
+
+    A slice is part of the map where it names this `activator` and is one of the operator's, as far as can be seen.
+    """
+
+    def __init__(
+        self, activator: str, changed: Callable[[], None] = lambda: None, looked: Callable[[], None] = lambda: None
+    ) -> None:
+        self.owners = Owners(self._look)
+        self._activator = activator
         self._known: dict[str, dict[Key, Manifest]] = defaultdict(dict)
         self._of: dict[Key, dict[Key, Manifest]] = defaultdict(dict)
         self._routes: dict[int, Route] = {}
         self._stood_for: frozenset[Route] = frozenset()
-        self._refused: tuple[Claim, ...] = ()
+        self._believed: tuple[Manifest, ...] = ()
+        self._claims: tuple[Claim, ...] = ()
+        self._distrusted: dict[Key, str] = {}
         self._changed = changed
+        self._looked = looked
         self._news = asyncio.Event()
         self._listed: set[str] = set()
 
@@ -42,6 +84,16 @@ class Slices:
     def routes(self) -> dict[int, Route]:
         """For which port of which Service each port of ours stands."""
         return self._routes
+
+    @property
+    def distrusted(self) -> int:
+        """How many slices name this activator, and are not believed."""
+        return len(self._distrusted)
+
+    @property
+    def holding(self) -> tuple[Manifest, ...]:
+        """The slices whose Services this activator is to hold connections of."""
+        return tuple(one for one in self._believed if holds(one))
 
     def stand_for(self, route: Route) -> bool:
         """Whether a port of ours still stands for it."""
@@ -61,7 +113,8 @@ class Slices:
 
     def listed(self, namespaces: Iterable[str]) -> bool:
         """Whether all of these are known."""
-        return self._listed.issuperset(namespaces)
+        namespaces = tuple(namespaces)
+        return self._listed.issuperset(namespaces) and self.owners.listed(namespaces)
 
     def replace(self, namespace: str, manifests: Iterable[Manifest]) -> None:
         """Take a list for the truth about a namespace, or about the cluster where it is empty."""
@@ -70,39 +123,21 @@ class Slices:
         for manifest in manifests:
             self._put(namespace, manifest)
         self._listed.add(namespace)
-        self._tell()
+        self._look()
 
     def apply(self, namespace: str, kind: str, manifest: Manifest) -> None:
         """Take one change over."""
+        before = self._known[namespace].get(key_of(manifest), {})
         if kind == "DELETED":
             self._drop(namespace, key_of(manifest))
         elif kind in {"ADDED", "MODIFIED"}:
             self._put(namespace, manifest)
         else:
             return
-        self._tell()
-
-    async def follow(self, client: KubernetesClient, namespace: str) -> None:
-        """List and watch one namespace, or the cluster where it is empty, until cancelled."""
-        while True:
-            try:
-                listing = await client.list(ENDPOINT_SLICE, namespace, label_selector=OWNER_LABEL)
-                self.replace(namespace, listing.items)
-                version = listing.version
-                while version:
-                    version = await self._watch(client, namespace, version)
-            except ApiError as error:
-                level = logging.DEBUG if error.status == 410 else logging.WARNING
-                _log.log(level, "EndpointSlices are listed anew: %s", error)
-                await asyncio.sleep(_AGAIN_SECONDS)
-
-    async def _watch(self, client: KubernetesClient, namespace: str, version: str) -> str:
-        """Watch once; return the version to go on from."""
-        changes = client.watch(ENDPOINT_SLICE, namespace, version, label_selector=OWNER_LABEL, seconds=_WATCH_SECONDS)
-        async for change in changes:
-            self.apply(namespace, change.type, change.manifest)
-            version = version_of(change.manifest) or version
-        return version
+        if is_for(before, self._activator) or is_for(manifest, self._activator):
+            self._look()
+        else:
+            self._tell()  # Pods come and go all the time, and are no part of the map.
 
     def _put(self, namespace: str, manifest: Manifest) -> None:
         key = key_of(manifest)
@@ -119,19 +154,39 @@ class Slices:
         if not self._of[service]:
             del self._of[service]
 
-    def _tell(self) -> None:
-        everything = [one for known in self._known.values() for one in known.values()]
-        routes, refused = routes_in(everything, self._routes)
-        if refused != self._refused:
-            self._refused = refused
-            for claim in refused:
+    def _look(self) -> None:
+        """Work out the map anew, and say what of it is not believed."""
+        named = [one for known in self._known.values() for one in known.values() if is_for(one, self._activator)]
+        why = {key_of(one): distrust(one, self.owners.uids) for one in named}
+        self._say_distrust({key: text for key, text in why.items() if text})
+        self._believed = tuple(one for one in named if not why[key_of(one)])
+        routes, claims = routes_in(self._believed, self._routes)
+        if claims != self._claims:
+            self._claims = claims
+            for claim in claims:
                 _log.warning("port %d is %s's, and %s claims it too", claim.port, claim.kept, claim.refused)
-        news, self._news = self._news, asyncio.Event()
-        news.set()
         if routes != self._routes:
             self._routes = routes
             self._stood_for = frozenset(routes.values())
             self._changed()
+        self._tell()
+        self._looked()
+
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    def _say_distrust(self, found: dict[Key, str]) -> None:
+        # Until both lists have come, every slice lacks its owner.
+        if not self.listed(self._listed):
+            return
+        before = {key_of(one) for one in self._believed}
+        for key, text in found.items():
+            if self._distrusted.get(key) != text:
+                # A slice goes a moment after its InferenceService.
+                level = logging.INFO if key in before else logging.WARNING
+                _log.log(level, "EndpointSlice %s is not believed, nothing is listened on for it: %s", key, text)
+        self._distrusted = found
 
 
 def _service(manifest: Manifest) -> Key:

@@ -12,9 +12,12 @@ if TYPE_CHECKING:
 
     from pillion_operator.activator.http2 import AckFilter
 
-__all__ = ["PIECE_BYTES", "Age", "Stream", "splice"]
+__all__ = ["PIECE_BYTES", "READER_BYTES", "Age", "Stream", "bound", "splice"]
 
-PIECE_BYTES: Final = 32_768
+#: What is read at a time, and what may wait to be sent.
+PIECE_BYTES: Final = 16_384
+#: The limit of a StreamReader, which reads no more once it has twice as much.
+READER_BYTES: Final = PIECE_BYTES // 2
 #: What a side may still send after the other has ended.
 _LINGER_SECONDS: Final = 1.0
 
@@ -25,6 +28,15 @@ class Stream:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+
+
+def bound(stream: Stream) -> Stream:
+    """Keep what is buffered of one end small, since there may be thousands."""
+    transport = stream.writer.transport
+    transport.set_write_buffer_limits(high=PIECE_BYTES)
+    # Else asyncio reads 256 KiB at a time, whatever the reader's limit is.
+    transport.max_size = PIECE_BYTES  # type: ignore[attr-defined]  # of asyncio's own transports
+    return stream
 
 
 @dataclass(frozen=True, slots=True)

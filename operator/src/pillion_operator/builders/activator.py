@@ -2,6 +2,7 @@
 
 Its ports are the durable map: which port of the activator stands for which port of the Service. A number once given
 stays until the slice goes, so that neither a new leader nor a restart changes where a connection comes out.
+Whether the activator holds connections is said here; at which addresses its replicas are, they write themselves.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from typing import TYPE_CHECKING
 from pillion.resources.conventions import NO_AUTOSCALER, annotation
 from pillion_operator.scaling.behavior import behavior_of
 from pillion_operator.state.kinds import ENDPOINT_SLICE
-from pillion_operator.state.manifest import Manifest, array, key_of, number_at, object_at, objects_at, text_at, value_at
+from pillion_operator.state.manifest import Manifest, array, key_of, object_at
 from pillion_operator.state.names import (
+    ACTIVATOR_ANNOTATION,
     ACTIVATOR_PORTS,
     ENDPOINTS_MANAGER,
     ENDPOINTS_MANAGER_LABEL,
+    HOLDS_ANNOTATION,
     SERVICE_NAME_LABEL,
     activator_slice_name,
 )
+from pillion_operator.state.slices import ports_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -31,11 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "activator_slice",
-    "addresses_of",
     "endpoints_for",
     "planned_before",
     "ports_for",
-    "ports_of",
     "zero_after",
     "zero_obstacle",
 ]
@@ -74,9 +76,9 @@ def _down(service: InferenceService) -> float | None:
 
 
 def activator_slice(context: BuildContext, ports: Sequence[str]) -> JsonObject:
-    """Return the slice without numbers and endpoints, which are not known here. Source: discovery.k8s.io/v1."""
+    """Return the slice without its numbers, which are not known here. Source: discovery.k8s.io/v1."""
     labels = {ENDPOINTS_MANAGER_LABEL: ENDPOINTS_MANAGER, SERVICE_NAME_LABEL: context.child_name}
-    body: JsonObject = {"addressType": "IPv4", "ports": array({"name": port} for port in ports), "endpoints": []}
+    body: JsonObject = {"addressType": "IPv4", "ports": array({"name": port} for port in ports)}
     return context.manifest(ENDPOINT_SLICE, activator_slice_name(context.name), body, labels)
 
 
@@ -94,20 +96,6 @@ def planned_before(live: Manifest) -> Manifest:
         "addressType": "IPv4",
         "ports": ports,
     }
-
-
-def ports_of(slice_: Manifest | None) -> dict[str, int]:
-    """Return which port of the activator stands for each port of the Service."""
-    return {text_at(port, "name"): number_at(port, "port") for port in objects_at(slice_ or {}, "ports")}
-
-
-def addresses_of(slice_: Manifest | None) -> tuple[str, ...]:
-    """Return where it leads."""
-    found: list[str] = []
-    for endpoint in objects_at(slice_ or {}, "endpoints"):
-        addresses = value_at(endpoint, "addresses")
-        found += map(str, addresses) if isinstance(addresses, list) else ()
-    return tuple(sorted(found))
 
 
 def ports_for(planned: Manifest, has: Mapping[str, int], taken: Container[int]) -> dict[str, int] | None:
@@ -138,8 +126,13 @@ def _free(start: int, taken: Container[int], given: Iterable[int]) -> int | None
     return None
 
 
-def endpoints_for(planned: Manifest, ports: Mapping[str, int], addresses: Sequence[str]) -> Manifest:
-    """Return the slice with its numbers and with where it leads."""
+def endpoints_for(planned: Manifest, ports: Mapping[str, int], activator: str, *, held: bool) -> Manifest:
+    """Return the slice with its numbers, and with whether that activator is to hold the Service's connections.
+
+    Where it is, the addresses are its replicas': they are not ours to say. Where it is not, there are to be none.
+    """
     entries: list[JsonObject] = [{"name": name, "port": number, "protocol": "TCP"} for name, number in ports.items()]
-    leads: list[JsonObject] = [{"addresses": [one], "conditions": {"ready": True}} for one in addresses]
-    return {**planned, "ports": array(entries), "endpoints": array(leads)}
+    annotations: JsonObject = {ACTIVATOR_ANNOTATION: activator, HOLDS_ANNOTATION: "true" if held else "false"}
+    metadata = object_at(planned, "metadata") | {"annotations": annotations}
+    withdrawn: JsonObject = {} if held else {"endpoints": []}
+    return {**planned, "metadata": metadata, "ports": array(entries), **withdrawn}

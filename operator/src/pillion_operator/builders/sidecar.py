@@ -211,6 +211,7 @@ def _steps(sidecar: Sidecar, request: SidecarRequest, spec: Manifest) -> tuple[l
 
 
 def _runtime(serving: JsonObject, request: SidecarRequest) -> JsonObject:
+    _refuse_flags(serving, request)
     kept = {field: value for field, value in serving.items() if field not in _NOT_TAKEN}
     sockets: JsonObject = {"volumeMounts": [{"name": _SOCKETS.removeprefix(_PREFIX), "mountPath": _FOLDER}]}
 
@@ -228,9 +229,29 @@ def _runtime(serving: JsonObject, request: SidecarRequest) -> JsonObject:
     }
 
 
+def _refuse_flags(serving: JsonObject, request: SidecarRequest) -> None:
+    """Refuse arguments that would win over what the sidecar sets by variables, as flags do."""
+    given = serving.get("args")
+    words = [str(word).partition("=")[0] for word in given] if isinstance(given, list) else []
+    for variable in _ours(request):
+        flag = "--" + variable.removeprefix("PILLION_").lower().replace("_", "-").replace("--", "-")
+        if flag in words:
+            raise SidecarError(
+                f"metadata.labels[{SIDECAR_LABEL}]: the InferenceService {request.service!r} has {flag} among its "
+                f"args, which a sidecar sets itself: give it to its own pods as {variable} among its env instead"
+            )
+
+
 def _environment(given: Sequence[JsonObject], request: SidecarRequest) -> list[JsonObject]:
-    """Return the variables: calls come by the sockets, so the ports leave the application's address alone."""
-    ours = {
+    """Return the variables: what the sidecar sets comes in place of what the service has."""
+    ours = _ours(request)
+    mine: list[JsonObject] = [{"name": name, "value": value} for name, value in ours.items()]
+    return [*(variable for variable in given if variable.get("name") not in ours), *mine]
+
+
+def _ours(request: SidecarRequest) -> dict[str, str]:
+    """Return what a sidecar sets: calls come by the sockets, so the ports leave the application's address alone."""
+    return {
         "PILLION_HTTP__SOCKET": HTTP_SOCKET,
         "PILLION_GRPC__SOCKET": _GRPC_SOCKET,
         # Only containers that mount the folder see them, whoever their user is.
@@ -244,8 +265,6 @@ def _environment(given: Sequence[JsonObject], request: SidecarRequest) -> list[J
         # A unix socket is one process's.
         "PILLION_WORKERS": "1",
     }
-    mine: list[JsonObject] = [{"name": name, "value": value} for name, value in ours.items()]
-    return [*(variable for variable in given if variable.get("name") not in ours), *mine]
 
 
 def _renamed(container: JsonObject) -> JsonObject:

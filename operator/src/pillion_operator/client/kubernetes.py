@@ -34,6 +34,7 @@ __all__ = ["Change", "KubernetesClient", "Listing", "RequestObserver"]
 _JSON: Final = "application/json"
 _APPLY: Final = "application/apply-patch+yaml"
 _MERGE: Final = "application/merge-patch+json"
+_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 #: A write must have left the process for good before another replica may lead: 12 s of lease less 8 s of certainty.
 _WRITE_SECONDS: Final = 4.0
@@ -126,9 +127,16 @@ class KubernetesClient:
         return Listing(tuple(items), text_at(answer, "metadata", "resourceVersion"))
 
     async def watch(
-        self, kind: Kind, namespace: str, version: str, *, label_selector: str, seconds: int
+        self,
+        kind: Kind,
+        namespace: str,
+        version: str,
+        *,
+        label_selector: str,
+        seconds: int,
+        metadata_only: bool = False,
     ) -> AsyncGenerator[Change, None]:
-        """Yield what becomes of the objects after that version, for so many seconds at most.
+        """Yield what becomes of the objects, or of their metadata, after that version, for so many seconds at most.
 
         Raises:
             ApiError: the server does not know that version any more, or could not be asked.
@@ -138,7 +146,7 @@ class KubernetesClient:
         }  # fmt: skip
         # A connection that went silent is not told from one on which nothing happens, but by the end that is due.
         within = aiohttp.ClientTimeout(total=seconds + _READ_SECONDS, connect=_READ_SECONDS)
-        headers = self._connection.headers() | {"Accept": _JSON}
+        headers = self._connection.headers() | {"Accept": _METADATA if metadata_only else _JSON}
         try:
             async with self._session.get(
                 self._server + kind.collection(namespace), params=params, headers=headers, timeout=within
@@ -192,13 +200,14 @@ class KubernetesClient:
         patch: Mapping[str, JsonValue],
         *,
         subresource: str = "",
+        manager: str = FIELD_MANAGER,
     ) -> Manifest:
-        """Merge-patch the object or its `status`."""
+        """Merge-patch the object or its `status`; a conflict where the patch names another version than the stored."""
         return await self._send(
             f"patch {subresource}".strip(),
             kind,
             kind.path(key, subresource),
-            params={"fieldManager": FIELD_MANAGER},
+            params={"fieldManager": manager},
             body=dict(patch),
             content_type=_MERGE,
         )

@@ -39,6 +39,11 @@ class ActivatorReader:
         self._namespace = namespace
         self._service = service
 
+    @property
+    def name(self) -> str:
+        """What slices call this activator."""
+        return f"{self._namespace}/{self._service}"
+
     async def read(self) -> Activators:
         """Return the replicas that answer.
 

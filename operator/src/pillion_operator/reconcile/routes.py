@@ -19,7 +19,7 @@ from pillion_operator.state.kinds import (
     ROUTES,
     SERVICE,
 )
-from pillion_operator.state.manifest import is_deleting, key_of, labels_of, objects_at, seconds_at
+from pillion_operator.state.manifest import is_deleting, key_of, labels_of, seconds_at
 from pillion_operator.state.names import (
     CANARY,
     VARIANT_LABEL,
@@ -28,6 +28,7 @@ from pillion_operator.state.names import (
     runtime_config_of_canary,
     stable_name,
 )
+from pillion_operator.state.slices import holds
 
 if TYPE_CHECKING:
     from pillion.resources import InferenceService
@@ -63,7 +64,7 @@ def routed(
 def _is_held(desired: Desired) -> bool:
     """Whether the activator holds requests, which come to it by the Service of both revisions alone."""
     slices = (child.manifest for child in desired.children if child.kind is ENDPOINT_SLICE)
-    return any(objects_at(one, "endpoints") for one in slices)
+    return any(map(holds, slices))
 
 
 def _settles(observed: Observed, name: str) -> float:

@@ -1,7 +1,8 @@
-"""Services that may have no pods: when theirs go, and where their Service leads meanwhile.
+"""Services that may have no pods: when theirs go, and whether the activator holds their connections meanwhile.
 
 `course` puts the EndpointSlice into the plan as it should be now; `run` looks at the pods and at the activator, has a
-service reconciled where that changes, and takes the last pods away. It never adds one: whoever wakes does.
+service reconciled where that changes, and takes the last pods away. It never adds one: whoever wakes does. Nor does it
+say where the activator is: its replicas do, so that they may be replaced while no operator runs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from pillion_operator.builders.activator import addresses_of, endpoints_for, planned_before, ports_for, ports_of
+from pillion_operator.builders.activator import endpoints_for, planned_before, ports_for
 from pillion_operator.client.errors import ApiError
 from pillion_operator.judge.facts import DeploymentFacts, deployment_facts, facts_of_deployment, is_ready
 from pillion_operator.reconcile.rounds import Rounds
@@ -22,6 +23,7 @@ from pillion_operator.state.plan import Child, Note
 from pillion_operator.state.reasons import Reason
 from pillion_operator.state.revisions import Revision, RevisionState, revisions_of
 from pillion_operator.state.scaling import ScalingReport
+from pillion_operator.state.slices import addresses_of, holds, ports_of
 from pillion_operator.state.zero import Activators, Standing, Step
 
 if TYPE_CHECKING:
@@ -114,10 +116,9 @@ class Zero:
         if not followed.known and desired.complete:
             # What never ran is tried before it may rest.
             desired = replace(desired, replicas=replace(desired.replicas, to_zero_after=None))
-        step = self._step(followed, facts)
-        addresses = self._leading(key, ports, live) if step is not Step.WITHDRAW else ()
+        held = self._step(followed, facts) is not Step.WITHDRAW
         # Before the Deployment, whose last pod it stands in for.
-        lead = Child(ENDPOINT_SLICE, endpoints_for(planned, ports, addresses))
+        lead = Child(ENDPOINT_SLICE, endpoints_for(planned, ports, self._reader.name, held=held))
         return replace(desired, children=(lead, *desired.children))
 
     def report(self, key: Key) -> ScalingReport | None:
@@ -168,9 +169,7 @@ class Zero:
             self._changed(key)
         elif step is Step.SLEEP:
             await self._sleep(followed, deployment)
-        elif self._given(key, live) != ports or leads != (
-            () if step is Step.WITHDRAW else self._leading(key, ports, live)
-        ):
+        elif self._given(key, live) != ports or holds(live, self._reader.name) == (step is Step.WITHDRAW):
             self._changed(key)
 
     async def _sleep(self, followed: _Followed, deployment: Manifest) -> None:
@@ -224,19 +223,8 @@ class Zero:
     def _serving(self, key: Key, ports: dict[str, int]) -> tuple[str, ...]:
         return self._activators.serving(_standing_for(key, ports))
 
-    def _leading(self, key: Key, ports: dict[str, int], live: Manifest | None) -> tuple[str, ...]:
-        """Return where to lead: to who listens; where nobody answers, to who did, since that cannot make it worse.
-
-        Never to who says that it listens there for somebody else, who would get the requests.
-        """
-        serving = self._serving(key, ports)
-        if serving or ports_of(live) != ports:
-            return serving
-        astray = self._activators.astray(_standing_for(key, ports))
-        return tuple(one for one in addresses_of(live) if one not in astray)
-
     def _taken(self, key: Key) -> set[int]:
-        # Another installation's operator gives numbers away, too: what it gave is seen at an activator of both.
+        # What the activator keeps for a namespace that is not looked after any more is not free.
         taken = {*self._activators.of_others(_service(key))}
         taken |= {number for owner, ports in self._reserved.items() if owner != key for number in ports.values()}
         for one in self._store.all(ENDPOINT_SLICE):

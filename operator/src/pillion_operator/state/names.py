@@ -87,6 +87,12 @@ QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 HTTP_PORT: Final = 8080
 GRPC_PORT: Final = 8081
 ADMIN_PORT: Final = 8082
+ACTIVATOR_ANNOTATION: Final = f"{GROUP}/activator"
+"""On an EndpointSlice of ours: the activator that it is the map of, as `namespace/service`."""
+HOLDS_ANNOTATION: Final = f"{GROUP}/activator-holds"
+"""On such a slice: `true` while the activator is to take the Service's connections, and keeps its addresses there."""
+#: Who writes the addresses into such a slice.
+ACTIVATOR_FIELD_MANAGER: Final = "pillion-activator"
 #: Where the activator answers probes, and says for what it listens.
 ACTIVATOR_ADMIN_PORT: Final = 8084
 #: Its ports that stand for ports of Services: below those that the kernel gives to outgoing connections.

@@ -21,14 +21,6 @@ class Activators:
         """Return the addresses at which all of these ports stand for what they are to stand for."""
         return tuple(sorted(one for one, ports in self.ports.items() if wanted.items() <= ports.items()))
 
-    def astray(self, wanted: dict[int, str]) -> frozenset[str]:
-        """Return the addresses at which one of these ports stands for something else."""
-        return frozenset(
-            one
-            for one, ports in self.ports.items()
-            if any(ports.get(number, text) != text for number, text in wanted.items())
-        )
-
     def of_others(self, service: str) -> frozenset[int]:
         """Return the ports that stand for Services other than that `namespace/service`."""
         everything = (entry for ports in self.ports.values() for entry in ports.items())
