@@ -128,7 +128,7 @@ class TestEveryStore:
     def test_a_job_is_known_by_the_key_as_an_earlier_version_kept_it(self, store: JobStore) -> None:
         first = add(store, "a", idempotency_key="former\x1fk")
         again = job("b", idempotency_key="present\x1fk")
-        assert first == store.submit(again, Payload(inline=b""), 1000, 1 << 30, "former\x1fk")
+        assert first == store.submit(again, Payload(inline=b""), 1000, 1 << 30, ("former\x1fk",))
         assert store.submit(again, Payload(inline=b""), 1000, 1 << 30) != first
 
     def test_the_secret_of_a_store_is_its_own_and_stays(self, opened: Open, tmp_path: Path) -> None:

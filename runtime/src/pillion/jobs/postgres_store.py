@@ -21,7 +21,7 @@ from pillion.jobs.store import JobStoreError, Page, Payload, StoreFullError, Sto
 from pillion.jobs.store_rows import changed_by, check_room, conditions_of, document_of, job_of, page_of, purgeable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     import psycopg
 
@@ -70,7 +70,9 @@ class PostgresJobStore:
             self._database.close()
             raise
 
-    def submit(self, job: Job, request: Payload, limit: int, most_bytes: int, former_key: str = "") -> Job | None:
+    def submit(
+        self, job: Job, request: Payload, limit: int, most_bytes: int, former_keys: Sequence[str] = ()
+    ) -> Job | None:
         """See :meth:`pillion.jobs.store.JobStore.submit`."""
 
         def work(cursor: Cursor) -> Job | None:
@@ -81,10 +83,10 @@ class PostgresJobStore:
                 self._ask(
                     cursor,
                     "SELECT sequence, document FROM {s}.jobs"
-                    " WHERE kind = %s AND idempotency_key IN (%s, %s) AND idempotency_key <> ''",
+                    " WHERE kind = %s AND idempotency_key = ANY(%s) AND idempotency_key <> ''"
+                    " ORDER BY sequence LIMIT 1",
                     job.kind.value,
-                    job.idempotency_key,
-                    former_key,
+                    [job.idempotency_key, *former_keys],
                 )
                 if (former := cursor.fetchone()) is not None:
                     return job_of(former)

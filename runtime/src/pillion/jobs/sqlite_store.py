@@ -22,7 +22,7 @@ from pillion.jobs.store import JobStoreError, Payload, StoreFullError
 from pillion.jobs.store_rows import changed_by, check_room, conditions_of, document_of, job_of, page_of, purgeable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from pillion.jobs.states import Job
@@ -72,14 +72,17 @@ class SqliteJobStore:
             raise
         self._closed = False
 
-    def submit(self, job: Job, request: Payload, limit: int, most_bytes: int, former_key: str = "") -> Job | None:
+    def submit(
+        self, job: Job, request: Payload, limit: int, most_bytes: int, former_keys: Sequence[str] = ()
+    ) -> Job | None:
         """See :meth:`pillion.jobs.store.JobStore.submit`."""
         with self._transaction() as database:
             if job.idempotency_key:
+                keys = (job.idempotency_key, *former_keys)
                 former = database.execute(
-                    "SELECT sequence, document FROM jobs WHERE kind = ? AND idempotency_key IN (?, ?)"
-                    " AND idempotency_key <> ''",
-                    (job.kind.value, job.idempotency_key, former_key),
+                    f"SELECT sequence, document FROM jobs WHERE kind = ? AND idempotency_key IN"  # noqa: S608 - question marks
+                    f" ({', '.join('?' * len(keys))}) AND idempotency_key <> '' ORDER BY sequence LIMIT 1",
+                    (job.kind.value, *keys),
                 ).fetchone()
                 if former is not None:
                     return job_of(former)

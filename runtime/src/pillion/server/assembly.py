@@ -198,6 +198,7 @@ def build_dispatcher(
             websocket_idle=settings.http.websocket_idle_seconds,
             codec=codec_limits(settings),
             management=management_access(settings, settings.http.host),
+            callers=key,
             drain=drain,
             root_path=normal_root(settings.http.root_path, "http.root_path"),
             unready=unready,
@@ -399,7 +400,9 @@ def build_api_keys(settings: Settings) -> ApiKeys | None:
 def _management_token(settings: Settings) -> ApiKey | None:
     """What callers show who may change models; None where there is none."""
     token = settings.management.token
-    return None if token is None else ApiKey((token,), "management.token (PILLION_MANAGEMENT__TOKEN)")
+    if token is None:
+        return None
+    return ApiKey({"management.token": token}, "management.token (PILLION_MANAGEMENT__TOKEN)")
 
 
 def _log_rpc(record: RpcRecord) -> None:

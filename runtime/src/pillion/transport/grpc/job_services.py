@@ -20,9 +20,10 @@ from pillion.jobs.training_runner import LOG, METRICS
 from pillion.management.audit import audited
 from pillion.protocol.protos import runtime_pb2 as pb
 from pillion.protocol.task_message import from_value
-from pillion.transport.authentication import AUTHORIZATION, KEY_HEADER, caller_name
+from pillion.transport.authentication import AUTHORIZATION, KEY_HEADER
 from pillion.transport.grpc.runtime_calls import filled
 from pillion.transport.job_documents import filter_of, job_document, page_document, page_of, priority_of
+from pillion.transport.submitting import submitter_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -64,7 +65,8 @@ class JobMethods:
         async def read() -> tuple[bytes, int]:
             return request.body, priority_of({"priority": [str(request.priority)]})
 
-        job = await self._desk().submit(required(request.task, "task"), read, protocol=WireProtocol.GRPC, **once(rpc))
+        task, who = required(request.task, "task"), await once(rpc)
+        job = await self._desk().submit(task, read, protocol=WireProtocol.GRPC, **who)
         return job_message(job)
 
     async def _get(self, request: pb.JobRequest, _: Rpc) -> Message:
@@ -177,7 +179,7 @@ async def start_training(
         body, priority = read()
         # A map has another order in each process: sorted, a request that comes again is known again by its key.
         sent = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-        job = await access.desk().submit(required(name, "training"), sent, priority=priority, **once(rpc))
+        job = await access.desk().submit(required(name, "training"), sent, priority=priority, **await once(rpc))
         return job_message(job)
 
 
@@ -204,13 +206,17 @@ async def _page(
     return filled(document, pb.JobPage())
 
 
-def once(rpc: Rpc) -> Mapping[str, Any]:
-    """Who asks, and by which key a job is known to have come before."""
+async def once(rpc: Rpc) -> Mapping[str, Any]:
+    """Who asks, and by which key a job is known to have come before.
+
+    Raises:
+        PillionError: they may not call any more.
+    """
     metadata = rpc.metadata()
     return {
         "request_id": rpc.request_id,
         "idempotency_key": metadata.get("idempotency-key", b"").decode("latin-1"),
-        "caller": caller_name(metadata.get(AUTHORIZATION), metadata.get(KEY_HEADER)),
+        "caller": await submitter_of(rpc.callers, rpc.access, metadata.get(AUTHORIZATION), metadata.get(KEY_HEADER)),
     }
 
 
