@@ -70,6 +70,7 @@ async def test_a_retry_of_a_job_of_the_version_before_is_known_again(tmp_path: P
     with contextlib.closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as before:
         before.execute("UPDATE jobs SET idempotency_key = ?", (f"{SHOWN}\x1freport-7",))
         before.execute("DROP TABLE secrets")
+        before.execute("DROP TABLE store")
         before.execute("PRAGMA user_version = 3")
 
     async with engine_of(tmp_path) as engine:

@@ -369,14 +369,6 @@ class TestSqlite:
         with pytest.raises(JobStoreError, match="of another program"):
             SqliteJobStore(tmp_path)
 
-    def test_a_store_of_a_newer_version_is_refused(self, tmp_path: Path) -> None:
-        SqliteJobStore(tmp_path).close()
-        with sqlite3.connect(tmp_path / DATABASE) as newer:
-            newer.execute("PRAGMA user_version = 99")
-        newer.close()
-        with pytest.raises(JobStoreError, match="newer Pillion"):
-            SqliteJobStore(tmp_path)
-
     def test_what_was_promised_is_there_after_sigkill(self, tmp_path: Path) -> None:
         program = (
             "import os, signal, sys; from pathlib import Path\n"
@@ -578,12 +570,6 @@ class TestPostgres:
                 frozen.execute("SELECT 1")
         finally:
             frozen.close()
-
-    def test_a_store_of_a_newer_version_is_refused(self, postgres_server: Postgres, schema: str, share: Open) -> None:
-        share().close()
-        postgres_server.query(f"UPDATE {schema}.pillion_store SET version = 99")
-        with pytest.raises(JobStoreError, match="newer Pillion"):
-            share()
 
     def test_a_damaged_store_is_refused_with_the_way_to_repair_it(
         self, postgres_server: Postgres, schema: str, share: Open

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pillion.jobs import postgres_schema
 from pillion.jobs.postgres_connection import PostgresConnection
 from pillion.jobs.postgres_lease import ServerLease
-from pillion.jobs.postgres_schema import migrate
 from pillion.jobs.states import JobKind, JobState, started
 from pillion.jobs.store import JobStoreError, Page, Payload, StoreFullError, StoreUnreachableError
 from pillion.jobs.store_rows import changed_by, check_room, conditions_of, document_of, job_of, page_of, purgeable
@@ -62,10 +62,10 @@ class PostgresJobStore:
         self.lease_seconds: float | None = lease_seconds
         self._schema = schema
         self._unsure: dict[str, Job] = {}
-        self._database = PostgresConnection(url, lambda cursor: migrate(cursor, schema))
+        self._database = PostgresConnection(url, lambda cursor: postgres_schema.migrate(cursor, schema))
         try:
             self.caller_secret: bytes = self._database.transaction(self._secret)
-            self._lease = ServerLease(url, schema, lease_seconds)
+            self._lease = ServerLease(url, schema, lease_seconds, len(postgres_schema.STEPS))
         except BaseException:
             self._database.close()
             raise
