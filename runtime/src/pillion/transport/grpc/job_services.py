@@ -11,6 +11,7 @@ import msgspec
 import orjson
 from google.protobuf import struct_pb2
 
+from pillion.authoring.values import ListOf
 from pillion.dataplane.call import WireProtocol
 from pillion.errors import ErrorCode, PillionError
 from pillion.jobs.following import Became, Wrote, following
@@ -19,6 +20,7 @@ from pillion.jobs.states import JobKind
 from pillion.jobs.training_runner import LOG, METRICS
 from pillion.management.audit import audited
 from pillion.protocol.protos import runtime_pb2 as pb
+from pillion.protocol.struct_numbers import check_exact
 from pillion.protocol.task_message import from_value
 from pillion.transport.authentication import AUTHORIZATION, KEY_HEADER
 from pillion.transport.grpc.runtime_calls import filled
@@ -39,6 +41,7 @@ __all__ = ["JobMethods", "TrainingMethods", "job_message", "once", "required", "
 
 _PIECE: Final = 1 << 20
 _BEAT_SECONDS: Final = 15.0
+_EXACTLY: Final = "send them as parameters_json, or by the training service of the project's domain"
 _TRAININGS: Final = "Training models, and looking at trainings,"
 
 
@@ -113,10 +116,8 @@ class TrainingMethods:
 
     async def _start(self, request: pb.StartTrainingRequest, rpc: Rpc) -> Message:
         def read() -> tuple[dict[str, object], int]:
-            body: dict[str, object] = {
-                "model_name": request.model_name,
-                "parameters": from_value(struct_pb2.Value(struct_value=request.parameters)),
-            }
+            parameters = _parameters(request, self._access)
+            body: dict[str, object] = {"model_name": request.model_name, "parameters": parameters}
             body |= {"output_path": request.output_path} if request.output_path else {}
             body |= {"deploy": True} if request.deploy else {}
             return body, priority_of({"priority": [str(request.priority)]})
@@ -165,6 +166,31 @@ class TrainingMethods:
                         yield pb.TrainingEvent(place=place, job=job_message(job))
                         if request.stop_at_present:
                             return
+
+
+def _parameters(request: pb.StartTrainingRequest, access: JobAccess) -> dict[str, Any]:
+    """What a training is given, by whichever field has it.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT``: both have, or one has what cannot be taken.
+    """
+    if request.parameters_json:
+        if request.parameters.fields:
+            raise _wrong("parameters_json", "parameters are there as well; give one of them")
+        try:
+            document = orjson.loads(request.parameters_json)
+        except orjson.JSONDecodeError as error:
+            raise _wrong("parameters_json", f"is not valid JSON: {error}") from None
+        if not isinstance(document, dict):
+            raise _wrong("parameters_json", "should be a JSON object")
+        return document
+    given: dict[str, Any] = from_value(struct_pb2.Value(struct_value=request.parameters))
+    signature = access.desk().find(required(request.training, "training")).signature
+    declared = {one.name: one.type for one in signature.plain}
+    declared |= {one.name: ListOf(one.item) for one in signature.data}
+    for name in declared.keys() & given.keys():
+        check_exact(given[name], declared[name], f"parameters.{name}", _EXACTLY)
+    return given
 
 
 async def start_training(
