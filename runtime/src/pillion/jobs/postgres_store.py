@@ -17,7 +17,7 @@ from pillion.jobs import postgres_schema
 from pillion.jobs.postgres_connection import PostgresConnection
 from pillion.jobs.postgres_lease import ServerLease
 from pillion.jobs.states import JobKind, JobState, started
-from pillion.jobs.store import JobStoreError, Page, Payload, StoreFullError, StoreUnreachableError
+from pillion.jobs.store import JobStoreError, Page, Payload, StoreFullError
 from pillion.jobs.store_rows import changed_by, check_room, conditions_of, document_of, job_of, page_of, purgeable
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class PostgresJobStore:
             # a claim that waits for others must not hold the row that says that this server lives.
             self._lease.renew()
             job = self._database.transaction(work)
-        except StoreUnreachableError:
+        except JobStoreError:  # whatever it was: only an answer tells that nothing was committed
             if chosen is not None:
                 self._unsure[chosen.id] = chosen
             raise
