@@ -30,12 +30,16 @@ _COMPLETE: Final = "__pydantic_complete__"
 _building: Final = threading.Lock()
 
 
-def reading_base64(adapter: _Adapted) -> _Adapted:
+def reading_base64(adapter: _Adapted, *, everywhere: bool = False) -> _Adapted:
     """The adapter, whose models take and describe bytes in JSON as base64, with either alphabet and with or without
     padding. Types that encode bytes by themselves (``Base64Bytes``) stay as they are.
+
+    Args:
+        adapter: it is changed.
+        everywhere: also outside of models, where its own configuration does not say so.
     """
     rewriting = _Rewriting()
-    schema = rewriting.of(adapter.core_schema, inside=False)
+    schema = rewriting.of(adapter.core_schema, inside=everywhere)
     if rewriting.replaced:
         adapter.core_schema = schema
         adapter.validator = _validator(schema, rewriting.classes)

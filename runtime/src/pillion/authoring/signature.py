@@ -281,7 +281,7 @@ def _signature(
         parameters=tuple(taken.parameters),
         arguments=_arguments(f"{camel_case(name)}Arguments", taken.fields, place),
         returns=returns,
-        answer=reading_base64(TypeAdapter(answer)),
+        answer=reading_base64(TypeAdapter(answer), everywhere=True),
         summary=summary.strip(),
         description=description.strip(),
         streams=streams,
