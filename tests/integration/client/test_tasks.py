@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import secrets
 import subprocess
 import sys
 import time
@@ -131,12 +132,12 @@ def _times(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_number_that_no_double_holds_arrives_as_it_is_by_either_protocol(either: pillion.Client) -> None:
-    large = [{"text": "x", "label": 2**53 + 1}]
-    first = either.train("ClassifyMoodTrain", "large", key=f"large {id(either)}", data=large)
+    key = secrets.token_hex(8)
+    first = either.train("ClassifyMoodTrain", "large", key=key, epochs=-(2**53) - 1)
 
-    assert first.id == either.train("ClassifyMoodTrain", "large", key=f"large {id(either)}", data=large).id
+    assert first.id == either.train("ClassifyMoodTrain", "large", key=key, epochs=-(2**53) - 1).id
     with pytest.raises(InvalidInput, match="came with another request before"):
-        either.train("ClassifyMoodTrain", "large", key=f"large {id(either)}", data=[{"text": "x", "label": 2**53}])
+        either.train("ClassifyMoodTrain", "large", key=key, epochs=-(2**53))
 
 
 def test_what_cannot_be_is_refused_over_grpc_as_over_http(either: pillion.Client) -> None:

@@ -50,3 +50,14 @@ def test_a_key_that_is_renewed_under_its_name_keeps_its_jobs_and_another_caller_
 
         assert job == by_rest(program, "second-of-the-shop") == by_grpc(program, "second-of-the-shop")
         assert job != theirs == by_grpc(program, "key-of-the-bank")
+
+
+def test_a_caller_does_not_see_the_jobs_of_others(tmp_path: Path) -> None:
+    keys = Mounted(tmp_path / "keys")
+    keys.put(shop="key-of-the-shop")
+    with served(tmp_path / "program", PILLION_AUTH__API_KEYS=str(keys.folder)) as program:
+        by_rest(program, "key-of-the-shop")
+        status, answer = program.curl("/management/jobs", None, "-H", "X-API-Key: key-of-the-shop")
+
+    assert 403 == status
+    assert "Looking at everybody's jobs is switched off on this port, whose callers have keys" in answer["details"]
