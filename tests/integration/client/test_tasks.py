@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import secrets
 import subprocess
 import sys
 import tracemalloc
@@ -129,12 +130,13 @@ def _times(state: dict[str, Any]) -> dict[str, Any]:
     return {k: dt.datetime.fromisoformat(v) if k.endswith("_timestamp") else v for k, v in state.items()}
 
 
-def test_a_number_that_grpc_would_alter_is_not_sent(program: Program) -> None:
-    with (
-        pillion.Client(f"grpc://127.0.0.1:{program.ports['grpc']}") as client,
-        pytest.raises(ValueError, match=r"data\[0\].id: 9007199254740993 is more than gRPC carries exactly"),
-    ):
-        client.train("ClassifyMoodTrain", "mine", data=[{"id": 2**53 + 1}])
+def test_a_number_that_no_double_holds_arrives_as_it_is_by_either_protocol(either: pillion.Client) -> None:
+    key = secrets.token_hex(8)
+    first = either.train("ClassifyMoodTrain", "large", key=key, epochs=-(2**53) - 1)
+
+    assert first.id == either.train("ClassifyMoodTrain", "large", key=key, epochs=-(2**53) - 1).id
+    with pytest.raises(InvalidInput, match="came with another request before"):
+        either.train("ClassifyMoodTrain", "large", key=key, epochs=-(2**53))
 
 
 def test_what_cannot_be_is_refused_over_grpc_as_over_http(either: pillion.Client) -> None:

@@ -174,6 +174,50 @@ def test_a_training_that_comes_again_is_known_by_its_key_in_whatever_order_its_p
     assert 1 == len(begun)
 
 
+LARGE = 2**53 + 1
+
+
+def test_a_whole_number_that_a_double_cannot_hold_is_the_same_by_either_protocol(
+    program: Program, client: Reflected
+) -> None:
+    parameters = {"data": [{"label": LARGE, "text": "nice day"}], "epochs": 1}
+    request = {"training": "ClassifyMoodTrain", "model_name": "large", "parameters_json": json.dumps(parameters)}
+    begun = client.call(f"{TRAININGS}/StartTraining", request, idempotency_key="large")["training_id"]
+
+    body = json.dumps({"model_name": "large", "parameters": parameters}, separators=(",", ":"), sort_keys=True)
+    key = ("-H", "Idempotency-Key: large")
+    status, answer = program.curl("/api/v1/ClassifyMoodTrain", body, *key)
+    assert (202, begun) == (status, answer["training_id"])
+    rounded = program.curl("/api/v1/ClassifyMoodTrain", body.replace(str(LARGE), str(LARGE - 1)), *key)
+    assert (400, True) == (rounded[0], "came with another request" in rounded[1]["details"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "says"),
+    [
+        (
+            {"parameters": {"data": [{"text": "a", "label": 1}, {"text": "b", "label": LARGE}]}},
+            "parameters.data[1].label: 9007199254740992 may have been another number: a Struct holds whole ones below",
+        ),
+        ({"parameters": {"data": [], "epochs": -LARGE}}, "parameters.epochs: -9007199254740992 may have been another"),
+        ({"parameters": {"epochs": 1}, "parameters_json": "{}"}, "parameters_json: parameters are there as well"),
+        ({"parameters_json": "{"}, "parameters_json: is not valid JSON"),
+        ({"parameters_json": "[1]"}, "parameters_json: should be a JSON object"),
+        ({"parameters_json": '{"epochs": "many"}'}, "parameters.epochs: should be a valid integer"),
+    ],
+)
+def test_parameters_that_cannot_be_taken_are_refused_with_the_field(
+    client: Reflected, sent: dict[str, object], says: str
+) -> None:
+    request = {"training": "ClassifyMoodTrain", "model_name": "x", **sent}
+    code, said = refused(client, f"{TRAININGS}/StartTraining", request)
+    assert (grpc.StatusCode.INVALID_ARGUMENT, True) == (code, says in said), said
+
+
+def test_a_number_that_is_declared_with_a_fraction_may_be_as_large_as_doubles_are(client: Reflected) -> None:
+    training(client, "wide", seconds=1e300, epochs=0)
+
+
 def test_a_training_is_canceled(client: Reflected) -> None:
     identity = training(client, seconds=60)
     client.call(f"{TRAININGS}/CancelTraining", {"training_id": identity})

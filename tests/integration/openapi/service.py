@@ -38,6 +38,7 @@ class Page(BaseModel):
     title: str
     words: list[str] = []
     scores: dict[str, float] = {}
+    seal: bytes = b""
     next: Page | None = None
 
 

@@ -78,6 +78,30 @@ def test_a_key_is_taken_from_one_caller_and_given_to_another_without_a_restart(
     assert [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.OK] == [over_grpc(server, key) for key in (SHOP, OTHER)]
 
 
+def test_a_key_of_a_caller_predicts_and_changes_no_model(tmp_path: Path, iris: IrisModels, mounted: Mounted) -> None:
+    config = tmp_path / "runtime.yaml"
+    write_config(config, {"iris": iris.onnx})
+    on = {"PILLION_AUTH__API_KEYS": str(mounted.folder), "PILLION_MANAGEMENT__ENABLED": "true"}
+
+    def unload(server: ServerProcess, key: str) -> httpx.Response:
+        return httpx.post(server.url("/v2/repository/models/iris/unload"), headers={"x-api-key": key})
+
+    with served(tmp_path, config, env=on) as server:
+        refused = unload(server, SHOP)
+        assert 403 == refused.status_code
+        said = "whose callers have keys of their own (auth.api_keys), until there is a token"
+        assert said in refused.json()["error"]
+        assert "set management.token (PILLION_MANAGEMENT__TOKEN) from a secret" in refused.json()["error"]
+        assert 200 == rest(server, SHOP)
+        assert server.logged("management.enabled is set, and nobody may change models through http")
+
+    with served(tmp_path, config, env=on | {"PILLION_MANAGEMENT__TOKEN": "of-the-owner"}) as server:
+        assert 401 == unload(server, SHOP).status_code
+        assert 200 == rest(server, SHOP) == rest(server, "of-the-owner")
+        assert not server.logged("management.enabled is set, and nobody")
+        assert 200 == unload(server, "of-the-owner").status_code
+
+
 def test_a_file_without_a_key_lets_nobody_in_and_the_others_go_on(server: ServerProcess, mounted: Mounted) -> None:
     mounted.put(shop=SHOP, bank="two words\n")
 

@@ -12,7 +12,9 @@ import httpx
 import pytest
 
 from e2e.cluster.node.apiserver import ControlPlane
+from pillion import Model, task
 from pillion.protocol.protos import open_inference_pb2 as pb
+from pillion.protocol.protos import runtime_pb2
 from pillion.runtimefile import DesiredModel
 from pillion.server import Server, token_review
 from pillion.server.failures import StartError
@@ -29,6 +31,16 @@ if TYPE_CHECKING:
     from tests.models import IrisModels
 
 NAMESPACE = "shop"
+
+
+class Counting(Model):
+    """What jobs are of."""
+
+    @task
+    def double(self, n: int) -> int:
+        return 2 * n
+
+
 CALLER = {
     "apiVersion": "rbac.authorization.k8s.io/v1",
     "kind": "Role",
@@ -46,15 +58,21 @@ CALLER = {
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ControlPlane]:
-    """A control plane of the module's own, which is stopped and started; with three ServiceAccounts."""
+    """A control plane of the module's own, which is stopped and started; with its ServiceAccounts."""
     with ControlPlane() as started:
         started.kubectl("create", "namespace", NAMESPACE)
         scope = f"--namespace={NAMESPACE}"
-        for name in ("server", "caller", "stranger"):
+        for name in ("server", "caller", "another", "stranger"):
             started.kubectl("create", "serviceaccount", name, scope)
         started.kubectl("apply", scope, "--filename=-", stdin=json.dumps(CALLER))
         started.kubectl(
-            "create", "rolebinding", "callers", "--role=callers", f"--serviceaccount={NAMESPACE}:caller", scope
+            "create",
+            "rolebinding",
+            "callers",
+            "--role=callers",
+            f"--serviceaccount={NAMESPACE}:caller",
+            f"--serviceaccount={NAMESPACE}:another",
+            scope,
         )
         review = ("--clusterrole=system:auth-delegator", f"--serviceaccount={NAMESPACE}:server")
         started.kubectl("create", "clusterrolebinding", "reviews", *review)
@@ -80,6 +98,7 @@ def serving(
     patch: pytest.MonkeyPatch,
     account: str = "server",
     engine: str = "grpcio",
+    **more: dict[str, str],
 ) -> Iterator[Server]:
     """A server that finds what a pod of that ServiceAccount has."""
     folder.mkdir()
@@ -91,8 +110,12 @@ def serving(
     patch.setenv("KUBERNETES_SERVICE_PORT", str(address.port))
     patch.setattr(token_review, "_ACCOUNT", folder)
     grpc_port = {"host": "127.0.0.1", "port": 0, "engine": engine}
-    asked = settings(auth={"inference_service": "iris"}, grpc=grpc_port)
-    with Server(asked, models=[DesiredModel(name="iris", path=str(iris.onnx))]) as server:
+    asked = settings(auth={"inference_service": "iris"}, grpc=grpc_port, **more)
+    models = [
+        DesiredModel(name="iris", path=str(iris.onnx)),
+        DesiredModel(name="counting", path="", format="python"),
+    ]
+    with Server(asked, models=models, classes={"counting": Counting}) as server:
         until_now(server.ready, 60)
         yield server
 
@@ -162,6 +185,53 @@ def test_a_stream_of_a_caller_who_is_not_known_yet_begins_after_the_review(
     assert ["iris", "iris"] == [answer.infer_response.model_name for answer in answers]
     assert grpc.StatusCode.PERMISSION_DENIED is refused.value.code()
     assert grpc.StatusCode.UNAUTHENTICATED is nobody.value.code()
+
+
+BODY = {"inputs": 21}
+
+
+def job_by_rest(server: Server, shown: str) -> str:
+    answer = httpx.post(
+        f"http://127.0.0.1:{server.ports['http']}/api/v1/task/double/job",
+        content=json.dumps(BODY),
+        headers={"authorization": f"Bearer {shown}", "idempotency-key": "once", "content-type": "application/json"},
+    )
+    assert 202 == answer.status_code, answer.text
+    identity: str = answer.json()["prediction_id"]
+    return identity
+
+
+def job_by_grpc(server: Server, shown: str) -> str:
+    with grpc.insecure_channel(f"127.0.0.1:{server.ports['grpc']}") as channel:
+        call: Any = channel.unary_unary(
+            "/pillion.runtime.JobService/SubmitJob",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=runtime_pb2.Job.FromString,
+        )
+        request = runtime_pb2.SubmitJobRequest(task="double", body=json.dumps(BODY).encode())
+        metadata = (("authorization", f"Bearer {shown}"), ("idempotency-key", "once"))
+        identity: str = call(request, metadata=metadata, timeout=60).prediction_id
+        return identity
+
+
+def test_a_job_is_known_again_by_a_token_that_was_renewed_and_by_no_other_account(
+    cluster: ControlPlane, iris: IrisModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {"folder": str(tmp_path / "jobs")}
+    tokens = [token(cluster, "caller", "pillion") for _ in range(3)]
+    assert 3 == len(set(tokens))
+
+    with serving(cluster, iris, tmp_path / "account", monkeypatch, jobs=kept) as server:
+        first, again, over = (
+            job_by_rest(server, tokens[0]),
+            job_by_rest(server, tokens[1]),
+            job_by_grpc(server, tokens[2]),
+        )
+        theirs = token(cluster, "another", "pillion"), token(cluster, "another", "pillion")
+        others = job_by_rest(server, theirs[0]), job_by_grpc(server, theirs[1])
+
+    assert first == again == over
+    assert others[0] == others[1] != first
 
 
 def test_who_has_not_is_told_which_right_is_missing(cluster: ControlPlane, server: Server) -> None:

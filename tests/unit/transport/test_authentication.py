@@ -12,13 +12,16 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from pillion.dataplane.call import WireProtocol
 from pillion.errors import ErrorCode, PillionError
+from pillion.jobs.asked import Submitter
 from pillion.protocol.protos import open_inference_pb2 as pb
-from pillion.transport.authentication import ApiKey
+from pillion.transport.authentication import ApiKey, shown_digest
 from pillion.transport.grpc.options import GrpcOptions
 from pillion.transport.grpc.server import GrpcServer
 from pillion.transport.http.direct import DirectAnswer, DirectApplication
 from pillion.transport.http.dispatcher import Dispatcher
 from pillion.transport.http.guard import Guard
+from pillion.transport.management_access import ManagementAccess
+from pillion.transport.submitting import submitter_of
 from tests.unit.transport.plane import SmallPlane
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ SERVICE = "inference.GRPCInferenceService"
     ],
 )
 def test_the_key_is_taken_from_either_header(authorization: bytes | None, key: bytes | None) -> None:
-    ApiKey((KEY,)).check(authorization, key)
+    ApiKey({"shop": KEY}).check(authorization, key)
 
 
 @pytest.mark.parametrize(
@@ -58,11 +61,41 @@ def test_the_key_is_taken_from_either_header(authorization: bytes | None, key: b
 )
 def test_anything_else_is_refused_with_the_name_of_the_setting(authorization: bytes | None, key: bytes | None) -> None:
     with pytest.raises(PillionError) as raised:
-        ApiKey((KEY,)).check(authorization, key)
+        ApiKey({"shop": KEY}).check(authorization, key)
 
     assert raised.value.code is ErrorCode.UNAUTHENTICATED
     assert "auth.api_key (PILLION_API_KEY)" in str(raised.value)
     assert KEY not in str(raised.value)
+
+
+async def test_a_key_that_is_renewed_keeps_its_name_and_another_has_another() -> None:
+    keys = ApiKey({"shop": "old", "bank": "other"}, also=ApiKey({"management.token": "secret"}))
+
+    async def names(*shown: str) -> list[str]:
+        return [await keys.name(None, one.encode()) for one in shown]
+
+    assert ["key:shop", "key:bank", "key:management.token"] == await names("old", "other", "secret")
+    assert "key:shop" == await keys.name(b"Bearer old", None)
+    keys.replace({"shop": "new", "bank": "other"})
+    assert ["key:shop", "key:bank"] == await names("new", "other")
+    with pytest.raises(PillionError, match="the key is not the one"):
+        await names("old")
+
+
+async def test_one_key_with_two_names_has_the_first() -> None:
+    assert "key:bank" == await ApiKey({"bank": "same", "shop": "same"}).name(None, b"same")
+
+
+@pytest.mark.parametrize(
+    ("token", "expected"), [("secret", "key:management.token"), ("another", shown_digest(None, b"secret"))]
+)
+async def test_without_keys_who_shows_the_management_token_is_called_by_it_and_others_by_what_they_show(
+    token: str, expected: str
+) -> None:
+    access = ManagementAccess(token=ApiKey({"management.token": token}))
+
+    assert expected == (await submitter_of(None, access, None, b"secret")).name
+    assert Submitter() == await submitter_of(None, access, None, None)
 
 
 async def fallback(scope: Any, receive: Any, send: Any) -> None:
@@ -77,7 +110,7 @@ def plane() -> SmallPlane:
 
 @pytest.fixture
 def guard(plane: SmallPlane) -> Guard:
-    return Guard(Dispatcher(plane, fallback), ApiKey((KEY,)), plane)
+    return Guard(Dispatcher(plane, fallback), ApiKey({"shop": KEY}), plane)
 
 
 @pytest.fixture
@@ -126,7 +159,7 @@ class Everything:
 async def test_no_path_of_an_application_is_open_because_it_ends_like_a_probe(
     plane: SmallPlane, root: str, path: str, expected: int
 ) -> None:
-    guard = Guard(Dispatcher(plane, fallback, applications=Everything()), ApiKey((KEY,)), plane)
+    guard = Guard(Dispatcher(plane, fallback, applications=Everything()), ApiKey({"shop": KEY}), plane)
     transport = httpx.ASGITransport(guard, root_path=root)
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         assert expected == (await client.get(path)).status_code
@@ -148,7 +181,7 @@ class Root:
 
 
 async def test_an_application_that_gets_a_path_like_a_probe_s_asks_for_the_key(plane: SmallPlane) -> None:
-    guard = Guard(Dispatcher(plane, fallback, applications=Root()), ApiKey((KEY,)), plane)
+    guard = Guard(Dispatcher(plane, fallback, applications=Root()), ApiKey({"shop": KEY}), plane)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://server") as client:
         assert 401 == (await client.get("/v2/health/live")).status_code
         assert 418 == (await client.get("/v2/health/live", headers={"x-api-key": KEY})).status_code
@@ -206,7 +239,7 @@ async def test_a_websocket_is_closed_before_it_is_accepted(guard: Guard) -> None
 
 @pytest.fixture
 async def port(plane: SmallPlane) -> AsyncIterator[int]:
-    server = GrpcServer(plane, options=GrpcOptions(api_key=ApiKey((KEY,)), health_poll=0.01))
+    server = GrpcServer(plane, options=GrpcOptions(api_key=ApiKey({"shop": KEY}), health_poll=0.01))
     yield await server.start("127.0.0.1:0")
     await server.stop(0)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 
 from pillion.transport.grpc.guard import Guard
-from pillion.transport.reviewed_tokens import ReviewedTokens
+from pillion.transport.reviewed_tokens import Reviewed, ReviewedTokens
 from tests.unit.transport.plane import SmallPlane
 
 if TYPE_CHECKING:
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 
 class Everybody:
-    async def review(self, token: str) -> None:
+    async def review(self, token: str) -> Reviewed:
         """Let everybody in."""
+        return Reviewed(token, None)
 
 
 def test_a_method_whose_caller_leaves_lets_go_what_it_holds_before_the_call_has_ended() -> None:

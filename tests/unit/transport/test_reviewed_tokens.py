@@ -9,7 +9,7 @@ import pytest
 from pillion.errors import ErrorCode, PillionError
 from pillion.transport import reviewed_tokens
 from pillion.transport.authentication import ApiKey
-from pillion.transport.reviewed_tokens import Refusal, ReviewedTokens, ReviewNeeded, Unreviewed
+from pillion.transport.reviewed_tokens import Refusal, Reviewed, ReviewedTokens, ReviewNeeded, Unreviewed
 from tests.waiting import until
 
 GOOD, BAD = b"Bearer a.good.one", b"Bearer a.bad.one"
@@ -26,12 +26,13 @@ class Cluster:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def review(self, token: str) -> Refusal | None:
+    async def review(self, token: str) -> Reviewed:
         self.asked.append(token)
         await self.gate.wait()
         if self.away:
             raise Unreviewed("out of reach")
-        return REFUSED if self.taken_away or "bad" in token else None
+        user = f"account {token.partition('.')[0]}"
+        return Reviewed(user, REFUSED if self.taken_away or "bad" in token else None)
 
 
 async def refusal(tokens: ReviewedTokens, shown: bytes | None, key: bytes | None = None) -> ErrorCode:
@@ -196,10 +197,33 @@ def test_what_cannot_be_a_token_is_refused_without_a_review(shown: bytes | None)
 def test_a_key_is_as_good_as_a_token_and_another_one_is_not_taken_for_a_token() -> None:
     async def story() -> None:
         cluster = Cluster()
-        tokens = ReviewedTokens(cluster, ApiKey(("key",)))
+        tokens = ReviewedTokens(cluster, ApiKey({"shop": "key"}))
         await tokens.admit(None, b"key")
         await tokens.admit(b"Bearer key", None)
         assert ErrorCode.UNAUTHENTICATED is await refusal(tokens, GOOD, b"other")
         assert [] == cluster.asked
+
+    asyncio.run(story())
+
+
+def test_all_tokens_of_a_user_have_the_user_s_name_also_when_they_were_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        cluster = Cluster()
+        tokens = ReviewedTokens(cluster, ApiKey({"shop": "key"}))
+        shown = (b"Bearer a.first.x", b"Bearer a.renewed.x", b"Bearer b.first.x")
+        for one in shown:
+            await tokens.admit(one, None)
+
+        names = [await tokens.name(one, None) for one in shown]
+        assert ["user:account a", "user:account a", "user:account b"] == names
+        assert [1] * 3 == [cluster.asked.count(one.removeprefix(b"Bearer ").decode()) for one in shown]
+        monkeypatch.setattr(reviewed_tokens, "_REMEMBERED", 1)
+        await tokens.admit(b"Bearer c.first.x", None)
+        assert "user:account a" == await tokens.name(shown[0], None)
+        assert "key:shop" == await tokens.name(None, b"key")
+        with pytest.raises(PillionError, match="may not"):
+            await tokens.name(BAD, None)
 
     asyncio.run(story())

@@ -136,36 +136,37 @@ class Served:
 
     async def handle(self, request: Arrived) -> None:
         """A request, which may have come whole (see :class:`~pillion.transport.http.handled.DirectHandler`)."""
-        began = self.clock()
-        headers = dict(request.headers)
-        identity = request_id(headers) if b"x-request-id" in headers else new_request_id()
-        # What came whole is too small to be counted, unless it expands.
-        counts = not request.whole or b"content-encoding" in headers
-        held = hold(self._options.bodies, headers, request.receive) if counts else None
         try:
-            timeout = self._admitted(headers, held)
-        except PillionError as error:
-            await self._refuse(error, identity, began, request.send, head=request.head)
-            request.ended()
-            return
-        told = self._options.choose is not None and self._options.choose()
-        coded = self._compress and b"accept-encoding" in headers
-        send = self._compressing(headers, request.send) if coded else request.send
-        exchange = Exchange(self, request, send, identity, timeout)
-        self.exchanges.add(exchange)
-        try:
-            work = self._answered if request.whole and self._direct else self._called
-            await exchange.run(work, request.receive if held is None else held.receive)
+            began = self.clock()
+            headers = dict(request.headers)
+            identity = request_id(headers) if b"x-request-id" in headers else new_request_id()
+            # What came whole is too small to be counted, unless it expands.
+            counts = not request.whole or b"content-encoding" in headers
+            held = hold(self._options.bodies, headers, request.receive) if counts else None
+            try:
+                timeout = self._admitted(headers, held)
+            except PillionError as error:
+                await self._refuse(error, identity, began, request.send, head=request.head)
+                return
+            told = self._options.choose is not None and self._options.choose()
+            coded = self._compress and b"accept-encoding" in headers
+            send = self._compressing(headers, request.send) if coded else request.send
+            exchange = Exchange(self, request, send, identity, timeout)
+            self.exchanges.add(exchange)
+            try:
+                work = self._answered if request.whole and self._direct else self._called
+                await exchange.run(work, request.receive if held is None else held.receive)
+            finally:
+                if held is not None:
+                    held.release()
+                self.exchanges.discard(exchange)
+                status, seconds = exchange.status or 500, self.clock() - began
+                route = self.prefix if self._raw else template_of(exchange.made or {}, request.root)
+                self.measures.request(route, status, seconds)
+                if told:
+                    self._tell(request.scope(), identity, route, status, exchange.sent, seconds)
         finally:
-            if held is not None:
-                held.release()
-            self.exchanges.discard(exchange)
-            status, seconds = exchange.status or 500, self.clock() - began
-            route = self.prefix if self._raw else template_of(exchange.made or {}, request.root)
-            self.measures.request(route, status, seconds)
-            if told:
-                self._tell(request.scope(), identity, route, status, exchange.sent, seconds)
-            request.ended()
+            request.ended()  # whatever happened: its connection would wait for ever
 
     def _called(self, exchange: Exchange, receive: Receive) -> Awaitable[None]:
         """Have the application answer."""

@@ -20,6 +20,7 @@ from pillion.authoring.errors import AuthoringError
 from pillion.authoring.explain import ExplainSignature, explain_signature
 from pillion.authoring.files import files_in
 from pillion.authoring.incoming import incoming_item
+from pillion.authoring.json_bytes import reading_base64
 from pillion.authoring.model import Model
 from pillion.authoring.names import camel_case, same_task
 from pillion.authoring.predict import PredictSignature, predict_signature
@@ -280,7 +281,7 @@ def _signature(
         parameters=tuple(taken.parameters),
         arguments=_arguments(f"{camel_case(name)}Arguments", taken.fields, place),
         returns=returns,
-        answer=TypeAdapter(answer),
+        answer=reading_base64(TypeAdapter(answer), everywhere=True),
         summary=summary.strip(),
         description=description.strip(),
         streams=streams,
@@ -336,7 +337,7 @@ def _arguments(name: str, fields: dict[str, Any], place: str) -> TypeAdapter[dic
     shape = make(name, fields)
     shape.__pydantic_config__ = ConfigDict(extra="forbid", val_json_bytes="base64", ser_json_bytes="base64")
     try:
-        return TypeAdapter(shape)
+        return reading_base64(TypeAdapter(shape))
     except Exception as error:
         raise AuthoringError(f"{place}: its parameters cannot be validated: {error}") from error
 

@@ -12,6 +12,7 @@ from pydantic_core import to_jsonable_python
 from typing_extensions import TypedDict
 
 from pillion.authoring.errors import AuthoringError
+from pillion.authoring.json_bytes import reading_base64
 from pillion.authoring.model import Model
 from pillion.authoring.names import camel_case
 from pillion.authoring.run import Run
@@ -180,7 +181,7 @@ def _adapter(name: str, fields: dict[str, Any], place: str) -> TypeAdapter[dict[
     shape = make(name, fields)
     shape.__pydantic_config__ = _CONFIG
     try:
-        return TypeAdapter(shape)
+        return reading_base64(TypeAdapter(shape))
     except Exception as error:
         raise AuthoringError(f"{place}: its parameters cannot be validated: {error}") from error
 

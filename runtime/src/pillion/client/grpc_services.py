@@ -53,7 +53,11 @@ class GrpcServices:
         message = pb.StartTrainingRequest(
             training=training, model_name=body["model_name"], deploy=bool(body.get("deploy"))
         )
-        _fill(message.parameters, body["parameters"])
+        parameters = jsonable(dict(body["parameters"]))
+        if _fits_doubles(parameters):
+            json_format.ParseDict(parameters, message.parameters)
+        else:
+            message.parameters_json = encoded(parameters).decode()
         return GrpcCall("StartTraining", message, pb.Job, service=_TRAININGS, headers={"idempotency-key": key})
 
     def job(self, which: Which, *, cancel: bool = False) -> GrpcCall:
@@ -181,6 +185,19 @@ def _check_exact(value: Any, place: str) -> None:  # noqa: ANN401 - JSON
         case dict():
             for key, one in value.items():
                 _check_exact(one, f"{place}.{key}")
+
+
+def _fits_doubles(value: Any) -> bool:  # noqa: ANN401 - JSON
+    """Whether no whole number is one that a server would have to take for rounded."""
+    match value:
+        case int():
+            return abs(value) < _LARGEST_EXACT
+        case list():
+            return all(map(_fits_doubles, value))
+        case dict():
+            return all(map(_fits_doubles, value.values()))
+        case _:
+            return True
 
 
 def _document(message: Message) -> dict[str, Any]:

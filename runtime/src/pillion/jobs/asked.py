@@ -13,7 +13,7 @@ from pillion.errors import ErrorCode, PillionError
 if TYPE_CHECKING:
     from pillion.jobs.states import JobKind
 
-__all__ = ["IdempotencyKey", "check_key", "digest_of", "unknown_job"]
+__all__ = ["IdempotencyKey", "Submitter", "check_key", "digest_of", "unknown_job"]
 
 _LONGEST_KEY: Final = 255
 
@@ -39,11 +39,20 @@ def check_key(key: str) -> None:
         )
 
 
+class Submitter(msgspec.Struct, frozen=True):
+    """Who hands a job in."""
+
+    name: str = ""
+    """What they are called, which stays when the token or key that they show is renewed; empty for whoever shows
+    nothing."""
+    shown: str = ""
+    """A digest of what they show: what versions before called them."""
+
+
 class IdempotencyKey(msgspec.Struct, frozen=True):
     """An idempotency key: each caller has keys of its own, and those who do not say who they are share theirs."""
 
-    caller: str
-    """A digest of what the caller showed; empty for nothing."""
+    caller: Submitter
     key: str
     """As it was given; empty for none."""
 
@@ -52,13 +61,20 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
 
         The digest is of the secret, too, so that nobody can try known keys and passwords on a store without it.
         """
-        if not (self.caller and self.key):
-            return self.key
-        return f"{hmac.digest(secret, self.caller.encode(), 'sha256').hex()[:32]}\x1f{self.key}"
+        return self._by(secret, self.caller.name)
 
-    def kept_before(self) -> str:
-        """How versions kept it that had no secret: their jobs are known by it until they are purged."""
-        return f"{self.caller}\x1f{self.key}" if self.caller and self.key else ""
+    def kept_before(self, secret: bytes) -> tuple[str, ...]:
+        """How versions before kept it: by what the caller showed, and first without a secret. Their jobs are known by
+        these until they are purged.
+        """
+        if not (self.caller.shown and self.key):
+            return ()
+        return self._by(secret, self.caller.shown), f"{self.caller.shown}\x1f{self.key}"
+
+    def _by(self, secret: bytes, caller: str) -> str:
+        if not (caller and self.key):
+            return self.key
+        return f"{hmac.digest(secret, caller.encode(), 'sha256').hex()[:32]}\x1f{self.key}"
 
 
 def unknown_job(kind: JobKind | None, identity: str) -> PillionError:

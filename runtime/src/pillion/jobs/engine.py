@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from pillion.errors import ErrorCode, PillionError
-from pillion.jobs.asked import IdempotencyKey, check_key, digest_of, unknown_job
+from pillion.jobs.asked import IdempotencyKey, Submitter, check_key, digest_of, unknown_job
 from pillion.jobs.changes import Changes
 from pillion.jobs.folders import FILES, JobFolders
 from pillion.jobs.metrics import JobMetrics
@@ -153,7 +153,7 @@ class JobEngine:
         media_type: str = "application/json",
         request_id: str = "",
         idempotency_key: str = "",
-        caller: str = "",
+        caller: Submitter | None = None,
         priority: int = 0,
         details: dict[str, str] | None = None,
     ) -> Job:
@@ -178,7 +178,7 @@ class JobEngine:
             request_digest=digest,
             details=details or {},
         )
-        key = IdempotencyKey(caller, idempotency_key)
+        key = IdempotencyKey(caller or Submitter(), idempotency_key)
         taken = await self.ask(lambda store: self._submit(store, job, key, request, media_type))
         if taken is None:
             raise PillionError(
@@ -202,12 +202,13 @@ class JobEngine:
     def _submit(
         self, store: JobStore, job: Job, key: IdempotencyKey, request: bytes | memoryview, media_type: str
     ) -> Job | None:
-        job = msgspec.structs.replace(job, idempotency_key=key.kept(store.caller_secret))
+        secret = store.caller_secret
+        job = msgspec.structs.replace(job, idempotency_key=key.kept(secret))
         payload = self.folders.keep(job.id, "request", request, media_type)
         taken: Job | None = None
         try:
             taken = store.submit(
-                job, payload, self._settings.max_queued, self._settings.max_stored_bytes, key.kept_before()
+                job, payload, self._settings.max_queued, self._settings.max_stored_bytes, key.kept_before(secret)
             )
         finally:
             if payload.file and (taken is None or taken.id != job.id):

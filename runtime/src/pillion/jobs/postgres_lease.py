@@ -38,17 +38,19 @@ class ServerLease:
         url: of the database, whose tables are there.
         schema: where they are.
         seconds: how long this server may be silent.
+        knows: how many steps of the tables this server knows.
 
     Raises:
         StoreUnreachableError: nobody answers there.
     """
 
-    def __init__(self, url: str, schema: str, seconds: float) -> None:
+    def __init__(self, url: str, schema: str, seconds: float, knows: int) -> None:
         self.server = secrets.token_hex(8)
         """What this server is called in the database."""
         self.seconds = seconds
+        self._knows = knows
         self._renew = (
-            f"INSERT INTO {schema}.servers VALUES (%s, now() + make_interval(secs => %s))"  # noqa: S608 - a checked name
+            f"INSERT INTO {schema}.servers (id, knows, alive_until) VALUES (%s, %s, now() + make_interval(secs => %s))"  # noqa: S608 - a checked name
             " ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until"
         ).encode()
         self._leave = f"DELETE FROM {schema}.servers WHERE id = %s".encode()  # noqa: S608 - as above
@@ -66,7 +68,7 @@ class ServerLease:
             return self._database.transaction(work)
 
         def renewing(cursor: Cursor) -> _Value:
-            cursor.execute(self._renew, (self.server, self.seconds))
+            cursor.execute(self._renew, (self.server, self._knows, self.seconds))
             return work(cursor)
 
         value = self._database.transaction(renewing)

@@ -1,18 +1,25 @@
 """The tables of :mod:`pillion.jobs.postgres_store`, as the steps that lead to them, in a schema of a service's own.
 
-A step that was published stays as it is: a change of the tables is another step. ``{s}`` is the schema.
+A step that was published stays as it is: a change of the tables is another step (:mod:`pillion.jobs.migration`).
+``{s}`` is the schema.
+
+Servers of versions before look at ``version`` alone, and refuse a store where it is more than the steps that they know.
+So it is how many steps a server has to know; how many the store has been through is in ``steps``, since there is one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
+from pillion.jobs.migration import Step, StoreVersion, after, check_living, pending
 from pillion.jobs.store import JobStoreError
 
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["migrate"]
+__all__ = ["STEPS", "migrate"]
 
 _FIRST: Final = """
 CREATE TABLE {s}.pillion_store (version integer NOT NULL);
@@ -121,39 +128,71 @@ INSERT INTO {s}.secrets
 """
 """What digests of callers' names are made with: random, by what every supported version has without an extension."""
 
-STEPS: Final = (_FIRST, _SIZES, _CALLERS)
+_VERSIONS: Final = """
+ALTER TABLE {s}.pillion_store ADD COLUMN steps integer NOT NULL DEFAULT 3;
+ALTER TABLE {s}.pillion_store ADD COLUMN written_by text NOT NULL DEFAULT '';
+ALTER TABLE {s}.servers ADD COLUMN knows integer NOT NULL DEFAULT 3;
+"""
+"""How far the store is, apart from what it asks of servers; and what each server knows, which those from before do not
+say."""
+
+STEPS: Final = (Step(_FIRST, needs=1), Step(_SIZES, needs=2), Step(_CALLERS, needs=3), Step(_VERSIONS))
+_TOLD_SINCE: Final = 4
+"""The first step that may refuse to be taken: before it nobody says what they know."""
+
+
+class _Row(msgspec.Struct):
+    version: int
+    steps: int | None = None
+    written_by: str = ""
 
 
 def migrate(cursor: psycopg.Cursor, schema: str) -> None:
     """Have the tables there, in a transaction of the caller's; servers that start together wait for each other.
 
     Raises:
-        JobStoreError: the schema is another program's, or of a newer version.
+        JobStoreError: the schema is another program's; a newer version has made it unusable for this one; or this one
+            would make it so for servers that run.
     """
     cursor.execute(b"SELECT pg_advisory_xact_lock(hashtext('pillion jobs'), hashtext(%s))", (schema,))
     if _one(cursor, b"SELECT to_regnamespace(%s) IS NULL", schema):
         cursor.execute(f"CREATE SCHEMA {schema}".encode())
-    version = 0
+    where, elsewhere = f"the job store in the schema {schema}", "name another in jobs.database_schema"
+    found = StoreVersion()
     if not _one(cursor, b"SELECT to_regclass(%s) IS NULL", f"{schema}.pillion_store"):
-        cursor.execute(f"SELECT version FROM {schema}.pillion_store".encode())  # noqa: S608 - a checked name
-        found = cursor.fetchone()
-        version = -1 if found is None else found[0]
+        found = _found(cursor, schema, where)
     elif not _one(cursor, b"SELECT to_regclass(%s) IS NULL", f"{schema}.jobs"):
-        raise JobStoreError(f"the schema {schema} has a table of another program: name another in jobs.database_schema")
-    if version > len(STEPS):
+        raise JobStoreError(f"the schema {schema} has a table of another program: {elsewhere}")
+    steps = pending(found, STEPS, where, elsewhere)
+    for number, step in enumerate(steps, found.steps + 1):
+        if step.needs > found.needs and number > _TOLD_SINCE:
+            check_living(step, _least_known(cursor, schema), where)
+        cursor.execute(step.text.format(s=schema).encode(), binary=False)
+    if steps:
+        now = after(found, steps)
+        note = f"UPDATE {schema}.pillion_store SET version = %s, steps = %s, written_by = %s"  # noqa: S608 - a checked name
+        cursor.execute(note.encode(), (now.needs, now.steps, now.written_by))
+
+
+def _found(cursor: psycopg.Cursor[Any], schema: str, where: str) -> StoreVersion:
+    # As JSON, since columns came by and by.
+    cursor.execute(f"SELECT to_json(store)::text FROM {schema}.pillion_store AS store".encode())  # noqa: S608 - a checked name
+    row = cursor.fetchone()
+    if row is None:
         raise JobStoreError(
-            f"the job store in the schema {schema} was written by a newer Pillion (its version is {version}, this one"
-            f" knows {len(STEPS)}): upgrade, or name another in jobs.database_schema"
+            f"{where} is damaged (it has no version): nothing was changed. Restore it from a backup, or name another in"
+            " jobs.database_schema to begin anew"
         )
-    if version < 0:
-        raise JobStoreError(
-            f"the job store in the schema {schema} is damaged (it has no version): nothing was changed. Restore it from"
-            " a backup, or name another in jobs.database_schema to begin anew"
-        )
-    for step in STEPS[version:]:
-        cursor.execute(step.format(s=schema).encode(), binary=False)
-    if version < len(STEPS):
-        cursor.execute(f"UPDATE {schema}.pillion_store SET version = {len(STEPS)}".encode())  # noqa: S608 - a checked name
+    store = msgspec.json.decode(row[0], type=_Row)
+    return StoreVersion(store.version if store.steps is None else store.steps, store.version, store.written_by)
+
+
+def _least_known(cursor: psycopg.Cursor[Any], schema: str) -> int | None:
+    """The fewest steps that a server knows which lives."""
+    cursor.execute(f"SELECT min(knows) FROM {schema}.servers WHERE alive_until >= now()".encode())  # noqa: S608 - a checked name
+    row = cursor.fetchone()
+    least: int | None = None if row is None else row[0]
+    return least
 
 
 def _one(cursor: psycopg.Cursor, question: bytes, value: str) -> object:

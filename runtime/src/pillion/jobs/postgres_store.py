@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pillion.jobs import postgres_schema
 from pillion.jobs.postgres_connection import PostgresConnection
 from pillion.jobs.postgres_lease import ServerLease
-from pillion.jobs.postgres_schema import migrate
 from pillion.jobs.states import JobKind, JobState, started
-from pillion.jobs.store import JobStoreError, Page, Payload, StoreFullError, StoreUnreachableError
+from pillion.jobs.store import JobStoreError, Page, Payload, StoreFullError
 from pillion.jobs.store_rows import changed_by, check_room, conditions_of, document_of, job_of, page_of, purgeable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     import psycopg
 
@@ -62,15 +62,17 @@ class PostgresJobStore:
         self.lease_seconds: float | None = lease_seconds
         self._schema = schema
         self._unsure: dict[str, Job] = {}
-        self._database = PostgresConnection(url, lambda cursor: migrate(cursor, schema))
+        self._database = PostgresConnection(url, lambda cursor: postgres_schema.migrate(cursor, schema))
         try:
             self.caller_secret: bytes = self._database.transaction(self._secret)
-            self._lease = ServerLease(url, schema, lease_seconds)
+            self._lease = ServerLease(url, schema, lease_seconds, len(postgres_schema.STEPS))
         except BaseException:
             self._database.close()
             raise
 
-    def submit(self, job: Job, request: Payload, limit: int, most_bytes: int, former_key: str = "") -> Job | None:
+    def submit(
+        self, job: Job, request: Payload, limit: int, most_bytes: int, former_keys: Sequence[str] = ()
+    ) -> Job | None:
         """See :meth:`pillion.jobs.store.JobStore.submit`."""
 
         def work(cursor: Cursor) -> Job | None:
@@ -81,10 +83,10 @@ class PostgresJobStore:
                 self._ask(
                     cursor,
                     "SELECT sequence, document FROM {s}.jobs"
-                    " WHERE kind = %s AND idempotency_key IN (%s, %s) AND idempotency_key <> ''",
+                    " WHERE kind = %s AND idempotency_key = ANY(%s) AND idempotency_key <> ''"
+                    " ORDER BY sequence LIMIT 1",
                     job.kind.value,
-                    job.idempotency_key,
-                    former_key,
+                    [job.idempotency_key, *former_keys],
                 )
                 if (former := cursor.fetchone()) is not None:
                     return job_of(former)
@@ -158,7 +160,7 @@ class PostgresJobStore:
             # a claim that waits for others must not hold the row that says that this server lives.
             self._lease.renew()
             job = self._database.transaction(work)
-        except StoreUnreachableError:
+        except JobStoreError:  # whatever it was: only an answer tells that nothing was committed
             if chosen is not None:
                 self._unsure[chosen.id] = chosen
             raise

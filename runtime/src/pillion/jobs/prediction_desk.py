@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pillion.dataplane.call import WireProtocol
     from pillion.dataplane.tasks import TaskPlane
+    from pillion.jobs.asked import Submitter
     from pillion.jobs.engine import JobEngine, JobResult
     from pillion.jobs.states import Job
 
@@ -42,7 +43,7 @@ class PredictionDesk:
         protocol: WireProtocol,
         request_id: str,
         idempotency_key: str,
-        caller: str,
+        caller: Submitter,
     ) -> Job:
         """Take one: what is wrong with its arguments is said now, not when nobody listens.
 

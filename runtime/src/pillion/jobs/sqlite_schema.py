@@ -1,14 +1,23 @@
 """The tables of :mod:`pillion.jobs.sqlite_store`, as the steps that lead to them.
 
-A step that was published stays as it is: a change of the tables is another step. ``PRAGMA user_version`` counts the
-steps that a file has been through.
+A step that was published stays as it is: a change of the tables is another step (:mod:`pillion.jobs.migration`).
+
+Versions before look at ``PRAGMA user_version`` alone, and refuse a file where it is more than the steps that they know.
+So it is how many steps a server has to know; how many the file has been through is in ``store``, since there is one.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["APPLICATION_ID", "STEPS"]
+from pillion.jobs.migration import Step, StoreVersion, after, pending
+from pillion.jobs.store import JobStoreError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+__all__ = ["APPLICATION_ID", "STEPS", "migrate"]
 
 APPLICATION_ID: Final = 0x50694C4A
 """``PiLJ``: whose file it is."""
@@ -87,4 +96,52 @@ INSERT INTO secrets VALUES ('callers', randomblob(32));
 """
 """What digests of callers' names are made with."""
 
-STEPS: Final = (_FIRST, _FAIR, _SIZES, _CALLERS)
+_VERSIONS: Final = """
+CREATE TABLE store (steps INTEGER NOT NULL, written_by TEXT NOT NULL);
+INSERT INTO store VALUES (4, '');
+"""
+"""How far the file is, apart from what it asks of servers."""
+
+STEPS: Final = (
+    Step(_FIRST, needs=1),
+    Step(_FAIR, needs=2),
+    Step(_SIZES, needs=3),
+    Step(_CALLERS, needs=4),
+    Step(_VERSIONS),
+)
+_TOLD_SINCE: Final = 5
+"""The step since which a file says how many it has been through."""
+
+
+def migrate(database: sqlite3.Connection, file: Path) -> None:
+    """Have the tables there.
+
+    Raises:
+        JobStoreError: a newer version has made the store unusable for this one, or it is damaged.
+    """
+    where, elsewhere = f"{file}: the job store", "name another folder with --data-dir"
+    found = _version(database, where)
+    for step in pending(found, STEPS, where, elsewhere):
+        found = after(found, (step,))
+        # In one transaction, so that a step is there as a whole or not at all.
+        database.executescript(
+            f"BEGIN IMMEDIATE;{step.text}"
+            f"PRAGMA application_id = {APPLICATION_ID};PRAGMA user_version = {found.needs};{_written(found)}COMMIT;"
+        )
+
+
+def _version(database: sqlite3.Connection, where: str) -> StoreVersion:
+    needs: int = database.execute("PRAGMA user_version").fetchone()[0]
+    if database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'store'").fetchone() is None:
+        return StoreVersion(needs, needs)
+    row = database.execute("SELECT steps, written_by FROM store").fetchone()
+    if row is None:
+        raise JobStoreError(f"{where} is damaged (it has no version): nothing was changed. Restore it from a backup")
+    return StoreVersion(row[0], needs, row[1])
+
+
+def _written(version: StoreVersion) -> str:
+    """What notes the version, where there is a place for it."""
+    if version.steps < _TOLD_SINCE:
+        return ""
+    return f"UPDATE store SET steps = {version.steps}, written_by = '{version.written_by}';"  # noqa: S608 - our own words

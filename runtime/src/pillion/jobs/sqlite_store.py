@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pillion.jobs.folders import FILES, make_private
-from pillion.jobs.sqlite_schema import APPLICATION_ID, STEPS
+from pillion.jobs.sqlite_schema import APPLICATION_ID, migrate
 from pillion.jobs.states import JobKind, JobState, started
 from pillion.jobs.store import JobStoreError, Payload, StoreFullError
 from pillion.jobs.store_rows import changed_by, check_room, conditions_of, document_of, job_of, page_of, purgeable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from pillion.jobs.states import Job
@@ -72,14 +72,17 @@ class SqliteJobStore:
             raise
         self._closed = False
 
-    def submit(self, job: Job, request: Payload, limit: int, most_bytes: int, former_key: str = "") -> Job | None:
+    def submit(
+        self, job: Job, request: Payload, limit: int, most_bytes: int, former_keys: Sequence[str] = ()
+    ) -> Job | None:
         """See :meth:`pillion.jobs.store.JobStore.submit`."""
         with self._transaction() as database:
             if job.idempotency_key:
+                keys = (job.idempotency_key, *former_keys)
                 former = database.execute(
-                    "SELECT sequence, document FROM jobs WHERE kind = ? AND idempotency_key IN (?, ?)"
-                    " AND idempotency_key <> ''",
-                    (job.kind.value, job.idempotency_key, former_key),
+                    f"SELECT sequence, document FROM jobs WHERE kind = ? AND idempotency_key IN"  # noqa: S608 - question marks
+                    f" ({', '.join('?' * len(keys))}) AND idempotency_key <> '' ORDER BY sequence LIMIT 1",
+                    (job.kind.value, *keys),
                 ).fetchone()
                 if former is not None:
                     return job_of(former)
@@ -323,7 +326,7 @@ def _opened(file: Path) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA foreign_keys = ON")
-        _migrate(database, file)
+        migrate(database, file)
     except sqlite3.DatabaseError as error:
         if database is not None:
             database.close()
@@ -356,20 +359,6 @@ def _check(database: sqlite3.Connection, file: Path, repair: str) -> None:
     damage = database.execute("PRAGMA quick_check(1)").fetchone()[0]
     if damage != "ok":
         raise JobStoreError(f"{file}: the job store is damaged ({damage}); {repair}")
-
-
-def _migrate(database: sqlite3.Connection, file: Path) -> None:
-    version: int = database.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(STEPS):
-        raise JobStoreError(
-            f"{file}: the job store was written by a newer Pillion (its version is {version}, this one knows"
-            f" {len(STEPS)}): upgrade, or name another folder with --data-dir"
-        )
-    for number, step in enumerate(STEPS[version:], version + 1):
-        # In one transaction, so that a step is there as a whole or not at all.
-        database.executescript(
-            f"BEGIN IMMEDIATE;{step}PRAGMA application_id = {APPLICATION_ID};PRAGMA user_version = {number};COMMIT;"
-        )
 
 
 @contextlib.contextmanager

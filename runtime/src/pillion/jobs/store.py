@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pillion.jobs.states import Job, JobKind, JobState
 
@@ -101,10 +101,12 @@ class JobStore(Protocol):
     caller_secret: bytes
     """Random, and the same for as long as the store is there: of the digests of callers' names."""
 
-    def submit(self, job: Job, request: Payload, limit: int, most_bytes: int, former_key: str = "") -> Job | None:
+    def submit(
+        self, job: Job, request: Payload, limit: int, most_bytes: int, former_keys: Sequence[str] = ()
+    ) -> Job | None:
         """Take a job. The same idempotency key and kind again gives the job of the first time.
 
-        ``former_key`` is how an earlier version kept the key.
+        ``former_keys`` are how earlier versions kept the key.
 
         Gives None where ``limit`` jobs of its kind wait already.
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pillion.authoring.signature import ModelDefinition
     from pillion.authoring.training import TrainSignature
+    from pillion.jobs.asked import Submitter
     from pillion.jobs.engine import JobEngine
     from pillion.jobs.settings import JobSettings
     from pillion.jobs.states import Job
@@ -97,7 +98,7 @@ class TrainingDesk:
         *,
         request_id: str,
         idempotency_key: str,
-        caller: str = "",
+        caller: Submitter | None = None,
         priority: int = 0,
     ) -> Job:
         """Take one: everything that can be wrong with the request is said before it is queued.

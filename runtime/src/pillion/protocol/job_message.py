@@ -8,7 +8,6 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from pydantic import BaseModel
 
 from pillion.authoring.arrays import to_array
 from pillion.authoring.file import File
@@ -34,14 +33,13 @@ from pillion.protocol.task_json import encode_result
 from pillion.protocol.task_message import given_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from google.protobuf.message import Message
 
     from pillion.authoring.signature import TaskSignature
     from pillion.authoring.training import TrainSignature
     from pillion.authoring.values import ValueType
-    from pillion.protocol.task_message import Declared
 
 __all__ = ["file_value", "job_envelope", "json_value", "training_document"]
 
@@ -49,7 +47,7 @@ __all__ = ["file_value", "job_envelope", "json_value", "training_document"]
 def job_envelope(message: Message, contract: TaskSignature, model: str) -> bytes:
     """The body of ``POST /api/v1/task/{task}/job`` that says the same as the message of the direct call."""
     # A map has another order in each process: sorted, a request that comes again is known again by its key.
-    return encode_result({"model_id": model, "parameters": _sent(message, contract.parameters)}, sort=True)
+    return encode_result({"model_id": model, "parameters": given_in(message, contract.parameters)}, sort=True)
 
 
 def training_document(message: Any, signature: TrainSignature) -> dict[str, Any]:  # noqa: ANN401 - a message made at run time
@@ -59,7 +57,7 @@ def training_document(message: Any, signature: TrainSignature) -> dict[str, Any]
         PillionError: ``INVALID_ARGUMENT``: data come twice.
     """
     sent = message.parameters
-    parameters = _sent(sent, signature.plain)
+    parameters = given_in(sent, signature.plain)
     for one in signature.data:
         if sent.HasField(one.name):
             parameters[one.name] = _data(getattr(sent, one.name), one.name, one.item)
@@ -69,7 +67,7 @@ def training_document(message: Any, signature: TrainSignature) -> dict[str, Any]
 
 
 def _data(sent: Any, name: str, item: ValueType) -> Any:  # noqa: ANN401 - as above
-    items = _sent(sent, [_Items(item)]).get("items")
+    items = given_in(sent, [_Items(item)]).get("items")
     if not sent.HasField("uri"):
         return items or []
     if items:
@@ -89,58 +87,6 @@ class _Items:
 
     def __init__(self, item: ValueType) -> None:
         self.type: ValueType = ListOf(item)
-
-
-def _sent(message: Any, parameters: Sequence[Declared]) -> dict[str, Any]:  # noqa: ANN401 - as above
-    """What was sent, as it is read again from JSON."""
-    types = {one.name: one.type for one in parameters}
-    return {
-        name: _bytes_as_read(value, types[name], name, as_text=False)
-        for name, value in given_in(message, parameters).items()
-    }
-
-
-def _bytes_as_read(value: Any, declared: ValueType, place: str, *, as_text: bool) -> Any:  # noqa: ANN401 - a value that was sent
-    """The value, whose bytes are texts where a model of pydantic reads them as such, which is what it says of itself.
-
-    Raises:
-        PillionError: ``INVALID_ARGUMENT``: they are no text.
-    """
-    match declared:
-        case Scalar(Kind.BYTES) if as_text:
-            try:
-                return value.decode()
-            except UnicodeDecodeError:
-                raise _no_text(place) from None
-        case OptionalOf(item) if value is not None:
-            return _bytes_as_read(value, item, place, as_text=as_text)
-        case ListOf(item):
-            return [_bytes_as_read(one, item, f"{place}[{i}]", as_text=as_text) for i, one in enumerate(value)]
-        case MapOf(item):
-            return {key: _bytes_as_read(one, item, f"{place}.{key}", as_text=as_text) for key, one in value.items()}
-        case TupleOf(items):
-            pairs = enumerate(zip(value, items, strict=True))
-            return [_bytes_as_read(one, item, f"{place}[{i}]", as_text=as_text) for i, (one, item) in pairs]
-        case UnionOf(members, tag) if tag is not None and value is not None:
-            member = next(one for one in members if value[tag] in one.tags)
-            return _bytes_as_read(value, member.type, place, as_text=as_text)
-        case Record(python):
-            if issubclass(python, BaseModel):  # another record inside of it is read by its configuration
-                as_text = python.model_config.get("val_json_bytes", "utf8") == "utf8"
-            types = {field.key: field.type for field in declared.fields}
-            return {k: _bytes_as_read(one, types[k], f"{place}.{k}", as_text=as_text) for k, one in value.items()}
-        case _:
-            return value
-
-
-def _no_text(place: str) -> PillionError:
-    return PillionError(
-        ErrorCode.INVALID_ARGUMENT,
-        f"{place}: these bytes are no UTF-8, and the model that they are of reads bytes in JSON as text, as which"
-        " jobs are kept",
-        field=place,
-        remedy='give that class model_config = ConfigDict(val_json_bytes="base64")',
-    )
 
 
 def file_value(content: bytes, media_type: str, headers: Mapping[str, str]) -> File | None:

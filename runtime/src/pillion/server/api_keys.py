@@ -42,7 +42,8 @@ class ApiKeys:
 
     def __init__(self, settings: Settings, also: ApiKey | None = None, *, interval: float = 0.5) -> None:
         auth = settings.auth
-        self._fixed = () if auth.api_key is None else (auth.api_key,)
+        # A key is called by where it stands, which it keeps when it is renewed.
+        self._fixed = {} if auth.api_key is None else {"auth.api_key": auth.api_key}
         self._folder = Path(auth.api_keys) if auth.api_keys else None
         self._interval = interval
         self._keys: ApiKey | None = None
@@ -90,11 +91,11 @@ class ApiKeys:
         """Read the folder. A file that holds no key lets nobody in: at the start it is an error, later a line in the
         log, and the other keys count.
         """
-        keys: list[str] = []
+        keys: dict[str, str] = {}
         problems = [] if folder.is_dir() else [f"{_FOLDER}: {folder} is no folder"]
         for file in _files(folder):
             try:
-                keys.append(_key_in(file))
+                keys[f"{_FOLDER}/{file.name}"] = _key_in(file)
             except (OSError, ValueError) as error:
                 problems.append(str(error))
         if not keys and not problems:
@@ -103,7 +104,7 @@ class ApiKeys:
             raise StartError(ExitCode.USAGE, "; ".join(problems))
         for problem in problems:
             _log.error("%s", problem)
-        asked.replace((*self._fixed, *keys))
+        asked.replace({**self._fixed, **keys})
         if not at_start:
             _log.info("the keys of callers were read again: %d of them in %s", len(keys), _FOLDER)
 

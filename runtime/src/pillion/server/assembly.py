@@ -16,7 +16,7 @@ from pillion.repository.served import RepositorySettings
 from pillion.route_prefix import normal_root
 from pillion.server.failures import ExitCode, StartError
 from pillion.server.logs import ABOUT
-from pillion.transport.authentication import ApiKey
+from pillion.server.management_rights import management_access, management_token
 from pillion.transport.grpc.limits import GrpcLimits
 from pillion.transport.grpc.options import GrpcOptions
 from pillion.transport.grpc.runtime_services import RuntimeParts
@@ -25,7 +25,7 @@ from pillion.transport.http.app import Fallback
 from pillion.transport.http.dispatcher import Dispatcher
 from pillion.transport.http.limits import HttpLimits
 from pillion.transport.http.options import DispatchOptions
-from pillion.transport.management_access import ManagementAccess, ManagementOptions
+from pillion.transport.management_access import ManagementOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,8 +61,6 @@ __all__ = [
     "build_grpc",
     "build_plane",
     "http_limits",
-    "is_loopback",
-    "management_access",
 ]
 
 _access = logging.getLogger("pillion.access")
@@ -198,6 +196,7 @@ def build_dispatcher(
             websocket_idle=settings.http.websocket_idle_seconds,
             codec=codec_limits(settings),
             management=management_access(settings, settings.http.host),
+            callers=key,
             drain=drain,
             root_path=normal_root(settings.http.root_path, "http.root_path"),
             unready=unready,
@@ -342,46 +341,6 @@ def build_grpc(
     )
 
 
-def _management_remedy(settings: Settings) -> str:
-    if settings.workers == 1:
-        return "declare models in the manifest, or set management.enabled"
-    return "declare models in the manifest, which every worker follows, or serve with one: --workers 1"
-
-
-def management_access(settings: Settings, host: str) -> ManagementAccess:
-    """Who may change models through a data port that listens on ``host``."""
-    return ManagementAccess(
-        enabled=settings.management.enabled,
-        remedy=_management_remedy(settings),
-        exposed=not is_loopback(host),
-        token=_management_token(settings),
-        guarded=_guarded_by(settings),
-    )
-
-
-def _guarded_by(settings: Settings) -> str:
-    """The setting whose key every caller has shown; empty where some show none. A token that the cluster reviews says
-    that its owner may call, and not that they may change models.
-    """
-    if settings.auth.inference_service:
-        return ""
-    if settings.auth.api_key is not None:
-        return "auth.api_key"
-    return "auth.api_keys" if settings.auth.api_keys else ""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs of this machine can reach a port there."""
-    if host == "localhost":
-        return True
-    import ipaddress  # noqa: PLC0415 - a pod listens on 0.0.0.0 and never asks further
-
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def build_api_keys(settings: Settings) -> ApiKeys | None:
     """What both data ports ask callers for; None where they ask for nothing.
 
@@ -393,13 +352,7 @@ def build_api_keys(settings: Settings) -> ApiKeys | None:
         return None
     from pillion.server.api_keys import ApiKeys  # noqa: PLC0415 - only where callers are asked
 
-    return ApiKeys(settings, _management_token(settings))
-
-
-def _management_token(settings: Settings) -> ApiKey | None:
-    """What callers show who may change models; None where there is none."""
-    token = settings.management.token
-    return None if token is None else ApiKey((token,), "management.token (PILLION_MANAGEMENT__TOKEN)")
+    return ApiKeys(settings, management_token(settings))
 
 
 def _log_rpc(record: RpcRecord) -> None:

@@ -30,6 +30,7 @@ from pillion.server.failures import ExitCode, LostError, StartError
 from pillion.server.jobs import ServerJobs
 from pillion.server.life import Phase, readiness
 from pillion.server.listener import HttpListener
+from pillion.server.management_rights import management_warning
 from pillion.server.observability import Observability
 from pillion.server.ports import bind
 from pillion.server.preload import import_the_rest
@@ -342,6 +343,8 @@ class Runtime:
             mode,
             extra={"ports": self.ports, "host": self._settings.http.host, "tls": mode},
         )
+        if warning := management_warning(self._settings):
+            _log.warning("%s", warning)
         age, window = self._settings.grpc.max_connection_age_seconds, self._settings.drain.window_seconds
         if 0 < window < 1.2 * age:
             _log.warning(

@@ -229,7 +229,8 @@ class ManagementSettings(Section, frozen=True):
     enabled: bool = False
     """Whether models may be deployed, loaded and unloaded through the data ports."""
     token: str | None = None
-    """Key for that, shown as auth.api_key is; asked for where it is set, and needed beyond loopback. Never shown."""
+    """Key for that, shown as auth.api_key is; asked for where it is set, and needed beyond loopback and where callers
+    have keys of their own. Never shown."""
     max_upload_bytes: Positive = 16 * 1024 * 1024 * 1024
     """Largest model that is sent as multipart/form-data; it is written to disk as it arrives."""
 

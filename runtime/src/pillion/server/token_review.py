@@ -15,7 +15,7 @@ import httpx
 
 from pillion.errors import ErrorCode
 from pillion.server.failures import ExitCode, StartError
-from pillion.transport.reviewed_tokens import Refusal, Unreviewed
+from pillion.transport.reviewed_tokens import Refusal, Reviewed, Unreviewed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +64,7 @@ class ClusterReviewer:
             base_url=f"https://{address}:{port}", verify=context, timeout=_SECONDS, trust_env=False
         )
 
-    async def review(self, token: str) -> Refusal | None:
+    async def review(self, token: str) -> Reviewed:
         """See :class:`~pillion.transport.reviewed_tokens.Reviewer`."""
         review = await self._ask(
             "/apis/authentication.k8s.io/v1/tokenreviews",
@@ -76,15 +76,16 @@ class ClusterReviewer:
         )
         if not review.get("authenticated") or AUDIENCE not in review.get("audiences", ()):
             reason = f"the token is none of this cluster, has ended, or was not made for the audience {AUDIENCE}"
-            return Refusal(ErrorCode.UNAUTHENTICATED, reason)
+            return Reviewed("", Refusal(ErrorCode.UNAUTHENTICATED, reason))
         user: dict[str, Any] = review.get("user", {})
+        name: str = user.get("username", "")
         access = await self._ask(
             "/apis/authorization.k8s.io/v1/subjectaccessreviews",
             {
                 "apiVersion": "authorization.k8s.io/v1",
                 "kind": "SubjectAccessReview",
                 "spec": {
-                    "user": user.get("username", ""),
+                    "user": name,
                     "groups": user.get("groups", []),
                     "uid": user.get("uid", ""),
                     "extra": user.get("extra", {}),
@@ -100,12 +101,12 @@ class ClusterReviewer:
             },
         )
         if access.get("allowed"):
-            return None
-        return Refusal(
-            ErrorCode.PERMISSION_DENIED,
-            f"{user.get('username')} may not call {self._service}: it needs the right to create "
-            f"inferenceservices/predict of serving.pillion.dev in namespace {self._namespace}",
+            return Reviewed(name, None)
+        reason = (
+            f"{name} may not call {self._service}: it needs the right to create inferenceservices/predict of"
+            f" serving.pillion.dev in namespace {self._namespace}"
         )
+        return Reviewed(name, Refusal(ErrorCode.PERMISSION_DENIED, reason))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from pillion.errors import ErrorCode, PillionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
-__all__ = ["API_KEY_SETTING", "AUTHORIZATION", "KEY_HEADER", "ApiKey", "Callers", "bearer", "caller_name"]
+__all__ = ["API_KEY_SETTING", "AUTHORIZATION", "KEY_HEADER", "ApiKey", "Callers", "bearer", "shown_digest"]
 
 AUTHORIZATION: Final = "authorization"
 KEY_HEADER: Final = "x-api-key"
@@ -40,19 +40,27 @@ class Callers(Protocol):
         """
         ...
 
+    async def name(self, authorization: bytes | None, key: bytes | None) -> str:
+        """What somebody who may call is called, also after what they show has been renewed.
+
+        Raises:
+            PillionError: they may not call, or not any more.
+        """
+        ...
+
 
 class ApiKey:
     """A key, or several, kept as digests so that comparing takes the same time whatever is shown, its length included.
 
     Args:
-        keys: the keys, each of them good.
+        keys: the keys by their names, each of them good.
         setting: what holds them, as errors and the log call it.
         also: another key that is as good, such as that of whoever may do more.
     """
 
     __slots__ = ("_also", "_digests", "_equal", "_hash", "setting")
 
-    def __init__(self, keys: Iterable[str], setting: str = API_KEY_SETTING, also: ApiKey | None = None) -> None:
+    def __init__(self, keys: Mapping[str, str], setting: str = API_KEY_SETTING, also: ApiKey | None = None) -> None:
         import hashlib  # noqa: PLC0415 - servers without a key start without it
         import hmac  # noqa: PLC0415 - as above
 
@@ -62,9 +70,9 @@ class ApiKey:
         self._also = also
         self.setting = setting
 
-    def replace(self, keys: Iterable[str]) -> None:
+    def replace(self, keys: Mapping[str, str]) -> None:
         """Ask for these from now on; without any, nobody gets in."""
-        self._digests = tuple(self._hash(key.encode()).digest() for key in keys)
+        self._digests = tuple((name, self._hash(key.encode()).digest()) for name, key in keys.items())
 
     def check(self, authorization: bytes | None, key: bytes | None) -> None:
         """Take either header's value.
@@ -80,7 +88,7 @@ class ApiKey:
                 field=AUTHORIZATION,
                 remedy=_REMEDY,
             )
-        if not self.holds(shown):
+        if self.named(shown) is None:
             raise PillionError(
                 ErrorCode.UNAUTHENTICATED,
                 f"the key is not the one that the server's setting {self.setting} holds",
@@ -91,16 +99,26 @@ class ApiKey:
         """See :class:`Callers`; a key takes no wait."""
         self.check(authorization, key)
 
-    def holds(self, shown: bytes) -> bool:
-        """Whether that is one of the keys, or as good. All are compared, so the time tells nothing of which it is."""
-        digest, found = self._hash(shown).digest(), False
-        for known in self._digests:
-            found |= self._equal(digest, known)
-        return found or (self._also is not None and self._also.holds(shown))
+    async def name(self, authorization: bytes | None, key: bytes | None) -> str:
+        """See :class:`Callers`: the key's, which stays when another is put in its place."""
+        self.check(authorization, key)
+        shown = key if key is not None else bearer(authorization)
+        return f"key:{self.named(shown or b'')}"
+
+    def named(self, shown: bytes) -> str | None:
+        """The name of the key that this is, or of one that is as good; None for any other. All are compared, so the
+        time tells nothing of which it is.
+        """
+        digest, found = self._hash(shown).digest(), None
+        for name, known in self._digests:
+            if self._equal(digest, known) and found is None:
+                found = name
+        return found if found is not None or self._also is None else self._also.named(shown)
 
 
-def caller_name(authorization: bytes | None, key: bytes | None) -> str:
-    """Tells callers apart by what they show, whether this server asks for it or a proxy in front of it did.
+def shown_digest(authorization: bytes | None, key: bytes | None) -> str:
+    """Tells callers apart by what they show, where nothing better is known of them, such as behind a proxy that asks
+    them for a password.
 
     It is a digest, so it may be kept; empty for whoever shows nothing.
     """

@@ -1,8 +1,9 @@
 """Who may change models through a data port: the one rule of HTTP and gRPC.
 
-Nobody, where it is switched off. Where the port can be reached from other machines, only who shows a key. On loopback
-everybody on the machine, but not every page in a browser there: a page may send a form to a port of loopback, and a
-name of its own may lead to it, so the host that was asked for must be loopback's and no other origin may ask.
+Nobody, where it is switched off. Where the port can be reached from other machines, or callers have keys of their own,
+only who shows the token for it: what lets somebody call never lets them change what others call. On loopback everybody
+on the machine, but not every page in a browser there: a page may send a form to a port of loopback, and a name of its
+own may lead to it, so the host that was asked for must be loopback's and no other origin may ask.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ class ManagementAccess(msgspec.Struct, frozen=True):
     enabled: bool = False
     remedy: str = f"declare models in the manifest, or set {_ENABLED}"
     """What whoever finds it switched off is advised."""
-    exposed: bool = False
-    """Whether the port listens beyond loopback."""
+    shut: str = ""
+    """Why nobody may without a token, as a clause of a sentence; empty where programs of this machine may."""
     token: ApiKey | None = None
     """The key of ``management.token``."""
     guarded: str = ""
-    """The setting whose key every caller has shown before; empty where none is asked for."""
+    """The setting whose one key every caller has shown before; empty where none is asked for."""
 
     def check(self, authorization: bytes | None, key: bytes | None, what: str = CHANGES) -> str:
         """Let somebody in who shows these headers, and tell which setting's key that was, if any.
@@ -62,12 +63,12 @@ class ManagementAccess(msgspec.Struct, frozen=True):
         if self.token is not None:
             self.token.check(authorization, key)
             return _TOKEN
-        if self.exposed and not self.guarded:
+        if self.shut:
             raise PillionError(
                 ErrorCode.PERMISSION_DENIED,
-                f"{what} is switched off on this port, which other machines can reach, until there is a token",
+                f"{what} is switched off on this port, {self.shut}, until there is a token",
                 field=_TOKEN,
-                remedy=f"set {_TOKEN} (PILLION_MANAGEMENT__TOKEN) from a secret, or listen on 127.0.0.1",
+                remedy=f"set {_TOKEN} (PILLION_MANAGEMENT__TOKEN) from a secret",
             )
         return self.guarded
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pillion.transport.authentication import ApiKey
 
-__all__ = ["Refusal", "ReviewNeeded", "ReviewedTokens", "Reviewer", "Unreviewed"]
+__all__ = ["Refusal", "ReviewNeeded", "Reviewed", "ReviewedTokens", "Reviewer", "Unreviewed"]
 
 _log = logging.getLogger(__name__)
 _GOOD_SECONDS: Final = 60.0
@@ -47,11 +47,23 @@ class Refusal(NamedTuple):
     reason: str
 
 
+class Reviewed(NamedTuple):
+    """What the cluster says of a token.
+
+    Attributes:
+        user: the name of its owner, which all of their tokens have in common; empty where it is nobody's.
+        refused: why they may not call; None where they may.
+    """
+
+    user: str
+    refused: Refusal | None
+
+
 class Reviewer(Protocol):
     """Asks the cluster."""
 
-    async def review(self, token: str) -> Refusal | None:
-        """Why the token's owner may not call; None where they may.
+    async def review(self, token: str) -> Reviewed:
+        """Whose token it is, and whether they may call.
 
         Raises:
             Unreviewed: there is no verdict.
@@ -70,18 +82,19 @@ class _Verdict:
     """What is remembered of one token.
 
     Attributes:
-        refused: why its owner may not call; None where they may.
+        user: its owner's name.
+        refused: why they may not call; None where they may.
         since: when the cluster said so.
         until: when it is to be asked again.
         doubted: whether it could not be asked the last time.
     """
 
-    __slots__ = ("doubted", "refused", "since", "until")
+    __slots__ = ("doubted", "refused", "since", "until", "user")
 
-    def __init__(self, refused: Refusal | None, since: float) -> None:
-        self.refused = refused
+    def __init__(self, reviewed: Reviewed, since: float) -> None:
+        self.user, self.refused = reviewed
         self.since = since
-        self.until = since + (_BAD_SECONDS if refused else _GOOD_SECONDS)
+        self.until = since + (_BAD_SECONDS if self.refused else _GOOD_SECONDS)
         self.doubted = False
 
     def doubt(self, now: float) -> None:
@@ -149,6 +162,17 @@ class ReviewedTokens:
             if token is not None:
                 _require(await self._reviewed(token))
 
+    async def name(self, authorization: bytes | None, key: bytes | None) -> str:
+        """See :class:`~pillion.transport.authentication.Callers`: the cluster's name of the user, or a key's."""
+        token = self._token(authorization, key)
+        if token is None and self._keys is not None:
+            return await self._keys.name(authorization, key)
+        token = token or b""
+        # As a rule it was reviewed when the request came, and is remembered since.
+        verdict = self._good.get(_digest(token)) or await self._reviewed(token)
+        _require(verdict)
+        return f"user:{verdict.user}"
+
     def _token(self, authorization: bytes | None, key: bytes | None) -> bytes | None:
         """The token that has to be judged; None where a key has opened the door already.
 
@@ -157,7 +181,7 @@ class ReviewedTokens:
         """
         token = bearer(authorization)
         shown = key if key is not None else token
-        if self._keys is not None and shown is not None and self._keys.holds(shown):
+        if self._keys is not None and shown is not None and self._keys.named(shown) is not None:
             return None
         if key is not None or token is None or not _looks_like_one(token):
             raise PillionError(
@@ -199,7 +223,7 @@ class ReviewedTokens:
     async def _review(self, token: bytes, digest: bytes) -> _Verdict:
         try:
             async with self._slots:
-                refused = await self._reviewer.review(token.decode("ascii"))
+                reviewed = await self._reviewer.review(token.decode("ascii"))
         except Unreviewed as error:
             known, now = self._good.get(digest), self._clock()
             if known is not None and now - known.since < _GOOD_AT_MOST_SECONDS:
@@ -207,9 +231,9 @@ class ReviewedTokens:
                 known.doubt(now)
                 return known
             raise PillionError(ErrorCode.NOT_READY, f"the token cannot be reviewed: {error}", retry_after=1.0) from None
-        verdict = _Verdict(refused, self._clock())
+        verdict = _Verdict(reviewed, self._clock())
         self._good.pop(digest, None)
-        kept = self._good if refused is None else self._bad
+        kept = self._good if reviewed.refused is None else self._bad
         kept[digest] = verdict
         kept.move_to_end(digest)
         while len(kept) > _REMEMBERED:

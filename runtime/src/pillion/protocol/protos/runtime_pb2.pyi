@@ -321,6 +321,7 @@ class StartTrainingRequest(_message.Message):
     DEPLOY_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    PARAMETERS_JSON_FIELD_NUMBER: _builtins.int
     training: _builtins.str
     """Name of the training: {Task}{Class}Train."""
     model_name: _builtins.str
@@ -330,9 +331,13 @@ class StartTrainingRequest(_message.Message):
     """Whether to serve the version when it is there."""
     priority: _builtins.int
     """From -100 to 100; higher runs first."""
+    parameters_json: _builtins.str
+    """The same as JSON, in place of parameters: an object, whose whole numbers have 64 bits."""
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
-        """Data and other parameters, as in POST /api/v1/{Task}{Class}Train."""
+        """Data and other parameters, as in POST /api/v1/{Task}{Class}Train. Numbers of a Struct are doubles: where a
+        parameter is a whole number, 2^53 and more are refused, as they may have been rounded.
+        """
 
     def __init__(
         self,
@@ -343,10 +348,11 @@ class StartTrainingRequest(_message.Message):
         deploy: _builtins.bool = ...,
         parameters: _struct_pb2.Struct | None = ...,
         priority: _builtins.int = ...,
+        parameters_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deploy", b"deploy", "model_name", b"model_name", "output_path", b"output_path", "parameters", b"parameters", "priority", b"priority", "training", b"training"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deploy", b"deploy", "model_name", b"model_name", "output_path", b"output_path", "parameters", b"parameters", "parameters_json", b"parameters_json", "priority", b"priority", "training", b"training"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -48,12 +48,12 @@ def domain_handlers(
     observer = observer_of(options)
     handlers: dict[str, grpc.GenericRpcHandler] = {}
     if domain.jobs:
-        calls = RuntimeCalls(domain.job_service, options.management, observer)
+        calls = RuntimeCalls(domain.job_service, options.management, observer, options.api_key)
         for methods in domain.jobs:
             _TypedJobs(runtime, service, methods).add_to(calls)
         handlers[domain.job_service] = calls.handler()
     if domain.trainings:
-        calls = RuntimeCalls(domain.training_service, options.management, observer)
+        calls = RuntimeCalls(domain.training_service, options.management, observer, options.api_key)
         for method in domain.trainings:
             calls.unary(method.signature.name, method.request, partial(_train, runtime, method))
         handlers[domain.training_service] = calls.handler()
@@ -85,7 +85,8 @@ class _TypedJobs:
         async def read() -> tuple[bytes, int]:
             return job_envelope(request, self._contract, model_of(self._models, rpc.context)), _priority(rpc)
 
-        return job_message(await self._desk().submit(self._task.task, read, protocol=WireProtocol.GRPC, **once(rpc)))
+        who = await once(rpc)
+        return job_message(await self._desk().submit(self._task.task, read, protocol=WireProtocol.GRPC, **who))
 
     async def _result(self, request: pb.JobRequest, _: Rpc) -> Message:
         content, file = await self._given(request)

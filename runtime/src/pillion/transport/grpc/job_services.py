@@ -11,6 +11,7 @@ import msgspec
 import orjson
 from google.protobuf import struct_pb2
 
+from pillion.authoring.values import ListOf
 from pillion.dataplane.call import WireProtocol
 from pillion.errors import ErrorCode, PillionError
 from pillion.jobs.following import Became, Wrote, following
@@ -19,10 +20,12 @@ from pillion.jobs.states import JobKind
 from pillion.jobs.training_runner import LOG, METRICS
 from pillion.management.audit import audited
 from pillion.protocol.protos import runtime_pb2 as pb
+from pillion.protocol.struct_numbers import check_exact
 from pillion.protocol.task_message import from_value
-from pillion.transport.authentication import AUTHORIZATION, KEY_HEADER, caller_name
+from pillion.transport.authentication import AUTHORIZATION, KEY_HEADER
 from pillion.transport.grpc.runtime_calls import filled
 from pillion.transport.job_documents import filter_of, job_document, page_document, page_of, priority_of
+from pillion.transport.submitting import submitter_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -38,6 +41,7 @@ __all__ = ["JobMethods", "TrainingMethods", "job_message", "once", "required", "
 
 _PIECE: Final = 1 << 20
 _BEAT_SECONDS: Final = 15.0
+_EXACTLY: Final = "send them as parameters_json, or by the training service of the project's domain"
 _TRAININGS: Final = "Training models, and looking at trainings,"
 
 
@@ -64,7 +68,8 @@ class JobMethods:
         async def read() -> tuple[bytes, int]:
             return request.body, priority_of({"priority": [str(request.priority)]})
 
-        job = await self._desk().submit(required(request.task, "task"), read, protocol=WireProtocol.GRPC, **once(rpc))
+        task, who = required(request.task, "task"), await once(rpc)
+        job = await self._desk().submit(task, read, protocol=WireProtocol.GRPC, **who)
         return job_message(job)
 
     async def _get(self, request: pb.JobRequest, _: Rpc) -> Message:
@@ -111,10 +116,8 @@ class TrainingMethods:
 
     async def _start(self, request: pb.StartTrainingRequest, rpc: Rpc) -> Message:
         def read() -> tuple[dict[str, object], int]:
-            body: dict[str, object] = {
-                "model_name": request.model_name,
-                "parameters": from_value(struct_pb2.Value(struct_value=request.parameters)),
-            }
+            parameters = _parameters(request, self._access)
+            body: dict[str, object] = {"model_name": request.model_name, "parameters": parameters}
             body |= {"output_path": request.output_path} if request.output_path else {}
             body |= {"deploy": True} if request.deploy else {}
             return body, priority_of({"priority": [str(request.priority)]})
@@ -165,6 +168,31 @@ class TrainingMethods:
                             return
 
 
+def _parameters(request: pb.StartTrainingRequest, access: JobAccess) -> dict[str, Any]:
+    """What a training is given, by whichever field has it.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT``: both have, or one has what cannot be taken.
+    """
+    if request.parameters_json:
+        if request.parameters.fields:
+            raise _wrong("parameters_json", "parameters are there as well; give one of them")
+        try:
+            document = orjson.loads(request.parameters_json)
+        except orjson.JSONDecodeError as error:
+            raise _wrong("parameters_json", f"is not valid JSON: {error}") from None
+        if not isinstance(document, dict):
+            raise _wrong("parameters_json", "should be a JSON object")
+        return document
+    given: dict[str, Any] = from_value(struct_pb2.Value(struct_value=request.parameters))
+    signature = access.desk().find(required(request.training, "training")).signature
+    declared = {one.name: one.type for one in signature.plain}
+    declared |= {one.name: ListOf(one.item) for one in signature.data}
+    for name in declared.keys() & given.keys():
+        check_exact(given[name], declared[name], f"parameters.{name}", _EXACTLY)
+    return given
+
+
 async def start_training(
     access: JobAccess, rpc: Rpc, name: str, read: Callable[[], tuple[dict[str, Any], int]]
 ) -> pb.Job:
@@ -177,7 +205,7 @@ async def start_training(
         body, priority = read()
         # A map has another order in each process: sorted, a request that comes again is known again by its key.
         sent = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-        job = await access.desk().submit(required(name, "training"), sent, priority=priority, **once(rpc))
+        job = await access.desk().submit(required(name, "training"), sent, priority=priority, **await once(rpc))
         return job_message(job)
 
 
@@ -204,13 +232,17 @@ async def _page(
     return filled(document, pb.JobPage())
 
 
-def once(rpc: Rpc) -> Mapping[str, Any]:
-    """Who asks, and by which key a job is known to have come before."""
+async def once(rpc: Rpc) -> Mapping[str, Any]:
+    """Who asks, and by which key a job is known to have come before.
+
+    Raises:
+        PillionError: they may not call any more.
+    """
     metadata = rpc.metadata()
     return {
         "request_id": rpc.request_id,
         "idempotency_key": metadata.get("idempotency-key", b"").decode("latin-1"),
-        "caller": caller_name(metadata.get(AUTHORIZATION), metadata.get(KEY_HEADER)),
+        "caller": await submitter_of(rpc.callers, rpc.access, metadata.get(AUTHORIZATION), metadata.get(KEY_HEADER)),
     }
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from grpc.aio import ServicerContext
 
     from pillion.management.audit import Who
+    from pillion.transport.authentication import Callers
     from pillion.transport.grpc.observation import RpcObserver
     from pillion.transport.management_access import ManagementAccess
 
@@ -48,6 +49,7 @@ class Rpc(msgspec.Struct):
     context: Any
     request_id: str
     access: ManagementAccess
+    callers: Callers | None
 
     def metadata(self) -> Mapping[str, bytes]:
         """What came beside the message."""
@@ -77,12 +79,16 @@ class RuntimeCalls:
         service: its full name.
         access: who may manage.
         observer: where anybody wants to know of calls.
+        callers: who may call, and what they are called; None where everybody may.
     """
 
-    def __init__(self, service: str, access: ManagementAccess, observer: RpcObserver | None) -> None:
+    def __init__(
+        self, service: str, access: ManagementAccess, observer: RpcObserver | None, callers: Callers | None
+    ) -> None:
         self._service = service
         self._access = access
         self._observer = observer
+        self._callers = callers
         self._handlers: dict[str, Handler] = {}
 
     def unary(
@@ -92,7 +98,7 @@ class RuntimeCalls:
 
         async def method(message: bytes, context: Context) -> bytes:
             async def handle(caller: Caller) -> bytes:
-                rpc = Rpc(context, caller.request_id, self._access)
+                rpc = Rpc(context, caller.request_id, self._access, self._callers)
                 return (await answer(_parsed(request_type, message), rpc)).SerializeToString()
 
             return await answered(self._method(name), context, self._observer, handle)
@@ -106,7 +112,7 @@ class RuntimeCalls:
 
         async def method(message: bytes, context: Context) -> AsyncIterator[bytes]:
             given, caller = self._caller(context)
-            rpc = Rpc(context, caller.request_id, self._access)
+            rpc = Rpc(context, caller.request_id, self._access, self._callers)
             try:
                 async with contextlib.aclosing(answers(_parsed(request_type, message), rpc)) as found:
                     async for one in found:
@@ -131,7 +137,7 @@ class RuntimeCalls:
                     yield _parsed(request_type, message), len(message)
 
             async def handle(caller: Caller) -> bytes:
-                rpc = Rpc(context, caller.request_id, self._access)
+                rpc = Rpc(context, caller.request_id, self._access, self._callers)
                 async with contextlib.aclosing(parsed()) as found:
                     return (await answer(found, rpc)).SerializeToString()
 

@@ -54,7 +54,7 @@ class RuntimeParts(msgspec.Struct, frozen=True):
         }
         handlers: list[grpc.GenericRpcHandler] = []
         for service in self.services():
-            calls = RuntimeCalls(service, options.management, observer_of(options))
+            calls = RuntimeCalls(service, options.management, observer_of(options), options.api_key)
             methods[service].add_to(calls)
             handlers.append(calls.handler())
         return handlers

@@ -9,7 +9,6 @@ from pillion.dataplane.call import WireProtocol
 from pillion.errors import ErrorCode, PillionError
 from pillion.jobs.prediction_desk import PredictionDesk
 from pillion.jobs.states import JobKind
-from pillion.transport.authentication import caller_name
 from pillion.transport.http.answer import Answer, json_answer
 from pillion.transport.http.managed import let_in
 from pillion.transport.http.posted import FORM, posted
@@ -24,6 +23,7 @@ from pillion.transport.job_documents import (
     priority_of,
     query_of,
 )
+from pillion.transport.submitting import submitter_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -87,13 +87,15 @@ class JobHandler:
             priority = priority_of(query_of(raw, {"priority"}))
             return await self._body(target, headers, receive, caller), priority
 
+        shown = headers.get(b"authorization"), headers.get(b"x-api-key")
+        who = await submitter_of(self._options.callers, self._options.management, *shown)
         job = await self._desk().submit(
             target.task,
             read,
             protocol=WireProtocol.TASK,
             request_id=caller.request_id,
             idempotency_key=headers.get(b"idempotency-key", b"").decode("latin-1"),
-            caller=caller_name(headers.get(b"authorization"), headers.get(b"x-api-key")),
+            caller=who,
         )
         return json_answer({_ID: job.id, "model_id": job.model, "state": job.state.value}, status=202)
 

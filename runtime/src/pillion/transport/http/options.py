@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pillion.payload.log import PayloadLog
     from pillion.tracing.tracer import Tracer
+    from pillion.transport.authentication import Callers
 
 __all__ = ["AnswerRecord", "DispatchOptions"]
 
@@ -61,6 +62,8 @@ class DispatchOptions(msgspec.Struct, frozen=True):
     codec: CodecLimits = msgspec.field(default_factory=CodecLimits)
     management: ManagementAccess = ManagementAccess()
     """Who may load and unload models through this port; the others are told the setting."""
+    callers: Callers | None = None
+    """Who may call, and what they are called; None where everybody may."""
     root_path: str = ""
     """Below which a proxy publishes all, without a slash at its end."""
     drain: DrainState = msgspec.field(default_factory=DrainState)

@@ -11,7 +11,6 @@ from pillion.jobs.log import read_whole
 from pillion.jobs.states import JobKind
 from pillion.jobs.training_runner import LOG, METRICS
 from pillion.management.audit import Who, audited
-from pillion.transport.authentication import caller_name
 from pillion.transport.http.answer import Answer, json_answer
 from pillion.transport.http.events import EVENT_STREAM
 from pillion.transport.http.job_events import JobEvents
@@ -30,6 +29,7 @@ from pillion.transport.job_documents import (
     priority_of,
     query_of,
 )
+from pillion.transport.submitting import submitter_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -96,12 +96,14 @@ class TrainingHandler:
         desk.find(name)  # before a large body is read for a training that is not there
         priority = priority_of(query_of(raw, {"priority"}))
         body, _ = await posted(headers, receive, self._options, caller)
+        shown = headers.get(b"authorization"), headers.get(b"x-api-key")
+        who = await submitter_of(self._options.callers, self._options.management, *shown)
         job = await desk.submit(
             name,
             body,
             request_id=caller.request_id,
             idempotency_key=headers.get(b"idempotency-key", b"").decode("latin-1"),
-            caller=caller_name(headers.get(b"authorization"), headers.get(b"x-api-key")),
+            caller=who,
             priority=priority,
         )
         return json_answer({_ID: job.id, "model_name": job.model, "state": job.state.value}, status=202)
