@@ -12,7 +12,7 @@ from pillion.authoring.finish import Embedded
 from pillion.errors import PillionError
 from pillion.protocol.openai_answer import encode_embeddings
 
-VECTORS = np.arange(6, dtype=np.float32).reshape(2, 3) / 2
+VECTORS = np.arange(6).astype(np.float32).reshape(2, 3)
 
 
 @pytest.mark.parametrize("lies", ["by rows", "by columns", "among others", "the other way round"])

@@ -20,9 +20,8 @@ from uvicorn.server import ServerState
 
 from pillion.transport.http import refusals
 from pillion.transport.http.departure import Departure
-from pillion.transport.http.held_heads import HeldHeads
 from pillion.transport.http.stall import StallWatch
-from pillion.transport.http.turn import Turn
+from pillion.transport.http.turn import HeldHeads, Turn
 
 if TYPE_CHECKING:
     import asyncio

@@ -80,7 +80,7 @@ class Handled:
         self._left = -1
         """Bytes that the answer has promised and not sent; negative before its head."""
         self._held: tuple[int, bytes] | None = None
-        """Status and header lines of a head that waits for its body (see :mod:`pillion.transport.http.held_heads`)."""
+        """Status and header lines of a head that waits for its body (see :mod:`pillion.transport.http.turn`)."""
         self._answered = False
         """Whether a whole answer has been sent without a cycle."""
 
@@ -176,7 +176,7 @@ class Handled:
         return True
 
     def send_head(self) -> None:
-        """See :class:`~pillion.transport.http.held_heads.HeldHead`."""
+        """See :class:`~pillion.transport.http.turn.HeldHead`."""
         held, self._held = self._held, None
         if held is not None and not self.gone:
             self.keeps = self._connection.begin_answer(*held, keeps=self.keeps)
