@@ -148,6 +148,25 @@ async def test_nothing_is_written_for_a_client_that_left_meanwhile() -> None:
     assert [] == wire.writes
 
 
+async def test_a_connection_that_closes_meanwhile_keeps_no_other_head_back() -> None:
+    go = asyncio.Event()
+
+    async def work(request: Handled) -> None:
+        await request.send(head(2))
+        await go.wait()
+
+    connection, wire, state = asked(work)
+    other = Wire()
+    beside = DirectHttpProtocol(connection.config, state, asyncio.get_running_loop())
+    beside.connection_made(other)
+    wire.close()
+    beside.data_received(REQUEST)
+    await until(lambda: bool(other.writes))
+    assert [] == wire.writes
+    go.set()
+    await until(lambda: not state.tasks)
+
+
 async def test_a_status_that_http_does_not_have_fails_its_own_answer_alone() -> None:
     async def work(request: Handled) -> None:
         await request.send(head(2, status=1000))

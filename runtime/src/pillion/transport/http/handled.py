@@ -178,7 +178,7 @@ class Handled:
     def send_head(self) -> None:
         """See :class:`~pillion.transport.http.turn.HeldHead`."""
         held, self._held = self._held, None
-        if held is not None and not self.gone:
+        if held is not None and not self.gone and not self._connection.transport.is_closing():
             self.keeps = self._connection.begin_answer(*held, keeps=self.keeps)
 
     def cut(self) -> None:
