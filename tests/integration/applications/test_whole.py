@@ -56,6 +56,14 @@ async def plain(scope: Any, receive: Any, send: Any) -> None:
         await until_go()
         await send(piece(b"cd"))
         return
+    if how == "late":
+        await send(head(2))
+        await until_go()
+        await send(piece(b"ab"))
+        return
+    if how == "fails":
+        await send(head(2))
+        raise RuntimeError("behind its head")
     if how == "long":
         await send(head(1))
         await send(piece(b"ab"))
@@ -132,6 +140,25 @@ def test_the_first_piece_is_there_before_the_second_and_a_pipelined_request_wait
         while b"next|0" not in got:
             got += connection.recv(65536)
     assert re.search(rb"\r\n\r\nabcdHTTP/1.1 200 OK\r\n.*next\|0$", got, re.DOTALL)
+
+
+def test_the_head_is_there_before_a_body_that_takes_long(serving: pillion.Serving) -> None:
+    GO.clear()
+    host, _, port = serving.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), 30) as connection:
+        connection.sendall(request("/shop/late"))
+        got = b""
+        while b"\r\n\r\n" not in got:
+            got += connection.recv(65536)
+        assert got.endswith(b"\r\n\r\n")
+        GO.set()
+        assert b"ab" == connection.recv(65536)
+
+
+def test_an_application_that_fails_behind_its_head_ends_the_connection_behind_it(serving: pillion.Serving) -> None:
+    got = received(serving, request("/shop/fails"), b"never")
+    assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert got.endswith(b"\r\n\r\n")
 
 
 @pytest.mark.parametrize("how", ["long", "twice"])

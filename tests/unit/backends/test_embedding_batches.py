@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pillion.backends.embedding_batches import ON_CPU, BatchCosts, batches, padded
+from pillion.backends.embedding_batches import ON_CPU, ON_GPU, BatchCosts, batches, padded
 
 
 def price(found: list[list[int]], lengths: list[int], costs: BatchCosts) -> int:
@@ -33,6 +33,57 @@ def test_no_division_is_cheaper() -> None:
             if all(len(one) <= 3 and lengths[one[0]] * len(one) <= 100 for one in division)
         )
         assert cheapest == price(batches(lengths, costs), lengths, costs)
+
+
+@pytest.mark.parametrize("costs", [BatchCosts(12, 7, 150), BatchCosts(300, 40, 4096), BatchCosts(0, 5, 60)])
+@pytest.mark.parametrize("longest", [3, 40, 90])
+def test_no_division_of_many_texts_is_cheaper(costs: BatchCosts, longest: int) -> None:
+    random = np.random.default_rng(longest)
+    for count in range(1, 120, 7):
+        lengths = sorted(random.integers(1, longest, count).tolist(), reverse=True)
+        cheapest = [0]
+        for end in range(1, count + 1):
+            fit = (
+                first
+                for first in range(max(0, end - costs.texts), end)
+                if first == end - 1 or lengths[first] * (end - first) <= costs.tokens
+            )
+            cheapest.append(min(cheapest[first] + costs.call + lengths[first] * (end - first) for first in fit))
+        assert cheapest[-1] == price(batches(lengths, costs), lengths, costs)
+
+
+class Counted(int):
+    """Tokens that count how often they are calculated with, or compared."""
+
+    uses = 0
+
+    def _used(self) -> int:
+        Counted.uses += 1
+        return int(self)
+
+    def __neg__(self) -> int:
+        return -self._used()
+
+    def __sub__(self, other: int) -> int:
+        return self._used() - int(other)
+
+    def __mul__(self, other: int) -> int:
+        return self._used() * int(other)
+
+    def __rfloordiv__(self, other: int) -> int:
+        return int(other) // self._used()
+
+
+@pytest.mark.parametrize("costs", [ON_CPU, ON_GPU])
+def test_the_division_takes_steps_in_proportion_to_the_texts_whatever_fits_into_a_call(costs: BatchCosts) -> None:
+    taken = []
+    for count in (1000, 4000):
+        lengths = [Counted(length) for length in np.random.default_rng(7).integers(8, 24, count)]
+        Counted.uses = 0
+        batches(lengths, costs)
+        taken.append(Counted.uses / count)
+    assert 0 < taken[0] < 10
+    assert taken[1] < 10
 
 
 @pytest.mark.parametrize("count", [0, 1, 33, 500])

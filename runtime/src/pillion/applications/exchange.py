@@ -341,8 +341,8 @@ class Exchange(Endings):
         mark = self._mark(error)
         if mark:
             await self.channel({"type": "http.response.body", "body": mark, "more_body": False})
-        elif self._departure is not None:
-            self._departure.cut()
+        else:
+            self.request.cut()
 
     def _mark(self, error: PillionError) -> bytes:
         """What ends a stream of events or lines; nothing where the body's form has no place for it."""

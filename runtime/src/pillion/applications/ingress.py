@@ -164,12 +164,22 @@ def _is_documentation(route: BaseRoute, app: Any) -> bool:  # noqa: ANN401 - as 
 
 
 def _documented(app: Any) -> None:  # noqa: ANN401 - FastAPI's
-    """Put the pages in front again, where they were: a path that takes anything must not hide them."""
+    """Make the pages again. A router asks its routes in turn, and few requests are for the pages: so they come last,
+    but where they were, in front, if a route might take the path of one.
+    """
     routes, app.router.routes = app.router.routes, []
     app.setup()
-    app.router.routes = [*app.router.routes, *routes]
+    pages = app.router.routes
+    hidden = any(_may_take(route, page.path) for route in routes for page in pages)
+    app.router.routes = [*pages, *routes] if hidden else [*routes, *pages]
     if hasattr(app.router, "_routes_version"):
         app.router._routes_version += 1
+
+
+def _may_take(route: BaseRoute, path: str) -> bool:
+    """False where a route is none for a path: of hosts, included routers and kinds of the user's own nobody knows."""
+    pattern = getattr(route, "path_regex", None)
+    return pattern is None or pattern.match(path) is not None
 
 
 def _bound(route: BaseRoute, instance: object) -> BaseRoute:

@@ -17,13 +17,14 @@ from pillion.applications.raw import RawApplication
 from pillion.applications.request import WholeRequest
 from pillion.applications.streamed import Streamed
 from pillion.applications.templates import template_of
+from pillion.dataplane.call import new_request_id
 from pillion.errors import ErrorCode, PillionError
 from pillion.transport.body_budget import BodyBudget
 from pillion.transport.drain import DrainState
 from pillion.transport.http.answer import error_answer, send_answer
 from pillion.transport.http.budget import hold
 from pillion.transport.http.compression import wanted_coding
-from pillion.transport.http.headers import new_request_id, request_id, timeout_seconds
+from pillion.transport.http.headers import request_id, timeout_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping

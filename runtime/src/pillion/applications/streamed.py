@@ -64,6 +64,10 @@ class Arrived(Protocol):
         """Send a whole answer; False where the channel has to be used."""
         ...
 
+    def cut(self) -> None:
+        """End the connection after what was sent: an answer whose end is missing is seen to be broken."""
+        ...
+
     def ended(self) -> None:
         """Nothing works for it any more."""
         ...
@@ -98,6 +102,11 @@ class Streamed:
     def answer(self, _status: int, _lines: bytes, _body: bytes) -> bool:
         """Not without the channel."""
         return False
+
+    def cut(self) -> None:
+        """Where the connection tells of the client's leaving, it can be ended."""
+        if self.departure is not None:
+            self.departure.cut()
 
     def ended(self) -> None:
         """Who called the application sees for itself."""

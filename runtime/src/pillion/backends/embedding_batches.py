@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,26 +40,64 @@ def batches(lengths: Sequence[int], costs: BatchCosts) -> list[list[int]]:
         costs: of a call.
     """
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
-    # The cheapest way to compute the first n of them, from those for fewer; a batch is padded to its first.
-    cost = [0.0]
-    begins = [0]
-    for end in range(1, len(order) + 1):
-        best, begin = float("inf"), end - 1
-        for first in range(end - 1, max(-1, end - 1 - costs.texts), -1):
-            padded_tokens = lengths[order[first]] * (end - first)
-            if padded_tokens > costs.tokens and first != end - 1:
-                break
-            together = cost[first] + costs.call + padded_tokens
-            if together <= best:
-                best, begin = together, first
-        cost.append(best)
-        begins.append(begin)
+    longest = [lengths[place] for place in order]
+    begins = _begins(longest, costs)
     found = []
     end = len(order)
     while end:
         found.append(order[begins[end] : end])
         end = begins[end]
     return found[::-1]
+
+
+def _begins(longest: Sequence[int], costs: BatchCosts) -> list[int]:
+    """Where the last batch of the first n texts begins in their cheapest division, for each n.
+
+    A batch that begins at b costs as many tokens for each further text as its first text has, and a later beginning
+    costs fewer. So once a later beginning is cheaper, it stays so; and an earlier one comes to its bound first. Of the
+    beginnings that may still become the cheapest, each is kept with the n from which the next one is. Each is put in
+    and taken out once, which makes the work grow with the texts alone, whatever the bounds of a batch.
+
+    Args:
+        longest: tokens of each text, never more than of the one before.
+        costs: of a call.
+    """
+    cost = 0
+    """Of the cheapest division of the texts so far."""
+    found = [0]
+    fixed: list[int] = []
+    """What a batch costs beside its tokens for each n, by its beginning."""
+    last: list[int] = []
+    """The largest n of a batch, by its beginning."""
+    kept: deque[int] = deque()
+    overtaken: deque[int] = deque()
+    """The n from which each one of those kept is overtaken by the next."""
+    for end, tokens in enumerate(longest, 1):
+        begin = end - 1
+        fixed.append(cost + costs.call - tokens * begin)
+        last.append(begin + max(1, min(costs.texts, costs.tokens // max(tokens, 1))))
+        while kept:
+            before = kept[-1]
+            fewer = longest[before] - tokens
+            more = fixed[begin] - fixed[before]
+            when = last[before] + 1
+            if fewer:
+                when = min(when, more // fewer + 1)
+            elif more < 0:
+                when = end
+            if len(kept) == 1 or when > overtaken[-1]:
+                overtaken.append(when)
+                break
+            kept.pop()
+            overtaken.pop()
+        kept.append(begin)
+        while overtaken and overtaken[0] <= end:
+            kept.popleft()
+            overtaken.popleft()
+        begin = kept[0]
+        cost = fixed[begin] + longest[begin] * end
+        found.append(begin)
+    return found
 
 
 def padded(

@@ -345,6 +345,7 @@ def _run(
 
     import msgspec  # noqa: PLC0415 - as above
 
+    from pillion.execution import garbage  # noqa: PLC0415 - as above
     from pillion.server.failures import StartError  # noqa: PLC0415 - as above
     from pillion.server.logs import configure  # noqa: PLC0415 - as above
 
@@ -364,6 +365,7 @@ def _run(
             return
         typer.echo(ready_text(server, layered.settings, seconds, ca, runtime_file.models, as_json=as_json))
         sys.stdout.flush()
+        garbage.freeze()
 
     try:
         layered = local_settings(flags, runtime_file.settings)

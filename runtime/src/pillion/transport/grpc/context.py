@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import os
 import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import grpc
 import msgspec
 
-from pillion.dataplane.call import Call, WireProtocol
+from pillion.dataplane.call import Call, WireProtocol, new_request_id
 from pillion.errors import ErrorCode, PillionError
 from pillion.transport.grpc.errors import GRPC_STATUS, trailing_metadata
 
@@ -35,7 +33,6 @@ __all__ = [
     "failure_of",
     "given_id_and_priority",
     "given_request_id",
-    "new_request_id",
     "priority_of",
     "ranked_call_of",
     "succeeded",
@@ -44,10 +41,6 @@ __all__ = [
 _log: Final = logging.getLogger("pillion.grpc")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 _INTERNAL: Final = "Internal error; the server's log has it under this id"
-
-
-_PROCESS: Final = os.urandom(8).hex()
-_COUNT: Final = itertools.count()
 
 
 def given_request_id(context: Context) -> str | None:
@@ -84,11 +77,6 @@ def priority_of(given: str | bytes) -> int:
         "x-request-priority: must be a whole number, 1 for the highest priority",
         field="x-request-priority",
     )
-
-
-def new_request_id() -> str:
-    """32 hexadecimal digits: a random half for the process and a counter."""
-    return f"{_PROCESS}{next(_COUNT):016x}"
 
 
 class Method(msgspec.Struct, frozen=True):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 import grpc.aio
 
-from pillion.dataplane.call import WireProtocol
+from pillion.dataplane.call import WireProtocol, new_request_id
 from pillion.errors import PillionError
 from pillion.transport.authentication import AUTHORIZATION, KEY_HEADER
-from pillion.transport.grpc.context import given_request_id, new_request_id
+from pillion.transport.grpc.context import given_request_id
 from pillion.transport.grpc.errors import GRPC_STATUS, trailing_metadata
 from pillion.transport.reviewed_tokens import ReviewNeeded
 

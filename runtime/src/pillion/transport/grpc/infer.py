@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 
-from pillion.dataplane.call import WireProtocol
+from pillion.dataplane.call import WireProtocol, new_request_id
 from pillion.errors import PillionError
 from pillion.protocol.classification import classify
 from pillion.protocol.parameters import lower, sooner
@@ -22,7 +22,6 @@ from pillion.transport.grpc.context import (
     failed,
     failure_of,
     given_id_and_priority,
-    new_request_id,
     priority_of,
     succeeded,
 )

@@ -11,6 +11,7 @@ import msgspec
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
+from pillion.dataplane.call import new_request_id
 from pillion.errors import ErrorCode, PillionError
 from pillion.transport.grpc.context import (
     Caller,
@@ -18,7 +19,6 @@ from pillion.transport.grpc.context import (
     answered,
     failed,
     given_request_id,
-    new_request_id,
     succeeded,
 )
 from pillion.transport.grpc.ends import until_true_end

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from pillion.dataplane.call import WireProtocol
+from pillion.dataplane.call import WireProtocol, new_request_id
 from pillion.errors import ErrorCode, PillionError
 from pillion.execution.inbound import Inbound
 from pillion.protocol.task_message import decode_item, decode_request, encode_response
@@ -16,7 +16,6 @@ from pillion.transport.grpc.context import (
     Method,
     failed,
     given_request_id,
-    new_request_id,
     ranked_call_of,
     succeeded,
 )

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from pillion.dataplane.call import new_request_id
 from pillion.errors import ErrorCode, PillionError
 from pillion.exposure import exposed
 from pillion.route_prefix import below
 from pillion.transport.http.answer import Answer, error_answer, send_answer
-from pillion.transport.http.headers import new_request_id
 from pillion.transport.management_access import MANAGEMENT_PATHS
 
 if TYPE_CHECKING:

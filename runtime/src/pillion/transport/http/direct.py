@@ -44,6 +44,8 @@ __all__ = [
 
 _LONGEST_BODY: Final = 64 * 1024
 """Longer bodies do not arrive in one read, and their decoding should not hold up the bytes of other connections."""
+_LONGEST_JOINED: Final = 64 * 1024
+"""Copying a longer one behind its head costs more than a second call of the kernel."""
 
 
 class DirectAnswer(NamedTuple):
@@ -240,8 +242,11 @@ class DirectHttpProtocol(HttpProtocol):
         parts = [STATUS_LINE[status]]
         for name, value in state.default_headers:
             parts += (name, b": ", value, b"\r\n")
-        parts += (lines, b"\r\n" if keeps else b"connection: close\r\n\r\n", body)
+        joins = len(body) <= _LONGEST_JOINED
+        parts += (lines, b"\r\n" if keeps else b"connection: close\r\n\r\n", body if joins else b"")
         self.transport.write(b"".join(parts))
+        if not joins:
+            self.transport.write(body)
         return keeps
 
     def end_answer(self, *, keeps: bool) -> None:

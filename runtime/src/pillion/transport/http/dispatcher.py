@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+from pillion.dataplane.call import new_request_id
 from pillion.errors import ErrorCode, PillionError
 from pillion.route_prefix import below, rooted
 from pillion.transport.http.answer import (
@@ -24,7 +25,7 @@ from pillion.transport.http.caller import Caller
 from pillion.transport.http.compression import compressed, wanted_coding
 from pillion.transport.http.direct_calls import BegunCall, Given, Ordinary, at_once
 from pillion.transport.http.failures import failed
-from pillion.transport.http.headers import ACCEPTED_MEDIA, SLOW_HEADERS, new_request_id, request_id
+from pillion.transport.http.headers import ACCEPTED_MEDIA, SLOW_HEADERS, request_id
 from pillion.transport.http.infer import Begun, InferHandler
 from pillion.transport.http.job_routes import JobRoutes
 from pillion.transport.http.oip import InformationHandler

@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 from pillion.transport.http import refusals
 from pillion.transport.http.departure import Departure
 from pillion.transport.http.stall import StallWatch
-from pillion.transport.http.turn import Turn
+from pillion.transport.http.turn import HeldHeads, Turn
 
 if TYPE_CHECKING:
     import asyncio
@@ -61,6 +61,7 @@ class EngineState(ServerState):
         self.limits = limits
         self.refused = refused
         self.turn = Turn()
+        self.heads = HeldHeads()
         self.draining = False
         self.websockets = False
         """Whether connections may become WebSockets."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pillion.dataplane.call import WireProtocol
+from pillion.dataplane.call import WireProtocol, new_request_id
 from pillion.errors import PillionError
 from pillion.transport.http.answer import error_answer, send_answer
 from pillion.transport.http.dispatcher import path_of
 from pillion.transport.http.failures import error_shape
-from pillion.transport.http.headers import new_request_id, request_id
+from pillion.transport.http.headers import request_id
 from pillion.transport.http.routes import Route, resolve
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from pillion.transport.http.stated import stated
 
@@ -42,7 +42,7 @@ class Handled:
     """
 
     __slots__ = (
-        "_answered", "_connection", "_cycle", "_left", "_method", "_read", "_target", "body", "departure",
+        "_answered", "_connection", "_cycle", "_held", "_left", "_method", "_read", "_target", "body", "departure",
         "gone", "headers", "keeps", "task",
     )  # fmt: skip
 
@@ -79,6 +79,8 @@ class Handled:
         """Whether the body has been given by the channel."""
         self._left = -1
         """Bytes that the answer has promised and not sent; negative before its head."""
+        self._held: tuple[int, bytes] | None = None
+        """Status and header lines of a head that waits for its body (see :mod:`pillion.transport.http.turn`)."""
         self._answered = False
         """Whether a whole answer has been sent without a cycle."""
 
@@ -104,6 +106,7 @@ class Handled:
     def cycle(self) -> RequestResponseCycle:
         """uvicorn's, which what is left of the request and its answer go by from now on."""
         if self._cycle is None:
+            self.send_head()
             connection = self._connection
             cycle = self._cycle = RequestResponseCycle(
                 scope=cast("Any", self.scope()),
@@ -148,11 +151,11 @@ class Handled:
             return False
         if self._left < 0:
             head = stated(message) if message["type"] == "http.response.start" else None
-            if head is None:
+            if head is None or message["status"] not in STATUS_LINE:
                 return False
             lines, self._left = head
-            if not self.gone:
-                self.keeps = connection.begin_answer(message["status"], lines, keeps=self.keeps)
+            self._held = (message["status"], lines)
+            connection.server_state.heads.add(self, connection.loop)
             return True
         body: bytes = message.get("body", b"")
         more: bool = message.get("more_body", False)
@@ -163,10 +166,26 @@ class Handled:
         if not more:
             self._answered = True
         if not self.gone:
-            connection.transport.write(body)
+            if self._held is not None:
+                (status, lines), self._held = self._held, None
+                self.keeps = connection.begin_answer(status, lines, body, keeps=self.keeps)
+            else:
+                connection.transport.write(body)
             if not more:
                 connection.end_answer(keeps=self.keeps)
         return True
+
+    def send_head(self) -> None:
+        """See :class:`~pillion.transport.http.turn.HeldHead`."""
+        held, self._held = self._held, None
+        if held is not None and not self.gone and not self._connection.transport.is_closing():
+            self.keeps = self._connection.begin_answer(*held, keeps=self.keeps)
+
+    def cut(self) -> None:
+        """End the connection after what was sent."""
+        self.send_head()
+        if not self.gone:
+            self._connection.transport.close()
 
     def answer(self, status: int, lines: bytes, body: bytes) -> bool:
         """Send a whole answer; False where the channel has to be used, as a cycle was asked for meanwhile.
@@ -189,8 +208,8 @@ class Handled:
         self._connection.tasks.discard(self.task)
         cycle = self._cycle
         told = self._answered if cycle is None else cycle.response_complete or cycle.disconnected
-        if not told and not self.gone:
-            self._connection.transport.close()
+        if not told:
+            self.cut()
 
 
 class DirectHandler(Protocol):

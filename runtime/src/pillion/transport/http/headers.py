@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import os
 import re
 from typing import TYPE_CHECKING, Final
 
+from pillion.dataplane.call import new_request_id
 from pillion.errors import ErrorCode, PillionError
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ __all__ = [
     "SLOW_HEADERS",
     "check_content_type",
     "header_length",
-    "new_request_id",
     "priority",
     "request_id",
     "timeout_seconds",
@@ -44,15 +42,6 @@ def request_id(headers: Mapping[bytes, bytes]) -> str:
     if given is not None and _ID.fullmatch(given):
         return given.decode()
     return new_request_id()
-
-
-_PROCESS: Final = os.urandom(8).hex()
-_COUNT: Final = itertools.count()
-
-
-def new_request_id() -> str:
-    """32 hexadecimal digits: a random half for the process and a counter, at a quarter of a random number's cost."""
-    return f"{_PROCESS}{next(_COUNT):016x}"
 
 
 def timeout_seconds(headers: Mapping[bytes, bytes]) -> float | None:

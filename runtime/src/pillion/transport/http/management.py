@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 import msgspec
 import orjson
 
+from pillion.dataplane.call import new_request_id
 from pillion.errors import ErrorCode, PillionError
 from pillion.management.audit import Who
 from pillion.management.information import version_document
@@ -25,7 +26,7 @@ from pillion.route_prefix import below
 from pillion.transport.http.answer import Answer, json_answer, send_answer, task_error_answer
 from pillion.transport.http.body import ClientDisconnected, read_body, too_large
 from pillion.transport.http.caller import client_of
-from pillion.transport.http.headers import new_request_id, request_id
+from pillion.transport.http.headers import request_id
 from pillion.transport.http.managed import admitted
 from pillion.transport.http.multipart_stream import MultipartParser, Part, boundary_of
 

@@ -1,4 +1,4 @@
-"""Requests that arrived in one turn of the event loop, answered together at its end.
+"""What one turn of the event loop puts together: requests that arrived in it, and heads of answers with their bodies.
 
 Taken one by one, each request sends the processor through the kernel's receiving, the parser, the decoder, the model,
 the encoder and the kernel's sending, and each of these pushes the next one's code out of the caches. Taken stage by
@@ -7,6 +7,10 @@ small models that is worth a quarter of the processor time.
 
 A turn's answers are written after 32 requests or a millisecond at the latest, so that the first does not wait long for
 the last.
+
+An application sends the head of an answer and its body by two messages, nearly always without waiting between them. The
+transport hands each to the kernel at once, and each wakes the client. A body that comes in the same turn is written
+together with its head; where none does, the head goes alone, for a client may wait for it before a slow body.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["Gatherer", "Turn", "Waiting"]
+__all__ = ["Gatherer", "HeldHead", "HeldHeads", "Turn", "Waiting"]
 
 _MOST: Final = 32
 _LONGEST: Final = 0.001
@@ -100,3 +104,31 @@ class Turn:
                 connection.settle()
             except BaseException as error:  # noqa: BLE001 - as above
                 connection.give_up(error)
+
+
+class HeldHead(Protocol):
+    """An answer whose head waits."""
+
+    def send_head(self) -> None:
+        """Send it, unless the body has taken it along."""
+        ...
+
+
+class HeldHeads:
+    """Those of one listener's connections."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: list[HeldHead] = []
+
+    def add(self, answer: HeldHead, loop: asyncio.AbstractEventLoop) -> None:
+        """Have its head sent in the next turn of the loop at the latest."""
+        if not self._held:
+            loop.call_soon(self._send)
+        self._held.append(answer)
+
+    def _send(self) -> None:
+        held, self._held = self._held, []
+        for answer in held:
+            answer.send_head()
