@@ -344,6 +344,7 @@ def _within(seconds: float, ends: float | None) -> float:
     return seconds if ends is None else min(seconds, max(0.001, ends - time.monotonic()))
 
 
-def _require_training(which: Which, what: str) -> None:
+def _require_training(which: Which, what: What) -> None:
     if which.kind != "training":
-        raise ValueError(f"a prediction has no {what} of its own: what its code prints is in the server's log")
+        own = "log of its own: what its code prints is in the server's" if what == "logs" else "metrics: wait for it"
+        raise ValueError(f"a prediction has no {own}")
