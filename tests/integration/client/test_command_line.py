@@ -83,10 +83,12 @@ def test_each_command_takes_certificates_and_says_which_are_missing(command: str
     trusted = pillion(*command.split(), "--url", url, "--ca", ca)
     stranger = pillion(*command.split(), "--url", url)
     plain = pillion(*command.split(), "--url", url.replace("https", "http"), "--ca", ca)
+    broken = pillion(*command.split(), "--url", url, "--ca", __file__)
 
     assert 0 == trusted.returncode, trusted.stderr
     assert (1, True) == (stranger.returncode, stranger.stderr.endswith("name the CA with --ca\n")), stranger.stderr
     assert (2, True) == (plain.returncode, "is not encrypted: write https://" in plain.stderr)
+    assert (4, True) == (broken.returncode, f"TLS: {__file__}: " in broken.stderr), broken.stderr
 
 
 @pytest.mark.parametrize(

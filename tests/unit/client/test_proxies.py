@@ -33,7 +33,7 @@ def test_the_environment_says_which(expected: str | None, url: str, environ: dic
 @pytest.mark.parametrize(
     "url",
     ["http://127.0.0.1:8080", "http://127.9.9.9", "http://localhost:1", "http://[::1]:1", "unix:///run/a.sock",
-     "http://a.localhost", "grpc://localhost:1"],
+     "http://a.localhost", "http://0.0.0.0:8080", "grpc://localhost:1"],
 )  # fmt: skip
 def test_a_proxy_of_the_environment_never_leads_to_this_machine(url: str) -> None:
     assert on_this_machine(url)

@@ -38,7 +38,8 @@ def call(
     server, path = _server_and_path(target, url, body)
     posted = {"instances": body} if isinstance(body, list) else body
     with asked(server, certificates, timeout=timeout, keys=KEYS, server_name=server_name) as client:
-        answer = client.request("POST", path, posted, idempotent=True)
+        # What a whole URL does is not known: it may not be safe to do twice.
+        answer = client.request("POST", path, posted, idempotent="://" not in target)
     if not isinstance(answer, dict):
         raise CommandError(f"{server}{path}: the answer is no JSON object: does a model answer there?")
     return answer

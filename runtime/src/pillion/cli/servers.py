@@ -7,7 +7,7 @@ import os
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from pillion.cli.failures import CommandError, missing_extra
+from pillion.cli.failures import TLS_MATERIAL, CommandError, missing_extra
 from pillion.client.errors import CallError, ClientError, DeadlineExceeded, Untrusted
 from pillion.client.sync import Client
 from pillion.client.tls import TLS
@@ -66,7 +66,9 @@ def asked(
         missing = missing_extra(ModuleNotFoundError(name=error.name))
         raise missing or CommandError(str(error)) from None
     except (ValueError, OSError) as error:
-        raise CommandError(f"--url {url}: {str(error).removeprefix('url: ')}", code=2) from None
+        said = str(error)
+        code = TLS_MATERIAL if said.startswith("TLS:") else 2
+        raise CommandError(f"--{said}" if said.startswith(("url:", "timeout:")) else said, code=code) from None
     with client, told():
         yield client
 

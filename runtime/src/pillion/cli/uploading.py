@@ -26,9 +26,7 @@ def upload_bar(what: str) -> Iterator[Callable[[int, int], object] | None]:
         task = bar.add_task(f"sending {what}", total=None)
 
         def tell(sent: int, total: int) -> None:
-            done = sent == total
-            bar.update(
-                task, completed=sent, total=total, description=f"{what} is loaded" if done else f"sending {what}"
-            )
+            doing = "loading" if sent == total else "sending"
+            bar.update(task, completed=sent, total=total, description=f"{doing} {what}")
 
         yield tell

@@ -69,6 +69,10 @@ def address(
     if parts.scheme not in _SCHEMES or not (parts.netloc or parts.scheme == "unix"):
         forms = "http(s)://HOST:PORT, grpc(s)://HOST:PORT or unix:///PATH"
         raise ValueError(f"url: {given!r} is not {forms}")
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"url: {given!r}: {error}") from None
     if parts.scheme == "unix" and (parts.netloc or not parts.path.startswith("/")):
         raise ValueError(f"url: {given!r}: a socket is named by its whole path, unix:///run/pillion.sock")
     secure = parts.scheme in {"https", "grpcs"}

@@ -63,6 +63,8 @@ class _Channel:
     def _made(self) -> Any:  # noqa: ANN401 - of either library
         unbounded = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         chosen: list[tuple[str, int | str]] = [*unbounded, ("grpc.enable_retries", 0)]
+        # A server that restarts is found again soon: by itself gRPC waits for up to two minutes.
+        chosen.append(("grpc.max_reconnect_backoff_ms", 5000))
         # Which proxy it is has been chosen in the address, and not by gRPC, which reads other variables.
         proxy = self._address.proxy
         chosen.append(("grpc.enable_http_proxy", 0) if proxy is None else ("grpc.http_proxy", proxy))

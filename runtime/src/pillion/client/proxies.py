@@ -15,15 +15,16 @@ _SECURE: Final = frozenset({"https", "grpcs"})
 
 
 def on_this_machine(url: str) -> bool:
-    """Whether a URL leads to this machine: loopback, or a unix socket."""
+    """Whether a URL leads to this machine: loopback, the address that stands for all of its own, or a unix socket."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme == "unix" or host == "localhost" or host.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return address.is_loopback or address.is_unspecified
 
 
 def proxy_of(url: str, given: str | None, environ: Mapping[str, str]) -> str | None:
