@@ -35,7 +35,8 @@ def transport_options(address: Address) -> dict[str, Any]:
     """Of httpx's transports."""
     chosen: dict[str, Any] = {"uds": address.socket, "trust_env": False, "limits": _CONNECTIONS}
     if address.proxy is not None:
-        chosen["proxy"] = httpx.Proxy(address.proxy, ssl_context=ssl.create_default_context())
+        encrypted = address.proxy.startswith("https")
+        chosen["proxy"] = httpx.Proxy(address.proxy, ssl_context=ssl.create_default_context() if encrypted else None)
     if not address.secure:
         return chosen | {"verify": False}  # there is nothing to verify, and reading the authorities takes its time
     return chosen | {"verify": ssl.create_default_context() if address.tls is None else address.tls.context()}

@@ -14,10 +14,10 @@ __all__ = ["Retries"]
 class Retries:
     """How calls are tried again, always within their time.
 
-    A request that was never sent is tried again whatever it is, unless it is the certificate that was wrong. One that the server refused for now (429 and 503 with
-    ``Retry-After``), or whose connection was lost, only where doing it twice is the same as doing it once: reading,
-    predictions of models, jobs (which carry an ``Idempotency-Key``), and tasks that are called with
-    ``idempotent=True``.
+    A request that was never sent is tried again whatever it is, unless it is the certificate that was wrong. One that
+    the server refused for now (429 and 503 with ``Retry-After``), or whose connection was lost, only where doing it
+    twice is the same as doing it once: reading, predictions of models, jobs (which carry an ``Idempotency-Key``), and
+    tasks that are called with ``idempotent=True``.
 
     Args:
         attempts: of a call, the first included. 1: never again.
