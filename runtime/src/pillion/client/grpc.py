@@ -130,13 +130,15 @@ class GrpcSync(_Channel):
             raise _failure(error, self._address) from None
 
     def _uploaded(self, call: Any, ends: Ends, timeout: float) -> Any:  # noqa: ANN401 - a call of gRPC, and its answer
-        while True:
-            try:
-                return call.result(max(0.0, ends.left))
-            except grpc.FutureTimeoutError:
-                if ends.left <= 0:
-                    call.cancel()
-                    raise _late(self._address, timeout) from None
+        try:
+            while True:
+                try:
+                    return call.result(max(0.0, ends.left))
+                except grpc.FutureTimeoutError:
+                    if ends.left <= 0:
+                        raise _late(self._address, timeout) from None
+        finally:
+            call.cancel()  # where nobody waits any more, as after Ctrl-C; it does nothing to one that has ended
 
     def events(self, answer: Answer) -> Iterator[Event]:
         """Those of a training that is followed; ended early, the server sees its client leave."""
