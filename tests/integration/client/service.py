@@ -63,8 +63,8 @@ class Mood(Model):
         if waits:
             begun.touch()
         for epoch in range(epochs):
-            print(f"epoch {epoch}", flush=True)  # noqa: T201 - what a training prints is looked at
             run.log(loss=1 / (epoch + 1))
+            print(f"epoch {epoch}", flush=True)  # noqa: T201 - what a training prints is looked at
             run.progress((epoch + 1) / epochs)
             while waits and not Path(gate).exists():
                 time.sleep(0.01)

@@ -22,6 +22,7 @@ from tests.waiting import until_now
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PRINTED = "epoch 0\n--- run 2 ---\nepoch 0\nepoch 1\n"
 KILL, STOP = signal.SIGKILL, signal.SIGTERM
 
 
@@ -109,7 +110,7 @@ def test_what_it_prints_goes_on_too_for_who_reads_from_a_loop(server: Restarted)
             assert [1.0, 1.0, 0.5] == [one["loss"] for one in await job.metrics()]
         return text
 
-    assert "epoch 0\nepoch 0\nepoch 1\n" == asyncio.run(read())
+    assert PRINTED == asyncio.run(read())
 
 
 def test_a_server_that_stays_away_is_given_up(server: Restarted) -> None:
@@ -170,7 +171,7 @@ def test_the_command_line_watches_over_a_restart(server: Restarted, tmp_path: Pa
         server.start()
 
         assert [0, 0] == [process.wait(120) for process in running]
-    assert "epoch 0\nepoch 0\nepoch 1\n" == logs.read_text()
+    assert PRINTED == logs.read_text()
     assert training.read_text().splitlines()[-1].startswith("mine version 1: ")
     assert 3 == training.read_text().count("loss ")
     assert "Traceback" not in (tmp_path / "training.errors").read_text()

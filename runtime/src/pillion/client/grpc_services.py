@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf import json_format, struct_pb2
 
-from pillion.client.errors import ConnectionLost
+from pillion.client.errors import ConnectionLost, InvalidInput
 from pillion.client.events import Event
 from pillion.client.exchange import Answer, GrpcCall
 from pillion.client.services import ENDED, JobPage, Which
@@ -99,7 +99,7 @@ class GrpcServices:
         """See :class:`~pillion.client.services.Services`.
 
         Raises:
-            ValueError: there is no such state.
+            InvalidInput: there is no such state; not sent.
         """
         request = pb.ListJobsRequest(
             kind=wanted.kind, model_id=wanted.model, task=wanted.task, limit=wanted.limit, after=wanted.after
@@ -107,7 +107,7 @@ class GrpcServices:
         states = dict(pb.JobState.items()[1:])  # the first one means none
         for state in wanted.states:
             if state not in states:
-                raise ValueError(f"state: {state} is none: choose of {', '.join(states)}")
+                raise InvalidInput(400, f"state: {state} is none: choose of {', '.join(states)}")
             request.state.append(states[state])
         return GrpcCall("ListJobs", request, pb.JobPage, service=_JOBS)
 

@@ -97,8 +97,10 @@ def wanted(
     after: int | str | None,
 ) -> Wanted:
     """Which jobs somebody asks for."""
-    states = tuple(state.split(",")) if isinstance(state, str) else tuple(state)
-    return Wanted(kind or "", states, model or "", task or "", limit, "" if after is None else str(after))
+    states = state.split(",") if isinstance(state, str) else state
+    return Wanted(
+        kind or "", tuple(filter(None, states)), model or "", task or "", limit, "" if after is None else str(after)
+    )
 
 
 class Services(Protocol):
