@@ -160,7 +160,8 @@ class GRPC:
 
             from pillion.protocol.protos import open_inference_pb2  # noqa: PLC0415 - as above
         except ImportError as error:
-            raise ImportError(f"grpc:// needs grpcio and protobuf ({error}): pip install 'pillion[serve]'") from None
+            told = f"grpc:// needs grpcio and protobuf ({error}): pip install 'pillion[serve]'"
+            raise ImportError(told, name=error.name) from None
         self._pb = open_inference_pb2
 
     def ready(self) -> GrpcCall:
