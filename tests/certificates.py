@@ -70,8 +70,9 @@ class Authority:
         )
         return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def issue(self, *, days: float = 1.0, began: float = -1.0) -> Issued:
-        """A certificate for localhost, valid from ``began`` to ``days`` from now."""
+    def issue(self, *, days: float = 1.0, began: float = -1.0, host: str = "localhost") -> Issued:
+        """A certificate for this machine, or for another host, valid from ``began`` to ``days`` from now."""
+        here: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         key = ec.generate_private_key(ec.SECP256R1())
         now = dt.datetime.now(dt.UTC)
         serial = x509.random_serial_number()
@@ -84,9 +85,7 @@ class Authority:
             .not_valid_before(now + dt.timedelta(days=began))
             .not_valid_after(now + dt.timedelta(days=days))
             .add_extension(
-                x509.SubjectAlternativeName(
-                    [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-                ),
+                x509.SubjectAlternativeName([x509.DNSName(host), *(here if host == "localhost" else [])]),
                 critical=False,
             )
             .sign(self.key, hashes.SHA256())

@@ -56,10 +56,18 @@ class Mood(Model):
 
     @train
     @classmethod
-    def learn(cls, run: Run, epochs: int = 2) -> Mood:
+    def learn(cls, run: Run, epochs: int = 2, gate: str = "") -> Mood:
+        """After the first epoch of its first run it waits for a file, where one is named."""
+        begun = Path(f"{gate}.begun")
+        waits = bool(gate) and not begun.exists()
+        if waits:
+            begun.touch()
         for epoch in range(epochs):
+            run.log(loss=1 / (epoch + 1))
             print(f"epoch {epoch}", flush=True)  # noqa: T201 - what a training prints is looked at
             run.progress((epoch + 1) / epochs)
+            while waits and not Path(gate).exists():
+                time.sleep(0.01)
         return cls()
 
     def save(self, path: Path) -> None:

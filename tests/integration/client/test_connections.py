@@ -88,6 +88,25 @@ async def test_the_ca_that_is_believed_is_read_again_when_its_file_changes(
             assert [0] == (await client_.model("iris").predict(ROW, output="label")).tolist()
 
 
+@pytest.mark.parametrize("scheme", ["https", "grpcs"])
+async def test_the_certificate_may_be_for_another_name_than_the_way_there(
+    tmp_path: Path, config: Path, scheme: str
+) -> None:
+    authority, name = Authority(), "iris-predictor.models.svc"
+    cert, key = authority.issue(host=name).write(tmp_path, "server")
+    ca = tmp_path / "ca.crt"
+    ca.write_text(authority.pem)
+    with served(tmp_path, config, "--tls-server-cert", str(cert), "--tls-server-key", str(key)) as server:
+        url = server.url(port="http" if scheme == "https" else "grpc", scheme=scheme)
+        tls = pillion.TLS(ca=ca, server_name=name)
+        with pillion.Client(url, tls=tls) as client:
+            assert "iris" == client.model("iris").metadata()["name"]
+        async with pillion.AsyncClient(url, tls=tls) as client_:
+            assert "iris" == (await client_.model("iris").metadata())["name"]
+        with pillion.Client(url, tls=pillion.TLS(ca=ca), retries=0) as client, pytest.raises(NeverSent):
+            client.model("iris").metadata()
+
+
 def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"TLS: ca: no such file: .*ca\.crt"):
         pillion.TLS(ca=tmp_path / "ca.crt")

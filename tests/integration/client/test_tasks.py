@@ -196,6 +196,40 @@ def test_a_training_tells_its_progress_and_what_it_prints(either: pillion.Client
         either.train("ClassifyMoodTrain", "mine", epoch=3)
 
 
+def test_jobs_are_found_again_and_listed(either: pillion.Client) -> None:
+    prediction = either.task("classify").submit(text="later")
+    training = either.train("ClassifyMoodTrain", "found", {"epochs": 1})
+    assert "COMPLETED" == training.wait(timeout=60)["state"]
+    assert "COMPLETED" == prediction.wait(timeout=60)["state"]
+    for job in (prediction, training):
+        assert (job.kind, job.status()) == (either.job(job.id).kind, either.job(job.id).status())
+    assert [{"name": "later", "score": 1.0}] == either.job(prediction.id).result()
+    page = either.jobs(limit=2)
+    assert [training.id, prediction.id] == [one.get("training_id") or one.get("prediction_id") for one in page]
+    (last,) = either.jobs(kind="training", state=["COMPLETED", "ERRORED"], model="found", limit=1)
+    assert training.id == last["training_id"]
+    (older,) = either.jobs(limit=1, after=either.jobs(limit=1).next)
+    assert prediction.id == older["prediction_id"]
+    assert 0 == len(either.jobs(state="QUEUED", model="found"))
+    with pytest.raises(NotFound, match="none"):
+        either.job("none")
+    with pytest.raises(InvalidInput, match="state"):
+        either.jobs(state="DONE")
+
+
+def test_trainings_are_described_and_any_route_is_asked(client: pillion.Client) -> None:
+    (spec,) = client.trainings().values()
+    assert ("ClassifyMoodTrain", {"epochs", "gate"}, ()) == (spec.name, set(spec.parameters), spec.data)
+    assert [{"name": "x", "score": 1.0}] == client.request("POST", "/classify", {"text": "x"})
+    assert ["mood"] == [
+        one["name"] for one in client.request("GET", "/info/models", query={"model_ids": "mood"})["models"]
+    ]
+    with pytest.raises(NotFound):
+        client.request("GET", "/nowhere")
+    with pytest.raises(ValueError, match="from the server's root"):
+        client.request("GET", "info/models")
+
+
 def test_a_model_is_deployed_and_taken_back(either: pillion.Client, tmp_path: Path) -> None:
     import skops.io
     from sklearn.linear_model import LogisticRegression

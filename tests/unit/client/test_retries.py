@@ -13,6 +13,7 @@ from pillion.client import (
     Overloaded,
     Retries,
     Unavailable,
+    Untrusted,
 )
 from pillion.client.exchange import Answer, Request, Send, Sleep, exchange
 
@@ -25,6 +26,7 @@ POLICY = Retries(attempts=3, backoff=0.1, longest=2.0)
         (0.1, NeverSent("no"), 1, False),
         (0.2, NeverSent("no"), 2, False),
         (None, NeverSent("no"), 3, False),
+        (None, Untrusted("https://x", "self-signed"), 1, True),
         (None, ConnectionLost("gone"), 1, False),
         (0.1, ConnectionLost("gone"), 1, True),
         (1.0, Overloaded(429, "full", retry_after=1.0), 1, True),

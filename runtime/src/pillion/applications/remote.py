@@ -110,6 +110,7 @@ def remote(
     url = address_of(service)
     named = service.partition(".")[0] if model is None and "://" not in service else model
     options = {"api_key": api_key or "", "timeout": timeout, "tls": tls, "retries": retries, "headers": headers}
+    options["proxy"] = ""  # services of one cluster reach each other; a proxy of the environment leads out of it
     return RemoteModel(service, url, named, options)
 
 
@@ -189,9 +190,9 @@ class RemoteModel:
             client = self.here()
             begun = client.core.begin_stream(task, self.model, arguments, timeout=made.seconds)
             answer = await client.run(made.along(begun, trace, streams=True))
-            async with contextlib.aclosing(client.events(answer, made.seconds)) as events:
-                async for _, item in events:
-                    yield item
+            async with contextlib.aclosing(client.events(answer)) as events:
+                async for event in events:
+                    yield event.data
 
     def here(self) -> AsyncClient:
         """The client of the running event loop."""

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pillion.cli.failures import EXIT_CODES, CommandError
+from pillion.cli.server_options import Ca, Cert, Certificates, Key, Timeout
 
 __all__ = ["register"]
 
@@ -26,22 +27,21 @@ def register(app: typer.Typer) -> None:
 def client_stubs(
     url: Annotated[str, typer.Argument(metavar="URL", help="The server.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="A file.  [default: print it]")] = None,
-    ca: Annotated[Path | None, typer.Option(help="CA that signed the server's certificate (PEM file).")] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 60.0,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
+    timeout: Timeout = 60.0,
 ) -> None:
     """Write typed Python for the tasks of a server, from its own description.
 
     The module has Tasks(client) and AsyncTasks(client): each task a method, with the types of its signature.
     """
-    from pillion.client import TLS, Client, ClientError  # noqa: PLC0415 - keeps --help quick
+    from pillion.cli.servers import asked  # noqa: PLC0415 - keeps --help quick
     from pillion.client.description import tasks_of  # noqa: PLC0415 - as above
     from pillion.client.stubs import source_of  # noqa: PLC0415 - as above
 
-    try:
-        with Client(url, timeout=timeout, tls=None if ca is None else TLS(ca=ca)) as client:
-            document = client.run(client.core.document()) or {}
-    except (ClientError, ValueError, OSError) as error:
-        raise CommandError(str(error)) from None
+    with asked(url, Certificates(ca, cert, key), timeout=timeout) as client:
+        document = client.run(client.core.document()) or {}
     specs = tasks_of(document).values()
     if not specs:
         raise CommandError(f"{url} describes no tasks: is there a class of tasks, and /openapi.json?")

@@ -10,10 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["CLUSTER", "EXIT_CODES", "SAY_WHY", "CommandError", "missing_extra", "text_of", "unreadable"]
+__all__ = ["CLUSTER", "EXIT_CODES", "SAY_WHY", "TLS_MATERIAL", "CommandError", "missing_extra", "text_of", "unreadable"]
 
 CLUSTER: Final = 5
 """The exit code where a cluster cannot be reached, refuses, or does not have the object."""
+
+TLS_MATERIAL: Final = 4
+"""The exit code where certificates or keys cannot be used."""
 
 SAY_WHY: Final = ("pillion.repository.repository", "pillion.server.runtime")
 """Loggers of why a model does not load. The command says that itself, so a person at a terminal reads it once."""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from pillion.cli.failures import EXIT_CODES, CommandError
+from pillion.cli.server_options import HERE, Ca, Cert, Certificates, Key, Timeout, Url
 
 if TYPE_CHECKING:
-    from pillion.cli.models_client import Client
+    from contextlib import AbstractContextManager
+
+    from pillion.client.sync import Client
 
 __all__ = ["register"]
 
-_LOCAL: Final = "http://127.0.0.1:8080"
 _WIDEST_REASON: Final = 100
 _EPILOG = f"""\b
 Examples:
@@ -31,12 +33,7 @@ The server wants a token: PILLION_MANAGEMENT__TOKEN, or PILLION_API_KEY.
 {EXIT_CODES}"""
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model.")]
-Url = Annotated[str, typer.Option(help="The server.")]
-Ca = Annotated[Path | None, typer.Option("--ca", help="CA of the server's certificate (PEM file).")]
-Cert = Annotated[Path | None, typer.Option("--cert", help="Client certificate (PEM file), where it wants one.")]
-Key = Annotated[Path | None, typer.Option("--key", help="Its key (PEM file).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Timeout = Annotated[float, typer.Option(help="Seconds to wait for an answer, after what is sent is sent.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -50,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_models(
-    url: Url = _LOCAL,
+    url: Url = HERE,
     ca: Ca = None,
     cert: Cert = None,
     key: Key = None,
@@ -58,7 +55,8 @@ def list_models(
     as_json: AsJson = False,
 ) -> None:
     """List the models of a server with their versions and states."""
-    models = _client(url, ca, cert, key, timeout).models()
+    with _asked(url, ca, cert, key, timeout) as client:
+        models = client.info()
     if as_json:
         typer.echo(json.dumps(models, indent=2))
         return
@@ -76,14 +74,15 @@ def list_models(
 
 def info(
     name: Name,
-    url: Url = _LOCAL,
+    url: Url = HERE,
     ca: Ca = None,
     cert: Cert = None,
     key: Key = None,
     timeout: Timeout = 10.0,
 ) -> None:
     """Print all that a server tells of a model, as JSON."""
-    typer.echo(json.dumps(_client(url, ca, cert, key, timeout).models(name), indent=2))
+    with _asked(url, ca, cert, key, timeout) as client:
+        typer.echo(json.dumps(client.info(name), indent=2))
 
 
 def deploy(  # noqa: PLR0917 - the options of a command line
@@ -101,7 +100,7 @@ def deploy(  # noqa: PLR0917 - the options of a command line
     metadata: Annotated[
         list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Kept with the version.")
     ] = None,
-    url: Url = _LOCAL,
+    url: Url = HERE,
     ca: Ca = None,
     cert: Cert = None,
     key: Key = None,
@@ -114,22 +113,15 @@ def deploy(  # noqa: PLR0917 - the options of a command line
     """
     if (source is None) == (version is None):
         raise CommandError("name what to deploy: a file, a folder or a storage URI, or --version", code=2)
-    client = _client(url, ca, cert, key, timeout)
-    fields: dict[str, Any] = {"model_id": name}
-    if metadata:
-        fields["metadata"] = _pairs(metadata)
-    if format_name:
-        fields["format"] = format_name
-    if digest:
-        fields["digest"] = digest
-    if version is not None:
-        done = client.deploy(fields | {"version": version})
-    elif source is not None and "://" in source:
-        done = client.deploy(fields | {"storage_uri": source})
-    elif digest:
-        raise CommandError("--digest is for a storage URI", code=2)
-    else:
-        done = client.upload(fields, source or "")
+    if source is not None and "://" not in source:
+        _require_files(source, digest)
+    from pillion.cli.uploading import upload_bar  # noqa: PLC0415 - keeps --help quick
+
+    with _asked(url, ca, cert, key, timeout) as client, upload_bar(name) as progress:
+        done = client.deploy(
+            name, source, version=version, format=format_name, digest=digest, metadata=_pairs(metadata or []) or None,
+            timeout=timeout, progress=progress,
+        )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(done))
     else:
@@ -139,26 +131,34 @@ def deploy(  # noqa: PLR0917 - the options of a command line
 def undeploy(
     name: Name,
     purge: Annotated[bool, typer.Option("--purge", help="Remove its versions from the server's store, too.")] = False,
-    url: Url = _LOCAL,
+    url: Url = HERE,
     ca: Ca = None,
     cert: Cert = None,
     key: Key = None,
     timeout: Timeout = 90.0,
 ) -> None:
     """Take a model out of service, after its requests have ended."""
-    _client(url, ca, cert, key, timeout).undeploy(name, purge=purge)
+    with _asked(url, ca, cert, key, timeout) as client:
+        client.undeploy(name, purge=purge, timeout=timeout)
     typer.echo(f"{name} is undeployed")
 
 
-def _client(url: str, ca: Path | None, cert: Path | None, key: Path | None, timeout: float) -> Client:
-    from pillion.cli.models_client import Client  # noqa: PLC0415 - keeps --help quick
+def _asked(
+    url: str, ca: Path | None, cert: Path | None, key: Path | None, timeout: float
+) -> AbstractContextManager[Client]:
+    from pillion.cli.servers import asked  # noqa: PLC0415 - keeps --help quick
 
-    for given in (ca, cert, key):
-        if given is not None and not given.is_file():
-            raise CommandError(f"no such file: {given}", code=2)
-    if (cert is None) != (key is None):
-        raise CommandError("--cert and --key belong together: give both", code=2)
-    return Client(url if "://" in url else f"http://{url}", ca, cert, key, timeout)
+    return asked(url, Certificates(ca, cert, key), timeout=timeout)
+
+
+def _require_files(source: str, digest: str | None) -> None:
+    if digest:
+        raise CommandError("--digest is for a storage URI", code=2)
+    root = Path(source).expanduser()
+    if not root.exists():
+        raise CommandError(f"{source}: no such file", code=2)
+    if root.is_dir() and not any(path.is_file() for path in root.rglob("*")):
+        raise CommandError(f"{source}: has no files in it", code=2)
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:

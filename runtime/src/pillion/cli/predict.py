@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 import typer
 
 from pillion.cli.cluster.options import Context, Kubeconfig, Namespace  # noqa: TC001 - typer reads them at run time
 from pillion.cli.failures import CLUSTER, EXIT_CODES, CommandError, unreadable
+from pillion.cli.server_options import HERE, Ca, Cert, Certificates, Key
 
 __all__ = ["register"]
 
-_LOCAL: Final = "http://127.0.0.1:8080"
+_HERE_BY_GRPC: Final = "127.0.0.1:8081"
 _EPILOG = f"""\b
 Examples:
   pillion predict iris --data '[[5.1,3.5,1.4,0.2]]'
@@ -24,6 +25,7 @@ Examples:
   pillion predict iris --data @rows.json --url http://127.0.0.1:9000
   pillion predict https://example.org:8443/v1/models/iris:predict --data @rows.json --ca ca.crt
   pillion predict iris --grpc --url 127.0.0.1:8081 --data '[[5.1,3.5,1.4,0.2]]'
+  pillion predict iris --url unix:///run/pillion/http.sock --data @rows.json
 
 Data is a list of rows (or of objects by column), or a whole request body.
 
@@ -44,29 +46,25 @@ def predict(  # noqa: PLR0917 - the options of a command line
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
-    ca: Annotated[Path | None, typer.Option(help="CA that signed the server's certificate (PEM file).")] = None,
-    cert: Annotated[Path | None, typer.Option(help="Client certificate for mutual TLS (PEM file).")] = None,
-    key: Annotated[Path | None, typer.Option(help="Its private key (PEM file).")] = None,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole answer.")] = False,
 ) -> None:
     """Call a model and print its predictions.
 
-    Without --url it is the server on this machine (127.0.0.1:8080, gRPC 8081) where that serves the model, else the
-    InferenceService of that name in the current context of kubectl, through a forwarded port. -n and --context say
-    that it is the cluster's.
+    Without --url, or PILLION_URL, it is the server on this machine (127.0.0.1:8080, gRPC 8081) where that serves the
+    model, else the InferenceService of that name in the current context of kubectl, through a forwarded port. -n and
+    --context say that it is the cluster's.
     """
     body = _data(data)
-    for given in (ca, cert, key):
-        if given is not None and not given.is_file():
-            raise CommandError(f"no such file: {given}", code=2)
-    if (cert is None) != (key is None):
-        raise CommandError("--cert and --key belong together: give both", code=2)
-    call = Call(target, body, grpc=grpc, ca=ca, cert=cert, key=key, timeout=timeout)
+    call = Call(target, body, grpc=grpc, certificates=Certificates(ca, cert, key), timeout=timeout)
     plugin = (ctx.find_root().info_name or "").startswith("kubectl")
     chosen = plugin or any(value is not None for value in (namespace, context, kubeconfig))
     if url is not None and chosen:
         raise CommandError("--url names a server, -n and --context a cluster: give one of them", code=2)
+    url = url or (None if chosen else os.environ.get("PILLION_URL"))
     if url is not None or "://" in target:
         answer = call.to(url)
     elif chosen:
@@ -85,26 +83,23 @@ class Call:
     body: object
     _: KW_ONLY
     grpc: bool
-    ca: Path | None
-    cert: Path | None
-    key: Path | None
+    certificates: Certificates
     timeout: float
 
     def to(self, url: str | None, *, server_name: str | None = None) -> dict[str, object]:
         """Send it; the answer's JSON."""
-        if self.grpc:
+        if self.grpc or (url or "").startswith("grpc"):
             from pillion.cli.predict_grpc import call as call_grpc  # noqa: PLC0415 - keeps --help quick
 
             return call_grpc(
-                self.target, self.body, url or "127.0.0.1:8081", ca=self.ca, cert=self.cert, key=self.key,
-                timeout=self.timeout, server_name=server_name,
+                self.target, self.body, url or _HERE_BY_GRPC, self.certificates, timeout=self.timeout,
+                server_name=server_name,
             )  # fmt: skip
         from pillion.cli.predict_rest import call as call_rest  # noqa: PLC0415 - as above
 
         return call_rest(
-            address(self.target, self.body, url), self.body, ca=self.ca, cert=self.cert, key=self.key,
-            timeout=self.timeout, server_name=server_name,
-        )  # fmt: skip
+            self.target, self.body, url or HERE, self.certificates, timeout=self.timeout, server_name=server_name
+        )
 
 
 def _wherever(call: Call) -> dict[str, object]:
@@ -112,7 +107,7 @@ def _wherever(call: Call) -> dict[str, object]:
     from pillion.cli.cluster.kubectl import available  # noqa: PLC0415 - keeps --help quick
     from pillion.cli.predict_rest import serves  # noqa: PLC0415 - as above
 
-    if serves(_LOCAL, call.target) or not available():
+    if serves(HERE, call.target) or not available():
         return call.to(None)
     try:
         return _by_cluster(call, None, None, None)
@@ -120,7 +115,7 @@ def _wherever(call: Call) -> dict[str, object]:
         if failure.code != CLUSTER:
             raise
         # Whoever meant a server of this machine must not be led to look for the fault in a cluster.
-        here = f"no server on {_LOCAL.partition('://')[2]} has the model {call.target} (--url names another)"
+        here = f"no server on {HERE.partition('://')[2]} has the model {call.target} (--url names another)"
         raise CommandError(f"{here}, and in the cluster: {failure}", code=CLUSTER) from None
 
 
@@ -129,10 +124,13 @@ def _by_cluster(call: Call, context: str | None, namespace: str | None, kubeconf
     from pillion.cli.predict_cluster import way_in  # noqa: PLC0415 - as above
 
     kubectl = connect(context, namespace, kubeconfig)
-    with way_in(kubectl, call.target, grpc=call.grpc, ca=call.ca) as way:
+    with way_in(kubectl, call.target, grpc=call.grpc, ca=call.certificates.ca) as way:
         # Said, since the same command may mean a server on this machine.
         sys.stderr.write(f"InferenceService {call.target}, namespace {kubectl.namespace}, context {kubectl.context}\n")
-        return replace(call, ca=way.ca).to(way.url, server_name=way.host)
+        if call.certificates.given and not way.url.startswith(("https://", "grpcs://")):
+            raise CommandError(f"--ca, --cert and --key: {call.target} has no TLS (spec.predictor.tls)", code=2)
+        certificates = replace(call.certificates, ca=way.ca)
+        return replace(call, certificates=certificates).to(way.url, server_name=way.host)
 
 
 def _data(text: str) -> object:
@@ -148,21 +146,3 @@ def _data(text: str) -> object:
     except ValueError as error:
         raise CommandError(f"--data is not JSON: {error}", code=2) from None
     return value
-
-
-def address(target: str, body: object, url: str | None) -> str:
-    """The URL to post to.
-
-    A target with a path is taken as it is. A name goes to the V1 route, or to the v2 route where the body is a v2
-    request.
-    """
-    if "://" in target:
-        if urlsplit(target).path.strip("/"):
-            return target
-        raise CommandError(f"{target} names no model: write pillion predict MODEL --url {target}", code=2)
-    base = url or _LOCAL
-    if "://" not in base:
-        base = f"http://{base}"
-    if isinstance(body, dict) and isinstance(body.get("inputs"), list) and "instances" not in body:
-        return f"{base.rstrip('/')}/v2/models/{target}/infer"
-    return f"{base.rstrip('/')}/v1/models/{target}:predict"

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from pillion.cli.failures import EXIT_CODES, CommandError
-from pillion.cli.jobs import HERE, Url
+from pillion.cli.server_options import HERE, Ca, Cert, Certificates, Key, Timeout, Url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from pillion.cli.job_client import JobClient
+    from pillion.client.description import TrainingSpec
+    from pillion.client.following import JobEvent
+    from pillion.client.handles import Job
+    from pillion.client.sync import Client
 
 __all__ = ["register"]
 
@@ -32,7 +35,7 @@ def register(app: typer.Typer) -> None:
     app.command("train", epilog=_EPILOG)(train)
 
 
-def train(
+def train(  # noqa: PLR0917 - the options of a command line
     name: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model that is made.")],
     data: Annotated[
         list[str] | None,
@@ -45,40 +48,42 @@ def train(
     deploy: Annotated[bool, typer.Option("--deploy", help="Serve it under its name when it is trained.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the id, and do not wait.")] = False,
     url: Url = HERE,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
+    timeout: Timeout = 30.0,
 ) -> None:
     """Train a model on a server that serves its class.
 
-    Leaving with Ctrl-C leaves the training alone: `pillion jobs cancel ID` stops it.
+    Watching goes on when the server restarts. Leaving with Ctrl-C leaves the training alone: `pillion jobs cancel ID`
+    stops it.
     """
-    from pillion.cli.job_client import JobClient  # noqa: PLC0415 - keeps --help quick
+    from pillion.cli.servers import asked  # noqa: PLC0415 - keeps --help quick
 
-    client = JobClient(url)
-    route, takes = _route(client, training)
-    given = _pairs(parameters or []) | _data(data or [], takes, client)
-    body = {"model_name": name, "parameters": given} | ({"deploy": True} if deploy else {})
-    job = client.ask("POST", f"/api/v1/{route}", body)
-    identity = job["training_id"]
-    if detach:
-        typer.echo(identity)
-        return
-    typer.echo(f"training {identity}")
-    _watch(client, identity)
+    with asked(url, Certificates(ca, cert, key), timeout=timeout) as client:
+        spec = _chosen(client, training)
+        given = _pairs(parameters or []) | _data(data or [], spec.data, client)
+        job = client.train(spec.name, name, given, deploy=deploy)
+        if detach:
+            typer.echo(job.id)
+            return
+        typer.echo(f"training {job.id}")
+        _watch(job, "" if client.url == HERE else f" --url {client.url}")
 
 
-def _route(client: JobClient, wanted: str) -> tuple[str, list[str]]:
-    """The training's route, and the names of its parameters that are data."""
-    paths = client.ask("GET", "/openapi.json")["paths"]
-    routes = {path.rpartition("/")[2]: path for path in paths if path.startswith("/api/v1/") and path.endswith("Train")}
-    if not routes:
+def _chosen(client: Client, wanted: str) -> TrainingSpec:
+    """The training that is meant."""
+    if client.url.startswith("grpc"):
+        raise CommandError("--url: trainings are described over HTTP: name the server by http(s):// or unix://", code=2)
+    specs = client.trainings()
+    if not specs:
         raise CommandError(f"{client.url} has no trainings: serve a class with @train")
-    if not wanted and len(routes) > 1:
-        raise CommandError(f"which training? --training {' or '.join(sorted(routes))}", code=2)
-    name = wanted or next(iter(routes))
-    if name not in routes:
-        raise CommandError(f"there is no training {name!r}; there are: {', '.join(sorted(routes))}", code=2)
-    body = paths[routes[name]]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    properties = body["properties"]["parameters"]["properties"]
-    return name, [key for key, schema in properties.items() if "oneOf" in schema]
+    if not wanted and len(specs) > 1:
+        raise CommandError(f"which training? --training {' or '.join(sorted(specs))}", code=2)
+    name = wanted or next(iter(specs))
+    if name not in specs:
+        raise CommandError(f"there is no training {name!r}; there are: {', '.join(sorted(specs))}", code=2)
+    return specs[name]
 
 
 def _pairs(texts: Iterable[str]) -> dict[str, Any]:
@@ -94,11 +99,13 @@ def _pairs(texts: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-def _data(texts: Iterable[str], takes: list[str], client: JobClient) -> dict[str, Any]:
+def _data(texts: Iterable[str], takes: tuple[str, ...], client: Client) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for text in texts:
         key, equals, where = text.partition("=")
         if not equals or key not in takes:
+            if not takes:
+                raise CommandError(f"--data {text}: this training takes no data", code=2)
             if len(takes) != 1:
                 raise CommandError(f"--data {text}: say which: {' or '.join(f'{one}=...' for one in takes)}", code=2)
             key, where = takes[0], text
@@ -106,11 +113,13 @@ def _data(texts: Iterable[str], takes: list[str], client: JobClient) -> dict[str
     return found
 
 
-def _uri(where: str, client: JobClient) -> str:
+def _uri(where: str, client: Client) -> str:
+    from pillion.client.proxies import on_this_machine  # noqa: PLC0415 - keeps --help quick
+
     path = Path(where).expanduser().absolute()
     if not path.exists():
         raise CommandError(f"--data {where}: no such file", code=2)
-    if not client.local:
+    if not on_this_machine(client.url):
         raise CommandError(
             f"--data {where}: {client.url} is another machine: name a URI that it reaches (pillion push puts it there)",
             code=2,
@@ -118,38 +127,57 @@ def _uri(where: str, client: JobClient) -> str:
     return path.as_uri()
 
 
-def _watch(client: JobClient, identity: str) -> None:
+def _watch(job: Job, elsewhere: str) -> None:
     """Show how it gets on, until its end.
 
+    Args:
+        job: the training.
+        elsewhere: what its further commands need to find the server.
+
     Raises:
-        CommandError: it failed, or was canceled.
+        CommandError: it failed, was canceled, or can no longer be watched.
     """
-    events = client.follow(f"/management/trainings/{identity}/metrics?follow=true")
-    job = _with_a_bar(events) if sys.stderr.isatty() else _line_by_line(events)
-    if job is None:
-        raise CommandError(f"the server ended; the training goes on when it starts again: pillion jobs show {identity}")
-    if job["state"] != "COMPLETED":
-        elsewhere = "" if client.url == HERE else f" --url {client.url}"
-        log = f"; its log: pillion jobs logs {identity}{elsewhere}" if job["state"] == "ERRORED" else ""
-        raise CommandError(f"{job['state']}: {'; '.join(job['reasons'])}{log}")
-    details = cast("Mapping[str, str]", job["details"])
-    typer.echo(f"{job['model_name']} version {details['version']}: {details['path']}")
-    if job["reasons"]:
-        raise CommandError("; ".join(job["reasons"]))
+    from pillion.client.following import LOST  # noqa: PLC0415 - keeps --help quick
+
+    events = job.follow("metrics")
+    try:
+        end = _with_a_bar(events) if sys.stderr.isatty() else _line_by_line(events)
+    except LOST as failure:
+        raise CommandError(f"{failure}; the training may go on: pillion jobs show {job.id}{elsewhere}") from None
+    if end["state"] != "COMPLETED":
+        log = f"; its log: pillion jobs logs {job.id}{elsewhere}" if end["state"] == "ERRORED" else ""
+        raise CommandError(f"{end['state']}: {'; '.join(end['reasons'])}{log}")
+    details = cast("Mapping[str, str]", end["details"])
+    typer.echo(f"{end['model_name']} version {details['version']}: {details['path']}")
+    if end["reasons"]:
+        raise CommandError("; ".join(end["reasons"]))
     if details.get("deployed"):
-        typer.echo(f"{job['model_name']} version {details['version']} serves")
+        typer.echo(f"{end['model_name']} version {details['version']} serves")
 
 
-def _line_by_line(events: Iterable[tuple[str, Mapping[str, Any]]]) -> Mapping[str, Any] | None:
-    for name, data in events:
-        if name == "metrics":
-            typer.echo(_numbers(data))
-        elif name == "end":
-            return data
-    return None
+def _shown(
+    events: Iterable[JobEvent], numbers: Callable[[str], object], state: Callable[[Mapping[str, Any]], object]
+) -> Mapping[str, Any]:
+    """The training as it ended; on the way its numbers and states, and when the server was away."""
+    end: Mapping[str, Any] = {}
+    for event in events:
+        match event.kind:
+            case "metrics":
+                numbers(_numbers(event.data))
+            case "state":
+                state(event.data)
+            case "lost":
+                sys.stderr.write(f"{event.data['reason']}; trying again\n")
+            case "ended":
+                end = event.data
+    return end
 
 
-def _with_a_bar(events: Iterable[tuple[str, Mapping[str, Any]]]) -> Mapping[str, Any] | None:
+def _line_by_line(events: Iterable[JobEvent]) -> Mapping[str, Any]:
+    return _shown(events, typer.echo, lambda _: None)
+
+
+def _with_a_bar(events: Iterable[JobEvent]) -> Mapping[str, Any]:
     from rich.console import Console  # noqa: PLC0415 - costs start-up
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - as above
 
@@ -159,15 +187,12 @@ def _with_a_bar(events: Iterable[tuple[str, Mapping[str, Any]]]) -> Mapping[str,
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("QUEUED", total=None, numbers="")
-        for name, data in events:
-            if name == "metrics":
-                bar.update(task, numbers=_numbers(data))
-            elif name == "job":
-                known = data["progress"]
-                bar.update(task, description=data["state"], completed=known or 0, total=None if known is None else 1)
-            elif name == "end":
-                return data
-    return None
+
+        def became(job: Mapping[str, Any]) -> None:
+            known = job["progress"]
+            bar.update(task, description=job["state"], completed=known or 0, total=None if known is None else 1)
+
+        return _shown(events, lambda text: bar.update(task, numbers=text), became)
 
 
 def _numbers(data: Mapping[str, Any]) -> str:

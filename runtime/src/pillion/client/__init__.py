@@ -28,9 +28,12 @@ if TYPE_CHECKING:
         Overloaded,
         TooLarge,
         Unavailable,
+        Untrusted,
     )
+    from pillion.client.following import JobEvent
     from pillion.client.ordering import ordered, ordered_async
     from pillion.client.retries import Retries
+    from pillion.client.services import JobPage
     from pillion.client.sync import Client
     from pillion.client.tls import TLS
 
@@ -45,12 +48,15 @@ __all__ = [
     "DeadlineExceeded",
     "Forbidden",
     "InvalidInput",
+    "JobEvent",
+    "JobPage",
     "NeverSent",
     "NotFound",
     "Overloaded",
     "Retries",
     "TooLarge",
     "Unavailable",
+    "Untrusted",
     "ordered",
     "ordered_async",
 ]
@@ -59,6 +65,8 @@ _HOMES = {
     "TLS": "tls",
     "AsyncClient": "aio",
     "Client": "sync",
+    "JobEvent": "following",
+    "JobPage": "services",
     "Retries": "retries",
     "ordered": "ordering",
     "ordered_async": "ordering",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from pillion.client.proxies import proxy_of
 from pillion.client.retries import Retries
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Address:
         secure: whether by TLS.
         headers: of every request.
         timeout: seconds for a call.
+        proxy: the URL of the proxy that leads there, or None.
     """
 
     url: str
@@ -42,6 +44,7 @@ class Address:
     timeout: float
     retries: Retries
     tls: TLS | None
+    proxy: str | None = field(repr=False)
 
 
 def address(
@@ -52,6 +55,7 @@ def address(
     tls: TLS | None,
     retries: Retries | int | None,
     headers: Mapping[str, str] | None,
+    proxy: str | None,
 ) -> Address:
     """Check and complete what was given.
 
@@ -65,6 +69,10 @@ def address(
     if parts.scheme not in _SCHEMES or not (parts.netloc or parts.scheme == "unix"):
         forms = "http(s)://HOST:PORT, grpc(s)://HOST:PORT or unix:///PATH"
         raise ValueError(f"url: {given!r} is not {forms}")
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"url: {given!r}: {error}") from None
     if parts.scheme == "unix" and (parts.netloc or not parts.path.startswith("/")):
         raise ValueError(f"url: {given!r}: a socket is named by its whole path, unix:///run/pillion.sock")
     secure = parts.scheme in {"https", "grpcs"}
@@ -79,4 +87,7 @@ def address(
     base = parts.netloc if grpc else "http://localhost" if parts.scheme == "unix" else given.rstrip("/")
     policy = retries if isinstance(retries, Retries) else Retries() if retries is None else Retries(retries + 1)
     socket = parts.path if parts.scheme == "unix" else None
-    return Address(given.rstrip("/"), base, socket, grpc, secure, sent, timeout, policy, tls)
+    way = proxy_of(given, proxy, os.environ)
+    if way is not None and not grpc and tls is not None and tls.server_name is not None:
+        raise ValueError("tls: server_name is not checked through a proxy: give proxy='', or leave it out")
+    return Address(given.rstrip("/"), base, socket, grpc, secure, sent, timeout, policy, tls, way)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pillion.client.address import address
+from pillion.client.aio_handles import AsyncJob, AsyncModelHandle, AsyncTaskHandle
 from pillion.client.core import Core
 from pillion.client.exchange import Send
 from pillion.client.http import AsyncHTTP
-from pillion.client.inference import Infer
 from pillion.client.management import Deployment
 from pillion.client.ordering import ordered_async
-from pillion.client.services import Which
+from pillion.client.services import JobPage, Which, wanted, which
 from pillion.client.sync import SECONDS
 
 if TYPE_CHECKING:
@@ -29,14 +28,14 @@ if TYPE_CHECKING:
         Sequence,
     )
 
-    from pillion.client.description import TaskSpec
+    from pillion.client.description import TaskSpec, TrainingSpec
+    from pillion.client.events import Event
     from pillion.client.exchange import Answer, Effect, Operation
     from pillion.client.retries import Retries
-    from pillion.client.services import JobState
-    from pillion.client.tensors import Array
+    from pillion.client.services import Progress
     from pillion.client.tls import TLS
 
-__all__ = ["AsyncClient", "AsyncJob", "AsyncModelHandle", "AsyncTaskHandle"]
+__all__ = ["AsyncClient"]
 
 
 class AsyncClient:
@@ -54,8 +53,9 @@ class AsyncClient:
         tls: TLS | None = None,
         retries: Retries | int | None = None,
         headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
     ) -> None:
-        where = address(url, api_key=api_key, timeout=timeout, tls=tls, retries=retries, headers=headers)
+        where = address(url, api_key=api_key, timeout=timeout, tls=tls, retries=retries, headers=headers, proxy=proxy)
         self.url = where.url
         self.core = Core(where)
         self._transport: Any = None
@@ -144,18 +144,62 @@ class AsyncClient:
             timeout=timeout,
         )  # fmt: skip
 
-    async def events(self, answer: Answer, timeout: float | None) -> AsyncGenerator[tuple[str, Any], None]:  # noqa: ASYNC109 - between events
+    def events(self, answer: Answer) -> AsyncGenerator[Event, None]:
         """Events of a stream that has begun."""
-        events = self._transport.events(answer, timeout or self.core.address.timeout)
-        async with contextlib.aclosing(events):
-            async for event in events:
-                yield event
+        events: AsyncGenerator[Event, None] = self._transport.events(answer)
+        return events
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        json: Any = None,  # noqa: ANN401 - whatever JSON can say
+        *,
+        query: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        idempotent: bool | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - as the other client's
+    ) -> Any:  # noqa: ANN401 - as the route answers
+        """One request of any route."""
+        asked = self.core.request(method, path, json, query, headers, idempotent=idempotent, timeout=timeout)
+        return await self.run(asked)
+
+    async def job(self, id: str) -> AsyncJob:  # noqa: A002 - the field's name
+        """A job that was handed in before."""
+        return AsyncJob(self, which(await self.run(self.core.find(id))))
+
+    async def jobs(
+        self,
+        *,
+        kind: Literal["prediction", "training"] | None = None,
+        state: str | Sequence[str] = (),
+        model: str | None = None,
+        task: str | None = None,
+        limit: int = 100,
+        after: int | str | None = None,
+    ) -> JobPage:
+        """Jobs as they are, the newest first."""
+        page: JobPage = await self.run(self.core.jobs(wanted(kind, state, model, task, limit, after)))
+        return page
+
+    async def trainings(self) -> dict[str, TrainingSpec]:
+        """The trainings by name, as the server describes them."""
+        found: dict[str, TrainingSpec] = await self.run(self.core.trainings())
+        return found
 
     async def train(
-        self, training: str, model_name: str, *, deploy: bool = False, key: str | None = None, **parameters: Any  # noqa: ANN401 - by the task
-    ) -> AsyncJob:  # fmt: skip
+        self,
+        training: str,
+        model_name: str,
+        parameters: Mapping[str, Any] | None = None,
+        /,
+        *,
+        deploy: bool = False,
+        key: str | None = None,
+        **more: Any,  # noqa: ANN401 - by the training
+    ) -> AsyncJob:
         """Begin a training."""
-        body: dict[str, object] = {"model_name": model_name, "parameters": parameters}
+        body: dict[str, object] = {"model_name": model_name, "parameters": {**(parameters or {}), **more}}
         body |= {"deploy": True} if deploy else {}
         state = await self.run(self.core.train(training, body, key))
         return AsyncJob(self, Which("training", state["training_id"]))
@@ -175,10 +219,11 @@ class AsyncClient:
         digest: str | None = None,
         metadata: Mapping[str, object] | None = None,
         timeout: float = 300.0,  # noqa: ASYNC109 - as the other client's
+        progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Deploy a model; what the server tells of it once it serves."""
         what = Deployment(name, source, version, format, digest, metadata)
-        told: dict[str, Any] = await self.run(self.core.deploy(what, timeout))
+        told: dict[str, Any] = await self.run(self.core.deploy(what, timeout, progress))
         return told
 
     async def undeploy(self, name: str, *, purge: bool = False, timeout: float = 90.0) -> None:  # noqa: ASYNC109 - as above
@@ -195,118 +240,3 @@ class AsyncClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-class AsyncModelHandle:
-    """A model of a server."""
-
-    def __init__(self, client: AsyncClient, name: str, version: str | None) -> None:
-        self._client = client
-        self.name = name
-        self.version = version
-        self._told: dict[str, Any] = {}
-
-    async def metadata(self) -> dict[str, Any]:
-        """Name, versions, platform, inputs and outputs."""
-        told: dict[str, Any] = await self._client.run(self._client.core.metadata(self.name, self.version))
-        return told
-
-    async def predict(self, data: Any, *, output: str | None = None, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - as the other client's
-        """Predictions, in the form that the data has."""
-        from pillion.client.results import like  # noqa: PLC0415 - numpy only where arrays are
-
-        wanted = () if output is None else (output,)
-        core = self._client.core
-        outputs = await self._client.run(core.predict(self._told, self.name, self.version, data, wanted, timeout))
-        return like(data, outputs, output)
-
-    async def infer(
-        self,
-        inputs: Mapping[str, Any],
-        *,
-        outputs: Sequence[str] = (),
-        parameters: Mapping[str, Any] | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - as above
-    ) -> dict[str, Array]:
-        """One call of the Open Inference Protocol: arrays by name, both ways."""
-        from pillion.client.tensors import guessed  # noqa: PLC0415 - as above
-
-        call = Infer(self.name, self.version, guessed(inputs), outputs, parameters)
-        found: dict[str, Array] = await self._client.run(self._client.core.infer(call, timeout))
-        return found
-
-
-class AsyncTaskHandle:
-    """A task of a server: called as the method would be."""
-
-    def __init__(self, client: AsyncClient, name: str, model: str | None, *, idempotent: bool) -> None:
-        self._client = client
-        self.name = name
-        self._model = model
-        self._idempotent = idempotent
-
-    async def __call__(self, *, timeout: float | None = None, **arguments: Any) -> Any:  # noqa: ANN401, ASYNC109 - as above
-        """Its result."""
-        core = self._client.core
-        return await self._client.run(
-            core.call(self.name, self._model, arguments, check=True, idempotent=self._idempotent, timeout=timeout)
-        )
-
-    async def stream(self, *, timeout: float | None = None, **arguments: Any) -> AsyncGenerator[Any, None]:  # noqa: ANN401, ASYNC109 - as above
-        """The items of a task that streams, one by one; ``aclose`` it, or leave ``contextlib.aclosing``, to end it."""
-        core = self._client.core
-        answer = await self._client.run(core.begin_stream(self.name, self._model, arguments, timeout=timeout))
-        async with contextlib.aclosing(self._client.events(answer, timeout)) as events:
-            async for _, item in events:
-                yield item
-
-    async def submit(self, *, key: str | None = None, priority: int | None = None, **arguments: Any) -> AsyncJob:  # noqa: ANN401 - by the task
-        """Hand it in as a job."""
-        state = await self._client.run(self._client.core.submit(self.name, self._model, arguments, key, priority))
-        return AsyncJob(self._client, Which("prediction", state["prediction_id"], self.name))
-
-
-class AsyncJob:
-    """A prediction or training that was handed in."""
-
-    def __init__(self, client: AsyncClient, which: Which) -> None:
-        self._client = client
-        self.kind = which.kind
-        self.id = which.id
-        self._which = which
-
-    async def status(self) -> JobState:
-        """As it is now."""
-        state: JobState = await self._client.run(self._client.core.job(self._which))
-        return state
-
-    async def wait(
-        self, progress: Callable[[JobState], object] | None = None, timeout: float | None = None  # noqa: ASYNC109 - as above
-    ) -> JobState:  # fmt: skip
-        """Wait until it has ended; ``progress`` is called whenever state or progress have changed."""
-        state: JobState = await self._client.run(self._client.core.wait(self._which, progress, timeout))
-        return state
-
-    async def result(self, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - as above
-        """Wait for the end, and give what the direct call would have given; of a training, its state."""
-        state = await self.wait(timeout=timeout)
-        if self.kind == "training":
-            return state
-        return await self._client.run(self._client.core.result(self._which))
-
-    async def cancel(self) -> JobState:
-        """Have it stopped; one that has ended stays as it is."""
-        state: JobState = await self._client.run(self._client.core.job(self._which, cancel=True))
-        return state
-
-    async def logs(self, *, follow: bool = False) -> AsyncGenerator[str, None]:
-        """What a training has printed, in pieces; with ``follow`` until it has ended."""
-        core = self._client.core
-        answer = await self._client.run(core.logs(self._which, follow=follow))
-        if not follow:
-            yield core.services.text(answer)
-            return
-        async with contextlib.aclosing(self._client.events(answer, 365 * 86400.0)) as events:
-            async for name, data in events:
-                if name == "log":
-                    yield data["text"]

@@ -4,40 +4,49 @@ from __future__ import annotations
 
 import contextlib
 import os
+import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from pillion.client.errors import ClientError, ConnectionLost, DeadlineExceeded, NeverSent
+from pillion.client.errors import ClientError, ConnectionLost, DeadlineExceeded, NeverSent, Untrusted
+from pillion.client.proxies import hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from pillion.client.address import Address
     from pillion.client.exchange import Request
+    from pillion.client.uploads import Upload
 
-__all__ = ["arguments", "opened", "options", "told"]
+__all__ = ["Counted", "arguments", "opened", "options", "out_of_time", "told", "transport_options"]
 
 _CONNECTIONS: Final = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30)
 
 
 def options(address: Address) -> dict[str, Any]:
     """Of httpx's client."""
-    # No proxies of the environment: they are for the web, and the server may be on loopback.
+    # The proxy is chosen in the address, and no login comes from a .netrc.
     chosen: dict[str, Any] = {"base_url": address.base, "headers": dict(address.headers), "trust_env": False}
     return chosen | {"timeout": address.timeout}
 
 
 def transport_options(address: Address) -> dict[str, Any]:
     """Of httpx's transports."""
-    context = address.tls.context() if address.tls is not None else True
-    return {"uds": address.socket, "verify": context, "trust_env": False, "limits": _CONNECTIONS}
+    chosen: dict[str, Any] = {"uds": address.socket, "trust_env": False, "limits": _CONNECTIONS}
+    if address.proxy is not None:
+        encrypted = address.proxy.startswith("https")
+        chosen["proxy"] = httpx.Proxy(address.proxy, ssl_context=ssl.create_default_context() if encrypted else None)
+    if not address.secure:
+        return chosen | {"verify": False}  # there is nothing to verify, and reading the authorities takes its time
+    return chosen | {"verify": ssl.create_default_context() if address.tls is None else address.tls.context()}
 
 
-def arguments(request: Request, timeout: float, files: contextlib.ExitStack) -> dict[str, Any]:
+def arguments(address: Address, request: Request, timeout: float, files: contextlib.ExitStack) -> dict[str, Any]:
     """Of httpx's ``build_request``, without the content.
 
     Args:
+        address: where to.
         request: to be said.
         timeout: seconds.
         files: closes those of a form.
@@ -49,6 +58,8 @@ def arguments(request: Request, timeout: float, files: contextlib.ExitStack) -> 
         "headers": dict(request.headers),
         "timeout": timeout,
     }
+    if address.tls is not None and address.tls.server_name is not None:
+        said["extensions"] = {"sni_hostname": address.tls.server_name}
     if request.form:
         said["files"] = [(part.name, _form_part(part, files)) for part in request.form]
     elif request.content:
@@ -79,16 +90,30 @@ def told(address: Address, timeout: float) -> Iterator[None]:
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-        hint = "is the server running there?"
-        if "CERTIFICATE_VERIFY" in str(error):
-            hint = "name the CA: tls=TLS(ca=...)"
-        raise NeverSent(f"cannot connect to {address.url}: {str(error) or type(error).__name__}: {hint}") from error
+        reason = str(error) or type(error).__name__
+        if "CERTIFICATE_VERIFY" in reason:
+            raise Untrusted(address.url, reason) from error
+        raise NeverSent(f"cannot connect to {address.url}{_way(address)}: {reason}: {_hint(address)}") from error
+    except httpx.ProxyError as error:
+        raise NeverSent(
+            f"cannot connect to {address.url}: the proxy {hidden(address.proxy or '')} says {error}"
+        ) from error
     except httpx.TimeoutException as error:
         raise out_of_time(address, timeout) from error
     except httpx.TransportError as error:
         raise ConnectionLost(f"{address.url}: the connection ended before the answer: {error}") from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
         raise ClientError(f"{address.url}: {error}") from error
+
+
+def _way(address: Address) -> str:
+    return "" if address.proxy is None else f" through the proxy {hidden(address.proxy)}"
+
+
+def _hint(address: Address) -> str:
+    if address.proxy is not None:
+        return "is the proxy right? A server that needs none is named in NO_PROXY"
+    return "is the server running there?"
 
 
 def out_of_time(address: Address, timeout: float) -> DeadlineExceeded:
@@ -99,3 +124,33 @@ def out_of_time(address: Address, timeout: float) -> DeadlineExceeded:
 def opened() -> contextlib.ExitStack:
     """Holds the files of a form while it is sent."""
     return contextlib.ExitStack()
+
+
+class Counted(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """The body of an upload, which is told how much of it has been handed to the connection.
+
+    Args:
+        request: httpx's, whose body it is.
+        upload: is told.
+        put_off: called after each piece: the call's time begins anew.
+    """
+
+    def __init__(self, request: httpx.Request, upload: Upload, put_off: Callable[[], object]) -> None:
+        self._stream: Any = request.stream
+        self._upload = upload
+        self._put_off = put_off
+        upload.begins(int(request.headers.get("content-length", 0)))
+
+    def _sent(self, piece: bytes) -> None:
+        self._upload.sent(len(piece))
+        self._put_off()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._stream:
+            yield piece
+            self._sent(piece)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._stream:
+            yield piece
+            self._sent(piece)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from pillion.client import tasks
-from pillion.client.description import TaskSpec, checked, tasks_of
-from pillion.client.errors import CallError, ConnectionLost, DeadlineExceeded, NeverSent, Unavailable
+from pillion.client.description import TaskSpec, TrainingSpec, checked, tasks_of, trainings_of
+from pillion.client.errors import CallError, ConnectionLost, DeadlineExceeded, NeverSent, NotFound, Unavailable
 from pillion.client.exchange import Request, Sleep, exchange, posted
 from pillion.client.inference import GRPC, REST, Infer, predict
-from pillion.client.services import JobState, RestServices, Which
+from pillion.client.services import ENDED, JobPage, JobState, RestServices, Wanted, Which
 from pillion.client.values import file_of, jsonable, value_of
 
 if TYPE_CHECKING:
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
     from pillion.client.address import Address
     from pillion.client.exchange import Answer, Operation
-    from pillion.client.inference import Wire
+    from pillion.client.following import What
+    from pillion.client.inference import Outputs, Wire
     from pillion.client.management import Deployment
-    from pillion.client.services import Services
-    from pillion.client.tensors import Array
+    from pillion.client.services import Progress, Services
 
-__all__ = ["ENDED", "Core", "JobState"]
+__all__ = ["Core", "JobState"]
 
-ENDED: Final = frozenset({"COMPLETED", "CANCELED", "ERRORED"})
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""Methods of which HTTP says that doing it twice is doing it once: RFC 9110, section 9.2.2."""
 _FIRST_LOOK: Final = 0.05
 _LONGEST_LOOK: Final = 2.0
 
@@ -99,7 +100,7 @@ class Core:
         answer = yield from self.ask(self.wire.metadata(model, version))
         return self.wire.described(answer)
 
-    def infer(self, call: Infer, timeout: float | None) -> Operation[dict[str, Array]]:
+    def infer(self, call: Infer, timeout: float | None) -> Operation[Outputs]:
         """Outputs by name."""
         answer = yield from self.ask(self.wire.infer(call), timeout)
         return self.wire.outputs(answer)
@@ -115,7 +116,7 @@ class Core:
     ) -> Operation[Any]:
         """Outputs by name; of a model that declares no inputs, what its V1 route says, under ``predictions``."""
 
-        def ask(inputs: dict[str, Any]) -> Operation[dict[str, Array]]:
+        def ask(inputs: dict[str, Any]) -> Operation[Outputs]:
             return self.infer(Infer(model, version, inputs, outputs), timeout)
 
         if not told:
@@ -160,6 +161,18 @@ class Core:
         document = yield from self.document()
         return {} if document is None else tasks_of(document)
 
+    def trainings(self) -> Operation[dict[str, TrainingSpec]]:
+        """The trainings by name.
+
+        Raises:
+            CallError: as where a key is missing.
+        """
+        try:
+            answer = yield from self.ask(Request("GET", "/openapi.json", idempotent=True))
+        except NotFound:
+            return {}
+        return trainings_of(answer.json())
+
     def document(self) -> Operation[dict[str, Any] | None]:
         """The server's OpenAPI document."""
         try:
@@ -170,6 +183,28 @@ class Core:
             raise
         document: dict[str, Any] = answer.json()
         return document
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object,
+        query: Mapping[str, object] | None,
+        headers: Mapping[str, str] | None,
+        *,
+        idempotent: bool | None,
+        timeout: float | None,
+    ) -> Operation[Any]:
+        """A request of any route; what it answered."""
+        if not path.startswith("/"):
+            raise ValueError(f"path: {path!r} is none: write it from the server's root, /{path}")
+        sure = method.upper() in _READING if idempotent is None else idempotent
+        sent = Request("GET", path) if body is None else posted(path, body)
+        asked = tuple((name, str(value)) for name, value in (query or {}).items())
+        told = {**sent.headers, **{name.lower(): value for name, value in (headers or {}).items()}}
+        request = Request(method.upper(), path, asked, told, sent.content, idempotent=sure)
+        answer = yield from self.ask(request, timeout)
+        return value_of(answer) if answer.body else None
 
     def call(
         self,
@@ -220,6 +255,24 @@ class Core:
         """A job as it is, or have it stopped."""
         return self.services.state((yield from self.ask(self.services.job(which, cancel=cancel))))
 
+    def find(self, identity: str) -> Operation[JobState]:
+        """A job of whatever kind.
+
+        Raises:
+            NotFound: there is none with this id.
+        """
+        first, *others = self.services.find(identity)
+        try:
+            return self.services.state((yield from self.ask(first)))
+        except NotFound:
+            if not others:
+                raise
+        return self.services.state((yield from self.ask(others[0])))
+
+    def jobs(self, wanted: Wanted) -> Operation[JobPage]:
+        """Jobs, the newest first."""
+        return self.services.page((yield from self.ask(self.services.jobs(wanted))))
+
     def wait(
         self, which: Which, progress: Callable[[JobState], object] | None, timeout: float | None
     ) -> Operation[JobState]:
@@ -232,8 +285,10 @@ class Core:
         pause, last = _FIRST_LOOK, None
         while True:
             state: JobState = {}
-            with contextlib.suppress(NeverSent, ConnectionLost, Unavailable):
-                state = yield from self.job(which)
+            # A look that is not answered, as by a server that hangs, says nothing of the job.
+            with contextlib.suppress(NeverSent, ConnectionLost, Unavailable, DeadlineExceeded):
+                answer = yield from self.ask(self.services.job(which), _within(self.address.timeout, ends))
+                state = self.services.state(answer)
             shown = state.get("state"), state.get("progress")
             if state and shown != last:
                 last, pause = shown, _FIRST_LOOK
@@ -243,7 +298,7 @@ class Core:
                 return state
             if ends is not None and time.monotonic() >= ends:
                 raise DeadlineExceeded(504, f"{which.id} had not ended within {timeout:g} s; it goes on")
-            yield Sleep(pause)
+            yield Sleep(_within(pause, ends))
             pause = min(1.5 * pause, _LONGEST_LOOK)
 
     def result(self, which: Which) -> Operation[Any]:
@@ -257,20 +312,39 @@ class Core:
         """What the server tells of its models."""
         return self.services.infos((yield from self.ask(self.services.info(names))))
 
-    def logs(self, which: Which, *, follow: bool) -> Operation[Answer]:
-        """What a training has printed, as a stream with ``follow``.
+    def written(self, which: Which, what: What) -> Operation[Answer]:
+        """What a training has printed, or logged, so far.
 
         Raises:
             ValueError: of a prediction.
         """
-        if which.kind != "training":
-            raise ValueError("a prediction has no log of its own: what its code prints is in the server's")
-        return (yield from self.ask(self.services.logs(which, follow=follow)))
+        _require_training(which, what)
+        return (yield from self.ask(self.services.written(which, what)))
 
-    def deploy(self, what: Deployment, timeout: float) -> Operation[dict[str, Any]]:
+    def follow(self, which: Which, what: What, behind: str) -> Operation[Answer]:
+        """The begin of the same as a stream, behind a place.
+
+        Raises:
+            ValueError: of a prediction.
+        """
+        _require_training(which, what)
+        return (yield from self.ask(self.services.follow(which, what, behind)))
+
+    def deploy(self, what: Deployment, timeout: float, progress: Progress | None = None) -> Operation[dict[str, Any]]:
         """Deploy a model; what the server tells of it once it serves."""
-        return self.services.told((yield from self.ask(self.services.deploy(what), timeout)))
+        return self.services.told((yield from self.ask(self.services.deploy(what, progress), timeout)))
 
     def undeploy(self, name: str, timeout: float, *, purge: bool) -> Operation[None]:
         """Take a model out of service."""
         yield from self.ask(self.services.undeploy(name, purge=purge), timeout)
+
+
+def _within(seconds: float, ends: float | None) -> float:
+    """So many seconds, or fewer where the end comes before."""
+    return seconds if ends is None else min(seconds, max(0.001, ends - time.monotonic()))
+
+
+def _require_training(which: Which, what: What) -> None:
+    if which.kind != "training":
+        own = "log of its own: what its code prints is in the server's" if what == "logs" else "metrics: wait for it"
+        raise ValueError(f"a prediction has no {own}")

@@ -1,4 +1,4 @@
-"""A server's description of its tasks, by its OpenAPI document."""
+"""A server's description of its tasks and trainings, by its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pillion.client.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["TaskSpec", "checked", "tasks_of"]
+__all__ = ["TaskSpec", "TrainingSpec", "checked", "tasks_of", "trainings_of"]
 
 _OK: Final = "200"
 _PREFIX: Final = "/api/v1/task/"
+_TRAININGS: Final = "/api/v1/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,39 @@ class TaskSpec:
     result: Mapping[str, Any] | None
     streams: bool
     summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSpec:
+    """A training as the server describes it.
+
+    Attributes:
+        name: as it is begun.
+        parameters: schemas by name.
+        required: names of those without a default.
+        data: names of those that are data: a list of items, or ``{"uri": ...}``.
+    """
+
+    name: str
+    parameters: Mapping[str, Mapping[str, Any]]
+    required: frozenset[str]
+    data: tuple[str, ...]
+
+
+def trainings_of(document: Mapping[str, Any]) -> dict[str, TrainingSpec]:
+    """The trainings of a server by name."""
+    found = {}
+    for path, operations in document.get("paths", {}).items():
+        name = path.removeprefix(_TRAININGS)
+        if "/" in name or not name.endswith("Train") or "post" not in operations:
+            continue
+        content = operations["post"]["requestBody"]["content"]["application/json"]
+        body = resolved(content["schema"], document)
+        given = resolved(body["properties"]["parameters"], document)
+        parameters: dict[str, Mapping[str, Any]] = given.get("properties", {})
+        data = tuple(key for key, schema in parameters.items() if "oneOf" in schema)
+        found[name] = TrainingSpec(name, parameters, frozenset(given.get("required", ())), data)
+    return found
 
 
 def tasks_of(document: Mapping[str, Any]) -> dict[str, TaskSpec]:

@@ -21,6 +21,7 @@ __all__ = [
     "Overloaded",
     "TooLarge",
     "Unavailable",
+    "Untrusted",
     "error_of",
     "error_of_event",
 ]
@@ -32,6 +33,22 @@ class ClientError(Exception):
 
 class NeverSent(ClientError):  # noqa: N818 - the name says what is known
     """No connection: nothing of the request has reached the server, so that sending it again is safe."""
+
+
+class Untrusted(NeverSent):
+    """The server's certificate was signed by nobody who is believed, or is for another name: give ``tls=TLS(ca=...)``.
+
+    Attributes:
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"cannot connect to {url}: {reason}: name the CA: tls=TLS(ca=...)")
+        self.url = url
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.url, self.reason)
 
 
 class ConnectionLost(ClientError):  # noqa: N818 - as above
@@ -77,7 +94,7 @@ class InvalidInput(CallError):  # noqa: N818 - as above
 
 
 class Forbidden(CallError):  # noqa: N818 - as above
-    """401 or 403: a key is missing, or does not allow it."""
+    """401 or 403: a key is missing, or does not allow it. 407: a proxy wants a login."""
 
 
 class NotFound(CallError):  # noqa: N818 - as above
@@ -109,6 +126,7 @@ _KINDS: Final[Mapping[int, type[CallError]]] = {
     401: Forbidden,
     403: Forbidden,
     404: NotFound,
+    407: Forbidden,
     409: Conflict,
     413: TooLarge,
     415: InvalidInput,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from pillion.client.errors import ClientError, DeadlineExceeded
@@ -18,6 +18,7 @@ from pillion.client.errors import ClientError, DeadlineExceeded
 if TYPE_CHECKING:
     from pillion.authoring.file import File
     from pillion.client.retries import Retries
+    from pillion.client.uploads import Upload
 
 __all__ = ["Answer", "Effect", "GrpcCall", "Operation", "Part", "Request", "Send", "Sleep", "exchange", "posted"]
 
@@ -45,6 +46,8 @@ class Request:
         form: of a form instead.
         idempotent: whether doing it twice is the same as doing it once.
         streams: whether the answer is read by who asked, as it comes.
+        silence: of a stream, seconds without a sign of life from the server; None: the call's.
+        upload: where the time of the call is that of the answer, and not of the sending.
     """
 
     method: str
@@ -55,6 +58,8 @@ class Request:
     form: tuple[Part, ...] = ()
     idempotent: bool = False
     streams: bool = False
+    silence: float | None = None
+    upload: Upload | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ class GrpcCall:
         uploads: whether several messages are sent.
         collects: whether several are answered, which are waited for.
         streams: whether they are read by who asked, as they come.
+        upload: as of a :class:`Request`.
     """
 
     method: str
@@ -81,6 +87,7 @@ class GrpcCall:
     uploads: bool = False
     collects: bool = False
     streams: bool = False
+    upload: Upload | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +169,7 @@ def posted(path: str, body: object, *, idempotent: bool = False) -> Request:
 
 
 def _with_deadline(request: Request | GrpcCall, seconds: float) -> Request | GrpcCall:
-    # A stream's time is that between its items, which the server's deadline is not.
-    if isinstance(request, GrpcCall) or request.streams:
+    # A stream's time is that between its items, and an upload's begins when it has been sent: neither is the server's.
+    if isinstance(request, GrpcCall) or request.streams or request.upload is not None:
         return request
-    headers = {**request.headers, _DEADLINE: f"{seconds:.3f}"}
-    return Request(
-        request.method, request.path, request.query, headers, request.content, request.form, request.idempotent
-    )
+    return replace(request, headers={**request.headers, _DEADLINE: f"{seconds:.3f}"})

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from pillion.client.errors import CallError, ClientError, ConnectionLost, NeverSent, error_of
+from pillion.client.errors import (
+    CallError,
+    ClientError,
+    ConnectionLost,
+    DeadlineExceeded,
+    NeverSent,
+    Untrusted,
+    error_of,
+)
 from pillion.client.exchange import Answer, GrpcCall
+from pillion.client.grpc_services import event_of
+from pillion.client.proxies import hidden
 from pillion.client.tls import Watch
+from pillion.client.uploads import Ends, Upload
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from pillion.client.address import Address
+    from pillion.client.events import Event
     from pillion.client.exchange import Request
 
 __all__ = ["GrpcAsync", "GrpcSync"]
@@ -37,6 +50,9 @@ _STATUS: Final = {
 class _Channel:
     """Calls over one channel, made anew when certificates change; the old one ends with its calls."""
 
+    _later = "__call__"
+    """Of a call: begins one that is waited for later."""
+
     def __init__(self, address: Address, library: Any) -> None:  # noqa: ANN401 - grpc, or grpc.aio
         self._address = address
         self._library = library
@@ -46,13 +62,21 @@ class _Channel:
 
     def _made(self) -> Any:  # noqa: ANN401 - of either library
         unbounded = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        chosen: list[tuple[str, int]] = [*unbounded, ("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0)]
+        chosen: list[tuple[str, int | str]] = [*unbounded, ("grpc.enable_retries", 0)]
+        # A server that restarts is found again soon: by itself gRPC waits for up to two minutes.
+        chosen.append(("grpc.max_reconnect_backoff_ms", 5000))
+        # Which proxy it is has been chosen in the address, and not by gRPC, which reads other variables.
+        proxy = self._address.proxy
+        chosen.append(("grpc.enable_http_proxy", 0) if proxy is None else ("grpc.http_proxy", proxy))
+        tls = self._address.tls
+        if tls is not None and tls.server_name is not None:
+            chosen.append(("grpc.ssl_target_name_override", tls.server_name))
         if not self._address.secure:
             return self._library.insecure_channel(self._address.base, chosen)
-        read = (None, None, None) if self._address.tls is None else self._address.tls.read()
+        read = (None, None, None) if tls is None else tls.read()
         return self._library.secure_channel(self._address.base, grpc.ssl_channel_credentials(*read), chosen)
 
-    def called(self, request: Request | GrpcCall, timeout: float) -> Any:  # noqa: ANN401 - an answer, or what awaits it
+    def called(self, request: Request | GrpcCall, timeout: float, put_off: Callable[[], object]) -> Any:  # noqa: ANN401 - an answer, or what awaits it
         if not isinstance(request, GrpcCall):
             raise ClientError(
                 f"{self._address.url} speaks gRPC, by which tasks and rows are not called: that goes by http(s)://"
@@ -70,10 +94,13 @@ class _Channel:
             response_deserializer=request.answer.FromString,
         )
         headers = {**self._address.headers, **request.headers}
-        sent = request.message() if request.uploads else request.message
+        metadata = tuple(headers.items())
+        if request.upload is not None:
+            # Its time begins anew with each message, which a deadline of gRPC does not.
+            return getattr(call, self._later)(_counted(request, put_off), metadata=metadata)
         # A stream that is followed takes as long as what it tells of.
         limit = None if request.streams else timeout
-        return call(sent, timeout=limit, metadata=tuple(headers.items()))
+        return call(request.message, timeout=limit, metadata=metadata)
 
     def close(self) -> Any:  # noqa: ANN401 - None, or what awaits it
         return self._channel.close()
@@ -82,22 +109,38 @@ class _Channel:
 class GrpcSync(_Channel):
     """Blocking; from any thread."""
 
+    _later = "future"
+
     def __init__(self, address: Address) -> None:
         super().__init__(address, grpc)
 
     def send(self, request: Request | GrpcCall, timeout: float) -> Answer:
-        """The answer, within ``timeout`` seconds.
+        """The answer, within ``timeout`` seconds; of an upload after its last piece.
 
         Raises:
             ClientError: there is none, or an error.
         """
+        ends = Ends(timeout)
         try:
-            answer = self.called(request, timeout)
+            answer = self.called(request, timeout, ends.put_off)
+            if request.upload is not None:
+                return Answer({}, live=self._uploaded(answer, ends, timeout))
             return Answer({}, live=list(answer) if request.collects else answer)  # type: ignore[union-attr] # looked at there
         except grpc.RpcError as error:
             raise _failure(error, self._address) from None
 
-    def events(self, answer: Answer, _timeout: float) -> Iterator[tuple[str, Any]]:
+    def _uploaded(self, call: Any, ends: Ends, timeout: float) -> Any:  # noqa: ANN401 - a call of gRPC, and its answer
+        try:
+            while True:
+                try:
+                    return call.result(max(0.0, ends.left))
+                except grpc.FutureTimeoutError:
+                    if ends.left <= 0:
+                        raise _late(self._address, timeout) from None
+        finally:
+            call.cancel()  # where nobody waits any more, as after Ctrl-C; it does nothing to one that has ended
+
+    def events(self, answer: Answer) -> Iterator[Event]:
         """Those of a training that is followed; ended early, the server sees its client leave."""
         try:
             for event in answer.live:
@@ -119,14 +162,26 @@ class GrpcAsync(_Channel):
     async def send(self, request: Request | GrpcCall, timeout: float) -> Answer:  # noqa: ASYNC109 - the server is told it
         """As :meth:`GrpcSync.send`."""
         try:
-            answer = self.called(request, timeout)
+            if request.upload is not None:
+                return await self._uploaded(request, timeout)
+            answer = self.called(request, timeout, lambda: None)
             if isinstance(request, GrpcCall) and request.collects:
                 return Answer({}, live=[one async for one in answer])
             return Answer({}, live=answer if request.streams else await answer)
         except grpc.RpcError as error:
             raise _failure(error, self._address) from None
 
-    async def events(self, answer: Answer, _timeout: float) -> AsyncIterator[tuple[str, Any]]:
+    async def _uploaded(self, request: Request | GrpcCall, timeout: float) -> Answer:  # noqa: ASYNC109 - said in the failure
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                loop = asyncio.get_running_loop()
+                return Answer(
+                    {}, live=await self.called(request, timeout, lambda: limit.reschedule(loop.time() + timeout))
+                )
+        except TimeoutError:
+            raise _late(self._address, timeout) from None
+
+    async def events(self, answer: Answer) -> AsyncIterator[Event]:
         """As :meth:`GrpcSync.events`."""
         try:
             async for event in answer.live:
@@ -137,9 +192,18 @@ class GrpcAsync(_Channel):
             answer.live.cancel()
 
 
-def event_of(event: Any) -> tuple[str, Any]:  # noqa: ANN401 - pillion.runtime.TrainingEvent
-    """What a followed training tells, as the events over HTTP have it."""
-    return ("log", {"text": event.log}) if event.WhichOneof("what") == "log" else ("state", {})
+def _counted(request: GrpcCall, put_off: Callable[[], object]) -> Iterator[Any]:
+    upload = request.upload or Upload()
+    upload.begins()
+    for message in request.message():
+        yield message
+        if size := len(message.data):
+            upload.sent(size)
+        put_off()
+
+
+def _late(address: Address, timeout: float) -> DeadlineExceeded:
+    return DeadlineExceeded(504, f"{address.url}: no answer within {timeout:.3g} s", "deadline_exceeded")
 
 
 def _failure(error: Any, address: Address) -> ClientError:  # noqa: ANN401 - of either library
@@ -147,8 +211,11 @@ def _failure(error: Any, address: Address) -> ClientError:  # noqa: ANN401 - of 
     trailers = {str(key): str(value) for key, value in (error.trailing_metadata() or ())}
     if name == "UNAVAILABLE" and not trailers:
         # gRPC's own sentence: it comes from no server.
+        if "CERTIFICATE_VERIFY" in said:
+            return Untrusted(address.url, said)
         if "failed to connect" in said.lower() or "name resolution" in said.lower() or "handshak" in said.lower():
-            return NeverSent(f"cannot connect to {address.url}: {said}")
+            way = "" if address.proxy is None else f" through the proxy {hidden(address.proxy)}"
+            return NeverSent(f"cannot connect to {address.url}{way}: {said}")
         return ConnectionLost(f"{address.url}: {said}")
     status = _STATUS.get(name, 500)
     known = error_of(status, trailers, b"")

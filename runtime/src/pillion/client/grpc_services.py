@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf import json_format, struct_pb2
 
-from pillion.client.errors import ConnectionLost
+from pillion.client.errors import ConnectionLost, InvalidInput
+from pillion.client.events import Event
 from pillion.client.exchange import Answer, GrpcCall
+from pillion.client.services import ENDED, JobPage, Which
+from pillion.client.uploads import Upload
 from pillion.client.values import encoded, jsonable, value_of
 from pillion.protocol.protos import open_inference_pb2 as oip
 from pillion.protocol.protos import runtime_pb2 as pb
@@ -20,10 +23,11 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from pillion.client.following import What
     from pillion.client.management import Deployment
-    from pillion.client.services import JobState, Which
+    from pillion.client.services import JobState, Progress, Wanted
 
-__all__ = ["GrpcServices"]
+__all__ = ["GrpcServices", "event_of"]
 
 _JOBS: Final = "pillion.runtime.JobService"
 _TRAININGS: Final = "pillion.runtime.TrainingManagement"
@@ -31,6 +35,10 @@ _INFO: Final = "pillion.runtime.InfoService"
 _MODELS: Final = "pillion.runtime.ModelManagement"
 _PIECE: Final = 1 << 20
 _LARGEST_EXACT: Final = 2**53
+_WHAT: Final[Mapping[What, pb.FollowTrainingRequest.What.ValueType]] = {
+    "logs": pb.FollowTrainingRequest.LOGS,
+    "metrics": pb.FollowTrainingRequest.METRICS,
+}
 _NOT_YET: Final = ("start_timestamp", "completion_timestamp", "progress")
 
 
@@ -72,11 +80,7 @@ class GrpcServices:
 
     def state(self, answer: Answer) -> JobState:
         """See :class:`~pillion.client.services.Services`."""
-        document = _document(answer.live)
-        other = ("prediction_id", "model_id") if answer.live.training_id else ("training_id", "model_name")
-        for name in (*other, *(() if answer.live.details else ("details",))):
-            del document[name]
-        return dict.fromkeys(_NOT_YET) | document
+        return _job(answer.live)
 
     def result(self, which: Which) -> GrpcCall:
         """See :class:`~pillion.client.services.Services`."""
@@ -91,16 +95,47 @@ class GrpcServices:
         headers = {"content-type": pieces[0].media_type, **pieces[0].headers}
         return value_of(Answer(headers, b"".join(piece.content for piece in pieces)))
 
-    def logs(self, which: Which, *, follow: bool) -> GrpcCall:
+    def find(self, identity: str) -> tuple[GrpcCall, ...]:
         """See :class:`~pillion.client.services.Services`."""
-        request = pb.FollowTrainingRequest(training_id=which.id, stop_at_present=not follow)
-        return GrpcCall(
-            "FollowTraining", request, pb.TrainingEvent, service=_TRAININGS, collects=not follow, streams=follow
+        return self.job(Which("prediction", identity)), self.job(Which("training", identity))
+
+    def jobs(self, wanted: Wanted) -> GrpcCall:
+        """See :class:`~pillion.client.services.Services`.
+
+        Raises:
+            InvalidInput: there is no such state; not sent.
+        """
+        request = pb.ListJobsRequest(
+            kind=wanted.kind, model_id=wanted.model, task=wanted.task, limit=wanted.limit, after=wanted.after
         )
+        states = dict(pb.JobState.items()[1:])  # the first one means none
+        for state in wanted.states:
+            if state not in states:
+                raise InvalidInput(400, f"state: {state} is none: choose of {', '.join(states)}")
+            request.state.append(states[state])
+        return GrpcCall("ListJobs", request, pb.JobPage, service=_JOBS)
+
+    def page(self, answer: Answer) -> JobPage:
+        """See :class:`~pillion.client.services.Services`."""
+        return JobPage([_job(job) for job in answer.live.jobs], answer.live.next or None)
+
+    def written(self, which: Which, what: What) -> GrpcCall:
+        """See :class:`~pillion.client.services.Services`."""
+        request = pb.FollowTrainingRequest(training_id=which.id, what=_WHAT[what], stop_at_present=True)
+        return GrpcCall("FollowTraining", request, pb.TrainingEvent, service=_TRAININGS, collects=True)
 
     def text(self, answer: Answer) -> str:
         """See :class:`~pillion.client.services.Services`."""
         return "".join(event.log for event in answer.live)
+
+    def numbers(self, answer: Answer) -> list[dict[str, Any]]:
+        """See :class:`~pillion.client.services.Services`."""
+        return [_document(event.metrics) for event in answer.live if event.WhichOneof("what") == "metrics"]
+
+    def follow(self, which: Which, what: What, behind: str) -> GrpcCall:
+        """See :class:`~pillion.client.services.Services`."""
+        request = pb.FollowTrainingRequest(training_id=which.id, what=_WHAT[what], after=int(behind or 0))
+        return GrpcCall("FollowTraining", request, pb.TrainingEvent, service=_TRAININGS, streams=True)
 
     def info(self, names: tuple[str, ...]) -> GrpcCall:
         """See :class:`~pillion.client.services.Services`."""
@@ -118,7 +153,7 @@ class GrpcServices:
         """See :class:`~pillion.client.services.Services`."""
         return list(dict.fromkeys(model.name for model in answer.live.models))
 
-    def deploy(self, what: Deployment) -> GrpcCall:
+    def deploy(self, what: Deployment, progress: Progress | None) -> GrpcCall:
         """See :class:`~pillion.client.services.Services`.
 
         Raises:
@@ -137,8 +172,12 @@ class GrpcServices:
         begin = pb.UploadBegin(model_id=what.name, format=what.format)
         if what.metadata:
             _fill(begin.metadata, what.metadata)
-        messages = functools.partial(_uploaded, begin, what.files())
-        return GrpcCall("UploadModel", messages, pb.ModelInfo, service=_MODELS, idempotent=False, uploads=True)
+        files = what.files()
+        upload = Upload(progress, sum(path.stat().st_size for _, path in files))
+        messages = functools.partial(_uploaded, begin, files)
+        return GrpcCall(
+            "UploadModel", messages, pb.ModelInfo, service=_MODELS, idempotent=False, uploads=True, upload=upload
+        )
 
     def undeploy(self, name: str, *, purge: bool) -> GrpcCall:
         """See :class:`~pillion.client.services.Services`."""
@@ -149,6 +188,26 @@ class GrpcServices:
         """See :class:`~pillion.client.services.Services`."""
         message = answer.live
         return _model(message) if isinstance(message, pb.ModelInfo) else _document(message)
+
+
+def event_of(event: pb.TrainingEvent) -> Event:
+    """What a followed training tells, as the events over HTTP have it."""
+    place = str(event.place) if event.place else ""
+    match event.WhichOneof("what"):
+        case "log":
+            return Event("log", {"text": event.log}, place)
+        case "metrics":
+            return Event("metrics", _document(event.metrics), place)
+    job = _job(event.job)
+    return Event("end" if job["state"] in ENDED else "job", job)
+
+
+def _job(job: pb.Job) -> JobState:
+    document = _document(job)
+    other = ("prediction_id", "model_id") if job.training_id else ("training_id", "model_name")
+    for name in (*other, *(() if job.details else ("details",))):
+        del document[name]
+    return dict.fromkeys(_NOT_YET) | document
 
 
 def _uploaded(begin: pb.UploadBegin, files: list[tuple[str, Path]]) -> Iterator[pb.UploadModelRequest]:

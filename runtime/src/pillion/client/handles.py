@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
+from pillion.client.following import LOST, PATIENCE, Following
 from pillion.client.inference import Infer
 from pillion.client.services import Which
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
+    from pillion.client.errors import ClientError
+    from pillion.client.following import JobEvent, What
+    from pillion.client.inference import Outputs
     from pillion.client.services import JobState
     from pillion.client.sync import Client
-    from pillion.client.tensors import Array
 
 __all__ = ["Job", "ModelHandle", "TaskHandle"]
 
@@ -62,14 +66,14 @@ class ModelHandle:
         outputs: Sequence[str] = (),
         parameters: Mapping[str, Any] | None = None,
         timeout: float | None = None,
-    ) -> dict[str, Array]:
+    ) -> Outputs:
         """One call of the Open Inference Protocol: arrays by name with the datatypes that they have, both ways; texts
-        are ``bytes``.
+        are ``bytes``. The outputs are a dict that also says which ``version`` answered.
         """
         from pillion.client.tensors import guessed  # noqa: PLC0415 - as above
 
         call = Infer(self.name, self.version, guessed(inputs), outputs, parameters)
-        found: dict[str, Array] = self._client.run(self._client.core.infer(call, timeout))
+        found: Outputs = self._client.run(self._client.core.infer(call, timeout))
         return found
 
 
@@ -110,12 +114,12 @@ class TaskHandle:
         """
         core = self._client.core
         answer = self._client.run(core.begin_stream(self.name, self._model, arguments, timeout=timeout))
-        events = self._client.events(answer, timeout)
+        events = self._client.events(answer)
         try:
-            for _, item in events:
-                yield item
+            for event in events:
+                yield event.data
         finally:
-            events.close()  # type: ignore[attr-defined] # a generator
+            events.close()
 
     def submit(self, *, key: str | None = None, priority: int | None = None, **arguments: Any) -> Job:  # noqa: ANN401 - by the task
         """Hand it in as a job.
@@ -177,17 +181,51 @@ class Job:
         state: JobState = self._client.run(self._client.core.job(self._which, cancel=True))
         return state
 
-    def logs(self, *, follow: bool = False) -> Iterator[str]:
-        """What a training has printed, in pieces; with ``follow`` until it has ended.
+    def logs(self, *, follow: bool = False, patience: float = PATIENCE) -> Iterator[str]:
+        """What a training has printed, in pieces.
+
+        Args:
+            follow: until it has ended, over lost connections and restarts of the server.
+            patience: seconds without the server before it is given up.
 
         Raises:
             ValueError: of a prediction, whose output is in the server's log.
         """
-        core = self._client.core
-        answer = self._client.run(core.logs(self._which, follow=follow))
         if not follow:
-            yield core.services.text(answer)
+            core = self._client.core
+            yield core.services.text(self._client.run(core.written(self._which, "logs")))
             return
-        for name, data in self._client.events(answer, 365 * 86400.0):
-            if name == "log":
-                yield data["text"]
+        with contextlib.closing(self.follow("logs", patience=patience)) as events:
+            for event in events:
+                if event.kind == "log":
+                    yield event.data["text"]
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The numbers that a training has logged so far, each with ``at``, the time."""
+        core = self._client.core
+        return core.services.numbers(self._client.run(core.written(self._which, "metrics")))
+
+    def follow(self, what: What = "metrics", *, patience: float = PATIENCE) -> Generator[JobEvent, None, None]:
+        """What a training tells as it happens, from its beginning until it has ended. Where the connection is lost, as
+        at a restart of the server, that is told, too, and it goes on behind what was read.
+
+        Args:
+            what: beside the state: ``metrics``, the numbers that it logs, or ``logs``, what it prints.
+            patience: seconds without the server before it is given up.
+
+        Raises:
+            ValueError: of a prediction, for which one waits.
+            ClientError: it cannot be followed, or the server has been away for too long; the training may go on.
+        """
+        following = Following(self._client.core, self._which, what, patience)
+        while not following.ended:
+            failure: ClientError | None = None
+            with contextlib.closing(self._client.events(self._client.run(following.begin()))) as events:
+                try:
+                    for event in events:
+                        if (told := following.heard(event)) is not None:
+                            yield told
+                except LOST as lost:
+                    failure = lost
+            if not following.ended:
+                yield following.lost(failure)

@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from pillion.client.connection import arguments, opened, options, out_of_time, told, transport_options
+from pillion.client.connection import Counted, arguments, opened, options, out_of_time, told, transport_options
 from pillion.client.errors import error_of
 from pillion.client.events import Events
 from pillion.client.exchange import Answer
 from pillion.client.tls import Watch
+from pillion.client.uploads import Ends
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from pillion.client.address import Address
+    from pillion.client.events import Event
     from pillion.client.exchange import Request
 
 __all__ = ["HTTP", "AsyncHTTP"]
@@ -68,37 +69,40 @@ class HTTP:
                 pool.client.close()
 
     def send(self, request: Request, timeout: float) -> Answer:
-        """The answer, within ``timeout`` seconds.
+        """The answer, within ``timeout`` seconds; of an upload after its last piece.
 
         Raises:
             ClientError: there is none, or an error.
         """
-        ends = time.monotonic() + timeout
+        ends = Ends(timeout)
         with contextlib.ExitStack() as held, told(self._address, timeout):
             client = held.enter_context(self._held())
-            said = arguments(request, timeout, held.enter_context(opened()))
+            said = arguments(self._address, request, timeout, held.enter_context(opened()))
             if request.content:
                 said["content"] = iter(request.content)
-            response = client.send(client.build_request(**said), stream=True)
+            built = client.build_request(**said)
+            if request.upload is not None:
+                built.stream = Counted(built, request.upload, ends.put_off)
+            response = client.send(built, stream=True)
             held.callback(response.close)
             headers = dict(response.headers)
             if request.streams and not response.is_error:
-                return Answer(headers, live=(response, held.pop_all()))
+                return Answer(headers, live=(_heard(response, request), held.pop_all()))
             pieces = []
             for piece in response.iter_bytes():
                 pieces.append(piece)
-                if time.monotonic() > ends:
+                if ends.left < 0:
                     raise out_of_time(self._address, timeout)
             body = b"".join(pieces)
         if response.is_error:
             raise error_of(response.status_code, headers, body)
         return Answer(headers, body)
 
-    def events(self, answer: Answer, timeout: float) -> Iterator[tuple[str, Any]]:
-        """Those of a stream, by their names; ended early, the server sees its client leave."""
+    def events(self, answer: Answer) -> Iterator[Event]:
+        """Those of a stream; ended early, the server sees its client leave."""
         response, held = answer.live
         events = Events()
-        with held, told(self._address, timeout):
+        with held, told(self._address, _silence(response)):
             for line in response.iter_lines():
                 event = events.feed(line)
                 if event is not None:
@@ -140,34 +144,38 @@ class AsyncHTTP:
     async def send(self, request: Request, timeout: float) -> Answer:  # noqa: ASYNC109 - of the whole call, retries included
         """As :meth:`HTTP.send`."""
         try:
-            async with asyncio.timeout(timeout):
-                return await self._sent(request, timeout)
+            async with asyncio.timeout(timeout) as limit:
+                loop = asyncio.get_running_loop()
+                return await self._sent(request, timeout, lambda: limit.reschedule(loop.time() + timeout))
         except TimeoutError:
             raise out_of_time(self._address, timeout) from None
 
-    async def _sent(self, request: Request, timeout: float) -> Answer:  # noqa: ASYNC109 - said in failures
+    async def _sent(self, request: Request, timeout: float, put_off: Callable[[], None]) -> Answer:  # noqa: ASYNC109 - said in failures
         async with contextlib.AsyncExitStack() as held:
             with told(self._address, timeout):
                 client = await held.enter_async_context(self._held())
-                said = arguments(request, timeout, held.enter_context(opened()))
+                said = arguments(self._address, request, timeout, held.enter_context(opened()))
                 if request.content:
                     said["content"] = _pieces(request)
-                response = await client.send(client.build_request(**said), stream=True)
+                built = client.build_request(**said)
+                if request.upload is not None:
+                    built.stream = Counted(built, request.upload, put_off)
+                response = await client.send(built, stream=True)
                 held.push_async_callback(response.aclose)
                 headers = dict(response.headers)
                 if request.streams and not response.is_error:
-                    return Answer(headers, live=(response, held.pop_all()))
+                    return Answer(headers, live=(_heard(response, request), held.pop_all()))
                 body = await response.aread()
             if response.is_error:
                 raise error_of(response.status_code, headers, body)
             return Answer(headers, body)
 
-    async def events(self, answer: Answer, timeout: float) -> AsyncIterator[tuple[str, Any]]:  # noqa: ASYNC109 - as above
+    async def events(self, answer: Answer) -> AsyncIterator[Event]:
         """As :meth:`HTTP.events`."""
         response, held = answer.live
         events = Events()
         async with held:
-            with told(self._address, timeout):
+            with told(self._address, _silence(response)):
                 async for line in response.aiter_lines():
                     event = events.feed(line)
                     if event is not None:
@@ -176,6 +184,18 @@ class AsyncHTTP:
     async def close(self) -> None:
         """End the connections."""
         await self._pool.client.aclose()
+
+
+def _heard(response: httpx.Response, request: Request) -> httpx.Response:
+    """From here on the time is that between signs of life."""
+    if request.silence is not None:
+        response.request.extensions["timeout"]["read"] = request.silence
+    return response
+
+
+def _silence(response: httpx.Response) -> float:
+    seconds: float = response.request.extensions["timeout"]["read"]
+    return seconds
 
 
 async def _pieces(request: Request) -> AsyncIterator[bytes | memoryview]:

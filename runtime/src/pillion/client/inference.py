@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pillion.client.exchange import Operation
     from pillion.client.tensors import Array
 
-__all__ = ["GRPC", "REST", "Infer", "Wire", "predict"]
+__all__ = ["GRPC", "REST", "Infer", "Outputs", "Wire", "predict"]
 
 _LENGTH: Final = "inference-header-content-length"
 
@@ -46,6 +46,27 @@ class Infer:
         self.parameters = dict(parameters or {})
 
 
+class Outputs(dict[str, Any]):
+    """Arrays by the names of the outputs, in their order.
+
+    Attributes:
+        model: that answered.
+        version: of it.
+        datatypes: of the protocol, by the same names.
+    """
+
+    def __init__(self, model: str, version: str) -> None:
+        super().__init__()
+        self.model = model
+        self.version = version
+        self.datatypes: dict[str, str] = {}
+
+    def add(self, name: str, datatype: str, array: Array) -> None:
+        """One more."""
+        self[name] = array
+        self.datatypes[name] = datatype
+
+
 class Wire(Protocol):
     """The requests of the protocol, and what their answers mean."""
 
@@ -64,8 +85,8 @@ class Wire(Protocol):
     def infer(self, call: Infer) -> Request | GrpcCall:
         """A call."""
 
-    def outputs(self, answer: Answer) -> dict[str, Array]:
-        """Its outputs by name, in their order."""
+    def outputs(self, answer: Answer) -> Outputs:
+        """Its outputs."""
 
 
 class REST:
@@ -106,20 +127,22 @@ class REST:
         path = f"{_path(call.model, call.version)}/infer"
         return Request("POST", path, headers=headers, content=(head, *pieces), idempotent=True)
 
-    def outputs(self, answer: Answer) -> dict[str, Array]:
+    def outputs(self, answer: Answer) -> Outputs:
         """As :class:`Wire`."""
         from pillion.client.tensors import parsed, shaped  # noqa: PLC0415 - as above
 
         length = int(answer.headers.get(_LENGTH, len(answer.body)))
-        found: dict[str, Array] = {}
         at = length
         body = memoryview(answer.body)
-        for output in json.loads(answer.body[:length])["outputs"]:
+        told = json.loads(answer.body[:length])
+        found = Outputs(told.get("model_name", ""), told.get("model_version") or "")
+        for output in told["outputs"]:
+            name, datatype, shape = output["name"], output["datatype"], output["shape"]
             size = output.get("parameters", {}).get("binary_data_size")
             if size is None:
-                found[output["name"]] = shaped(output["data"], output["datatype"], output["shape"])
+                found.add(name, datatype, shaped(output["data"], datatype, shape))
                 continue
-            found[output["name"]] = parsed(body[at : at + size], output["datatype"], output["shape"])
+            found.add(name, datatype, parsed(body[at : at + size], datatype, shape))
             at += size
         return found
 
@@ -137,7 +160,8 @@ class GRPC:
 
             from pillion.protocol.protos import open_inference_pb2  # noqa: PLC0415 - as above
         except ImportError as error:
-            raise ImportError(f"grpc:// needs grpcio and protobuf ({error}): pip install 'pillion[serve]'") from None
+            told = f"grpc:// needs grpcio and protobuf ({error}): pip install 'pillion[serve]'"
+            raise ImportError(told, name=error.name) from None
         self._pb = open_inference_pb2
 
     def ready(self) -> GrpcCall:
@@ -182,27 +206,28 @@ class GRPC:
             setattr(message.parameters[name], kind, value)
         return GrpcCall("ModelInfer", message, self._pb.ModelInferResponse)
 
-    def outputs(self, answer: Answer) -> dict[str, Array]:
+    def outputs(self, answer: Answer) -> Outputs:
         """As :class:`Wire`."""
         from pillion.client.tensors import parsed, shaped  # noqa: PLC0415 - as above
 
         told = answer.live
-        found: dict[str, Array] = {}
+        found = Outputs(told.model_name, told.model_version)
         for index, output in enumerate(told.outputs):
             if told.raw_output_contents:
-                found[output.name] = parsed(told.raw_output_contents[index], output.datatype, output.shape)
-                continue
-            filled = [list(values) for _, values in output.contents.ListFields()]
-            found[output.name] = shaped(filled[0] if filled else [], output.datatype, output.shape)
+                array = parsed(told.raw_output_contents[index], output.datatype, output.shape)
+            else:
+                filled = [list(values) for _, values in output.contents.ListFields()]
+                array = shaped(filled[0] if filled else [], output.datatype, output.shape)
+            found.add(output.name, output.datatype, array)
         return found
 
 
 def predict(
     told: dict[str, Any],
     data: object,
-    ask: Callable[[dict[str, Any]], Operation[dict[str, Array]]],
+    ask: Callable[[dict[str, Any]], Operation[Outputs]],
     describe: Callable[[], Operation[dict[str, Any]]],
-) -> Operation[dict[str, Array]]:
+) -> Operation[Outputs]:
     """A prediction by a model that may have been replaced since it told of itself.
 
     Args:

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from pillion.authoring.file import OCTETS, File
 from pillion.client.exchange import Part, Request, posted
+from pillion.client.uploads import Upload
 from pillion.client.values import json_text
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+
+    from pillion.client.services import Progress
 
 __all__ = ["Deployment", "deployment", "undeployment"]
 
@@ -54,8 +57,8 @@ class Deployment:
         return [(path.name if path == root else path.relative_to(root).as_posix(), path) for path in paths]
 
 
-def deployment(what: Deployment) -> Request:
-    """Deploy it; files are read as they are sent.
+def deployment(what: Deployment, progress: Progress | None = None) -> Request:
+    """Deploy it; files are read as they are sent, of which ``progress`` is told.
 
     Raises:
         FileNotFoundError: there are no such files.
@@ -69,7 +72,7 @@ def deployment(what: Deployment) -> Request:
     files = what.files()
     form = [Part(key, json_text(value).encode(), None, "text/plain") for key, value in fields.items()]
     form += [Part("model_files", File(path), name, OCTETS) for name, path in files]
-    return Request("POST", "/management/models", form=tuple(form))
+    return Request("POST", "/management/models", form=tuple(form), upload=Upload(progress))
 
 
 def undeployment(name: str, *, purge: bool) -> Request:

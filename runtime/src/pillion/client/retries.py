@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from pillion.client.errors import CallError, ClientError, ConnectionLost, NeverSent
+from pillion.client.errors import CallError, ClientError, ConnectionLost, NeverSent, Untrusted
 
 __all__ = ["Retries"]
 
@@ -14,10 +14,10 @@ __all__ = ["Retries"]
 class Retries:
     """How calls are tried again, always within their time.
 
-    A request that was never sent is tried again whatever it is. One that the server refused for now (429 and 503 with
-    ``Retry-After``), or whose connection was lost, only where doing it twice is the same as doing it once: reading,
-    predictions of models, jobs (which carry an ``Idempotency-Key``), and tasks that are called with
-    ``idempotent=True``.
+    A request that was never sent is tried again whatever it is, unless it is the certificate that was wrong. One that
+    the server refused for now (429 and 503 with ``Retry-After``), or whose connection was lost, only where doing it
+    twice is the same as doing it once: reading, predictions of models, jobs (which carry an ``Idempotency-Key``), and
+    tasks that are called with ``idempotent=True``.
 
     Args:
         attempts: of a call, the first included. 1: never again.
@@ -45,7 +45,7 @@ class Retries:
             idempotent: whether doing it twice is the same as doing it once.
             chance: from 0 to 1; by default one at random.
         """
-        if made >= self.attempts:
+        if made >= self.attempts or isinstance(failure, Untrusted):
             return None
         drawn = random.random() if chance is None else chance  # noqa: S311 - spreads attempts, keeps no secret
         backoff: float = min(self.backoff * 2.0 ** float(made - 1), self.longest) * (1 - drawn / 2)

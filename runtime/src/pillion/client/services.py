@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from urllib.parse import quote
 
 from pillion.client import management, tasks
@@ -11,15 +11,61 @@ from pillion.client.exchange import Request, posted
 from pillion.client.values import value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pillion.client.exchange import Answer, GrpcCall
+    from pillion.client.following import What
     from pillion.client.management import Deployment
 
-__all__ = ["JobState", "RestServices", "Services", "Which"]
+__all__ = ["ENDED", "JobPage", "JobState", "Progress", "RestServices", "Services", "Wanted", "Which", "wanted", "which"]
 
+ENDED: Final = frozenset({"COMPLETED", "CANCELED", "ERRORED"})
 JobState = dict[str, Any]
 """A job as the server tells of it: ``state``, ``progress`` (0 to 1, or None), ``reasons``, times."""
+Progress: TypeAlias = "Callable[[int, int], object]"
+"""Told of an upload: bytes sent so far, and those that there are."""
+_SILENT_SECONDS: Final = 60.0
+"""Without a word from a server that says every fifteen seconds that it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Jobs, the newest first. Iterable.
+
+    Attributes:
+        jobs: as they are.
+        next: what to give as ``after`` for those that follow; None where there are no more.
+    """
+
+    jobs: list[JobState]
+    next: int | str | None
+
+    def __iter__(self) -> Iterator[JobState]:
+        return iter(self.jobs)
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which jobs are asked for.
+
+    Attributes:
+        kind: ``prediction`` or ``training``; empty for both.
+        states: empty for all.
+        model: that they are of, or make; empty for all.
+        task: of them; empty for all.
+        limit: at most so many, up to 1000.
+        after: ``next`` of the page before.
+    """
+
+    kind: str = ""
+    states: tuple[str, ...] = ()
+    model: str = ""
+    task: str = ""
+    limit: int = 100
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +80,27 @@ class Which:
     kind: str
     id: str
     task: str = ""
+
+
+def which(state: JobState) -> Which:
+    """The job that a server tells of."""
+    kind: str = state["kind"]
+    return Which(kind, state[f"{kind}_id"], state["task"])
+
+
+def wanted(
+    kind: str | None,
+    state: str | Sequence[str],
+    model: str | None,
+    task: str | None,
+    limit: int,
+    after: int | str | None,
+) -> Wanted:
+    """Which jobs somebody asks for."""
+    states = state.split(",") if isinstance(state, str) else state
+    return Wanted(
+        kind or "", tuple(filter(None, states)), model or "", task or "", limit, "" if after is None else str(after)
+    )
 
 
 class Services(Protocol):
@@ -68,12 +135,32 @@ class Services(Protocol):
         """What was answered to that."""
         ...
 
-    def logs(self, which: Which, *, follow: bool) -> Request | GrpcCall:
-        """What a training has printed."""
+    def find(self, identity: str) -> tuple[Request | GrpcCall, ...]:
+        """A job of whatever kind: one after the other, until one of them is answered."""
+        ...
+
+    def jobs(self, wanted: Wanted) -> Request | GrpcCall:
+        """Jobs, the newest first."""
+        ...
+
+    def page(self, answer: Answer) -> JobPage:
+        """What was answered to that."""
+        ...
+
+    def written(self, which: Which, what: What) -> Request | GrpcCall:
+        """What a training has printed, or logged, so far."""
         ...
 
     def text(self, answer: Answer) -> str:
-        """What was answered to that, without ``follow``."""
+        """What was answered to that, of logs."""
+        ...
+
+    def numbers(self, answer: Answer) -> list[dict[str, Any]]:
+        """What was answered to that, of metrics."""
+        ...
+
+    def follow(self, which: Which, what: What, behind: str) -> Request | GrpcCall:
+        """The same as a stream of events until the training has ended, behind a place."""
         ...
 
     def info(self, names: tuple[str, ...]) -> Request | GrpcCall:
@@ -92,8 +179,8 @@ class Services(Protocol):
         """What was answered to that."""
         ...
 
-    def deploy(self, what: Deployment) -> Request | GrpcCall:
-        """Deploy a model."""
+    def deploy(self, what: Deployment, progress: Progress | None) -> Request | GrpcCall:
+        """Deploy a model; ``progress`` is told of what is sent."""
         ...
 
     def undeploy(self, name: str, *, purge: bool) -> Request | GrpcCall:
@@ -142,15 +229,47 @@ class RestServices:
         """See :class:`Services`."""
         return value_of(answer)
 
-    def logs(self, which: Which, *, follow: bool) -> Request:
+    def find(self, identity: str) -> tuple[Request, ...]:
         """See :class:`Services`."""
-        query = (("follow", "true"),) if follow else ()
-        path = f"/management/trainings/{quote(which.id, safe='')}/logs"
-        return Request("GET", path, query, idempotent=True, streams=follow)
+        return (Request("GET", "/management/jobs", (("job_id", identity),), idempotent=True),)
+
+    def jobs(self, wanted: Wanted) -> Request:
+        """See :class:`Services`."""
+        given = (
+            ("kind", wanted.kind),
+            ("state", ",".join(wanted.states)),
+            ("model_id", wanted.model),
+            ("task", wanted.task),
+            ("limit", str(wanted.limit)),
+            ("after", wanted.after),
+        )
+        return Request("GET", "/management/jobs", tuple(one for one in given if one[1]), idempotent=True)
+
+    def page(self, answer: Answer) -> JobPage:
+        """See :class:`Services`."""
+        told = answer.json()
+        return JobPage(told["jobs"], told["next"])
+
+    def written(self, which: Which, what: What) -> Request:
+        """See :class:`Services`."""
+        return Request("GET", _of_training(which, what), idempotent=True)
 
     def text(self, answer: Answer) -> str:
         """See :class:`Services`."""
         return answer.body.decode()
+
+    def numbers(self, answer: Answer) -> list[dict[str, Any]]:
+        """See :class:`Services`."""
+        numbers: list[dict[str, Any]] = answer.json()["metrics"]
+        return numbers
+
+    def follow(self, which: Which, what: What, behind: str) -> Request:
+        """See :class:`Services`."""
+        headers = {"accept": "text/event-stream"} | ({"last-event-id": behind} if behind else {})
+        return Request(
+            "GET", _of_training(which, what), (("follow", "true"),), headers, idempotent=True, streams=True,
+            silence=_SILENT_SECONDS,
+        )  # fmt: skip
 
     def info(self, names: tuple[str, ...]) -> Request:
         """See :class:`Services`."""
@@ -170,9 +289,9 @@ class RestServices:
         names: list[str] = answer.json()["models"]
         return names
 
-    def deploy(self, what: Deployment) -> Request:
+    def deploy(self, what: Deployment, progress: Progress | None) -> Request:
         """See :class:`Services`."""
-        return management.deployment(what)
+        return management.deployment(what, progress)
 
     def undeploy(self, name: str, *, purge: bool) -> Request:
         """See :class:`Services`."""
@@ -186,3 +305,7 @@ class RestServices:
 
 def _of_task(which: Which) -> str:
     return f"/api/v1/task/{quote(which.task.replace('_', '-'), safe='')}/job"
+
+
+def _of_training(which: Which, what: What) -> str:
+    return f"/management/trainings/{quote(which.id, safe='')}/{what}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pillion.client.address import address
 from pillion.client.core import Core
@@ -12,15 +12,17 @@ from pillion.client.handles import Job, ModelHandle, TaskHandle
 from pillion.client.http import HTTP
 from pillion.client.management import Deployment
 from pillion.client.ordering import ordered
-from pillion.client.services import Which
+from pillion.client.services import JobPage, Which, wanted, which
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
-    from pillion.client.description import TaskSpec
+    from pillion.client.description import TaskSpec, TrainingSpec
+    from pillion.client.events import Event
     from pillion.client.exchange import Answer, Effect, Operation
     from pillion.client.retries import Retries
+    from pillion.client.services import Progress
     from pillion.client.tls import TLS
 
 __all__ = ["SECONDS", "Client"]
@@ -40,6 +42,9 @@ class Client:
         tls: certificates by files, read again when they change.
         retries: how often a call is tried again where that is safe, or the whole policy; 0: never.
         headers: sent with every request.
+        proxy: by which the server is reached, ``http://HOST:PORT``; by default that of the environment
+            (``HTTPS_PROXY``, ``HTTP_PROXY`` or ``ALL_PROXY``, less ``NO_PROXY``), which is never used for this machine;
+            empty for none.
 
     Raises:
         ValueError: an argument cannot be.
@@ -55,15 +60,18 @@ class Client:
         tls: TLS | None = None,
         retries: Retries | int | None = None,
         headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
     ) -> None:
-        where = address(url, api_key=api_key, timeout=timeout, tls=tls, retries=retries, headers=headers)
+        where = address(url, api_key=api_key, timeout=timeout, tls=tls, retries=retries, headers=headers, proxy=proxy)
         self.url = where.url
         self.core = Core(where)
-        self._transport: Any = HTTP(where)
+        self._transport: Any = None
         if where.grpc:
             from pillion.client.grpc import GrpcSync  # noqa: PLC0415 - grpcio only where it is spoken
 
             self._transport = GrpcSync(where)
+        else:
+            self._transport = HTTP(where)
 
     def run(self, operation: Operation[Any]) -> Any:  # noqa: ANN401 - what the operation gives
         """Drive an operation to its end."""
@@ -172,24 +180,100 @@ class Client:
             timeout=timeout,
         )  # fmt: skip
 
-    def events(self, answer: Answer, timeout: float | None) -> Iterator[tuple[str, Any]]:
+    def events(self, answer: Answer) -> Generator[Event, None, None]:
         """Events of a stream that has begun."""
-        events: Iterator[tuple[str, Any]] = self._transport.events(answer, timeout or self.core.address.timeout)
+        events: Generator[Event, None, None] = self._transport.events(answer)
         return events
 
+    def request(
+        self,
+        method: str,
+        path: str,
+        json: Any = None,  # noqa: ANN401 - whatever JSON can say
+        *,
+        query: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        idempotent: bool | None = None,
+        timeout: float | None = None,
+    ) -> Any:  # noqa: ANN401 - as the route answers
+        """One request of any route, as an application's own, with the client's key, certificates, attempts and errors.
+
+        Args:
+            method: ``GET``, ``POST``, ...
+            path: from the server's root, with its slash.
+            json: the body; None for none.
+            query: of the URL.
+            headers: beside those of the client.
+            idempotent: whether doing it twice is doing it once, so that it may be tried again; by default what HTTP
+                says of the method.
+            timeout: seconds; by default the client's.
+
+        Returns:
+            What its JSON says; a :class:`~pillion.File` where it is one; None without a body.
+
+        Raises:
+            CallError: the server says why.
+        """
+        return self.run(self.core.request(method, path, json, query, headers, idempotent=idempotent, timeout=timeout))
+
+    def job(self, id: str) -> Job:  # noqa: A002 - the field's name
+        """A job that was handed in before, by whatever program.
+
+        Raises:
+            NotFound: there is none, or none any more.
+        """
+        return Job(self, which(self.run(self.core.find(id))))
+
+    def jobs(
+        self,
+        *,
+        kind: Literal["prediction", "training"] | None = None,
+        state: str | Sequence[str] = (),
+        model: str | None = None,
+        task: str | None = None,
+        limit: int = 100,
+        after: int | str | None = None,
+    ) -> JobPage:
+        """Jobs as they are, the newest first.
+
+        Args:
+            kind: of them; by default both.
+            state: of them: ``QUEUED``, ``RUNNING``, ``COMPLETED``, ``CANCELED``, ``ERRORED``, one or several.
+            model: that they are of, or make.
+            task: of them.
+            limit: at most so many, up to 1000.
+            after: ``next`` of the page before.
+        """
+        page: JobPage = self.run(self.core.jobs(wanted(kind, state, model, task, limit, after)))
+        return page
+
+    def trainings(self) -> dict[str, TrainingSpec]:
+        """The trainings by name, as the server describes them."""
+        found: dict[str, TrainingSpec] = self.run(self.core.trainings())
+        return found
+
     def train(
-        self, training: str, model_name: str, *, deploy: bool = False, key: str | None = None, **parameters: Any  # noqa: ANN401 - by the task
-    ) -> Job:  # fmt: skip
+        self,
+        training: str,
+        model_name: str,
+        parameters: Mapping[str, Any] | None = None,
+        /,
+        *,
+        deploy: bool = False,
+        key: str | None = None,
+        **more: Any,  # noqa: ANN401 - by the training
+    ) -> Job:
         """Begin a training.
 
         Args:
             training: as the server names it: the class's first task and the class, ``ClassifyMoodTrain``.
             model_name: of the model that it makes.
+            parameters: of the training, by name; data as a list, or ``{"uri": ...}``.
             deploy: serve it when it is there.
             key: the same one begins the same training once, however often it is sent; by default one of its own.
-            parameters: of the training; data as a list, or ``{"uri": ...}``.
+            more: parameters.
         """
-        body: dict[str, object] = {"model_name": model_name, "parameters": parameters}
+        body: dict[str, object] = {"model_name": model_name, "parameters": {**(parameters or {}), **more}}
         body |= {"deploy": True} if deploy else {}
         state = self.run(self.core.train(training, body, key))
         return Job(self, Which("training", state["training_id"]))
@@ -209,6 +293,7 @@ class Client:
         digest: str | None = None,
         metadata: Mapping[str, object] | None = None,
         timeout: float = 300.0,
+        progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Deploy a model; what the server tells of it once it serves.
 
@@ -219,10 +304,11 @@ class Client:
             format: where the files do not tell it.
             digest: what a storage URI must lead to, ``sha256:...``.
             metadata: kept with the version.
-            timeout: seconds, the loading included.
+            timeout: seconds, the loading included; of files that are sent, since the last piece of them.
+            progress: called with the bytes of them that were sent so far, and those that there are.
         """
         what = Deployment(name, source, version, format, digest, metadata)
-        told: dict[str, Any] = self.run(self.core.deploy(what, timeout))
+        told: dict[str, Any] = self.run(self.core.deploy(what, timeout, progress))
         return told
 
     def undeploy(self, name: str, *, purge: bool = False, timeout: float = 90.0) -> None:

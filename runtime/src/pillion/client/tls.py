@@ -24,12 +24,14 @@ class TLS:
         key: of that.
         reload: seconds between looks at the files, which are read again when they have changed: new connections use
             the new ones, and calls in progress end on the old. 0: never again.
+        server_name: whose certificate to expect, where that is not the URL's host, as through a forwarded port.
     """
 
     ca: str | os.PathLike[str] | None = None
     cert: str | os.PathLike[str] | None = None
     key: str | os.PathLike[str] | None = None
     reload: float = 10.0
+    server_name: str | None = None
 
     def __post_init__(self) -> None:
         if (self.cert is None) != (self.key is None):

@@ -1,0 +1,73 @@
+"""What is decided while a training is followed."""
+
+from __future__ import annotations
+
+import pytest
+
+import pillion
+from pillion.client.errors import ConnectionLost, NeverSent, NotFound
+from pillion.client.events import Event
+from pillion.client.exchange import Request, Send, Sleep
+from pillion.client.following import Following
+from pillion.client.services import Which
+
+WHICH = Which("training", "t1")
+
+
+def following(patience: float = 60.0) -> Following:
+    core = pillion.Client("http://127.0.0.1:9", retries=0).core
+    return Following(core, WHICH, "logs", patience)
+
+
+def test_a_server_that_was_never_there_is_said_at_once() -> None:
+    operation = following().begin()
+    assert isinstance(next(operation), Send)
+    with pytest.raises(NeverSent):
+        operation.throw(NeverSent("not there"))
+
+
+def test_after_a_loss_it_is_looked_for_ever_more_rarely_and_read_on_behind_what_was_seen() -> None:
+    reader = following()
+    told = reader.heard(Event("log", {"text": "a"}, "17"))
+    assert told is not None
+    assert ("log", {"text": "a"}) == (told.kind, told.data)
+    assert "cut" == reader.lost(ConnectionLost("cut")).data["reason"]
+
+    operation = reader.begin()
+    pauses = []
+    effect = next(operation)
+    for _ in range(8):
+        assert isinstance(effect, Sleep)
+        pauses.append(effect.seconds)
+        sent = next(operation)
+        assert isinstance(sent, Send)
+        assert isinstance(sent.request, Request)
+        assert "17" == sent.request.headers["last-event-id"]
+        effect = operation.throw(NeverSent("not yet"))
+
+    assert [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0] == pauses
+
+
+def test_patience_ends() -> None:
+    with pytest.raises(ConnectionLost, match="has ended the connection, and not the training"):
+        following(patience=-1.0).lost(None)
+
+
+def test_what_is_wrong_for_good_is_not_waited_for() -> None:
+    reader = following()
+    reader.lost(None)
+    operation = reader.begin()
+    next(operation)
+    next(operation)
+    with pytest.raises(NotFound):
+        operation.throw(NotFound(404, "purged"))
+
+
+def test_a_state_that_is_known_is_not_told_again_and_the_end_is_the_last() -> None:
+    reader = following()
+    running = Event("job", {"state": "RUNNING"})
+    assert [True, False] == [reader.heard(running) is not None for _ in range(2)]
+    assert reader.heard(Event("of a later version", {})) is None
+    assert not reader.ended
+    end = reader.heard(Event("end", {"state": "COMPLETED"}))
+    assert ("ended", True) == (end.kind if end else None, reader.ended)
