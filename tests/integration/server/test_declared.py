@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from pillion.management.declared import Declared
+from pillion.management.declared_sources import DeclaredSources
 from pillion.modelsfile import DeclaredModel, dump
 from tests.integration.server.process import iris_request, served
 from tests.waiting import until, until_now
@@ -87,6 +88,10 @@ class Declarations:
             "PILLION_STORAGE_ALLOW_PRIVATE_HOSTS": "true",
             "PILLION_STORAGE_ATTEMPTS": "1",
         }
+
+    @property
+    def sources(self) -> DeclaredSources:
+        return DeclaredSources("", "", self.env)
 
     def model(self, name: str, source: str, **fields: Any) -> DeclaredModel:
         given: dict[str, Any] = {"id": f"{name}/1", "version": "1"} | fields
@@ -334,7 +339,7 @@ async def test_what_one_worker_needs_no_more_stays_while_another_loads_it(declar
     declarations.write(declarations.model("one", "iris.onnx"))
     planes = [Loading(), Loading()]
     workers = [
-        Declared(plane, declarations.file, declarations.files, declarations.env, interval=0.02) for plane in planes
+        Declared(plane, declarations.file, declarations.files, declarations.sources, interval=0.02) for plane in planes
     ]
     quick, slow = planes
     quick.free.set()
@@ -345,7 +350,7 @@ async def test_what_one_worker_needs_no_more_stays_while_another_loads_it(declar
     declarations.write(declarations.model("one", "iris.skops", id="one/2", version="2"))
     await until(lambda: workers[0].report()[0].get("serving") == "2")
     # A worker that takes the place of one that died removes what nobody has, and no more.
-    third = Declared(quick, declarations.file, declarations.files, declarations.env)
+    third = Declared(quick, declarations.file, declarations.files, declarations.sources)
     await third.begin()
 
     assert slow.loaded["1"].exists()

@@ -8,6 +8,7 @@ from pillion.resources.conventions import annotation
 from pillion_operator.builders.configmap import CONFIG_FILE, config_annotations
 from pillion_operator.builders.declared import DECLARED_PATH
 from pillion_operator.builders.merge import merge_objects
+from pillion_operator.builders.own_models import own_parts
 from pillion_operator.builders.security import container_security, pod_security
 from pillion_operator.builders.storage import MODELS_PATH, StorageParts, storage_parts
 from pillion_operator.builders.tls import tls_parts
@@ -121,6 +122,7 @@ def _defaults(context: BuildContext, storage: StorageParts | None) -> JsonObject
         declared: JsonObject = {"name": models_config_name(context.name), "optional": True}
         volumes.append({"name": "declared", "configMap": declared})
         volumes += tls_parts(context.predictor.tls).volumes
+        volumes += own_parts(context).volumes
     if context.fetches:
         volumes += [volume for volume in context.credentials.volumes if volume not in volumes]
     if volumes:
@@ -158,6 +160,7 @@ def _serving_container(context: BuildContext, *, has_files: bool) -> JsonObject:
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - in the pod
             {"name": "declared", "mountPath": DECLARED_PATH, "readOnly": True},
             *tls_parts(context.predictor.tls).mounts,
+            *own_parts(context).mounts,
         ]
         base |= _our_defaults()
     elif not any(probe in context.container for probe in ("readinessProbe", "startupProbe")):

@@ -151,6 +151,7 @@ def _models(service: InferenceService, consent: Consent) -> tuple[Source, ...]:
                 version=model.version or "1",
                 digest=model.digest or "",
                 allow_pickle=consent.allow_pickle or bool(model.allow_pickle),
+                trust_code=bool(model.trust_code),
                 trusted_types=_trusted(consent, model.trusted_types),
                 execution=execution,
             )

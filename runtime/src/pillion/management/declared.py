@@ -23,15 +23,14 @@ from pillion.errors import ModelRefused, PillionError
 from pillion.management.sharedplaces import SharedPlaces
 from pillion.runtimefile import DesiredModel
 from pillion.storage.artifact import Artifact
-from pillion.storage.errors import Reason, StorageError
+from pillion.storage.errors import StorageError
 from pillion.storage.fetching import fetch
-from pillion.storage.options import FetchOptions
-from pillion.storage.uri import REMOTE_SCHEMES, parse_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
+    from pillion.management.declared_sources import DeclaredSources
     from pillion.modelsfile import DeclaredModel, ModelsFile
 
 __all__ = ["Declared", "DeclaredPlane", "Failure", "pause_after"]
@@ -116,7 +115,7 @@ class Declared:
         plane: what serves them.
         path: the file; there may be none, which means no models.
         folder: where their files are put.
-        environ: settings and credentials of the fetch.
+        sources: where from, and with which credentials.
         interval: seconds between looks at the file.
     """
 
@@ -125,7 +124,7 @@ class Declared:
         plane: DeclaredPlane,
         path: Path,
         folder: Path,
-        environ: Mapping[str, str],
+        sources: DeclaredSources,
         *,
         interval: float = 0.5,
         wall_clock: Callable[[], float] = time.time,
@@ -133,7 +132,7 @@ class Declared:
         self._plane = plane
         self._path = path
         self._places = SharedPlaces(folder)
-        self._environ = environ
+        self._sources = sources
         self._interval = interval
         self._wall_clock = wall_clock
         self._slots: dict[str, _Slot] = {}
@@ -320,16 +319,10 @@ class Declared:
             await asyncio.wait({work, changed})
 
     async def _fetch(self, wanted: DeclaredModel) -> Artifact:
-        uri = parse_uri(wanted.uri)
-        if uri.scheme not in REMOTE_SCHEMES:
-            raise StorageError(
-                Reason.UNSUPPORTED_SCHEME,
-                f"{uri} is nothing that a running server can fetch",
-                remedy=f"name one of {', '.join(sorted(REMOTE_SCHEMES))}",
-            )
-        options = FetchOptions.from_environment(self._environ, digest=wanted.digest or None)
+        order = await asyncio.to_thread(self._sources.order, wanted)
         async with self._fetches:
-            return await fetch(uri, self._places.files(_place_of(wanted)), options, environment=self._environ)
+            place = self._places.files(_place_of(wanted))
+            return await fetch(order.uri, place, order.options, environment=order.environ)
 
     async def _take_out(self, slot: _Slot) -> None:
         """End what serves with its last request."""
@@ -351,6 +344,8 @@ class Declared:
 def _place_of(declared: DeclaredModel) -> str:
     """The name of the folder for a declaration's files; the same for one that changed in other ways only."""
     source = f"{declared.name}\n{declared.uri}\n{declared.digest}"
+    if declared.store:
+        source += f"\n{declared.store}\n{sorted(declared.store_parameters.items())}"
     return hashlib.sha256(source.encode()).hexdigest()[:24]
 
 
@@ -368,6 +363,7 @@ def _desired(wanted: DeclaredModel, artifact: Artifact) -> DesiredModel:
         trust_code=wanted.trust_code,
         code_policy=wanted.code_policy,
         trusted_types=wanted.trusted_types,
+        execution=wanted.execution,
     )
 
 

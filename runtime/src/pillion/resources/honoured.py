@@ -44,6 +44,7 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.model.trustCode",
         "predictor.model.trustedTypes",
         "predictor.sklearn.trustedTypes",
+        "predictor.models",
         "predictor.minReplicas",
         "predictor.maxReplicas",
         "predictor.scaleTarget",
@@ -94,7 +95,7 @@ NOT_YET: frozenset[str] = frozenset(
         "predictor.storageUris",
         "predictor.storageContainerName",
         "predictor.workerSpec",
-        "predictor.models",
+        "predictor.models.storage.schemaPath",
         "predictor.jobs",
         "predictor.management",
         "predictor.tls.selfSigned",
@@ -104,7 +105,6 @@ NOT_YET: frozenset[str] = frozenset(
 #: What does the same in this release, of fields of `NOT_YET` for which something does.
 INSTEAD: dict[str, str] = {
     "predictor.jobs": "pods make no TrainingJobs; create TrainingJob and BatchPrediction objects",
-    "predictor.models": "give one model here, and create a Model with inferenceServiceRef for each of the others",
 }
 
 #: Schemes of storage URIs that files are fetched from.
@@ -158,7 +158,12 @@ def _asks_for_nothing(value: object) -> bool:
 
 
 def _values(predictor: PredictorSpec) -> Iterator[UnhonouredField]:
-    sources = {"model": predictor.model, **{name: getattr(predictor, name) for name in FORMAT_SHORTHANDS}}
+    several = {f"models[{model.name}]": model for model in predictor.models or ()}
+    formats = {name: getattr(predictor, name) for name in FORMAT_SHORTHANDS}
+    sources = {"model": predictor.model, **several, **formats}
+    for name, model in several.items():
+        if model.storage is not None and model.storage.schema_path:
+            yield UnhonouredField(f"spec.predictor.{name}.storage.schemaPath")
     for name, source in sources.items():
         uri = source.storage_uri if source is not None else None
         scheme = uri.partition(":")[0] if uri is not None else "file"

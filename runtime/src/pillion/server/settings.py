@@ -271,6 +271,10 @@ class ModelSettings(Section, frozen=True):
     """File of models that are declared while the server runs, followed where its folder is there. Empty: none."""
     declared_folder: str = ""
     """Where their files are kept; by default a folder for temporary files."""
+    declared_sources: str = "/mnt/sources"
+    """Folder of the mounted volumes, KIND/NAME, that declared models may be taken from. Empty: from none."""
+    declared_stores: str = "/etc/pillion/stores"
+    """Folder of the entries that describe stores of declared models, a file each, as in the Secret storage-config."""
     bundled: str = ""
     """A runtime.yaml of an image that brings its own models: they are served beside those of --config. Empty: none."""
 
