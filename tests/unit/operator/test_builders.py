@@ -361,14 +361,6 @@ def test_a_digest_reaches_the_storage_step_and_the_runtime() -> None:
     assert digest == runtime_file(desired)["models"][0]["digest"]
 
 
-def test_several_models_in_one_predictor_are_a_problem_that_says_what_to_do_instead() -> None:
-    desired = planned(models=[{"name": "a", "modelFormat": {"name": "onnx"}, "storageUri": "s3://models/a"}])
-
-    assert desired.problem is not None
-    assert ("FieldsNotHonoured", "spec.predictor.models") == (desired.problem.reason, desired.problem.location)
-    assert "inferenceServiceRef" in desired.problem.remedy
-
-
 @pytest.mark.parametrize(
     ("reason", "uri"),
     [("LocalFile", "file:///tmp/x"), ("UnsupportedStorage", "oci://x/y"), ("InvalidSpec", "s3://a/../b")],

@@ -224,7 +224,7 @@ class OwnModelStatus(ResourceModel):
     replicas: ModelReplicas | None = None
     """In how many pods it is."""
 
-    pods: Annotated[list[ModelInPod], MaxLen(100)] | None = None
+    pods: Annotated[list[ModelInPod], MaxLen(100), ListMap(("name",))] | None = None
     """The model in each pod; of many those that are not Ready first."""
 
 
