@@ -305,6 +305,34 @@ def test_a_file_of_the_machine_is_not_fetched(tmp_path: Path, config: Path, decl
         assert "UnsupportedScheme" == wait_for(server, "one", "Failed")["cause"]
 
 
+def test_a_file_of_a_mounted_volume_is_served_and_none_beside_it_or_behind_its_links(
+    tmp_path: Path, config: Path, declarations: Declarations, iris: IrisModels
+) -> None:
+    volumes = tmp_path / "sources"
+    volume = volumes / "pvc" / "disk"
+    volume.mkdir(parents=True)
+    shutil.copy(iris.onnx, volume / "m.onnx")
+    (volume / "link.onnx").symlink_to(iris.onnx)
+    (volumes / "m.onnx").write_bytes(iris.onnx.read_bytes())
+    uris = {
+        "one": f"{volume}/m.onnx",
+        "beside": f"{volumes}/m.onnx",
+        "above": f"{volume}/../../m.onnx",
+        "link": f"{volume}/link.onnx",
+    }
+    declarations.write(
+        *(DeclaredModel(id=name, name=name, version="1", uri=f"file://{path}") for name, path in uris.items())
+    )
+    env = declarations.env | {"PILLION_MODELS__DECLARED_SOURCES": str(volumes)}
+    with served(tmp_path, config, env=env) as server:
+        wait_for(server, "one", "Ready")
+        causes = {name: wait_for(server, name, "Failed")["cause"] for name in ("beside", "above", "link")}
+
+        assert 200 == predict(server, "one").status_code
+
+    assert {"beside": "UnsupportedScheme", "above": "UnsupportedScheme", "link": "UnsafePath"} == causes
+
+
 def test_all_front_workers_serve_what_is_declared(tmp_path: Path, config: Path, declarations: Declarations) -> None:
     declarations.write(declarations.model("one", "iris.onnx"))
     with served(tmp_path, config, "--workers", "2", env=declarations.env) as server:
