@@ -263,6 +263,14 @@ class ExplainRun(Predictor, Protocol):
         ...
 
 
+class CheckedModel(Protocol):
+    """One whose author says whether it can work."""
+
+    def check_health(self) -> Predictor:
+        """A question: its call raises where the model is unhealthy, and gives nothing where it is not."""
+        ...
+
+
 class ExplainedModel(LoadedModel, Protocol):
     """A model whose metadata says that it explains."""
 

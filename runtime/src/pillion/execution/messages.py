@@ -9,6 +9,7 @@ import msgspec
 from pillion.execution.packing import Packed  # noqa: TC001 - msgspec reads annotations at run time
 
 __all__ = [
+    "CHECK_HEALTH",
     "EXPLAIN",
     "FROM_WORKER",
     "PREDICT",
@@ -38,6 +39,8 @@ PREDICT: Final = 0
 TASK: Final = 1
 EXPLAIN: Final = 2
 STREAM: Final = 3
+CHECK_HEALTH: Final = ".check_health"
+"""In place of a task's name, which none of the model's is: the question how it is."""
 """What a call asks for. Plain numbers: reading an enumeration costs more than the rest of the message."""
 
 

@@ -86,6 +86,16 @@ class ProcessExecutor:
         """The workers as they are now."""
         return [seat.state() for seat in self._seats]
 
+    def links(self) -> list[WorkerLink]:
+        """The way to each worker that takes calls."""
+        return [seat.link for seat in self._seats if seat.link is not None]
+
+    def replace(self, link: WorkerLink) -> None:
+        """Start the successor of a worker that is unhealthy; it serves until that has loaded."""
+        for seat in self._seats:
+            if seat.link is link and not seat.relieving:
+                self._succeed(seat)
+
     def start(self) -> None:
         """Begin to supervise the workers, on the running event loop. Idempotent."""
         for seat, process in zip(self._seats, self._waiting_to_attach, strict=False):
@@ -181,7 +191,11 @@ class ProcessExecutor:
                 link.send(sent)
         if self._closed:
             self._end_if_done()
-        elif self._policy.lifetime is not None:
+            return
+        for seat in self._seats:
+            if seat.leaving is not None and not seat.leaving.outstanding:
+                self._part(seat, seat.leaving)
+        if self._policy.lifetime is not None:
             self._relieve(self._policy.lifetime)
 
     def _give_up(self, sent: Sent, link: WorkerLink) -> None:
@@ -297,9 +311,6 @@ class ProcessExecutor:
 
     def _relieve(self, lifetime: Lifetime) -> None:
         """Start the successor of one that has served long enough, one at a time; it serves until that has loaded."""
-        for seat in self._seats:
-            if seat.leaving is not None and not seat.leaving.outstanding:
-                self._part(seat, seat.leaving)
         if any(seat.relieving or seat.leaving is not None for seat in self._seats):
             return
         now = asyncio.get_running_loop().time()
@@ -313,10 +324,13 @@ class ProcessExecutor:
             reason = lifetime.over(link.answered, link.process.rss if looks else _unknown)
             if reason:
                 _log.info("model %s: worker process %d %s and is relieved", self._label, link.process.pid, reason)
-                seat.relieving = True
-                seat.recycled += 1
-                self._start_thread(seat)
+                self._succeed(seat)
                 return
+
+    def _succeed(self, seat: Seat) -> None:
+        seat.relieving = True
+        seat.recycled += 1
+        self._start_thread(seat)
 
     def _part(self, seat: Seat, link: WorkerLink) -> None:
         """Whatever it holds, nobody waits for."""

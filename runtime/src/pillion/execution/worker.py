@@ -21,7 +21,7 @@ from pillion.authoring.context import CURRENT
 from pillion.execution.api import Interrupt
 from pillion.execution.asking import Asking, WorkerCall
 from pillion.execution.given_up import Abandoned, GivenUp
-from pillion.execution.messages import EXPLAIN, PREDICT, STREAM, TASK, Result, Use
+from pillion.execution.messages import CHECK_HEALTH, EXPLAIN, PREDICT, STREAM, TASK, Result, Use
 from pillion.execution.outlet import Outlet
 from pillion.execution.packing import pack, unpack
 from pillion.execution.remote import failed
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pillion.authoring.signature import TaskSignature
-    from pillion.backends.api import ExplainedModel, LoadedModel, Predictor, StreamModel, TaskModel
+    from pillion.backends.api import CheckedModel, ExplainedModel, LoadedModel, Predictor, StreamModel, TaskModel
     from pillion.execution.messages import Call, Credit
     from pillion.execution.mixed import AsyncPredictor
     from pillion.execution.segments import Segment
@@ -154,6 +154,8 @@ class Worker:
             return self._model
         if call.way == EXPLAIN:
             return cast("ExplainedModel", self._model).begin_explanation()
+        if call.task == CHECK_HEALTH:
+            return cast("CheckedModel", self._model).check_health()
         task = self._tasks[call.task]
         arguments = pickle.loads(call.arguments)  # noqa: S301 - written by the server
         if call.way == TASK:

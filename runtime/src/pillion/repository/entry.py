@@ -37,6 +37,8 @@ class Entry(msgspec.Struct):
     changed_at: float = 0.0
     files: tuple[str, ...] = ()
     """Of the user's code, to be watched."""
+    unhealthy: str = ""
+    """Why what serves cannot work, by its own word."""
     suspended: bool = False
     """Unloaded by management: not wanted until loaded again or changed."""
     removed: bool = False

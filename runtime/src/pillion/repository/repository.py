@@ -21,6 +21,7 @@ from pillion.repository import loader
 from pillion.repository.aliases import Aliases
 from pillion.repository.catalogue import Catalogue
 from pillion.repository.entry import Entry, Key, pause_after
+from pillion.repository.health import ModelHealth
 from pillion.repository.loading import Loading
 from pillion.repository.retiring import Retiring
 from pillion.repository.room import Room
@@ -56,6 +57,7 @@ class ModelRepository:
         self._loading = Loading(self._settings, self._entries)
         self._room = Room(self._entries, self._settings.memory_budget, self._loading.files_of, self._put_to_sleep)
         self._retiring = Retiring(self._closing)
+        self._health = ModelHealth(self._settings, self._entries, clock, self._tell_health, self._anew)
         self._closed = False
         self.on_serving: Callable[[Served, float], None] = lambda _served, _seconds: None
         """Called when a loaded model starts to take requests, with the seconds its load took."""
@@ -238,13 +240,15 @@ class ModelRepository:
         await self._retiring.gone(name=name)
 
     def ready(self) -> bool:
-        """Whether at least one model is wanted and every wanted one serves.
+        """Whether at least one model is wanted, and every wanted one serves and is healthy.
 
-        One that was added lazily and could not be loaded by a request takes nothing else out of rotation.
+        One that was added lazily and could not be loaded by a request takes nothing else out of rotation, nor does one
+        that was added and is unhealthy.
         """
         wanted = [entry for entry in self._entries.values() if not entry.suspended and not entry.removed]
         serves = [entry.state is ModelState.READY or entry.at_rest for entry in wanted]
-        required = (one or (entry.managed and entry.lazy) for entry, one in zip(wanted, serves, strict=True))
+        spared = (entry.managed and (entry.lazy or bool(entry.unhealthy)) for entry in wanted)
+        required = (one or spare for one, spare in zip(serves, spared, strict=True))
         return any(serves) and all(required)
 
     def statuses(self) -> list[ModelStatus]:
@@ -331,6 +335,9 @@ class ModelRepository:
             entry.attempted = desired
             self._failed(key, entry, loader.describe_failure(error), trace=error)
             return
+        if not self._closed:
+            served.start()
+            unhealthy = await self._health.first(served)
         if self._closed or entry.removed or entry.suspended:
             served.close()  # no longer wanted by the time it was loaded
             return
@@ -339,8 +346,9 @@ class ModelRepository:
         seconds = entry.loaded_at - began
         former, entry.served, entry.format = entry.served, served, found
         entry.files = getattr(served.model, "files", ())
+        entry.unhealthy = ""
         self._change(entry, ModelState.READY, "")
-        served.start()
+        self._tell_health(key, entry, unhealthy)
         self.on_serving(served, seconds)
         _log.info("model %s version %s is ready after %.2f s", *key, seconds, extra={"model": key[0]})
         if former is not None:
@@ -348,17 +356,38 @@ class ModelRepository:
 
     def _failed(self, key: Key, entry: Entry, reason: str, cause: str = "", trace: Exception | None = None) -> None:
         state, said = ModelState.UNAVAILABLE, "model %s version %s cannot be served: %s"
-        if entry.served is not None:
+        if entry.served is not None and not entry.unhealthy:
             state, said = ModelState.READY, "model %s version %s: %s"
             reason = f"the former model serves on, the new one failed: {reason}"
         _log.error(said, *key, reason, exc_info=trace, extra={"model": key[0], "version": key[1]})
         self._change(entry, state, reason, cause)
+
+    async def watch_health(self) -> None:
+        """Ask models of classes how they are, for ever."""
+        await self._health.watch()
+
+    def _tell_health(self, key: Key, entry: Entry, why: str) -> None:
+        """Take note of what a model that serves says of itself."""
+        if entry.unhealthy == why:
+            return
+        if why:
+            _log.error("model %s version %s is unhealthy: %s", *key, why, extra={"model": key[0]})
+            self._change(entry, ModelState.UNAVAILABLE, f"unhealthy: {why}", "Unhealthy")
+        else:
+            _log.info("model %s version %s is healthy again", *key, extra={"model": key[0]})
+            self._change(entry, ModelState.READY, "")
+        entry.unhealthy = why
+
+    async def _anew(self, key: Key, entry: Entry) -> None:
+        entry.attempted = None
+        await self._converge(key, entry)
 
     def _retire(self, served: Served, grace: float) -> asyncio.Task[None]:
         self.on_retired(served)
         return self._retiring.let_go(served, grace)
 
     def _closing(self, served: Served) -> None:
+        self._health.forget(served)
         self.on_closing(served)
 
     def _change(self, entry: Entry, state: ModelState, reason: str, cause: str = "") -> None:
