@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from pillion.repository.health import Course, judged
 
 
@@ -25,7 +27,7 @@ def test_one_that_stays_unhealthy_is_mended_ever_more_rarely() -> None:
 
     times = mended_at(always, 1)
 
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0] == pauses[:8]
 
 
