@@ -17,7 +17,7 @@ from pillion.execution_settings import execution_of
 from pillion.modelsfile import DeclaredModel, ModelsFileError
 from pillion.policy import ConsentPolicy
 from pillion.resources.graph_models import graph_name
-from pillion.runtimefile import PYTHON
+from pillion.runtimefile import PYTHON, ExecutionSettings
 from pillion.storage.errors import StorageError
 from pillion.storage.uri import parse_uri
 from pillion_operator.builders.declared import Reserved
@@ -89,7 +89,8 @@ def own_parts(context: BuildContext) -> OwnParts:
     volumes: dict[str, JsonObject] = {}
     mounts: dict[str, JsonObject] = {}
     entries: set[str] = set()
-    for model in own_models(context)[0]:
+    # Model objects have neither: only what the manifest itself declares may ask for volumes.
+    for model in context.declared.models if context.declared else ():
         if model.store:
             entries.add(model.store)
         if model.uri.startswith(f"file://{SOURCES_PATH}/"):
@@ -147,8 +148,10 @@ def _declared(context: BuildContext, model: NamedModel) -> DeclaredModel:
         trust_code=python,
         code_policy=rules.code.policy if python else ConsentPolicy.PER_OBJECT,
         trusted_types=tuple(dict.fromkeys([*context.settings.trusted_types, *(model.trusted_types or ())])),
-        execution=execution_of(context.predictor),
     )
+    execution = execution_of(context.predictor)
+    if execution != ExecutionSettings():  # so that runtimes of earlier releases can read the rest
+        content = replace(content, execution=execution)
     # Made of what is declared and not of the object's generation: a change of one model is none of the others.
     same = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
     declared = replace(content, id=f"{context.uid}/{model.name}/{same[:12]}", version=content.version or same[:8])

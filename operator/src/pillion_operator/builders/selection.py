@@ -60,7 +60,10 @@ def select_runtime(model: ModelSpec, candidates: Sequence[Candidate]) -> tuple[C
 
 def ranked(model: ModelSpec, candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     """Return the runtimes that may be chosen for a model that names none, the best first, each once."""
-    return tuple({entry[4].name: entry[4] for entry in reversed(_rankings(model, candidates))}.values())[::-1]
+    found: dict[tuple[str, str], Candidate] = {}
+    for *_, candidate in _rankings(model, candidates):
+        found.setdefault((candidate.kind, candidate.name), candidate)
+    return tuple(found.values())
 
 
 def _rankings(model: ModelSpec, candidates: Iterable[Candidate]) -> list[tuple[bool, int, bool, str, Candidate]]:

@@ -6,6 +6,7 @@ own format. A model that the chosen pods cannot serve is left out, with the reas
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from pillion.resources import ModelSpec
@@ -17,7 +18,6 @@ from pillion_operator.state.reasons import Reason
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pillion.resources import JsonObject
     from pillion.resources.model import NamedModel
 
 __all__ = ["select_shared_runtime"]
@@ -38,14 +38,20 @@ def select_shared_runtime(
     """
     ours = [one for one in candidates if _is_ours(one)]
     fitting = {model.name: ranked(_spec(model), ours) for model in models}
-    leaders = [one for model in models for one in fitting[model.name]]
-    if not leaders:
+    pods = {(one.kind, one.name): _pods(one) for one in ours}
+    # By pods: the first runtime that has them, and the models that they serve. A dict keeps the order.
+    served: dict[str, tuple[Candidate, list[NamedModel]]] = {}
+    for model in models:
+        for one in fitting[model.name]:
+            _, named = served.setdefault(pods[one.kind, one.name], (one, []))
+            if model not in named:
+                named.append(model)
+    if not served:
         select_runtime(_spec(models[0]), ours)  # says what there is
-    best = max(leaders, key=lambda one: len(_served(one, models, fitting)))  # the first of equal ones
-    served = _served(best, models, fitting)
-    formats = ", ".join(sorted({model.model_format.name for model in models if model.name in served}))
-    why = f"its pods serve {len(served)} of {len(models)} models ({formats})"
-    left_out = {model.name: _left_out(model, best, fitting[model.name]) for model in models if model.name not in served}
+    best, theirs = max(served.values(), key=lambda found: len(found[1]))  # the first of equal ones
+    formats = ", ".join(sorted({model.model_format.name for model in theirs}))
+    why = f"its pods serve {len(theirs)} of {len(models)} models ({formats})"
+    left_out = {model.name: _left_out(model, best, fitting[model.name]) for model in models if model not in theirs}
     return best, RuntimeChoice(best.kind, best.name, why), left_out
 
 
@@ -55,15 +61,10 @@ def _is_ours(candidate: Candidate) -> bool:
     return container is not None and container.name == RUNTIME_CONTAINER
 
 
-def _served(
-    leader: Candidate, models: Sequence[NamedModel], fitting: dict[str, tuple[Candidate, ...]]
-) -> frozenset[str]:
-    pods = _pods(leader)
-    return frozenset(model.name for model in models if any(_pods(one) == pods for one in fitting[model.name]))
-
-
-def _pods(candidate: Candidate) -> JsonObject:
-    return {field: value for field, value in candidate.spec.to_api().items() if field not in _FOR_WHOM}
+def _pods(candidate: Candidate) -> str:
+    """Return what its pods are like, as a text: equal for runtimes whose pods are the same."""
+    pods = {field: value for field, value in candidate.spec.to_api().items() if field not in _FOR_WHOM}
+    return json.dumps(pods, sort_keys=True)
 
 
 def _spec(model: NamedModel) -> ModelSpec:

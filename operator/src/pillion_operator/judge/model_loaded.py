@@ -68,7 +68,7 @@ def _several(facts: Facts) -> Verdict:
     if broken:
         names = ", ".join(repr(model.name) for model in models if model.problem is not None)
         return Verdict(TYPE, "False", broken[0].reason, f"{text}, and not {names}: {broken[0].sentence}")
-    if any(model.state == "Unknown" for model in late):
+    if any(model.state == "Unknown" for model in models):
         text = "The pods are ready, and do not answer the operator which models they serve."
         return Verdict(TYPE, "Unknown", Reason.POD_NOT_REACHED, text)
     if late:

@@ -86,8 +86,9 @@ def own_problems(models: Sequence[OwnModelFacts]) -> list[Problem]:
 
 
 def coming(models: Sequence[OwnModelFacts]) -> list[OwnModelFacts]:
-    """Return those that pods are on the way to serve, or that are not known to be served."""
-    return [model for model in models if model.problem is None and model.loaded < model.wanted]
+    """Return those that pods are on the way to serve, as far as pods can be asked."""
+    late = (model for model in models if model.problem is None and model.loaded < model.wanted)
+    return [model for model in late if model.state != "Unknown"]
 
 
 def statuses(models: Sequence[OwnModelFacts]) -> list[JsonValue]:
