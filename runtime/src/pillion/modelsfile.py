@@ -6,7 +6,7 @@ changes in running pods. Unlike in ``runtime.yaml``, files are not in place yet:
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -54,6 +54,8 @@ class DeclaredModel(_Part, frozen=True, kw_only=True):
     code_policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
     trusted_types: tuple[TypeName, ...] = ()
     execution: ExecutionSettings = ExecutionSettings()
+    config: dict[str, Any] = {}
+    """For the ``reconfigure`` of its class. A change of it alone, with another id, loads nothing anew."""
 
     def __post_init__(self) -> None:
         """Refuse names that would lead out of a folder."""

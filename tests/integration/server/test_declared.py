@@ -21,7 +21,7 @@ from tests.integration.server.process import iris_request, served
 from tests.waiting import until, until_now
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from pillion.runtimefile import DesiredModel
     from tests.integration.server.process import ServerProcess
@@ -357,6 +357,9 @@ class Loading:
 
     async def remove(self, name: str, versions: Collection[str]) -> None:
         del name, versions
+
+    async def reconfigure(self, name: str, version: str, config: Mapping[str, Any]) -> None:
+        del name, version, config
 
     def holds(self, name: str) -> bool:
         del name

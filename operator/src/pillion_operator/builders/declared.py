@@ -236,6 +236,7 @@ def _declared(model: Model, manifest: Manifest, rules: NamespaceRules) -> Declar
         trust_code=python and rules.code.permits(opted_in=bool(spec.trust_code)),
         code_policy=rules.code.policy if python else ConsentPolicy.PER_OBJECT,
         trusted_types=tuple(spec.trusted_types or ()),
+        config=dict(spec.config or {}),
     )
 
 

@@ -152,14 +152,20 @@ def _declared(context: BuildContext, model: NamedModel) -> DeclaredModel:
     execution = execution_of(context.predictor)
     if execution != ExecutionSettings():  # so that runtimes of earlier releases can read the rest
         content = replace(content, execution=execution)
-    # Made of what is declared and not of the object's generation: a change of one model is none of the others.
-    same = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
-    declared = replace(content, id=f"{context.uid}/{model.name}/{same[:12]}", version=content.version or same[:8])
+    # Made of what is declared and not of the object's generation: a change of one model is none of the others. A config
+    # alone makes no other version.
+    version = content.version or _digest_of(content)[:8]
+    content = replace(content, config=dict(model.config or {}))
+    declared = replace(content, id=f"{context.uid}/{model.name}/{_digest_of(content)[:12]}", version=version)
     try:
         modelsfile.load(modelsfile.dump((declared,)))
     except ModelsFileError as error:
         raise PlanError(Problem(Reason.INVALID_SPEC, f"{field}: {error}", field, transient=False)) from error
     return declared
+
+
+def _digest_of(content: DeclaredModel) -> str:
+    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
 
 def _digest(uri: StorageUri, model: NamedModel, field: str) -> str:

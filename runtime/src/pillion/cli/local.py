@@ -67,6 +67,8 @@ class Source:
     graph: dict[str, Any] | None = None
     """It is a graph of the others; ``uri`` is then empty."""
     parameters: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """For the ``reconfigure`` of its class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,7 @@ def _models(service: InferenceService, consent: Consent) -> tuple[Source, ...]:
                 trust_code=bool(model.trust_code),
                 trusted_types=_trusted(consent, model.trusted_types),
                 execution=execution,
+                config=model.config or {},
             )
             for index, model in enumerate(predictor.models)
         )
@@ -235,6 +238,7 @@ def render_runtime_file(sources: Sequence[Source], paths: Mapping[str, Path]) ->
                 code=source.code,
                 graph=source.graph,
                 parameters=dict(source.parameters),
+                config=dict(source.config),
             )
             for source in sources
         )

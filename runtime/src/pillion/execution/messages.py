@@ -13,6 +13,7 @@ __all__ = [
     "EXPLAIN",
     "FROM_WORKER",
     "PREDICT",
+    "RECONFIGURE",
     "STREAM",
     "TASK",
     "TO_WORKER",
@@ -40,7 +41,8 @@ TASK: Final = 1
 EXPLAIN: Final = 2
 STREAM: Final = 3
 CHECK_HEALTH: Final = ".check_health"
-"""In place of a task's name, which none of the model's is: the question how it is."""
+RECONFIGURE: Final = ".reconfigure"
+"""In place of a task's name, which none of the model's is: the question how it is, and a config to take."""
 """What a call asks for. Plain numbers: reading an enumeration costs more than the rest of the message."""
 
 

@@ -72,6 +72,8 @@ class ProcessExecutor:
         self._last_failure = ""
         self._closed = False
         self._timers: set[asyncio.TimerHandle] = set()
+        self.opening: Callable[[], Predictor] | None = None
+        """The first call of each worker that comes from now on. One that fails over it serves on; the log says so."""
         self._next_look = 0.0
 
     immediate = False
@@ -222,6 +224,15 @@ class ProcessExecutor:
 
     def _attach(self, seat: Seat, process: WorkerProcess) -> None:
         seat.link = WorkerLink(process, self._pump, lambda link: self._ended(seat, link))
+        if self.opening is not None:
+            first = Sent(self.opening(), (), (), retry=False)
+            first.future.add_done_callback(self._opened)
+            seat.link.send(first)
+
+    def _opened(self, first: asyncio.Future[list[Tensor]]) -> None:
+        error = None if first.cancelled() else first.exception()
+        if error is not None:
+            _log.error("model %s: a new worker process could not be configured: %s", self._label, error)
 
     def _ended(self, seat: Seat, link: WorkerLink) -> None:
         """Its calls first, then its successor."""

@@ -18,26 +18,30 @@ __all__ = ["ask_each"]
 
 
 async def ask_each(
-    links: Sequence[WorkerLink], question: Callable[[], RemoteRun], seconds: float
+    links: Sequence[WorkerLink], question: Callable[[], RemoteRun], seconds: float, *, patient: bool = False
 ) -> list[tuple[WorkerLink, BaseException]]:
     """Ask, and return the workers that failed, with what they raised; TimeoutError where one did not answer.
 
-    A worker that computes a request that long has not been asked yet, and is not among them; nor is one that died over
-    something: its successor is on its way.
+    A worker that computes a request that long has not been asked yet, and is not among them, unless this is `patient`
+    and waits for its turn; nor is one that died over something: its successor is on its way.
     """
-    outcomes = await asyncio.gather(*(_ask(link, question(), seconds) for link in links))
+    outcomes = await asyncio.gather(*(_ask(link, question(), seconds, patient=patient) for link in links))
     return [(link, outcome) for link, outcome in zip(links, outcomes, strict=True) if outcome is not None]
 
 
-async def _ask(link: WorkerLink, question: RemoteRun, seconds: float) -> BaseException | None:
+async def _ask(link: WorkerLink, question: RemoteRun, seconds: float, *, patient: bool) -> BaseException | None:
     sent = Sent(question, (), (), retry=False)
     link.send(sent)
     try:
-        await asyncio.wait((sent.future,), timeout=seconds)
-        if sent.future.done():
-            error = sent.future.exception()
-            return None if isinstance(error, WorkerDiedError) else error
-        return TimeoutError(f"it did not answer within {seconds:g} s") if _is_turn_of(sent, link) else None
+        while True:
+            await asyncio.wait((sent.future,), timeout=seconds)
+            if sent.future.done():
+                error = sent.future.exception()
+                return None if isinstance(error, WorkerDiedError) else error
+            if _is_turn_of(sent, link):
+                return TimeoutError(f"it did not answer within {seconds:g} s")
+            if not patient:
+                return None
     finally:
         if not sent.future.done():
             sent.future.cancel()

@@ -27,7 +27,7 @@ from pillion.storage.errors import StorageError
 from pillion.storage.fetching import fetch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from pillion.management.declared_sources import DeclaredSources
@@ -52,6 +52,10 @@ class DeclaredPlane(Protocol):
 
     async def remove(self, name: str, versions: Collection[str]) -> None:
         """Take versions that were added out of service."""
+        ...
+
+    async def reconfigure(self, name: str, version: str, config: Mapping[str, Any]) -> None:
+        """Give a version that serves another config, without loading it anew."""
         ...
 
     def holds(self, name: str) -> bool:
@@ -279,6 +283,9 @@ class Declared:
         if slot.serving is None and self._plane.holds(wanted.name):
             reason = f"the server has a model {wanted.name!r} of its own; rename this one, or remove the other"
             return Failure(reason, "NameConflict", lasting=True)
+        former = slot.serving
+        if former is not None and _only_config(former.declared, wanted):
+            return await self._reconfigured(slot, former, wanted)
         self._tell(slot, "Fetching")
         place = _place_of(wanted)
         slot.places.add(place)
@@ -287,7 +294,6 @@ class Declared:
         if not isinstance(fetched, Artifact):
             return fetched
         self._tell(slot, "Loading")
-        former = slot.serving
         if former is not None and former.declared.version == wanted.version:
             await self._take_out(slot)  # made anew under the same number
             former = None
@@ -301,6 +307,17 @@ class Declared:
         if former is not None:
             await self._plane.remove(wanted.name, [former.declared.version])
         await self._clean(slot, keep=place)
+        return None
+
+    async def _reconfigured(self, slot: _Slot, former: _Serving, wanted: DeclaredModel) -> Failure | None:
+        """Give the config to what serves; why that failed, and the former one counts."""
+        try:
+            await self._plane.reconfigure(wanted.name, wanted.version, wanted.config)
+        except ModelRefused as error:
+            return Failure(f"it kept its config: {error.reason}", "ModelLoadFailed", lasting=False)
+        except PillionError as error:
+            return Failure(str(error), "ModelLoadFailed", lasting=False, retry_after=error.retry_after)
+        slot.serving = msgspec.structs.replace(former, declared=wanted)
         return None
 
     async def _fetched(self, slot: _Slot, wanted: DeclaredModel) -> Artifact | Failure | None:
@@ -364,7 +381,14 @@ def _desired(wanted: DeclaredModel, artifact: Artifact) -> DesiredModel:
         code_policy=wanted.code_policy,
         trusted_types=wanted.trusted_types,
         execution=wanted.execution,
+        config=wanted.config,
     )
+
+
+def _only_config(former: DeclaredModel, wanted: DeclaredModel) -> bool:
+    """Whether nothing but the config is another one."""
+    same = msgspec.structs.replace(former, id=wanted.id, config=wanted.config) == wanted
+    return same and former.config != wanted.config
 
 
 def _reported(name: str, slot: _Slot) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,11 +16,11 @@ from pillion.execution.process import ProcessExecutor
 from pillion.execution.remote import RemoteTask
 from pillion.execution.roll_call import ask_each
 from pillion.repository.entry import pause_after
+from pillion.repository.upkeep import begun
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from pillion.backends.python_upkeep import PythonHealth
     from pillion.execution.worker_link import WorkerLink
     from pillion.repository.entry import Entry, Key
     from pillion.repository.served import RepositorySettings, Served
@@ -136,7 +135,7 @@ class ModelHealth:
             return [*await ask_each(executor.links(), lambda: RemoteTask(CHECK_HEALTH, {}), seconds)]
         asked = self._asked.get(served)
         if asked is None:
-            asked = self._asked[served] = _begun(served.model.check_health())  # type: ignore[attr-defined]  # it has one, see _checks
+            asked = self._asked[served] = begun(served.model.check_health())  # type: ignore[attr-defined]  # it has one, see _checks
         await asyncio.wait((asked,), timeout=seconds)
         if not asked.done():  # and is not asked twice
             return [(None, TimeoutError(f"it did not answer within {seconds:g} s"))]
@@ -164,36 +163,6 @@ def _replace(executor: ProcessExecutor, failed: list[tuple[WorkerLink | None, Ba
 
 def _checks(served: Served) -> bool:
     return bool(getattr(served.model, "checks", False))
-
-
-def _begun(question: PythonHealth) -> asyncio.Future[Any]:
-    loop = asyncio.get_running_loop()
-    if question.asynchronous:
-        return loop.create_task(question.predict_async((), ()))
-    answer: asyncio.Future[None] = loop.create_future()
-
-    def tell(error: BaseException | None) -> None:
-        if answer.done():
-            return
-        if error is None:
-            answer.set_result(None)
-        else:
-            answer.set_exception(error)
-
-    def body() -> None:
-        error: BaseException | None = None
-        try:
-            question.predict((), (), None)
-        except BaseException as raised:  # noqa: BLE001 - the author's method may raise anything
-            error = raised
-        try:
-            loop.call_soon_threadsafe(tell, error)
-        except RuntimeError:
-            _log.debug("an answer came after the server had ended")
-
-    # A thread of its own: one that hangs must hold none that requests need, nor the end of the process.
-    threading.Thread(target=body, name="check-health", daemon=True).start()
-    return answer
 
 
 def _said(failed: list[tuple[WorkerLink | None, BaseException]]) -> str:

@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from pillion.backends.api import ModelLoadError
 from pillion.errors import ErrorCode, ModelRefused, PillionError
@@ -26,6 +28,7 @@ from pillion.repository.loading import Loading
 from pillion.repository.retiring import Retiring
 from pillion.repository.room import Room
 from pillion.repository.served import RepositorySettings, Served
+from pillion.repository.upkeep import configure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
@@ -299,7 +302,10 @@ class ModelRepository:
             if entry.removed or entry.suspended:
                 self._take_out(key, entry)
             elif entry.attempted != entry.desired and not entry.asleep:
-                await self._bring_in(key, entry)
+                if entry.takes_config:
+                    await self._configure(key, entry)
+                else:
+                    await self._bring_in(key, entry)
 
     def _take_out(self, key: Key, entry: Entry) -> None:
         served, entry.served = entry.served, None
@@ -337,6 +343,14 @@ class ModelRepository:
             return
         if not self._closed:
             served.start()
+            try:
+                if desired.config:
+                    await configure(served, desired.config)
+            except Exception as error:  # noqa: BLE001 - the author's method may raise anything; its owner is told
+                served.close()
+                entry.attempted = desired
+                self._failed(key, entry, f"reconfigure: {loader.describe_failure(error)}", trace=error)
+                return
             unhealthy = await self._health.first(served)
         if self._closed or entry.removed or entry.suspended:
             served.close()  # no longer wanted by the time it was loaded
@@ -346,7 +360,7 @@ class ModelRepository:
         seconds = entry.loaded_at - began
         former, entry.served, entry.format = entry.served, served, found
         entry.files = getattr(served.model, "files", ())
-        entry.unhealthy = ""
+        entry.unhealthy = entry.refused = ""
         self._change(entry, ModelState.READY, "")
         self._tell_health(key, entry, unhealthy)
         self.on_serving(served, seconds)
@@ -377,6 +391,42 @@ class ModelRepository:
             _log.info("model %s version %s is healthy again", *key, extra={"model": key[0]})
             self._change(entry, ModelState.READY, "")
         entry.unhealthy = why
+
+    async def reconfigure(self, name: str, version: str, config: Mapping[str, Any]) -> None:
+        """Give a version that serves another config, without loading it anew.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL``.
+            ModelRefused: it does not take it, and why; its former one counts.
+        """
+        entry = self._entries.get((name, version))
+        if entry is None or entry.removed:
+            raise self._catalogue.unknown(name)
+        former = entry.desired
+        entry.desired = msgspec.structs.replace(former, config=dict(config))
+        await self._converge((name, version), entry)
+        if entry.refused:
+            entry.desired = entry.attempted = former
+            raise ModelRefused(
+                f"model {name!r} version {version!r} does not take its config: {entry.refused}",
+                reason=entry.refused,
+                cause="",
+            )
+
+    async def _configure(self, key: Key, entry: Entry) -> None:
+        desired, served = entry.desired, entry.served
+        entry.attempted, entry.refused = desired, ""
+        if served is None:
+            return
+        try:
+            await configure(served, desired.config)
+        except Exception as error:  # noqa: BLE001 - the author's method may raise anything; its owner is told
+            entry.refused = loader.describe_failure(error)
+            _log.error("model %s version %s kept its config", *key, exc_info=error, extra={"model": key[0]})
+        else:
+            _log.info("model %s version %s is reconfigured", *key, extra={"model": key[0]})
+        if not entry.unhealthy:
+            self._change(entry, ModelState.READY, f"kept its config: {entry.refused}" if entry.refused else "")
 
     async def _anew(self, key: Key, entry: Entry) -> None:
         entry.attempted = None

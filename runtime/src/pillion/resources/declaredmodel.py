@@ -4,8 +4,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from annotated_types import MaxLen
 
-from pillion.resources.annotations import AtomicOf, ListMap, Name
-from pillion.resources.base import ResourceModel
+from pillion.resources.annotations import AtomicOf, ListMap, Name, OpenObject
+from pillion.resources.base import JsonObject, ResourceModel
 from pillion.resources.metadata import ObjectMeta
 from pillion.resources.model import Digest, ModelFormat, ServedName, TypeName
 from pillion.resources.rules import TextRule
@@ -57,6 +57,9 @@ class DeclaredModelSpec(ResourceModel):
     trust_code: bool | None = None
     """Whether a folder of the format `python` may run the class that it holds. Default: false. The InferenceService
     must let Models bring it: `code` in its annotation `serving.pillion.dev/models-consent`."""
+
+    config: Annotated[JsonObject, OpenObject()] | None = None
+    """For the class's `reconfigure` when it is loaded."""
 
     trusted_types: Annotated[AtomicOf[TypeName], MaxLen(16)] | None = None
     """Types, as `package.module.Name`, that a skops file may hold besides scikit-learn's own."""

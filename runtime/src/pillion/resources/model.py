@@ -5,8 +5,8 @@ from typing import Annotated, Literal, TypeAlias
 from annotated_types import MaxLen, MinLen
 from pydantic import Field
 
-from pillion.resources.annotations import AtomicOf, Name, Shallow, TextMap
-from pillion.resources.base import ResourceModel
+from pillion.resources.annotations import AtomicOf, Name, OpenObject, Shallow, TextMap
+from pillion.resources.base import JsonObject, ResourceModel
 from pillion.resources.core import ContainerFields, SmallContainerFields
 from pillion.resources.rules import TextRule
 from pillion.runtimefile import TYPE_NAME
@@ -194,3 +194,6 @@ class NamedModel(TrustedTypes):
 
     trust_code: bool | None = None
     """Whether the class in a folder of the format `python` may run. Default: false."""
+
+    config: Annotated[JsonObject, OpenObject()] | None = None
+    """For the class's `reconfigure`, also when it changes."""
