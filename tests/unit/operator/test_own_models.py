@@ -119,6 +119,13 @@ def test_a_change_of_one_model_is_none_of_the_others() -> None:
     assert (before["a"]["id"], before["a"]["version"]) != (after["a"]["id"], after["a"]["version"])
 
 
+def test_a_config_alone_makes_no_other_version() -> None:
+    before, after = (told(planned(A | {"config": {"scale": scale}}))["a"] for scale in (1, 2))
+
+    assert ({"scale": 2}, before["version"]) == (after["config"], after["version"])
+    assert before["id"] != after["id"]
+
+
 def test_runtimes_whose_pods_are_the_same_count_as_one() -> None:
     choice = planned(A, B).choice
 
