@@ -7,6 +7,7 @@ activator:
   maxConnectionsPerService: 500
   waitSeconds: 300
   connectionAgeSeconds: 300
+  admissionPolicy: true
   resources:
     requests:
       cpu: 20m
@@ -19,6 +20,7 @@ activator.maxConnections: 1000
 activator.maxConnectionsPerService: 500
 activator.waitSeconds: 300
 activator.connectionAgeSeconds: 300
+activator.admissionPolicy: true
 admissionPolicy:
   enabled: true
   actions:

@@ -148,7 +148,8 @@ class Operator:
             own_namespace = pod_namespace() or namespace
             activators = ActivatorReader(client, pods, own_namespace, settings.activator_service)
             self._zero = Zero(client, self._store, loads, activators, time.monotonic, self._queue.add)
-            reconciler = Reconciler(self._parts(client, pods))
+            declared = DeclaredStatusReader(pods, time.monotonic)
+            reconciler = Reconciler(self._parts(client, pods, declared))
             self._workers = Workers(self._queue, reconciler.reconcile, self._metrics.reconciled, settings.workers)
             runtimes = RuntimeReporter(self._store, StatusWriter(client, self._status_written), time.time)
             self._runtime_workers = Workers(self._runtime_queue, runtimes.reconcile, _uncounted, 1, "serving runtime")
@@ -156,7 +157,7 @@ class Operator:
                 ModelParts(
                     self._store,
                     self._policies,
-                    DeclaredStatusReader(pods, time.monotonic),
+                    declared,
                     StatusWriter(client, self._status_written),
                     EventWriter(client, settings.identity, time.monotonic),
                     time.time,
@@ -194,13 +195,14 @@ class Operator:
     def _batches_in(self, state: str) -> int:
         return sum(state_of(batch) == state for batch in self._store.all(BATCH_PREDICTION))
 
-    def _parts(self, client: KubernetesClient, pods: aiohttp.ClientSession) -> Parts:
+    def _parts(self, client: KubernetesClient, pods: aiohttp.ClientSession, declared: DeclaredStatusReader) -> Parts:
         store = self._store
         return Parts(
             store=store,
             references=ReferenceReader(client, time.monotonic),
             policies=self._policies,
             runtimes=RuntimeStatusReader(pods),
+            declared=declared,
             applier=ChildApplier(client, store.record),
             nudger=PodNudger(client, store.record),
             rollouts=Rollouts(

@@ -6,13 +6,13 @@ changes in running pods. Unlike in ``runtime.yaml``, files are not in place yet:
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from pillion.policy import ConsentPolicy
-from pillion.runtimefile import API_VERSION, Name, TypeName, Version
+from pillion.runtimefile import API_VERSION, ExecutionSettings, Name, TypeName, Version
 
 __all__ = ["MODELS_FILE", "DeclaredModel", "ModelsFile", "ModelsFileError", "dump", "load"]
 
@@ -39,7 +39,11 @@ class DeclaredModel(_Part, frozen=True, kw_only=True):
     version: Version
     """Another one with each change, so that the new is loaded beside the old."""
     uri: Annotated[str, Meta(min_length=1, max_length=2048)]
-    """Where the files are: a bucket or the web."""
+    """Where the files are: a bucket, the web, or a volume that the server's pod has, as ``file:``."""
+    store: str = ""
+    """The entry that describes the bucket, a file in the server's folder of such; empty: the server's own."""
+    store_parameters: dict[str, str] = {}
+    """What is to be otherwise than that entry says."""
     digest: str = ""
     """``sha256:...`` that the files must have, where known."""
     format: str | None = None
@@ -49,12 +53,17 @@ class DeclaredModel(_Part, frozen=True, kw_only=True):
     trust_code: bool = False
     code_policy: ConsentPolicy = ConsentPolicy.PER_OBJECT
     trusted_types: tuple[TypeName, ...] = ()
+    execution: ExecutionSettings = ExecutionSettings()
+    config: dict[str, Any] = {}
+    """For the ``reconfigure`` of its class. A change of it alone, with another id, loads nothing anew."""
 
     def __post_init__(self) -> None:
         """Refuse names that would lead out of a folder."""
         for field in ("name", "version"):
             if ".." in getattr(self, field):
                 raise ValueError(f"{field} must not contain '..'")
+        if "/" in self.store or self.store in {".", ".."}:
+            raise ValueError("store must be the name of a file")
 
 
 class ModelsFile(_Part, frozen=True, kw_only=True):

@@ -171,6 +171,8 @@ class DesiredModel(_Part, frozen=True, kw_only=True):
     execution: ExecutionSettings = ExecutionSettings()
     parameters: dict[str, Any] = {}
     """Passed to the backend. Values as JSON has them."""
+    config: dict[str, Any] = {}
+    """What the ``reconfigure`` of its class is given when it is loaded, and whenever this changes."""
     code: Code | None = None
     """The model is a class written in Python."""
     graph: dict[str, Any] | None = None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import itertools
+import shutil
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +22,8 @@ from tests.integration.operator.injectors import install
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.models import IrisModels
 
 _AUDIT_POLICY = """
 apiVersion: audit.k8s.io/v1
@@ -48,6 +54,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, audit_log: Path) -> Iterat
         for kind in KINDS:
             wait_until_established(started, kind)
         yield started
+
+
+@pytest.fixture
+def web(tmp_path: Path, iris: IrisModels) -> Iterator[str]:
+    """A web server with a model's file, and one that is none; its address."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    shutil.copy(iris.onnx, folder / "m.onnx")
+    (folder / "broken.onnx").write_bytes(b"no model")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="session")

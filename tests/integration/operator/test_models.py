@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import http.server
 import json
-import shutil
-import subprocess
-import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from tests.integration.operator.harness import Api, Object, OperatorProcess, condition, eventually, inference_service
 from tests.integration.operator.kubelet import pods as pods_of
-from tests.integration.server.process import environment, iris_request
+from tests.integration.operator.node import CONFIG, HASH, Node, declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +21,6 @@ if TYPE_CHECKING:
 
 #: An address of this machine for the pod alone: the admin port is the same in every pod.
 POD_IP = "127.98.7.6"
-CONFIG = "iris-predictor-models"
-HASH = "serving.pillion.dev/models-hash"
 
 
 def model(name: str = "fraud", /, service: str = "iris", **spec: Any) -> Object:
@@ -54,13 +45,6 @@ def ready(api: Api, namespace: str, name: str, reason: str, status: str = "False
     return found
 
 
-def declared(api: Api, namespace: str, config: str = CONFIG) -> list[Object]:
-    """The models that the pods are to see."""
-    found = api.get("ConfigMap", namespace, config)
-    models: list[Object] = [] if found is None else json.loads(found["data"]["models.json"])["models"]
-    return models
-
-
 def told(api: Api, namespace: str, name: str, reason: str) -> list[tuple[str, str]]:
     """Types and messages of the events about an object, the oldest first."""
     events = api.list("Event", namespace, fieldSelector=f"involvedObject.name={name},reason={reason}")
@@ -68,84 +52,12 @@ def told(api: Api, namespace: str, name: str, reason: str) -> list[tuple[str, st
     return [(event["type"], event["message"]) for event in oldest]
 
 
-class Node:
-    """A kubelet of one pod, as far as its runtime and the ConfigMap of its models go."""
-
-    def __init__(self, api: Api, namespace: str, folder: Path, own: Path) -> None:
-        self._api = api
-        self._namespace = namespace
-        self.folder = folder / "mounted"
-        self.folder.mkdir()
-        runtime = {"apiVersion": "runtime.pillion.dev/v1", "models": [{"name": "iris", "path": str(own)}]}
-        (folder / "runtime.yaml").write_text(json.dumps(runtime))
-        self.log = folder / "runtime.log"
-        command = [sys.executable, "-m", "pillion.server", "--config", str(folder / "runtime.yaml")]
-        command += ["--http-host", POD_IP, "--http-port", "0", "--grpc-host", POD_IP, "--grpc-port", "0"]
-        command += ["--admin-host", POD_IP, "--control-socket", str(folder / "control.sock")]
-        env = environment(
-            PILLION_MODELS__DECLARED=str(self.folder / "models.json"),
-            PILLION_MODELS__DECLARED_FOLDER=str(folder / "files"),
-            PILLION_STORAGE_ALLOW_PRIVATE_HOSTS="true",
-            PILLION_STORAGE_ATTEMPTS="1",
-        )
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-        eventually(lambda: b'"ready"' in self.log.read_bytes(), within=90)
-        self.pod = eventually(lambda: pods_of(api, namespace))[0]["metadata"]["name"]
-        status = {
-            "phase": "Running",
-            "podIP": POD_IP,
-            "podIPs": [{"ip": POD_IP}],
-            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-02T03:04:05Z"}],
-        }
-        api.patch("Pod", namespace, self.pod, {"status": status}, subresource="status", manager="kubelet")
-
-    @property
-    def port(self) -> int:
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-        port: int = next(line for line in lines if "ports" in line)["ports"]["http"]
-        return port
-
-    def annotation(self) -> str:
-        pod = self._api.get("Pod", self._namespace, self.pod) or {}
-        said: str = pod["metadata"].get("annotations", {}).get(HASH, "")
-        return said
-
-    def mount(self) -> None:
-        """Bring the ConfigMap's file to the pod."""
-        found = self._api.get("ConfigMap", self._namespace, CONFIG)
-        if found is None:
-            (self.folder / "models.json").unlink(missing_ok=True)
-            return
-        fresh = self.folder / "models.new"
-        fresh.write_text(found["data"]["models.json"])
-        fresh.rename(self.folder / "models.json")
-
-    def predict(self, name: str) -> int:
-        url = f"http://{POD_IP}:{self.port}/v2/models/{name}/infer"
-        return httpx.post(url, json=iris_request(), timeout=30, trust_env=False).status_code
-
-
-@pytest.fixture
-def web(tmp_path: Path, iris: IrisModels) -> Iterator[str]:
-    """A web server with the model's file; its address."""
-    folder = tmp_path / "web"
-    folder.mkdir()
-    shutil.copy(iris.onnx, folder / "m.onnx")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.fixture
 def node(api: Api, namespace: str, operator: OperatorProcess, tmp_path: Path, iris: IrisModels) -> Iterator[Node]:
     """One pod of a service `iris`."""
     del operator
     api.create(namespace, inference_service())
-    running = Node(api, namespace, tmp_path, iris.onnx)
+    running = Node(api, namespace, tmp_path, POD_IP, own=iris.onnx)
     yield running
     running.process.kill()
     running.process.wait()

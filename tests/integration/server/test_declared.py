@@ -15,12 +15,13 @@ import httpx
 import pytest
 
 from pillion.management.declared import Declared
+from pillion.management.declared_sources import DeclaredSources
 from pillion.modelsfile import DeclaredModel, dump
 from tests.integration.server.process import iris_request, served
 from tests.waiting import until, until_now
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from pillion.runtimefile import DesiredModel
     from tests.integration.server.process import ServerProcess
@@ -87,6 +88,10 @@ class Declarations:
             "PILLION_STORAGE_ALLOW_PRIVATE_HOSTS": "true",
             "PILLION_STORAGE_ATTEMPTS": "1",
         }
+
+    @property
+    def sources(self) -> DeclaredSources:
+        return DeclaredSources("", "", self.env)
 
     def model(self, name: str, source: str, **fields: Any) -> DeclaredModel:
         given: dict[str, Any] = {"id": f"{name}/1", "version": "1"} | fields
@@ -301,6 +306,34 @@ def test_a_file_of_the_machine_is_not_fetched(tmp_path: Path, config: Path, decl
         assert "UnsupportedScheme" == wait_for(server, "one", "Failed")["cause"]
 
 
+def test_a_file_of_a_mounted_volume_is_served_and_none_beside_it_or_behind_its_links(
+    tmp_path: Path, config: Path, declarations: Declarations, iris: IrisModels
+) -> None:
+    volumes = tmp_path / "sources"
+    volume = volumes / "pvc" / "disk"
+    volume.mkdir(parents=True)
+    shutil.copy(iris.onnx, volume / "m.onnx")
+    (volume / "link.onnx").symlink_to(iris.onnx)
+    (volumes / "m.onnx").write_bytes(iris.onnx.read_bytes())
+    uris = {
+        "one": f"{volume}/m.onnx",
+        "beside": f"{volumes}/m.onnx",
+        "above": f"{volume}/../../m.onnx",
+        "link": f"{volume}/link.onnx",
+    }
+    declarations.write(
+        *(DeclaredModel(id=name, name=name, version="1", uri=f"file://{path}") for name, path in uris.items())
+    )
+    env = declarations.env | {"PILLION_MODELS__DECLARED_SOURCES": str(volumes)}
+    with served(tmp_path, config, env=env) as server:
+        wait_for(server, "one", "Ready")
+        causes = {name: wait_for(server, name, "Failed")["cause"] for name in ("beside", "above", "link")}
+
+        assert 200 == predict(server, "one").status_code
+
+    assert {"beside": "UnsupportedScheme", "above": "UnsupportedScheme", "link": "UnsafePath"} == causes
+
+
 def test_all_front_workers_serve_what_is_declared(tmp_path: Path, config: Path, declarations: Declarations) -> None:
     declarations.write(declarations.model("one", "iris.onnx"))
     with served(tmp_path, config, "--workers", "2", env=declarations.env) as server:
@@ -326,6 +359,9 @@ class Loading:
     async def remove(self, name: str, versions: Collection[str]) -> None:
         del name, versions
 
+    async def reconfigure(self, name: str, version: str, config: Mapping[str, Any]) -> None:
+        del name, version, config
+
     def holds(self, name: str) -> bool:
         del name
         return False
@@ -335,7 +371,7 @@ async def test_what_one_worker_needs_no_more_stays_while_another_loads_it(declar
     declarations.write(declarations.model("one", "iris.onnx"))
     planes = [Loading(), Loading()]
     workers = [
-        Declared(plane, declarations.file, declarations.files, declarations.env, interval=0.02) for plane in planes
+        Declared(plane, declarations.file, declarations.files, declarations.sources, interval=0.02) for plane in planes
     ]
     quick, slow = planes
     quick.free.set()
@@ -346,7 +382,7 @@ async def test_what_one_worker_needs_no_more_stays_while_another_loads_it(declar
     declarations.write(declarations.model("one", "iris.skops", id="one/2", version="2"))
     await until(lambda: workers[0].report()[0].get("serving") == "2")
     # A worker that takes the place of one that died removes what nobody has, and no more.
-    third = Declared(quick, declarations.file, declarations.files, declarations.env)
+    third = Declared(quick, declarations.file, declarations.files, declarations.sources)
     await third.begin()
 
     assert slow.loaded["1"].exists()

@@ -47,7 +47,7 @@ def only(conversion: Conversion) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("version", "kind", "says"),
     [
-        ("serving.kserve.io/v1alpha1", "TrainedModel", "write an InferenceService for the model"),
+        ("serving.kserve.io/v1beta1", "TrainedModel", "TrainedModel of v1alpha1 are converted"),
         ("serving.kserve.io/v1alpha1", "ClusterStorageContainer", "storage step"),
         ("serving.kserve.io/v1alpha1", "LocalModelCache", "not cached"),
         ("serving.kserve.io/v1alpha2", "LLMInferenceService", "LLM server"),
@@ -81,6 +81,43 @@ def test_what_is_no_manifest_is_refused_with_its_line(text: str, line: int, says
 
     assert line == remark.line
     assert says in remark.text
+
+
+TRAINED = """\
+# what the shop asks
+apiVersion: serving.kserve.io/v1alpha1
+kind: TrainedModel
+metadata: {name: fraud, namespace: shop}
+spec:
+  inferenceService: iris
+  model:
+    storageUri: s3://models/fraud
+    framework: sklearn
+    memory: 512Mi
+"""
+
+
+def test_a_trained_model_becomes_a_model_of_its_service() -> None:
+    conversion = converted(TRAINED)
+
+    assert only(conversion) == {
+        "apiVersion": "serving.pillion.dev/v1beta1",
+        "kind": "Model",
+        "metadata": {"name": "fraud", "namespace": "shop"},
+        "spec": {
+            "inferenceServiceRef": {"name": "iris"},
+            "storageUri": "s3://models/fraud",
+            "modelFormat": {"name": "sklearn"},
+        },
+    }
+    assert conversion.text.startswith("# what the shop asks\n")
+    assert [(Subject.HINT, 6), (Subject.REMOVED, 10)] == [(one.subject, one.line) for one in conversion.remarks]
+
+
+def test_a_trained_model_on_a_volume_is_refused_at_its_line() -> None:
+    (remark,) = converted(TRAINED.replace("s3://models", "pvc://models")).refused
+
+    assert "a running pod fetches from s3://" in remark.text
 
 
 def test_an_object_that_would_be_refused_here_is_refused_now_at_its_line() -> None:

@@ -429,14 +429,6 @@ def test_a_source_that_cannot_be_placed_is_named(says: str, sources: list[dict[s
     assert says in desired.problem.text
 
 
-def test_several_models_in_one_predictor_are_a_problem_that_says_what_to_do_instead() -> None:
-    desired = planned(models=[{"name": "a", "modelFormat": {"name": "onnx"}, "storageUri": "s3://models/a"}])
-
-    assert desired.problem is not None
-    assert ("FieldsNotHonoured", "spec.predictor.models") == (desired.problem.reason, desired.problem.location)
-    assert "inferenceServiceRef" in desired.problem.remedy
-
-
 @pytest.mark.parametrize(
     ("reason", "uri"),
     [("LocalFile", "file:///tmp/x"), ("UnsupportedStorage", "oci://x/y"), ("InvalidSpec", "s3://a/../b")],

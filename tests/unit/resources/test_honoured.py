@@ -6,7 +6,7 @@ import pytest
 
 from pillion.resources import InferenceServiceSpec, ObjectMeta, unhonoured_annotations, unhonoured_fields
 from pillion.resources.conventions import annotation, is_stopped
-from pillion.resources.honoured import HONOURED, INSTEAD, NOT_YET, classified
+from pillion.resources.honoured import HONOURED, NOT_YET, classified
 from pillion.resources.schema import StructuralSchema
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def fields(spec: JsonObject) -> list[str]:
         {"sklearn": {}, "drain": {"windowSeconds": 5}, "metrics": {"enabled": True}, "jobs": {"enabled": False}},
         {"sklearn": {}, "storage": {"volume": {"sizeLimit": "1Gi"}, "resources": {"limits": {"cpu": 1}}}},
         {"sklearn": {"storageUri": "/mnt/models/x"}},
+        {"models": [{"name": "a", "modelFormat": {"name": "onnx"}, "storageUri": "pvc://c/a", "version": "2"}]},
         {"applications": [{"name": "a", "importPath": "a:b"}], "http": {"rootPath": "/a", "requestTimeoutSeconds": 3}},
     ],
 )
@@ -80,8 +81,12 @@ def test_what_is_honoured_is_not_named(predictor: JsonObject) -> None:
             "spec.predictor.jobs (pods make no TrainingJobs; create TrainingJob and BatchPrediction objects)",
         ),
         (
-            {"models": [{"name": "a", "modelFormat": {"name": "onnx"}, "storageUri": "s3://b/a"}]},
-            f"spec.predictor.models ({INSTEAD['predictor.models']})",
+            {"models": [{"name": "a", "modelFormat": {"name": "onnx"}, "storage": {"key": "k", "schemaPath": "x"}}]},
+            "spec.predictor.models[a].storage.schemaPath",
+        ),
+        (
+            {"models": [{"name": "a", "modelFormat": {"name": "onnx"}, "storageUri": "hf://b/a"}]},
+            "spec.predictor.models[a].storageUri (hf is not available yet)",
         ),
         ({"onnx": {"storageUri": "oci://a/b"}}, "spec.predictor.onnx.storageUri (oci is not available yet)"),
         (

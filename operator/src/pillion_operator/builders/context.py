@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pillion_operator.builders.credentials import StorageCredentials
     from pillion_operator.builders.declared import Declarations
     from pillion_operator.state.kinds import Kind
+    from pillion_operator.state.plan import Problem
     from pillion_operator.state.policies import NamespaceRules
     from pillion_operator.state.settings import RenderSettings
 
@@ -38,7 +39,8 @@ class BuildContext:
         credentials: how the storage init container gets at the store.
         settings: the installation's choices.
         rules: the namespace's policies for artifacts that can run code.
-        declared: the models that Model objects add.
+        declared: the models that pods are told of while they run.
+        unserved: those of `predictor.models` that the chosen container cannot serve, by name.
     """
 
     service: InferenceService
@@ -51,6 +53,7 @@ class BuildContext:
     runtime_pod: JsonObject = field(default_factory=dict)
     sidecars: tuple[JsonObject, ...] = ()
     declared: Declarations | None = None
+    unserved: Mapping[str, Problem] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -85,7 +88,8 @@ class BuildContext:
     @property
     def fetches(self) -> bool:
         """Whether the serving container fetches models itself, and so needs the credentials for it."""
-        return self.ours and self.declared is not None and bool(self.declared.models)
+        several = bool(self.predictor.models)
+        return self.ours and (several or (self.declared is not None and bool(self.declared.models)))
 
     @property
     def window_seconds(self) -> int:

@@ -7,7 +7,7 @@ Source: KServe, "Storage credentials" (pkg/credentials).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -63,14 +63,18 @@ class StorageCredentials:
 
     Attributes:
         uri: where the files are, where an entry of the Secret `storage-config` says it and not the manifest.
-        problem: why such an entry cannot be used.
+        entry: the key of that entry.
+        problem: why such an entry cannot be used, or what a model's files are on is not there.
+        of_models: the same for those of `predictor.models` that need more than a URI, by name.
     """
 
     env: tuple[JsonObject, ...] = ()
     volumes: tuple[JsonObject, ...] = ()
     mounts: tuple[JsonObject, ...] = ()
     uri: str = ""
+    entry: str = ""
     problem: Problem | None = None
+    of_models: Mapping[str, StorageCredentials] = field(default_factory=dict)
 
 
 def credentials_from(secrets: Sequence[SecretSummary]) -> StorageCredentials:

@@ -1,4 +1,4 @@
-"""The ConfigMap of the models that `Model` objects add to a service, and which of those objects may."""
+"""The ConfigMap of the models that pods are told of while they run, and which `Model` objects may add theirs."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DECLARED_PATH",
     "Declarations",
+    "Reserved",
     "declaration_id",
     "declarations",
     "digest_in",
@@ -51,12 +52,25 @@ DECLARED_PATH: Final = "/etc/pillion/models"
 
 
 @dataclass(frozen=True, slots=True)
-class Declarations:
-    """The Model objects of one service.
+class Reserved:
+    """What Model objects of a service cannot have.
 
     Attributes:
-        models: those that its pods serve.
-        refused: why the others are left out.
+        names: those that are had already, each with who has it.
+        places: in the file, of the models that the service itself declares.
+    """
+
+    names: Mapping[str, str]
+    places: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Declarations:
+    """The models that the pods of one service are told of while they run.
+
+    Attributes:
+        models: those that they serve.
+        refused: why Model objects are left out.
     """
 
     models: tuple[DeclaredModel, ...] = ()
@@ -102,7 +116,11 @@ def declaration_id(model: Manifest) -> str:
 
 
 def declarations(
-    service: str, stored: Iterable[Manifest], rules: NamespaceRules, consent: ModelsConsent
+    service: str,
+    stored: Iterable[Manifest],
+    rules: NamespaceRules,
+    consent: ModelsConsent,
+    reserved: Reserved | None = None,
 ) -> Declarations:
     """Return what the Models of a service come to. Of two that ask for one name the older has it.
 
@@ -111,14 +129,16 @@ def declarations(
         stored: Model objects of its namespace, also those of other services.
         rules: the namespace's policies.
         consent: what the service lets Models bring, where the policy leaves it to the objects.
+        reserved: what is not to be had; by default the service's own name.
     """
+    held = Reserved({service: "the InferenceService's own model"}) if reserved is None else reserved
     found: dict[str, DeclaredModel] = {}
     by: dict[str, str] = {}
     refused: dict[Key, Problem] = {}
     for manifest in _in_order(service, stored):
         try:
             model = Model.from_api(manifest)
-            problem = _problem(service, model, by) or _not_consented(service, model, rules, consent)
+            problem = _problem(service, model, by, held) or _not_consented(service, model, rules, consent)
         except ValidationError as error:
             problem = _invalid(error)
         if problem is not None:
@@ -134,16 +154,16 @@ def _in_order(service: str, stored: Iterable[Manifest]) -> Sequence[Manifest]:
     return sorted(ours, key=lambda model: (text_at(model, "metadata", "creationTimestamp"), key_of(model).name))
 
 
-def _problem(service: str, model: Model, taken: Mapping[str, str]) -> Problem | None:
+def _problem(service: str, model: Model, taken: Mapping[str, str], held: Reserved) -> Problem | None:
     name, spec = model.served_name, model.spec
-    if name == service:
-        text = f"{name!r} is the name of the InferenceService's own model"
+    if name in held.names:
+        text = f"the Model {model.metadata.name!r} asks for the name {name!r}, which is that of {held.names[name]}"
         return _lasting(Reason.NAME_CONFLICT, text, "spec.name", "give the Model another name, or set spec.name")
     if name in taken:
         text = f"the Models {taken[name]!r} and {model.metadata.name!r} both ask for the name {name!r} in the pods of "
         text += f"the InferenceService {service!r}; {taken[name]!r} is older and has it"
         return _lasting(Reason.NAME_CONFLICT, text, "spec.name", "set spec.name of one of them, or delete one")
-    if len(taken) >= MOST_MODELS:
+    if len(taken) + held.places >= MOST_MODELS:
         text = f"the InferenceService {service!r} has {MOST_MODELS} Models already, which is the most it can have"
         return _lasting(Reason.TOO_MANY_MODELS, text, "spec.inferenceServiceRef", "")
     try:
@@ -216,6 +236,7 @@ def _declared(model: Model, manifest: Manifest, rules: NamespaceRules) -> Declar
         trust_code=python and rules.code.permits(opted_in=bool(spec.trust_code)),
         code_policy=rules.code.policy if python else ConsentPolicy.PER_OBJECT,
         trusted_types=tuple(spec.trusted_types or ()),
+        config=dict(spec.config or {}),
     )
 
 

@@ -9,6 +9,7 @@ from pillion_operator.builders.auth import auth_parts
 from pillion_operator.builders.configmap import CONFIG_FILE, config_annotations
 from pillion_operator.builders.declared import DECLARED_PATH
 from pillion_operator.builders.merge import merge_objects
+from pillion_operator.builders.own_models import own_parts
 from pillion_operator.builders.security import container_security, pod_security
 from pillion_operator.builders.storage import StorageParts, storage_parts
 from pillion_operator.builders.tls import tls_parts
@@ -121,7 +122,11 @@ def _defaults(context: BuildContext, storage: StorageParts | None) -> JsonObject
         # There may be no such ConfigMap, now or later: pods are the same with declared models and without.
         declared: JsonObject = {"name": models_config_name(context.name), "optional": True}
         volumes.append({"name": "declared", "configMap": declared})
-        volumes += (*tls_parts(context.service).volumes, *auth_parts(context.service).volumes)
+        volumes += (
+            *tls_parts(context.service).volumes,
+            *auth_parts(context.service).volumes,
+            *own_parts(context).volumes,
+        )
     if context.fetches:
         volumes += [volume for volume in context.credentials.volumes if volume not in volumes]
     if volumes:
@@ -158,6 +163,7 @@ def _serving_container(context: BuildContext, storage: StorageParts | None) -> J
             {"name": "declared", "mountPath": DECLARED_PATH, "readOnly": True},
             *tls_parts(context.service).mounts,
             *auth_parts(context.service).mounts,
+            *own_parts(context).mounts,
         ]
         base |= _our_defaults()
     elif not any(probe in context.container for probe in ("readinessProbe", "startupProbe")):

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pillion.resources import SERVING_CONTAINERS
-from pillion.resources.honoured import INSTEAD
 from pillion.runtimefile import PYTHON
 from pillion_operator.builders.activator import activator_slice
 from pillion_operator.builders.applications import applications_gaps, no_image
@@ -23,9 +22,11 @@ from pillion_operator.builders.logger import logger_problem
 from pillion_operator.builders.merge import merge_container
 from pillion_operator.builders.monitor import monitor
 from pillion_operator.builders.network_policy import network_policy
+from pillion_operator.builders.own_models import own_models, reserved
 from pillion_operator.builders.placeholders import PlaceholderValues, fill_container, unfilled
 from pillion_operator.builders.selection import Candidate, select_runtime
 from pillion_operator.builders.service import endpoints, service
+from pillion_operator.builders.shared_runtime import select_shared_runtime
 from pillion_operator.builders.tls import server_secret
 from pillion_operator.state.kinds import (
     CONFIG_MAP,
@@ -90,7 +91,9 @@ def plan(
         context, choice = _context(service_, uid, candidates, credentials, settings, rules)
         check_auth(context)
         bounds = replica_bounds(service_, settings, counted=context.ours)
-        context = replace(context, declared=declarations(context.name, models, rules, _consent(context)))
+        added = declarations(context.name, models, rules, _consent(context), reserved(service_))
+        own, told = own_models(context)
+        context = replace(context, declared=replace(added, models=(*own, *added.models)))
         declared = context.declared if context.ours else None
         manifest, notes = deployment(context)
         asked = context.predictor.network_policy
@@ -121,6 +124,7 @@ def plan(
             notes=notes,
             pickle=rules.pickle,
             models_digest=digest,
+            models=told,
             lead=activator_slice(context, ports),
             revision=revision(object_at(manifest, "spec", "template")),
         )
@@ -145,10 +149,11 @@ def _context(
     predictor = service_.spec.predictor
     model = predictor.serving_model
     own = [container.to_api() for container in predictor.containers or []]
-    if model is None:
+    brings = next((one for one in own if one.get("name") == RUNTIME_CONTAINER and one.get("image")), None)
+    if model is None and (not predictor.models or brings is not None):
         named = predictor.serving_container
-        if predictor.models or named is None:
-            raise PlanError(_models_not_yet() if predictor.models else no_image())
+        if named is None:
+            raise PlanError(no_image())
         serving = next(container for container in own if container.get("name") == named.name)
         rest = tuple(container for container in own if container is not serving)
         if service_.spec.graph is not None:  # which needs nobody's code
@@ -156,20 +161,27 @@ def _context(
         return BuildContext(service_, uid, serving, None, credentials, settings, rules, sidecars=rest), None
     if credentials.problem is not None:
         raise PlanError(credentials.problem)
-    chosen, choice = select_runtime(model, candidates)
+    unserved: dict[str, Problem] = {}
+    if model is not None:
+        chosen, choice = select_runtime(model, candidates)
+    else:
+        chosen, choice, unserved = select_shared_runtime(predictor.models or (), candidates)
     runtime = chosen.spec.to_api()
     template = chosen.spec.serving_container
     if template is None:
         raise PlanError(
             Problem(Reason.NO_SERVING_RUNTIME, f"the {chosen.kind} {chosen.name!r} has no container named 'runtime'")
         )
-    overlay = {field: value for field, value in model.to_api().items() if field not in _MODEL_FIELDS}
+    fields = {} if model is None else model.to_api()
+    overlay = {field: value for field, value in fields.items() if field not in _MODEL_FIELDS}
     container = merge_container(template.to_api(), overlay)
     # A container of the manifest that has the serving container's name is the same container.
     for extra in own:
         if extra.get("name") in {template.name, *SERVING_CONTAINERS}:
             container = merge_container(container, {k: v for k, v in extra.items() if k != "name"})
-    container = _versioned(_defaulted(container, settings), model)
+    container = _defaulted(container, settings)
+    if model is not None:
+        container = _versioned(container, model)
     values = PlaceholderValues(
         service_.metadata.name or "",
         service_.metadata.namespace or "",
@@ -183,9 +195,18 @@ def _context(
         _check_placeholders(filled, chosen)
     sidecars += [c for c in own if c.get("name") not in {template.name, *SERVING_CONTAINERS}]
     context = BuildContext(
-        service_, uid, container, model, credentials, settings, rules, runtime_pod=runtime, sidecars=tuple(sidecars)
+        service_,
+        uid,
+        container,
+        model,
+        credentials,
+        settings,
+        rules,
+        runtime_pod=runtime,
+        sidecars=tuple(sidecars),
+        unserved=unserved,
     )
-    if context.ours and model.model_format.name == PYTHON:
+    if context.ours and model is not None and model.model_format.name == PYTHON:
         _check_code(model, context.rules.code)
     return context, choice
 
@@ -239,12 +260,6 @@ def _defaulted(container: JsonObject, settings: RenderSettings) -> JsonObject:
     return {"imagePullPolicy": settings.image_pull_policy, **container, "image": settings.runtime_image}
 
 
-def _models_not_yet() -> Problem:
-    text = "predictor.models (several models in one runtime) is not honoured in this version"
-    remedy = INSTEAD["predictor.models"]
-    return Problem(Reason.FIELDS_NOT_HONOURED, text, "spec.predictor.models", transient=False, remedy=remedy)
-
-
 def _consent(context: BuildContext) -> ModelsConsent:
     return consent_of(context.service.metadata.annotations or {})
 
@@ -258,7 +273,7 @@ def _gaps(context: BuildContext) -> tuple[Note, ...]:
         found.append(f"{', '.join(map(repr, unknown))} in the annotation {MODELS_CONSENT_ANNOTATION} (pickle, code)")
     if context.model is None and predictor.follow_trainings:
         name = context.container.get("name")
-        found.append(f"spec.predictor.followTrainings on the container {name!r}, which is given no model")
+        found.append(f"spec.predictor.followTrainings on the container {name!r}, which is given no model of its own")
     if context.model is not None and context.model.storage is not None and context.model.storage_uri:
         found.append("the model's storage (an entry of the Secret storage-config) beside its storageUri")
     if context.model is not None and context.model.allow_pickle and context.rules.pickle.denies:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pillion.resources import ModelSpec, ServingRuntimeSpec, SupportedModelFormat
 
-__all__ = ["Candidate", "select_runtime"]
+__all__ = ["Candidate", "ranked", "select_runtime"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +42,12 @@ def select_runtime(model: ModelSpec, candidates: Sequence[Candidate]) -> tuple[C
     """
     if model.runtime:
         return _named(model, model.runtime, candidates)
-    ranked = sorted(
-        (
-            (candidate.clusterwide, -(supported.priority or 0), not _exact(model, supported), candidate.name, candidate)
-            for candidate in candidates
-            for supported in candidate.spec.supported_model_formats or []
-            if supported.auto_select and _usable(model, candidate) and _fits(model, supported)
-        ),
-        key=lambda ranking: ranking[:4],
-    )
-    if not ranked:
+    rankings = _rankings(model, candidates)
+    if not rankings:
         raise PlanError(_none_fits(model, candidates))
-    clusterwide, negative_priority, inexact, _, best = ranked[0]
-    equal = sorted({entry[4].name for entry in ranked if entry[:3] == ranked[0][:3]} - {best.name})
-    others = len({entry[4].name for entry in ranked}) - 1 - len(equal)
+    clusterwide, negative_priority, inexact, _, best = rankings[0]
+    equal = sorted({entry[4].name for entry in rankings if entry[:3] == rankings[0][:3]} - {best.name})
+    others = len({entry[4].name for entry in rankings}) - 1 - len(equal)
     why = f"supports {_described(model)}{'' if inexact or not model.model_format.version else ' in this version'}"
     why += ", of the cluster" if clusterwide else ", of this namespace"
     why += f", priority {-negative_priority}" if negative_priority else ""
@@ -64,6 +56,26 @@ def select_runtime(model: ModelSpec, candidates: Sequence[Candidate]) -> tuple[C
         why += f"; {named} would fit as well, and the first by name is taken: name one in model.runtime to choose"
     why += f"; {others} other{'s' if others > 1 else ''} would fit" if others else ""
     return best, RuntimeChoice(best.kind, best.name, why)
+
+
+def ranked(model: ModelSpec, candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Return the runtimes that may be chosen for a model that names none, the best first, each once."""
+    found: dict[tuple[str, str], Candidate] = {}
+    for *_, candidate in _rankings(model, candidates):
+        found.setdefault((candidate.kind, candidate.name), candidate)
+    return tuple(found.values())
+
+
+def _rankings(model: ModelSpec, candidates: Iterable[Candidate]) -> list[tuple[bool, int, bool, str, Candidate]]:
+    return sorted(
+        (
+            (candidate.clusterwide, -(supported.priority or 0), not _exact(model, supported), candidate.name, candidate)
+            for candidate in candidates
+            for supported in candidate.spec.supported_model_formats or []
+            if supported.auto_select and _usable(model, candidate) and _fits(model, supported)
+        ),
+        key=lambda ranking: ranking[:4],
+    )
 
 
 def _named(model: ModelSpec, name: str, candidates: Iterable[Candidate]) -> tuple[Candidate, RuntimeChoice]:

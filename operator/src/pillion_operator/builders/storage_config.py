@@ -75,4 +75,5 @@ def credentials_of_entry(entries: Iterable[StorageEntry], storage: ModelStorageS
     if parameters:
         env.append({"name": "STORAGE_OVERRIDE_CONFIG", "value": json.dumps(parameters, sort_keys=True)})
     path = (storage.path or "").strip("/")
-    return StorageCredentials(tuple(env), uri=f"{kind}://{bucket}/{path}" if path else f"{kind}://{bucket}")
+    uri = f"{kind}://{bucket}/{path}" if path else f"{kind}://{bucket}"
+    return StorageCredentials(tuple(env), uri=uri, entry=entry.key)

@@ -23,6 +23,7 @@ from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
     from pillion.resources import InferenceService
+    from pillion_operator.judge.own_models import OwnModelFacts
     from pillion_operator.state.observed import Observed, Outcome
     from pillion_operator.state.plan import Desired
 
@@ -79,7 +80,10 @@ class DeploymentFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that the judges see. `problems` are ordered: what most explains the state comes first."""
+    """Everything that the judges see.
+
+    `problems` are ordered: what most explains the state comes first. `models` are those of `predictor.models`.
+    """
 
     service: InferenceService
     observed: Observed
@@ -89,6 +93,7 @@ class Facts:
     canary: DeploymentFacts
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...] = ()
+    models: tuple[OwnModelFacts, ...] = ()
 
     @property
     def newest(self) -> str:
@@ -106,7 +111,8 @@ class Facts:
         """
         predictor = self.service.spec.predictor
         container = predictor.serving_container
-        return predictor.serving_model is not None or (container is not None and container.name == RUNTIME_CONTAINER)
+        named = container is not None and container.name == RUNTIME_CONTAINER
+        return predictor.serving_model is not None or bool(predictor.models) or named
 
     @property
     def asleep(self) -> bool:

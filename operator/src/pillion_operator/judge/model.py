@@ -6,42 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pillion_operator.judge.facts import Verdict
+from pillion_operator.judge.in_pods import InPod, failure_of, in_pods, not_served
 from pillion_operator.judge.status import conditions_of
 from pillion_operator.state.manifest import array, generation_of
-from pillion_operator.state.plan import Problem
-from pillion_operator.state.reasons import REMEDIES, Reason
+from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pillion.resources import JsonObject
-    from pillion_operator.state.declared import PodReport
     from pillion_operator.state.manifest import Manifest
+    from pillion_operator.state.plan import Problem
 
 __all__ = ["InPod", "ModelFacts", "in_pods", "model_status", "next_look"]
 
 _MOST_PODS: Final = 100
-_STATES: Final = frozenset({"Fetching", "Loading", "Ready", "Failed"})
-
-
-@dataclass(frozen=True, slots=True)
-class InPod:
-    """The model in one pod."""
-
-    pod: str
-    state: str
-    reason: str = ""
-    message: str = ""
-    digest: str = ""
-    lasting: bool = False
-
-    def to_status(self) -> JsonObject:
-        """Return it in wire form."""
-        told: JsonObject = {"name": self.pod, "state": self.state}
-        for field, value in (("reason", self.reason), ("message", self.message), ("digest", self.digest)):
-            if value:
-                told[field] = value
-        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,30 +45,6 @@ class ModelFacts:
     def loaded(self) -> int:
         """In how many pods it serves as it is declared now."""
         return sum(pod.state == "Ready" for pod in self.pods)
-
-
-def in_pods(declaration: str, reports: Sequence[PodReport]) -> tuple[InPod, ...]:
-    """Return how far each pod is with a declaration, those that are not Ready first."""
-    found = (_in_pod(declaration, report) for report in reports)
-    return tuple(sorted(found, key=lambda pod: (pod.state == "Ready", pod.state != "Failed", pod.pod)))
-
-
-def _in_pod(declaration: str, report: PodReport) -> InPod:
-    if not report.reached:
-        return InPod(report.pod, "Unknown", Reason.POD_NOT_REACHED, "its runtime did not answer the operator")
-    if not report.supported:
-        text = "its runtime cannot be told of models while it runs"
-        return InPod(report.pod, "Failed", Reason.RUNTIME_NOT_SUPPORTED, text, lasting=True)
-    found = report.models.get(declaration)
-    if found is None and report.error:
-        return InPod(report.pod, "Failed", Reason.RUNTIME_NOT_SUPPORTED, report.error, lasting=True)
-    if found is None or found.state not in _STATES:
-        return InPod(report.pod, "Pending", Reason.PROGRESSING, "it has not seen the declaration yet")
-    if found.state == "Failed":
-        return InPod(
-            report.pod, "Failed", found.cause or Reason.MODEL_LOAD_FAILED, found.reason, found.digest, found.lasting
-        )
-    return InPod(report.pod, found.state, digest=found.digest if found.state == "Ready" else "")
 
 
 def model_status(facts: ModelFacts, timestamp: str) -> JsonObject:
@@ -138,18 +91,11 @@ def _verdicts(facts: ModelFacts) -> tuple[Verdict, Verdict, Verdict]:
 
 def _worst(facts: ModelFacts) -> Problem | None:
     """Return what to tell first of the pods in which it does not serve; pods beyond those wanted count as well."""
-    failed = [pod for pod in facts.pods if pod.state == "Failed"]
+    failed = failure_of(facts.pods)
     unknown = [pod for pod in facts.pods if pod.state == "Unknown"]
-    if not failed and (not unknown or facts.wanted == 0 or facts.loaded >= facts.wanted):
-        return None
-    worst = (failed or unknown)[0]
-    number = len(failed or unknown)
-    others = f" and in {number - 1} more {'pod' if number == 2 else 'pods'}" if number > 1 else ""
-    remedy = REMEDIES.get(worst.reason, "")
-    # What the runtime says ends in a remedy of its own.
-    text = f"not served in pod {worst.pod}{others}: {worst.message}"
-    own = worst.reason in {Reason.POD_NOT_REACHED, Reason.RUNTIME_NOT_SUPPORTED}
-    return Problem(worst.reason, text, worst.pod, transient=not worst.lasting, remedy=remedy if own else " ")
+    if failed is not None or not unknown or facts.wanted == 0 or facts.loaded >= facts.wanted:
+        return failed
+    return not_served(unknown)
 
 
 def _progress(facts: ModelFacts) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 from pillion_operator.judge.facts import Facts, Verdict, is_ready
+from pillion_operator.judge.own_models import coming, own_problems
 from pillion_operator.state.manifest import key_of, revision
 from pillion_operator.state.names import RUNTIME_CONTAINER
 from pillion_operator.state.reasons import Reason
@@ -21,6 +22,9 @@ LOAD_FAILURES: Final = frozenset(
     }
 )  # fmt: skip
 
+#: Models that are told of one by one in a message.
+_SHOWN: Final = 5
+
 State = Literal["Pending", "Standby", "Loading", "Loaded", "FailedToLoad"]
 
 
@@ -32,6 +36,8 @@ def judge(facts: Facts) -> Verdict:
         text = "There is no model." if container is None else _foreign(container.name)
         return Verdict(TYPE, "Unknown", Reason.NOT_MANAGED, text)
     state = target_state(facts)
+    if facts.models and any(is_ready(pod) for pod in newest_pods(facts)):
+        return _several(facts)
     if state == "Loaded":
         ready = sum(is_ready(pod) for pod in newest_pods(facts))
         text = f"Loaded in {ready} {'pod' if ready == 1 else 'pods'}"
@@ -52,6 +58,23 @@ def judge(facts: Facts) -> Verdict:
     if predictor.serving_model is None:
         text += f"; the image of the container {RUNTIME_CONTAINER!r} must be made on Pillion's runtime"
     return Verdict(TYPE, "False", Reason.STARTING, f"{text}.")
+
+
+def _several(facts: Facts) -> Verdict:
+    """Judge the models of the manifest, of which pods serve some at least."""
+    models, served = facts.models, [model for model in facts.models if model.state == "Ready"]
+    text = f"{len(served)} of {len(models)} models are served by every pod"
+    broken, late = own_problems(models), coming(models)
+    if broken:
+        names = ", ".join(repr(model.name) for model in models if model.problem is not None)
+        return Verdict(TYPE, "False", broken[0].reason, f"{text}, and not {names}: {broken[0].sentence}")
+    if any(model.state == "Unknown" for model in models):
+        text = "The pods are ready, and do not answer the operator which models they serve."
+        return Verdict(TYPE, "Unknown", Reason.POD_NOT_REACHED, text)
+    if late:
+        how = ", ".join(f"{model.name!r} by {model.loaded} of {model.wanted} pods" for model in late[:_SHOWN])
+        return Verdict(TYPE, "False", Reason.PROGRESSING, f"{text}; {how}.")
+    return Verdict(TYPE, "True", Reason.LOADED, f"{text}.")
 
 
 def _foreign(container: str | None) -> str:
@@ -82,7 +105,8 @@ def target_state(facts: Facts) -> State:
     """Return the state of the model that the manifest asks for."""
     pods = newest_pods(facts)
     if any(is_ready(pod) for pod in pods):
-        return "Loaded"
+        broken = any(model.problem is not None for model in facts.models)
+        return "FailedToLoad" if broken else "Loading" if coming(facts.models) else "Loaded"
     if facts.problems:
         return "FailedToLoad"
     if facts.asleep:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pillion_operator.judge import canary, ready, stalled
 from pillion_operator.judge.facts import Verdict
+from pillion_operator.judge.own_models import coming
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
@@ -28,4 +29,8 @@ def judge(facts: Facts) -> Verdict:
         return Verdict(TYPE, "True", whole.reason, whole.message)
     if not facts.deployment.rolled_out or canary.waits(facts):
         return Verdict(TYPE, "True", Reason.PROGRESSING, "A rollout is on its way.")
+    late = coming(facts.models)
+    if late and not facts.asleep:
+        names = ", ".join(repr(model.name) for model in late)
+        return Verdict(TYPE, "True", Reason.PROGRESSING, f"Not every pod serves {names} yet.")
     return Verdict(TYPE, "False", Reason.SETTLED, "The cluster is as the manifest says.")

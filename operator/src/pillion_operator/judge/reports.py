@@ -49,6 +49,8 @@ def mismatch_warnings(reports: Iterable[ModelReport]) -> tuple[Problem, ...]:
 
 
 def _problem(report: ModelReport, pickle: ConsentRule) -> Problem:
+    if report.cause == Reason.UNHEALTHY:
+        return Problem(Reason.UNHEALTHY, f"the model {report.model!r} is {report.reason}", report.pod)
     match = _REMEDY.match(report.reason)
     text, remedy = (match["text"], match["remedy"]) if match else (report.reason, "")
     reason = Reason(report.cause) if report.cause in _CAUSES else Reason.MODEL_LOAD_FAILED

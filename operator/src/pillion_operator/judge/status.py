@@ -23,6 +23,7 @@ from pillion_operator.judge.certificates import certificate_problems
 from pillion_operator.judge.deadline import overdue
 from pillion_operator.judge.facts import Facts, Verdict, deployment_facts, is_ready, refused_pods
 from pillion_operator.judge.model_loaded import active_state, newest_pods, target_state
+from pillion_operator.judge.own_models import own_model_facts, own_problems, statuses
 from pillion_operator.judge.pods import pod_problems
 from pillion_operator.judge.progressing import went_back
 from pillion_operator.judge.reports import mismatch_warnings, report_problems
@@ -60,7 +61,8 @@ def facts_of(service: InferenceService, observed: Observed, desired: Desired, ou
     blocking = [p for p in certificates if not healthy or p.reason == Reason.CERTIFICATE_EXPIRED]
     stopped_ = desired.replicas.most == 0
     beside = deployment_facts(observed, canary_name(service.metadata.name or ""))
-    facts = Facts(service, observed, desired, outcome, deployment, beside, ())
+    models = own_model_facts(desired.models, observed.declared, deployment.wanted + beside.wanted)
+    facts = Facts(service, observed, desired, outcome, deployment, beside, (), models=models)
     newest = newest_pods(facts)
     in_pods = pod_problems(newest, surge=deployment.surging)
     # What keeps pods from starting that an autoscaler adds on top is worth a word, and no reason to be not ready.
@@ -78,6 +80,7 @@ def facts_of(service: InferenceService, observed: Observed, desired: Desired, ou
         problems += report_problems(observed.reports, desired.pickle)
         problems += [] if scaled else in_pods
         problems += [] if scaled else refused
+        problems += own_problems(models)
     mismatched = mismatch_warnings(_of(newest, observed.reports))
     warned = (*certificates, *observed.missing, *mismatched, *((*in_pods, *refused) if scaled and not stopped_ else ()))
     warnings = tuple(p for p in warned if p not in problems)
@@ -112,6 +115,8 @@ def status_of(facts: Facts, timestamp: str) -> JsonObject:
     model = _model_status(facts, timestamp)
     if model:
         status["modelStatus"] = model
+    if facts.models:
+        status["models"] = statuses(facts.models)
     shared = canary.status_of(facts)
     if shared:
         status["canary"] = shared

@@ -6,7 +6,7 @@ They are read by name only, never listed or watched, and remembered briefly. Sec
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from pillion.storage.errors import StorageError
@@ -14,6 +14,7 @@ from pillion.storage.uri import REMOTE_SCHEMES, parse_uri
 from pillion_operator.builders.auth import reviewing_account
 from pillion_operator.builders.batch_places import batch_claims, batch_uris
 from pillion_operator.builders.credentials import SecretSummary, StorageCredentials, credentials_from
+from pillion_operator.builders.own_models import claim_of
 from pillion_operator.builders.storage import check_uri
 from pillion_operator.builders.storage_config import (
     STORAGE_CONFIG_SECRET,
@@ -82,7 +83,8 @@ class ReferenceReader:
         `fetches` says that the pods fetch from elsewhere than the manifest says, too.
         """
         certificates = await self._certificates(service)
-        credentials, missing = await self._credentials(service, fetches=fetches)
+        credentials, missing = await self._credentials(service, fetches=fetches or bool(service.spec.predictor.models))
+        credentials = replace(credentials, of_models=await self._of_models(service))
         missing += await self._callers(service)
         if not healthy:
             missing += await self._sources(service)
@@ -205,6 +207,24 @@ class ReferenceReader:
             text = f"ServiceAccount {named!r}, named in predictor.serviceAccountName, is not there"
             return StorageCredentials(), (Problem(Reason.SERVICE_ACCOUNT_NOT_FOUND, text, named),)
         return credentials_from(account.secrets), ()
+
+    async def _of_models(self, service: InferenceService) -> dict[str, StorageCredentials]:
+        """Return what those of `predictor.models` come to that name an entry of a Secret, or a volume.
+
+        Only a claim that is not there has a problem: it would keep the pods from starting, with every other model.
+        """
+        found: dict[str, StorageCredentials] = {}
+        namespace = service.metadata.namespace or ""
+        for model in service.spec.predictor.models or ():
+            if model.storage is not None and not model.storage_uri:
+                found[model.name] = await self._entry(namespace, model.storage)
+            claim = claim_of(model.storage_uri or "")
+            if claim:
+                where = f"storageUri of the model {model.name!r}"
+                missing = await self._source(PERSISTENT_VOLUME_CLAIM, Key(namespace, claim), where)
+                if missing:
+                    found[model.name] = StorageCredentials(problem=missing[0])
+        return found
 
     async def _entry(self, namespace: str, storage: ModelStorageSpec) -> StorageCredentials:
         key = Key(namespace, STORAGE_CONFIG_SECRET)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
+from pillion.resources import InferenceService
 from pillion_operator.builders.declared import Declarations, declaration_id, declarations, service_of
+from pillion_operator.builders.own_models import reserved
 from pillion_operator.judge.model import ModelFacts, in_pods, model_status, next_look
 from pillion_operator.report.events import model_happenings
 from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, INFERENCE_SERVICE, MODEL, POD
@@ -27,6 +31,7 @@ from pillion_operator.state.reasons import Reason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pillion_operator.builders.declared import Reserved
     from pillion_operator.observe.declared_status import DeclaredStatusReader
     from pillion_operator.observe.policies import NamespacePolicies
     from pillion_operator.observe.store import Store
@@ -85,7 +90,8 @@ class ModelReconciler:
             return ModelFacts(model, name, problem=Problem(Reason.INFERENCE_SERVICE_NOT_FOUND, text, service.name))
         rules = await self._parts.policies.read(service.namespace)
         consent = consent_of(annotations_of(found))
-        told: Declarations = declarations(service.name, store.all(MODEL, service.namespace), rules, consent)
+        stored = store.all(MODEL, service.namespace)
+        told: Declarations = declarations(service.name, stored, rules, consent, _reserved(found))
         problem = told.refused.get(key_of(model)) or self._unsuited(service)
         if problem is not None:
             return ModelFacts(model, name, problem=problem)
@@ -112,3 +118,11 @@ class ModelReconciler:
             return None
         text = f"the serving container of the InferenceService {service.name!r} is not Pillion's runtime"
         return Problem(Reason.RUNTIME_NOT_SUPPORTED, text, service.name, transient=False)
+
+
+def _reserved(service: Manifest) -> Reserved | None:
+    """Return what its own models have; None for a service that is not valid, and whose pods stay as they are."""
+    try:
+        return reserved(InferenceService.from_api(service))
+    except ValidationError:
+        return None

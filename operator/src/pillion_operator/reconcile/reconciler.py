@@ -19,6 +19,7 @@ from pillion_operator.judge.certificates import unready_certificate
 from pillion_operator.judge.deadline import overdue_wait
 from pillion_operator.judge.facts import deployment_facts, is_ready
 from pillion_operator.judge.invalid import invalid_status
+from pillion_operator.judge.own_models import next_look
 from pillion_operator.judge.pods import placement_wait
 from pillion_operator.judge.scaling_active import first_metrics_wait
 from pillion_operator.judge.status import facts_of, status_of
@@ -42,6 +43,7 @@ from pillion_operator.state.manifest import (
     Manifest,
     generation_of,
     is_deleting,
+    is_reachable,
     key_of,
     number_at,
     object_at,
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
     from pillion_operator.apply.children import ChildApplier
     from pillion_operator.apply.nudge import PodNudger
     from pillion_operator.builders.rights import Lack
+    from pillion_operator.judge.own_models import OwnModelFacts
+    from pillion_operator.observe.declared_status import DeclaredStatusReader
     from pillion_operator.observe.policies import NamespacePolicies
     from pillion_operator.observe.references import ReferenceReader, References
     from pillion_operator.observe.runtime_status import RuntimeStatusReader
@@ -97,6 +101,7 @@ class Parts:
     references: ReferenceReader
     policies: NamespacePolicies
     runtimes: RuntimeStatusReader
+    declared: DeclaredStatusReader
     applier: ChildApplier
     nudger: PodNudger
     rollouts: Rollouts
@@ -192,17 +197,25 @@ class Reconciler:
         if desired.complete and self._holds(stored, desired.models_digest):
             await self._parts.nudger.nudge(observed.pods, desired.models_digest)
         self._count_repairs(observed, outcome)
-        observed = await self._look_again(stored, references)
+        observed = await self._look_again(stored, references, asked=bool(desired.models))
         desired = await self._parts.rollouts.settle(observed, desired)
-        await self._report(service, observed, desired, outcome)
-        return self._next_look(observed, desired, outcome, kept)
+        facts = facts_of(service, observed, desired, outcome)
+        await self._write(observed.service, status_of(facts, timestamp_of(observed.now)), outcome)
+        return self._next_look(observed, desired, outcome, kept, facts.models)
 
     def _next_look(
-        self, observed: Observed, desired: Desired, outcome: Outcome, kept: KeptCertificate | None = None
+        self,
+        observed: Observed,
+        desired: Desired,
+        outcome: Outcome,
+        kept: KeptCertificate | None = None,
+        models: Sequence[OwnModelFacts] = (),
     ) -> float | None:
         """Return when to look again at what no watch tells of."""
         key, waits = key_of(observed.service), _other_waits(observed, desired)
         waits += [] if kept is None else [kept.wait]
+        of_models = next_look(models)
+        waits += [] if of_models is None else [of_models]
         trouble = _of_others(observed, outcome)
         if trouble is None:
             self._patience.forget(key)
@@ -225,13 +238,17 @@ class Reconciler:
             revisions=revisions_of(store.children(stored, (CONTROLLER_REVISION,))[CONTROLLER_REVISION].values()),
         )
 
-    async def _look_again(self, stored: Manifest, references: References) -> Observed:
-        """Observe after applying: the answers to our writes are in the store already."""
+    async def _look_again(self, stored: Manifest, references: References, *, asked: bool) -> Observed:
+        """Observe after applying: the answers to our writes are in the store already.
+
+        Pods are `asked` of each model where the manifest declares several.
+        """
         latest = self._parts.store.get(INFERENCE_SERVICE, key_of(stored))
         same = latest is not None and generation_of(latest) == generation_of(stored)
         observed = self._observe(latest if latest is not None and same else stored)
         reports = await self._parts.runtimes.read(observed.pods)
         unready, awaited = _unready_certificates(observed)
+        reached = [pod for pod in observed.pods if is_reachable(pod)] if asked else []
         return replace(
             observed,
             # Whoever is to make a Secret says best why it is not there.
@@ -239,14 +256,10 @@ class Reconciler:
             missing=(*references.missing, *unready),
             gateway=references.gateway,
             reports=reports,
+            declared=await self._parts.declared.read(reached),
             scaling=self._parts.scaling.report(key_of(stored)),
             resting=self._parts.zero.report(key_of(stored)),
         )
-
-    async def _report(self, service: InferenceService, observed: Observed, desired: Desired, outcome: Outcome) -> None:
-        timestamp = timestamp_of(observed.now)
-        status = status_of(facts_of(service, observed, desired, outcome), timestamp)
-        await self._write(observed.service, status, outcome)
 
     async def _report_invalid(self, stored: Manifest, error: ValidationError) -> None:
         """Say of an object that was stored under other rules what is wrong with it; nothing of it is changed."""

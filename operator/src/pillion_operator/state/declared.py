@@ -10,9 +10,26 @@ from pillion_operator.state.manifest import objects_at, text_at, word_at
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DeclaredReport", "PodReport", "reports_of"]
+    from pillion_operator.state.plan import Problem
+
+__all__ = ["DeclaredReport", "OwnModel", "PodReport", "reports_of"]
 
 _LONGEST: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class OwnModel:
+    """One of the models that an InferenceService itself declares.
+
+    Attributes:
+        name: the name by which requests call it.
+        id: what pods report it by; empty where it is left out.
+        problem: why it is left out, while the others are served.
+    """
+
+    name: str
+    id: str = ""
+    problem: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pillion_operator.state.declared import PodReport
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.manifest import Manifest
     from pillion_operator.state.plan import Problem
@@ -61,6 +62,7 @@ class Observed:
         now: seconds since 1970.
         revisions: what was rolled out or failed before, the oldest first.
         gateway: the Gateway that routes are attached to, where one is named.
+        declared: what pods say of the models that the manifest declares, where it declares several.
     """
 
     service: Manifest
@@ -74,6 +76,7 @@ class Observed:
     scaling: ScalingReport | None = None
     resting: ScalingReport | None = None
     gateway: GatewayFacts | None = None
+    declared: tuple[PodReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pillion_operator.state.policies import ConsentRule
 from pillion_operator.state.reasons import Reason, sentence
 
 if TYPE_CHECKING:
+    from pillion_operator.state.declared import OwnModel
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.manifest import Manifest
     from pillion_operator.state.revisions import RolledBack
@@ -188,6 +189,7 @@ class Desired:
         replicas: bounds of the Deployment's count, which is never part of its manifest.
         pickle: the policy for formats that can run code that it was made under.
         models_digest: of the file of declared models that the pods are to see; empty where there is none.
+        models: those of them that the manifest itself declares, `predictor.models`, in its order.
         lead: the EndpointSlice that may lead to the activator, without what is known only as it runs.
         followed: the training whose model is served.
         revision: the digest of the pod template that the manifest asks for.
@@ -207,6 +209,7 @@ class Desired:
     notes: tuple[Note, ...] = ()
     pickle: ConsentRule = field(default_factory=ConsentRule)
     models_digest: str = ""
+    models: tuple[OwnModel, ...] = ()
     lead: Manifest | None = None
     followed: Followed | None = None
     revision: str = ""

@@ -108,9 +108,11 @@ class Reason(StrEnum):
     UNTRUSTED_CODE = "UntrustedCode"
     LIBRARY_MISMATCH = "LibraryMismatch"
     MODEL_LOAD_FAILED = "ModelLoadFailed"
+    UNHEALTHY = "Unhealthy"
 
 
 REMEDIES: Final[dict[str, str]] = {
+    Reason.UNHEALTHY: "it is loaded anew by itself; see the pod's log, and the check_health of the class",
     Reason.FIELDS_NOT_HONOURED: "remove them, or accept that they have no effect in this version",
     Reason.INVALID_SPEC: "correct the field and apply the manifest again",
     Reason.DUPLICATE_ENTRIES: "keep one entry of each name; the last one is in use",

@@ -30,6 +30,8 @@ __all__ = [
     "ON_DEVICES",
     "WITH_THREADS",
     "Backend",
+    "CheckedModel",
+    "ConfiguredModel",
     "ExplainRun",
     "ExplainedModel",
     "InputRule",
@@ -260,6 +262,26 @@ class ExplainRun(Predictor, Protocol):
     @property
     def value(self) -> Any:  # noqa: ANN401 - plain data, of no declared type
         """What the method gave, as plain data; set when the run has ended."""
+        ...
+
+
+class CheckedModel(Protocol):
+    """One whose author says whether it can work."""
+
+    def check_health(self) -> Predictor:
+        """A question: its call raises where the model is unhealthy, and gives nothing where it is not."""
+        ...
+
+
+class ConfiguredModel(Protocol):
+    """One that can take another config while it serves."""
+
+    def reconfigure(self, config: Mapping[str, Any]) -> Predictor:
+        """The call that takes it, not begun yet.
+
+        Raises:
+            ModelLoadError: its class has no such method.
+        """
         ...
 
 

@@ -23,6 +23,7 @@ from pillion.backends.python_explain import PythonExplainRun
 from pillion.backends.python_results import undeclared
 from pillion.backends.python_source import failure_in_code, import_class
 from pillion.backends.python_stream import PythonStream
+from pillion.backends.python_upkeep import PythonHealth, PythonReconfigure
 from pillion.errors import ErrorCode, PillionError
 from pillion.model import ModelMetadata
 from pillion.runtimefile import PYTHON
@@ -111,6 +112,25 @@ class PythonModel:
         if explain is None:  # the data plane asks only models that explain
             raise TypeError(f"{self.definition.name} has no explain")
         return PythonExplainRun(self, explain)
+
+    @property
+    def checks(self) -> bool:
+        """Whether its author says how it is, by a method ``check_health``."""
+        return callable(getattr(self.instance, "check_health", None))
+
+    def check_health(self) -> PythonHealth:
+        """See :class:`~pillion.backends.api.CheckedModel`."""
+        return PythonHealth(getattr(self.instance, "check_health"))  # noqa: B009 - not part of Model
+
+    def reconfigure(self, config: Mapping[str, Any]) -> PythonReconfigure:
+        """See :class:`~pillion.backends.api.ConfiguredModel`."""
+        method = getattr(self.instance, "reconfigure", None)
+        if not callable(method):
+            raise ModelLoadError(
+                f"{self.definition.name} has a config and no method reconfigure(config) that takes it",
+                "write one, or take the config out",
+            )
+        return PythonReconfigure(method, config)
 
     def stream(self, task: TaskSignature, arguments: Mapping[str, Any]) -> PythonStream:
         """See :class:`~pillion.backends.api.StreamModel`."""

@@ -67,6 +67,8 @@ class Source:
     graph: dict[str, Any] | None = None
     """It is a graph of the others; ``uri`` is then empty."""
     parameters: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """For the ``reconfigure`` of its class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +153,10 @@ def _models(service: InferenceService, consent: Consent) -> tuple[Source, ...]:
                 version=model.version or "1",
                 digest=model.digest or "",
                 allow_pickle=consent.allow_pickle or bool(model.allow_pickle),
+                trust_code=bool(model.trust_code),
                 trusted_types=_trusted(consent, model.trusted_types),
                 execution=execution,
+                config=model.config or {},
             )
             for index, model in enumerate(predictor.models)
         )
@@ -239,6 +243,7 @@ def render_runtime_file(sources: Sequence[Source], paths: Mapping[str, Path]) ->
                 code=source.code,
                 graph=source.graph,
                 parameters=dict(source.parameters),
+                config=dict(source.config),
             )
             for source in sources
         )

@@ -316,6 +316,14 @@ class DataPlane:
         """See :meth:`pillion.repository.repository.ModelRepository.declares`."""
         return self._repository.declares(name)
 
+    async def reconfigure(self, name: str, version: str, config: Mapping[str, Any]) -> None:
+        """See :meth:`pillion.repository.repository.ModelRepository.reconfigure`."""
+        await self._repository.reconfigure(name, version, config)
+
+    async def watch_health(self) -> None:
+        """See :meth:`ModelRepository.watch_health`."""
+        await self._repository.watch_health()
+
     async def apply(self, models: Sequence[DesiredModel]) -> None:
         """Make ``models`` the desired set; returns when each is loaded or has failed (see :meth:`statuses`)."""
         await self._repository.apply(models)

@@ -9,9 +9,11 @@ import msgspec
 from pillion.execution.packing import Packed  # noqa: TC001 - msgspec reads annotations at run time
 
 __all__ = [
+    "CHECK_HEALTH",
     "EXPLAIN",
     "FROM_WORKER",
     "PREDICT",
+    "RECONFIGURE",
     "STREAM",
     "TASK",
     "TO_WORKER",
@@ -38,6 +40,9 @@ PREDICT: Final = 0
 TASK: Final = 1
 EXPLAIN: Final = 2
 STREAM: Final = 3
+CHECK_HEALTH: Final = ".check_health"
+RECONFIGURE: Final = ".reconfigure"
+"""In place of a task's name, which none of the model's is: the question how it is, and a config to take."""
 """What a call asks for. Plain numbers: reading an enumeration costs more than the rest of the message."""
 
 

@@ -72,6 +72,8 @@ class ProcessExecutor:
         self._last_failure = ""
         self._closed = False
         self._timers: set[asyncio.TimerHandle] = set()
+        self.opening: Callable[[], Predictor] | None = None
+        """The first call of each worker that comes from now on. One that fails over it serves on; the log says so."""
         self._next_look = 0.0
 
     immediate = False
@@ -85,6 +87,16 @@ class ProcessExecutor:
     def workers(self) -> list[WorkerState]:
         """The workers as they are now."""
         return [seat.state() for seat in self._seats]
+
+    def links(self) -> list[WorkerLink]:
+        """The way to each worker that takes calls."""
+        return [seat.link for seat in self._seats if seat.link is not None]
+
+    def replace(self, link: WorkerLink) -> None:
+        """Start the successor of a worker that is unhealthy; it serves until that has loaded."""
+        for seat in self._seats:
+            if seat.link is link and not seat.relieving:
+                self._succeed(seat)
 
     def start(self) -> None:
         """Begin to supervise the workers, on the running event loop. Idempotent."""
@@ -181,7 +193,11 @@ class ProcessExecutor:
                 link.send(sent)
         if self._closed:
             self._end_if_done()
-        elif self._policy.lifetime is not None:
+            return
+        for seat in self._seats:
+            if seat.leaving is not None and not seat.leaving.outstanding:
+                self._part(seat, seat.leaving)
+        if self._policy.lifetime is not None:
             self._relieve(self._policy.lifetime)
 
     def _give_up(self, sent: Sent, link: WorkerLink) -> None:
@@ -208,6 +224,15 @@ class ProcessExecutor:
 
     def _attach(self, seat: Seat, process: WorkerProcess) -> None:
         seat.link = WorkerLink(process, self._pump, lambda link: self._ended(seat, link))
+        if self.opening is not None:
+            first = Sent(self.opening(), (), (), retry=False)
+            first.future.add_done_callback(self._opened)
+            seat.link.send(first)
+
+    def _opened(self, first: asyncio.Future[list[Tensor]]) -> None:
+        error = None if first.cancelled() else first.exception()
+        if error is not None:
+            _log.error("model %s: a new worker process could not be configured: %s", self._label, error)
 
     def _ended(self, seat: Seat, link: WorkerLink) -> None:
         """Its calls first, then its successor."""
@@ -297,9 +322,6 @@ class ProcessExecutor:
 
     def _relieve(self, lifetime: Lifetime) -> None:
         """Start the successor of one that has served long enough, one at a time; it serves until that has loaded."""
-        for seat in self._seats:
-            if seat.leaving is not None and not seat.leaving.outstanding:
-                self._part(seat, seat.leaving)
         if any(seat.relieving or seat.leaving is not None for seat in self._seats):
             return
         now = asyncio.get_running_loop().time()
@@ -313,10 +335,13 @@ class ProcessExecutor:
             reason = lifetime.over(link.answered, link.process.rss if looks else _unknown)
             if reason:
                 _log.info("model %s: worker process %d %s and is relieved", self._label, link.process.pid, reason)
-                seat.relieving = True
-                seat.recycled += 1
-                self._start_thread(seat)
+                self._succeed(seat)
                 return
+
+    def _succeed(self, seat: Seat) -> None:
+        seat.relieving = True
+        seat.recycled += 1
+        self._start_thread(seat)
 
     def _part(self, seat: Seat, link: WorkerLink) -> None:
         """Whatever it holds, nobody waits for."""

@@ -21,7 +21,7 @@ from pillion.authoring.context import CURRENT
 from pillion.execution.api import Interrupt
 from pillion.execution.asking import Asking, WorkerCall
 from pillion.execution.given_up import Abandoned, GivenUp
-from pillion.execution.messages import EXPLAIN, PREDICT, STREAM, TASK, Result, Use
+from pillion.execution.messages import CHECK_HEALTH, EXPLAIN, PREDICT, RECONFIGURE, STREAM, TASK, Result, Use
 from pillion.execution.outlet import Outlet
 from pillion.execution.packing import pack, unpack
 from pillion.execution.remote import failed
@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pillion.authoring.signature import TaskSignature
-    from pillion.backends.api import ExplainedModel, LoadedModel, Predictor, StreamModel, TaskModel
+    from pillion.backends.api import (
+        CheckedModel,
+        ConfiguredModel,
+        ExplainedModel,
+        LoadedModel,
+        Predictor,
+        StreamModel,
+        TaskModel,
+    )
     from pillion.execution.messages import Call, Credit
     from pillion.execution.mixed import AsyncPredictor
     from pillion.execution.segments import Segment
@@ -154,8 +162,12 @@ class Worker:
             return self._model
         if call.way == EXPLAIN:
             return cast("ExplainedModel", self._model).begin_explanation()
-        task = self._tasks[call.task]
+        if call.task == CHECK_HEALTH:
+            return cast("CheckedModel", self._model).check_health()
         arguments = pickle.loads(call.arguments)  # noqa: S301 - written by the server
+        if call.task == RECONFIGURE:
+            return cast("ConfiguredModel", self._model).reconfigure(arguments)
+        task = self._tasks[call.task]
         if call.way == TASK:
             return cast("TaskModel", self._model).begin(task, arguments)
         self._outlet = Outlet(call.id, call.room, self._connection, self._given_up.closing)

@@ -23,15 +23,14 @@ from pillion.errors import ModelRefused, PillionError
 from pillion.management.sharedplaces import SharedPlaces
 from pillion.runtimefile import DesiredModel
 from pillion.storage.artifact import Artifact
-from pillion.storage.errors import Reason, StorageError
+from pillion.storage.errors import StorageError
 from pillion.storage.fetching import fetch
-from pillion.storage.options import FetchOptions
-from pillion.storage.uri import REMOTE_SCHEMES, parse_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
+    from pillion.management.declared_sources import DeclaredSources
     from pillion.modelsfile import DeclaredModel, ModelsFile
 
 __all__ = ["Declared", "DeclaredPlane", "Failure", "pause_after"]
@@ -53,6 +52,10 @@ class DeclaredPlane(Protocol):
 
     async def remove(self, name: str, versions: Collection[str]) -> None:
         """Take versions that were added out of service."""
+        ...
+
+    async def reconfigure(self, name: str, version: str, config: Mapping[str, Any]) -> None:
+        """Give a version that serves another config, without loading it anew."""
         ...
 
     def holds(self, name: str) -> bool:
@@ -116,7 +119,7 @@ class Declared:
         plane: what serves them.
         path: the file; there may be none, which means no models.
         folder: where their files are put.
-        environ: settings and credentials of the fetch.
+        sources: where from, and with which credentials.
         interval: seconds between looks at the file.
     """
 
@@ -125,7 +128,7 @@ class Declared:
         plane: DeclaredPlane,
         path: Path,
         folder: Path,
-        environ: Mapping[str, str],
+        sources: DeclaredSources,
         *,
         interval: float = 0.5,
         wall_clock: Callable[[], float] = time.time,
@@ -133,7 +136,7 @@ class Declared:
         self._plane = plane
         self._path = path
         self._places = SharedPlaces(folder)
-        self._environ = environ
+        self._sources = sources
         self._interval = interval
         self._wall_clock = wall_clock
         self._slots: dict[str, _Slot] = {}
@@ -280,6 +283,9 @@ class Declared:
         if slot.serving is None and self._plane.holds(wanted.name):
             reason = f"the server has a model {wanted.name!r} of its own; rename this one, or remove the other"
             return Failure(reason, "NameConflict", lasting=True)
+        former = slot.serving
+        if former is not None and _only_config(former.declared, wanted):
+            return await self._reconfigured(slot, former, wanted)
         self._tell(slot, "Fetching")
         place = _place_of(wanted)
         slot.places.add(place)
@@ -288,7 +294,6 @@ class Declared:
         if not isinstance(fetched, Artifact):
             return fetched
         self._tell(slot, "Loading")
-        former = slot.serving
         if former is not None and former.declared.version == wanted.version:
             await self._take_out(slot)  # made anew under the same number
             former = None
@@ -302,6 +307,17 @@ class Declared:
         if former is not None:
             await self._plane.remove(wanted.name, [former.declared.version])
         await self._clean(slot, keep=place)
+        return None
+
+    async def _reconfigured(self, slot: _Slot, former: _Serving, wanted: DeclaredModel) -> Failure | None:
+        """Give the config to what serves; why that failed, and the former one counts."""
+        try:
+            await self._plane.reconfigure(wanted.name, wanted.version, wanted.config)
+        except ModelRefused as error:
+            return Failure(f"it kept its config: {error.reason}", "ModelLoadFailed", lasting=False)
+        except PillionError as error:
+            return Failure(str(error), "ModelLoadFailed", lasting=False, retry_after=error.retry_after)
+        slot.serving = msgspec.structs.replace(former, declared=wanted)
         return None
 
     async def _fetched(self, slot: _Slot, wanted: DeclaredModel) -> Artifact | Failure | None:
@@ -320,16 +336,10 @@ class Declared:
             await asyncio.wait({work, changed})
 
     async def _fetch(self, wanted: DeclaredModel) -> Artifact:
-        uri = parse_uri(wanted.uri)
-        if uri.scheme not in REMOTE_SCHEMES:
-            raise StorageError(
-                Reason.UNSUPPORTED_SCHEME,
-                f"{uri} is nothing that a running server can fetch",
-                remedy=f"name one of {', '.join(sorted(REMOTE_SCHEMES))}",
-            )
-        options = FetchOptions.from_environment(self._environ, digest=wanted.digest or None)
+        order = await asyncio.to_thread(self._sources.order, wanted)
         async with self._fetches:
-            return await fetch(uri, self._places.files(_place_of(wanted)), options, environment=self._environ)
+            place = self._places.files(_place_of(wanted))
+            return await fetch(order.uri, place, order.options, environment=order.environ)
 
     async def _take_out(self, slot: _Slot) -> None:
         """End what serves with its last request."""
@@ -351,6 +361,8 @@ class Declared:
 def _place_of(declared: DeclaredModel) -> str:
     """The name of the folder for a declaration's files; the same for one that changed in other ways only."""
     source = f"{declared.name}\n{declared.uri}\n{declared.digest}"
+    if declared.store:
+        source += f"\n{declared.store}\n{sorted(declared.store_parameters.items())}"
     return hashlib.sha256(source.encode()).hexdigest()[:24]
 
 
@@ -368,7 +380,15 @@ def _desired(wanted: DeclaredModel, artifact: Artifact) -> DesiredModel:
         trust_code=wanted.trust_code,
         code_policy=wanted.code_policy,
         trusted_types=wanted.trusted_types,
+        execution=wanted.execution,
+        config=wanted.config,
     )
+
+
+def _only_config(former: DeclaredModel, wanted: DeclaredModel) -> bool:
+    """Whether nothing but the config is another one."""
+    same = msgspec.structs.replace(former, id=wanted.id, config=wanted.config) == wanted
+    return same and former.config != wanted.config
 
 
 def _reported(name: str, slot: _Slot) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from pillion.model import ModelState, ModelStatus
 
@@ -37,6 +38,10 @@ class Entry(msgspec.Struct):
     changed_at: float = 0.0
     files: tuple[str, ...] = ()
     """Of the user's code, to be watched."""
+    refused: str = ""
+    """Why what serves did not take the config that it was given last."""
+    unhealthy: str = ""
+    """Why what serves cannot work, by its own word."""
     suspended: bool = False
     """Unloaded by management: not wanted until loaded again or changed."""
     removed: bool = False
@@ -68,6 +73,13 @@ class Entry(msgspec.Struct):
     def loading(self) -> bool:
         """Whether a load is under way, or about to be."""
         return not (self.removed or self.suspended or self.asleep) and self.attempted != self.desired
+
+    @property
+    def takes_config(self) -> bool:
+        """Whether nothing but its config is to be another one: that needs no load."""
+        if self.served is None or self.attempted is None:  # the latter: it is to be loaded anew
+            return False
+        return replace(self.served.desired, config={}) == replace(self.desired, config={})
 
     @property
     def at_rest(self) -> bool:

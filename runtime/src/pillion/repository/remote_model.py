@@ -36,6 +36,8 @@ class Description:
     libraries: Libraries | None
     files: tuple[str, ...]
     own_code: bool
+    checks: bool
+    """Whether its class says how it is."""
     generates: bool
     converses: bool
     """Whether it takes messages, where it generates text."""
@@ -59,6 +61,7 @@ def describe(served: Served, found: str, typical: float | None) -> Description:
         libraries=model.libraries,
         files=tuple(getattr(model, "files", ())),
         own_code=hasattr(model, "tasks"),
+        checks=bool(getattr(model, "checks", False)),
         generates=generate is not None,
         converses=generate is not None and generate.messages,
         embeds=text is not None and text.embed is not None,
@@ -132,6 +135,7 @@ class RemoteTaskModel(RemoteTextModel):
         tasks = {signature.name: signature for signature in definition.tasks}
         super().__init__(description, definition.text, tasks)
         self.definition = definition
+        self.checks = description.checks
         self.tasks = tasks
         self.lock = lock
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from pillion.backends.api import ModelLoadError
 from pillion.errors import ErrorCode, ModelRefused, PillionError
@@ -21,10 +23,12 @@ from pillion.repository import loader
 from pillion.repository.aliases import Aliases
 from pillion.repository.catalogue import Catalogue
 from pillion.repository.entry import Entry, Key, pause_after
+from pillion.repository.health import ModelHealth
 from pillion.repository.loading import Loading
 from pillion.repository.retiring import Retiring
 from pillion.repository.room import Room
 from pillion.repository.served import RepositorySettings, Served
+from pillion.repository.upkeep import configure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
@@ -56,6 +60,7 @@ class ModelRepository:
         self._loading = Loading(self._settings, self._entries)
         self._room = Room(self._entries, self._settings.memory_budget, self._loading.files_of, self._put_to_sleep)
         self._retiring = Retiring(self._closing)
+        self._health = ModelHealth(self._settings, self._entries, clock, self._tell_health, self._anew)
         self._closed = False
         self.on_serving: Callable[[Served, float], None] = lambda _served, _seconds: None
         """Called when a loaded model starts to take requests, with the seconds its load took."""
@@ -238,13 +243,15 @@ class ModelRepository:
         await self._retiring.gone(name=name)
 
     def ready(self) -> bool:
-        """Whether at least one model is wanted and every wanted one serves.
+        """Whether at least one model is wanted, and every wanted one serves and is healthy.
 
-        One that was added lazily and could not be loaded by a request takes nothing else out of rotation.
+        One that was added lazily and could not be loaded by a request takes nothing else out of rotation, nor does one
+        that was added and is unhealthy.
         """
         wanted = [entry for entry in self._entries.values() if not entry.suspended and not entry.removed]
         serves = [entry.state is ModelState.READY or entry.at_rest for entry in wanted]
-        required = (one or (entry.managed and entry.lazy) for entry, one in zip(wanted, serves, strict=True))
+        spared = (entry.managed and (entry.lazy or bool(entry.unhealthy)) for entry in wanted)
+        required = (one or spare for one, spare in zip(serves, spared, strict=True))
         return any(serves) and all(required)
 
     def statuses(self) -> list[ModelStatus]:
@@ -295,7 +302,10 @@ class ModelRepository:
             if entry.removed or entry.suspended:
                 self._take_out(key, entry)
             elif entry.attempted != entry.desired and not entry.asleep:
-                await self._bring_in(key, entry)
+                if entry.takes_config:
+                    await self._configure(key, entry)
+                else:
+                    await self._bring_in(key, entry)
 
     def _take_out(self, key: Key, entry: Entry) -> None:
         served, entry.served = entry.served, None
@@ -331,6 +341,17 @@ class ModelRepository:
             entry.attempted = desired
             self._failed(key, entry, loader.describe_failure(error), trace=error)
             return
+        if not self._closed:
+            served.start()
+            try:
+                if desired.config:
+                    await configure(served, desired.config)
+            except Exception as error:  # noqa: BLE001 - the author's method may raise anything; its owner is told
+                served.close()
+                entry.attempted = desired
+                self._failed(key, entry, f"reconfigure: {loader.describe_failure(error)}", trace=error)
+                return
+            unhealthy = await self._health.first(served)
         if self._closed or entry.removed or entry.suspended:
             served.close()  # no longer wanted by the time it was loaded
             return
@@ -339,8 +360,9 @@ class ModelRepository:
         seconds = entry.loaded_at - began
         former, entry.served, entry.format = entry.served, served, found
         entry.files = getattr(served.model, "files", ())
+        entry.unhealthy = entry.refused = ""
         self._change(entry, ModelState.READY, "")
-        served.start()
+        self._tell_health(key, entry, unhealthy)
         self.on_serving(served, seconds)
         _log.info("model %s version %s is ready after %.2f s", *key, seconds, extra={"model": key[0]})
         if former is not None:
@@ -348,17 +370,74 @@ class ModelRepository:
 
     def _failed(self, key: Key, entry: Entry, reason: str, cause: str = "", trace: Exception | None = None) -> None:
         state, said = ModelState.UNAVAILABLE, "model %s version %s cannot be served: %s"
-        if entry.served is not None:
+        if entry.served is not None and not entry.unhealthy:
             state, said = ModelState.READY, "model %s version %s: %s"
             reason = f"the former model serves on, the new one failed: {reason}"
         _log.error(said, *key, reason, exc_info=trace, extra={"model": key[0], "version": key[1]})
         self._change(entry, state, reason, cause)
+
+    async def watch_health(self) -> None:
+        """Ask models of classes how they are, for ever."""
+        await self._health.watch()
+
+    def _tell_health(self, key: Key, entry: Entry, why: str) -> None:
+        """Take note of what a model that serves says of itself."""
+        if entry.unhealthy == why:
+            return
+        if why:
+            _log.error("model %s version %s is unhealthy: %s", *key, why, extra={"model": key[0]})
+            self._change(entry, ModelState.UNAVAILABLE, f"unhealthy: {why}", "Unhealthy")
+        else:
+            _log.info("model %s version %s is healthy again", *key, extra={"model": key[0]})
+            self._change(entry, ModelState.READY, "")
+        entry.unhealthy = why
+
+    async def reconfigure(self, name: str, version: str, config: Mapping[str, Any]) -> None:
+        """Give a version that serves another config, without loading it anew.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL``.
+            ModelRefused: it does not take it, and why; its former one counts.
+        """
+        entry = self._entries.get((name, version))
+        if entry is None or entry.removed:
+            raise self._catalogue.unknown(name)
+        former = entry.desired
+        entry.desired = msgspec.structs.replace(former, config=dict(config))
+        await self._converge((name, version), entry)
+        if entry.refused:
+            entry.desired = entry.attempted = former
+            raise ModelRefused(
+                f"model {name!r} version {version!r} does not take its config: {entry.refused}",
+                reason=entry.refused,
+                cause="",
+            )
+
+    async def _configure(self, key: Key, entry: Entry) -> None:
+        desired, served = entry.desired, entry.served
+        entry.attempted, entry.refused = desired, ""
+        if served is None:
+            return
+        try:
+            await configure(served, desired.config)
+        except Exception as error:  # noqa: BLE001 - the author's method may raise anything; its owner is told
+            entry.refused = loader.describe_failure(error)
+            _log.error("model %s version %s kept its config", *key, exc_info=error, extra={"model": key[0]})
+        else:
+            _log.info("model %s version %s is reconfigured", *key, extra={"model": key[0]})
+        if not entry.unhealthy:
+            self._change(entry, ModelState.READY, f"kept its config: {entry.refused}" if entry.refused else "")
+
+    async def _anew(self, key: Key, entry: Entry) -> None:
+        entry.attempted = None
+        await self._converge(key, entry)
 
     def _retire(self, served: Served, grace: float) -> asyncio.Task[None]:
         self.on_retired(served)
         return self._retiring.let_go(served, grace)
 
     def _closing(self, served: Served) -> None:
+        self._health.forget(served)
         self.on_closing(served)
 
     def _change(self, entry: Entry, state: ModelState, reason: str, cause: str = "") -> None:

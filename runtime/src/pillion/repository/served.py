@@ -45,6 +45,11 @@ class RepositorySettings(msgspec.Struct, frozen=True):
     """The same; None: a share of the CPUs."""
     memory_budget: int | None = None
     """Bytes for models that are loaded at their first request, together with all others; None: as they come."""
+    health_period_seconds: float = 10.0
+    """Seconds between two questions of how a model is, where its class has ``check_health``."""
+    health_timeout_seconds: float = 10.0
+    health_failures: int = 3
+    """Failures in a row after which it is loaded anew; 0: never."""
     classes: Mapping[str, type[Any]] = msgspec.field(default_factory=dict)
     """Classes that the embedding program hands over, by the name of the model."""
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import MaxLen
+from annotated_types import MaxLen, MinLen
 
 from pillion.resources.annotations import Count, Name, NamedList, NamedOpen, Percent, Positive, Shallow, TextMap
 from pillion.resources.base import ResourceModel
@@ -132,7 +132,11 @@ class ComponentSpec(ScalingFields, PodFields):
 
 _OTHERS = (*FORMAT_SHORTHANDS, "model", "models")
 _SET = ", ".join(f"has(self.{name})" for name in _OTHERS)
-_NAMED = f"has(self.containers) && self.containers.exists(c, c.name in {list(SERVING_CONTAINERS)})"
+#: Beside `models` a container with our name is the one that serves them.
+_NAMED = (
+    f"has(self.containers) && self.containers.exists(c, c.name == '{SERVING_CONTAINERS[0]}' || "
+    f"(c.name == '{SERVING_CONTAINERS[1]}' && !has(self.models)))"
+)
 _ANY = (
     "(has(self.containers) && self.containers.size() > 0) || (has(self.applications) && self.applications.size() > 0)"
 )
@@ -145,7 +149,8 @@ _PLACE_SET = " || ".join(
 def _exactly_one_implementation(predictor: "PredictorSpec") -> bool:
     given = sum(getattr(predictor, name) is not None for name in _OTHERS)
     containers = predictor.containers or []
-    given += any(container.name in SERVING_CONTAINERS for container in containers)
+    serving = SERVING_CONTAINERS[:1] if predictor.models is not None else SERVING_CONTAINERS
+    given += any(container.name in serving for container in containers)
     return given == 1 or (given == 0 and bool(containers or predictor.applications))
 
 
@@ -212,8 +217,8 @@ class PredictorSpec(ComponentSpec):
     model: ModelSpec | None = None
     """A model of any format."""
 
-    models: Annotated[NamedList[NamedModel], MaxLen(64)] | None = None
-    """Several models that one runtime serves, each under its own name."""
+    models: Annotated[NamedList[NamedModel], MinLen(1), MaxLen(64)] | None = None
+    """Several models that one runtime serves, each under its own name. A container `runtime` beside them is it."""
 
     execution: ExecutionSpec | None = None
     """Where the model's calls run."""

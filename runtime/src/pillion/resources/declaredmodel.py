@@ -2,14 +2,14 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from annotated_types import MaxLen, MinLen
+from annotated_types import MaxLen
 
-from pillion.resources.annotations import AtomicOf, Count, ListMap, Name
-from pillion.resources.base import ResourceModel
+from pillion.resources.annotations import AtomicOf, ListMap, Name, OpenObject
+from pillion.resources.base import JsonObject, ResourceModel
 from pillion.resources.metadata import ObjectMeta
-from pillion.resources.model import Digest, ModelFormat, TypeName
+from pillion.resources.model import Digest, ModelFormat, ServedName, TypeName
 from pillion.resources.rules import TextRule
-from pillion.resources.status import Conditions
+from pillion.resources.status import Conditions, ModelInPod, ModelReplicas
 
 #: Schemes that a running pod fetches from; the others need a volume, which a pod has from its start or not at all.
 FETCHED_SCHEMES = ("s3", "gs", "az", "http", "https", "hf")
@@ -21,16 +21,6 @@ FetchedUri: TypeAlias = Annotated[
         pattern=f"^({'|'.join(FETCHED_SCHEMES)})://[^ ]+$",
         message="a running pod fetches from s3:// gs:// az:// hf:// http:// or https://; for a file of yours use the "
         "URI that 'pillion push' prints",
-    ),
-]
-
-ServedName: TypeAlias = Annotated[
-    str,
-    MinLen(1),
-    MaxLen(63),
-    TextRule(
-        pattern="^[A-Za-z0-9][A-Za-z0-9_-]*([.][A-Za-z0-9_-]+)*$",
-        message="a model's name has letters, digits, '-', '_' and single '.', and begins with a letter or digit",
     ),
 ]
 
@@ -68,40 +58,11 @@ class DeclaredModelSpec(ResourceModel):
     """Whether a folder of the format `python` may run the class that it holds. Default: false. The InferenceService
     must let Models bring it: `code` in its annotation `serving.pillion.dev/models-consent`."""
 
+    config: Annotated[JsonObject, OpenObject()] | None = None
+    """For the class's `reconfigure` when it is loaded."""
+
     trusted_types: Annotated[AtomicOf[TypeName], MaxLen(16)] | None = None
     """Types, as `package.module.Name`, that a skops file may hold besides scikit-learn's own."""
-
-
-class ModelReplicas(ResourceModel):
-    """In how many pods the model is."""
-
-    loaded: Count | None = None
-    """Pods that serve it as it is declared now."""
-
-    wanted: Count | None = None
-    """Pods that should."""
-
-    summary: str | None = None
-    """Both, as `2/3`."""
-
-
-class ModelInPod(ResourceModel):
-    """The model in one pod."""
-
-    name: Name
-    """The pod."""
-
-    state: Literal["Pending", "Fetching", "Loading", "Ready", "Failed", "Unknown"]
-    """How far it is; Pending: the pod has not seen the declaration yet, Unknown: the pod was not reached."""
-
-    reason: str | None = None
-    """One word for why it is not Ready."""
-
-    message: Annotated[str, MaxLen(2048)] | None = None
-    """A sentence for people."""
-
-    digest: str | None = None
-    """The sha256 digest of what it serves."""
 
 
 class DeclaredModelStatus(ResourceModel):

@@ -44,6 +44,7 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.model.trustCode",
         "predictor.model.trustedTypes",
         "predictor.sklearn.trustedTypes",
+        "predictor.models",
         "predictor.minReplicas",
         "predictor.maxReplicas",
         "predictor.scaleTarget",
@@ -97,7 +98,7 @@ NOT_YET: frozenset[str] = frozenset(
         *(f"predictor.logger.{field}" for field in ("storage", "marshallerUrl", "batchSize", "batchInterval")),
         "predictor.storageContainerName",
         "predictor.workerSpec",
-        "predictor.models",
+        "predictor.models.storage.schemaPath",
         "predictor.jobs",
         "predictor.management",
     ]
@@ -107,7 +108,6 @@ NOT_YET: frozenset[str] = frozenset(
 INSTEAD: dict[str, str] = {
     "canary": "set canaryTrafficPercent together with the change of spec.predictor: the version before keeps the rest",
     "predictor.jobs": "pods make no TrainingJobs; create TrainingJob and BatchPrediction objects",
-    "predictor.models": "give one model here, and create a Model with inferenceServiceRef for each of the others",
 }
 
 #: Schemes of storage URIs that files are fetched from.
@@ -161,7 +161,12 @@ def _asks_for_nothing(value: object) -> bool:
 
 
 def _values(predictor: PredictorSpec) -> Iterator[UnhonouredField]:
-    sources = {"model": predictor.model, **{name: getattr(predictor, name) for name in FORMAT_SHORTHANDS}}
+    several = {f"models[{model.name}]": model for model in predictor.models or ()}
+    formats = {name: getattr(predictor, name) for name in FORMAT_SHORTHANDS}
+    sources = {"model": predictor.model, **several, **formats}
+    for name, model in several.items():
+        if model.storage is not None and model.storage.schema_path:
+            yield UnhonouredField(f"spec.predictor.{name}.storage.schemaPath")
     uris = {f"{name}.storageUri": source.storage_uri for name, source in sources.items() if source is not None}
     uris |= {f"storageUris[{index}].uri": source.uri for index, source in enumerate(predictor.storage_uris or ())}
     for field, uri in uris.items():

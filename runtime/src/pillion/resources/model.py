@@ -5,8 +5,8 @@ from typing import Annotated, Literal, TypeAlias
 from annotated_types import MaxLen, MinLen
 from pydantic import Field
 
-from pillion.resources.annotations import AtomicOf, Name, Shallow, TextMap
-from pillion.resources.base import ResourceModel
+from pillion.resources.annotations import AtomicOf, Name, OpenObject, Shallow, TextMap
+from pillion.resources.base import JsonObject, ResourceModel
 from pillion.resources.core import ContainerFields, SmallContainerFields
 from pillion.resources.rules import TextRule
 from pillion.runtimefile import TYPE_NAME
@@ -157,10 +157,21 @@ class StorageUriSpec(ResourceModel):
 StorageUris: TypeAlias = Annotated[AtomicOf[StorageUriSpec], MinLen(1), MaxLen(16)]
 
 
+ServedName: TypeAlias = Annotated[
+    str,
+    MinLen(1),
+    MaxLen(63),
+    TextRule(
+        pattern="^[A-Za-z0-9][A-Za-z0-9_-]*([.][A-Za-z0-9_-]+)*$",
+        message="a model's name has letters, digits, '-', '_' and single '.', and begins with a letter or digit",
+    ),
+]
+
+
 class NamedModel(TrustedTypes):
     """One of several models that one runtime serves."""
 
-    name: Annotated[str, MinLen(1), MaxLen(63)]
+    name: ServedName
     """The name of the model in requests."""
 
     model_format: ModelFormat
@@ -176,7 +187,13 @@ class NamedModel(TrustedTypes):
     """The model as an object in a store known by the Secret `storage-config`."""
 
     version: Annotated[str, MaxLen(63)] | None = None
-    """The version under which the model answers."""
+    """The version under which the model answers; another one with each change. Default: made of what is declared."""
 
     allow_pickle: bool | None = None
     """Whether formats that run code while loading may be loaded. Default: false."""
+
+    trust_code: bool | None = None
+    """Whether the class in a folder of the format `python` may run. Default: false."""
+
+    config: Annotated[JsonObject, OpenObject()] | None = None
+    """For the class's `reconfigure`, also when it changes."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 from annotated_types import MaxLen, MinLen
 from pydantic import Field
 
-from pillion.resources.annotations import AtomicOf, Count, ListMap, Percent
+from pillion.resources.annotations import AtomicOf, Count, ListMap, Name, Percent
 from pillion.resources.base import ResourceModel
 
 ConditionStatus: TypeAlias = Literal["True", "False", "Unknown"]
@@ -174,6 +174,60 @@ class ModelStatus(ResourceModel):
     """The versions of libraries that the model depends on."""
 
 
+class ModelReplicas(ResourceModel):
+    """In how many pods the model is."""
+
+    loaded: Count | None = None
+    """Pods that serve it as it is declared now."""
+
+    wanted: Count | None = None
+    """Pods that should."""
+
+    summary: str | None = None
+    """Both, as `2/3`."""
+
+
+class ModelInPod(ResourceModel):
+    """The model in one pod."""
+
+    name: Name
+    """The pod."""
+
+    state: Literal["Pending", "Fetching", "Loading", "Ready", "Failed", "Unknown"]
+    """How far it is; Pending: the pod has not seen the declaration yet, Unknown: the pod was not reached."""
+
+    reason: str | None = None
+    """One word for why it is not Ready."""
+
+    message: Annotated[str, MaxLen(2048)] | None = None
+    """A sentence for people."""
+
+    digest: str | None = None
+    """The sha256 digest of what it serves."""
+
+
+class OwnModelStatus(ResourceModel):
+    """One of `predictor.models`."""
+
+    name: str
+    """Its name."""
+
+    state: Literal["Pending", "Fetching", "Loading", "Ready", "Failed", "Unknown"]
+    """How far it is; Ready: every pod serves it."""
+
+    reason: str | None = None
+    """One word for why it Failed."""
+
+    message: Annotated[str, MaxLen(2048)] | None = None
+    """A sentence for people."""
+
+    replicas: ModelReplicas | None = None
+    """In how many pods it is."""
+
+    pods: Annotated[list[ModelInPod], MaxLen(100), ListMap(("name",))] | None = None
+    """The model in each pod; of many those that are not Ready first."""
+
+
 class ReplicasStatus(ResourceModel):
     """How many pods there are."""
 
@@ -255,6 +309,9 @@ class InferenceServiceStatus(ResourceModel):
 
     model_status: ModelStatus | None = None
     """The state of the predictor's model."""
+
+    models: Annotated[list[OwnModelStatus], MaxLen(64), ListMap(("name",))] | None = None
+    """Each of `predictor.models`."""
 
     replicas: ReplicasStatus | None = None
     """How many pods the predictor has."""

@@ -118,6 +118,9 @@ def build_plane(
                 cpus=cpus,
                 classes=classes,
                 memory_budget=accepted.budget(),
+                health_period_seconds=accepted.health_period_seconds,
+                health_timeout_seconds=accepted.health_timeout_seconds,
+                health_failures=accepted.health_failures,
             )
         ),
         metrics=RuntimeMetrics(registry, settings.metrics.compatibility),

@@ -22,9 +22,11 @@ class DeclaredPlace:
         file = Path(settings.declared) if settings.declared else None
         if file is not None and file.parent.is_dir():
             from pillion.management.declared import Declared  # noqa: PLC0415 - few servers have such a place
+            from pillion.management.declared_sources import DeclaredSources  # noqa: PLC0415 - as above
 
             folder = Path(settings.declared_folder or f"{tempfile.gettempdir()}/pillion-declared")
-            self._declared = Declared(plane, file, folder, os.environ)
+            sources = DeclaredSources(settings.declared_sources, settings.declared_stores, os.environ)
+            self._declared = Declared(plane, file, folder, sources)
 
     def waiting(self) -> str:
         """What the start still waits for; empty ever after."""

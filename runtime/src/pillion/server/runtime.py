@@ -360,6 +360,7 @@ class Runtime:
             await self._restore()
         watch = await self._watched() if self._settings.models.watch else None
         self._spawn(self._declared.watch())  # now: a declaration that keeps the start waiting may be corrected
+        self._spawn(self._plane.watch_health())
         await self._declared.tried()
         await self._follow_applications()
         if self._place is not None and not self._place.begin.at_once:

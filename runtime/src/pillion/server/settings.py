@@ -272,6 +272,16 @@ class ModelSettings(Section, frozen=True):
     """File of models that are declared while the server runs, followed where its folder is there. Empty: none."""
     declared_folder: str = ""
     """Where their files are kept; by default a folder for temporary files."""
+    declared_sources: str = "/mnt/sources"
+    """Folder of the mounted volumes, KIND/NAME, that declared models may be taken from. Empty: from none."""
+    declared_stores: str = "/etc/pillion/stores"
+    """Folder of the entries that describe stores of declared models, a file each, as in the Secret storage-config."""
+    health_period_seconds: Seconds = 10.0
+    """Seconds between two calls of a model's check_health. While it fails, the model is not ready."""
+    health_timeout_seconds: Seconds = 10.0
+    """Seconds that it may take."""
+    health_failures: Annotated[int, Meta(ge=0)] = 3
+    """Failures in a row after which the model is loaded anew, or its worker process replaced; 0: never."""
     bundled: str = ""
     """A runtime.yaml of an image that brings its own models: they are served beside those of --config. Empty: none."""
 

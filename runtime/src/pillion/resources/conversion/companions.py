@@ -18,10 +18,6 @@ __all__ = ["KSERVE_GROUP", "companion_remarks"]
 KSERVE_GROUP: Final = "serving.kserve.io"
 
 _REFUSED: Final = {
-    "TrainedModel": (
-        "models are not loaded into a running service by an object of their own in this release",
-        "write an InferenceService for the model",
-    ),
     "LLMInferenceService": (
         "there is no such kind here",
         "serve the model with an InferenceService whose container is your LLM server",
@@ -46,7 +42,7 @@ def companion_remarks(content: JsonObject) -> Iterator[Remark]:
     group = version.rpartition("/")[0]
     if group == KSERVE_GROUP:
         text, remedy = _REFUSED.get(kind, (f"KServe's {version} has no kind that is converted by this name", ""))
-        known = "InferenceService of v1beta1; ServingRuntime and InferenceGraph of v1alpha1 are converted"
+        known = "InferenceService of v1beta1; ServingRuntime, InferenceGraph and TrainedModel of v1alpha1 are converted"
         yield Remark(Subject.REFUSED, f"{shown}: {text}", remedy or known)
     elif group == "serving.kubeflow.org":
         text = f"{shown} is of KFServing, before it was called KServe"

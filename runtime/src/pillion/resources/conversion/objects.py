@@ -18,6 +18,7 @@ from pillion.resources.conversion.remarks import Remark, Subject
 from pillion.resources.conversion.remedies import UNMAPPED
 from pillion.resources.conversion.runtimes import RUNTIME_KINDS, runtime_remarks
 from pillion.resources.conversion.services import no_effect, serving_edits
+from pillion.resources.conversion.trained_models import TRAINED_MODEL_KIND, TRAINED_MODEL_VERSION, added_model
 from pillion.resources.inferenceservice import InferenceService
 from pillion.resources.nearest import nearest_field
 from pillion.resources.servingruntime import ClusterServingRuntime, ServingRuntime
@@ -67,7 +68,9 @@ def convert_object(content: JsonObject, runtimes: RuntimeFacts, text: str | None
     """Return what the object becomes; `text` is its document, None where it has none of its own."""
     kind = str(content.get("kind"))
     if kind == GRAPH_KIND and content.get("apiVersion") == GRAPH_VERSION:
-        return _graph(content, text)
+        return _anew("InferenceService", *graph_service(content), text)
+    if kind == TRAINED_MODEL_KIND and content.get("apiVersion") == TRAINED_MODEL_VERSION:
+        return _anew("Model", *added_model(content), text)
     if kind not in _VERSIONS or content.get("apiVersion") != _VERSIONS[kind]:
         remarks = [(path_of(remark.field), remark) for remark in companion_remarks(content)]
         return ObjectConversion(content, text if text is not None else _dumped(content), remarks)
@@ -86,13 +89,12 @@ def convert_object(content: JsonObject, runtimes: RuntimeFacts, text: str | None
     return ObjectConversion(state.content, state.text or _dumped(state.content), placed)
 
 
-def _graph(content: JsonObject, text: str | None) -> ObjectConversion:
-    """A graph becomes another object, which is written anew."""
-    service, remarks = graph_service(content)
+def _anew(kind: str, content: JsonObject, remarks: list[Remark], text: str | None) -> ObjectConversion:
+    """What becomes an object of another kind is written anew."""
     if not any(remark.subject is Subject.REFUSED for remark in remarks):
-        remarks += _verdict("InferenceService", service)
-    written = leading_comments(text or "") + _dumped(service)
-    return ObjectConversion(service, written, [(path_of(remark.field), remark) for remark in remarks])
+        remarks += _verdict(kind, content)
+    written = leading_comments(text or "") + _dumped(content)
+    return ObjectConversion(content, written, [(path_of(remark.field), remark) for remark in remarks])
 
 
 def _edits(kind: str, content: JsonObject, runtimes: RuntimeFacts) -> tuple[list[Edit], list[Remark]]:

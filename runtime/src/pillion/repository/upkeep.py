@@ -1,0 +1,85 @@
+"""Calls of a model's own methods for no request: beside the server's threads, or on its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from pillion.backends.api import ModelLoadError
+from pillion.execution.messages import RECONFIGURE
+from pillion.execution.process import ProcessExecutor
+from pillion.execution.remote import RemoteTask
+from pillion.execution.roll_call import ask_each
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pillion.backends.python_upkeep import PythonUpkeep
+    from pillion.repository.served import Served
+
+__all__ = ["begun", "configure"]
+
+_log: Final = logging.getLogger(__name__)
+_LONGEST: Final = 60.0
+"""Seconds that a model may take for a config."""
+
+
+async def configure(served: Served, config: Mapping[str, Any]) -> None:
+    """Give a model that is loaded a config: in worker processes each, and those that follow them.
+
+    Raises:
+        ModelLoadError: its class cannot take one.
+        Exception: what its ``reconfigure`` raised; the model is as that left it.
+    """
+    executor = served.executor
+    if isinstance(executor, ProcessExecutor) and hasattr(served.model, "tasks"):
+        failed = await ask_each(executor.links(), lambda: RemoteTask(RECONFIGURE, config), _LONGEST, patient=True)
+        if failed:
+            raise failed[0][1]
+        executor.opening = lambda: RemoteTask(RECONFIGURE, config)
+        return
+    take = getattr(served.model, "reconfigure", None)
+    if take is None:
+        raise ModelLoadError("it has a config, which only classes in Python take", "take the config out")
+    call = begun(take(config))
+    await asyncio.wait((call,), timeout=_LONGEST)
+    if not call.done():
+        raise TimeoutError(f"it did not end within {_LONGEST:g} s")
+    call.result()
+
+
+def begun(call: PythonUpkeep) -> asyncio.Future[Any]:
+    """Begin a call, in a thread of its own where it is a plain method.
+
+    One that hangs must hold none that requests need, nor the end of the process.
+    """
+    loop = asyncio.get_running_loop()
+    if call.asynchronous:
+        return loop.create_task(call.predict_async((), ()))
+    answer: asyncio.Future[None] = loop.create_future()
+
+    def tell(error: BaseException | None) -> None:
+        if answer.done():
+            return
+        if error is None:
+            answer.set_result(None)
+        else:
+            answer.set_exception(error)
+
+    def body() -> None:
+        error: BaseException | None = None
+        try:
+            call.predict((), (), None)
+        except StopIteration as raised:  # which a future does not take
+            error = RuntimeError(str(raised) or "StopIteration")
+        except BaseException as raised:  # noqa: BLE001 - the author's method may raise anything
+            error = raised
+        try:
+            loop.call_soon_threadsafe(tell, error)
+        except RuntimeError:
+            _log.debug("an answer came after the server had ended")
+
+    threading.Thread(target=body, name="upkeep", daemon=True).start()
+    return answer

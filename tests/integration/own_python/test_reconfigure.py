@@ -1,0 +1,202 @@
+"""``reconfigure`` of models: another config, in each worker process too, without a load."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import yaml
+
+from pillion.modelsfile import DeclaredModel, dump
+from tests.integration.server.process import served
+from tests.waiting import until_now
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.server.process import ServerProcess
+
+CLASS = """
+import os
+import pathlib
+from pillion import Model, task
+
+HERE = pathlib.Path(__file__).parent
+
+class Scaled(Model):
+    def load(self):
+        with (HERE / "loads").open("a") as loads:
+            loads.write(f"{os.getpid()}\\n")
+
+    RECONFIGURE
+        if config["scale"] < 0:
+            raise ValueError("a scale is positive")
+        self.scale = config["scale"]
+
+    @task
+    def scaled(self, number: int) -> list[int]:
+        return [self.scale * number, os.getpid()]
+"""
+PLAIN, ASYNC = "def reconfigure(self, config):", "async def reconfigure(self, config):"
+WITHIN = 60.0
+
+
+def write(file: Path, text: str) -> None:
+    fresh = file.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.rename(file)
+
+
+class Configured:
+    """A folder with the class, and the file that says with which config it is served."""
+
+    def __init__(self, folder: Path, executor: str, method: str = PLAIN, processes: int = 2) -> None:
+        self.file = folder / "runtime.yaml"
+        self._loads = folder / "loads"
+        (folder / "service.py").write_text(CLASS.replace("RECONFIGURE", method))
+        code = {"module": str(folder / "service.py"), "className": "Scaled", "folder": str(folder)}
+        execution = {"executor": executor} | ({"processes": processes} if executor == "process" else {})
+        self._model: dict[str, Any] = {"name": "scaled", "path": "", "code": code, "execution": execution}
+        self.give({"scale": 2})
+
+    def give(self, config: dict[str, Any]) -> None:
+        models = [self._model | {"config": config}]
+        write(self.file, yaml.safe_dump({"apiVersion": "runtime.pillion.dev/v1", "models": models}))
+
+    def loads(self) -> list[int]:
+        return [int(pid) for pid in self._loads.read_text().split()]
+
+
+def scaled(server: ServerProcess) -> tuple[int, int]:
+    """Ten by the model, and the process that computed it."""
+    body = {"inputs": 10, "model_id": "scaled"}
+    answer = httpx.post(server.url("/api/v1/task/scaled"), json=body, timeout=30)
+    assert 200 == answer.status_code, answer.text
+    number, pid = answer.json()
+    return number, pid
+
+
+def by_another(server: ServerProcess, gone: int) -> int:
+    """What a process gives that is not that one; no answer counts while one is lost with it."""
+
+    def answered() -> bool:
+        try:
+            found.append(scaled(server))
+        except AssertionError:
+            return False
+        return found[-1][1] != gone
+
+    found: list[tuple[int, int]] = []
+    until_now(answered, WITHIN)
+    return found[-1][0]
+
+
+@pytest.mark.parametrize(
+    ("executor", "method"), [("thread", PLAIN), ("thread", ASYNC), ("process", PLAIN), ("process", ASYNC)]
+)
+def test_a_model_takes_its_config_when_it_is_loaded_and_when_it_changes_without_a_load(
+    tmp_path: Path, executor: str, method: str
+) -> None:
+    given = Configured(tmp_path, executor, method)
+    with served(tmp_path, given.file, env={}) as server:
+        assert 20 == scaled(server)[0]
+        loads = given.loads()
+
+        given.give({"scale": 3})
+        until_now(lambda: scaled(server)[0] == 30, WITHIN)
+
+        assert loads == given.loads()
+        assert 200 == server.admin("/readyz").status_code
+        if executor == "process":  # and the one that answers only where the first does not
+            pid = scaled(server)[1]
+            os.kill(pid, signal.SIGKILL)
+            assert 30 == by_another(server, pid)
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_a_config_that_is_not_taken_leaves_the_former_and_is_told(tmp_path: Path, executor: str) -> None:
+    given = Configured(tmp_path, executor)
+    with served(tmp_path, given.file, env={}) as server:
+        loads = given.loads()
+
+        given.give({"scale": -1})
+        until_now(
+            lambda: "a scale is positive" in server.admin("/status").json()["models"][0].get("reason", ""), WITHIN
+        )
+
+        told = server.admin("/status").json()["models"][0]
+        assert told["reason"].startswith("kept its config: ")
+        assert ("READY", 20) == (told["state"], scaled(server)[0])
+        given.give({"scale": 4})
+        until_now(lambda: scaled(server)[0] == 40, WITHIN)
+        assert "" == server.admin("/status").json()["models"][0].get("reason", "")
+        assert loads == given.loads()
+
+
+def test_a_worker_process_that_follows_another_has_the_newest_config(tmp_path: Path) -> None:
+    given = Configured(tmp_path, "process", processes=1)
+    with served(tmp_path, given.file, env={}) as server:
+        given.give({"scale": 5})
+        until_now(lambda: scaled(server)[0] == 50, WITHIN)
+        (gone,) = given.loads()
+
+        os.kill(gone, signal.SIGKILL)
+
+        assert 50 == by_another(server, gone)
+
+
+def test_a_class_without_the_method_is_not_served_with_a_config(tmp_path: Path) -> None:
+    given = Configured(tmp_path, "thread", "def other(self, config):")
+    with served(tmp_path, given.file, ready=False, env={}) as server:
+        said = "has a config and no method reconfigure(config)"
+        until_now(lambda: said in server.admin("/readyz").text, WITHIN)
+
+
+def test_a_declared_model_takes_another_config_as_the_same_version(tmp_path: Path) -> None:
+    volume = tmp_path / "sources" / "pvc" / "disk" / "scaled"
+    volume.mkdir(parents=True)
+    (volume / "service.py").write_text(
+        CLASS.replace("RECONFIGURE", PLAIN).replace("pathlib.Path(__file__).parent", f"pathlib.Path({str(tmp_path)!r})")
+    )
+    file = tmp_path / "declared" / "models.json"
+    file.parent.mkdir()
+
+    def declare(scale: int) -> None:
+        model = DeclaredModel(
+            id=f"scaled/{scale}",
+            name="scaled",
+            version="1",
+            uri=f"file://{volume}",
+            format="python",
+            trust_code=True,
+            config={"scale": scale},
+        )
+        write(file, dump((model,)))
+
+    declare(2)
+    config = tmp_path / "runtime.yaml"
+    config.write_text("apiVersion: runtime.pillion.dev/v1\n")
+    env = {
+        "PILLION_MODELS__DECLARED": str(file),
+        "PILLION_MODELS__DECLARED_FOLDER": str(tmp_path / "files"),
+        "PILLION_MODELS__DECLARED_SOURCES": str(tmp_path / "sources"),
+    }
+    with served(tmp_path, config, env=env) as server:
+        assert 20 == scaled(server)[0]
+
+        declare(3)
+        until_now(lambda: server.admin("/status").json()["declared"][0].get("id") == "scaled/3", WITHIN)
+        until_now(lambda: server.admin("/status").json()["declared"][0]["state"] == "Ready", WITHIN)
+        until_now(lambda: scaled(server)[0] == 30, WITHIN)
+        declare(-1)
+        until_now(lambda: server.admin("/status").json()["declared"][0]["state"] == "Failed", WITHIN)
+
+        assert (
+            "it kept its config: ValueError: a scale is positive"
+            in server.admin("/status").json()["declared"][0]["reason"]
+        )
+        assert 30 == scaled(server)[0]
+        assert 1 == len((tmp_path / "loads").read_text().split())
