@@ -45,6 +45,9 @@ class _Gone:
     def answer(self, _status: int, _lines: bytes, _body: bytes) -> bool:
         return False
 
+    def cut(self) -> None:
+        """There is nothing left to end."""
+
     def ended(self) -> None:
         self.ends += 1
 

@@ -11,7 +11,7 @@ from uvicorn.config import Config
 from pillion.transport.http.direct import DirectHttpProtocol
 from pillion.transport.http.engine import EngineState
 from pillion.transport.http.limits import HttpLimits
-from tests.unit.transport.waiting import until
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
