@@ -290,10 +290,10 @@ def test_what_left_the_session_of_a_run_is_gone_when_the_next_begins(tmp_path: P
 
 
 def test_a_training_that_does_not_look_is_killed_with_its_children_within_the_grace(program: Program) -> None:
-    identity = train(program, epochs=1, seconds=60.0, how="child")
+    identity = train(program, epochs=1, seconds=600.0, how="child")
     both = processes(program, identity)
     program.curl(f"/management/trainings?training_id={identity}", None, "-X", "DELETE")
-    job = ended(program, identity, 5.0)
+    job = ended(program, identity)
 
     assert "CANCELED" == job["state"]
     assert [False, False] == [alive(process) for process in both]

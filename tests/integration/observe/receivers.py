@@ -49,7 +49,7 @@ def receiver(context: ssl.SSLContext | None = None) -> Iterator[Received]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             received.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-            received.gate.wait(100)
+            received.gate.wait(30)
             self.send_response(received.status)
             self.send_header("content-length", "0")
             self.end_headers()

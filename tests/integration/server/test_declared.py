@@ -40,7 +40,7 @@ class Web:
 
         class Handler(http.server.SimpleHTTPRequestHandler):
             def do_GET(self) -> None:
-                web.gate.wait(100)
+                web.gate.wait(30)
                 if web.failing.is_set():
                     self.send_error(503)
                 else:
