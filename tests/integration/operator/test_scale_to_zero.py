@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from tests.integration.operator.harness import (
     Api,
     OperatorProcess,
     apply,
+    audited,
     condition,
     eventually,
     inference_service,
@@ -402,7 +402,7 @@ def test_the_activator_uses_each_of_its_rights_and_needs_no_other(
             assert 200 == answer.result().status_code
 
     user = "system:serviceaccount:pillion-system:pillion-activator"
-    lines = [json.loads(line) for line in audit_log.read_text().splitlines() if user in line]
+    lines = audited(audit_log, user)
     used = {
         ("/".join(filter(None, (ref["resource"], ref.get("subresource")))), line["verb"])
         for line in lines
