@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from pillion.client.proxies import proxy_of
+from pillion.client.errors import NeverSent
+from pillion.client.proxies import hidden, proxy_of
 from pillion.client.retries import Retries
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from pillion.client.tls import TLS
 
-__all__ = ["Address", "address"]
+__all__ = ["Address", "address", "unreachable"]
 
 _SCHEMES: Final = ("http", "https", "grpc", "grpcs", "unix")
 
@@ -91,3 +92,11 @@ def address(
     if way is not None and not grpc and tls is not None and tls.server_name is not None:
         raise ValueError("tls: server_name is not checked through a proxy: give proxy='', or leave it out")
     return Address(given.rstrip("/"), base, socket, grpc, secure, sent, timeout, policy, tls, way)
+
+
+def unreachable(address: Address, reason: str) -> NeverSent:
+    """That there was no connection, with what to look at."""
+    if address.proxy is None:
+        return NeverSent(f"cannot connect to {address.url}: {reason}: is the server running there?")
+    hint = "is the proxy right? A server that needs none is named in NO_PROXY"
+    return NeverSent(f"cannot connect to {address.url} through the proxy {hidden(address.proxy)}: {reason}: {hint}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from pillion.client.address import unreachable
 from pillion.client.errors import ClientError, ConnectionLost, DeadlineExceeded, NeverSent, Untrusted
 from pillion.client.proxies import hidden
 
@@ -93,7 +94,7 @@ def told(address: Address, timeout: float) -> Iterator[None]:
         reason = str(error) or type(error).__name__
         if "CERTIFICATE_VERIFY" in reason:
             raise Untrusted(address.url, reason) from error
-        raise NeverSent(f"cannot connect to {address.url}{_way(address)}: {reason}: {_hint(address)}") from error
+        raise unreachable(address, reason) from error
     except httpx.ProxyError as error:
         raise NeverSent(
             f"cannot connect to {address.url}: the proxy {hidden(address.proxy or '')} says {error}"
@@ -104,16 +105,6 @@ def told(address: Address, timeout: float) -> Iterator[None]:
         raise ConnectionLost(f"{address.url}: the connection ended before the answer: {error}") from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
         raise ClientError(f"{address.url}: {error}") from error
-
-
-def _way(address: Address) -> str:
-    return "" if address.proxy is None else f" through the proxy {hidden(address.proxy)}"
-
-
-def _hint(address: Address) -> str:
-    if address.proxy is not None:
-        return "is the proxy right? A server that needs none is named in NO_PROXY"
-    return "is the server running there?"
 
 
 def out_of_time(address: Address, timeout: float) -> DeadlineExceeded:

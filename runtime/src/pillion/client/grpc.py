@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from pillion.client.address import unreachable
 from pillion.client.errors import (
     CallError,
     ClientError,
     ConnectionLost,
     DeadlineExceeded,
-    NeverSent,
     Untrusted,
     error_of,
 )
 from pillion.client.exchange import Answer, GrpcCall
 from pillion.client.grpc_services import event_of
-from pillion.client.proxies import hidden
 from pillion.client.tls import Watch
 from pillion.client.uploads import Ends, Upload
 
@@ -214,8 +213,7 @@ def _failure(error: Any, address: Address) -> ClientError:  # noqa: ANN401 - of 
         if "CERTIFICATE_VERIFY" in said:
             return Untrusted(address.url, said)
         if "failed to connect" in said.lower() or "name resolution" in said.lower() or "handshak" in said.lower():
-            way = "" if address.proxy is None else f" through the proxy {hidden(address.proxy)}"
-            return NeverSent(f"cannot connect to {address.url}{way}: {said}")
+            return unreachable(address, said)
         return ConnectionLost(f"{address.url}: {said}")
     status = _STATUS.get(name, 500)
     known = error_of(status, trailers, b"")
