@@ -77,8 +77,10 @@ class BuildContext:
 
     @property
     def storage_uri(self) -> str:
-        """Where the model's files are, empty where the model brings no place."""
-        return "" if self.model is None else self.model.storage_uri or self.credentials.uri
+        """Where the model's files are, empty where the model brings no place, or the predictor several."""
+        if self.model is None or self.predictor.storage_uris:
+            return ""
+        return self.model.storage_uri or self.credentials.uri
 
     @property
     def ours(self) -> bool:

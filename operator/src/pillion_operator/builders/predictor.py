@@ -274,8 +274,10 @@ def _gaps(context: BuildContext) -> tuple[Note, ...]:
     if context.model is None and predictor.follow_trainings:
         name = context.container.get("name")
         found.append(f"spec.predictor.followTrainings on the container {name!r}, which is given no model of its own")
-    if context.model is not None and context.model.storage is not None and context.model.storage_uri:
-        found.append("the model's storage (an entry of the Secret storage-config) beside its storageUri")
+    if context.model is not None and context.model.storage is not None:
+        for field, given in (("its storageUri", context.model.storage_uri), ("storageUris", predictor.storage_uris)):
+            if given:
+                found.append(f"the model's storage (an entry of the Secret storage-config) beside {field}")
     if context.model is not None and context.model.allow_pickle and context.rules.pickle.denies:
         found.append(f"the model's allowPickle (the pickle policy is 'deny', by {context.rules.pickle.said_by})")
     if context.model is not None and context.model.trust_code and context.model.model_format.name != PYTHON:

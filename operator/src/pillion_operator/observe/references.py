@@ -196,7 +196,7 @@ class ReferenceReader:
     ) -> tuple[StorageCredentials, tuple[Problem, ...]]:
         predictor, namespace = service.spec.predictor, service.metadata.namespace or ""
         model = predictor.serving_model
-        if model is not None and model.storage is not None and not model.storage_uri:
+        if model is not None and model.storage is not None and not (model.storage_uri or predictor.storage_uris):
             return await self._entry(namespace, model.storage), ()
         named = predictor.service_account_name or predictor.service_account
         remote = any(uri.scheme in REMOTE_SCHEMES for _, uri in _uris(service))

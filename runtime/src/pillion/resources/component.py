@@ -140,9 +140,8 @@ _NAMED = (
 _ANY = (
     "(has(self.containers) && self.containers.size() > 0) || (has(self.applications) && self.applications.size() > 0)"
 )
-_PLACE_SET = " || ".join(
-    f"(has(self.{name}) && (has(self.{name}.storageUri) || has(self.{name}.storage)))"
-    for name in (*FORMAT_SHORTHANDS, "model")
+_STORAGE_URI_SET = " || ".join(
+    f"(has(self.{name}) && has(self.{name}.storageUri))" for name in (*FORMAT_SHORTHANDS, "model")
 )
 
 
@@ -156,7 +155,7 @@ def _exactly_one_implementation(predictor: "PredictorSpec") -> bool:
 
 def _storage_uri_once(predictor: "PredictorSpec") -> bool:
     model = predictor.serving_model
-    return predictor.storage_uris is None or model is None or (model.storage_uri is None and model.storage is None)
+    return predictor.storage_uris is None or model is None or model.storage_uri is None
 
 
 class WorkerSpec(PodFieldsWithoutContainers):
@@ -244,9 +243,8 @@ class PredictorSpec(ComponentSpec):
             holds=_exactly_one_implementation,
         ),
         Rule(
-            cel=f"!has(self.storageUris) || !({_PLACE_SET})",
-            message="storageUri or storage of the model and storageUris exclude each other; move the former into the "
-            "list",
+            cel=f"!has(self.storageUris) || !({_STORAGE_URI_SET})",
+            message="storageUri of the model and storageUris exclude each other; move the former into the list",
             field="storageUris",
             holds=_storage_uri_once,
         ),
