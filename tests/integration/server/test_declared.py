@@ -201,6 +201,7 @@ def test_a_changed_declaration_takes_over_without_a_failed_request(
 
         asking = threading.Thread(target=ask)
         asking.start()
+        until_now(lambda: bool(answers), 30)
         # Other bytes of the same interface: what answers is told apart by the version.
         declarations.write(declarations.model("one", "iris.onnx", id="one/2", version="2", format="onnx"))
         wait_for(server, "one", "Ready", id="one/2")
