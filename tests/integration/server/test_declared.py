@@ -331,7 +331,7 @@ def test_a_file_of_a_mounted_volume_is_served_and_none_beside_it_or_behind_its_l
 
         assert 200 == predict(server, "one").status_code
 
-    assert {"beside": "UnsupportedScheme", "above": "UnsupportedScheme", "link": "UnsafePath"} == causes
+    assert {"beside": "UnsupportedScheme", "above": "InvalidUri", "link": "UnsafePath"} == causes
 
 
 def test_all_front_workers_serve_what_is_declared(tmp_path: Path, config: Path, declarations: Declarations) -> None:

@@ -113,6 +113,7 @@ TOO_OLD = ModelReport(
     "iris-1", "UNAVAILABLE", "saved by 1.2 (set runtimeVersion: sklearn-1.2)", cause="LibraryMismatch"
 )
 BROKEN = ModelReport("iris-1", "UNAVAILABLE", "m.onnx is damaged")
+UNWELL = ModelReport("iris-1", "UNAVAILABLE", "unhealthy: the disk is full", cause="Unhealthy", model="iris")
 RUNNING: dict[str, Any] = {"containerStatuses": [{"name": "runtime", "ready": False, "state": {"running": {}}}]}
 
 
@@ -169,6 +170,7 @@ RUNNING: dict[str, Any] = {"containerStatuses": [{"name": "runtime", "ready": Fa
         ("UntrustedTypes", "trustedTypes: [a.B]", facts(deployment(), [pod(**RUNNING)], reports=(UNTRUSTED,))),
         ("LibraryMismatch", "runtimeVersion: sklearn-1.2", facts(deployment(), [pod(**RUNNING)], reports=(TOO_OLD,))),
         ("ModelLoadFailed", "m.onnx is damaged", facts(deployment(), [pod(**RUNNING)], reports=(BROKEN,))),
+        ("Unhealthy", "unhealthy: the disk is full", facts(deployment(), [pod(**RUNNING)], reports=(UNWELL,))),
         (
             "QuotaExceeded",
             "exceeded quota",

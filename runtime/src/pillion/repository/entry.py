@@ -59,6 +59,8 @@ class Entry(msgspec.Struct):
     loaded_at: float = 0.0
     expected: Expected | None = None
     """What is known of its tasks while it is being loaded, or was when it was loaded last."""
+    loaded: DesiredModel | None = None
+    """What was wanted of what serves when it was loaded."""
     attempted: DesiredModel | None = None
     """What the last load tried, whatever came of it."""
     failures: int = 0
@@ -77,9 +79,9 @@ class Entry(msgspec.Struct):
     @property
     def takes_config(self) -> bool:
         """Whether nothing but its config is to be another one: that needs no load."""
-        if self.served is None or self.attempted is None:  # the latter: it is to be loaded anew
+        if self.served is None or self.loaded is None or self.attempted is None:  # the last: it is to be loaded anew
             return False
-        return replace(self.served.desired, config={}) == replace(self.desired, config={})
+        return replace(self.loaded, config={}) == replace(self.desired, config={})
 
     @property
     def at_rest(self) -> bool:

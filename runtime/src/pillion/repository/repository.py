@@ -355,7 +355,7 @@ class ModelRepository:
         if self._closed or entry.removed or entry.suspended:
             served.close()  # no longer wanted by the time it was loaded
             return
-        entry.attempted = desired
+        entry.attempted = entry.loaded = desired
         entry.loaded_at = self._clock()
         seconds = entry.loaded_at - began
         former, entry.served, entry.format = entry.served, served, found

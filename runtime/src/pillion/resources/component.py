@@ -89,7 +89,7 @@ class ComponentSpec(ScalingFields, PodFields):
     storage_container_name: Name | None = None
     """The ClusterStorageContainer that fetches the files, as in KServe."""
 
-    tls: TlsSpec | None = None
+    tls: Annotated[TlsSpec, Shallow()] | None = None
     """Serves HTTPS and gRPC over TLS."""
 
     rollout: RolloutSpec | None = None
@@ -221,6 +221,9 @@ class PredictorSpec(ComponentSpec):
 
     execution: ExecutionSpec | None = None
     """Where the model's calls run."""
+
+    tls: TlsSpec | None = None
+    """Serves HTTPS and gRPC over TLS."""
 
     worker_spec: Annotated[WorkerSpec, Shallow()] | None = None
     """The further pods of a model that is spread over several nodes."""
