@@ -75,7 +75,7 @@ class Certificates(_Part):
     """Certificates that are made for services with `tls`. A way that is off needs no rights."""
 
     self_signed: bool = Field(
-        True, description="Make and renew them for `tls.selfSigned`: the right to create and update Secrets."
+        False, description="Make and renew them for `tls.selfSigned`: takes the right to create and update Secrets."
     )
     cert_manager: bool = Field(True, description="Have cert-manager make them for `tls.certManager`, where it is.")
 

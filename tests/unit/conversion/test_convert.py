@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -354,3 +355,12 @@ def test_who_asked_callers_for_tokens_elsewhere_is_told_what_asks_them_here() ->
 
     assert Subject.NO_EFFECT == remark.subject
     assert "add spec.auth: {serviceAccount: {}}, or everybody who reaches iris-predictor may ask" in remark.remedy
+
+
+def test_a_key_without_a_value_is_opened_for_what_the_conversion_puts_below_it() -> None:
+    text = (Path(__file__).parent / "kserve" / "lightgbm.yaml").read_text().replace("  name: lightgbm-v2-iris\n", "")
+
+    conversion = converted(text)
+
+    assert "metadata:\nspec" in text
+    assert {"modelClass": "mlserver_lightgbm.LightGBMModel"} == only(conversion)["metadata"]["labels"]

@@ -57,7 +57,7 @@ def changed_content(content: JsonObject, edits: Sequence[Edit]) -> JsonObject:
     changed = copy.deepcopy(content)
     for edit in _in_order(_pruned(content, edits)):
         *parents, key = edit.path
-        parent = _at(changed, parents)
+        parent = _opened(changed, parents) if isinstance(edit, Put) else _at(changed, parents)
         if not isinstance(parent, dict) or not isinstance(key, str):
             raise TypeError(f"no object at {parents}")
         match edit:
@@ -68,6 +68,16 @@ def changed_content(content: JsonObject, edits: Sequence[Edit]) -> JsonObject:
             case Rename():
                 parent[edit.key] = parent.pop(key)
     return changed
+
+
+def _opened(content: JsonObject, path: Sequence[str | int]) -> JsonValue:
+    """Return what stands at `path`, an empty object where a key is there without a value."""
+    if path and _at(content, path) is None:
+        *parents, key = path
+        parent = _opened(content, parents)
+        if isinstance(parent, dict) and isinstance(key, str):
+            parent[key] = {}
+    return _at(content, path)
 
 
 def changed_text(text: str, content: JsonObject, edits: Sequence[Edit]) -> str | None:
