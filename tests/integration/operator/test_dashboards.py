@@ -117,7 +117,7 @@ def busy(runtime: ServerProcess, operator: OperatorProcess, api: Api, cluster: C
         assert client.post("/mood/count", json={"n": 3}).status_code == 200
         job = client.post("/api/v1/task/classify/job", json={"inputs": "good"})
         assert job.status_code == 202, job.text
-    until_now(lambda: runtime.metric('pillion_jobs_ended_total{kind="prediction",state="COMPLETED"}') == 1)
+    until_now(lambda: runtime.counted('pillion_jobs_ended_total{kind="prediction",state="COMPLETED"}') == 1)
 
 
 @pytest.fixture(scope="module")

@@ -80,6 +80,11 @@ class ServerProcess:
                 return float(line.rpartition(" ")[2])
         raise AssertionError(f"no metric {name}")
 
+    def counted(self, name: str) -> float:
+        """The value of one sample of a counter, 0 where nothing of these labels has been counted yet."""
+        lines = self.admin("/metrics").text.splitlines()
+        return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")), 0.0)
+
     def _gone(self) -> bool:
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended with {self.process.returncode}: {self.log_file.read_text()}")

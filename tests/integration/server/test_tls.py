@@ -136,17 +136,17 @@ async def test_a_torn_or_expired_pair_keeps_the_old_one_and_says_so(tmp_path: Pa
     with served(tmp_path, config, *mounted.flags(), ready=False, env={"PILLION_TLS__POLL_SECONDS": "0.1"}) as server:
         expiry = server.metric("pillion_tls_certificate_expiry_timestamp_seconds")
         mounted.put(tls_crt=other.cert, tls_key=good.key)
-        until_now(lambda: server.metric(failed) == 1)
+        until_now(lambda: server.counted(failed) == 1)
         assert (200, good.serial) == await https(server, context)
         mounted.put(tls_crt=expired.cert, tls_key=expired.key)
-        until_now(lambda: server.metric(failed) == 2)
+        until_now(lambda: server.counted(failed) == 2)
         assert (200, good.serial) == await https(server, context)
         assert expiry == server.metric("pillion_tls_certificate_expiry_timestamp_seconds")
         reasons = [line["message"] for line in server.logged("kept the certificate in use")]
         assert "does not belong to" in reasons[0]
         assert "expired" in reasons[1]
         mounted.put(tls_crt=other.cert, tls_key=other.key)
-        until_now(lambda: server.metric('pillion_tls_reloads_total{result="succeeded"}') == 1)
+        until_now(lambda: server.counted('pillion_tls_reloads_total{result="succeeded"}') == 1)
         assert (200, other.serial) == await https(server, context)
 
 
@@ -207,7 +207,7 @@ def test_a_session_does_not_outlive_a_client_ca_that_was_taken_away(
     ) as server:
         session = ask(server, None)
         mounted.put(tls_crt=mine.cert, tls_key=mine.key, ca_crt=new.pem)
-        until_now(lambda: server.metric('pillion_tls_reloads_total{result="succeeded"}') == 1)
+        until_now(lambda: server.counted('pillion_tls_reloads_total{result="succeeded"}') == 1)
         with pytest.raises((ssl.SSLError, ConnectionError, AssertionError)):
             ask(server, session)
 
