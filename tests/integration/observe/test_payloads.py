@@ -150,7 +150,7 @@ def test_a_sink_that_stands_still_slows_no_request(tmp_path: Path, iris: IrisMod
         assert 36 == server.metric('pillion_payload_events_total{result="dropped"}')
         assert 4 == server.metric("pillion_payload_events_waiting")
         sink.gate.set()
-        until_now(lambda: server.metric('pillion_payload_events_total{result="sent"}') == 4)
+        until_now(lambda: server.counted('pillion_payload_events_total{result="sent"}') == 4)
 
 
 def test_the_buffer_is_bounded_by_bytes(tmp_path: Path, iris: IrisModels, sink: Received) -> None:
@@ -168,7 +168,7 @@ def test_what_the_sink_refuses_is_counted_and_said_once(tmp_path: Path, iris: Ir
     with served(tmp_path, config_of(tmp_path, iris, logger(sink))) as server:
         for _ in range(3):
             httpx.post(server.url(INFER), json=iris_request())
-        until_now(lambda: server.metric('pillion_payload_events_total{result="failed"}') == 6)
+        until_now(lambda: server.counted('pillion_payload_events_total{result="failed"}') == 6)
         (line,) = server.logged("payload log does not reach its sink")
     assert "the sink answered 503" in line["message"]
 
@@ -176,7 +176,7 @@ def test_what_the_sink_refuses_is_counted_and_said_once(tmp_path: Path, iris: Ir
 def test_a_sink_on_loopback_has_to_be_allowed(tmp_path: Path, iris: IrisModels, sink: Received) -> None:
     with served(tmp_path, config_of(tmp_path, iris, logger(sink, allow_loopback=False))) as server:
         httpx.post(server.url(INFER), json=iris_request())
-        until_now(lambda: server.metric('pillion_payload_events_total{result="failed"}') == 2)
+        until_now(lambda: server.counted('pillion_payload_events_total{result="failed"}') == 2)
         (line,) = server.logged("payload log does not reach its sink")
     assert "logger.allow_loopback" in line["message"]
     assert [] == sink.requests
@@ -223,7 +223,7 @@ def test_a_sink_over_tls_is_trusted_by_its_ca_only(tmp_path: Path, iris: IrisMod
             assert [REQUEST, RESPONSE] == [event.get_type() for event in events(sink, 2)]
         with served(tmp_path, config_of(tmp_path, iris, logger(sink, url=url))) as server:
             httpx.post(server.url(INFER), json=iris_request())
-            until_now(lambda: server.metric('pillion_payload_events_total{result="failed"}') == 2)
+            until_now(lambda: server.counted('pillion_payload_events_total{result="failed"}') == 2)
             (line,) = server.logged("payload log does not reach its sink")
         assert "certificate verify failed" in line["message"]
         assert 2 == len(sink.requests)

@@ -126,7 +126,7 @@ def test_a_request_that_its_caller_does_not_sample_has_no_span(traced: ServerPro
     ask(traced, SAMPLED)
     gathered.wait_for(INFER_SPAN)
     assert [CALLER] == [span.parent_span_id.hex() for span in gathered.spans() if span.name == INFER_SPAN]
-    until_now(lambda: 1 == traced.metric('pillion_traces_total{result="exported"}'))  # counted once it is answered
+    until_now(lambda: 1 == traced.counted('pillion_traces_total{result="exported"}'))  # counted once it is answered
 
 
 def test_a_call_over_grpc_continues_the_callers_trace(traced: ServerProcess, gathered: Collector) -> None:

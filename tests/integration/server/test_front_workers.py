@@ -372,7 +372,7 @@ async def test_a_changed_certificate_is_served_by_every_worker_on_both_ports(tmp
     ) as server:
         assert {(200, old.serial)} == set(await asyncio.gather(*(https(server, context) for _ in range(TOGETHER))))
         mounted.put(tls_crt=new.cert, tls_key=new.key)
-        await until(lambda: server.metric('pillion_tls_reloads_total{result="succeeded"}') == 2)
+        await until(lambda: server.counted('pillion_tls_reloads_total{result="succeeded"}') == 2)
         assert {(200, new.serial)} == set(await asyncio.gather(*(https(server, context) for _ in range(TOGETHER))))
         credentials = grpc.ssl_channel_credentials(ca.pem.encode())
         assert [True] * 8 == await asyncio.gather(*(live_over_grpc(server, credentials) for _ in range(8)))
@@ -384,7 +384,7 @@ def test_changed_models_are_followed_by_every_worker(tmp_path: Path) -> None:
         fresh = tmp_path / "fresh.yaml"
         fresh.write_text(config.read_text().replace('"name": "who"', '"name": "renamed"'))
         fresh.rename(config)
-        until_now(lambda: server.metric('pillion_config_reloads_total{result="succeeded"}') == 2)
+        until_now(lambda: server.counted('pillion_config_reloads_total{result="succeeded"}') == 2)
         assert [("renamed", "READY")] == [(m["name"], m["state"]) for m in server.admin("/status").json()["models"]]
         assert 200 == server.admin("/readyz").status_code
 

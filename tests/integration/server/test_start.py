@@ -115,7 +115,7 @@ def test_changed_models_are_loaded_and_removed_and_a_broken_file_changes_nothing
         write_config(config, {"iris": iris.onnx, "second": iris.onnx_zipmap})
         until_now(lambda: names(server) == ["iris", "second"])
         config.write_text("models: 1")
-        until_now(lambda: server.metric('pillion_config_reloads_total{result="failed"}') == 1)
+        until_now(lambda: server.counted('pillion_config_reloads_total{result="failed"}') == 1)
         assert ["iris", "second"] == names(server)
         assert "models" in server.admin("/status").json()["configError"]
         write_config(config, {"second": iris.onnx_zipmap})
