@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import replace
-
 from pillion.execution_settings import execution_of
 from pillion.policy import ConsentPolicy
-from pillion.runtimefile import PYTHON, DesiredModel, RuntimeFile, dump, load
+from pillion.runtimefile import PYTHON, DesiredModel, RuntimeFile, dump
 from pillion_operator.builders.applications import applications, http_settings
 from pillion_operator.builders.auth import auth_settings
 from pillion_operator.builders.graph import graph_models
@@ -51,12 +49,8 @@ def config_map(context: BuildContext) -> JsonObject:
 
 
 def config_annotations(context: BuildContext) -> dict[str, str]:
-    """Return the annotation by which a changed runtime.yaml rolls the pods: all of it but what they follow by
-    themselves, the configs of applications.
-    """
-    file = load(runtime_file(context), source=CONFIG_FILE)
-    fixed = [replace(one, config={}) for one in file.applications]
-    digest = hashlib.sha256(dump(replace(file, applications=tuple(fixed))).encode()).hexdigest()
+    """Return the annotation by which a changed runtime.yaml rolls the pods, which never see another one."""
+    digest = hashlib.sha256(runtime_file(context).encode()).hexdigest()
     return {CONFIG_HASH_ANNOTATION: digest[:16]}
 
 
