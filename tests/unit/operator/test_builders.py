@@ -418,6 +418,11 @@ def test_sources_serve_containers_of_ones_own_too() -> None:
         ("storageUris[0].mountPath: /tmp is in use", [{"uri": "s3://models/x", "mountPath": "/mnt/../tmp"}]),
         ("storageUris[0].mountPath: /etc/pillion is in use", [{"uri": "s3://models/x", "mountPath": "/etc/pillion"}]),
         ("storageUris[0].mountPath: / is in use", [{"uri": "s3://models/x", "mountPath": "/"}]),
+        # Above what is in use: it would hide the runtime itself.
+        ("storageUris[0].mountPath: /opt is in use", [{"uri": "s3://models/x", "mountPath": "/opt"}]),
+        ("storageUris[0].mountPath: /mnt is in use", [{"uri": "s3://models/x", "mountPath": "/mnt/"}]),
+        ("storageUris[0].mountPath: /mnt/sources is in use", [{"uri": "s3://models/x", "mountPath": "/mnt/sources"}]),
+        ("storageUris[0].mountPath: /etc/pillion is in use", [{"uri": "s3://models/x", "mountPath": "//etc/pillion"}]),
         ("storageUris[1].uri: ", [{"uri": "s3://models/x"}, {"uri": "s3://models/../x", "mountPath": "/a"}]),
     ],
 )

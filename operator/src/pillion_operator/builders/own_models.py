@@ -21,7 +21,7 @@ from pillion.runtimefile import PYTHON, ExecutionSettings
 from pillion.storage.errors import StorageError
 from pillion.storage.uri import parse_uri
 from pillion_operator.builders.declared import Reserved
-from pillion_operator.builders.storage import check_uri
+from pillion_operator.builders.storage import SOURCES_PATH, check_uri
 from pillion_operator.builders.storage_config import STORAGE_CONFIG_SECRET
 from pillion_operator.state.declared import OwnModel
 from pillion_operator.state.plan import PlanError, Problem
@@ -33,10 +33,8 @@ if TYPE_CHECKING:
     from pillion.storage.uri import StorageUri
     from pillion_operator.builders.context import BuildContext
 
-__all__ = ["SOURCES_PATH", "STORES_PATH", "OwnParts", "claim_of", "own_models", "own_parts", "reserved"]
+__all__ = ["STORES_PATH", "OwnParts", "claim_of", "own_models", "own_parts", "reserved"]
 
-#: Where volumes with files of models are mounted, as the runtime's setting `models.declared_sources` has it.
-SOURCES_PATH: Final = "/mnt/sources"
 #: Where entries of the Secret `storage-config` are, as the runtime's setting `models.declared_stores` has it.
 STORES_PATH: Final = "/etc/pillion/stores"
 _VOLUMES: Final = ("pvc", "configmap")
