@@ -286,7 +286,8 @@ def of(*reports: PodReport, wanted: int = 2, models: tuple[OwnModel, ...] = OWN)
     return own_model_facts(models, reports, wanted)
 
 
-def facts(*reports: PodReport, models: tuple[OwnModel, ...] = OWN) -> Facts:
+def facts(*reports: PodReport, models: tuple[OwnModel, ...] = OWN, former: str = "") -> Facts:
+    """Of two pods, one of which, `former`, may be of the version before."""
     live: dict[str, Any] = {
         "metadata": {"generation": 2},
         "spec": {"replicas": 2, "template": {"metadata": {"annotations": {"serving.pillion.dev/revision": "new"}}}},
@@ -296,7 +297,10 @@ def facts(*reports: PodReport, models: tuple[OwnModel, ...] = OWN) -> Facts:
     }  # fmt: skip
     pods: list[dict[str, Any]] = [
         {
-            "metadata": {"name": name, "annotations": {"serving.pillion.dev/revision": "new"}},
+            "metadata": {
+                "name": name,
+                "annotations": {"serving.pillion.dev/revision": "old" if name == former else "new"},
+            },
             "status": {"conditions": READY},
         }
         for name in ("p-1", "p-2")
@@ -322,6 +326,16 @@ def test_a_broken_model_is_named_with_its_pod_while_the_others_are_served() -> N
     assert "in pod p-1 and in 1 more pod: b.pkl is a pickle" in ready.message
     assert "Meanwhile 2 pods serve on." in ready.message
     assert "True" == verdict(given, "Stalled").status
+
+
+def test_what_a_pod_that_is_replaced_cannot_serve_is_no_problem() -> None:
+    reports = (report("p-1", a=SERVES, b=REFUSED), report("p-2", a=SERVES, b=SERVES))
+
+    given = facts(*reports, former="p-1")
+
+    assert ("Progressing", "False") == (verdict(given, "ModelLoaded").reason, verdict(given, "Stalled").status)
+    assert "True" == verdict(given, "Ready").status
+    assert "UnsafeFormat" == verdict(facts(*reports, former="p-2"), "ModelLoaded").reason
 
 
 def test_what_may_pass_by_itself_is_not_stalled() -> None:

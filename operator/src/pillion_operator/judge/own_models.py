@@ -9,7 +9,7 @@ from pillion_operator.judge.in_pods import failure_of, in_pods
 from pillion_operator.state.manifest import array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pydantic import JsonValue
 
@@ -57,7 +57,9 @@ class OwnModelFacts:
         return next(underway, "Unknown" if any(pod.state == "Unknown" for pod in self.pods) else "Pending")
 
 
-def own_model_facts(models: Sequence[OwnModel], reports: Sequence[PodReport], wanted: int) -> tuple[OwnModelFacts, ...]:
+def own_model_facts(
+    models: Sequence[OwnModel], reports: Sequence[PodReport], wanted: int, leaving: Collection[str] = ()
+) -> tuple[OwnModelFacts, ...]:
     """Return what is known of each model of the manifest, in its order.
 
     A pod that does not answer is no problem of theirs: it may be starting, or hidden from the operator.
@@ -66,10 +68,13 @@ def own_model_facts(models: Sequence[OwnModel], reports: Sequence[PodReport], wa
         models: as they are planned.
         reports: what pods say.
         wanted: pods that should serve them.
+        leaving: names of pods that are replaced. What they cannot serve is no problem of the model: they may lack the
+            volume that it is on, or have one of its name from the version before.
     """
     found = []
     for model in models:
         pods = () if model.problem else in_pods(model.id, reports)
+        pods = tuple(pod for pod in pods if pod.state != "Failed" or pod.pod not in leaving)
         found.append(OwnModelFacts(model.name, wanted, pods, model.problem or failure_of(pods)))
     return tuple(found)
 
