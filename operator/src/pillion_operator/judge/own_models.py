@@ -34,12 +34,14 @@ class OwnModelFacts:
         wanted: pods that should serve it.
         pods: those that are there, those in which it is not Ready first.
         problem: what keeps it from serving, in all pods or in some.
+        kept: whether pods serve it as it was before the problem.
     """
 
     name: str
     wanted: int
     pods: tuple[InPod, ...] = ()
     problem: Problem | None = None
+    kept: bool = False
 
     @property
     def loaded(self) -> int:
@@ -73,21 +75,26 @@ def own_model_facts(
     """
     found = []
     for model in models:
-        pods = () if model.problem else in_pods(model.id, reports)
+        pods = in_pods(model.id, reports) if model.id else ()
         pods = tuple(pod for pod in pods if pod.state != "Failed" or pod.pod not in leaving)
-        found.append(OwnModelFacts(model.name, wanted, pods, model.problem or failure_of(pods)))
+        kept = bool(model.id) and model.problem is not None
+        found.append(OwnModelFacts(model.name, wanted, pods, model.problem or failure_of(pods), kept))
     return tuple(found)
 
 
 def own_problems(models: Sequence[OwnModelFacts]) -> list[Problem]:
     """Return what is wrong with each, with its name."""
     return [
-        replace(model.problem, text=f"the model {model.name!r} is left out: {model.problem.text}")
-        if not model.pods
-        else replace(model.problem, text=f"the model {model.name!r} is {model.problem.text}")
+        replace(model.problem, text=f"the model {model.name!r} {_how(model)}{model.problem.text}")
         for model in models
         if model.problem is not None
     ]
+
+
+def _how(model: OwnModelFacts) -> str:
+    if model.kept:
+        return "stays as it was: "
+    return "is " if model.pods else "is left out: "
 
 
 def coming(models: Sequence[OwnModelFacts]) -> list[OwnModelFacts]:
