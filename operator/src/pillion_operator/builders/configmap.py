@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pillion.execution_settings import execution_of
 from pillion.policy import ConsentPolicy
-from pillion.runtimefile import PYTHON, DesiredModel, RuntimeFile, dump
+from pillion.runtimefile import PYTHON, DesiredModel, RuntimeFile, dump, load
 from pillion_operator.builders.applications import applications, http_settings
 from pillion_operator.builders.auth import auth_settings
 from pillion_operator.builders.graph import graph_models
@@ -50,7 +50,9 @@ def config_map(context: BuildContext) -> JsonObject:
 
 def config_annotations(context: BuildContext) -> dict[str, str]:
     """Return the annotation by which a changed runtime.yaml rolls the pods, which never see another one."""
-    digest = hashlib.sha256(runtime_file(context).encode()).hexdigest()
+    # As it is read: of a number that is written in two ways pods see one, and no release is to roll them for it.
+    file = load(runtime_file(context), source=CONFIG_FILE)
+    digest = hashlib.sha256(dump(file).encode()).hexdigest()
     return {CONFIG_HASH_ANNOTATION: digest[:16]}
 
 
