@@ -130,6 +130,8 @@ def test_fields_without_meaning_on_one_machine_are_named() -> None:
     given = service('{sklearn: {storageUri: "s3://a/b"}, minReplicas: 2, tls: {secretName: x}, timeout: 7}')
     assert ("spec.predictor.minReplicas", "spec.predictor.tls") == cluster_only(given)
     assert () == cluster_only(service('{sklearn: {storageUri: "s3://a/b"}}'))
+    asking = service('{sklearn: {storageUri: "s3://a/b"}}, auth: {serviceAccount: {}}')
+    assert ("spec.auth",) == cluster_only(asking)
 
 
 def test_a_configmap_is_the_folder_or_the_one_file_of_its_name_beside_the_manifest(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_another_route_rolls_the_pods() -> None:
     assert pod_annotations(routePrefix="/a") != pod_annotations(routePrefix="/b")
 
 
-def test_another_config_reaches_the_pods_without_rolling_them() -> None:
-    assert pod_annotations() == pod_annotations(config={"greeting": "hello"})
+def test_another_config_rolls_the_pods_whose_file_never_changes() -> None:
+    assert pod_annotations(config={"greeting": "moin"}) != pod_annotations(config={"greeting": "hello"})
     told = runtime_file(planned(**OWN, applications=[{**SHOP, "config": {"greeting": "hello"}}]))
     assert {"greeting": "hello"} == told["applications"][0]["config"]

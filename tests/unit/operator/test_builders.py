@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from pillion import runtimefile
 from pillion.backends.api import BACKENDS, canonical_name
 from pillion.policy import ConsentPolicy
 from pillion.resources import InferenceService, ModelStorageSpec, ServingRuntimeSpec
@@ -418,6 +420,11 @@ def test_sources_serve_containers_of_ones_own_too() -> None:
         ("storageUris[0].mountPath: /tmp is in use", [{"uri": "s3://models/x", "mountPath": "/mnt/../tmp"}]),
         ("storageUris[0].mountPath: /etc/pillion is in use", [{"uri": "s3://models/x", "mountPath": "/etc/pillion"}]),
         ("storageUris[0].mountPath: / is in use", [{"uri": "s3://models/x", "mountPath": "/"}]),
+        # Above what is in use: it would hide the runtime itself.
+        ("storageUris[0].mountPath: /opt is in use", [{"uri": "s3://models/x", "mountPath": "/opt"}]),
+        ("storageUris[0].mountPath: /mnt is in use", [{"uri": "s3://models/x", "mountPath": "/mnt/"}]),
+        ("storageUris[0].mountPath: /mnt/sources is in use", [{"uri": "s3://models/x", "mountPath": "/mnt/sources"}]),
+        ("storageUris[0].mountPath: /etc/pillion is in use", [{"uri": "s3://models/x", "mountPath": "//etc/pillion"}]),
         ("storageUris[1].uri: ", [{"uri": "s3://models/x"}, {"uri": "s3://models/../x", "mountPath": "/a"}]),
     ],
 )
@@ -469,6 +476,19 @@ def test_a_setting_of_the_runtime_rolls_the_pods_by_its_hash() -> None:
     assert annotation() != annotation(containerConcurrency=3)
     assert annotation() != annotation(execution={"executor": "process", "processes": 2})
     assert annotation() == annotation(execution={})
+
+
+def test_the_hash_is_of_the_file_as_pods_read_it_as_former_releases_have_it() -> None:
+    desired = planned(timeout=7, **SKLEARN)
+    text: str = child(desired, "ConfigMap")["data"]["runtime.yaml"]
+    read = runtimefile.dump(runtimefile.load(text, source="runtime.yaml"))
+    assert '"timeoutSeconds": 7\n' in text
+    assert '"timeoutSeconds": 7.0\n' in read
+
+    template = child(desired, "Deployment")["spec"]["template"]
+
+    digest = hashlib.sha256(read.encode()).hexdigest()[:16]
+    assert digest == template["metadata"]["annotations"]["serving.pillion.dev/config-hash"]
 
 
 def test_the_manifest_is_merged_over_the_runtime_by_name_and_arguments_are_appended() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,9 +19,9 @@ from pillion_operator.builders.selection import Candidate
 from pillion_operator.judge.own_models import next_look, own_model_facts
 from pillion_operator.judge.status import facts_of, status_of, verdicts
 from pillion_operator.state.declared import DeclaredReport, OwnModel, PodReport
-from pillion_operator.state.kinds import DEPLOYMENT, SERVICE
+from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, SERVICE
 from pillion_operator.state.observed import Observed, Outcome
-from pillion_operator.state.plan import Desired, Endpoints, Problem, ReplicaBounds
+from pillion_operator.state.plan import Child, Desired, Endpoints, Problem, ReplicaBounds
 from pillion_operator.state.policies import ConsentRule, NamespaceRules
 from pillion_operator.state.reasons import Reason
 from pillion_operator.state.settings import RenderSettings
@@ -59,6 +60,7 @@ def planned(
     credentials: StorageCredentials | None = None,
     rules: NamespaceRules | None = None,
     objects: list[dict[str, Any]] | None = None,
+    before: Desired | None = None,
     **predictor: Any,
 ) -> Desired:
     return plan(
@@ -69,15 +71,21 @@ def planned(
         SETTINGS,
         rules=rules or NamespaceRules(),
         models=objects or [],
+        told_before=None if before is None else config(before),
     )
+
+
+def config(desired: Desired) -> dict[str, Any]:
+    """The ConfigMap of the models that pods are told of."""
+    configs: list[Any] = [child.manifest for child in desired.children if child.kind.name == "ConfigMap"]
+    return next(one for one in configs if "models.json" in one["data"])
 
 
 def told(desired: Desired) -> dict[str, dict[str, Any]]:
     """What pods are told, by name."""
-    configs: list[Any] = [child.manifest for child in desired.children if child.kind.name == "ConfigMap"]
-    texts = [config["data"]["models.json"] for config in configs if "models.json" in config["data"]]
-    assert modelsfile.load(texts[0]).models
-    return {model["name"]: model for model in json.loads(texts[0])["models"]}
+    text = config(desired)["data"]["models.json"]
+    assert modelsfile.load(text).models
+    return {model["name"]: model for model in json.loads(text)["models"]}
 
 
 def pod(desired: Desired) -> dict[str, Any]:
@@ -180,7 +188,7 @@ def test_a_container_of_our_name_beside_them_is_the_one_that_serves_them() -> No
 @pytest.mark.parametrize(
     ("fields", "reason", "said"),
     [
-        ({"storageUri": "hf://org/model"}, Reason.UNSUPPORTED_STORAGE, "models[b].storageUri"),
+        ({"storageUri": "oci://host/model"}, Reason.UNSUPPORTED_STORAGE, "models[b].storageUri"),
         ({"storageUri": "file:///models/b.onnx"}, Reason.LOCAL_FILE, "names a file of one machine"),
         ({"storageUri": None}, Reason.INVALID_SPEC, "says no place of its files"),
         ({"modelFormat": {"name": "python"}}, Reason.UNTRUSTED_CODE, "unless trustCode is true"),
@@ -248,6 +256,29 @@ def test_a_claim_that_is_not_there_is_kept_from_the_pods() -> None:
     assert not any("persistentVolumeClaim" in volume for volume in pod(desired)["spec"]["volumes"])
 
 
+def test_a_store_that_is_not_described_just_now_takes_nothing_from_pods() -> None:
+    stored = {"name": "b", "modelFormat": {"name": "onnx"}, "storage": {"key": "one", "path": "b.onnx"}}
+    problem = Problem(Reason.STORAGE_CONFIG_INVALID, "the Secret 'storage-config' has no entry 'one'", "storage-config")
+    gone = StorageCredentials(of_models={"b": StorageCredentials(problem=problem)})
+    there = StorageCredentials(of_models={"b": StorageCredentials(uri="s3://store/b.onnx", entry="one")})
+    before = planned(A, stored, credentials=there)
+
+    after = planned(A, stored, credentials=gone, before=before)
+
+    assert (told(before), pod(before)) == (told(after), pod(after))
+    assert OwnModel("b", before.models[1].id, problem) == after.models[1]
+    only = facts(models=after.models[1:])
+    assert "The model 'b' stays as it was: the Secret 'storage-config' has no entry" in verdict(only, "Ready").message
+    assert {"a"} == set(told(planned(A, stored, credentials=gone)))
+    # Neither under another policy, nor what another service of the name was told.
+    denied = NamespaceRules(pickle=ConsentRule(ConsentPolicy.DENY, "the namespace"))
+    assert {"a"} == set(told(planned(A, stored, credentials=gone, before=before, rules=denied)))
+    others = json.loads(json.dumps(config(before)).replace("uid-1/", "uid-0/"))
+    assert {"a"} == set(
+        told(planned(A, stored, credentials=gone, before=replace(before, children=(Child(CONFIG_MAP, others),))))
+    )
+
+
 def test_a_model_object_of_the_same_name_is_left_out_and_both_are_named() -> None:
     added = {
         "apiVersion": "serving.pillion.dev/v1beta1",
@@ -286,7 +317,8 @@ def of(*reports: PodReport, wanted: int = 2, models: tuple[OwnModel, ...] = OWN)
     return own_model_facts(models, reports, wanted)
 
 
-def facts(*reports: PodReport, models: tuple[OwnModel, ...] = OWN) -> Facts:
+def facts(*reports: PodReport, models: tuple[OwnModel, ...] = OWN, former: str = "") -> Facts:
+    """Of two pods, one of which, `former`, may be of the version before."""
     live: dict[str, Any] = {
         "metadata": {"generation": 2},
         "spec": {"replicas": 2, "template": {"metadata": {"annotations": {"serving.pillion.dev/revision": "new"}}}},
@@ -296,7 +328,10 @@ def facts(*reports: PodReport, models: tuple[OwnModel, ...] = OWN) -> Facts:
     }  # fmt: skip
     pods: list[dict[str, Any]] = [
         {
-            "metadata": {"name": name, "annotations": {"serving.pillion.dev/revision": "new"}},
+            "metadata": {
+                "name": name,
+                "annotations": {"serving.pillion.dev/revision": "old" if name == former else "new"},
+            },
             "status": {"conditions": READY},
         }
         for name in ("p-1", "p-2")
@@ -322,6 +357,16 @@ def test_a_broken_model_is_named_with_its_pod_while_the_others_are_served() -> N
     assert "in pod p-1 and in 1 more pod: b.pkl is a pickle" in ready.message
     assert "Meanwhile 2 pods serve on." in ready.message
     assert "True" == verdict(given, "Stalled").status
+
+
+def test_what_a_pod_that_is_replaced_cannot_serve_is_no_problem() -> None:
+    reports = (report("p-1", a=SERVES, b=REFUSED), report("p-2", a=SERVES, b=SERVES))
+
+    given = facts(*reports, former="p-1")
+
+    assert ("Progressing", "False") == (verdict(given, "ModelLoaded").reason, verdict(given, "Stalled").status)
+    assert "True" == verdict(given, "Ready").status
+    assert "UnsafeFormat" == verdict(facts(*reports, former="p-2"), "ModelLoaded").reason
 
 
 def test_what_may_pass_by_itself_is_not_stalled() -> None:

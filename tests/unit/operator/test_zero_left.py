@@ -6,11 +6,13 @@ import asyncio
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast
 
+from pillion_operator.builders.serving_certificate import SERVICE_TIMES
 from pillion_operator.observe.activators import ActivatorReader
 from pillion_operator.observe.store import Store
 from pillion_operator.reconcile.reconciler import Parts, Reconciler
 from pillion_operator.reconcile.rollouts import RolloutParts, Rollouts
 from pillion_operator.reconcile.scaling import Scaling
+from pillion_operator.reconcile.self_signed import SelfSigned
 from pillion_operator.reconcile.stages import Stages
 from pillion_operator.reconcile.zero import Zero
 from pillion_operator.state.kinds import ENDPOINT_SLICE, INFERENCE_SERVICE
@@ -44,6 +46,7 @@ def test_what_a_service_has_of_the_activator_is_given_up_when_its_namespace_is_l
         "scaling": Scaling(_NOBODY, store, _NOBODY, lambda: 0.0, print),
         "zero": zero,
         "rollouts": Rollouts(RolloutParts(_NOBODY, _NOBODY, _NOBODY, Stages(_NOBODY, lambda: 0.0))),
+        "self_signed": SelfSigned(_NOBODY, SERVICE_TIMES, "cluster.local", enabled=True, clock=lambda: 0.0),
         "clock": lambda: 0.0,
     }
     reconciler = Reconciler(Parts(**nothing | parts))

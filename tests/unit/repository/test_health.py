@@ -1,10 +1,14 @@
-"""What is done about a model that says that it is unhealthy. Pure."""
+"""What is done about a model that says that it is unhealthy."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from types import SimpleNamespace
+from typing import Any
 
-from pillion.repository.health import Course, judged
+from pillion.repository.health import Course, ModelHealth, judged
+from pillion.repository.served import RepositorySettings
 
 
 def mended_at(answers: dict[float, bool], limit: int) -> list[float]:
@@ -37,3 +41,48 @@ def test_nothing_is_mended_where_that_is_not_wanted() -> None:
 
 def test_a_good_answer_lets_the_next_failures_be_mended_at_once() -> None:
     assert [1.0, 3.0] == mended_at({1.0: False, 2.0: True, 3.0: False}, 1)
+
+
+class Model:
+    """One that cannot even be asked where `answer` is an exception."""
+
+    checks = True
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    def check_health(self) -> Any:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+
+class Healthy:
+    asynchronous = True
+
+    async def predict_async(self, *_: Any) -> list[Any]:
+        return []
+
+
+class Served:
+    executor = None
+
+    def __init__(self, answer: Any) -> None:
+        self.model = Model(answer)
+
+
+def test_one_that_cannot_be_asked_is_unhealthy_and_the_others_are_asked() -> None:
+    entries = {("a", "1"): Served(RuntimeError("can't start new thread")), ("b", "1"): Served(Healthy())}
+    told: dict[str, str] = {}
+    kept: dict[Any, Any] = {
+        key: SimpleNamespace(served=served, removed=False, suspended=False) for key, served in entries.items()
+    }
+
+    async def unused(*_: Any) -> None: ...
+
+    health = ModelHealth(
+        RepositorySettings(health_failures=0), kept, lambda: 0.0, lambda key, _, why: told.update({key[0]: why}), unused
+    )
+    asyncio.run(health.look())
+
+    assert {"a": "can't start new thread", "b": ""} == told

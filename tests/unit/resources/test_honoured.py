@@ -85,8 +85,8 @@ def test_what_is_honoured_is_not_named(predictor: JsonObject) -> None:
             "spec.predictor.models[a].storage.schemaPath",
         ),
         (
-            {"models": [{"name": "a", "modelFormat": {"name": "onnx"}, "storageUri": "hf://b/a"}]},
-            "spec.predictor.models[a].storageUri (hf is not available yet)",
+            {"models": [{"name": "a", "modelFormat": {"name": "onnx"}, "storageUri": "oci://b/a"}]},
+            "spec.predictor.models[a].storageUri (oci is not available yet)",
         ),
         ({"onnx": {"storageUri": "oci://a/b"}}, "spec.predictor.onnx.storageUri (oci is not available yet)"),
         (

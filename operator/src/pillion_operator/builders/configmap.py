@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import replace
-
 from pillion.execution_settings import execution_of
 from pillion.policy import ConsentPolicy
 from pillion.runtimefile import PYTHON, DesiredModel, RuntimeFile, dump, load
@@ -51,12 +49,10 @@ def config_map(context: BuildContext) -> JsonObject:
 
 
 def config_annotations(context: BuildContext) -> dict[str, str]:
-    """Return the annotation by which a changed runtime.yaml rolls the pods: all of it but what they follow by
-    themselves, the configs of applications.
-    """
+    """Return the annotation by which a changed runtime.yaml rolls the pods, which never see another one."""
+    # As it is read: of a number that is written in two ways pods see one, and no release is to roll them for it.
     file = load(runtime_file(context), source=CONFIG_FILE)
-    fixed = [replace(one, config={}) for one in file.applications]
-    digest = hashlib.sha256(dump(replace(file, applications=tuple(fixed))).encode()).hexdigest()
+    digest = hashlib.sha256(dump(file).encode()).hexdigest()
     return {CONFIG_HASH_ANNOTATION: digest[:16]}
 
 

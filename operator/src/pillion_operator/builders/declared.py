@@ -42,8 +42,10 @@ __all__ = [
     "declaration_id",
     "declarations",
     "digest_in",
+    "digest_of",
     "given_up",
     "models_config",
+    "models_in",
     "service_of",
 ]
 
@@ -79,30 +81,33 @@ class Declarations:
     @property
     def digest(self) -> str:
         """Of the file that the pods are to see; empty where there is none."""
-        return _digest(dump(self.models)) if self.models else ""
+        return digest_of(dump(self.models)) if self.models else ""
 
 
-def _digest(file: str) -> str:
+def digest_of(file: str) -> str:
+    """Return the digest by which a file of declared models is known."""
     return hashlib.sha256(file.encode()).hexdigest()[:16]
 
 
 def digest_in(config: Manifest | None) -> str:
     """Return the digest of the file in a ConfigMap of declared models; empty where there is none."""
     file = text_at(config or {}, "data", MODELS_FILE)
-    return _digest(file) if file else ""
+    return digest_of(file) if file else ""
 
 
 def given_up(live: Manifest | None, planned: Manifest | None) -> tuple[str, ...]:
     """Return the names of the models that one ConfigMap has and another has no more, each None where there is none."""
-    return tuple(sorted(_names_in(live) - _names_in(planned)))
+    names, still = ({model.name for model in models_in(config)} for config in (live, planned))
+    return tuple(sorted(names - still))
 
 
-def _names_in(config: Manifest | None) -> set[str]:
+def models_in(config: Manifest | None) -> tuple[DeclaredModel, ...]:
+    """Return the models in a ConfigMap of declared models; none where it cannot be read."""
     file = text_at(config or {}, "data", MODELS_FILE)
     try:
-        return {model.name for model in load(file.encode()).models} if file else set()
+        return tuple(load(file.encode()).models) if file else ()
     except ModelsFileError:
-        return set()  # somebody else's words, or those of another release
+        return ()  # somebody else's words, or those of another release
 
 
 def service_of(model: Manifest) -> Key:

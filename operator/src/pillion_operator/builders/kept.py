@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pillion.modelsfile import MODELS_FILE, MOST_MODELS, dump
 from pillion_operator.builders.configmap import CONFIG_FILE
+from pillion_operator.builders.declared import digest_of, models_in
 from pillion_operator.builders.shares import of_both
 from pillion_operator.state.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, SERVICE
-from pillion_operator.state.manifest import key_of, object_at, text_at
+from pillion_operator.state.manifest import key_of, object_at, text_at, uid_of
 from pillion_operator.state.names import (
     REVISION_ANNOTATION,
+    models_config_name,
     revision_name,
     runtime_config_name,
 )
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from pillion_operator.state.manifest import Manifest
     from pillion_operator.state.plan import Desired
 
-__all__ = ["revision_manifest", "with_kept"]
+__all__ = ["revision_manifest", "with_former_models", "with_kept"]
 
 
 def revision_manifest(service: Manifest, desired: Desired, number: int, annotations: dict[str, str]) -> JsonObject:
@@ -78,6 +81,39 @@ def with_kept(service: Manifest, desired: Desired, data: JsonObject) -> Desired:
         }
         children.insert(0, Child(CONFIG_MAP, held))
     return replace(desired, children=tuple(children))
+
+
+def with_former_models(service: Manifest, desired: Desired, live: Manifest | None) -> Desired:
+    """Return the plan with the models that the manifest itself declared before, and declares none any more.
+
+    Pods that are still to be replaced, or are gone back to, have nothing else to serve.
+
+    Args:
+        service: the InferenceService as stored.
+        desired: the plan.
+        live: the ConfigMap of the models that pods are told of, as it is.
+    """
+    if not desired.complete or desired.models:
+        return desired
+    name = models_config_name(key_of(service).name)
+    at = {key_of(child.manifest).name: child for child in desired.children if child.kind is CONFIG_MAP}
+    planned = models_in(at[name].manifest if name in at else None)
+    taken = {model.name for model in planned}
+    # By their ids: those of Model objects begin with another uid.
+    former = [
+        model for model in models_in(live) if model.id.startswith(f"{uid_of(service)}/") and model.name not in taken
+    ]
+    if not former:
+        return desired
+    text = dump((*former, *planned)[-MOST_MODELS:])
+    held: JsonObject = {
+        "apiVersion": CONFIG_MAP.api_version,
+        "kind": CONFIG_MAP.name,
+        "metadata": object_at(_child(desired, DEPLOYMENT), "metadata") | {"name": name},
+        "data": {MODELS_FILE: text},
+    }
+    others = (child for child in desired.children if child is not at.get(name))
+    return replace(desired, children=(Child(CONFIG_MAP, held), *others), models_digest=digest_of(text))
 
 
 def _child(desired: Desired, kind: Kind) -> Manifest:

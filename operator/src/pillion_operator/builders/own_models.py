@@ -21,22 +21,22 @@ from pillion.runtimefile import PYTHON, ExecutionSettings
 from pillion.storage.errors import StorageError
 from pillion.storage.uri import parse_uri
 from pillion_operator.builders.declared import Reserved
-from pillion_operator.builders.storage import check_uri
+from pillion_operator.builders.storage import SOURCES_PATH, check_uri
 from pillion_operator.builders.storage_config import STORAGE_CONFIG_SECRET
 from pillion_operator.state.declared import OwnModel
 from pillion_operator.state.plan import PlanError, Problem
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pillion.resources import InferenceService, JsonObject
     from pillion.resources.model import NamedModel
     from pillion.storage.uri import StorageUri
     from pillion_operator.builders.context import BuildContext
 
-__all__ = ["SOURCES_PATH", "STORES_PATH", "OwnParts", "claim_of", "own_models", "own_parts", "reserved"]
+__all__ = ["STORES_PATH", "OwnParts", "claim_of", "own_models", "own_parts", "reserved"]
 
-#: Where volumes with files of models are mounted, as the runtime's setting `models.declared_sources` has it.
-SOURCES_PATH: Final = "/mnt/sources"
 #: Where entries of the Secret `storage-config` are, as the runtime's setting `models.declared_stores` has it.
 STORES_PATH: Final = "/etc/pillion/stores"
 _VOLUMES: Final = ("pvc", "configmap")
@@ -61,19 +61,35 @@ def claim_of(uri: str) -> str:
     return parsed.authority if parsed.scheme == "pvc" else ""
 
 
-def own_models(context: BuildContext) -> tuple[tuple[DeclaredModel, ...], tuple[OwnModel, ...]]:
-    """Return what pods are told, and of every model of the manifest by what they report it, or why it is left out."""
+def own_models(
+    context: BuildContext, former: Sequence[DeclaredModel] = ()
+) -> tuple[tuple[DeclaredModel, ...], tuple[OwnModel, ...]]:
+    """Return what pods are told, and of every model of the manifest by what they report it, or why it is left out.
+
+    Of the `former`, which pods have been told before, one stays whose store is not described just now: a Secret that
+    somebody makes anew is no reason to take out what serves.
+    """
     declared: list[DeclaredModel] = []
     told: list[OwnModel] = []
+    before = {model.name: model for model in former if _is_still_ours(context, model)}
     for model in context.predictor.models or ():
         try:
             known = _declared(context, model)
         except PlanError as error:
-            told.append(OwnModel(model.name, problem=error.problem))
+            kept = before.get(model.name) if error.problem.reason == Reason.STORAGE_CONFIG_INVALID else None
+            declared += [] if kept is None else [kept]
+            told.append(OwnModel(model.name, "" if kept is None else kept.id, error.problem))
             continue
         declared.append(known)
         told.append(OwnModel(model.name, known.id))
     return tuple(declared), tuple(told)
+
+
+def _is_still_ours(context: BuildContext, former: DeclaredModel) -> bool:
+    """Whether this service declared it, under the policies that there are now."""
+    rules = context.rules
+    code = not former.trust_code or former.code_policy == rules.code.policy
+    return former.id.startswith(f"{context.uid}/") and former.pickle_policy == rules.pickle.policy and code
 
 
 @dataclass(frozen=True, slots=True)

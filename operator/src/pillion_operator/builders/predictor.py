@@ -13,7 +13,7 @@ from pillion_operator.builders.auth import check_auth
 from pillion_operator.builders.autoscaler import autoscaler, replica_bounds, scaling_gaps
 from pillion_operator.builders.configmap import config_map
 from pillion_operator.builders.context import BuildContext
-from pillion_operator.builders.declared import declarations, models_config
+from pillion_operator.builders.declared import declarations, models_config, models_in
 from pillion_operator.builders.deployment import deployment, rollout_gaps
 from pillion_operator.builders.disruption_budget import disruption_budget
 from pillion_operator.builders.graph import check_graph, graph_gap
@@ -79,11 +79,12 @@ def plan(
     optional_kinds: frozenset[Kind] = frozenset(),
     rules: NamespaceRules = _PER_OBJECT,
     models: Sequence[Manifest] = (),
+    told_before: Manifest | None = None,
 ) -> Desired:
     """Return every child of the service; where a problem keeps some from being planned, the rest and the problem.
 
     `optional_kinds` are those of `state.kinds.OPTIONAL` that the cluster has; `rules` are the namespace's policies,
-    `models` the Model objects of the namespace.
+    `models` the Model objects of the namespace; `told_before` is the ConfigMap of the models that pods are told of.
     """
     bounds = replica_bounds(service_, settings)
     choice: RuntimeChoice | None = None
@@ -92,7 +93,7 @@ def plan(
         check_auth(context)
         bounds = replica_bounds(service_, settings, counted=context.ours)
         added = declarations(context.name, models, rules, _consent(context), reserved(service_))
-        own, told = own_models(context)
+        own, told = own_models(context, models_in(told_before))
         context = replace(context, declared=replace(added, models=(*own, *added.models)))
         declared = context.declared if context.ours else None
         manifest, notes = deployment(context)

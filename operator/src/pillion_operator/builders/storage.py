@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     from pillion.resources.base import JsonObject
     from pillion_operator.builders.context import BuildContext
 
-__all__ = ["MODELS_PATH", "ModelSource", "StorageParts", "check_uri", "model_sources", "storage_parts"]
+__all__ = ["MODELS_PATH", "SOURCES_PATH", "ModelSource", "StorageParts", "check_uri", "model_sources", "storage_parts"]
 
 MODELS_PATH: Final = "/mnt/models"
 _SOURCE_PATH: Final = "/mnt/source"
+#: Where volumes with files of `predictor.models` are mounted, as the runtime's `models.declared_sources` has it.
+SOURCES_PATH: Final = "/mnt/sources"
 #: Paths of a pod that files of a model would hide, or be hidden by.
 _OWN_PATHS: Final = (
     "/etc", "/usr", "/opt/pillion", "/var/run", "/run", "/proc", "/sys", "/dev", "/bin", "/sbin", "/lib", "/tmp",  # noqa: S108 - in the pod
-    _SOURCE_PATH,
+    _SOURCE_PATH, SOURCES_PATH,
 )  # fmt: skip
 #: Variables of the providers and of HTTP clients that the storage step reads, see `pillion.storage.credentials`.
 _PROVIDERS: Final = ("AWS_", "S3_", "AZURE_", "GOOGLE_")
@@ -106,11 +108,11 @@ def model_sources(context: BuildContext) -> tuple[ModelSource, ...]:
 
 
 def _mount_path(given: str | None, field: str) -> str:
-    path = normpath(given or MODELS_PATH)
-    if path in {"/", "//"} or any(path == own or path.startswith(f"{own}/") for own in _OWN_PATHS):
+    path = "/" + normpath(given or MODELS_PATH).lstrip("/")  # two slashes at the beginning are left as they are
+    if path == "/" or any(f"{path}/".startswith(f"{own}/") or own.startswith(f"{path}/") for own in _OWN_PATHS):
         taken = ", ".join(_OWN_PATHS)
-        text = f"{field}: {path} is in use in the container (/, {taken} and what is below); choose another, such as "
-        raise PlanError(Problem(Reason.INVALID_SPEC, f"{text}{MODELS_PATH}/extra", field, transient=False))
+        text = f"{field}: {path} is in use in the container ({taken}, and what is above and below); choose another, "
+        raise PlanError(Problem(Reason.INVALID_SPEC, f"{text}such as {MODELS_PATH}/extra", field, transient=False))
     return path
 
 

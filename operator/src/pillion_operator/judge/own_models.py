@@ -9,7 +9,7 @@ from pillion_operator.judge.in_pods import failure_of, in_pods
 from pillion_operator.state.manifest import array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pydantic import JsonValue
 
@@ -34,12 +34,14 @@ class OwnModelFacts:
         wanted: pods that should serve it.
         pods: those that are there, those in which it is not Ready first.
         problem: what keeps it from serving, in all pods or in some.
+        kept: whether pods serve it as it was before the problem.
     """
 
     name: str
     wanted: int
     pods: tuple[InPod, ...] = ()
     problem: Problem | None = None
+    kept: bool = False
 
     @property
     def loaded(self) -> int:
@@ -57,7 +59,9 @@ class OwnModelFacts:
         return next(underway, "Unknown" if any(pod.state == "Unknown" for pod in self.pods) else "Pending")
 
 
-def own_model_facts(models: Sequence[OwnModel], reports: Sequence[PodReport], wanted: int) -> tuple[OwnModelFacts, ...]:
+def own_model_facts(
+    models: Sequence[OwnModel], reports: Sequence[PodReport], wanted: int, leaving: Collection[str] = ()
+) -> tuple[OwnModelFacts, ...]:
     """Return what is known of each model of the manifest, in its order.
 
     A pod that does not answer is no problem of theirs: it may be starting, or hidden from the operator.
@@ -66,23 +70,31 @@ def own_model_facts(models: Sequence[OwnModel], reports: Sequence[PodReport], wa
         models: as they are planned.
         reports: what pods say.
         wanted: pods that should serve them.
+        leaving: names of pods that are replaced. What they cannot serve is no problem of the model: they may lack the
+            volume that it is on, or have one of its name from the version before.
     """
     found = []
     for model in models:
-        pods = () if model.problem else in_pods(model.id, reports)
-        found.append(OwnModelFacts(model.name, wanted, pods, model.problem or failure_of(pods)))
+        pods = in_pods(model.id, reports) if model.id else ()
+        pods = tuple(pod for pod in pods if pod.state != "Failed" or pod.pod not in leaving)
+        kept = bool(model.id) and model.problem is not None
+        found.append(OwnModelFacts(model.name, wanted, pods, model.problem or failure_of(pods), kept))
     return tuple(found)
 
 
 def own_problems(models: Sequence[OwnModelFacts]) -> list[Problem]:
     """Return what is wrong with each, with its name."""
     return [
-        replace(model.problem, text=f"the model {model.name!r} is left out: {model.problem.text}")
-        if not model.pods
-        else replace(model.problem, text=f"the model {model.name!r} is {model.problem.text}")
+        replace(model.problem, text=f"the model {model.name!r} {_how(model)}{model.problem.text}")
         for model in models
         if model.problem is not None
     ]
+
+
+def _how(model: OwnModelFacts) -> str:
+    if model.kept:
+        return "stays as it was: "
+    return "is " if model.pods else "is left out: "
 
 
 def coming(models: Sequence[OwnModelFacts]) -> list[OwnModelFacts]:

@@ -29,7 +29,7 @@ from pillion_operator.judge.progressing import went_back
 from pillion_operator.judge.reports import mismatch_warnings, report_problems
 from pillion_operator.judge.routes import concerns, ways
 from pillion_operator.state.kinds import DEPLOYMENT
-from pillion_operator.state.manifest import array, generation_of, objects_at, text_at
+from pillion_operator.state.manifest import array, generation_of, key_of, objects_at, revision, text_at
 from pillion_operator.state.names import canary_name, predictor_name
 from pillion_operator.state.reasons import Reason
 
@@ -61,7 +61,9 @@ def facts_of(service: InferenceService, observed: Observed, desired: Desired, ou
     blocking = [p for p in certificates if not healthy or p.reason == Reason.CERTIFICATE_EXPIRED]
     stopped_ = desired.replicas.most == 0
     beside = deployment_facts(observed, canary_name(service.metadata.name or ""))
-    models = own_model_facts(desired.models, observed.declared, deployment.wanted + beside.wanted)
+    stay = {deployment.revision, beside.revision}
+    leaving = {key_of(pod).name for pod in observed.pods if revision(pod) not in stay}
+    models = own_model_facts(desired.models, observed.declared, deployment.wanted + beside.wanted, leaving)
     facts = Facts(service, observed, desired, outcome, deployment, beside, (), models=models)
     newest = newest_pods(facts)
     in_pods = pod_problems(newest, surge=deployment.surging)

@@ -167,6 +167,7 @@ class Reconciler:
             self._parts.optional_kinds(),
             await self._parts.policies.read(key.namespace),
             models,
+            observed.children.get(CONFIG_MAP, {}).get(models_config_name(key.name)),
         )
         kept = None
         if desired.endpoints.secure:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pillion_operator.analysis.sides import Side, Sides, next_split
 from pillion_operator.builders.canary import canary_children, listens_alike
-from pillion_operator.builders.kept import revision_manifest, with_kept
+from pillion_operator.builders.kept import revision_manifest, with_former_models, with_kept
 from pillion_operator.judge.deadline import overdue
 from pillion_operator.judge.facts import deployment_facts, is_ready
 from pillion_operator.judge.pods import unplaced
@@ -22,6 +22,7 @@ from pillion_operator.state.names import (
     REVISION_STATE_ANNOTATION,
     VARIANT_LABEL,
     canary_name,
+    models_config_name,
     predictor_name,
     runtime_config_of_canary,
 )
@@ -69,11 +70,20 @@ class Rollouts:
         self._parts = parts
 
     async def course(self, service: InferenceService, observed: Observed, desired: Desired) -> Desired:
-        """Return the plan with the pods of the revision that is to serve.
+        """Return the plan with the pods of the revision that is to serve, and with the models that they need.
 
         Raises:
             ApiError: the API server could not be asked, or another writer was faster; try again.
         """
+        found = await self._course(service, observed, desired)
+        name = key_of(observed.service).name
+        live = deployment_facts(observed, predictor_name(name))
+        if live.rolled_out and live.revision == desired.revision:
+            return found
+        config = observed.children.get(CONFIG_MAP, {}).get(models_config_name(name))
+        return with_former_models(observed.service, found, config)
+
+    async def _course(self, service: InferenceService, observed: Observed, desired: Desired) -> Desired:
         good, key = last_good(observed.revisions), key_of(observed.service)
         if not desired.complete:
             self.forget(key)

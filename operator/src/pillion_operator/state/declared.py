@@ -24,7 +24,7 @@ class OwnModel:
     Attributes:
         name: the name by which requests call it.
         id: what pods report it by; empty where it is left out.
-        problem: why it is left out, while the others are served.
+        problem: why it is left out, or stays as it was, while the others are served.
     """
 
     name: str

@@ -210,7 +210,7 @@ def cluster_only(service: InferenceService) -> tuple[str, ...]:
     http = spec.predictor.http
     if http and http.request_timeout_seconds and not spec.predictor.applications:  # it is about them
         fields.append("predictor.http.requestTimeoutSeconds")
-    fields += [name for name in ("transformer", "explainer", "canary", "networking") if getattr(spec, name)]
+    fields += [name for name in ("transformer", "explainer", "canary", "networking", "auth") if getattr(spec, name)]
     return tuple(f"spec.{name}" for name in fields)
 
 

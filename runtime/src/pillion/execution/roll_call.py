@@ -11,14 +11,14 @@ from pillion.execution.sent import Sent
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pillion.execution.remote import RemoteRun
+    from pillion.backends.api import Predictor
     from pillion.execution.worker_link import WorkerLink
 
 __all__ = ["ask_each"]
 
 
 async def ask_each(
-    links: Sequence[WorkerLink], question: Callable[[], RemoteRun], seconds: float, *, patient: bool = False
+    links: Sequence[WorkerLink], question: Callable[[], Predictor], seconds: float, *, patient: bool = False
 ) -> list[tuple[WorkerLink, BaseException]]:
     """Ask, and return the workers that failed, with what they raised; TimeoutError where one did not answer.
 
@@ -29,7 +29,7 @@ async def ask_each(
     return [(link, outcome) for link, outcome in zip(links, outcomes, strict=True) if outcome is not None]
 
 
-async def _ask(link: WorkerLink, question: RemoteRun, seconds: float, *, patient: bool) -> BaseException | None:
+async def _ask(link: WorkerLink, question: Predictor, seconds: float, *, patient: bool) -> BaseException | None:
     sent = Sent(question, (), (), retry=False)
     link.send(sent)
     try:

@@ -135,7 +135,11 @@ class ModelHealth:
             return [*await ask_each(executor.links(), lambda: RemoteTask(CHECK_HEALTH, {}), seconds)]
         asked = self._asked.get(served)
         if asked is None:
-            asked = self._asked[served] = begun(served.model.check_health())  # type: ignore[attr-defined]  # it has one, see _checks
+            try:
+                asked = begun(served.model.check_health())  # type: ignore[attr-defined]  # it has one, see _checks
+            except Exception as refused:  # noqa: BLE001 - as where there is no thread for it; the others are still asked
+                return [(None, refused)]
+            self._asked[served] = asked
         await asyncio.wait((asked,), timeout=seconds)
         if not asked.done():  # and is not asked twice
             return [(None, TimeoutError(f"it did not answer within {seconds:g} s"))]

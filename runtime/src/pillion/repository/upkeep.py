@@ -35,10 +35,15 @@ async def configure(served: Served, config: Mapping[str, Any]) -> None:
     """
     executor = served.executor
     if isinstance(executor, ProcessExecutor) and hasattr(served.model, "tasks"):
-        failed = await ask_each(executor.links(), lambda: RemoteTask(RECONFIGURE, config), _LONGEST, patient=True)
+        # First: a worker that comes meanwhile is given it as well.
+        former, executor.opening = executor.opening, lambda: RemoteTask(RECONFIGURE, config)
+        failed = await ask_each(executor.links(), executor.opening, _LONGEST, patient=True)
         if failed:
+            executor.opening = former
+            if former is not None:  # so that those that took it answer as the others do
+                others = [link for link in executor.links() if all(link is not one for one, _ in failed)]
+                await ask_each(others, former, _LONGEST, patient=True)
             raise failed[0][1]
-        executor.opening = lambda: RemoteTask(RECONFIGURE, config)
         return
     take = getattr(served.model, "reconfigure", None)
     if take is None:

@@ -76,7 +76,11 @@ class HubSource:
             raise _no_hub(self._endpoint) from error
         files: list[SourceObject] = []
         page = f"{about}/tree/{quote(self._commit, safe='')}?recursive=true&expand=false"
+        pages = 0
         while page:
+            pages += 1
+            if pages > self._options.max_files:  # with files, folders or nothing in them
+                raise _no_hub(self._endpoint)
             told, page = await self._ask(page)
             try:
                 files += [_file(entry) for entry in told if entry["type"] == "file"]
