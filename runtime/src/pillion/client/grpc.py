@@ -19,7 +19,7 @@ from pillion.client.errors import (
 )
 from pillion.client.exchange import Answer, GrpcCall
 from pillion.client.grpc_services import event_of
-from pillion.client.tls import Watch
+from pillion.client.tls import Watch, system_authorities
 from pillion.client.uploads import Ends, Upload
 
 if TYPE_CHECKING:
@@ -72,8 +72,9 @@ class _Channel:
             chosen.append(("grpc.ssl_target_name_override", tls.server_name))
         if not self._address.secure:
             return self._library.insecure_channel(self._address.base, chosen)
-        read = (None, None, None) if tls is None else tls.read()
-        return self._library.secure_channel(self._address.base, grpc.ssl_channel_credentials(*read), chosen)
+        ca, key, cert = (None, None, None) if tls is None else tls.read()
+        credentials = grpc.ssl_channel_credentials(ca or system_authorities(), key, cert)
+        return self._library.secure_channel(self._address.base, credentials, chosen)
 
     def called(self, request: Request | GrpcCall, timeout: float, put_off: Callable[[], object]) -> Any:  # noqa: ANN401 - an answer, or what awaits it
         if not isinstance(request, GrpcCall):
