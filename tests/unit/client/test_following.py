@@ -31,7 +31,9 @@ def test_after_a_loss_it_is_looked_for_ever_more_rarely_and_read_on_behind_what_
     told = reader.heard(Event("log", {"text": "a"}, "17"))
     assert told is not None
     assert ("log", {"text": "a"}) == (told.kind, told.data)
-    assert "cut" == reader.lost(ConnectionLost("cut")).data["reason"]
+    lost = reader.lost(ConnectionLost("cut"))
+    assert lost is not None
+    assert "cut" == lost.data["reason"]
 
     operation = reader.begin()
     pauses = []

@@ -5,11 +5,11 @@ from __future__ import annotations
 import codecs
 import io
 import json
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pillion.client.errors import ClientError, error_of_event
 
-__all__ = ["Event", "Events", "Lines"]
+__all__ = ["RENEWED", "Event", "Events", "Lines"]
 
 
 class Event(NamedTuple):
@@ -18,6 +18,10 @@ class Event(NamedTuple):
     name: str
     data: Any
     id: str = ""
+
+
+RENEWED: Final = Event("renewed", None)
+"""Of the client itself: the stream has ended for another one to go on behind it, and nothing was lost."""
 
 
 class Lines:

@@ -17,6 +17,7 @@ from pillion.client.errors import (
     Untrusted,
     error_of,
 )
+from pillion.client.events import RENEWED
 from pillion.client.exchange import Answer, GrpcCall
 from pillion.client.grpc_services import event_of
 from pillion.client.tls import Watch, system_authorities
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from pillion.client.exchange import Request
 
 __all__ = ["GrpcAsync", "GrpcSync"]
+
+_RENEWED_SECONDS: Final = 60.0
+"""After which a stream that is followed gives way to another one. A server that hangs, or whose machine is gone, does
+not end a stream; but a new one is answered at once, with the job as it is, by whoever lives."""
 
 _STATUS: Final = {
     "INVALID_ARGUMENT": 400,
@@ -141,14 +146,25 @@ class GrpcSync(_Channel):
             call.cancel()  # where nobody waits any more, as after Ctrl-C; it does nothing to one that has ended
 
     def events(self, answer: Answer) -> Iterator[Event]:
-        """Those of a training that is followed; ended early, the server sees its client leave."""
+        """Those of a training that is followed, and :data:`RENEWED` where it is time to follow it anew; ended early,
+        the server sees its client leave.
+        """
+        stream = _Followed(answer.live, self._address)
+        timer = threading.Timer(_RENEWED_SECONDS, stream.renew)
+        timer.daemon = True
+        timer.start()
         try:
             for event in answer.live:
+                stream.heard = True
                 yield event_of(event)
         except grpc.RpcError as error:
-            raise _failure(error, self._address) from None
+            if not stream.over:
+                raise _failure(error, self._address) from None
         finally:
+            timer.cancel()
             answer.live.cancel()
+        if stream.over:
+            yield stream.renewed()
 
 
 class GrpcAsync(_Channel):
@@ -183,13 +199,54 @@ class GrpcAsync(_Channel):
 
     async def events(self, answer: Answer) -> AsyncIterator[Event]:
         """As :meth:`GrpcSync.events`."""
+        stream = _Followed(answer.live, self._address)
+        timer = asyncio.get_running_loop().call_later(_RENEWED_SECONDS, stream.renew)
         try:
             async for event in answer.live:
+                stream.heard = True
                 yield event_of(event)
         except grpc.RpcError as error:
-            raise _failure(error, self._address) from None
+            if not stream.over:
+                raise _failure(error, self._address) from None
+        except asyncio.CancelledError:  # of the call, by which gRPC tells it, or of who reads
+            task = asyncio.current_task()
+            if not stream.over or (task is not None and task.cancelling()):
+                raise
         finally:
+            timer.cancel()
             answer.live.cancel()
+        if stream.over:
+            yield stream.renewed()
+
+
+class _Followed:
+    """A stream that is followed for a while.
+
+    Attributes:
+        heard: whether anything came by it.
+        over: whether its while is over.
+    """
+
+    def __init__(self, call: Any, address: Address) -> None:  # noqa: ANN401 - a call of gRPC
+        self._call = call
+        self._address = address
+        self.heard = False
+        self.over = False
+
+    def renew(self) -> None:
+        """End it."""
+        self.over = True
+        self._call.cancel()
+
+    def renewed(self) -> Event:
+        """What its end means.
+
+        Raises:
+            DeadlineExceeded: nothing came by it, not even the job.
+        """
+        if not self.heard:
+            raise _late(self._address, _RENEWED_SECONDS)
+        return RENEWED
 
 
 def _counted(request: GrpcCall, put_off: Callable[[], object]) -> Iterator[Any]:
