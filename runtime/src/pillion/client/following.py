@@ -69,6 +69,7 @@ class Following:
         self._away_since: float | None = None
         self._pause = _FIRST_PAUSE
         self._renewed = False
+        self._heard = False
         self.ended = False
 
     def begin(self) -> Operation[Answer]:
@@ -91,7 +92,7 @@ class Following:
     def heard(self, event: Event) -> JobEvent | None:
         """What an event means; None where it tells nothing new."""
         self._away_since = None
-        self._renewed = event is RENEWED
+        self._heard, self._renewed = True, event is RENEWED
         kind = _KINDS.get(event.name)
         if event.id:
             self._behind, self._pause = event.id, _FIRST_PAUSE
@@ -107,10 +108,12 @@ class Following:
         where it was given up for another one.
 
         Raises:
-            ClientError: it has been away for too long.
+            ClientError: it has been away for too long, or was never there.
         """
         if failure is None and self._renewed:
             return None
+        if isinstance(failure, NeverSent) and not self._heard:  # gRPC connects when it is read
+            raise failure
         why = failure or ConnectionLost(f"{self._core.address.url} has ended the connection, and not the training")
         if self._away_since is None:
             self._away_since = time.monotonic()
