@@ -77,6 +77,8 @@ class _Channel:
             chosen.append(("grpc.ssl_target_name_override", tls.server_name))
         if not self._address.secure:
             return self._library.insecure_channel(self._address.base, chosen)
+        if tls is not None:
+            tls.context()  # what cannot be used is said now, and in words: gRPC logs it and never connects
         ca, key, cert = (None, None, None) if tls is None else tls.read()
         credentials = grpc.ssl_channel_credentials(ca or system_authorities(), key, cert)
         return self._library.secure_channel(self._address.base, credentials, chosen)
