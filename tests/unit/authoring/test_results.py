@@ -11,7 +11,7 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, computed_field
+from pydantic import BaseModel, Field, RootModel, computed_field
 
 from pillion.authoring.errors import ResultError
 from pillion.authoring.results import plain
@@ -104,3 +104,74 @@ def test_an_array_keeps_its_declared_dtype() -> None:
 def test_what_is_not_declared_is_found_at_its_place(value: Any, annotation: Any, sentence: str) -> None:
     with pytest.raises(ResultError, match=sentence):
         made_plain(value, annotation)
+
+
+class Numbers(RootModel[list[int]]):
+    pass
+
+
+class Number(RootModel[float]):
+    pass
+
+
+class Either(RootModel[int | list[str]]):
+    pass
+
+
+class Perhaps(RootModel[int | None]):
+    pass
+
+
+class Pair(RootModel[tuple[int, str]]):
+    pass
+
+
+class Named(RootModel[dict[str, Numbers]]):
+    pass
+
+
+class Rows(RootModel[list[Row]]):
+    pass
+
+
+class Anything(RootModel[list[Any]]):
+    pass
+
+
+class Nested(RootModel[Numbers]):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("value", "declared", "expected"),
+    [
+        (Numbers([1, 2]), Numbers, [1, 2]),
+        ([Numbers([1])], list[Numbers], [[1]]),
+        (Numbers([1]), Numbers | None, [1]),
+        (None, Numbers | None, None),
+        (Number(0.5), Number, 0.5),
+        (Perhaps(3), Perhaps, 3),
+        (Perhaps(None), Perhaps, None),
+        (Pair((1, "a")), Pair, [1, "a"]),
+        (Named({"a": Numbers([1])}), Named, {"a": [1]}),
+        (Rows([Row(value=1)]), Rows, [{"the_value": 1, "doubled": 2}]),
+        (Anything([1, "a"]), Anything, [1, "a"]),
+        (Nested(Numbers([1])), Nested, [1]),
+    ],
+)
+def test_a_root_model_is_what_it_holds(value: object, declared: Any, expected: object) -> None:
+    described, _ = describe(declared, "here")
+    assert plain(value, described, "result") == expected
+
+
+def test_a_root_model_of_a_union_tells_which_member_it_holds() -> None:
+    described, _ = describe(Either, "here")
+    assert [(chosen.member, chosen.value) for chosen in (plain(Either(one), described, "") for one in (1, ["a"]))] == [
+        (0, 1), (1, ["a"])
+    ]  # fmt: skip
+
+
+def test_what_is_wrong_in_a_root_model_is_told_with_its_place() -> None:
+    described, _ = describe(Numbers, "here")
+    with pytest.raises(ResultError, match=r"^result\[1\] is str, and an int is declared$"):
+        plain(RootModel[list[Any]]([1, "a"]), described, "result")

@@ -206,6 +206,13 @@ def test_serve_wants_exactly_one_way_to_name_models(tmp_path: Path) -> None:
     assert (2, True) == (missing.returncode, "no such file" in missing.stderr)
 
 
+@pytest.mark.parametrize("url", ["http://[::1/v1/models/iris:predict", "http://a..b/v1/models/iris:predict"])
+def test_predict_names_a_url_that_leads_nowhere(url: str) -> None:
+    done = pillion("predict", url, "--data", ROW)
+    assert 2 == done.returncode
+    assert url.partition("/v1")[0] in done.stderr
+
+
 def test_predict_without_a_server_says_so() -> None:
     done = pillion("predict", "iris", "--data", ROW, "--url", "http://127.0.0.1:1")
     assert 1 == done.returncode

@@ -26,12 +26,23 @@ def test_a_server_that_was_never_there_is_said_at_once() -> None:
         operation.throw(NeverSent("not there"))
 
 
+def test_one_that_is_found_missing_when_it_is_read_is_said_at_once_as_well() -> None:
+    with pytest.raises(NeverSent, match="not there"):
+        following().lost(NeverSent("not there"))
+
+    reader = following()
+    reader.heard(Event("log", {"text": "a"}, "1"))
+    assert reader.lost(NeverSent("not there")) is not None
+
+
 def test_after_a_loss_it_is_looked_for_ever_more_rarely_and_read_on_behind_what_was_seen() -> None:
     reader = following()
     told = reader.heard(Event("log", {"text": "a"}, "17"))
     assert told is not None
     assert ("log", {"text": "a"}) == (told.kind, told.data)
-    assert "cut" == reader.lost(ConnectionLost("cut")).data["reason"]
+    lost = reader.lost(ConnectionLost("cut"))
+    assert lost is not None
+    assert "cut" == lost.data["reason"]
 
     operation = reader.begin()
     pauses = []

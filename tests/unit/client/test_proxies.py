@@ -50,6 +50,8 @@ def test_a_proxy_of_the_environment_never_leads_to_this_machine(url: str) -> Non
         (True, "http://a.models.example", "*.models.example"),
         (True, "http://models.example:81", "models.example:81"),
         (True, "http://MODELS.example", "models.EXAMPLE"),
+        (True, "http://models.example", "models.example:80"),
+        (False, "http://models.example", "models.example:443"),
         (True, "http://10.1.2.3", "10.0.0.0/8"),
         (True, "http://10.1.2.3", "10.1.2.3"),
         (True, "http://[fd00::7]:81", "fd00::/8"),
@@ -80,3 +82,15 @@ def test_what_cannot_be_a_proxy_is_named_without_its_password() -> None:
     with pytest.raises(ValueError, match="no proxy leads to a unix socket"):
         proxy_of("unix:///run/a.sock", OUT, {})
     assert "http://out:1" == hidden("http://me:hush@out:1")
+
+
+@pytest.mark.parametrize("proxy", ["http://me:hush@out:port", "http://me:hush@[fd00", "http://me:hush@out:99999"])
+def test_a_proxy_that_is_no_url_is_told_by_its_setting_alone(proxy: str) -> None:
+    with pytest.raises(ValueError, match=r"^HTTP_PROXY: this is no URL: write http://HOST:PORT; or .* NO_PROXY$"):
+        proxy_of("http://models.example", None, {"HTTP_PROXY": proxy})
+
+
+def test_grpc_is_not_led_past_a_proxy_that_it_cannot_use() -> None:
+    with pytest.raises(ValueError, match=r"^ALL_PROXY: https://out:1: gRPC reaches no proxy by TLS: .*NO_PROXY$"):
+        proxy_of("grpcs://models.example:8081", None, {"ALL_PROXY": "https://out:1"})
+    assert proxy_of("https://models.example", None, {"ALL_PROXY": "https://out:1"}) == "https://out:1"

@@ -13,11 +13,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from pillion.authoring.errors import ResultError
-from pillion.authoring.unions import union_maker
+from pillion.authoring.unions import rooted, union_maker
 from pillion.authoring.values import (
     AnyValue,
     ArrayOf,
@@ -69,8 +69,7 @@ def maker(declared: ValueType, records: dict[int, Maker] | None = None) -> Maker
         case Scalar():
             return _scalar(declared)
         case OptionalOf(item):
-            inner = maker(item, records)
-            return lambda value: None if value is None else inner(value)
+            return _optional(maker(item, records))
         case ListOf(item):
             return _list(maker(item, records))
         case TupleOf(items):
@@ -98,7 +97,7 @@ def _scalar(declared: Scalar) -> Maker:
     def make(value: Any) -> Any:  # noqa: ANN401 - what a method returned
         if type(value) is exact:
             return value
-        return check(value.item() if isinstance(value, np.generic) else value)
+        return check(_bare(value))
 
     def make_adapted(value: Any) -> Any:  # noqa: ANN401 - as above
         if isinstance(value, Enum):
@@ -115,7 +114,11 @@ def _scalar(declared: Scalar) -> Maker:
 def _float(value: Any) -> float:  # noqa: ANN401 - what a method returned
     if type(value) is float and value - value == 0.0:  # neither NaN nor infinite
         return value
-    return _number(value.item() if isinstance(value, np.generic) else value)
+    return _number(_bare(value))
+
+
+def _bare(value: Any) -> Any:  # noqa: ANN401 - what a method returned
+    return value.item() if isinstance(value, np.generic) else rooted(value)
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - what a method returned
@@ -170,6 +173,20 @@ _EXACT: Final[dict[Kind, type[Any]]] = {
 """Types whose values are plain as they are; numbers may be NaN."""
 
 
+def _optional(inner: Maker) -> Maker:
+    def make(value: Any) -> Any:  # noqa: ANN401 - what a method returned
+        if value is None:
+            return None
+        try:
+            return inner(value)
+        except ResultError:
+            if rooted(value) is None:
+                return None
+            raise
+
+    return make
+
+
 def _list(inner: Maker) -> Maker:
     def make(value: Any) -> list[Any]:  # noqa: ANN401 - what a method returned
         if type(value) is not list:
@@ -198,6 +215,7 @@ def _tuple(inner: list[Maker]) -> Maker:
 
 
 def _items(value: Any, expected: str) -> list[Any]:  # noqa: ANN401 - what a method returned
+    value = rooted(value)
     if isinstance(value, np.ndarray):
         given: list[Any] = value.tolist()
         return given
@@ -221,6 +239,7 @@ def _record(declared: Record, records: dict[int, Maker]) -> Maker:
     known: set[str] = set()
 
     def make(value: Any) -> dict[str, Any]:  # noqa: ANN401 - what a method returned
+        value = rooted(value)
         if isinstance(value, BaseModel):
             value = value.model_dump(by_alias=True)  # what its own serialisers make of it
         elif not isinstance(value, dict):
@@ -250,6 +269,7 @@ def _record(declared: Record, records: dict[int, Maker]) -> Maker:
 
 def _map(inner: Maker) -> Maker:
     def make(value: Any) -> dict[str, Any]:  # noqa: ANN401 - what a method returned
+        value = rooted(value)
         if not isinstance(value, dict):
             raise _wrong(value, "a dict")
         result: dict[str, Any] = {}
@@ -266,6 +286,7 @@ def _map(inner: Maker) -> Maker:
 
 
 def _array(value: Any, dtype: np.dtype[Any] | None) -> np.ndarray[Any, np.dtype[Any]]:  # noqa: ANN401 - what a method returned
+    value = rooted(value)
     try:
         array = np.asarray(value) if dtype is None else np.asarray(value, dtype=dtype)
     except (TypeError, ValueError):
@@ -278,10 +299,10 @@ def _array(value: Any, dtype: np.dtype[Any] | None) -> np.ndarray[Any, np.dtype[
 
 
 def _anything(value: Any) -> Any:  # noqa: ANN401 - what a method returned
-    if isinstance(value, RootModel):
-        value = value.root
     try:
-        return to_jsonable_python(value, by_alias=True, inf_nan_mode="constants", bytes_mode="base64", fallback=_numpy)
+        return to_jsonable_python(
+            rooted(value), by_alias=True, inf_nan_mode="constants", bytes_mode="base64", fallback=_numpy
+        )
     except (PydanticSerializationError, ValueError) as error:
         raise ResultError(f"cannot be written as JSON: {error}") from None
 
@@ -294,7 +315,7 @@ def _unwritable(declared: FileOf) -> Maker:
 
 
 def _nothing(value: Any) -> None:  # noqa: ANN401 - what a method returned
-    if value is not None:
+    if rooted(value) is not None:
         raise _wrong(value, "None")
 
 

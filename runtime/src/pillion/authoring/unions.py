@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 from pydantic.fields import FieldInfo
 from typing_extensions import is_typeddict
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from pillion.authoring.values import ValueType
 
-__all__ = ["Chosen", "choice_values", "discriminator_in", "union_maker", "union_of"]
+__all__ = ["Chosen", "choice_values", "discriminator_in", "rooted", "union_maker", "union_of"]
 
 _Tags = dict[str, tuple[str | int, ...]]
 _SHAPES: Final[dict[type[Any], str]] = {
@@ -132,12 +132,20 @@ class Chosen:
         self.value = value
 
 
+def rooted(value: Any) -> Any:  # noqa: ANN401 - what a method returned
+    """What a model of pydantic stands for that is declared as its root; every other value as it is."""
+    while isinstance(value, RootModel):
+        value = value.root
+    return value
+
+
 def union_maker(declared: UnionOf, makers: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Chosen]:
     """What makes values of a union plain (see :func:`pillion.authoring.results.maker`), by its members' makers."""
     tag, members = declared.tag, declared.members
     by_tag = {value: index for index, member in enumerate(members) for value in member.tags}
 
     def make_tagged(value: Any) -> Chosen:  # noqa: ANN401 - what a method returned
+        value = rooted(value)
         told = value.get(tag) if isinstance(value, dict) else getattr(value, tag or "", None)
         told = told.value if isinstance(told, Enum) else told
         index = by_tag.get(told) if isinstance(told, str | int) else None
@@ -149,6 +157,7 @@ def union_maker(declared: UnionOf, makers: Sequence[Callable[[Any], Any]]) -> Ca
         raise ResultError(f"is {told!r}, and one of {known} is declared", f".{tag}")
 
     def make(value: Any) -> Chosen:  # noqa: ANN401 - what a method returned
+        value = rooted(value)
         exact = [index for index, member in enumerate(members) if _is_of(value, member.type)]
         failures = []
         for index in (*exact, *(index for index in range(len(members)) if index not in exact)):

@@ -48,7 +48,10 @@ def call(
 def _server_and_path(target: str, url: str, body: object) -> tuple[str, str]:
     """A name goes to the V1 route, or to the v2 route where the body is a v2 request."""
     if "://" in target:
-        parts = urlsplit(target)
+        try:
+            parts = urlsplit(target)
+        except ValueError as error:
+            raise CommandError(f"{target}: {error}", code=2) from None
         if parts.scheme not in {"http", "https"} or not parts.path.strip("/"):
             raise CommandError(f"{target} names no model: write pillion predict MODEL --url {target}", code=2)
         return f"{parts.scheme}://{parts.netloc}", parts.path + (f"?{parts.query}" if parts.query else "")

@@ -66,14 +66,15 @@ def address(
     given = url or os.environ.get("PILLION_URL")
     if not given:
         raise ValueError("url: name the server, as in Client('http://127.0.0.1:8080'), or set PILLION_URL")
-    parts = urlsplit(given)
+    try:
+        parts = urlsplit(given)
+        _ = parts.port
+        (parts.hostname or "").encode("idna")  # as it is looked up
+    except ValueError as error:
+        raise ValueError(f"url: {given!r}: {error}") from None
     if parts.scheme not in _SCHEMES or not (parts.netloc or parts.scheme == "unix"):
         forms = "http(s)://HOST:PORT, grpc(s)://HOST:PORT or unix:///PATH"
         raise ValueError(f"url: {given!r} is not {forms}")
-    try:
-        _ = parts.port
-    except ValueError as error:
-        raise ValueError(f"url: {given!r}: {error}") from None
     if parts.scheme == "unix" and (parts.netloc or not parts.path.startswith("/")):
         raise ValueError(f"url: {given!r}: a socket is named by its whole path, unix:///run/pillion.sock")
     secure = parts.scheme in {"https", "grpcs"}

@@ -153,4 +153,6 @@ class AsyncJob:
                 except LOST as lost:
                     failure = lost
             if not following.ended:
-                yield following.lost(failure)
+                told = following.lost(failure)
+                if told is not None:
+                    yield told

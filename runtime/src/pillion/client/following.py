@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pillion.client.errors import ClientError, ConnectionLost, DeadlineExceeded, NeverSent, Unavailable
+from pillion.client.events import RENEWED
 from pillion.client.exchange import Sleep
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Following:
         self._shown: Mapping[str, Any] = {}
         self._away_since: float | None = None
         self._pause = _FIRST_PAUSE
+        self._renewed = False
+        self._heard = False
         self.ended = False
 
     def begin(self) -> Operation[Answer]:
@@ -89,6 +92,7 @@ class Following:
     def heard(self, event: Event) -> JobEvent | None:
         """What an event means; None where it tells nothing new."""
         self._away_since = None
+        self._heard, self._renewed = True, event is RENEWED
         kind = _KINDS.get(event.name)
         if event.id:
             self._behind, self._pause = event.id, _FIRST_PAUSE
@@ -99,12 +103,17 @@ class Following:
         self.ended = kind == "ended"
         return JobEvent(kind, event.data)
 
-    def lost(self, failure: ClientError | None) -> JobEvent:
-        """The connection is gone; None: the server has closed it, as it does when it is told to stop.
+    def lost(self, failure: ClientError | None) -> JobEvent | None:
+        """The connection is gone; None: the server has closed it, as it does when it is told to stop. Tells nothing
+        where it was given up for another one.
 
         Raises:
-            ClientError: it has been away for too long.
+            ClientError: it has been away for too long, or was never there.
         """
+        if failure is None and self._renewed:
+            return None
+        if isinstance(failure, NeverSent) and not self._heard:  # gRPC connects when it is read
+            raise failure
         why = failure or ConnectionLost(f"{self._core.address.url} has ended the connection, and not the training")
         if self._away_since is None:
             self._away_since = time.monotonic()

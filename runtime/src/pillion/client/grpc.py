@@ -17,9 +17,10 @@ from pillion.client.errors import (
     Untrusted,
     error_of,
 )
+from pillion.client.events import RENEWED
 from pillion.client.exchange import Answer, GrpcCall
 from pillion.client.grpc_services import event_of
-from pillion.client.tls import Watch
+from pillion.client.tls import Watch, system_authorities
 from pillion.client.uploads import Ends, Upload
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from pillion.client.exchange import Request
 
 __all__ = ["GrpcAsync", "GrpcSync"]
+
+_RENEWED_SECONDS: Final = 60.0
+"""After which a stream that is followed gives way to another one. A server that hangs, or whose machine is gone, does
+not end a stream; but a new one is answered at once, with the job as it is, by whoever lives."""
 
 _STATUS: Final = {
     "INVALID_ARGUMENT": 400,
@@ -72,8 +77,11 @@ class _Channel:
             chosen.append(("grpc.ssl_target_name_override", tls.server_name))
         if not self._address.secure:
             return self._library.insecure_channel(self._address.base, chosen)
-        read = (None, None, None) if tls is None else tls.read()
-        return self._library.secure_channel(self._address.base, grpc.ssl_channel_credentials(*read), chosen)
+        if tls is not None:
+            tls.context()  # what cannot be used is said now, and in words: gRPC logs it and never connects
+        ca, key, cert = (None, None, None) if tls is None else tls.read()
+        credentials = grpc.ssl_channel_credentials(ca or system_authorities(), key, cert)
+        return self._library.secure_channel(self._address.base, credentials, chosen)
 
     def called(self, request: Request | GrpcCall, timeout: float, put_off: Callable[[], object]) -> Any:  # noqa: ANN401 - an answer, or what awaits it
         if not isinstance(request, GrpcCall):
@@ -140,14 +148,25 @@ class GrpcSync(_Channel):
             call.cancel()  # where nobody waits any more, as after Ctrl-C; it does nothing to one that has ended
 
     def events(self, answer: Answer) -> Iterator[Event]:
-        """Those of a training that is followed; ended early, the server sees its client leave."""
+        """Those of a training that is followed, and :data:`RENEWED` where it is time to follow it anew; ended early,
+        the server sees its client leave.
+        """
+        stream = _Followed(answer.live, self._address)
+        timer = threading.Timer(_RENEWED_SECONDS, stream.renew)
+        timer.daemon = True
+        timer.start()
         try:
             for event in answer.live:
+                stream.heard = True
                 yield event_of(event)
         except grpc.RpcError as error:
-            raise _failure(error, self._address) from None
+            if not stream.over:
+                raise _failure(error, self._address) from None
         finally:
+            timer.cancel()
             answer.live.cancel()
+        if stream.over:
+            yield stream.renewed()
 
 
 class GrpcAsync(_Channel):
@@ -182,13 +201,54 @@ class GrpcAsync(_Channel):
 
     async def events(self, answer: Answer) -> AsyncIterator[Event]:
         """As :meth:`GrpcSync.events`."""
+        stream = _Followed(answer.live, self._address)
+        timer = asyncio.get_running_loop().call_later(_RENEWED_SECONDS, stream.renew)
         try:
             async for event in answer.live:
+                stream.heard = True
                 yield event_of(event)
         except grpc.RpcError as error:
-            raise _failure(error, self._address) from None
+            if not stream.over:
+                raise _failure(error, self._address) from None
+        except asyncio.CancelledError:  # of the call, by which gRPC tells it, or of who reads
+            task = asyncio.current_task()
+            if not stream.over or (task is not None and task.cancelling()):
+                raise
         finally:
+            timer.cancel()
             answer.live.cancel()
+        if stream.over:
+            yield stream.renewed()
+
+
+class _Followed:
+    """A stream that is followed for a while.
+
+    Attributes:
+        heard: whether anything came by it.
+        over: whether its while is over.
+    """
+
+    def __init__(self, call: Any, address: Address) -> None:  # noqa: ANN401 - a call of gRPC
+        self._call = call
+        self._address = address
+        self.heard = False
+        self.over = False
+
+    def renew(self) -> None:
+        """End it."""
+        self.over = True
+        self._call.cancel()
+
+    def renewed(self) -> Event:
+        """What its end means.
+
+        Raises:
+            DeadlineExceeded: nothing came by it, not even the job.
+        """
+        if not self.heard:
+            raise _late(self._address, _RENEWED_SECONDS)
+        return RENEWED
 
 
 def _counted(request: GrpcCall, put_off: Callable[[], object]) -> Iterator[Any]:

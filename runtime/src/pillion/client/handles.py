@@ -228,4 +228,6 @@ class Job:
                 except LOST as lost:
                     failure = lost
             if not following.ended:
-                yield following.lost(failure)
+                told = following.lost(failure)
+                if told is not None:
+                    yield told

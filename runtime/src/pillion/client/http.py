@@ -11,7 +11,7 @@ import httpx
 
 from pillion.client.connection import Counted, arguments, opened, options, out_of_time, told, transport_options
 from pillion.client.errors import error_of
-from pillion.client.events import Events
+from pillion.client.events import Events, Lines
 from pillion.client.exchange import Answer
 from pillion.client.tls import Watch
 from pillion.client.uploads import Ends
@@ -101,12 +101,13 @@ class HTTP:
     def events(self, answer: Answer) -> Iterator[Event]:
         """Those of a stream; ended early, the server sees its client leave."""
         response, held = answer.live
-        events = Events()
+        lines, events = Lines(), Events()
         with held, told(self._address, _silence(response)):
-            for line in response.iter_lines():
-                event = events.feed(line)
-                if event is not None:
-                    yield event
+            for piece in response.iter_bytes():
+                for line in lines.feed(piece):
+                    event = events.feed(line)
+                    if event is not None:
+                        yield event
 
     def close(self) -> None:
         """End the connections."""
@@ -173,13 +174,14 @@ class AsyncHTTP:
     async def events(self, answer: Answer) -> AsyncIterator[Event]:
         """As :meth:`HTTP.events`."""
         response, held = answer.live
-        events = Events()
+        lines, events = Lines(), Events()
         async with held:
             with told(self._address, _silence(response)):
-                async for line in response.aiter_lines():
-                    event = events.feed(line)
-                    if event is not None:
-                        yield event
+                async for piece in response.aiter_bytes():
+                    for line in lines.feed(piece):
+                        event = events.feed(line)
+                        if event is not None:
+                            yield event
 
     async def close(self) -> None:
         """End the connections."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 __all__ = ["hidden", "on_this_machine", "proxy_of"]
 
 _SECURE: Final = frozenset({"https", "grpcs"})
+_PORTS: Final = {"http": 80, "https": 443}
+"""Of servers whose URL names none."""
 
 
 def on_this_machine(url: str) -> bool:
@@ -44,15 +46,16 @@ def proxy_of(url: str, given: str | None, environ: Mapping[str, str]) -> str | N
     if given is not None:
         if given and parts.scheme == "unix":
             raise ValueError("proxy: no proxy leads to a unix socket: leave it out")
-        return _usable(given, "proxy") if given else None
-    if on_this_machine(url) or _excepted(parts.hostname or "", parts.port, _first(environ, "no_proxy")[1]):
+        return _usable(given, "proxy", parts.scheme) if given else None
+    port = parts.port or _PORTS.get(parts.scheme)
+    if on_this_machine(url) or _excepted(parts.hostname or "", port, _first(environ, "no_proxy")[1]):
         return None
     name, found = _first(environ, "https_proxy" if parts.scheme in _SECURE else "http_proxy")
     if name == "HTTP_PROXY" and "REQUEST_METHOD" in environ:
         found = ""  # in a CGI program that is a header of its request
     if not found:
         name, found = _first(environ, "all_proxy")
-    return _usable(found, name) if found else None
+    return _usable(found, name, parts.scheme) if found else None
 
 
 def hidden(proxy: str) -> str:
@@ -68,12 +71,18 @@ def _first(environ: Mapping[str, str], name: str) -> tuple[str, str]:
     return name, ""
 
 
-def _usable(proxy: str, named: str) -> str:
+def _usable(proxy: str, named: str, scheme: str) -> str:
     whole = proxy if "://" in proxy else f"http://{proxy}"
-    parts = urlsplit(whole)
+    remedy = "write http://HOST:PORT" + ("" if named == "proxy" else "; or name the server in NO_PROXY")
+    try:
+        parts = urlsplit(whole)
+        _ = parts.port
+    except ValueError:  # which may tell what stands in the place of a password
+        raise ValueError(f"{named}: this is no URL: {remedy}") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        remedy = "" if named == "proxy" else "; or name the server in NO_PROXY"
-        raise ValueError(f"{named}: {hidden(whole)} is no proxy of HTTP: write http://HOST:PORT{remedy}")
+        raise ValueError(f"{named}: {hidden(whole)} is no proxy of HTTP: {remedy}")
+    if parts.scheme == "https" and scheme.startswith("grpc"):  # gRPC would leave it out and go there directly
+        raise ValueError(f"{named}: {hidden(whole)}: gRPC reaches no proxy by TLS: {remedy}")
     return whole
 
 

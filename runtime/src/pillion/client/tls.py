@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
-if TYPE_CHECKING:
-    import os
+__all__ = ["TLS", "Watch", "system_authorities"]
 
-__all__ = ["TLS", "Watch"]
+_GRPC_ROOTS: Final = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,20 @@ class TLS:
         """CA, key and certificate, as gRPC takes them."""
         ca, key, cert = (None if path is None else Path(path).read_bytes() for path in (self.ca, self.key, self.cert))
         return ca, key, cert
+
+
+def system_authorities() -> bytes | None:
+    """The certificates (PEM) that the system believes, by OpenSSL's file and folder and the variables for them. For
+    gRPC, which asks for those of its own package; None leaves it these, where there are no others or its own variable
+    names some.
+    """
+    if os.environ.get(_GRPC_ROOTS):
+        return None
+    places = ssl.get_default_verify_paths()
+    files = [Path(places.cafile)] if places.cafile else []
+    # Named by a digest, which is what OpenSSL looks for in a folder.
+    files += sorted(Path(places.capath).glob("????????.[0-9]*")) if places.capath else []
+    return b"\n".join(file.read_bytes() for file in files if file.is_file()) or None
 
 
 class Watch:

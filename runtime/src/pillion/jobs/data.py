@@ -55,8 +55,9 @@ def from_files(parameter: DataParameter, path: Path) -> Stream[Any]:
 
     def items() -> Iterator[Any]:
         for file in files:
-            for place, item in _READERS[file.suffix.lower()](file):
-                yield _checked(parameter, item, f"{file.name}{place}")
+            kind = file.suffix.lower()
+            for place, item in _READERS[kind](file):
+                yield _checked(parameter, item, f"{file.name}{place}", by_json=kind in _JSON)
 
     return Stream(items)
 
@@ -71,9 +72,14 @@ def data_digest(files: list[Path], inline: bytes) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _checked(parameter: DataParameter, item: Any, place: str) -> Any:  # noqa: ANN401 - any item
+def _checked(parameter: DataParameter, item: Any, place: str, *, by_json: bool) -> Any:  # noqa: ANN401 - any item
+    given = {"item": item}
     try:
-        return parameter.items.validate_python({"item": item})["item"]
+        # What came as JSON is read as that of a request is: bytes, which JSON does not have, are base64 in both.
+        checked = (
+            parameter.items.validate_json(json.dumps(given)) if by_json else parameter.items.validate_python(given)
+        )
+        return checked["item"]
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)
         said = "; ".join(
@@ -140,6 +146,7 @@ _READERS: Final[dict[str, Callable[[Path], Iterator[tuple[str, Any]]]]] = {
     ".csv": _csv,
     ".parquet": _parquet,
 }
+_JSON: Final = frozenset({".jsonl", ".ndjson", ".json"})
 
 
 def _wrong(place: str, text: str) -> PillionError:

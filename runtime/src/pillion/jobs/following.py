@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -13,6 +14,7 @@ from pillion.jobs.training_runner import LOG
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from pathlib import Path
 
     from pillion.jobs.engine import JobEngine
     from pillion.jobs.states import Job, JobKind
@@ -24,7 +26,7 @@ _SHARED_SECONDS: Final = 1.0
 
 
 class Wrote(msgspec.Struct, frozen=True):
-    """What a training has printed, or lines of numbers, each whole."""
+    """What a training has printed, in whole characters while it runs, or lines of numbers, each whole."""
 
     text: bytes
     place: int
@@ -71,11 +73,9 @@ async def following(
                     raise
                 return  # nothing becomes of it any more on this server
             while folder is not None and name is not None:
-                text, behind = read_log(folder, name, place)
-                whole = text if name == LOG else text[: text.rfind(b"\n") + 1]
+                whole, place = _whole(folder, name, place, ended=job.ended)
                 if not whole:
                     break
-                place = behind - len(text) + len(whole)
                 quiet = 0.0
                 yield Wrote(whole, place)
             if job != shown or job.ended:
@@ -95,3 +95,27 @@ async def following(
                         yield Beat()
                     if engine.shared:
                         break
+
+
+def _whole(folder: Path, name: str, place: int, *, ended: bool) -> tuple[bytes, int]:
+    """What is whole of what was written since a place, and the place behind it. Pieces of a log begin and end anywhere,
+    also inside of a character.
+    """
+    text, behind = read_log(folder, name, place)
+    if name != LOG:
+        whole = text[: text.rfind(b"\n") + 1]
+    else:
+        whole = _characters(text)
+        if text and not whole:  # the rest may be in the next segment
+            more, behind = read_log(folder, name, behind)
+            text += more
+            whole = _characters(text)
+            if ended and not more:
+                whole = text
+    return whole, behind - len(text) + len(whole)
+
+
+def _characters(text: bytes) -> bytes:
+    """The text up to a character whose last bytes are not there."""
+    _, size = codecs.utf_8_decode(text, "replace", False)
+    return text[:size]
