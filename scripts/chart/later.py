@@ -21,9 +21,12 @@ _VALUES: Final = Path(__file__).resolve().parents[2] / "charts" / "pillion" / "v
 LATER: Final = (
     "activator",
     "admissionPolicy",
+    "certificates",
     "dashboards",
     "modelPolicy",
     "namespaceSelector",
+    "networkPolicy",
+    "networkPolicy.apiServer",
     "prometheusRule.runbookUrl",
     "routes",
     "sidecarInjector",
@@ -39,7 +42,7 @@ DEFAULTS
 {{- range $path, $default := include "pillion.laterValues" . | fromYaml }}
 {{- $keys := splitList "." $path }}
 {{- $place := $.Values }}
-{{- if gt (len $keys) 1 }}{{ $place = get $.Values (first $keys) }}{{ end }}
+{{- range initial $keys }}{{ if kindIs "map" $place }}{{ $place = get $place . }}{{ end }}{{ end }}
 {{- $key := last $keys }}
 {{- if and (kindIs "map" $place) (not (hasKey $place $key)) }}{{ $_ := set $place $key $default }}{{ end }}
 {{- end }}

@@ -30,6 +30,11 @@ admissionPolicy.enabled: true
 admissionPolicy.actions:
 - Warn
 - Audit
+certificates:
+  selfSigned: false
+  certManager: true
+certificates.selfSigned: false
+certificates.certManager: true
 dashboards:
   enabled: false
   label: grafana_dashboard
@@ -50,6 +55,27 @@ namespaceSelector:
   matchLabels: {}
   matchExpressions: []
 namespaceSelector.matchExpressions: []
+networkPolicy:
+  enabled: false
+  metricsFrom: []
+  apiServer:
+    from: []
+    ports:
+    - 443
+    - 6443
+  egress: true
+networkPolicy.enabled: false
+networkPolicy.metricsFrom: []
+networkPolicy.egress: true
+networkPolicy.apiServer:
+  from: []
+  ports:
+  - 443
+  - 6443
+networkPolicy.apiServer.from: []
+networkPolicy.apiServer.ports:
+- 443
+- 6443
 prometheusRule.runbookUrl: docs/runbooks/{alert}.md
 routes:
   ingress: true
@@ -66,7 +92,7 @@ sidecarInjector.enabled: false
 {{- range $path, $default := include "pillion.laterValues" . | fromYaml }}
 {{- $keys := splitList "." $path }}
 {{- $place := $.Values }}
-{{- if gt (len $keys) 1 }}{{ $place = get $.Values (first $keys) }}{{ end }}
+{{- range initial $keys }}{{ if kindIs "map" $place }}{{ $place = get $place . }}{{ end }}{{ end }}
 {{- $key := last $keys }}
 {{- if and (kindIs "map" $place) (not (hasKey $place $key)) }}{{ $_ := set $place $key $default }}{{ end }}
 {{- end }}
