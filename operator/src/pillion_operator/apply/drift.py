@@ -40,6 +40,8 @@ _ALLOWED: Final = frozenset(
 )
 #: The parts of a child that are ours alone; labels and annotations of the object itself are everybody's.
 _OURS: Final = ("spec", "data", "binaryData")
+#: Selectors of a field are owned as a whole, and the API server gives them defaults all the same.
+_DEFAULTED: Final = frozenset({"fieldRef", "resourceFieldRef"})
 #: Fields whose content is quantities: `0.5` and `500m` are the same.
 _QUANTITIES: Final = frozenset({"requests", "limits", "overhead", "sizeLimit", "divisor", "averageValue"})
 _UNITS: Final = {
@@ -175,9 +177,9 @@ def _added_to_maps(fields: Mapping[str, JsonValue], wanted: JsonValue, live: Jso
     to other objects, and those are nobody's.
     """
     for name, inner in fields.items():
-        if not isinstance(inner, dict) or name == ".":
-            continue
         step = name if name.startswith("k:") else name.partition(":")[2]
+        if not isinstance(inner, dict) or name == "." or step in _DEFAULTED:
+            continue
         ours, theirs = _step_into(wanted, step), _step_into(live, step)
         if inner:
             yield from _added_to_maps(inner, ours, theirs, (*path, step))
