@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pillion.resources import InferenceService
+from pillion_operator.builders.kept import with_kept
 from pillion_operator.judge.canary import sharing
 from pillion_operator.judge.canary import status_of as canary_status
 from pillion_operator.judge.status import facts_of
@@ -164,6 +165,24 @@ def test_what_the_last_good_revision_serves_with_stays_while_another_is_asked_fo
         found = Service(predictor, newest, *revisions, available=available).course()
 
         assert (CERTIFIED if stays else set()) == CERTIFIED & found.spared
+
+
+@pytest.mark.parametrize(
+    ("expected", "ports"),
+    [
+        (Endpoints("http://iris.ns.svc", "grpc://iris.ns.svc:8081"), ["http", "grpc"]),
+        (Endpoints("http://iris.ns.svc", ""), ["http"]),
+        (Endpoints("https://iris.ns.svc", "grpcs://iris.ns.svc:8081"), ["https", "grpc"]),
+    ],
+)
+def test_a_revision_that_was_gone_back_to_is_told_by_the_addresses_at_which_it_answers(
+    expected: Endpoints, ports: list[str]
+) -> None:
+    service = Service({}, "new")
+    newest = replace(service.desired, endpoints=Endpoints("https://iris.ns.svc", "grpcs://iris.ns.svc:8081"))
+    kept: Manifest = {"template": {}, "service": {"ports": [{"name": name} for name in ports]}}
+
+    assert expected == with_kept(service.manifest, newest, kept).endpoints
 
 
 def test_a_service_that_is_stopped_keeps_the_step_of_its_newest_version_and_no_pods() -> None:
