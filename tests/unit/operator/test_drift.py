@@ -244,3 +244,20 @@ def test_a_default_in_a_field_selector_is_nobodys(field: str, wanted: dict[str, 
 
     assert [] == leftovers(template(wanted), managed(live, entry(FIELD_MANAGER, fields, operation="Apply")))
     assert [] == foreign_entries(template(wanted), managed(live, entry("kubectl-edit", fields)))
+
+
+@pytest.mark.parametrize(
+    ("added", "changed"),
+    [
+        (("matchLabels", "nobody"), {"matchLabels": {"app": "iris", "nobody": "has"}}),
+        (("matchExpressions",), {"matchLabels": {"app": "iris"}, "matchExpressions": [{"key": "nobody"}]}),
+    ],
+)
+def test_what_somebody_adds_to_a_selector_of_labels_is_found(added: tuple[str, ...], changed: dict[str, Any]) -> None:
+    wanted: dict[str, Any] = {"spec": {"podSelector": {"matchLabels": {"app": "iris"}}}}
+    live = managed({"spec": {"podSelector": changed}}, entry("kubectl-edit", {"f:podSelector": {}}))
+
+    found = foreign_entries(wanted, live)
+
+    assert [("spec", "podSelector", *added)] == found
+    assert wanted["spec"] == without(live, found)["spec"]
