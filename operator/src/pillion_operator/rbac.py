@@ -163,7 +163,8 @@ def used_rules(kinds: Collection[Kind], *, cluster: bool) -> tuple[Rule, ...]:
     Left out is what only some clusters ask for: owner references that block a deletion.
     """
     lacks = {(kind.group, kind.plural) for kind in OPTIONAL if kind not in kinds}
-    rules = (*namespace_rules(), *ingress_rules(), *gateway_rules(), *(cluster_rules() if cluster else ()))
+    routes = (*ingress_rules(), *gateway_rules())
+    rules = (*namespace_rules(), *routes, *cert_manager_rules(), *(cluster_rules() if cluster else ()))
     gateways = any(kind in kinds for kind in GATEWAY_ROUTES)
     return tuple(
         rule

@@ -134,6 +134,7 @@ def test_no_other_count_is_changed_and_none_elsewhere(
         ("shop", "ours", {"metadata": {"labels": {"a": "b"}}}, "the addresses in a slice, and nothing else"),
         ("shop", "ours", {"metadata": {"annotations": {"a": "b"}}}, "the addresses in a slice, and nothing else"),
         ("shop", "ours", {"metadata": {"ownerReferences": []}}, "the addresses in a slice, and nothing else"),
+        ("shop", "ours", {"metadata": {"finalizers": ["a/b"]}}, "the addresses in a slice, and nothing else"),
     ],
 )
 def test_nothing_but_addresses_is_changed_and_no_slice_of_others(

@@ -6,9 +6,12 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from scripts.chart.later import LATER
 from scripts.chart.values import Values, schema
 
-CHART = Path(__file__).parents[3] / "charts" / "pillion"
+ROOT = Path(__file__).parents[3]
+CHART = ROOT / "charts" / "pillion"
+FORMER = ROOT / "tests" / "integration" / "chart" / "values" / "former.yaml"
 
 
 def test_values_yaml_holds_the_defaults_of_the_model_and_nothing_else() -> None:
@@ -60,3 +63,31 @@ def test_a_wrong_value_is_refused_by_its_name(wrong: dict[str, object], where: s
         Values.model_validate(wrong)
 
     assert where in {".".join(str(part) for part in error["loc"])[: len(where)] for error in refused.value.errors()}
+
+
+def _missing(former: dict[str, object], values: dict[str, object], where: str = "") -> set[str]:
+    found = set()
+    for key, value in values.items():
+        if key not in former:
+            found.add(f"{where}{key}")
+        elif isinstance(value, dict):
+            before = former[key]
+            assert isinstance(before, dict)
+            found |= _missing(before, value, f"{where}{key}.")
+    return found
+
+
+def test_what_the_first_release_had_no_value_for_is_filled_in() -> None:
+    missing = _missing(yaml.safe_load(FORMER.read_text()), yaml.safe_load((CHART / "values.yaml").read_text()))
+
+    assert missing == {path for path in LATER if not any(path.startswith(f"{other}.") for other in LATER)}
+
+
+def test_maps_in_what_came_later_are_filled_in_where_they_hold_a_part() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    later = {name: values[name] for name in LATER if name in values}
+    inner = {f"{name}.{key}" for name, part in later.items() for key, value in part.items() if isinstance(value, dict)}
+    # Maps in which everything is somebody's choice are taken out by `null`, and read as a whole.
+    whole = {"activator.resources", "dashboards.annotations", "dashboards.labels", "namespaceSelector.matchLabels"}
+
+    assert inner - whole <= set(LATER)

@@ -224,3 +224,40 @@ def test_what_we_no_longer_want_in_a_map_that_is_owned_as_a_whole_is_found() -> 
 
     assert [("spec", "selector", "variant")] == leftovers(wanted, live)
     assert [] == leftovers(live, live)
+
+
+@pytest.mark.parametrize(
+    ("field", "wanted", "default"),
+    [
+        ("fieldRef", {"fieldPath": "metadata.name"}, {"apiVersion": "v1"}),
+        ("resourceFieldRef", {"resource": "limits.memory"}, {"divisor": "0"}),
+    ],
+)
+def test_a_default_in_a_field_selector_is_nobodys(field: str, wanted: dict[str, Any], default: dict[str, Any]) -> None:
+    def template(selector: dict[str, Any]) -> dict[str, Any]:
+        return {"spec": {"env": [{"name": "SELF", "valueFrom": {field: selector}}]}}
+
+    fields: dict[str, Any] = {
+        "f:env": {'k:{"name":"SELF"}': {".": {}, "f:name": {}, "f:valueFrom": {f"f:{field}": {}}}}
+    }
+    live = template(wanted | default)
+
+    assert [] == leftovers(template(wanted), managed(live, entry(FIELD_MANAGER, fields, operation="Apply")))
+    assert [] == foreign_entries(template(wanted), managed(live, entry("kubectl-edit", fields)))
+
+
+@pytest.mark.parametrize(
+    ("added", "changed"),
+    [
+        (("matchLabels", "nobody"), {"matchLabels": {"app": "iris", "nobody": "has"}}),
+        (("matchExpressions",), {"matchLabels": {"app": "iris"}, "matchExpressions": [{"key": "nobody"}]}),
+    ],
+)
+def test_what_somebody_adds_to_a_selector_of_labels_is_found(added: tuple[str, ...], changed: dict[str, Any]) -> None:
+    wanted: dict[str, Any] = {"spec": {"podSelector": {"matchLabels": {"app": "iris"}}}}
+    live = managed({"spec": {"podSelector": changed}}, entry("kubectl-edit", {"f:podSelector": {}}))
+
+    found = foreign_entries(wanted, live)
+
+    assert [("spec", "podSelector", *added)] == found
+    assert wanted["spec"] == without(live, found)["spec"]

@@ -67,8 +67,10 @@ def test_the_charts_own_rules_lack_nothing() -> None:
 def test_kinds_that_the_cluster_lacks_need_no_rights() -> None:
     resources = {rule.resource for rule in used_rules((), cluster=False)}
 
-    assert set() == resources & {"ingresses", "httproutes", "gateways", "servicemonitors", "clusterservingruntimes"}
+    optional = {"ingresses", "httproutes", "gateways", "servicemonitors", "certificates"}
+    assert set() == resources & {*optional, "clusterservingruntimes"}
     assert {"httproutes", "gateways"} <= {rule.resource for rule in used_rules((HTTP_ROUTE,), cluster=False)}
+    assert optional <= {rule.resource for rule in used_rules(OPTIONAL, cluster=False)}
 
 
 def test_a_service_is_told_of_what_it_uses() -> None:

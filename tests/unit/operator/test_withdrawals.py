@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pillion.resources import InferenceService
+from pillion_operator.builders.kept import with_kept
 from pillion_operator.judge.canary import sharing
 from pillion_operator.judge.canary import status_of as canary_status
 from pillion_operator.judge.status import facts_of
 from pillion_operator.reconcile.rollouts import RolloutParts, Rollouts
 from pillion_operator.reconcile.stages import Stages
 from pillion_operator.report.events import happenings
-from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, SERVICE
+from pillion_operator.state.kinds import CERTIFICATE, CONFIG_MAP, DEPLOYMENT, SERVICE
 from pillion_operator.state.manifest import Key, key_of
 from pillion_operator.state.names import ROLLOUT_SINCE_ANNOTATION, ROLLOUT_STEP_ANNOTATION
 from pillion_operator.state.observed import Observed, Outcome
@@ -129,7 +130,7 @@ def test_once_the_others_are_back_they_go(
 ) -> None:
     found = Service(predictor, newest, *revisions, available=4).course()
 
-    assert frozenset() == found.spared
+    assert set() == STAYS & found.spared
     # Only another version that gets a share has pods beside, of its own.
     assert (1 if asked == 5 else 0) == (found.split.canary if found.split else 0) == len(beside(found))
 
@@ -140,6 +141,48 @@ def test_a_lower_share_of_the_same_version_keeps_what_it_is_made_of() -> None:
     assert found.split is not None
     assert (3, True, 75) == (found.split.canary, found.split.stands_in, found.split.weight)
     assert 1 == len(beside(found))
+
+
+CERTIFIED = {(CERTIFICATE, "iris-predictor"), (CONFIG_MAP, "iris-predictor-ca")}
+
+
+@pytest.mark.parametrize(
+    ("stays", "predictor", "newest", "revisions"),
+    [
+        pytest.param(True, BY_HAND, "new", (GOOD,), id="another waits for its share"),
+        pytest.param(True, {"canaryTrafficPercent": 80}, "new", (GOOD, FAILED), id="another has failed"),
+        pytest.param(True, {}, "newer", (GOOD,), id="another is to take over at once"),
+        pytest.param(False, {}, "good", (GOOD,), id="there is no other"),
+    ],
+)
+def test_what_the_last_good_revision_serves_with_stays_while_another_is_asked_for(
+    stays: bool,  # noqa: FBT001 - a case
+    predictor: Any,
+    newest: str,
+    revisions: tuple[Revision, ...],
+) -> None:
+    for available in (1, 4):
+        found = Service(predictor, newest, *revisions, available=available).course()
+
+        assert (CERTIFIED if stays else set()) == CERTIFIED & found.spared
+
+
+@pytest.mark.parametrize(
+    ("expected", "ports"),
+    [
+        (Endpoints("http://iris.ns.svc", "grpc://iris.ns.svc:8081"), ["http", "grpc"]),
+        (Endpoints("http://iris.ns.svc", ""), ["http"]),
+        (Endpoints("https://iris.ns.svc", "grpcs://iris.ns.svc:8081"), ["https", "grpc"]),
+    ],
+)
+def test_a_revision_that_was_gone_back_to_is_told_by_the_addresses_at_which_it_answers(
+    expected: Endpoints, ports: list[str]
+) -> None:
+    service = Service({}, "new")
+    newest = replace(service.desired, endpoints=Endpoints("https://iris.ns.svc", "grpcs://iris.ns.svc:8081"))
+    kept: Manifest = {"template": {}, "service": {"ports": [{"name": name} for name in ports]}}
+
+    assert expected == with_kept(service.manifest, newest, kept).endpoints
 
 
 def test_a_service_that_is_stopped_keeps_the_step_of_its_newest_version_and_no_pods() -> None:

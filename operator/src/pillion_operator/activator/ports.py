@@ -27,7 +27,7 @@ class Ports:
         self._host = host
         self._connections = connections
         self._servers: dict[int, tuple[Route, asyncio.Server]] = {}
-        self._closed = False
+        self._closed = asyncio.Event()
 
     @property
     def open(self) -> dict[int, Route]:
@@ -36,7 +36,7 @@ class Ports:
 
     async def follow(self, wanted: Mapping[int, Route]) -> None:
         """Open and close ports so that they are as wanted; one that cannot be opened is logged and left for later."""
-        if self._closed:
+        if self._closed.is_set():
             return
         for port, (route, server) in list(self._servers.items()):
             if wanted.get(port) != route:
@@ -53,11 +53,14 @@ class Ports:
             except OSError as error:
                 _log.warning("port %d, which stands for %s, cannot be opened: %s", port, route, error)
             else:
+                if self._closed.is_set():
+                    server.close()
+                    return
                 self._servers[port] = (route, server)
 
     def close(self) -> None:
         """Take no more connections, whatever becomes wanted."""
-        self._closed = True
+        self._closed.set()
         for _, server in self._servers.values():
             server.close()
         self._servers.clear()

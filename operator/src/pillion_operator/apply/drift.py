@@ -40,6 +40,8 @@ _ALLOWED: Final = frozenset(
 )
 #: The parts of a child that are ours alone; labels and annotations of the object itself are everybody's.
 _OURS: Final = ("spec", "data", "binaryData")
+#: Selectors of a field are owned as a whole, and the API server gives them defaults all the same.
+_DEFAULTED: Final = frozenset({"fieldRef", "resourceFieldRef"})
 #: Fields whose content is quantities: `0.5` and `500m` are the same.
 _QUANTITIES: Final = frozenset({"requests", "limits", "overhead", "sizeLimit", "divisor", "averageValue"})
 _UNITS: Final = {
@@ -171,20 +173,31 @@ def _unwanted(fields: Mapping[str, JsonValue], wanted: JsonValue, path: Path) ->
 def _added_to_maps(fields: Mapping[str, JsonValue], wanted: JsonValue, live: JsonValue, path: Path) -> Iterator[Path]:
     """Yield what is not wanted in maps that have one owner as a whole, such as a selector.
 
-    `managedFields` names such a map and none of its entries. Only maps of strings are looked at: defaults add fields
-    to other objects, and those are nobody's.
+    `managedFields` names such a map and none of its entries. Only maps of strings and selectors of labels are looked
+    at: defaults add fields to other objects, and those are nobody's.
     """
     for name, inner in fields.items():
-        if not isinstance(inner, dict) or name == ".":
-            continue
         step = name if name.startswith("k:") else name.partition(":")[2]
+        if not isinstance(inner, dict) or name == "." or step in _DEFAULTED:
+            continue
         ours, theirs = _step_into(wanted, step), _step_into(live, step)
         if inner:
             yield from _added_to_maps(inner, ours, theirs, (*path, step))
-        elif isinstance(ours, dict) and ours and all(isinstance(value, str) for value in ours.values()):
-            for key in theirs if isinstance(theirs, dict) else ():
-                if key not in ours:
-                    yield (*path, step, key)
+        else:
+            yield from _added(ours, theirs, (*path, step))
+
+
+def _added(ours: JsonValue, theirs: JsonValue, path: Path) -> Iterator[Path]:
+    """Yield the keys that only the second of two maps of strings, or of two selectors of labels, has."""
+    if not isinstance(ours, dict) or not isinstance(theirs, dict) or not ours:
+        return
+    if "matchLabels" in ours:
+        yield from _added(ours["matchLabels"], theirs.get("matchLabels"), (*path, "matchLabels"))
+    elif not all(isinstance(value, str) for value in ours.values()):
+        return
+    for key in theirs:
+        if key not in ours:
+            yield (*path, key)
 
 
 def _find(items: JsonValue, step: Step) -> JsonValue:

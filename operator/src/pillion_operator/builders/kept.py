@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pillion.modelsfile import MODELS_FILE, MOST_MODELS, dump
 from pillion_operator.builders.configmap import CONFIG_FILE
 from pillion_operator.builders.declared import digest_of, models_in
+from pillion_operator.builders.service import addresses
 from pillion_operator.builders.shares import of_both
 from pillion_operator.state.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, SERVICE
-from pillion_operator.state.manifest import key_of, object_at, text_at, uid_of
+from pillion_operator.state.manifest import key_of, object_at, objects_at, text_at, uid_of
 from pillion_operator.state.names import (
     REVISION_ANNOTATION,
     models_config_name,
@@ -58,7 +60,7 @@ def revision_manifest(service: Manifest, desired: Desired, number: int, annotati
 
 
 def with_kept(service: Manifest, desired: Desired, data: JsonObject) -> Desired:
-    """Return the plan with the pods, their configuration and the Service of a kept revision."""
+    """Return the plan with the pods, their configuration, the Service and its addresses of a kept revision."""
     name = key_of(service).name
     children: list[Child] = []
     for child in desired.children:
@@ -80,7 +82,10 @@ def with_kept(service: Manifest, desired: Desired, data: JsonObject) -> Desired:
             "data": {CONFIG_FILE: config},
         }
         children.insert(0, Child(CONFIG_MAP, held))
-    return replace(desired, children=tuple(children))
+    ports = {text_at(port, "name") for port in objects_at(data, "service", "ports")}
+    host = urlsplit(desired.endpoints.url).hostname or ""
+    reached = addresses(host, secure="https" in ports, grpc="grpc" in ports)
+    return replace(desired, children=tuple(children), endpoints=reached)
 
 
 def with_former_models(service: Manifest, desired: Desired, live: Manifest | None) -> Desired:

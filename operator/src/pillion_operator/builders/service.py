@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pillion.resources.base import JsonObject
     from pillion_operator.builders.context import BuildContext
 
-__all__ = ["endpoints", "service", "target_ports"]
+__all__ = ["addresses", "endpoints", "service", "target_ports"]
 
 
 def service(context: BuildContext) -> JsonObject:
@@ -43,10 +43,13 @@ def service(context: BuildContext) -> JsonObject:
 def endpoints(context: BuildContext) -> Endpoints:
     """Return where the service answers by cluster DNS."""
     host = f"{context.child_name}.{context.namespace}.svc.{context.settings.cluster_domain}"
-    secure = _secure(context)
-    has_grpc = target_ports(context)[1] != 0
+    return addresses(host, secure=_secure(context), grpc=target_ports(context)[1] != 0)
+
+
+def addresses(host: str, *, secure: bool, grpc: bool) -> Endpoints:
+    """Return the URLs of a service by its name in cluster DNS."""
     scheme = "grpcs" if secure else "grpc"
-    return Endpoints(f"{'https' if secure else 'http'}://{host}", f"{scheme}://{host}:{GRPC_PORT}" if has_grpc else "")
+    return Endpoints(f"{'https' if secure else 'http'}://{host}", f"{scheme}://{host}:{GRPC_PORT}" if grpc else "")
 
 
 def _secure(context: BuildContext) -> bool:

@@ -187,17 +187,20 @@ class Caches:
     async def _follow_optional_kinds(self, client: KubernetesClient, resync: Resync) -> None:
         """Take up a kind whose definition has come, once it is listed, and let go of one whose definition has gone."""
         found = await self._discovered(client)
-        come, gone = found - self.optional, self.optional - found
+        come, gone = set[Kind](), self.optional - found
+        for kind in found - self.optional:
+            try:
+                # What is there already must be known before anybody plans with it.
+                await resync.fill(kinds=(kind,))
+            except ApiError as error:
+                _log.warning("%s, which are new, could not be listed: %s; trying again", kind.plural, error)
+                # Right after its definition has come a kind may not be served yet; anything else may take long to pass.
+                if error.not_found:
+                    self._listed.set()
+            else:
+                come.add(kind)
         if not come and not gone:
             return
-        try:
-            # What is there already must be known before anybody plans with it.
-            await resync.fill(kinds=tuple(come))
-        except ApiError as error:
-            # Right after its definition has come a kind may not be served yet.
-            _log.warning("new kinds could not be listed: %s; trying again", error)
-            come = frozenset()
-            self._listed.set()
         for kind in gone:
             self._store.drop(kind)
         for kind in come | gone:

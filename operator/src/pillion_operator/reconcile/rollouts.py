@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pillion.resources.conventions import authority_config
 from pillion_operator.analysis.sides import Side, Sides, next_split
 from pillion_operator.builders.canary import canary_children, listens_alike
 from pillion_operator.builders.kept import revision_manifest, with_former_models, with_kept
@@ -13,7 +14,7 @@ from pillion_operator.judge.facts import deployment_facts, is_ready
 from pillion_operator.judge.pods import unplaced
 from pillion_operator.judge.routes import followed, share_of
 from pillion_operator.judge.status import facts_of
-from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, GATEWAY_ROUTES
+from pillion_operator.state.kinds import CERTIFICATE, CONFIG_MAP, DEPLOYMENT, GATEWAY_ROUTES
 from pillion_operator.state.manifest import generation_of, key_of, labels_of
 from pillion_operator.state.names import (
     CANARY,
@@ -22,6 +23,7 @@ from pillion_operator.state.names import (
     REVISION_STATE_ANNOTATION,
     VARIANT_LABEL,
     canary_name,
+    certificate_name,
     models_config_name,
     predictor_name,
     runtime_config_of_canary,
@@ -92,6 +94,9 @@ class Rollouts:
         if good is None or good.digest == desired.revision:
             self.forget(key)
             return _withdrawing(observed, desired, 100)
+        # The last good one goes on serving, and may be gone back to, with the certificate that it has.
+        kept_for_it = {(CERTIFICATE, certificate_name(key.name)), (CONFIG_MAP, authority_config(key.name))}
+        desired = replace(desired, spared=desired.spared | kept_for_it)
         lost = failed(observed.revisions, desired.revision, generation_of(observed.service))
         if lost is None and _given_up(observed, desired):
             kept = await self._fail(service, observed, desired)

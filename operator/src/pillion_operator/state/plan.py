@@ -197,7 +197,7 @@ class Desired:
         rolled_back: set where that one failed and children are of another.
         progress: how far that share is in the steps of the rollout, where there are any.
         routes: the way in from outside, None where none is asked for.
-        spared: children that are not planned any more, and stay while a route may lead to them.
+        spared: children that are not planned any more, and stay while a route or a revision may need them.
         complete: False where a problem kept a child from being planned: what runs then stays, nothing is pruned.
     """
 
