@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pillion.backends.python_upkeep import PythonUpkeep
+    from pillion.execution.worker_link import WorkerLink
     from pillion.repository.served import Served
 
 __all__ = ["begun", "configure"]
@@ -35,9 +36,12 @@ async def configure(served: Served, config: Mapping[str, Any]) -> None:
     """
     executor = served.executor
     if isinstance(executor, ProcessExecutor) and hasattr(served.model, "tasks"):
-        failed = await ask_each(executor.links(), lambda: RemoteTask(RECONFIGURE, config), _LONGEST, patient=True)
-        if failed:
-            raise failed[0][1]
+        asked: set[WorkerLink] = set()
+        while links := [link for link in executor.links() if link not in asked]:  # others may have taken over meanwhile
+            asked.update(links)
+            failed = await ask_each(links, lambda: RemoteTask(RECONFIGURE, config), _LONGEST, patient=True)
+            if failed:
+                raise failed[0][1]
         executor.opening = lambda: RemoteTask(RECONFIGURE, config)
         return
     take = getattr(served.model, "reconfigure", None)
@@ -46,6 +50,7 @@ async def configure(served: Served, config: Mapping[str, Any]) -> None:
     call = begun(take(config))
     await asyncio.wait((call,), timeout=_LONGEST)
     if not call.done():
+        call.cancel()  # which a plain method does not notice
         raise TimeoutError(f"it did not end within {_LONGEST:g} s")
     call.result()
 
