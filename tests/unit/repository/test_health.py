@@ -1,10 +1,24 @@
-"""What is done about a model that says that it is unhealthy. Pure."""
+"""What is done about a model that says that it is unhealthy."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
-from pillion.repository.health import Course, judged
+from pillion.backends.python_upkeep import PythonHealth
+from pillion.repository.entry import Entry
+from pillion.repository.health import Course, ModelHealth, judged
+from pillion.repository.served import RepositorySettings
+from pillion.runtimefile import DesiredModel
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pillion.repository.entry import Key
+    from pillion.repository.served import Served
 
 
 def mended_at(answers: dict[float, bool], limit: int) -> list[float]:
@@ -37,3 +51,64 @@ def test_nothing_is_mended_where_that_is_not_wanted() -> None:
 
 def test_a_good_answer_lets_the_next_failures_be_mended_at_once() -> None:
     assert [1.0, 3.0] == mended_at({1.0: False, 2.0: True, 3.0: False}, 1)
+
+
+def asked_by(check: Callable[[], Any]) -> Entry:
+    """A version whose model says how it is by a method of that name."""
+    model = SimpleNamespace(checks=True, check_health=lambda: PythonHealth(check))
+    served = cast("Served", _Fake(model))
+    return Entry(DesiredModel(name="m", path=""), served=served)
+
+
+class _Fake:
+    """What is asked of a model that serves."""
+
+    executor = None
+
+    def __init__(self, model: object) -> None:
+        self.model = model
+
+
+async def test_a_model_that_is_loaded_anew_keeps_no_other_from_being_asked() -> None:
+    asked: list[None] = []
+    loading, loaded = asyncio.Event(), asyncio.Event()
+
+    async def reload(_key: Key, _entry: Entry) -> None:
+        loading.set()
+        await loaded.wait()
+
+    entries = {("sick", "1"): asked_by(lambda: False), ("well", "1"): asked_by(lambda: asked.append(None))}
+    settings = RepositorySettings(cpus=1, health_period_seconds=0.001, health_failures=1)
+    health = ModelHealth(settings, entries, asyncio.get_running_loop().time, lambda *_: None, reload)
+    watching = asyncio.create_task(health.watch())
+    await until(loading.is_set)
+    before = len(asked)
+
+    await until(lambda: len(asked) > before + 3)
+
+    watching.cancel()
+    await asyncio.wait((watching,))
+
+
+async def test_a_model_that_cannot_be_asked_keeps_no_other_from_being_asked() -> None:
+    asked: list[None] = []
+
+    class Broken:
+        executor = None
+
+        @property
+        def model(self) -> object:
+            raise OSError("its file is gone")
+
+    broken = Entry(DesiredModel(name="m", path=""), served=cast("Served", Broken()))
+    entries = {("broken", "1"): broken, ("well", "1"): asked_by(lambda: asked.append(None))}
+    settings = RepositorySettings(cpus=1, health_period_seconds=0.001)
+    health = ModelHealth(
+        settings, entries, asyncio.get_running_loop().time, lambda *_: None, lambda *_: asyncio.sleep(0)
+    )
+    watching = asyncio.create_task(health.watch())
+
+    await until(lambda: len(asked) > 3)
+
+    watching.cancel()
+    await asyncio.wait((watching,))
