@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pillion.errors import ModelRefused
+from pillion.errors import ErrorCode, ModelRefused, PillionError
 from pillion.execution.process import ProcessExecutor
 from pillion.execution.remote import RemoteTask
 from pillion.execution.roll_call import ask_each
@@ -38,7 +38,7 @@ class Scaled(Model):
         (FOLDER / f"{os.getpid()}.begun").touch()
         while (FOLDER / f"{os.getpid()}.held").exists():
             time.sleep(0.002)
-        if config["scale"] == 0:
+        if config["scale"] == 0 or (FOLDER / "dies").exists():
             os._exit(3)
         if config["scale"] < 0:
             raise ValueError("a scale is positive")
@@ -150,3 +150,36 @@ async def test_what_is_wanted_while_a_config_is_refused_still_comes(
     await wanted
 
     assert 50 == await ten(served)
+
+
+async def test_what_no_request_asks_for_does_not_say_that_a_worker_serves_or_how_long_requests_take(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    served = await serve(repository, scaled(tmp_path, 2, processes=1))
+    executor = served.executor
+    assert isinstance(executor, ProcessExecutor)
+    await repository.reconfigure("m", "1", {"scale": 3})
+    [link] = executor.links()
+    assert (0, None) == (link.answered, link.typical)
+
+    assert 30 == await ten(served)
+
+    assert 1 == link.answered
+    assert link.typical is not None
+
+
+async def test_requests_are_told_of_workers_that_end_over_their_config_as_soon_as_they_are_started(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    served = await serve(repository, scaled(tmp_path, 2, processes=1))
+    executor = served.executor
+    assert isinstance(executor, ProcessExecutor)
+    (tmp_path / "dies").touch()
+    [link] = executor.links()
+    os.kill(link.process.pid, signal.SIGKILL)
+    await until(lambda: link not in executor.links())
+
+    with pytest.raises(PillionError, match="end as soon as they are started") as told:
+        await ten(served)
+
+    assert ErrorCode.NOT_READY is told.value.code

@@ -225,7 +225,7 @@ class ProcessExecutor:
     def _attach(self, seat: Seat, process: WorkerProcess) -> None:
         seat.link = WorkerLink(process, self._pump, lambda link: self._ended(seat, link))
         if self.opening is not None:
-            first = Sent(self.opening(), (), (), retry=False)
+            first = Sent(self.opening(), (), (), retry=False, counted=False)
             first.future.add_done_callback(self._opened)
             seat.link.send(first)
 
@@ -254,7 +254,7 @@ class ProcessExecutor:
         link.outstanding.clear()
         threading.Thread(target=self._bury, args=(link.process,), name="worker-end", daemon=True).start()
         if serving:
-            seat.died(served=link.answered > 0, begun=begun is not None)
+            seat.died(served=link.answered > 0, begun=begun is not None and begun.counted)
         self._pump()
         if serving and not seat.relieving:  # else there is one, or it is on its way
             self._restart(seat)

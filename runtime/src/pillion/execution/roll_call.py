@@ -31,7 +31,7 @@ async def ask_each(
 
 
 async def _ask(link: WorkerLink, question: RemoteRun, seconds: float, *, patient: bool) -> BaseException | None:
-    sent = Sent(question, (), (), retry=False)
+    sent = Sent(question, (), (), retry=False, counted=False)
     link.send(sent)
     try:
         while True:
