@@ -8,6 +8,6 @@ __all__ = ["free_port"]
 
 
 def free_port() -> int:
-    """One that was free a moment ago, and that nobody is given who asks for any."""
+    """One that is free, and that nobody else is given: neither who asks for any, nor another process of tests."""
     (port,) = free_ports(1)
     return port

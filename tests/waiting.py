@@ -43,9 +43,11 @@ def until_now(look: Callable[[], _Value], seconds: float = WITHIN, pause: float 
 
 
 def _pauses(seconds: float) -> Iterator[float]:
-    """Between two looks: short at first, and longer for what takes its time, whose processor the looks would take."""
-    end, pause = time.monotonic() + seconds, _FIRST_PAUSE
-    yield pause
-    while time.monotonic() < end:
-        pause = min(pause * 1.2, _LONGEST_PAUSE)
+    """Between two looks: short at first, and longer for what takes its time, whose processor the looks would take. The
+    last look begins when the time is up, however long the pause before it took.
+    """
+    end, pause, last = time.monotonic() + seconds, _FIRST_PAUSE, False
+    while not last:
+        last = time.monotonic() >= end
         yield pause
+        pause = min(pause * 1.2, _LONGEST_PAUSE)

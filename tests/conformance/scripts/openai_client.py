@@ -82,7 +82,7 @@ def broken_stream():
 
 
 def leaves():
-    with client.chat.completions.create(model="story", messages=CHAT, max_tokens=10_000, stream=True) as stream:
+    with client.chat.completions.create(model="story", messages=CHAT, max_tokens=1_000_000, stream=True) as stream:
         return next(iter(stream)).choices[0].delta.role
 
 

@@ -49,5 +49,5 @@ results["final"] = pieces(
 )
 results["refused"] = pieces(2, asked("a", parameters={"top_k": 2}), asked("a", parameters={"max_tokens": 1}))
 results["fails"] = pieces(2, asked("a", parameters={"fail_after": 1}))
-results["leaves"] = pieces(1, asked("a", parameters={"max_tokens": 10_000}), leave=True)
+results["leaves"] = pieces(1, asked("a", parameters={"max_tokens": 1_000_000}), leave=True)
 print(json.dumps(results))

@@ -56,6 +56,8 @@ class Talk(Model):
             yield word
 """
 IDLE = 2.0
+NOTICED = 25.0
+"""Seconds in which a client's leaving is noticed: after 30 any connection is cut whose client takes nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +117,7 @@ def test_a_client_that_leaves_is_noticed_though_its_connection_is_full_or_unread
     else:
         client.socket.shutdown(socket.SHUT_WR)
 
-    until_now(lambda: in_flight(program) == 0)
+    until_now(lambda: in_flight(program) == 0, NOTICED)
     client.socket.close()
 
 

@@ -53,7 +53,7 @@ def hang(seconds: float) -> str:
 def hang_and_mark(path: str) -> str:
     """Say when it is stopped."""
     try:
-        time.sleep(60)
+        time.sleep(600)
     finally:
         with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123 - as steps are written
             file.write("stopped")

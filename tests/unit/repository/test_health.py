@@ -5,10 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
+from pillion.backends.python_upkeep import PythonHealth
+from pillion.repository.entry import Entry
 from pillion.repository.health import Course, ModelHealth, judged
 from pillion.repository.served import RepositorySettings
+from pillion.runtimefile import DesiredModel
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pillion.repository.entry import Key
+    from pillion.repository.served import Served
 
 
 def mended_at(answers: dict[float, bool], limit: int) -> list[float]:
@@ -43,46 +53,62 @@ def test_a_good_answer_lets_the_next_failures_be_mended_at_once() -> None:
     assert [1.0, 3.0] == mended_at({1.0: False, 2.0: True, 3.0: False}, 1)
 
 
-class Model:
-    """One that cannot even be asked where `answer` is an exception."""
-
-    checks = True
-
-    def __init__(self, answer: Any) -> None:
-        self._answer = answer
-
-    def check_health(self) -> Any:
-        if isinstance(self._answer, Exception):
-            raise self._answer
-        return self._answer
+def asked_by(check: Callable[[], Any]) -> Entry:
+    """A version whose model says how it is by a method of that name."""
+    model = SimpleNamespace(checks=True, check_health=lambda: PythonHealth(check))
+    served = cast("Served", _Fake(model))
+    return Entry(DesiredModel(name="m", path=""), served=served)
 
 
-class Healthy:
-    asynchronous = True
+class _Fake:
+    """What is asked of a model that serves."""
 
-    async def predict_async(self, *_: Any) -> list[Any]:
-        return []
-
-
-class Served:
     executor = None
 
-    def __init__(self, answer: Any) -> None:
-        self.model = Model(answer)
+    def __init__(self, model: object) -> None:
+        self.model = model
 
 
-def test_one_that_cannot_be_asked_is_unhealthy_and_the_others_are_asked() -> None:
-    entries = {("a", "1"): Served(RuntimeError("can't start new thread")), ("b", "1"): Served(Healthy())}
-    told: dict[str, str] = {}
-    kept: dict[Any, Any] = {
-        key: SimpleNamespace(served=served, removed=False, suspended=False) for key, served in entries.items()
-    }
+async def test_a_model_that_is_loaded_anew_keeps_no_other_from_being_asked() -> None:
+    asked: list[None] = []
+    loading, loaded = asyncio.Event(), asyncio.Event()
 
-    async def unused(*_: Any) -> None: ...
+    async def reload(_key: Key, _entry: Entry) -> None:
+        loading.set()
+        await loaded.wait()
 
+    entries = {("sick", "1"): asked_by(lambda: False), ("well", "1"): asked_by(lambda: asked.append(None))}
+    settings = RepositorySettings(cpus=1, health_period_seconds=0.001, health_failures=1)
+    health = ModelHealth(settings, entries, asyncio.get_running_loop().time, lambda *_: None, reload)
+    watching = asyncio.create_task(health.watch())
+    await until(loading.is_set)
+    before = len(asked)
+
+    await until(lambda: len(asked) > before + 3)
+
+    watching.cancel()
+    await asyncio.wait((watching,))
+
+
+async def test_a_model_that_cannot_be_asked_keeps_no_other_from_being_asked() -> None:
+    asked: list[None] = []
+
+    class Broken:
+        executor = None
+
+        @property
+        def model(self) -> object:
+            raise OSError("its file is gone")
+
+    broken = Entry(DesiredModel(name="m", path=""), served=cast("Served", Broken()))
+    entries = {("broken", "1"): broken, ("well", "1"): asked_by(lambda: asked.append(None))}
+    settings = RepositorySettings(cpus=1, health_period_seconds=0.001)
     health = ModelHealth(
-        RepositorySettings(health_failures=0), kept, lambda: 0.0, lambda key, _, why: told.update({key[0]: why}), unused
+        settings, entries, asyncio.get_running_loop().time, lambda *_: None, lambda *_: asyncio.sleep(0)
     )
-    asyncio.run(health.look())
+    watching = asyncio.create_task(health.watch())
 
-    assert {"a": "can't start new thread", "b": ""} == told
+    await until(lambda: len(asked) > 3)
+
+    watching.cancel()
+    await asyncio.wait((watching,))

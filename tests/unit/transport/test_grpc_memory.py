@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MIB: Final = 1024 * 1024
-QUICK: Final = GrpcLimits(handshake_timeout=0.5, max_connections=3)
+QUICK: Final = GrpcLimits(handshake_timeout=2.0, max_connections=3)
 
 
 class Sized:
@@ -233,9 +233,8 @@ async def test_handshakes_that_are_not_over_count_as_connections_and_have_a_time
     async with serving(MIB, QUICK, tls[0]) as server:
         silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(4)]
         async with asyncio.timeout(WITHIN):
-            began = asyncio.get_running_loop().time()
             assert b"" == await silent[3][0].read()
-            assert 0.4 > asyncio.get_running_loop().time() - began
+            assert not any(reader.at_eof() for reader, _ in silent[:3])
             for reader, _ in silent[:3]:
                 assert b"" == await reader.read()
         credentials = grpc.ssl_channel_credentials(tls[1])

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pillion.backends.api import Predictor
     from pillion.execution.api import WorkerState
+    from pillion.execution.remote import RemoteRun
     from pillion.execution.seats import Lifetime, WorkerPolicy
     from pillion.execution.worker_process import WorkerProcess
     from pillion.tensors import Tensor
@@ -72,7 +73,7 @@ class ProcessExecutor:
         self._last_failure = ""
         self._closed = False
         self._timers: set[asyncio.TimerHandle] = set()
-        self.opening: Callable[[], Predictor] | None = None
+        self.opening: Callable[[], RemoteRun] | None = None
         """The first call of each worker that comes from now on. One that fails over it serves on; the log says so."""
         self._next_look = 0.0
 
@@ -225,7 +226,7 @@ class ProcessExecutor:
     def _attach(self, seat: Seat, process: WorkerProcess) -> None:
         seat.link = WorkerLink(process, self._pump, lambda link: self._ended(seat, link))
         if self.opening is not None:
-            first = Sent(self.opening(), (), (), retry=False)
+            first = Sent(self.opening(), (), (), retry=False, counted=False)
             first.future.add_done_callback(self._opened)
             seat.link.send(first)
 
@@ -254,7 +255,7 @@ class ProcessExecutor:
         link.outstanding.clear()
         threading.Thread(target=self._bury, args=(link.process,), name="worker-end", daemon=True).start()
         if serving:
-            seat.died(served=link.answered > 0, begun=begun is not None)
+            seat.died(served=link.answered > 0, begun=begun is not None and begun.counted)
         self._pump()
         if serving and not seat.relieving:  # else there is one, or it is on its way
             self._restart(seat)

@@ -23,12 +23,18 @@ class Sent:
     """See the module's docstring. Event loop's thread only."""
 
     __slots__ = (
-        "abandoned", "answering", "asked", "deaths", "future", "inputs", "link", "model", "number", "outputs", "retry",
-        "streams", "written",
+        "abandoned", "answering", "asked", "counted", "deaths", "future", "inputs", "link", "model", "number",
+        "outputs", "retry", "streams", "written",
     )  # fmt: skip
 
     def __init__(
-        self, model: Predictor, inputs: Sequence[Tensor | None], outputs: tuple[str, ...], *, retry: bool
+        self,
+        model: Predictor,
+        inputs: Sequence[Tensor | None],
+        outputs: tuple[str, ...],
+        *,
+        retry: bool,
+        counted: bool = True,
     ) -> None:
         self.asked: Asked | None = None
         """What its code has asked for of other models, where it may."""
@@ -40,6 +46,8 @@ class Sent:
         self.outputs = outputs
         self.retry = retry
         """Whether it may be computed again when its worker has died over it."""
+        self.counted = counted
+        """Whether it is a request's: no other says how long those take, or that its worker serves."""
         self.future: asyncio.Future[list[Tensor]] = asyncio.get_running_loop().create_future()
         if self.asked is not None:
             self.future.add_done_callback(self.asked.end)

@@ -88,6 +88,7 @@ class WorkerLink:
         self.typical: float | None = None
         """Smoothed seconds of a call in the model's code."""
         self.answered = 0
+        """Calls of requests."""
         self._on_room = on_room
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
@@ -343,7 +344,7 @@ class WorkerLink:
         if sent is None or sent.future.done():
             self._settled(message)
             return
-        if not sent.streams:
+        if sent.counted and not sent.streams:
             seconds = message.seconds
             self.typical = seconds if self.typical is None else self.typical + _WEIGHT * (seconds - self.typical)
         if isinstance(sent.model, RemoteRun):
@@ -386,8 +387,10 @@ class WorkerLink:
     def _settled(self, message: Result | Failed) -> Sent | None:
         for number in message.released:
             self._pool.give_back(number)
-        self.answered += 1
-        return self._drop(message.id)
+        sent = self._drop(message.id)
+        if sent is None or sent.counted:
+            self.answered += 1
+        return sent
 
 
 class _Crediting:

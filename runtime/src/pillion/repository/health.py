@@ -7,6 +7,7 @@ serve. After some failures in a row it is loaded anew beside itself, or the work
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -89,22 +90,32 @@ class ModelHealth:
         self._reload = reload
         self._courses: dict[Key, Course] = {}
         self._asked: dict[Served, asyncio.Future[Any]] = {}
+        self._looks: dict[Key, asyncio.Task[None]] = {}
 
     async def first(self, served: Served) -> str:
         """Ask a model that was just loaded; why it is unhealthy, empty where it is not."""
         return _said(await self._ask(served)) if _checks(served) else ""
 
     async def watch(self) -> None:
-        """Ask for ever."""
-        while True:
-            await asyncio.sleep(self._settings.health_period_seconds)
-            await self.look()
+        """Ask for ever. A model that takes its time, or is loaded anew, keeps no other from being asked."""
+        try:
+            while True:
+                await asyncio.sleep(self._settings.health_period_seconds)
+                for gone in self._courses.keys() - self._entries.keys():
+                    del self._courses[gone]
+                for key, entry in list(self._entries.items()):
+                    if key not in self._looks:
+                        look = self._looks[key] = asyncio.create_task(self._look(key, entry))
+                        look.add_done_callback(functools.partial(self._looked, key))
+        finally:
+            for look in self._looks.values():
+                look.cancel()
 
-    async def look(self) -> None:
-        """Ask each once."""
-        for gone in self._courses.keys() - self._entries.keys():
-            del self._courses[gone]
-        await asyncio.gather(*(self._look(key, entry) for key, entry in list(self._entries.items())))
+    def _looked(self, key: Key, look: asyncio.Task[None]) -> None:
+        del self._looks[key]
+        error = None if look.cancelled() else look.exception()
+        if error is not None:
+            _log.error("model %s version %s could not be asked how it is", *key, exc_info=error)
 
     async def _look(self, key: Key, entry: Entry) -> None:
         served = entry.served

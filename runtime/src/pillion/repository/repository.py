@@ -205,7 +205,7 @@ class ModelRepository:
     def _put_to_sleep(self, key: Key, entry: Entry) -> None:
         served, entry.served = entry.served, None
         entry.asleep = True
-        entry.attempted = None
+        entry.attempted, entry.unhealthy = None, ""
         self._change(entry, ModelState.UNAVAILABLE, ASLEEP)
         if served is not None:
             self._retire(served, self._settings.unload_grace_seconds)
@@ -309,7 +309,7 @@ class ModelRepository:
 
     def _take_out(self, key: Key, entry: Entry) -> None:
         served, entry.served = entry.served, None
-        entry.attempted = None
+        entry.attempted, entry.unhealthy = None, ""
         if served is None:
             self._gone(key, entry)
             return
@@ -403,10 +403,11 @@ class ModelRepository:
         if entry is None or entry.removed:
             raise self._catalogue.unknown(name)
         former = entry.desired
-        entry.desired = msgspec.structs.replace(former, config=dict(config))
+        entry.desired = wanted = msgspec.structs.replace(former, config=dict(config))
         await self._converge((name, version), entry)
         if entry.refused:
-            entry.desired = entry.attempted = former
+            if entry.desired is wanted:  # else something else is wanted meanwhile
+                entry.desired = entry.attempted = former
             raise ModelRefused(
                 f"model {name!r} version {version!r} does not take its config: {entry.refused}",
                 reason=entry.refused,

@@ -14,9 +14,10 @@ from pillion.execution.remote import RemoteTask
 from pillion.execution.roll_call import ask_each
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pillion.backends.python_upkeep import PythonUpkeep
+    from pillion.execution.worker_link import WorkerLink
     from pillion.repository.served import Served
 
 __all__ = ["begun", "configure"]
@@ -35,15 +36,14 @@ async def configure(served: Served, config: Mapping[str, Any]) -> None:
     """
     executor = served.executor
     if isinstance(executor, ProcessExecutor) and hasattr(served.model, "tasks"):
-        # First: a worker that comes meanwhile is given it as well.
-        former, executor.opening = executor.opening, lambda: RemoteTask(RECONFIGURE, config)
-        failed = await ask_each(executor.links(), executor.opening, _LONGEST, patient=True)
-        if failed:
-            executor.opening = former
-            if former is not None:  # so that those that took it answer as the others do
-                others = [link for link in executor.links() if all(link is not one for one, _ in failed)]
-                await ask_each(others, former, _LONGEST, patient=True)
-            raise failed[0][1]
+        asked: set[WorkerLink] = set()
+        while links := [link for link in executor.links() if link not in asked]:  # others may have taken over meanwhile
+            asked.update(links)
+            failed = await ask_each(links, lambda: RemoteTask(RECONFIGURE, config), _LONGEST, patient=True)
+            if failed:
+                await _give_again(executor, [link for link, _ in failed])
+                raise failed[0][1]
+        executor.opening = lambda: RemoteTask(RECONFIGURE, config)
         return
     take = getattr(served.model, "reconfigure", None)
     if take is None:
@@ -51,8 +51,16 @@ async def configure(served: Served, config: Mapping[str, Any]) -> None:
     call = begun(take(config))
     await asyncio.wait((call,), timeout=_LONGEST)
     if not call.done():
+        call.cancel()  # which a plain method does not notice
         raise TimeoutError(f"it did not end within {_LONGEST:g} s")
     call.result()
+
+
+async def _give_again(executor: ProcessExecutor, refusing: Sequence[WorkerLink]) -> None:
+    """Give the former config to the workers that took the one that others refused, so that all answer alike."""
+    if executor.opening is not None:
+        others = [link for link in executor.links() if all(link is not one for one in refusing)]
+        await ask_each(others, executor.opening, _LONGEST, patient=True)
 
 
 def begun(call: PythonUpkeep) -> asyncio.Future[Any]:
