@@ -50,7 +50,7 @@ def operator_pods_are_ready(api: Api, namespace: str, number: int) -> None:
 def test_the_operators_release_is_waited_for_until_every_replica_is_ready(
     cluster: ControlPlane, api: Api, namespace: str, program: str
 ) -> None:
-    waiting = helm(cluster, program, "install", "p", str(CHART), "-n", namespace, *_VALUES, "--wait", "--timeout=50s")
+    waiting = helm(cluster, program, "install", "p", str(CHART), "-n", namespace, *_VALUES, "--wait", "--timeout=100s")
     eventually(lambda: len(api.list("Pod", namespace)) == 4 or waiting.poll() is not None)
     assert waiting.poll() is None, said(waiting)
 

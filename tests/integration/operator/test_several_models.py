@@ -117,7 +117,7 @@ def test_a_model_object_cannot_take_the_name_of_a_model_in_the_manifest(
     message = eventually(refused)
     assert "The Model 'fraud' asks for the name 'good'" in message
     assert "spec.predictor.models of the InferenceService 'iris'" in message
-    assert ["https://models.example/m.onnx"] == [model["uri"] for model in declared(api, namespace)]
+    eventually(lambda: ["https://models.example/m.onnx"] == [model["uri"] for model in declared(api, namespace)])
 
     # With the name given up there, it is the Model's.
     models = [named("other", "https://models.example/m.onnx")]
