@@ -12,16 +12,13 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from pillion.execution.messages import CHECK_HEALTH
-from pillion.execution.process import ProcessExecutor
-from pillion.execution.remote import RemoteTask
-from pillion.execution.roll_call import ask_each
 from pillion.repository.entry import pause_after
-from pillion.repository.upkeep import begun
+from pillion.repository.upkeep import ask_workers, begun, processes_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from pillion.execution.process import ProcessExecutor
     from pillion.execution.worker_link import WorkerLink
     from pillion.repository.entry import Entry, Key
     from pillion.repository.served import RepositorySettings, Served
@@ -132,8 +129,9 @@ class ModelHealth:
         self._tell(key, entry, why)
         if not mend:
             return
-        if isinstance(served.executor, ProcessExecutor):
-            _replace(served.executor, failed, key[0])
+        processes = processes_of(served)
+        if processes is not None:
+            _replace(processes, failed, key[0])
         else:
             _log.error("model %s version %s is unhealthy and is loaded anew", *key, extra={"model": key[0]})
             await self._reload(key, entry)
@@ -141,9 +139,9 @@ class ModelHealth:
     async def _ask(self, served: Served) -> list[tuple[WorkerLink | None, BaseException]]:
         """Who failed, and how: worker processes, or None for the model in this one."""
         seconds = self._settings.health_timeout_seconds
-        executor = served.executor
-        if isinstance(executor, ProcessExecutor):
-            return [*await ask_each(executor.links(), lambda: RemoteTask(CHECK_HEALTH, {}), seconds)]
+        processes = processes_of(served)
+        if processes is not None:
+            return [*await ask_workers(processes, seconds)]
         asked = self._asked.get(served)
         if asked is None:
             try:
