@@ -58,7 +58,7 @@ class OperatorSettings(ProgramSettings):
     """Whether services may have a way in by the Gateway API; without, no right about its kinds is needed."""
     cert_manager: CliImplicitFlag[bool] = True
     """Whether services may have certificates by cert-manager; without, no right about its kinds is needed."""
-    self_signed: CliImplicitFlag[bool] = True
+    self_signed: CliImplicitFlag[bool] = False
     """Whether services may have certificates by a CA of their own; without, no right to write Secrets is needed."""
     self_signed_ca_seconds: Seconds = SERVICE_TIMES.ca
     """Life of such a CA, which has a successor after half of it."""

@@ -39,7 +39,7 @@ SECRET, CA = "iris-predictor-tls", "iris-predictor-ca"
 def operator(operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
     """An operator whose clients learn of a new CA within two seconds."""
     log = tmp_path_factory.mktemp("operator") / "operator.log"
-    settings = {"lease_namespace": "pillion-system", "self_signed_settle_seconds": "2"}
+    settings = {"lease_namespace": "pillion-system", "self_signed": "true", "self_signed_settle_seconds": "2"}
     with running(operator_kubeconfig, log, **settings) as process:
         yield process.wait_leading()
 
@@ -89,13 +89,13 @@ def test_an_operator_that_may_write_no_secrets_says_so_and_what_to_do(
     apply(cluster, *rights)
     kubeconfig = cluster.kubeconfig_for_service_account(namespace, "operator")
     settings = {"namespaces": namespace, "lease_namespace": namespace}
-    with running(kubeconfig, tmp_path / "one.log", **settings, self_signed="false") as process:
+    with running(kubeconfig, tmp_path / "one.log", **settings) as process:
         process.wait_leading()
         api.create(namespace, inference_service(**SELF_SIGNED))
 
         said = told(api, namespace, "SelfSignedOff")
         assert "set the chart's certificates.selfSigned to true" in said
-    with running(kubeconfig, tmp_path / "two.log", **settings) as process:
+    with running(kubeconfig, tmp_path / "two.log", **settings, self_signed="true") as process:
         process.wait_leading()
 
         assert 'cannot create resource "secrets"' in told(api, namespace, "Forbidden")
