@@ -15,6 +15,7 @@ from pillion.client.aio_handles import AsyncJob
 from pillion.client.handles import Job
 from pillion.client.services import Which
 from pillion.protocol.protos import runtime_pb2 as pb
+from tests.waiting import until_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,9 +79,10 @@ class Timer:
         self.made.append(self)
 
     @classmethod
-    def last_due(cls) -> None:
-        """The one that was made last goes off."""
-        cls.made[-1].due()
+    def goes_off(cls, number: int) -> None:
+        """That one goes off, as soon as it is made: a server may be asked before."""
+        until_now(lambda: len(cls.made) > number)
+        cls.made[number].due()
 
     def start(self) -> None:
         """Wait for the test."""
@@ -99,11 +101,11 @@ def test_a_quiet_stream_is_begun_anew_and_a_server_that_does_not_answer_that_is_
     says, url = served
     Timer.made = []
     monkeypatch.setattr(threading, "Timer", Timer)
-    says.silent = Timer.last_due
+    says.silent = lambda: Timer.goes_off(1)
     with pillion.Client(url) as client:
         events = Job(client, WHICH).follow("logs")
         assert "log" == next(events).kind
-        Timer.made[0].due()
+        Timer.goes_off(0)
         assert ["lost", "ended"] == [event.kind for event in events]
     assert [0, 17, 17] == says.behind
 
