@@ -54,7 +54,7 @@ class Running:
 async def running() -> AsyncIterator[Running]:
     state = Running()
     app = Dispatcher(state.plane, nothing, DispatchOptions(on_answer=state.record))
-    config = uvicorn.Config(app, port=0, lifespan="off", log_level="error")
+    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     await until(lambda: server.started)

@@ -147,6 +147,9 @@ class _Row(msgspec.Struct):
     written_by: str = ""
 
 
+_ROW: Final = msgspec.json.Decoder(_Row)
+
+
 def migrate(cursor: psycopg.Cursor, schema: str) -> None:
     """Have the tables there, in a transaction of the caller's; servers that start together wait for each other.
 
@@ -183,7 +186,7 @@ def _found(cursor: psycopg.Cursor[Any], schema: str, where: str) -> StoreVersion
             f"{where} is damaged (it has no version): nothing was changed. Restore it from a backup, or name another in"
             " jobs.database_schema to begin anew"
         )
-    store = msgspec.json.decode(row[0], type=_Row)
+    store = _ROW.decode(row[0])
     return StoreVersion(store.version if store.steps is None else store.steps, store.version, store.written_by)
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["HttpListener"]
 
 _POLL = 0.02
+_SETTLE = 0.1
+"""Seconds for what clients have sent already to be read."""
 
 
 class HttpListener:
@@ -142,6 +144,11 @@ class HttpListener:
         """Answer with ``Connection: close`` from now on."""
         self.state.drain()
 
+    @staticmethod
+    async def _settle(deadline: float, cut: asyncio.Event) -> None:
+        if not cut.is_set():
+            await asyncio.sleep(min(_SETTLE, max(0.0, deadline - asyncio.get_running_loop().time())))
+
     async def close(self, *, deadline: float, cut: asyncio.Event) -> int:
         """Stop accepting, close idle connections, let requests in progress end.
 
@@ -157,9 +164,10 @@ class HttpListener:
         loop = asyncio.get_running_loop()
         self.state.drain()
         # Requests that have left their clients already are read and answered before idle connections are closed.
-        if not cut.is_set():
-            await asyncio.sleep(min(0.1, max(0.0, deadline - loop.time())))
+        await self._settle(deadline, cut)
         await self._stop_accepting()
+        # And those of connections that were accepted last.
+        await self._settle(deadline, cut)
         self.state.close_idle()
         while (self.state.tasks or self.state.connections) and not cut.is_set() and loop.time() < deadline:  # noqa: ASYNC110 - uvicorn keeps sets: nothing to wait for
             await asyncio.sleep(_POLL)
