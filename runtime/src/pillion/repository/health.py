@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from pillion.repository.entry import pause_after
-from pillion.repository.upkeep import ask_workers, begun, processes_of
+from pillion.repository.upkeep import begun
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -129,7 +129,7 @@ class ModelHealth:
         self._tell(key, entry, why)
         if not mend:
             return
-        processes = processes_of(served)
+        processes = _processes(served)
         if processes is not None:
             _replace(processes, failed, key[0])
         else:
@@ -139,9 +139,11 @@ class ModelHealth:
     async def _ask(self, served: Served) -> list[tuple[WorkerLink | None, BaseException]]:
         """Who failed, and how: worker processes, or None for the model in this one."""
         seconds = self._settings.health_timeout_seconds
-        processes = processes_of(served)
+        processes = _processes(served)
         if processes is not None:
-            return [*await ask_workers(processes, seconds)]
+            from pillion.repository import in_workers  # noqa: PLC0415 - only for models that are asked
+
+            return [*await in_workers.ask(processes, seconds)]
         asked = self._asked.get(served)
         if asked is None:
             try:
@@ -172,6 +174,12 @@ def _replace(executor: ProcessExecutor, failed: list[tuple[WorkerLink | None, Ba
             link.process.kill()  # it would answer nobody else either; its successor follows
         else:
             executor.replace(link)
+
+
+def _processes(served: Served) -> ProcessExecutor | None:
+    from pillion.repository import in_workers  # noqa: PLC0415 - only for models that are asked
+
+    return in_workers.processes_of(served)
 
 
 def _checks(served: Served) -> bool:

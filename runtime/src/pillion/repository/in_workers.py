@@ -1,0 +1,51 @@
+"""What is asked of a model in worker processes, each of them by itself.
+
+Imported where a model is asked: a server without such models imports nothing of worker processes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pillion.execution.messages import CHECK_HEALTH, RECONFIGURE
+from pillion.execution.process import ProcessExecutor
+from pillion.execution.remote import RemoteTask
+from pillion.execution.roll_call import ask_each
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pillion.execution.worker_link import WorkerLink
+    from pillion.repository.served import Served
+
+__all__ = ["ask", "configure", "processes_of"]
+
+
+def processes_of(served: Served) -> ProcessExecutor | None:
+    """The worker processes that a model is in, None where it is in this one."""
+    return served.executor if isinstance(served.executor, ProcessExecutor) else None
+
+
+async def ask(executor: ProcessExecutor, seconds: float) -> list[tuple[WorkerLink, BaseException]]:
+    """Ask each worker how its model is; those that failed, and how."""
+    return await ask_each(executor.links(), lambda: RemoteTask(CHECK_HEALTH, {}), seconds)
+
+
+async def configure(executor: ProcessExecutor, config: Mapping[str, Any], seconds: float) -> None:
+    """Give each worker a config, and those that follow them; each may take that long.
+
+    Raises:
+        Exception: what a worker raised that refused it. The others are given the former one again, so that all answer
+            alike.
+    """
+    asked: set[WorkerLink] = set()
+    while links := [link for link in executor.links() if link not in asked]:  # others may have taken over meanwhile
+        asked.update(links)
+        failed = await ask_each(links, lambda: RemoteTask(RECONFIGURE, config), seconds, patient=True)
+        if failed:
+            if executor.opening is not None:
+                refusing = [link for link, _ in failed]
+                others = [link for link in executor.links() if all(link is not one for one in refusing)]
+                await ask_each(others, executor.opening, seconds, patient=True)
+            raise failed[0][1]
+    executor.opening = lambda: RemoteTask(RECONFIGURE, config)
