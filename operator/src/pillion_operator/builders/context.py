@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from pillion_operator.builders.owner import owner_reference
 from pillion_operator.state.names import RUNTIME_CONTAINER, common_labels, predictor_name
 
 if TYPE_CHECKING:
@@ -124,24 +125,14 @@ def child_manifest(
     labels: Mapping[str, str] | None = None,
 ) -> JsonObject:
     """Return a child's manifest: names, labels and the owner reference around `body`; our own labels win."""
-    owner = service.metadata.name or ""
     return {
         "apiVersion": kind.api_version,
         "kind": kind.name,
         "metadata": {
             "name": name,
             "namespace": service.metadata.namespace or "",
-            "labels": {**(labels or {}), **common_labels(owner)},
-            "ownerReferences": [
-                {
-                    "apiVersion": service.api_version,
-                    "kind": service.kind,
-                    "name": owner,
-                    "uid": uid,
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "labels": {**(labels or {}), **common_labels(service.metadata.name or "")},
+            "ownerReferences": [owner_reference(service, uid)],
         },
         **body,
     }

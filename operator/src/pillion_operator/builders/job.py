@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 
 from pillion_operator.builders.merge import merge_objects, without_duplicates
+from pillion_operator.builders.owner import owner_reference
 from pillion_operator.builders.security import container_security, pod_security
 from pillion_operator.state.kinds import JOB
 from pillion_operator.state.manifest import array, object_at, objects_at, text_at
@@ -89,16 +90,7 @@ def job_manifest(
             "namespace": owner.metadata.namespace or "",
             "labels": {**labels, **queue},
             "annotations": {SPEC_HASH_ANNOTATION: digest},
-            "ownerReferences": [
-                {
-                    "apiVersion": owner.api_version,
-                    "kind": owner.kind,
-                    "name": owner.metadata.name or "",
-                    "uid": uid,
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "ownerReferences": [owner_reference(owner, uid)],
         },
         "spec": {
             "completions": pods,

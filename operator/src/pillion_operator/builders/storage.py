@@ -132,16 +132,14 @@ def storage_parts(context: BuildContext) -> StorageParts | None:
     digests = [source.digest for source in sources]
     remote = False
     for index, source in enumerate(sources):
-        number = f"-{index}" if len(sources) > 1 else ""
-        shown, mounted = _mounted(source.uri, f"{_SOURCE_PATH}/{index}" if number else _SOURCE_PATH)
+        name, at = (f"source-{index}", f"{_SOURCE_PATH}/{index}") if len(sources) > 1 else ("source", _SOURCE_PATH)
+        shown, mounted = _mounted(source.uri, at)
         arguments += ["--uri", shown, "--dest", source.path]
         if mounted is None:
             remote = True
             continue
-        volumes.append({"name": f"source{number}", **mounted})
-        mounts.append(
-            {"name": f"source{number}", "mountPath": f"{_SOURCE_PATH}{number.replace('-', '/')}", "readOnly": True}
-        )
+        volumes.append({"name": name, **mounted})
+        mounts.append({"name": name, "mountPath": at, "readOnly": True})
     if volumes:
         arguments += ["--link-root", _SOURCE_PATH]
     if any(digests):
