@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import msgspec
 import obstore
 import pytest
@@ -18,6 +11,7 @@ from obstore.store import S3Store
 
 from pillion.batchpod.order import VARIABLE
 from tests.integration.storage.conftest import clean_environment, s3, s3_process
+from tests.pod_program import PodProgram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,65 +21,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Pod", "Pods", "clean_environment", "s3", "s3_process"]
 
-_WITHIN = 60.0
 
-
-class Pod:
+class Pod(PodProgram):
     """One run of the program."""
 
-    def __init__(self, order: dict[str, Any], folder: Path, environment: dict[str, str]) -> None:
-        folder.mkdir()
-        self.word_file = folder / "termination-log"
-        self.word_file.touch()
-        self.log_file = folder / "log"
-        order = {**order, "work": str(folder / "work"), "port": 0, "termination_log": str(self.word_file)}
-        with self.log_file.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "pillion.batchpod"],
-                env={**os.environ, **environment, VARIABLE: json.dumps(order)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def log(self) -> str:
-        return self.log_file.read_text()
-
-    @property
-    def word(self) -> dict[str, Any]:
-        """What it left for the operator."""
-        told: dict[str, Any] = json.loads(self.word_file.read_text())
-        return told
-
-    def status(self) -> dict[str, Any]:
-        port = next(line for line in self.log.splitlines() if "answers on port" in line).rsplit(" ", 1)[1].split('"')[0]
-        answer = httpx.get(f"http://127.0.0.1:{port}/status", timeout=60, trust_env=False).json()
-        found: dict[str, Any] = answer["batch"]
-        return found
+    module = "pillion.batchpod"
+    variable = VARIABLE
+    kind = "batch"
 
     def wait_for(self, *, done: int, read: int = 0) -> dict[str, Any]:
         """Wait until `/status` says at least so much."""
-        deadline = time.monotonic() + _WITHIN
-        while True:
-            assert self._process.poll() is None, self.log
-            found = self.status() if "answers on port" in self.log else {}
-            if found and found["shards"]["done"] >= done and found["rows"]["read"] >= read:
-                return found
-            assert time.monotonic() < deadline, f"{found}\n{self.log}"
-            time.sleep(0.01)
-
-    def signal(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
-
-    def wait(self) -> int:
-        return self._process.wait(_WITHIN)
-
-    def end(self) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        return self.wait_until(
+            lambda found: bool(found) and found["shards"]["done"] >= done and found["rows"]["read"] >= read
+        )
 
 
 class Pods:

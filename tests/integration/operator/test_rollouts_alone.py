@@ -23,6 +23,19 @@ if TYPE_CHECKING:
 __all__ = ["counting"]
 
 
+def both_stay_under_another(
+    cluster: ControlPlane, api: Api, namespace: str, log: Path, settings: dict[str, str]
+) -> None:
+    """Another operator finds nothing to do, and leaves the stable pods and the canary's as they are."""
+    before = [api.get("Deployment", namespace, name) for name in ("iris-predictor", CANARY)]
+    with running(cluster.kubeconfig, log, **settings) as process:
+        process.wait_leading()
+        process.at_rest()
+
+        assert 0 == process.writes()
+    assert before == [api.get("Deployment", namespace, name) for name in ("iris-predictor", CANARY)]
+
+
 def test_a_roll_back_outlives_the_operator(cluster: ControlPlane, api: Api, namespace: str, tmp_path: Path) -> None:
     settings = {"namespaces": namespace, "lease_namespace": namespace}
     with running(cluster.kubeconfig, tmp_path / "one.log", **settings) as process:
@@ -53,13 +66,7 @@ def test_a_share_outlives_the_operator(cluster: ControlPlane, api: Api, namespac
         change(api, namespace, timeout=7, canaryTrafficPercent=25)
         shared(api, namespace, 25)
         process.at_rest()
-    before = [api.get("Deployment", namespace, name) for name in ("iris-predictor", CANARY)]
-    with running(cluster.kubeconfig, tmp_path / "two.log", **settings) as process:
-        process.wait_leading()
-        process.at_rest()
-
-        assert 0 == process.writes()
-    assert before == [api.get("Deployment", namespace, name) for name in ("iris-predictor", CANARY)]
+    both_stay_under_another(cluster, api, namespace, tmp_path / "two.log", settings)
 
 
 def test_the_steps_of_a_rollout_go_on_where_they_were_under_another_operator(
@@ -73,13 +80,7 @@ def test_the_steps_of_a_rollout_go_on_where_they_were_under_another_operator(
         change(api, namespace, timeout=7)
         assert "2 of 2" == shared(api, namespace, 50)["step"]
         process.at_rest()
-    before = [api.get("Deployment", namespace, name) for name in ("iris-predictor", CANARY)]
-    with running(cluster.kubeconfig, tmp_path / "two.log", **settings) as process:
-        process.wait_leading()
-        process.at_rest()
-
-        assert 0 == process.writes()
-    assert before == [api.get("Deployment", namespace, name) for name in ("iris-predictor", CANARY)]
+    both_stay_under_another(cluster, api, namespace, tmp_path / "two.log", settings)
 
 
 def test_an_operator_of_one_namespace_scales_what_serves_beside_a_share_for_the_newest(
