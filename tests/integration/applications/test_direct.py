@@ -86,6 +86,14 @@ def exchanged(serving: pillion.Serving, *pieces: bytes, answers: int = 1) -> byt
     return received
 
 
+def stops(serving: pillion.Serving) -> bool:
+    """Whether it takes no more work."""
+    try:
+        return 503 == httpx.get(f"{serving.url}/health/ready", timeout=60).status_code
+    except httpx.TransportError:
+        return True
+
+
 def request(method: str, path: str, body: bytes = b"") -> bytes:
     return f"{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
@@ -146,6 +154,7 @@ def test_a_stop_waits_for_the_answer_and_closes_the_connection_after_it() -> Non
     assert BEGUN.wait(60)
     stopping = threading.Thread(target=running.stop)
     stopping.start()
+    until_now(lambda: stops(running))
     GO.set()
     asking.join()
     stopping.join()

@@ -291,6 +291,9 @@ def running(kubeconfig: Path, log: Path, **settings: str) -> Iterator[OperatorPr
     process = OperatorProcess(kubeconfig, log, **settings)
     try:
         yield process
+    except AssertionError as error:
+        error.add_note(f"the operator said:\n{process.log()[-20_000:]}")
+        raise
     finally:
         process.stop()
 

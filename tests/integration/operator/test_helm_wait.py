@@ -23,6 +23,7 @@ _VALUES = (
     "--set=rbac.create=false",
     "--set=rbac.aggregateClusterRoles=false",
     "--set=admissionPolicy.enabled=false",
+    "--set=activator.admissionPolicy=false",
 )
 
 either = pytest.mark.parametrize("program", ["helm", "helm4"])

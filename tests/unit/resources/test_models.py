@@ -124,10 +124,15 @@ def test_a_runtime_knows_the_container_that_serves() -> None:
 FOREIGN = ("kopf", "aiohttp", "kubernetes", "grpc", "numpy", "fastapi", "uvicorn", "pillion.server")
 
 
-PROGRAM = (
-    "import json, sys, time; import pydantic; start = time.process_time(); import pillion.resources; "
-    "print(json.dumps([time.process_time() - start, sorted(sys.modules)]))"
-)
+#: What the models cost beside what they stand on, and the modules.
+PROGRAM = """
+import json, sys, time
+begin = time.process_time()
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+between = time.process_time()
+import pillion.resources
+print(json.dumps([(time.process_time() - between) / (between - begin), sorted(sys.modules)]))
+"""
 
 
 def test_importing_the_models_loads_neither_a_cluster_client_nor_a_server() -> None:
@@ -136,11 +141,11 @@ def test_importing_the_models_loads_neither_a_cluster_client_nor_a_server() -> N
     assert [] == [module for module in modules if module.startswith(FOREIGN)]
 
 
-def test_importing_the_models_is_quick(tmp_path: Path) -> None:
+def test_importing_the_models_costs_little_beside_importing_what_they_stand_on(tmp_path: Path) -> None:
     cached = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     cached["PYTHONPYCACHEPREFIX"] = str(tmp_path)
 
-    # The first run compiles; of the others, the least is what the import costs, the rest is the machine's other work.
-    runs = [json.loads(subprocess.check_output([sys.executable, "-c", PROGRAM], env=cached)) for _ in range(5)]
+    # The first run compiles; the least of the others is the one that the machine's other work disturbed least.
+    runs = [json.loads(subprocess.check_output([sys.executable, "-c", PROGRAM], env=cached)) for _ in range(6)]
 
-    assert 0.3 > min(seconds for seconds, _ in runs)
+    assert 2 > min(cost for cost, _ in runs[1:])
