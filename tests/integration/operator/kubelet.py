@@ -47,11 +47,11 @@ def pods(api: Api, namespace: str) -> list[dict[str, Any]]:
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
 
-def make_ready(api: Api, namespace: str) -> int:
-    """Make every pod of `iris` Ready since a minute ago; return how many there are."""
+def make_ready(api: Api, namespace: str, listed: list[dict[str, Any]] | None = None) -> int:
+    """Make every pod of `iris` Ready since a minute ago, or those that were listed; return how many there are."""
     since = (dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     ready = [{"type": "Ready", "status": "True", "lastTransitionTime": since}]
-    found = pods(api, namespace)
+    found = pods(api, namespace) if listed is None else listed
     for pod in found:
         if pod["status"].get("phase") != "Running":
             status = {"phase": "Running", "startTime": since, "conditions": ready}

@@ -35,13 +35,15 @@ class CountingPods:
 
     def ready(self, api: Api, namespace: str) -> int:
         """Give every pod an address at which it answers, and make it Ready."""
-        for pod in pods(api, namespace):
+        found = pods(api, namespace)
+        for pod in found:
             name = pod["metadata"]["name"]
             if name not in self._servers:
                 address = f"{self._network}.{self._at * 10 + len(self._servers)}"
                 self._servers[name] = self._serve(address, name)
                 report(api, namespace, name, {"podIP": address, "podIPs": [{"ip": address}]})
-        return make_ready(api, namespace)
+        # No others: one that came meanwhile has no address yet, and would be Ready without.
+        return make_ready(api, namespace, found)
 
     def silence(self) -> None:
         for server in self._servers.values():
