@@ -111,7 +111,11 @@ class KubernetesClient:
     async def list(
         self, kind: Kind, namespace: str = "", *, label_selector: str = "", metadata_only: bool = False
     ) -> Listing:
-        """Return every object of the kind, in one namespace where given; only their metadata where that is enough."""
+        """Return every object of the kind, in one namespace where given.
+
+        Of their metadata alone, where that is enough, who owns which field and the annotations are left out: they are
+        most of it, and of thousands of objects they would be held for a moment, too.
+        """
         params = {"labelSelector": label_selector} if label_selector else {}
         answer = await self._send(
             "list",
@@ -306,7 +310,8 @@ class KubernetesClient:
                         # The token was rotated since it was read.
                         self._headers = self._connection.headers()
                         continue
-                    return response.status, _decode(content)
+                    listed = accept == _METADATA_LIST and response.status < 300
+                    return response.status, _metadata_of(content) if listed else _decode(content)
         raise AssertionError("the second attempt returns or raises")
 
 
@@ -328,6 +333,38 @@ def _change(line: bytes) -> Change:
     if event.get("type") == "ERROR":
         raise ApiError.from_status(number_at(found, "code"), found)
     return Change(text_at(event, "type"), found)
+
+
+class _Metadata(msgspec.Struct, rename="camel", omit_defaults=True):
+    name: str
+    uid: str
+    resource_version: str
+    namespace: str = ""
+    generation: int = 0
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] = {}
+    owner_references: list[dict[str, object]] = []
+
+
+class _Item(msgspec.Struct):
+    metadata: _Metadata
+
+
+class _List(msgspec.Struct):
+    metadata: dict[str, object]
+    items: list[_Item]
+
+
+_METADATA_OF_ALL: Final = msgspec.json.Decoder(_List)
+
+
+def _metadata_of(content: bytes) -> Manifest:
+    """Read a list of metadata, and of each what is used; what is read past takes no memory."""
+    try:
+        return cast("Manifest", msgspec.to_builtins(_METADATA_OF_ALL.decode(content)))
+    except msgspec.DecodeError:
+        return _decode(content)
 
 
 def _decode(content: bytes) -> Manifest:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
+from pillion_operator.observe.sharing import Sharing
 from pillion_operator.state.kinds import (
     BATCH_PREDICTION,
     CONTROLLER_REVISION,
@@ -87,6 +88,7 @@ class Store:
         self._objects: dict[Kind, dict[Key, Manifest]] = defaultdict(dict)
         self._owned: dict[Kind, dict[tuple[Kind, Key], set[Key]]] = defaultdict(lambda: defaultdict(set))
         self._deleted: OrderedDict[str, None] = OrderedDict()
+        self._sharing = Sharing()
         self._derived: dict[tuple[Kind, object], dict[Key, tuple[Manifest, object]]] = defaultdict(dict)
 
     def get(self, kind: Kind, key: Key) -> Manifest | None:
@@ -158,7 +160,7 @@ class Store:
             return False
         if known is not None:
             self._unlink(kind, key, known)
-        trimmed = _trim(kind, manifest)
+        trimmed = self._sharing.of(_trim(kind, manifest))
         self._objects[kind][key] = trimmed
         owner = _owner(trimmed) if kind in LABELLED else None
         if owner is not None:
