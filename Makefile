@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) e2e/cluster/cluster.py
 
-.PHONY: help setup demo check lint types layers docs-check generated test unit integration conformance test-backends e2e e2e-full \
+.PHONY: help setup demo check lint types layers docs-check generated test unit integration conformance test-backends e2e-made e2e e2e-full \
         fuzz cluster-up cluster-down cluster-status generate lock sbom docs docs-full docs-recording bench bench-check bench-quick bench-startup bench-overload bench-conformance profile clean
 
 # Servers that tests start read compiled modules, as in the images: without them each start compiles its own.
@@ -74,10 +74,16 @@ fuzz: setup ## Fuzz each codec with atheris for FUZZ_SECONDS (60): Linux, in an 
 conformance: setup ## Only the tests with public clients over the wire
 	@$(BIN)/pytest tests/conformance
 
-e2e: setup ## Smoke scenarios on a real node (brings one up; needs root where there is no Docker engine)
+# What scenarios stand on is made before them: from nothing it takes longer than a scenario may.
+NODE_TOOLS := control-plane kube-scheduler kubelet kube-proxy etcd coredns metrics-server pause hostpath-provisioner helm ghz loadgen
+NODE_IMAGES := pause coredns metrics-server hostpath-provisioner operator runtime s3 prometheus client
+e2e-made: setup
+	@test -n "$${E2E_KUBECONFIG:-}" || { $(CLUSTER) build $(NODE_TOOLS) && $(CLUSTER) images $(NODE_IMAGES); }
+
+e2e: e2e-made ## Smoke scenarios on a real node (brings one up; needs root where there is no Docker engine)
 	@$(BIN)/pytest e2e -m smoke
 
-e2e-full: setup ## Every scenario, figures recorded in e2e/results
+e2e-full: e2e-made ## Every scenario, figures recorded in e2e/results
 	@E2E_RECORD=1 $(BIN)/pytest e2e
 
 cluster-up: ## Bring a real Kubernetes up for hand work and e2e

@@ -39,14 +39,11 @@ class Command:
 
     def run(self, *arguments: str, stdin: str | bytes | None = None, check: bool = True, timeout: float = 120) -> Done:
         """Run it to its end; raises CommandError where `check` and the exit status is not 0."""
-        environment = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
-        environment.pop("KUBECONFIG", None)
-        command = [str(self.program), *self.options, *arguments]
         done = subprocess.run(
-            command,
+            [str(self.program), *self.options, *arguments],
             input=stdin.encode() if isinstance(stdin, str) else stdin,
             capture_output=True,
-            env=environment,
+            env=_environment(),
             timeout=timeout,
             check=False,
         )
@@ -55,6 +52,17 @@ class Command:
             shown = " ".join([self.program.name, *arguments])
             raise CommandError(f"{shown[:400]} ended with {result.status}:\n{result.stderr}\n{result.stdout[-2000:]}")
         return result
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start it, to read what it prints while it runs."""
+        command = [str(self.program), *self.options, *arguments]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, env=_environment(), text=True)
+
+
+def _environment() -> dict[str, str]:
+    environment = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    environment.pop("KUBECONFIG", None)
+    return environment
 
 
 @dataclass(frozen=True, slots=True)

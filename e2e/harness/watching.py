@@ -1,15 +1,12 @@
-"""A watch on one object by the official client, with the time at which each change was seen."""
+"""A watch on one object by kubectl, with the time at which each change was seen."""
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
-
-import kubernetes.dynamic
-import kubernetes.watch
-import urllib3
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,47 +14,34 @@ if TYPE_CHECKING:
 
     from e2e.harness.target import Target
 
-#: The client's functions bear no types, though its package says so.
-_CLIENT: Any = kubernetes
-#: Kind, as kubectl takes it, to its API version and kind.
-_KINDS = {
-    "service": ("v1", "Service"),
-    "configmap": ("v1", "ConfigMap"),
-    "deployment": ("apps/v1", "Deployment"),
-    "poddisruptionbudget": ("policy/v1", "PodDisruptionBudget"),
-    "lease": ("coordination.k8s.io/v1", "Lease"),
-}
-
 
 class Watch:
     """Sees every change of one object from entering on; the state at entering is not a change."""
 
     def __init__(self, target: Target, namespace: str, kind: str, name: str, *, seconds: int = 60) -> None:
         """Refer to the object; nothing is asked for yet. The watch ends after so many seconds."""
-        self._seconds = seconds
-        client = _CLIENT.config.new_client_from_config(str(target.kubeconfig), context=target.context)
-        api_version, api_kind = _KINDS[kind]
-        self._resource = _CLIENT.dynamic.DynamicClient(client).resources.get(api_version=api_version, kind=api_kind)
-        self._namespace = namespace
         self._name = name
-        self._watch = _CLIENT.watch.Watch()
+        self._kubectl = target.kubectl
+        self._command = (
+            "get", kind, name, f"--namespace={namespace}", "--watch", "--output-watch-events", "--output=json",
+            f"--request-timeout={seconds}s",
+        )  # fmt: skip
         self._seen: queue.Queue[tuple[float, str, dict[str, Any]]] = queue.Queue()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin at the state that the object has now."""
-        found = self._resource.get(name=self._name, namespace=self._namespace)
-        self._version = found.metadata.resourceVersion
+        """Begin at the state that the object has now: it is what kubectl prints first, and watches from."""
+        self._process = self._kubectl.start(*self._command)
+        self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
+        self._seen.get(timeout=60)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the watch."""
-        self._ended.set()
-        self._watch.stop()
+        self._process.kill()
+        self._process.wait()
         self._thread.join(timeout=10)
 
     def seconds_from_broken_to(self, whole: Callable[[dict[str, Any]], bool], *, within: float) -> float:
@@ -84,20 +68,7 @@ class Watch:
         return found
 
     def _follow(self) -> None:
-        # The client ends a stopped watch by closing its connection, which its own reader takes for a failure; cut in
-        # the middle of a line, it hands an event of None to itself.
-        try:
-            self._read()
-        except (urllib3.exceptions.ProtocolError, TypeError):
-            if not self._ended.is_set():
-                raise
-
-    def _read(self) -> None:
-        for event in self._resource.watch(
-            namespace=self._namespace,
-            field_selector=f"metadata.name={self._name}",
-            resource_version=self._version,
-            timeout=self._seconds,
-            watcher=self._watch,
-        ):
-            self._seen.put((time.monotonic(), event["type"], event["raw_object"]))
+        assert self._process.stdout is not None  # it was asked for
+        for line in self._process.stdout:
+            event = json.loads(line)
+            self._seen.put((time.monotonic(), event["type"], event["object"]))
