@@ -303,9 +303,14 @@ def running(kubeconfig: Path, log: Path, **settings: str) -> Iterator[OperatorPr
         process.stop()
 
 
-def audited(log: Path, user: str) -> list[Object]:
-    """What the API server took note of in its audit log of requests of a user; a line under way is not whole yet."""
-    lines = log.read_text().splitlines(keepends=True)
+def audited(log: Path, user: str, since: int = 0) -> list[Object]:
+    """What the API server took note of in its audit log of requests of a user; a line under way is not whole yet.
+
+    From the byte ``since`` on, which begins a line.
+    """
+    with log.open("rb") as file:
+        file.seek(since)
+        lines = file.read().decode().splitlines(keepends=True)
     return [json.loads(line) for line in lines if user in line and line.endswith("\n")]
 
 
