@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 # Servers that tests start read compiled modules, as in the images: without them each start compiles its own.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Threads of numerical libraries that wait for each other keep their processors busy for it, which the other tests have
+# work for: ten times the processor's time where the machine has more to do than processors. Read when they are loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+
 
 # Clients of httpx read all public authorities, which takes 50 ms of a processor whether they speak TLS or not, and give
 # a server five seconds, which a busy machine may take. Those of the tests share what is read, and wait as the tests do.

@@ -16,6 +16,9 @@ WITHIN: Final = 60.0
 """Seconds that anything may take. Nothing takes as long but on a machine that is busy with something else."""
 _FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.03
+_PART: Final = 20
+"""The part of the time gone by that a pause may take: what takes long is not known to the hundredth of a second."""
+_LONGEST_PAUSE_OF_ALL: Final = 0.2
 
 
 async def until(look: Callable[[], _Value], seconds: float = WITHIN) -> _Value:
@@ -46,8 +49,10 @@ def _pauses(seconds: float) -> Iterator[float]:
     """Between two looks: short at first, and longer for what takes its time, whose processor the looks would take. The
     last look begins when the time is up, however long the pause before it took.
     """
-    end, pause, last = time.monotonic() + seconds, _FIRST_PAUSE, False
+    began, pause, last = time.monotonic(), _FIRST_PAUSE, False
     while not last:
-        last = time.monotonic() >= end
+        gone_by = time.monotonic() - began
+        last = gone_by >= seconds
         yield pause
-        pause = min(pause * 1.2, _LONGEST_PAUSE)
+        longest = min(max(_LONGEST_PAUSE, gone_by / _PART), _LONGEST_PAUSE_OF_ALL)
+        pause = min(pause * 1.2, longest)

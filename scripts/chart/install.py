@@ -47,7 +47,7 @@ def render(helm: Path, chart: Path, *arguments: str) -> list[dict[str, Any]]:
     )
     if done.returncode != 0:
         raise RuntimeError(f"helm template failed: {done.stderr.strip()}")
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return [document for document in yaml.load_all(done.stdout, yaml.CSafeLoader) if document]
 
 
 def objects(helm: Path, chart: Path, *arguments: str, namespace: str = NAMESPACE) -> list[dict[str, Any]]:

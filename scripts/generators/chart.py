@@ -30,7 +30,8 @@ CHART = Path(__file__).resolve().parents[2] / "charts" / "pillion"
 def chart_files() -> dict[str, str]:
     """Return the text of each generated file of the chart by its path in it."""
     # Taken from their generator and not from the disk, so that the order of the generators does not matter.
-    definitions = [yaml.safe_load(text) for name, text in resources.outputs().items() if name.startswith("crds/")]
+    written = (text for name, text in resources.outputs().items() if name.startswith("crds/"))
+    definitions = [yaml.load(text, yaml.CSafeLoader) for text in written]
     return {
         "values.schema.json": json.dumps(schema(), indent=2) + "\n",
         "README.md": readme(),

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _READY_WITHIN_SECONDS = 90.0
 _STOP_WITHIN_SECONDS = 5.0
 _POLL_SECONDS = 0.05
+#: The garbage of Go programs is collected a quarter as often, as long as they are not large: a third of their time.
+_COLLECTION = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
 
 #: What `controllers` takes to have owner references and namespaces collected.
 GARBAGE_COLLECTION = ("garbage-collector-controller", "namespace-controller")
@@ -252,6 +254,7 @@ class ControlPlane:
         with (self.directory / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [program, *arguments],
+                env=_COLLECTION | os.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -14,6 +14,7 @@ import yaml
 from pillion_operator.settings import OperatorSettings
 from scripts.chart.later import LATER
 from tests.integration.chart.conftest import CHART
+from tests.yamls import parsed
 
 if TYPE_CHECKING:
     import subprocess
@@ -97,24 +98,24 @@ def test_kubeconform_finds_an_unknown_field(kubeconform: Run) -> None:
 
 
 def test_the_api_server_takes_every_object_with_strict_validation(manifests: str, control_plane: ControlPlane) -> None:
-    documents = [document for document in yaml.safe_load_all(manifests) if document]
-    for namespace in sorted({d["metadata"].get("namespace", NAMESPACE) for d in documents}):
+    objects = parsed(manifests)
+    for namespace in sorted({d["metadata"].get("namespace", NAMESPACE) for d in objects}):
         made = yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         control_plane.kubectl("apply", "-f", "-", stdin=made)
 
     said = control_plane.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=manifests)
 
-    assert len(documents) == len(said.splitlines())
+    assert len(objects) == len(said.splitlines())
 
 
 def test_the_chart_holds_no_custom_resources(manifests: str) -> None:
-    kinds = {document["kind"] for document in yaml.safe_load_all(manifests) if document}
+    kinds = {document["kind"] for document in parsed(manifests)}
 
     assert set() == kinds & {"InferenceService", "ServingRuntime", "ClusterServingRuntime"}
 
 
 def test_no_secret_can_be_listed_and_nothing_is_granted_by_a_wildcard(manifests: str) -> None:
-    roles = [d for d in yaml.safe_load_all(manifests) if d and d["kind"] in {"Role", "ClusterRole"}]
+    roles = [d for d in parsed(manifests) if d["kind"] in {"Role", "ClusterRole"}]
     rules = [rule for role in roles for rule in role["rules"]]
 
     # The webhook's own certificate is one Secret in the operator's namespace, by its name.
@@ -367,7 +368,7 @@ def test_monitors_are_rendered_where_the_prometheus_operator_is(helm: Run) -> No
 def _rendered(helm: Run, *arguments: str) -> list[dict[str, Any]]:
     done = helm("template", "pillion", "{chart}", "--namespace", NAMESPACE, *arguments)
     assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return parsed(done.stdout)
 
 
 def _policy(definition: dict[str, Any]) -> str | None:

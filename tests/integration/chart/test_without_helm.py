@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
 from e2e.cluster.node import gotools
 from e2e.cluster.node.apiserver import ControlPlane
 from scripts.chart.install import objects
+from tests.yamls import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def built(folder: Path) -> list[dict[str, Any]]:
     program = gotools.ensure(["kustomize"])["kustomize"]
     done = subprocess.run([program, "build", folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return parsed(done.stdout)
 
 
 def by_name(found: list[dict[str, Any]]) -> dict[tuple[str, str, str], dict[str, Any]]:
@@ -64,7 +64,7 @@ def test_an_overlay_with_namespace_and_images_is_what_the_chart_renders_with_tho
 
 
 def test_kubectl_builds_the_same_as_kustomize(control_plane: ControlPlane) -> None:
-    kubectls = list(yaml.safe_load_all(control_plane.kubectl("kustomize", str(OVERLAY))))
+    kubectls = parsed(control_plane.kubectl("kustomize", str(OVERLAY)))
 
     # The kustomize that is built into kubectl takes these for kinds of a namespace; the API server drops it again.
     for document in kubectls:
@@ -74,8 +74,7 @@ def test_kubectl_builds_the_same_as_kustomize(control_plane: ControlPlane) -> No
 
 
 def test_no_object_is_too_large_for_what_kubectl_keeps_of_it() -> None:
-    documents = yaml.safe_load_all(INSTALL.read_text())
-    sizes = {d["metadata"]["name"]: len(json.dumps(d, separators=(",", ":"))) for d in documents}
+    sizes = {d["metadata"]["name"]: len(json.dumps(d, separators=(",", ":"))) for d in parsed(INSTALL)}
 
     assert {} == {name: size for name, size in sizes.items() if size > ANNOTATIONS_LIMIT}
 
@@ -87,7 +86,7 @@ def test_one_apply_installs_everything_and_nothing_differs_after(
 ) -> None:
     applied = empty.kubectl("apply", *side, *way).splitlines()
 
-    assert len(list(yaml.safe_load_all(INSTALL.read_text()))) == len(applied)
+    assert len(parsed(INSTALL)) == len(applied)
     assert "" == empty.kubectl("diff", *side, *way)
     before = generations(empty)
     empty.kubectl("apply", *side, *way)

@@ -176,7 +176,11 @@ def batch_prediction(name: str = "iris", **spec: Any) -> Object:
 
 
 class OperatorProcess:
-    """`pillion-operator` as a child process."""
+    """`pillion-operator` as a child process.
+
+    It lists what it watches every ten minutes and not every one, so that no test waits long enough for that to make up
+    for a change that it should have been told of: a test of what is only found by listing says how often.
+    """
 
     def __init__(self, kubeconfig: Path, log: Path, **settings: str) -> None:
         self.log_path = log
@@ -185,6 +189,7 @@ class OperatorProcess:
         environment["PILLION_OPERATOR_HTTP_PORT"] = settings.get("http_port", "0")
         environment["PILLION_OPERATOR_HTTP_HOST"] = "127.0.0.1"
         environment.setdefault("PILLION_OPERATOR_LEASE_NAMESPACE", "default")
+        environment.setdefault("PILLION_OPERATOR_RESYNC_SECONDS", "600")
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pillion_operator", "--kubeconfig", str(kubeconfig)],
@@ -298,9 +303,14 @@ def running(kubeconfig: Path, log: Path, **settings: str) -> Iterator[OperatorPr
         process.stop()
 
 
-def audited(log: Path, user: str) -> list[Object]:
-    """What the API server took note of in its audit log of requests of a user; a line under way is not whole yet."""
-    lines = log.read_text().splitlines(keepends=True)
+def audited(log: Path, user: str, since: int = 0) -> list[Object]:
+    """What the API server took note of in its audit log of requests of a user; a line under way is not whole yet.
+
+    From the byte ``since`` on, which begins a line.
+    """
+    with log.open("rb") as file:
+        file.seek(since)
+        lines = file.read().decode().splitlines(keepends=True)
     return [json.loads(line) for line in lines if user in line and line.endswith("\n")]
 
 

@@ -37,7 +37,7 @@ _addresses = (f"127.0.77.{number}" for number in itertools.count(1))
 def operator(operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
     """As everywhere, but quick to look at the labels of namespaces again."""
     log = tmp_path_factory.mktemp("operator") / "operator.log"
-    settings = {"lease_namespace": "pillion-system", "resync_seconds": "1", "trusted_types": "house.Scale"}
+    settings = {"lease_namespace": "pillion-system", "resync_seconds": "2", "trusted_types": "house.Scale"}
     with running(operator_kubeconfig, log, **settings) as process:
         yield process.wait_leading()
 

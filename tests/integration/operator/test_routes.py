@@ -37,7 +37,7 @@ EDGE = {"gateway": {"name": "edge"}}
 def operator(operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
     """An operator that asks often which kinds there are."""
     log = tmp_path_factory.mktemp("operator") / "operator.log"
-    with running(operator_kubeconfig, log, lease_namespace="pillion-system", resync_seconds="0.5") as process:
+    with running(operator_kubeconfig, log, lease_namespace="pillion-system", resync_seconds="2") as process:
         yield process.wait_leading()
 
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.operator.gateways import HTTP, answer, create_gateway, gateway_api
-from tests.integration.operator.harness import Api, Object, OperatorProcess, eventually
+from tests.integration.operator.harness import Api, Object, OperatorProcess, eventually, running
 from tests.integration.operator.kubelet import make_ready, pods
 from tests.integration.operator.test_canaries import CANARY, canary, counts, rolled_out
 from tests.integration.operator.test_rolling_back import change, names, states
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from e2e.cluster.node.apiserver import ControlPlane
 
@@ -22,11 +23,17 @@ STABLE = "iris-predictor-stable"
 VARIANTS = (("Deployment", CANARY), ("Service", CANARY), ("Service", STABLE))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _gateways(cluster: ControlPlane, operator: OperatorProcess) -> Iterator[None]:
+@pytest.fixture(scope="module")
+def operator(
+    cluster: ControlPlane, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    """An operator that finds the definitions at its start: how it takes up new ones is tested with routes."""
+    log = tmp_path_factory.mktemp("operator") / "operator.log"
     with gateway_api(cluster):
-        operator.wait_logged("the cluster has httproutes now", within=90)
-        yield
+        definitions = [f"crd/{plural}.gateway.networking.k8s.io" for plural in ("gateways", "httproutes", "grpcroutes")]
+        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *definitions)
+        with running(operator_kubeconfig, log, lease_namespace="pillion-system") as process:
+            yield process.wait_leading()
 
 
 def routed(api: Api, namespace: str, **predictor: Any) -> None:

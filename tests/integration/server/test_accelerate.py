@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 WIDTH = 8
 FEATURES, CLASSES = make_classification(1000, WIDTH, n_informative=5, random_state=0)
 NAMES = np.array(["no", "yes"])
-ESTIMATORS = {
-    "forest": RandomForestClassifier(100, random_state=0).fit(FEATURES, NAMES[CLASSES]),
-    "boosted": HistGradientBoostingClassifier(max_iter=50).fit(FEATURES, CLASSES),
-    "isolation": IsolationForest(n_estimators=10, random_state=0).fit(FEATURES),
-}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +31,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """Each model twice: as it is, and accelerated by the server's setting."""
     folder: Path = tmp_path_factory.mktemp("accelerated")
     models: list[DesiredModel] = []
-    for name, estimator in ESTIMATORS.items():
+    estimators = {
+        "forest": RandomForestClassifier(100, random_state=0).fit(FEATURES, NAMES[CLASSES]),
+        "boosted": HistGradientBoostingClassifier(max_iter=50).fit(FEATURES, CLASSES),
+        "isolation": IsolationForest(n_estimators=10, random_state=0).fit(FEATURES),
+    }
+    for name, estimator in estimators.items():
         path = folder / f"{name}.skops"
         skops.io.dump(estimator, path)
         models.append(DesiredModel(name=name, path=str(path)))

@@ -239,7 +239,7 @@ def test_hanging_up_replaces_the_workers_one_by_one_without_a_failed_request(fol
         over = threading.Event()
 
         def ask() -> None:
-            while not over.is_set():
+            while not over.wait(0.01):
                 answer = httpx.get(f"{url}/who", timeout=60)
                 if answer.status_code == 200:
                     versions.add(answer.json()["version"])

@@ -3,11 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from pillion_operator.activator.settings import ActivatorSettings
 from pillion_operator.settings import OperatorSettings
 from pillion_operator.state.names import OPERATOR_POD_LABELS
+from tests.yamls import parsed
 
 if TYPE_CHECKING:
     import pytest
@@ -16,10 +15,9 @@ INSTALL = Path(__file__).parents[3] / "config" / "install.yaml"
 
 
 def _pod(component: str = "operator") -> dict[str, Any]:
-    documents: list[dict[str, Any]] = list(yaml.safe_load_all(INSTALL.read_text()))
     name = f"pillion-{component}"
-    deployment = next(one for one in documents if (one["kind"], one["metadata"]["name"]) == ("Deployment", name))
-    template: dict[str, Any] = deployment["spec"]["template"]
+    found = (one for one in parsed(INSTALL) if (one["kind"], one["metadata"]["name"]) == ("Deployment", name))
+    template: dict[str, Any] = next(found)["spec"]["template"]
     return template
 
 
@@ -50,11 +48,10 @@ def test_every_variable_that_the_chart_sets_is_a_setting_of_the_activator_and_it
 
 
 def test_the_operator_is_told_the_name_of_the_activators_service() -> None:
-    documents: list[dict[str, Any]] = list(yaml.safe_load_all(INSTALL.read_text()))
     labels = _pod("activator")["metadata"]["labels"]
     (service,) = (
         one["metadata"]["name"]
-        for one in documents
+        for one in parsed(INSTALL)
         if one["kind"] == "Service" and one["spec"]["selector"].items() <= labels.items()
     )
     assert service == _environment()["PILLION_OPERATOR_ACTIVATOR_SERVICE"]

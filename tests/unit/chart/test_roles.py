@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import yaml
-
 from scripts.generators.chart import CHART
+from tests.yamls import parsed
 
 
 def resources(role: str) -> set[str]:
-    documents: list[dict[str, Any]] = list(yaml.safe_load_all((CHART.parents[1] / "config/install.yaml").read_text()))
     (found,) = (
         document
-        for document in documents
+        for document in parsed(CHART.parents[1] / "config/install.yaml")
         if document["kind"] == "ClusterRole" and document["metadata"]["name"].endswith(f"-{role}")
     )
     return {resource for rule in found["rules"] for resource in rule["resources"]}
