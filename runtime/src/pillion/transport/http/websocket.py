@@ -131,6 +131,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._ahead -= self._sizes.popleft()
         return message
 
+    async def send(self, message: Any) -> None:  # noqa: ANN401 - as above
+        """Send a message. Who is answered otherwise than by a connection has been answered: uvicorn's log denies it."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True
+
     def keepalive_timeout(self) -> None:
         """A pong has not come in time. While we do not read, that is not the client's fault."""
         if self.read_paused:
