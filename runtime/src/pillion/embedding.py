@@ -164,6 +164,8 @@ def serve(
     from pillion.serving_targets import wanted  # noqa: PLC0415 - as above
     from pillion.worker_context import WorkerContext, pack  # noqa: PLC0415 - as above
 
+    if type(workers) is not int:
+        raise TypeError(f"workers is {workers!r}: give the number of processes, such as 2")
     if workers < 1:
         raise ValueError(f"workers is {workers}: at least 1 process has to answer")
     given = worker_contexts is not None

@@ -12,11 +12,10 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pillion.server.settings import LogSettings
 
 __all__ = ["ABOUT", "JsonFormatter", "TextFormatter", "configure", "configure_further", "redact"]
@@ -97,10 +96,19 @@ def configure_further(config: Mapping[str, Any]) -> None:
     """Apply a configuration of the user's, as :func:`logging.config.dictConfig` takes it.
 
     Loggers that it does not name go on, unless it says otherwise.
+
+    Raises:
+        TypeError, ValueError: it is no such configuration.
     """
     from logging.config import dictConfig  # noqa: PLC0415 - few ask for it, and it imports a server
 
-    dictConfig({"version": 1, "disable_existing_loggers": False, **config})
+    if not isinstance(config, Mapping):
+        raise TypeError(f"log_config is a dict for logging.config.dictConfig, and not a {type(config).__name__}")
+    try:
+        dictConfig({"version": 1, "disable_existing_loggers": False, **config})
+    except (AttributeError, ImportError, TypeError, ValueError) as error:
+        why = f"{error}: {error.__cause__}" if error.__cause__ is not None else str(error)
+        raise ValueError(f"log_config: {why}") from error
 
 
 def _configure_access(settings: LogSettings, target: TextIO) -> None:
