@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -323,6 +324,16 @@ def test_a_websocket_ends_with_the_code_that_says_why(sockets: tuple[str, list[i
         assert code == socket.protocol.close_rcvd.code
     if how != "fails":
         until_now(lambda: codes == [code])
+
+
+def test_a_websocket_whose_client_is_gone_without_a_word_ends_with_1006(sockets: tuple[str, list[int]]) -> None:
+    url, codes = sockets
+    codes.clear()
+    with connect(f"{url}/talk") as socket:
+        socket.send(b"x")
+        assert b"x" == socket.recv(timeout=60)
+        socket.socket.shutdown(SHUT_RDWR)
+        until_now(lambda: codes == [1006])
 
 
 def test_many_who_leave_leave_nothing_behind() -> None:

@@ -77,8 +77,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """It is gone; without a word of its client's that is 1006, as RFC 6455, section 7.1.5 has it."""
         self._stop_stall()
+        if self.conn.close_rcvd is None:
+            self.handshake_complete = False  # by which uvicorn chooses the code
         super().connection_lost(exc)
         self.departure.happened()
 
