@@ -150,10 +150,13 @@ def test_two_classes_over_one_application_do_not_see_each_others_routes() -> Non
 
     router = APIRouter(prefix="/more")
 
+    made: list[object] = []
+
     @pillion.ingress(app)
     class First:
         def __init__(self, start: int = 1) -> None:
             self.start = start
+            made.append(self)
 
         @app.get("/first")
         async def first(self, two: int = Depends(doubled)) -> int:
@@ -180,6 +183,7 @@ def test_two_classes_over_one_application_do_not_see_each_others_routes() -> Non
         paths = httpx.get(f"{serving.url}/openapi.json").json()["paths"]
         assert {"/first", "/more/{item}", "/shared"} == paths.keys()
         assert ["x"] == [parameter["name"] for parameter in paths["/first"]["get"]["parameters"]]
+    assert 1 == len(made)  # for all requests
     with pillion.serve(Second, blocking=False) as serving:
         assert "Second" == httpx.get(f"{serving.url}/second").json()
         assert 404 == httpx.get(f"{serving.url}/first").status_code

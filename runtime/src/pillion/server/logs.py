@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 if TYPE_CHECKING:
     from pillion.server.settings import LogSettings
 
-__all__ = ["ABOUT", "JsonFormatter", "TextFormatter", "configure", "configure_further", "redact"]
+__all__ = ["ABOUT", "JsonFormatter", "TextFormatter", "configure", "configure_further", "redact", "show_access"]
 
 ABOUT: Final = "_about"
 """Attribute of a record with what its message says in words; only templates of the access log show it."""
@@ -79,9 +79,7 @@ class TextFormatter(logging.Formatter):
 def configure(settings: LogSettings, stream: TextIO | None = None) -> logging.Handler:
     """Send every logger of the process to ``stream`` (standard error). For the program, not for embedding."""
     target = sys.stderr if stream is None else stream
-    text = settings.format == "text" or (settings.format == "auto" and target.isatty())
-    handler = logging.StreamHandler(target)
-    handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    handler = _handler(settings, target)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.level.upper())
@@ -90,6 +88,28 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> logging.Ha
     logging.captureWarnings(capture=True)
     _configure_access(settings, target)
     return handler
+
+
+def _handler(settings: LogSettings, target: TextIO) -> logging.Handler:
+    text = settings.format == "text" or (settings.format == "auto" and target.isatty())
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    return handler
+
+
+def show_access(settings: LogSettings) -> None:
+    """Have lines of the access log written in a program that asked for them and whose logging is its own.
+
+    Its handlers take them; where it has none, they go to standard error.
+    """
+    access = logging.getLogger("pillion.access")
+    if not access.isEnabledFor(logging.INFO):
+        access.setLevel(logging.INFO)
+    if not access.hasHandlers():
+        if settings.access_format:
+            _configure_access(settings, sys.stderr)
+        else:
+            access.addHandler(_handler(settings, sys.stderr))
 
 
 def configure_further(config: Mapping[str, Any]) -> None:
