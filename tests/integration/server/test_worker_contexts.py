@@ -345,11 +345,9 @@ def _queues(port: int) -> set[int]:
     """How many connections wait to be accepted at most, of each socket of this process that listens on the port."""
     found = set()
     for descriptor in Path("/proc/self/fd").iterdir():
-        try:
-            listener = socket.socket(fileno=os.dup(int(descriptor.name)))
-        except OSError:  # no socket, or gone
+        if not descriptor.is_socket():
             continue
-        with listener:
+        with socket.socket(fileno=os.dup(int(descriptor.name))) as listener:
             if listener.family != socket.AF_INET or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 continue
             if listener.getsockname()[1] == port:
