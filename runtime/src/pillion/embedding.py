@@ -147,7 +147,8 @@ def serve(
             (``request.state.worker_context``). So is that of a worker which replaces it. Anything that Python can
             serialise.
         backlog: connections that the kernel holds until they are accepted.
-        access_log: whether each request gets a line in the log.
+        access_log: whether each request gets a line in the log: by the program's own handlers or, where it has none,
+            on standard error.
         log_config: for :func:`logging.config.dictConfig`, here and in each worker. None leaves logging alone.
         server_id: by which ``pillion.stop`` finds it: "0", or the next number that is free where it runs beside the
             program.
@@ -164,6 +165,8 @@ def serve(
     from pillion.serving_targets import wanted  # noqa: PLC0415 - as above
     from pillion.worker_context import WorkerContext, pack  # noqa: PLC0415 - as above
 
+    if type(workers) is not int:
+        raise TypeError(f"workers is {workers!r}: give the number of processes, such as 2")
     if workers < 1:
         raise ValueError(f"workers is {workers}: at least 1 process has to answer")
     given = worker_contexts is not None
@@ -190,6 +193,10 @@ def serve(
     name = _server_id(server_id, blocking=blocking)
     if workers > 1:
         return _serve_by_workers(own, what, host, name, packed, log_config, blocking=blocking)
+    if access_log:
+        from pillion.server.logs import show_access  # noqa: PLC0415 - as above
+
+        show_access(own.log)
     context = None if worker_contexts is None else WorkerContext(worker_contexts[0])
     return _serve_here(own, what, host, name, context, blocking=blocking)
 

@@ -70,12 +70,16 @@ class _Pipe:
 
     Raises:
         FileExistsError: another program has this side, or what is there is no pipe of ours.
+        OSError: they cannot be made there.
+        ValueError: the path is empty.
     """
 
     _writes = ".1"
     _reads = ".2"
 
     def __init__(self, path: str | os.PathLike[str], *, max_bytes: int = 1 << 30) -> None:
+        if not os.fspath(path):
+            raise ValueError("path is empty: name the pipes' file, without the .1 and .2 that are added")
         self._path = str(Path(path).absolute())
         self._max_bytes = max_bytes
         self._output = -1
@@ -327,10 +331,12 @@ class Client(_Pipe):
 
 
 def _made(path: str) -> None:
-    with contextlib.suppress(FileExistsError):
+    try:
         os.mkfifo(path, 0o600)
-        return
-    _check(os.lstat(path), path)
+    except FileExistsError:
+        _check(os.lstat(path), path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None  # of itself it does not say where
 
 
 def _check(found: os.stat_result, path: str) -> None:

@@ -6,11 +6,9 @@ Contexts go to processes of the same program, so they may be anything that Pytho
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["WorkerContext", "pack", "unpack"]
 
@@ -32,8 +30,10 @@ def pack(contexts: Sequence[object], workers: int, *, named: str = "worker_conte
 
     Raises:
         ValueError: there are not as many as workers.
-        TypeError: one cannot be serialised.
+        TypeError: it is no list, or one cannot be serialised.
     """
+    if isinstance(contexts, (str, bytes)) or not isinstance(contexts, Sequence):
+        raise TypeError(f"{named} is a list with one entry for each worker, and not a {type(contexts).__name__}")
     if len(contexts) != workers:
         raise ValueError(
             f"{named} has {len(contexts)} {'entry' if len(contexts) == 1 else 'entries'} and workers is {workers}: give"

@@ -41,6 +41,7 @@ RESULTS: dict[str, Any] = {
     "bytes": b"\x00\xff",
     "list": [1, 2.5, None],
     "numpy": {"scores": np.array([1.5, 2.5], np.float32), "strided": np.arange(6)[::2], "one": np.int64(3)},
+    "big-endian": {"pixels": (np.array([1, 256], ">i4"), 1)},
     "dataclass": Point(3),
     "pydantic": [Label(name="cat")],
     "response": PlainTextResponse("teapot", 418, {"x-own": "yes"}),
@@ -72,6 +73,7 @@ def given() -> Iterator[pillion.Serving]:
         ("bytes", 200, "application/octet-stream", b"\x00\xff"),
         ("list", 200, "application/json", b"[1,2.5,null]"),
         ("numpy", 200, "application/json", b'{"scores":[1.5,2.5],"strided":[0,2,4],"one":3}'),
+        ("big-endian", 200, "application/json", b'{"pixels":[[1,256],1]}'),
         ("dataclass", 200, "application/json", b'{"x":3}'),
         ("pydantic", 200, "application/json", b'[{"name":"cat"}]'),
         ("response", 418, "text/plain; charset=utf-8", b"teapot"),
@@ -148,10 +150,13 @@ def test_two_classes_over_one_application_do_not_see_each_others_routes() -> Non
 
     router = APIRouter(prefix="/more")
 
+    made: list[object] = []
+
     @pillion.ingress(app)
     class First:
         def __init__(self, start: int = 1) -> None:
             self.start = start
+            made.append(self)
 
         @app.get("/first")
         async def first(self, two: int = Depends(doubled)) -> int:
@@ -178,6 +183,7 @@ def test_two_classes_over_one_application_do_not_see_each_others_routes() -> Non
         paths = httpx.get(f"{serving.url}/openapi.json").json()["paths"]
         assert {"/first", "/more/{item}", "/shared"} == paths.keys()
         assert ["x"] == [parameter["name"] for parameter in paths["/first"]["get"]["parameters"]]
+    assert 1 == len(made)  # for all requests
     with pillion.serve(Second, blocking=False) as serving:
         assert "Second" == httpx.get(f"{serving.url}/second").json()
         assert 404 == httpx.get(f"{serving.url}/first").status_code

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -90,7 +91,7 @@ def test_a_request_that_waits_too_long_is_answered_504_and_never_runs() -> None:
     slow = Slow()
     with (
         pillion.serve(
-            slow, blocking=False, settings={"limits.max_in_flight": 1, "http.request_timeout_seconds": 20.0}
+            slow, blocking=False, settings={"limits.max_in_flight": 1, "http.request_timeout_seconds": 60.0, **SHOWN}
         ) as serving,
         ThreadPoolExecutor(1) as pool,
     ):
@@ -98,6 +99,8 @@ def test_a_request_that_waits_too_long_is_answered_504_and_never_runs() -> None:
         until_now(lambda: slow.begun == ["/1"])
         late = httpx.get(f"{serving.url}/2", headers={"x-request-timeout-seconds": "0.2"})
         assert (504, "deadline_exceeded") == (late.status_code, late.json()["code"])
+        until_now(lambda: _metric(serving, "pillion_application_requests_total", code="504") == 1)
+        assert 0 == _metric(serving, "pillion_application_queue_depth")
         slow.go.set()
         assert "/1" == first.result().text
         assert ["/1"] == slow.begun
@@ -272,6 +275,7 @@ def test_a_request_is_told_and_counted_by_its_route(caplog: pytest.LogCaptureFix
         assert 1 == _metric(serving, counted, application="fast-api", route="other", code="404")
     lines = [record for record in caplog.records if record.name == "pillion.access"]
     line = next(record for record in lines if record.__dict__.get("request_id") == "mine-1")
+    assert 60_000 > line.__dict__["ms"] > 0
     told = {key: line.__dict__[key] for key in ("application", "route", "status", "bytes")}
     assert {"application": "fast-api", "route": route, "status": 200, "bytes": 1} == told
 
@@ -293,16 +297,18 @@ def sockets() -> Iterator[tuple[str, list[int]]]:
             await socket.send_bytes(message["bytes"])
 
     settings: dict[str, Any] = {"http.websocket_idle_seconds": 2.0, "limits.max_body_bytes": 1000}
+    settings |= {"http.request_timeout_seconds": 0.2, "http.stream_idle_seconds": 0.2}  # which WebSockets have not
     with pillion.serve(app, blocking=False, route_prefix="/ws", settings=settings) as serving:
         yield serving.url.replace("http", "ws", 1) + "/ws", codes
 
 
-def test_a_websocket_carries_bytes_and_a_subprotocol(sockets: tuple[str, list[int]]) -> None:
+def test_a_websocket_carries_bytes_pings_and_a_subprotocol(sockets: tuple[str, list[int]]) -> None:
     url, _ = sockets
     with connect(f"{url}/talk", subprotocols=["chat"]) as socket:  # type: ignore[list-item] # a NewType of str
         assert "chat" == socket.subprotocol
         socket.send(b"\x00\x01")
         assert b"\x00\x01" == socket.recv(timeout=60)
+        assert socket.ping().wait(60)
 
 
 @pytest.mark.parametrize(("how", "code"), [("idle", 1001), ("large", 1009), ("fails", 1011)])
@@ -318,6 +324,16 @@ def test_a_websocket_ends_with_the_code_that_says_why(sockets: tuple[str, list[i
         assert code == socket.protocol.close_rcvd.code
     if how != "fails":
         until_now(lambda: codes == [code])
+
+
+def test_a_websocket_whose_client_is_gone_without_a_word_ends_with_1006(sockets: tuple[str, list[int]]) -> None:
+    url, codes = sockets
+    codes.clear()
+    with connect(f"{url}/talk") as socket:
+        socket.send(b"x")
+        assert b"x" == socket.recv(timeout=60)
+        socket.socket.shutdown(SHUT_RDWR)
+        until_now(lambda: codes == [1006])
 
 
 def test_many_who_leave_leave_nothing_behind() -> None:

@@ -82,8 +82,8 @@ def test_a_range_of_a_file_is_not_compressed(tmp_path: Path) -> None:
     file = tmp_path / "file.txt"
     file.write_bytes(b"0123456789" * 5000)
 
-    async def handle() -> FileResponse:
-        return FileResponse(file)
+    async def handle(request: pillion.Request) -> FileResponse:
+        return FileResponse(file, headers={"cache-control": "no-transform"} if request.url.path != "/" else None)
 
     with pillion.serve(handle, blocking=False) as serving:
         wanted = {"accept-encoding": "gzip", "range": "bytes=10-30009"}
@@ -92,6 +92,10 @@ def test_a_range_of_a_file_is_not_compressed(tmp_path: Path) -> None:
         assert "content-encoding" not in part.headers
         whole = httpx.get(serving.url, headers={"accept-encoding": "gzip"})
         assert "gzip" == whole.headers["content-encoding"]
+        assert f"W/{part.headers['etag']}" == whole.headers["etag"]  # the bytes are others
+        assert "accept-ranges" not in whole.headers
+        left = httpx.get(f"{serving.url}/as-it-is", headers={"accept-encoding": "gzip"})
+        assert ("content-encoding" in left.headers, part.headers["etag"]) == (False, left.headers["etag"])
 
 
 class Long(Model):
@@ -321,6 +325,38 @@ async def alone(word: str) -> str:
 def test_handlers_are_bound_to_their_arguments(bound: Any, expected: str) -> None:
     with pillion.serve(bound, blocking=False, route_prefix="/app") as serving:
         assert expected == httpx.get(f"{serving.url}/app/x").text
+
+
+class Mood(Model):
+    """Another model, which the application holds."""
+
+    good = 0
+
+    def load(self) -> None:
+        """Learn what is good."""
+        self.good = 1
+
+
+class Several:
+    """Has others in every place that an argument has."""
+
+    def __init__(self, first: object, several: list[object], named: dict[str, object], pair: tuple[Mood, int]) -> None:
+        self.first, self.several, self.named, self.pair = first, several, named, pair
+
+    async def __call__(self) -> object:
+        """What they are."""
+        same = self.first is self.several[0] is self.named["first"]
+        return [same, str(self.several[1]), self.pair[0].good, self.pair[1]]
+
+
+async def test_what_is_bound_is_built_wherever_it_is_and_once() -> None:
+    word = pillion.bind(Word, "shared")
+    arguments = [word, [word, pillion.bind(Word, "own")], {"first": word}, (pillion.bind(Mood), 2)]
+    async with pillion.bind(Several, *arguments).test() as tester:
+        assert [True, "own", 1, 2] == (await tester.get("/")).json()
+    plain: list[object] = [1]
+    async with pillion.bind(Several, word, plain, {}, ()).test() as tester:
+        assert tester.instance.several is plain  # nothing in it is bound, so it is the caller's own
 
 
 def test_arguments_that_do_not_fit_are_told_where_they_are_bound() -> None:

@@ -289,6 +289,13 @@ def test_one_that_is_greeted_while_it_opens_is_taken(path: Path) -> None:
     os.close(held)
 
 
+def test_a_place_where_no_pipe_can_be_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"missing/pipe\.1"):
+        pipe.Server(tmp_path / "missing" / "pipe")
+    with pytest.raises(ValueError, match="path is empty"):
+        pipe.Client("")
+
+
 def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "other", 0o600)
     Path(f"{path}.1").symlink_to(tmp_path / "other")

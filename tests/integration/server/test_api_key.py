@@ -86,6 +86,8 @@ def test_a_websocket_without_the_key_is_answered_as_a_request_is(server: ServerP
     response = refused.value.response
     assert (401, "Bearer") == (response.status_code, response.headers["WWW-Authenticate"])
     assert b"PILLION_API_KEY" in (response.body or b"")
+    assert 32 == len(response.headers["X-Request-ID"])
+    assert "completing handshake" not in server.log_file.read_text()  # uvicorn's word of one that nobody answered
 
 
 def test_no_key_is_ever_written_to_the_log_or_told(server: ServerProcess) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pty
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -25,7 +29,6 @@ from tests.waiting import until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _SHOP = """
 import asyncio
@@ -82,6 +85,15 @@ def stop_other() -> str:
 class Plain:
     async def __call__(self) -> str:
         return self.worker_context
+
+
+class Slotted:
+    __slots__ = ()
+
+    async def __call__(self, scope, receive, send):
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": scope["state"]["worker_context"].encode()})
 """
 _PROGRAM = """
 import pillion
@@ -315,9 +327,33 @@ def test_a_failure_of_every_worker_is_raised_in_the_caller_and_leaves_none(folde
     assert "pillion-supervisor" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_one_process_gives_its_context_to_classes_too(folder: Path) -> None:
-    with pillion.serve("shop:Plain", worker_contexts=["hello"], blocking=False) as server:
+@pytest.mark.parametrize("app", ["Plain", "Slotted"])
+def test_one_process_gives_its_context_to_classes_too_and_by_the_state_alone(folder: Path, app: str) -> None:
+    with pillion.serve(f"shop:{app}", worker_contexts=["hello"], blocking=False) as server:
         assert "hello" == httpx.get(server.url).text
+
+
+def test_the_backlog_is_the_listening_queue_and_logging_is_left_alone(folder: Path) -> None:
+    loggers = (logging.root, logging.getLogger("pillion"), logging.getLogger("uvicorn.error"))
+    before = [(logger.level, list(logger.handlers), logger.propagate) for logger in loggers]
+    with pillion.serve("shop:Plain", worker_contexts=["x"], blocking=False, backlog=7) as server:
+        assert before == [(logger.level, list(logger.handlers), logger.propagate) for logger in loggers]
+        assert {7} == _queues(int(server.url.rpartition(":")[2]))
+
+
+def _queues(port: int) -> set[int]:
+    """How many connections wait to be accepted at most, of each socket of this process that listens on the port."""
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        if not descriptor.is_socket():
+            continue
+        with socket.socket(fileno=os.dup(int(descriptor.name))) as listener:
+            if listener.family != socket.AF_INET or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                continue
+            if listener.getsockname()[1] == port:
+                info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+                found.add(struct.unpack_from("=I", info, 28)[0])  # tcpi_sacked, which has this for one that listens
+    return found
 
 
 def test_a_name_that_another_module_gives_is_an_application_where_contexts_say_so(folder: Path) -> None:
@@ -352,7 +388,12 @@ if __name__ == "__main__":
         ({"workers": 2, "worker_contexts": [1]}, "worker_contexts has 1 entry and workers is 2"),
         ({"worker_contexts": [1, 2]}, "worker_contexts has 2 entries and workers is 1"),
         ({"worker_contexts": [threading.Lock()]}, r"worker_contexts\[0\] cannot be given to a process"),
+        ({"worker_contexts": {"a": 1}}, "worker_contexts is a list with one entry for each worker, and not a dict"),
+        ({"workers": 2, "worker_contexts": "ab"}, "worker_contexts is a list .* and not a str"),
         ({"workers": 0}, "workers is 0"),
+        ({"workers": "2"}, "workers is '2': give the number of processes"),
+        ({"log_config": {"handlers": {"x": {"class": "no.Handler"}}}}, "log_config: Unable to configure handler 'x': "),
+        ({"log_config": "shop.ini"}, "log_config is a dict for logging.config.dictConfig, and not a str"),
         ({"server_id": ""}, "server_id is empty"),
         ({"server_options": {"port": 1}}, "server_options: port is given in another way: port="),
         ({"server_options": {"loop": "uvloop"}}, "there is no 'loop'; there are timeout_keep_alive"),

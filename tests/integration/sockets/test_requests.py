@@ -431,6 +431,8 @@ async def test_a_client_that_is_not_open_says_so(path: Path) -> None:
         ({}, "give either path= of a unix socket, or port= and host= of TCP"),
         ({"path": "/x", "port": 1}, "give either"),
         ({"path": "/" + "x" * 200}, "longer than the 107 bytes"),
+        ({"path": ""}, "path is empty: name the file"),
+        ({"port": 70_000}, "port is 70000: ports are from 1 to 65535"),
         ({"path": "/x", "backlog": 0}, "1 at least"),
         ({"path": "/x", "num_connections": 0}, "1 at least"),
     ],
@@ -438,6 +440,31 @@ async def test_a_client_that_is_not_open_says_so(path: Path) -> None:
 def test_bad_arguments_are_told(arguments: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         AsyncSocketClient(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("path", "times", "told"),
+    [
+        (5, {}, "path is the text of a path, such as '/double', and not a int"),
+        (
+            "/double",
+            {"response_timeout": "5"},
+            "response_timeout is a number of seconds, or None to wait, and not a str",
+        ),
+        (
+            "/double",
+            {"enqueue_timeout": [1]},
+            "enqueue_timeout is a number of seconds, or None to wait, and not a list",
+        ),
+        ("/double", {"response_timeout": -1}, "response_timeout is -1: a number of seconds"),
+        ("/double", {"enqueue_timeout": float("nan")}, "enqueue_timeout is nan: a number of seconds"),
+    ],
+)
+async def test_bad_arguments_of_a_request_are_told_before_it_is_sent(
+    path: Any, times: dict[str, Any], told: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=told):
+        await AsyncSocketClient(path="/x").request(path, 1, **times)
 
 
 async def test_garbage_instead_of_a_server_is_told(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import inspect
 import os
 import socket
 import ssl
@@ -18,6 +19,7 @@ from pillion.socket import (
     ProtocolError,
     RefusedError,
     SocketApplication,
+    SocketClient,
     SocketServer,
     UnknownPathError,
 )
@@ -271,6 +273,17 @@ async def test_tls_on_every_address(held: Held, tmp_path: Path) -> None:
 def test_bad_arguments_are_told(held: Held, arguments: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         SocketServer(held.app, **arguments)
+
+
+def test_the_bounds_are_those_that_are_promised() -> None:
+    def default(function: Any, name: str) -> object:
+        return inspect.signature(function).parameters[name].default
+
+    assert (256, None) == (default(SocketServer, "max_requests"), default(SocketServer, "shutdown_route"))
+    for client in (SocketClient, AsyncSocketClient):
+        assert (60, 2048) == (default(client, "connection_timeout"), default(client, "backlog"))
+        for timeout in ("enqueue_timeout", "response_timeout"):
+            assert (None, 60) == (default(client.request, timeout), default(client.stream, timeout))
 
 
 # --- stopping

@@ -62,3 +62,38 @@ def test_the_pages_stay_in_front_of_routes_that_may_take_anything() -> None:
     router.get("/{taken}")(lambda taken: taken)
     assert PAGES == order(application("/items", router=router))[:4]
     assert PAGES == order(application("/items", also=Host("{host}", PlainTextResponse("host"))))[:4]
+
+
+async def test_routes_that_come_after_the_class_are_there_and_those_of_another_class_are_not() -> None:
+    app, router = FastAPI(), APIRouter()
+
+    class First:
+        @app.get("/first")
+        async def first(self) -> str:
+            return type(self).__name__
+
+    ingress(app)(First)
+
+    class Second:
+        @router.get("/second")
+        async def second(self) -> str:
+            return type(self).__name__
+
+    class Empty:
+        pass
+
+    ingress(app)(Second)
+    ingress(app)(Empty)
+    app.include_router(router)
+    app.get("/late")(lambda: "shared")
+    seen: dict[str, dict[str, int]] = {}
+    for cls in (First, Second, Empty):
+        async with client(getattr(cls, MARK).of(cls())) as asking:
+            answers = {path: await asking.get(path) for path in ("/first", "/second", "/late")}
+        seen[cls.__name__] = {path: answer.status_code for path, answer in answers.items()}
+        assert {f'"{cls.__name__}"', '"shared"'} >= {one.text for one in answers.values() if one.status_code == 200}
+    assert {
+        "First": {"/first": 200, "/second": 404, "/late": 200},
+        "Second": {"/first": 404, "/second": 200, "/late": 200},
+        "Empty": {"/first": 404, "/second": 404, "/late": 200},
+    } == seen

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pillion.applications.raw import RawApplication
+from pillion.applications.results import UnencodableError, encoded
 
 
 async def test_a_call_that_waits_for_a_thread_is_never_begun_when_its_caller_leaves() -> None:
@@ -32,3 +33,10 @@ async def test_a_call_that_waits_for_a_thread_is_never_begun_when_its_caller_lea
         go.set()
         assert "first" == await first
     assert ["first"] == begun
+
+
+def test_a_result_that_contains_itself_is_told() -> None:
+    itself: list[object] = []
+    itself.append(itself)
+    with pytest.raises(UnencodableError, match="a list, cannot be encoded as JSON: Recursion limit reached"):
+        encoded(itself)

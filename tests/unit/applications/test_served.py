@@ -82,3 +82,37 @@ async def test_the_end_of_a_request_is_told_whatever_fails_behind_it(
     assert isinstance(task.exception(), OSError | NoneType)  # for the loop to tell; that of the client's is one
     assert 1 == request.ends
     assert not served.exchanges
+
+
+@pytest.mark.parametrize("how", ["drains", "closes"])
+@pytest.mark.parametrize("answers", [True, False], ids=["a server that answers", "one that only closes"])
+async def test_a_websocket_is_refused_while_the_server_stops_and_told_as_any_request(
+    how: str, *, answers: bool
+) -> None:
+    drain = DrainState()
+    told: list[ApplicationRecord] = []
+    options = ApplicationOptions(drain=drain, on_ended=told.append, choose=lambda: True)
+    desired = DesiredApplication(name="shop", code=Code(module="shop", class_name="app", folder="/"))
+    served = Served(desired, Built(silent, raw=False, instance=silent), options)
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    drain.draining = how == "drains"
+    if how == "closes":
+        served.close_conversations()
+    extensions: dict[str, Any] = {"websocket.http.response": {}} if answers else {}
+    await served(
+        {"type": "websocket", "path": "/", "headers": [(b"x-request-id", b"mine")], "extensions": extensions},
+        receive, send,
+    )  # fmt: skip
+
+    assert [("mine", 503, "WEBSOCKET")] == [(one.request_id, one.status, one.method) for one in told]
+    assert ([503] if answers else [1008]) == [one.get("status", one.get("code")) for one in sent[:1]]
+    if answers:
+        assert {b"x-request-id", b"retry-after"} <= dict(sent[0]["headers"]).keys()
+        assert b"the server is stopping" in sent[1]["body"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from pillion.server.logs import configure, redact
+from pillion.server.logs import configure, redact, show_access
 from pillion.server.settings import LogSettings
 
 if TYPE_CHECKING:
@@ -89,3 +90,32 @@ def test_websockets_are_told_of_by_the_access_log_and_not_by_lines_of_the_engine
     engine.warning("something is wrong")
     assert lines == stream.getvalue().count("\n")
     assert "something is wrong" in stream.getvalue()
+
+
+@contextlib.contextmanager
+def access_log() -> Iterator[logging.Logger]:
+    """The logger of the access log, in a program that has no handlers; pytest gives it some before each test."""
+    logger = logging.getLogger("pillion.access")
+    level, handlers, propagate = logger.level, logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [], False
+    logger.setLevel(logging.NOTSET)
+    yield logger
+    logger.setLevel(level)
+    logger.handlers, logger.propagate = handlers, propagate
+
+
+def test_a_program_that_asks_for_the_access_log_has_it_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with access_log() as access:
+        for _ in range(2):  # of two servers, one after the other
+            show_access(LogSettings(format="text"))
+        access.info("GET / 200", extra={"ms": 1})
+    assert 1 == capsys.readouterr().err.count("GET / 200 ms=1\n")
+
+
+def test_and_by_its_own_handlers_where_it_has_some(stream: io.StringIO) -> None:
+    with access_log() as access:
+        own = logging.StreamHandler(stream)
+        access.addHandler(own)
+        show_access(LogSettings())
+        access.info("GET / 200")
+        assert ("GET / 200\n", [own]) == (stream.getvalue(), access.handlers)

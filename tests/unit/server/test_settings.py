@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pillion.server import sources
 from pillion.server.failures import ExitCode, StartError
 from pillion.server.sources import flag_of, leaves, load_settings, meanings, shown, variable_of
 
@@ -85,9 +86,13 @@ def test_keep_alive_has_two_older_variables_of_which_the_deprecated_one_warns(
     file = {"http.keep_alive_timeout": 9}
     assert 5 == load_settings(environ=ours | theirs, file=file).settings.http.keep_alive_timeout
     assert [] == caplog.messages
+    sources._warn_of_deprecated.cache_clear()  # another test of this process may have been warned
     with caplog.at_level(logging.WARNING):
-        assert 7 == load_settings(environ=theirs, file=file).settings.http.keep_alive_timeout
-    assert 1 == len(caplog.messages)
+        for _ in range(2):  # as the command line does
+            assert 7 == load_settings(environ=theirs, file=file).settings.http.keep_alive_timeout
+    assert [
+        "RAY_SERVE_HTTP_KEEP_ALIVE_TIMEOUT_S is deprecated: use PILLION_HTTP_KEEP_ALIVE_TIMEOUT_S"
+    ] == caplog.messages
     assert 1 == load_settings(flags={"http.keep_alive_timeout": 1}, environ=ours).settings.http.keep_alive_timeout
     assert 90 == load_settings(environ={}).settings.http.keep_alive_timeout
 

@@ -155,7 +155,7 @@ class Conversation(Endings):
             message = {**message, "headers": headers}
         elif kind == "websocket.send":
             data = message.get("bytes")
-            self.sent += len(data if data is not None else message.get("text") or "")
+            self.sent += len(data) if data is not None else _bytes_of(message.get("text") or "")
         elif kind == "websocket.close" and not self._accepted:
             self.status = 403
         elif kind == "websocket.http.response.start":
@@ -196,3 +196,7 @@ class Conversation(Endings):
         if self._task is not None:
             self._cancelled = True
             self._task.cancel()
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["Compressing"]
 
 _LEVEL: Final = 1
+_OF_THE_BYTES: Final = (b"accept-ranges", b"content-length")
+"""Headers that say something of the bytes as they were."""
 
 
 class Compressing:
@@ -46,10 +48,7 @@ class Compressing:
         more: bool = message.get("more_body", False)
         head, self._head = self._head, None
         if head is not None:
-            names = {name.lower() for name, _ in head["headers"]}
-            # A range is of the bytes as they are (RFC 9110, section 15.3.7): compressed, it would not fit the others.
-            whole = head["status"] != HTTPStatus.PARTIAL_CONTENT and b"content-range" not in names
-            if whole and b"content-encoding" not in names and (more or len(body) >= self._least):
+            if _may_be(head) and (more or len(body) >= self._least):
                 self._stream = zlib.compressobj(_LEVEL, wbits=CODINGS[self._coding])
                 if not more:
                     body, self._stream = self._stream.compress(body) + self._stream.flush(), None
@@ -61,6 +60,21 @@ class Compressing:
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
     def _encoded(self, headers: list[tuple[bytes, bytes]], length: int | None) -> list[tuple[bytes, bytes]]:
-        kept = [header for header in headers if header[0].lower() != b"content-length"]
+        kept = [_weakened(header) for header in headers if header[0].lower() not in _OF_THE_BYTES]
         kept += [(b"content-encoding", self._coding), (b"vary", b"accept-encoding")]
         return kept if length is None else [*kept, (b"content-length", b"%d" % length)]
+
+
+def _may_be(head: Message) -> bool:
+    """Whether an answer may be compressed at all."""
+    headers = {name.lower(): value for name, value in head["headers"]}
+    # A range is of the bytes as they are (RFC 9110, section 15.3.7): compressed, it would not fit the others.
+    if head["status"] == HTTPStatus.PARTIAL_CONTENT or b"content-range" in headers or b"content-encoding" in headers:
+        return False
+    return b"no-transform" not in headers.get(b"cache-control", b"").lower()
+
+
+def _weakened(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """A tag that says that bytes are the same is weak of bytes that are others (RFC 9110, section 8.8.3)."""
+    name, value = header
+    return (name, b"W/" + value) if name.lower() == b"etag" and not value.startswith(b"W/") else header

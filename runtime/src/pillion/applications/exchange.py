@@ -71,7 +71,7 @@ class Exchange(Endings):
         timeout: float | None,
     ) -> None:
         self._ended = self._leaving = self._entered = False
-        self._endings = self._threads = None
+        self._closings = self._endings = self._threads = None
         self.request = request
         self.made: Scope | None = None
         """What the application sees of it, once that has been asked for."""

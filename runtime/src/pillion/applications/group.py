@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pillion.applications.conversation import RESTARTING
 from pillion.applications.health import Health, called
 from pillion.applications.kinds import NoApplicationError, build
 from pillion.applications.lifespan import Lifespan, LifespanError
@@ -223,10 +222,9 @@ class Applications:
         self._options.drain.draining = True
 
     def close_conversations(self) -> None:
-        """End every WebSocket with the code that says that the server restarts."""
+        """End every WebSocket with the code that says that the server restarts, and take no more."""
         for served in self._served.values():
-            for conversation in list(served.conversations):
-                conversation.end(RESTARTING, "the server stops")
+            served.close_conversations()
 
     def end_exchanges(self) -> None:
         """End the requests that are still in progress, as they are about to be cut."""

@@ -25,6 +25,8 @@ __all__ = ["MARK", "Bound", "Ingress", "bind", "ingress"]
 _Class = TypeVar("_Class", bound=type)
 
 MARK: Final = "__pillion_ingress__"
+_CLASSES: Final = "__pillion_classes__"
+"""On a router: the names of the classes around it, whose routes nobody else is to see."""
 
 
 class Bound(NamedTuple):
@@ -46,16 +48,24 @@ class Ingress(NamedTuple):
 
     app: Any
     """The FastAPI or Starlette application, or any other that has no routes of the class."""
-    routes: list[BaseRoute] | None
-    """Its routes as they were with those of the class; None where the class has none."""
+    routes: list[BaseRoute]
+    """Its routes as they were with those of the class, where the class had any when it was complete."""
 
     def of(self, instance: object) -> Any:  # noqa: ANN401 - an ASGI application of the kind that was given
         """The application that answers for an instance."""
-        if self.routes is None:
+        router = _router(self.app)
+        if router is None:
+            return self.app
+        names = _names(type(instance))
+        foreign: set[tuple[str, str]] = getattr(router, _CLASSES, set()) - names
+        known = set(map(id, self.routes))
+        later = [route for route in router.routes if id(route) not in known]
+        routes = [*self.routes, *(route for route in later if _owned(route, names) or not _owned(route, foreign))]
+        if routes == router.routes and not any(_owned(route, names) for route in routes):
             return self.app
         app = copy.copy(self.app)
-        app.router = copy.copy(self.app.router)
-        app.router.routes = [_bound(route, instance) for route in self.routes if not _is_documentation(route, app)]
+        app.router = copy.copy(router)
+        app.router.routes = [_bound(route, instance, foreign) for route in routes if not _is_documentation(route, app)]
         app.router.middleware_stack = app.router.app
         app.middleware_stack = None
         if hasattr(app, "openapi_schema"):
@@ -80,14 +90,14 @@ def ingress(app: Any) -> Callable[[_Class], _Class]:  # noqa: ANN401 - FastAPI i
     def decorated(cls: _Class) -> _Class:
         if not isinstance(cls, type):
             raise TypeError(f"@pillion.ingress goes around a class, not around {cls!r}")
-        names = {(base.__module__, base.__qualname__) for base in cls.__mro__}
-        router = getattr(app, "router", None)
-        routes: list[BaseRoute] | None = None
+        router = _router(app)
+        routes: list[BaseRoute] = []
         if router is not None:
-            everything = list(router.routes)
-            if any(_owned(route, names) for route in everything):
-                routes = everything
+            names = _names(cls)
+            if any(_owned(route, names) for route in router.routes):
+                routes = list(router.routes)
                 _take_out(router, names)
+            setattr(router, _CLASSES, getattr(router, _CLASSES, set()) | {(cls.__module__, cls.__qualname__)})
         setattr(cls, MARK, Ingress(app, routes))
         if "bind" not in vars(cls):
             cls.bind = classmethod(_bind)  # type: ignore[attr-defined]  # what type checkers cannot see of decorators
@@ -128,6 +138,17 @@ def _test(cls: type, /, *models: type, **named: Any) -> Testing:  # noqa: ANN401
     import pillion  # noqa: PLC0415 - as above
 
     return pillion.test(cls, *models, **named)
+
+
+def _router(app: Any) -> Any:  # noqa: ANN401 - Starlette's or FastAPI's, whose further attributes are asked for
+    """That of an application, where it has one whose routes are to be had."""
+    router = getattr(app, "router", None)
+    return router if isinstance(router, Router) else None
+
+
+def _names(cls: type) -> set[tuple[str, str]]:
+    """By which functions tell that they are of a class or one that it inherits from."""
+    return {(base.__module__, base.__qualname__) for base in cls.__mro__}
 
 
 def _function(route: BaseRoute) -> FunctionType | None:
@@ -182,15 +203,14 @@ def _may_take(route: BaseRoute, path: str) -> bool:
     return pattern is None or pattern.match(path) is not None
 
 
-def _bound(route: BaseRoute, instance: object) -> BaseRoute:
-    """The route with its method bound to the instance; others as they are."""
-    names = {(base.__module__, base.__qualname__) for base in type(instance).__mro__}
-    if not _owned(route, names):
+def _bound(route: BaseRoute, instance: object, foreign: set[tuple[str, str]]) -> BaseRoute:
+    """The route with its method bound to the instance; others as they are. Of routers without those of others."""
+    if not _owned(route, _names(type(instance))):
         return route
     router = _included(route)
     if router is not None:
         inner = copy.copy(router)
-        inner.routes = [_bound(one, instance) for one in router.routes]
+        inner.routes = [_bound(one, instance, foreign) for one in router.routes if not _owned(one, foreign)]
         inner.middleware_stack = inner.app
         context = copy.copy(route.include_context)  # type: ignore[attr-defined]  # as only FastAPI's have it
         context.included_router = inner

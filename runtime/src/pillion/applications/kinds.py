@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pillion.applications.ingress import MARK, Bound, Ingress
 from pillion.applications.raw import RawApplication
+from pillion.authoring.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -58,7 +59,7 @@ def build(target: object, arguments: Mapping[str, Any], threads: Executor) -> Bu
     if isinstance(target, Bound):
         if arguments and not isinstance(target.cls, type):
             raise NoApplicationError("args are for the constructor of a class, and this is a function: bind them")
-        return _of_instance(_unbound(target, arguments), threads)
+        return _of_instance(_unbound(target, arguments, {}), threads)
     if isinstance(target, type):
         try:
             inspect.signature(target).bind(**arguments)
@@ -70,12 +71,41 @@ def build(target: object, arguments: Mapping[str, Any], threads: Executor) -> Bu
     return _of_instance(target, threads)
 
 
-def _unbound(bound: Bound, further: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an instance, or a function
+def _unbound(bound: Bound, further: Mapping[str, Any], made: dict[int, Any]) -> Any:  # noqa: ANN401 - an instance, or a function
     """What was bound, built: its arguments first, where these were bound themselves."""
-    given = [_unbound(value, {}) if isinstance(value, Bound) else value for value in bound.arguments]
-    named = {**bound.named, **further}
-    named = {name: _unbound(value, {}) if isinstance(value, Bound) else value for name, value in named.items()}
-    return bound.cls(*given, **named) if isinstance(bound.cls, type) else functools.partial(bound.cls, *given, **named)
+    given = [_argument(value, made) for value in bound.arguments]
+    named = {name: _argument(value, made) for name, value in {**bound.named, **further}.items()}
+    if not isinstance(bound.cls, type):
+        return functools.partial(bound.cls, *given, **named)
+    return bound.cls(*given, **named)
+
+
+def _argument(value: Any, made: dict[int, Any]) -> Any:  # noqa: ANN401 - whatever a constructor takes
+    """An argument, built where it was bound, also in lists, tuples and dicts. What is given twice is built once.
+
+    Args:
+        value: as it was given.
+        made: what has been built, by the identity of what it was built of.
+    """
+    kind = type(value)
+    if kind not in (Bound, list, tuple, dict):
+        return value
+    if id(value) in made:
+        return made[id(value)]
+    made[id(value)] = value  # for a list that contains itself
+    if kind is Bound:
+        made[id(value)] = built = _unbound(value, {}, made)
+        if isinstance(built, Model):
+            built.load()
+    elif kind is dict:
+        inner = {key: _argument(one, made) for key, one in value.items()}
+        if any(inner[key] is not one for key, one in value.items()):
+            made[id(value)] = inner
+    else:
+        ones = [_argument(one, made) for one in value]
+        if any(new is not old for new, old in zip(ones, value, strict=True)):
+            made[id(value)] = kind(ones)
+    return made[id(value)]
 
 
 def _of_instance(instance: Any, threads: Executor) -> Built:  # noqa: ANN401 - whatever was given

@@ -19,8 +19,9 @@ from pillion.applications.results import encoded, item_of
 from pillion.authoring.context import CURRENT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
     from concurrent.futures import Executor
+    from types import GeneratorType
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -42,7 +43,7 @@ class RawApplication:
 
     def __init__(self, handler: Callable[..., Any], threads: Executor) -> None:
         self._handler = handler
-        self._threads = threads
+        self.threads = threads
         inner = handler.func if isinstance(handler, functools.partial) else handler
         code = inner if inspect.isroutine(inner) else type(inner).__call__
         self._async = inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code)
@@ -106,7 +107,7 @@ class RawApplication:
     async def in_thread(self, call: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - handed on
         """Call a plain function in a thread. When nobody waits any more it is left alone, and its place is held."""
         context = contextvars.copy_context()
-        begun = self._threads.submit(context.run, call, *arguments)
+        begun = self.threads.submit(context.run, call, *arguments)
         work = asyncio.wrap_future(begun)
         working = CURRENT.get()
         if isinstance(working, Exchange):
@@ -144,9 +145,12 @@ def _takes_request(handler: Callable[..., Any]) -> bool:
 class _InThreads:
     """A generator of plain code, stepped in threads and closed between its items."""
 
-    def __init__(self, items: Iterator[Any], raw: RawApplication) -> None:
+    def __init__(self, items: GeneratorType[Any, Any, Any], raw: RawApplication) -> None:
         self._items = items
         self._raw = raw
+        working = CURRENT.get()
+        if isinstance(working, Exchange):
+            working.closes(items, raw.threads)  # where the end of its task comes before it could
         self._step: asyncio.Future[Any] | None = None
 
     def __aiter__(self) -> _InThreads:
@@ -163,4 +167,4 @@ class _InThreads:
         """Run the generator's ``finally``; a step that is in progress is waited for, as it cannot be interrupted."""
         if self._step is not None and not self._step.done():
             await asyncio.wait((self._step,))
-        await self._raw.in_thread(self._items.close)  # type: ignore[attr-defined]  # it is a generator
+        await self._raw.in_thread(self._items.close)

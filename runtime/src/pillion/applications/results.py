@@ -51,7 +51,16 @@ def item_of(value: object) -> tuple[bytes, bytes]:
 
 def _json(value: object) -> bytes:
     try:
-        return orjson.dumps(value, default=_plain, option=_OPTIONS)
+        try:
+            return orjson.dumps(value, default=_plain, option=_OPTIONS)
+        except TypeError:
+            try:  # orjson refuses arrays of the other byte order without asking for their plain form
+                native = _native(value)
+            except RecursionError:
+                native = value
+            if native is value:
+                raise
+            return orjson.dumps(native, default=_plain, option=_OPTIONS)
     except (TypeError, ValueError) as error:
         cause = error.__cause__
         if isinstance(cause, UnencodableError):
@@ -59,6 +68,19 @@ def _json(value: object) -> bytes:
         raise UnencodableError(
             f"the result, a {type(value).__qualname__}, cannot be encoded as JSON: {error}"
         ) from error
+
+
+def _native(value: Any) -> Any:  # noqa: ANN401 - whatever was given
+    """The same with arrays of this machine's byte order, where one in it has the other."""
+    if hasattr(value, "dtype") and hasattr(value, "byteswap"):
+        return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
+    if type(value) is dict:
+        inner = {key: _native(one) for key, one in value.items()}
+        return inner if any(inner[key] is not one for key, one in value.items()) else value
+    if type(value) in (list, tuple):
+        ones = [_native(one) for one in value]
+        return ones if any(new is not old for new, old in zip(ones, value, strict=True)) else value
+    return value
 
 
 def _plain(value: Any) -> object:  # noqa: ANN401 - whatever JSON has no form for

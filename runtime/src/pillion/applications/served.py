@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pillion.applications.conversation import Conversation
+from pillion.applications.conversation import RESTARTING, Conversation
 from pillion.applications.encoding import Compressing
 from pillion.applications.exchange import Exchange
 from pillion.applications.gate import Gate
@@ -21,7 +21,7 @@ from pillion.dataplane.call import new_request_id
 from pillion.errors import ErrorCode, PillionError
 from pillion.transport.body_budget import BodyBudget
 from pillion.transport.drain import DrainState
-from pillion.transport.http.answer import error_answer, send_answer
+from pillion.transport.http.answer import error_answer, refuse_connection, send_answer
 from pillion.transport.http.budget import hold
 from pillion.transport.http.compression import wanted_coding
 from pillion.transport.http.headers import request_id, timeout_seconds
@@ -127,6 +127,7 @@ class Served:
         self.measures = Measures(lambda: self.gate.running, lambda: self.gate.queued)
         self.exchanges: set[Exchange] = set()
         self.conversations: set[Conversation] = set()
+        self._closing = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection scope, as ASGI defines it: a request or a WebSocket."""
@@ -144,12 +145,14 @@ class Served:
             # What came whole is too small to be counted, unless it expands.
             counts = not request.whole or b"content-encoding" in headers
             held = hold(self._options.bodies, headers, request.receive) if counts else None
+            told = self._options.choose is not None and self._options.choose()
             try:
                 timeout = self._admitted(headers, held)
             except PillionError as error:
-                await self._refuse(error, identity, began, request.send, head=request.head)
+                answer = error_answer(error, identity)
+                await send_answer(request.send, answer, identity, head=request.head, close=True)
+                self._count(request.scope() if told else None, identity, "", answer.status, answer.size, began)
                 return
-            told = self._options.choose is not None and self._options.choose()
             coded = self._compress and b"accept-encoding" in headers
             send = self._compressing(headers, request.send) if coded else request.send
             exchange = Exchange(self, request, send, identity, timeout)
@@ -161,11 +164,9 @@ class Served:
                 if held is not None:
                     held.release()
                 self.exchanges.discard(exchange)
-                status, seconds = exchange.status or 500, self.clock() - began
                 route = self.prefix if self._raw else template_of(exchange.made or {}, request.root)
-                self.measures.request(route, status, seconds)
-                if told:
-                    self._tell(request.scope(), identity, route, status, exchange.sent, seconds)
+                scope = request.scope() if told else None
+                self._count(scope, identity, route, exchange.status or 500, exchange.sent, began)
         finally:
             request.ended()  # whatever happened: its connection would wait for ever
 
@@ -198,14 +199,11 @@ class Served:
         coding = wanted_coding(headers[b"accept-encoding"])
         return send if coding is None else Compressing(send, coding, self._compress)
 
-    async def _refuse(self, error: PillionError, identity: str, began: float, send: Send, *, head: bool) -> None:
-        answer = error_answer(error, identity)
-        await send_answer(send, answer, identity, head=head, close=True)
-        self.measures.request("", answer.status, self.clock() - began)
-
-    def _tell(self, scope: Scope, identity: str, route: str, status: int, sent: int, seconds: float) -> None:
-        """Tell of a request or a WebSocket that has ended, which was chosen for that."""
-        if self._options.on_ended is None:
+    def _count(self, scope: Scope | None, identity: str, route: str, status: int, sent: int, began: float) -> None:
+        """Count a request or a WebSocket that has ended, and tell of it where its scope is given."""
+        seconds = self.clock() - began
+        self.measures.request(route, status, seconds)
+        if scope is None or self._options.on_ended is None:
             return
         self._options.on_ended(
             ApplicationRecord(
@@ -230,7 +228,7 @@ class Served:
         """
         timeout = self._timeout
         if self._options.drain.draining:
-            raise PillionError(ErrorCode.DRAINING, "the server is stopping and takes no new requests")
+            raise _draining()
         if b"x-request-timeout-seconds" in headers:
             asked = timeout_seconds(headers)
             if asked is not None:
@@ -264,7 +262,13 @@ class Served:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         identity = request_id(headers) if b"x-request-id" in headers else new_request_id()
         began = self._options.clock()
-        told = self._options.choose is not None and self._options.choose()
+        told = scope if self._options.choose is not None and self._options.choose() else None
+        if self._closing or self._options.drain.draining:
+            error = _draining()
+            answer = error_answer(error, identity)
+            await refuse_connection(scope, send, error, answer, identity)
+            self._count(told, identity, "", answer.status, answer.size, began)
+            return
         root = scope.get("root_path") or ""
         seen = self.seen({**scope}, root, identity)
         conversation = Conversation(self.name, seen, receive, send, identity, self._options.websocket_idle, self.plane)
@@ -276,7 +280,14 @@ class Served:
             self.measures.sockets -= 1
             self.conversations.discard(conversation)
             route = self.prefix if self._raw else template_of(seen, root)
-            seconds = self.clock() - began
-            self.measures.request(route, conversation.status, seconds)
-            if told:
-                self._tell(scope, identity, route, conversation.status, conversation.sent, seconds)
+            self._count(told, identity, route, conversation.status, conversation.sent, began)
+
+    def close_conversations(self) -> None:
+        """End every WebSocket with the code that says that the server restarts, and take no more."""
+        self._closing = True
+        for conversation in list(self.conversations):
+            conversation.end(RESTARTING, "the server stops")
+
+
+def _draining() -> PillionError:
+    return PillionError(ErrorCode.DRAINING, "the server is stopping and takes no new requests")

@@ -10,6 +10,7 @@ import functools
 import queue
 import threading
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio.to_thread
@@ -88,6 +89,11 @@ class Threads(Executor):
                 self._waiting.put(None)
 
 
+_CLOSING: Final = Threads(40, "pillion-closing")
+"""Where generators are closed that Starlette took items from."""
+_STREAMS: Final = "starlette.concurrency"
+
+
 class _Following:
     """A call in a thread that is not ours, whose end is told when its request does not wait for it any more."""
 
@@ -162,6 +168,8 @@ def hold_places_of_threads() -> None:
         working = CURRENT.get()
         if not isinstance(working, Exchange):
             return await original(call, *arguments, **named)
+        if arguments and isinstance(arguments[0], GeneratorType) and call.__module__ == _STREAMS:
+            working.closes(arguments[0], _CLOSING)  # Starlette leaves it to the collector of garbage
         following = _Following(call)
         try:
             return await original(following, *arguments, **named)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from concurrent.futures import Future as ConcurrentFuture
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Executor
+    from types import GeneratorType
 
     from pillion.dataplane.plane import DataPlane
     from pillion.tracing.nested import Trace
@@ -71,12 +74,13 @@ CURRENT: ContextVar[Working | None] = ContextVar("pillion_request", default=None
 class Endings:
     """Work that knows its end: what is to be called then. Threads that go on belong to it. Event loop's thread only."""
 
-    __slots__ = ("_ended", "_endings", "_leaving", "_threads")
+    __slots__ = ("_closings", "_ended", "_endings", "_leaving", "_threads")
 
     loop: asyncio.AbstractEventLoop
 
     def __init__(self) -> None:
         self._ended = self._leaving = False
+        self._closings: dict[GeneratorType[Any, Any, Any], Callable[[], Thread]] | None = None
         self._endings: list[Callable[[], None]] | None = None
         self._threads: list[Thread] | None = None
 
@@ -97,6 +101,15 @@ class Endings:
         if self._leaving:  # of a task that outlives what it was begun for
             self._await(thread)
 
+    def closes(self, items: GeneratorType[Any, Any, Any], threads: Executor) -> None:
+        """Its items are taken in threads: what is left of it when nobody takes the next one is closed in one of them,
+        so that its ``finally`` runs; the end comes after that.
+        """
+        if self._closings is None:
+            self._closings = {}
+        if items not in self._closings:
+            self._closings[items] = partial(threads.submit, copy_context().run, items.close)
+
     @property
     def in_threads(self) -> bool:
         """Whether threads work for it now."""
@@ -108,12 +121,24 @@ class Endings:
     def end_all(self) -> None:
         """The work has ended, but for its threads."""
         threads = self._threads = self._running() if self._threads is not None else None
-        if not threads:
+        if not threads and self._closings is None:
             self._end()
             return
         self._leaving = True
-        for thread in threads:
+        for thread in threads or ():
             self._await(thread)
+        if not threads:
+            self._close_items()
+
+    def _close_items(self) -> None:
+        """No thread works any more: close what they left open, then it is the end."""
+        closings, self._closings = self._closings, None
+        for items, close in (closings or {}).items():
+            if items.gi_frame is not None:  # it has not come to its end
+                with contextlib.suppress(RuntimeError):  # the threads have ended, as the server has
+                    self.hold(close())
+        if not self._threads:
+            self._end()
 
     def _await(self, thread: Thread) -> None:
         ended = asyncio.wrap_future(thread, loop=self.loop) if isinstance(thread, ConcurrentFuture) else thread
@@ -127,7 +152,7 @@ class Endings:
         if failure is not None and not isinstance(failure, asyncio.CancelledError):  # as calls of models end with us
             self._failed_late(failure)
         if not threads:
-            self._end()
+            self._close_items()
 
     def _failed_late(self, failure: BaseException) -> None:
         """A thread has failed that nobody waited for any more."""

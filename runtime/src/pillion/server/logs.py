@@ -12,14 +12,13 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pillion.server.settings import LogSettings
 
-__all__ = ["ABOUT", "JsonFormatter", "TextFormatter", "configure", "configure_further", "redact"]
+__all__ = ["ABOUT", "JsonFormatter", "TextFormatter", "configure", "configure_further", "redact", "show_access"]
 
 ABOUT: Final = "_about"
 """Attribute of a record with what its message says in words; only templates of the access log show it."""
@@ -80,9 +79,7 @@ class TextFormatter(logging.Formatter):
 def configure(settings: LogSettings, stream: TextIO | None = None) -> logging.Handler:
     """Send every logger of the process to ``stream`` (standard error). For the program, not for embedding."""
     target = sys.stderr if stream is None else stream
-    text = settings.format == "text" or (settings.format == "auto" and target.isatty())
-    handler = logging.StreamHandler(target)
-    handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    handler = _handler(settings, target)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.level.upper())
@@ -93,14 +90,45 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> logging.Ha
     return handler
 
 
+def _handler(settings: LogSettings, target: TextIO) -> logging.Handler:
+    text = settings.format == "text" or (settings.format == "auto" and target.isatty())
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    return handler
+
+
+def show_access(settings: LogSettings) -> None:
+    """Have lines of the access log written in a program that asked for them and whose logging is its own.
+
+    Its handlers take them; where it has none, they go to standard error.
+    """
+    access = logging.getLogger("pillion.access")
+    if not access.isEnabledFor(logging.INFO):
+        access.setLevel(logging.INFO)
+    if not access.hasHandlers():
+        if settings.access_format:
+            _configure_access(settings, sys.stderr)
+        else:
+            access.addHandler(_handler(settings, sys.stderr))
+
+
 def configure_further(config: Mapping[str, Any]) -> None:
     """Apply a configuration of the user's, as :func:`logging.config.dictConfig` takes it.
 
     Loggers that it does not name go on, unless it says otherwise.
+
+    Raises:
+        TypeError, ValueError: it is no such configuration.
     """
     from logging.config import dictConfig  # noqa: PLC0415 - few ask for it, and it imports a server
 
-    dictConfig({"version": 1, "disable_existing_loggers": False, **config})
+    if not isinstance(config, Mapping):
+        raise TypeError(f"log_config is a dict for logging.config.dictConfig, and not a {type(config).__name__}")
+    try:
+        dictConfig({"version": 1, "disable_existing_loggers": False, **config})
+    except (AttributeError, ImportError, TypeError, ValueError) as error:
+        why = f"{error}: {error.__cause__}" if error.__cause__ is not None else str(error)
+        raise ValueError(f"log_config: {why}") from error
 
 
 def _configure_access(settings: LogSettings, target: TextIO) -> None:

@@ -160,10 +160,16 @@ def _keep_alive_aliases(merged: Nested, origins: dict[str, str], environ: Mappin
         value = environ.get(name)
         if value:
             if name == _KEEP_ALIVE_DEPRECATED:
-                _log.warning("%s is deprecated: use %s", name, _KEEP_ALIVE_VARIABLE)
+                _warn_of_deprecated()
             merged["http"] = _merge(_section(merged, "http"), {"keep_alive_timeout": value})
             origins[_KEEP_ALIVE] = name
             return
+
+
+@functools.cache
+def _warn_of_deprecated() -> None:
+    """Once in a process, however often its settings are read."""
+    _log.warning("%s is deprecated: use %s", _KEEP_ALIVE_DEPRECATED, _KEEP_ALIVE_VARIABLE)
 
 
 def _api_key_alias(merged: Nested, origins: dict[str, str], environ: Mapping[str, str]) -> None:

@@ -17,6 +17,7 @@ __all__ = ["Address", "peer_uid", "tcp_listener"]
 
 _LONGEST = 107
 """Bytes of a path that the kernel takes."""
+_LAST_PORT = 65535
 
 
 class Address(NamedTuple):
@@ -35,8 +36,12 @@ class Address(NamedTuple):
         """
         if (path is None) == (port is None) or (path is not None and host is not None):
             raise ValueError("give either path= of a unix socket, or port= and host= of TCP")
+        if port is not None and not 0 <= port <= _LAST_PORT:
+            raise ValueError(f"port is {port}: ports are from 1 to {_LAST_PORT}, and 0 is any that is free")
         if path is None:
             return cls(host=host or "127.0.0.1", port=port or 0)
+        if not os.fspath(path):
+            raise ValueError("path is empty: name the file of the unix socket")
         full = os.fspath(Path(path).expanduser().absolute())
         if len(os.fsencode(full)) > _LONGEST:
             raise ValueError(f"the path {full} is longer than the {_LONGEST} bytes that a unix socket can have")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pillion.errors import PillionError
     from pillion.transport.http.events import Events
 
+    Scope = MutableMapping[str, Any]
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "head_lines",
     "json_answer",
     "openai_error_answer",
+    "refuse_connection",
     "send_answer",
     "task_error_answer",
 ]
@@ -140,3 +142,13 @@ async def send_answer(send: Send, answer: Answer, request_id: str, *, head: bool
     last = len(parts) - 1
     for index, part in enumerate(parts):
         await send({"type": "http.response.body", "body": part, "more_body": index != last})
+
+
+async def refuse_connection(scope: Scope, send: Send, error: PillionError, answer: Answer, request_id: str) -> None:
+    """Answer a WebSocket's request as any other is, with its status, where the server can; else it is 403."""
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": error.message})
+        return
+    headers = [(b"content-type", answer.content_type), (b"x-request-id", request_id.encode()), *answer.headers]
+    await send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": answer.body})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pillion.dataplane.call import WireProtocol, new_request_id
 from pillion.errors import PillionError
-from pillion.transport.http.answer import error_answer, send_answer
+from pillion.transport.http.answer import error_answer, refuse_connection, send_answer
 from pillion.transport.http.dispatcher import path_of
 from pillion.transport.http.failures import error_shape
 from pillion.transport.http.headers import request_id
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from pillion.dataplane.call import InferencePlane
     from pillion.transport.authentication import Callers
-    from pillion.transport.http.answer import Answer
     from pillion.transport.http.direct import DirectAnswer, DirectCall
     from pillion.transport.http.dispatcher import Dispatcher
 
@@ -69,7 +68,7 @@ class Guard:
             shape = error_answer if target is None else error_shape(target.route)
             answer = shape(error, identity, headers=_CHALLENGE)
             if scope["type"] == "websocket":
-                await _refuse_connection(scope, send, error, answer)
+                await refuse_connection(scope, send, error, answer, identity)
             else:
                 await send_answer(send, answer, identity, head=scope["method"] == "HEAD", close=False)
             return
@@ -101,13 +100,3 @@ class Guard:
         except PillionError:
             return None
         return self._app.begin(target, headers, body, client)
-
-
-async def _refuse_connection(scope: Scope, send: Send, error: PillionError, answer: Answer) -> None:
-    """Answer a WebSocket's request as any other is, with its status, where the server can; else it is 403."""
-    if "websocket.http.response" not in (scope.get("extensions") or {}):
-        await send({"type": "websocket.close", "code": 1008, "reason": error.message})
-        return
-    headers = [(b"content-type", answer.content_type), *answer.headers]
-    await send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": answer.body})

@@ -77,8 +77,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """It is gone; without a word of its client's that is 1006, as RFC 6455, section 7.1.5 has it."""
         self._stop_stall()
+        if self.conn.close_rcvd is None:
+            self.handshake_complete = False  # by which uvicorn chooses the code
         super().connection_lost(exc)
         self.departure.happened()
 
@@ -130,6 +132,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.receive":
             self._ahead -= self._sizes.popleft()
         return message
+
+    async def send(self, message: Any) -> None:  # noqa: ANN401 - as above
+        """Send a message. Who is answered otherwise than by a connection has been answered: uvicorn's log denies it."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True
 
     def keepalive_timeout(self) -> None:
         """A pong has not come in time. While we do not read, that is not the client's fault."""
