@@ -174,7 +174,7 @@ def _declared(context: BuildContext, model: NamedModel) -> DeclaredModel:
     content = replace(content, config=dict(model.config or {}))
     declared = replace(content, id=f"{context.uid}/{model.name}/{_digest_of(content)[:12]}", version=version)
     try:
-        modelsfile.load(modelsfile.dump((declared,)))
+        modelsfile.check(declared)
     except ModelsFileError as error:
         raise PlanError(Problem(Reason.INVALID_SPEC, f"{field}: {error}", field, transient=False)) from error
     return declared

@@ -137,7 +137,7 @@ def _watch(job: Job, elsewhere: str) -> None:
     Raises:
         CommandError: it failed, was canceled, or can no longer be watched.
     """
-    from pillion.client.following import LOST  # noqa: PLC0415 - keeps --help quick
+    from pillion.client.errors import LOST  # noqa: PLC0415 - keeps --help quick
 
     events = job.follow("metrics")
     try:

@@ -157,7 +157,8 @@ class DrainSettings(Section, frozen=True):
     window_seconds: Annotated[float, Meta(ge=0)] = 24.0
     """How long the preStop hook lets clients move on before SIGTERM; at least 1.2 x grpc.max_connection_age_seconds."""
     grace_seconds: Seconds = 60.0
-    """How long requests in progress may take after SIGTERM before they are cut."""
+    """How long requests in progress may take after SIGTERM, or once their model is taken out, before they are cut; and
+    how long those in a worker process may keep another config of their model waiting, before that is refused."""
 
 
 class Limits(Section, frozen=True):
