@@ -351,7 +351,7 @@ class ModelRepository:
                 entry.attempted = desired
                 self._failed(key, entry, f"reconfigure: {loader.describe_failure(error)}", trace=error)
                 return
-            unhealthy = await self._health.first(served)
+            unhealthy = await self._health.first(key, served)
         if self._closed or entry.removed or entry.suspended:
             served.close()  # no longer wanted by the time it was loaded
             return
