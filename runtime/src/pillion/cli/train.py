@@ -114,7 +114,7 @@ def _data(texts: Iterable[str], takes: tuple[str, ...], client: Client) -> dict[
 
 
 def _uri(where: str, client: Client) -> str:
-    from pillion.client.proxies import on_this_machine  # noqa: PLC0415 - keeps --help quick
+    from pillion.proxies import on_this_machine  # noqa: PLC0415 - keeps --help quick
 
     path = Path(where).expanduser().absolute()
     if not path.exists():
