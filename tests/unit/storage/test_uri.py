@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pillion.storage import Reason, StorageError, StorageUri, parse_uri, redact
+from pillion.storage import Reason, StorageError, StorageUri, file_uri, parse_uri, redact
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -36,6 +36,8 @@ DIGEST = "sha256:" + "ab" * 32
         ("https://acme1.blob.core.windows.net/models/iris", "az", "models", "iris", "acme1"),
         ("pvc://claim", "pvc", "claim", "", None),
         ("pvc://claim/a/b", "pvc", "claim", "a/b", None),
+        ("pvc://claim/a%20b", "pvc", "claim", "a%20b", None),
+        (file_uri("/srv/100%/a%20b c"), "file", "", "/srv/100%/a%20b c", None),
         ("configmap://iris", "configmap", "iris", "", None),
         ("configmap://iris/model.joblib", "configmap", "iris", "model.joblib", None),
         ("file:///srv/a%20b", "file", "", "/srv/a b", None),
@@ -165,7 +167,7 @@ def test_any_text_is_either_taken_apart_or_refused_with_a_reason(text: str) -> N
 
 def test_parsing_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from pillion.storage import parse_uri; parse_uri('s3://models/iris');"
+        "import sys; from pillion.storage import file_uri, parse_uri; parse_uri('s3://models/iris');"
         "print([m for m in ('obstore', 'asyncio', 'ssl', 'http.client', 'tarfile', 'pydantic') if m in sys.modules])"
     )
 
