@@ -7,7 +7,7 @@ import json
 import pytest
 
 import pillion
-from pillion.client.errors import LOST, CallError, ConnectionLost, NeverSent, NotFound
+from pillion.client.errors import ConnectionLost, DeadlineExceeded, NeverSent, NotFound, Unavailable
 from pillion.client.events import Event
 from pillion.client.exchange import Answer, Request, Send, Sleep
 from pillion.client.following import Following
@@ -100,8 +100,12 @@ def test_within_its_patience_a_server_may_be_away_and_each_answer_begins_it_anew
     operation = job.wait(Which("prediction", "p1", "work"), None, None, 3600)
     next(operation)
     for state in ("RUNNING", "COMPLETED"):
-        for failure in LOST:
-            said = failure(503, "away") if issubclass(failure, CallError) else failure("away")
+        for said in (
+            NeverSent("away"),
+            ConnectionLost("away"),
+            Unavailable(503, "away"),
+            DeadlineExceeded(504, "away"),
+        ):
             assert isinstance(operation.throw(said), Sleep)
             assert isinstance(next(operation), Send)
         answer = Answer({}, json.dumps({"prediction_id": "p1", "state": state}).encode())

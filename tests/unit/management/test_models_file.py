@@ -11,7 +11,7 @@ import pytest
 from pillion import modelsfile
 from pillion.modelsfile import DeclaredModel, ModelsFileError
 
-ONE = {"id": "one/1", "name": "one", "version": "1", "uri": "s3://models/one.onnx"}
+ONE: dict[str, Any] = {"id": "one/1", "name": "one", "version": "1", "uri": "s3://models/one.onnx"}
 
 
 def read(*models: Any, **fields: Any) -> modelsfile.FoundModels:

@@ -247,8 +247,15 @@ class Core:
         return self.services.state((yield from self.ask(request)))
 
     def train(self, training: str, body: Mapping[str, object], key: str | None) -> Operation[JobState]:
-        """Begin a training."""
+        """Begin a training.
+
+        Raises:
+            InvalidInput: a whole number that the server would lose; nothing was begun.
+        """
         request = self.services.train(training, body, key or uuid.uuid4().hex)
+        before = self.services.before(request)
+        if before is not None:
+            self.services.require((yield from self.ask(before)))
         return self.services.state((yield from self.ask(request)))
 
     def job(self, which: Which, *, cancel: bool = False) -> Operation[JobState]:

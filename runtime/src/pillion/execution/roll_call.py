@@ -37,21 +37,20 @@ async def ask_each(
 async def _ask(link: WorkerLink, question: RemoteRun, seconds: float, patience: float | None) -> BaseException | None:
     sent = Sent(question, (), (), retry=False, counted=False)
     link.send(sent)
-    pid = link.process.pid
     try:
         if patience is None or await _its_turn(sent, patience):
             await asyncio.wait((sent.future,), timeout=seconds)
         if sent.future.done():
             error = sent.future.exception()
             if isinstance(error, WorkerDiedError):
-                return None if patience is None else RuntimeError(f"worker process {pid} ended over it")
+                return None if patience is None else RuntimeError(f"worker process {link.process.pid} ended over it")
             return error
         if _is_turn_of(sent):
             return TimeoutError(f"it did not answer within {seconds:g} s")
         if patience is None:
             return None
         return TimeoutError(
-            f"worker process {pid} computed other requests for {patience:g} s (drain.grace_seconds), as a stream that "
+            f"worker process {link.process.pid} computed other requests for {patience:g} s (drain.grace_seconds), as a stream that "
             "does not end: end them, and try again"
         )
     finally:
