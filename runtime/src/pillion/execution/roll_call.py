@@ -50,8 +50,8 @@ async def _ask(link: WorkerLink, question: RemoteRun, seconds: float, patience: 
         if patience is None:
             return None
         return TimeoutError(
-            f"worker process {link.process.pid} computed other requests for {patience:g} s (drain.grace_seconds), as a stream that "
-            "does not end: end them, and try again"
+            f"worker process {link.process.pid} computed other requests for {patience:g} s (drain.grace_seconds), as a "
+            "stream that does not end: end them, and try again"
         )
     finally:
         if not sent.future.done():
