@@ -2,19 +2,36 @@
 
 The operator renders it from the `Model` resources of a service into a ConfigMap that is mounted as a folder, so that it
 changes in running pods. Unlike in ``runtime.yaml``, files are not in place yet: the runtime fetches and verifies them.
+
+Whoever reads it may be of an older release than who wrote it: a model that has something in it that the reader does not
+know is refused by itself, and the others are taken. So whatever a new release has to say goes into models, and nothing
+beside them.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from pillion._version import __version__
 from pillion.policy import ConsentPolicy
 from pillion.runtimefile import API_VERSION, ExecutionSettings, Name, TypeName, Version
 
-__all__ = ["MODELS_FILE", "DeclaredModel", "ModelsFile", "ModelsFileError", "dump", "load"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "MODELS_FILE",
+    "DeclaredModel",
+    "FoundModels",
+    "ModelsFile",
+    "ModelsFileError",
+    "RefusedModel",
+    "dump",
+    "load",
+]
 
 MODELS_FILE = "models.json"
 """The file's name in its folder."""
@@ -66,6 +83,15 @@ class DeclaredModel(_Part, frozen=True, kw_only=True):
             raise ValueError("store must be the name of a file")
 
 
+class RefusedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model whose declaration is not understood."""
+
+    id: str
+    name: str
+    reason: str
+    """A sentence that names the field."""
+
+
 class ModelsFile(_Part, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -74,25 +100,88 @@ class ModelsFile(_Part, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse a name that is there twice."""
-        names = [model.name for model in self.models]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"model {name!r} is declared twice")
+        _check_names([model.name for model in self.models])
+
+
+class FoundModels(msgspec.Struct, frozen=True):
+    """What could be read of a file."""
+
+    models: tuple[DeclaredModel, ...] = ()
+    refused: tuple[RefusedModel, ...] = ()
+
+
+class _Written(_Part, frozen=True, kw_only=True):
+    """The whole file, with its models as they came."""
+
+    api_version: Literal["runtime.pillion.dev/v1"] = API_VERSION
+    models: Annotated[tuple[msgspec.Raw, ...], Meta(max_length=MOST_MODELS)] = ()
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """What has to be known of a model to report on it."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=128)]
+    name: Annotated[str, Meta(min_length=1, max_length=253)]
 
 
 #: Made here, once: msgspec takes types apart at their first use, and two threads that do so at once crash the process.
-_DECODER: Final = msgspec.json.Decoder(ModelsFile)
+_DECODER: Final = msgspec.json.Decoder(_Written)
+_MODEL_DECODER: Final = msgspec.json.Decoder(DeclaredModel)
+_NAME_DECODER: Final = msgspec.json.Decoder(_Named)
 
 
-def load(text: bytes | str) -> ModelsFile:
-    """Read the file's text.
+def load(text: bytes | str) -> FoundModels:
+    """Read the file's text; a model that is not understood is among the refused, and takes the others nothing.
 
     Raises:
-        ModelsFileError: it is no JSON, or not of this schema.
+        ModelsFileError: it is no JSON, not of this schema but for what is in the models, or has a name twice.
+    """
+    models: list[DeclaredModel] = []
+    refused: list[RefusedModel] = []
+    try:
+        for number, written in enumerate(_DECODER.decode(text).models):
+            found = _model(bytes(written), number)
+            models.append(found) if isinstance(found, DeclaredModel) else refused.append(found)
+    except msgspec.DecodeError as error:
+        raise ModelsFileError(str(error)) from error
+    _check_names([*(model.name for model in models), *(model.name for model in refused)])
+    return FoundModels(tuple(models), tuple(refused))
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ModelsFileError(f"model {name!r} is declared twice")
+
+
+def _model(written: bytes, number: int) -> DeclaredModel | RefusedModel:
+    try:
+        return _MODEL_DECODER.decode(written)
+    except msgspec.ValidationError as error:
+        try:
+            named = _NAME_DECODER.decode(written)
+        except msgspec.ValidationError:  # nothing to report it by
+            raise ModelsFileError(f"models[{number}]: {error}") from error
+        return RefusedModel(id=named.id, name=named.name, reason=_reason(str(error)))
+
+
+def _reason(said: str) -> str:
+    """The sentence for a declaration that msgspec says this of."""
+    return (
+        f"its declaration is not understood by this runtime, Pillion {__version__}: {said}; "
+        "serve it with the release that wrote it, or correct it"
+    )
+
+
+def check(model: DeclaredModel) -> None:
+    """See whether a file may have that model.
+
+    Raises:
+        ModelsFileError: a reader would refuse it.
     """
     try:
-        return _DECODER.decode(text)
-    except msgspec.DecodeError as error:
+        _MODEL_DECODER.decode(msgspec.json.encode(model))
+    except msgspec.ValidationError as error:
         raise ModelsFileError(str(error)) from error
 
 

@@ -14,6 +14,8 @@ import pytest
 
 import pillion
 from pillion.client import DeadlineExceeded, services
+from pillion.client.aio_handles import AsyncJob
+from pillion.client.services import Which
 from tests.integration.own_python.program import PILLION
 from tests.integration.server.process import environment
 from tests.ports import free_port
@@ -122,6 +124,15 @@ def test_a_server_that_stays_away_is_given_up(server: Restarted) -> None:
         server.end()
         with pytest.raises(pillion.client.ClientError, match="connect"):
             list(events)
+        with pytest.raises(pillion.client.ClientError, match="connect"):
+            job.wait(patience=0.0)
+
+    async def wait() -> None:
+        async with pillion.AsyncClient(server.url()) as client_:
+            await AsyncJob(client_, Which("training", job.id)).result(patience=0.0)
+
+    with pytest.raises(pillion.client.ClientError, match="connect"):
+        asyncio.run(wait())
 
 
 def test_one_that_hangs_is_noticed_and_found_again(server: Restarted, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import pytest
 from pillion._version import __version__
 from pillion.jobs import postgres_schema, sqlite_schema
 from pillion.jobs.migration import Step
+from pillion.jobs.postgres_lease import ServerLease
 from pillion.jobs.postgres_store import PostgresJobStore
 from pillion.jobs.sqlite_store import DATABASE, SqliteJobStore
 from pillion.jobs.states import Job, JobKind, completed
@@ -152,6 +153,28 @@ def test_what_servers_that_run_could_not_use_is_not_begun_until_they_have_left(s
     assert "a" == run(before)
     before.close()
     add(shared.open(MORE, LESS, needs=2), "b")
+
+
+def test_a_server_that_has_just_opened_the_store_is_seen_by_one_that_starts_at_that_moment(
+    shared: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = ServerLease.begin
+    refused: list[str] = []
+
+    def meanwhile(lease: ServerLease, url: str) -> None:
+        """Between the transaction that has looked at the tables and the first word on the lease's own connection."""
+        monkeypatch.setattr(ServerLease, "begin", begin)
+        with pytest.raises(JobStoreError) as raised:
+            shared.open(MORE, LESS, needs=2)
+        refused.append(str(raised.value))
+        begin(lease, url)
+
+    monkeypatch.setattr(ServerLease, "begin", meanwhile)
+    before = shared.open()
+
+    assert "in a way that servers which use it now could not" in refused[0]
+    add(before, "a")
+    assert "a" == run(before)
 
 
 def test_what_is_taken_away_one_version_after_nobody_uses_it_stops_no_server(shared: Versions) -> None:

@@ -21,7 +21,7 @@ from tests.integration.server.process import iris_request, served
 from tests.waiting import until, until_now
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from pillion.runtimefile import DesiredModel
     from tests.integration.server.process import ServerProcess
@@ -97,9 +97,9 @@ class Declarations:
         given: dict[str, Any] = {"id": f"{name}/1", "version": "1"} | fields
         return DeclaredModel(name=name, uri=self._web.url(source), **given)
 
-    def write(self, *models: DeclaredModel) -> None:
+    def write(self, *models: DeclaredModel, edit: Callable[[str], str] = str) -> None:
         fresh = self.file.with_suffix(".new")
-        fresh.write_text(dump(models))
+        fresh.write_text(edit(dump(models)))
         fresh.rename(self.file)
 
 
@@ -394,6 +394,33 @@ async def test_what_one_worker_needs_no_more_stays_while_another_loads_it(declar
     for worker in (*workers, third):
         await worker.close()
     assert quick.loaded["2"].exists()
+
+
+async def test_a_model_of_a_newer_release_takes_the_others_nothing(declarations: Declarations) -> None:
+    plane = Loading()
+    plane.free.set()
+    worker = Declared(plane, declarations.file, declarations.files, declarations.sources, interval=0.02)
+    declarations.write(declarations.model("one", "iris.onnx"), declarations.model("two", "iris.onnx"))
+    await worker.begin()
+    watching = asyncio.create_task(worker.watch())
+    await until(lambda: [one.get("serving") for one in worker.report()] == ["1", "1"])
+
+    # As a later operator might write it: a field that this release does not have, and a new model beside it.
+    declarations.write(
+        declarations.model("one", "iris.onnx", id="one/2", version="2"),
+        declarations.model("three", "iris.onnx"),
+        declarations.model("two", "iris.onnx", id="two/2", version="2"),
+        edit=lambda text: text.replace('"id": "one/2"', '"colour": "red", "id": "one/2"'),
+    )
+    await until(lambda: [one.get("serving") for one in worker.report()] == ["1", "1", "2"])
+
+    one = worker.report()[0]
+    assert ("Failed", "RuntimeNotSupported", True) == (one["state"], one["cause"], one["lasting"])
+    assert "one/2" == one["id"]
+    assert "colour" in one["reason"]
+    assert "" == worker.error
+    watching.cancel()
+    await worker.close()
 
 
 def test_without_the_folder_nothing_is_followed(tmp_path: Path, config: Path) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import ssl
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pillion.storage import Reason, StorageError, fetch
+from pillion.storage import FetchOptions, Reason, StorageError, fetch
+from tests.certificates import Authority
+from tests.forward_proxy import ForwardProxy, forward_proxy
 from tests.integration.storage.conftest import LOCAL
-from tests.integration.storage.faultyserver import Fault
+from tests.integration.storage.faultyserver import Fault, FaultyServer
 from tests.integration.storage.hubserver import Hub
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from tests.integration.storage.faultyserver import FaultyServer
 
 WEIGHTS = os.urandom(3_000_000)
 MODEL = {
@@ -39,6 +42,83 @@ def placed(dest: Path) -> set[str]:
     return {path.relative_to(dest).as_posix() for path in dest.rglob("*") if path.is_file()} - {
         ".pillion-artifact.json"
     }
+
+
+@pytest.fixture
+def proxy() -> Iterator[ForwardProxy]:
+    with forward_proxy() as found:
+        yield found
+
+
+@pytest.mark.parametrize("wants", ["nothing", "a login"])
+async def test_a_hub_is_reached_through_the_proxy_of_the_environment(
+    hub: Hub, dest: Path, proxy: ForwardProxy, wants: str
+) -> None:
+    """To the proxy every name is this machine; the hub's leads nowhere else."""
+    hub.put("acme/words", {"config.json": b"{}"})
+    endpoint = hub.server.url().replace("127.0.0.1", "hub.example")
+    environment = {"HF_ENDPOINT": endpoint, "http_proxy": proxy.url}
+    if wants == "a login":
+        proxy.login = f"Basic {base64.b64encode(b'me:hush').decode()}"
+        with pytest.raises(StorageError, match="407") as refused:
+            await fetch("hf://acme/words", dest, FetchOptions(), environment=environment)
+        assert "hush" not in str(refused.value)
+        environment["http_proxy"] = proxy.url.replace("//", "//me:hush@")
+
+    await fetch("hf://acme/words", dest, FetchOptions(attempts=1), environment=environment)
+
+    assert b"{}" == (dest / "config.json").read_bytes()
+    assert any(asked.startswith(f"GET {endpoint}/acme/words/resolve/") for asked in proxy.asked)
+
+
+async def test_an_encrypted_hub_is_reached_through_a_tunnel_with_its_token(
+    dest: Path, proxy: ForwardProxy, tmp_path: Path
+) -> None:
+    authority = Authority()
+    cert, key = authority.issue(host="hub.example").write(tmp_path, "hub")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    (tmp_path / "ca.crt").write_text(authority.pem)
+    options = FetchOptions(attempts=1, ca_bundle=tmp_path / "ca.crt")
+    with FaultyServer(context=context) as server:
+        hub = Hub(server, server)
+        hub.put("acme/words", {"config.json": b"{}"}, token="hf_5ecret")
+        environment = {
+            "HF_ENDPOINT": server.url().replace("127.0.0.1", "hub.example"),
+            "HF_TOKEN": "hf_5ecret",
+            "HTTPS_PROXY": proxy.url,
+        }
+        await fetch("hf://acme/words", dest, options, environment=environment)
+        assert {f"CONNECT {environment['HF_ENDPOINT'].partition('://')[2]}"} == set(proxy.asked)
+
+        with pytest.raises(StorageError, match=r"cannot be resolved|no connection"):
+            await fetch("hf://acme/words", dest / "2", options, environment=environment | {"NO_PROXY": "hub.example"})
+    assert b"{}" == (dest / "config.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("HF_ENDPOINT", "http://hub.example", "HF_TOKEN would go there without encryption"),
+        ("HTTPS_PROXY", "https://proxy.example", "is a proxy that is reached by TLS"),
+        ("HTTPS_PROXY", "socks5://proxy.example", "HTTPS_PROXY: socks5://proxy.example is no proxy of HTTP"),
+    ],
+)
+async def test_what_would_tell_the_token_or_cannot_be_used_is_refused_by_name(
+    dest: Path, variable: str, value: str, said: str
+) -> None:
+    environment = {"HF_ENDPOINT": "https://hub.example", "HF_TOKEN": "hf_5ecret"} | {variable: value}
+    with pytest.raises(StorageError, match=said) as refused:
+        await fetch("hf://acme/words", dest, FetchOptions(attempts=1), environment=environment)
+    assert Reason.INVALID_SETTING is refused.value.reason
+    assert "5ecret" not in str(refused.value)
+
+
+async def test_the_metadata_service_is_not_reached_through_a_proxy_either(dest: Path, proxy: ForwardProxy) -> None:
+    environment = {"HF_ENDPOINT": "http://169.254.169.254", "http_proxy": proxy.url}
+    with pytest.raises(StorageError) as refused:
+        await fetch("hf://acme/words", dest, FetchOptions(attempts=1), environment=environment)
+    assert (Reason.FORBIDDEN_ADDRESS, []) == (refused.value.reason, proxy.asked)
 
 
 async def test_a_model_comes_without_its_weights_in_other_formats(hub: Hub, dest: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 import pillion
-from pillion.client.errors import ConnectionLost, NeverSent, NotFound
+from pillion.client.errors import ConnectionLost, DeadlineExceeded, NeverSent, NotFound, Unavailable
 from pillion.client.events import Event
-from pillion.client.exchange import Request, Send, Sleep
+from pillion.client.exchange import Answer, Request, Send, Sleep
 from pillion.client.following import Following
 from pillion.client.services import Which
 
@@ -82,3 +84,33 @@ def test_a_state_that_is_known_is_not_told_again_and_the_end_is_the_last() -> No
     assert not reader.ended
     end = reader.heard(Event("end", {"state": "COMPLETED"}))
     assert ("ended", True) == (end.kind if end else None, reader.ended)
+
+
+def test_who_waits_for_a_job_gives_a_server_up_that_has_been_away_for_too_long() -> None:
+    job = pillion.Client("http://127.0.0.1:9", retries=0).core
+    operation = job.wait(Which("prediction", "p1", "work"), None, None, 0)
+    assert isinstance(next(operation), Send)
+    with pytest.raises(NeverSent, match="not there") as raised:
+        operation.throw(NeverSent("not there"))
+    assert ["p1 may go on: nothing was heard of it for 0 s (patience=)"] == raised.value.__notes__
+
+
+def test_within_its_patience_a_server_may_be_away_and_each_answer_begins_it_anew() -> None:
+    job = pillion.Client("http://127.0.0.1:9", retries=0).core
+    operation = job.wait(Which("prediction", "p1", "work"), None, None, 3600)
+    next(operation)
+    for state in ("RUNNING", "COMPLETED"):
+        for said in (
+            NeverSent("away"),
+            ConnectionLost("away"),
+            Unavailable(503, "away"),
+            DeadlineExceeded(504, "away"),
+        ):
+            assert isinstance(operation.throw(said), Sleep)
+            assert isinstance(next(operation), Send)
+        answer = Answer({}, json.dumps({"prediction_id": "p1", "state": state}).encode())
+        if state == "RUNNING":
+            assert isinstance(operation.send(answer), Sleep)
+            next(operation)
+    with pytest.raises(StopIteration):
+        operation.send(answer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pillion.client.proxies import hidden, on_this_machine, proxy_of
+from pillion.proxies import hidden, on_this_machine, proxy_of
 
 OUT = "http://out.example:3128"
 BOTH = {"HTTP_PROXY": "http://plain:1", "HTTPS_PROXY": "http://secure:2"}

@@ -346,6 +346,11 @@ def test_the_grace_period_is_window_and_longest_request_and_five_seconds(grace: 
             "file:///mnt/source/models/iris",
             {"persistentVolumeClaim": {"claimName": "claim", "readOnly": True}},
         ),
+        (
+            "pvc://claim/a%20b/c d",  # as it stands; the file: URI is a URL, and is read as one
+            "file:///mnt/source/a%2520b/c d",
+            {"persistentVolumeClaim": {"claimName": "claim", "readOnly": True}},
+        ),
     ],
 )
 def test_sources_of_the_cluster_are_mounted_for_the_storage_step(uri: str, shown: str, volume: dict[str, Any]) -> None:

@@ -224,7 +224,7 @@ def test_policies_of_the_namespace_hold_and_the_services_word_is_enough_below_th
 
 
 def test_volumes_and_entries_of_the_secret_are_brought_to_the_pods_for_the_models_that_are_on_them() -> None:
-    claim = {"name": "claim", "modelFormat": {"name": "onnx"}, "storageUri": "pvc://disk/models/m.onnx"}
+    claim = {"name": "claim", "modelFormat": {"name": "onnx"}, "storageUri": "pvc://disk/models/m%20.onnx"}
     config = {"name": "config", "modelFormat": {"name": "onnx"}, "storageUri": "configmap://small"}
     stored = {"name": "stored", "modelFormat": {"name": "onnx"}}
     stored |= {"storage": {"key": "minio", "path": "m.onnx", "parameters": {"region": "x"}}}
@@ -233,7 +233,7 @@ def test_volumes_and_entries_of_the_secret_are_brought_to_the_pods_for_the_model
     desired = planned(claim, config, stored, credentials=StorageCredentials(of_models=of_models))
 
     models, spec = told(desired), pod(desired)["spec"]
-    assert "file:///mnt/sources/pvc/disk/models/m.onnx" == models["claim"]["uri"]
+    assert "file:///mnt/sources/pvc/disk/models/m%2520.onnx" == models["claim"]["uri"]
     assert "file:///mnt/sources/configmap/small" == models["config"]["uri"]
     assert ("s3://bucket/m.onnx", "minio", {"region": "x"}) == tuple(
         models["stored"][field] for field in ("uri", "store", "storeParameters")

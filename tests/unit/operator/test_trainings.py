@@ -72,13 +72,18 @@ def test_the_pod_is_told_what_the_manifest_says() -> None:
 
 
 def test_claims_are_mounted_and_data_on_one_are_read_where_they_are() -> None:
-    job = made(dataset={"uri": "pvc://work/data"}, output={"uri": "pvc://work/out"}, checkpoint={"uri": "pvc://fast/c"})
+    job = made(
+        dataset={"uri": "pvc://work/data"}, output={"uri": "pvc://work/o%20t"}, checkpoint={"uri": "pvc://fast/%c"}
+    )
 
     order = read_order(variables(steps(job)["training"]))
     assert ["training"] == list(steps(job))
     assert "/mnt/pillion/claims/work/data" == order.dataset
     assert order.output is not None
-    assert ("pvc://work/out", "file:///mnt/pillion/claims/work/out") == (order.output.uri, order.output.at)
+    # What is pushed to is a URL, in which a path that stands as it is has to be written so; a checkpoint's is a folder.
+    assert ("pvc://work/o%20t", "file:///mnt/pillion/claims/work/o%2520t") == (order.output.uri, order.output.at)
+    assert order.checkpoint is not None
+    assert "file:///mnt/pillion/claims/fast/%c" == order.checkpoint.at
     claims = [v["persistentVolumeClaim"]["claimName"] for v in job["spec"]["template"]["spec"]["volumes"][2:]]
     assert ["work", "fast"] == claims
     # Nothing is remote, so nothing gets credentials.

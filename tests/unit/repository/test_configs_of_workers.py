@@ -64,9 +64,9 @@ def served(executor: Executor) -> Any:
 def test_a_config_that_one_worker_refuses_is_taken_back_from_the_others() -> None:
     async def run() -> None:
         executor = Executor(Worker("a"), Worker("b"))
-        await configure(served(executor), {"n": 1})
+        await configure(served(executor), {"n": 1}, 60)
         with pytest.raises(ValueError, match="not for b"):
-            await configure(served(executor), {"n": 2, "not for": "b"})
+            await configure(served(executor), {"n": 2, "not for": "b"}, 60)
 
         executor.attach(Worker("c"))
 
@@ -79,9 +79,9 @@ def test_a_worker_that_comes_while_the_others_are_asked_has_it_too() -> None:
     async def run() -> None:
         worker = Worker("a")
         executor = Executor(worker)
-        await configure(served(executor), {"n": 1})
+        await configure(served(executor), {"n": 1}, 60)
         worker.asked = lambda: executor.attach(Worker("b"))
-        await configure(served(executor), {"n": 2})
+        await configure(served(executor), {"n": 2}, 60)
 
         assert [{"n": 2}] * 2 == [worker.config for worker in executor.present]
 

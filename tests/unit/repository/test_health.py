@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -88,6 +89,63 @@ async def test_a_model_that_is_loaded_anew_keeps_no_other_from_being_asked() -> 
 
     watching.cancel()
     await asyncio.wait((watching,))
+
+
+async def test_questions_that_hang_do_not_pile_up_while_their_model_is_loaded_anew() -> None:
+    over, hanging, begun = threading.Event(), [0], [0]
+
+    def hang() -> None:
+        begun[0] += 1
+        hanging[0] += 1
+        over.wait()
+        hanging[0] -= 1
+
+    key = ("m", "1")
+    entries = {key: asked_by(hang)}
+    reloads: list[None] = []
+    told: list[str] = []
+
+    async def reload(_key: Key, entry: Entry) -> None:
+        reloads.append(None)
+        former, fresh = entry.served, asked_by(hang).served
+        assert former is not None
+        assert fresh is not None
+        assert "did not answer" in await health.first(key, fresh)
+        entry.served = fresh
+        health.forget(former)
+
+    settings = RepositorySettings(cpus=1, health_period_seconds=0.001, health_timeout_seconds=0.02, health_failures=1)
+    clock = iter(range(0, 10**9, 1000))  # so long after each other that it may always be mended
+    health = ModelHealth(settings, entries, lambda: float(next(clock)), lambda *_: told.append(_[2]), reload)
+    watching = asyncio.create_task(health.watch())
+
+    await until(lambda: len(told) > 20)
+    assert ([None], 2, 2) == (reloads, hanging[0], begun[0])
+    assert all("did not answer" in why for why in told)
+
+    over.set()  # what was left behind is over, and so it is asked anew
+    await until(lambda: not hanging[0] and begun[0] > 2)
+    await until(lambda: not told[-1])
+    watching.cancel()
+    await asyncio.wait((watching,))
+
+
+async def test_a_model_whose_former_selves_all_hang_is_not_asked() -> None:
+    over = threading.Event()
+    key = ("m", "1")
+    settings = RepositorySettings(cpus=1, health_timeout_seconds=0.001)
+    health = ModelHealth(settings, {}, asyncio.get_running_loop().time, lambda *_: None, lambda *_: asyncio.sleep(0))
+    for _ in range(2):
+        served = asked_by(over.wait).served
+        assert served is not None
+        await health.first(key, served)
+        health.forget(served)
+    fresh = asked_by(lambda: None).served
+    assert fresh is not None
+
+    assert "check_health of those before it hangs: it is not asked" == await health.first(key, fresh)
+    over.set()
+    health.forget(fresh)
 
 
 async def test_a_model_that_cannot_be_asked_keeps_no_other_from_being_asked() -> None:

@@ -48,6 +48,13 @@ class Scaled(Model):
     @task
     def scaled(self, number: int) -> int:
         return self.scale * number
+
+    @task
+    def busy(self) -> int:
+        (FOLDER / "working").touch()
+        while not (FOLDER / "enough").exists():
+            time.sleep(0.002)
+        return os.getpid()
 """
 
 
@@ -94,7 +101,7 @@ async def ten_by_each(executor: ProcessExecutor) -> list[Any]:
         runs.append(RemoteTask("scaled", {"number": 10}))
         return runs[-1]
 
-    assert [] == await ask_each(executor.links(), question, 60, patient=True)
+    assert [] == await ask_each(executor.links(), question, 60, patience=60)
     return [run.value for run in runs]
 
 
@@ -130,6 +137,40 @@ async def test_a_worker_that_takes_over_while_others_are_given_a_config_is_given
     await giving
 
     assert [30, 30] == await ten_by_each(executor)
+
+
+async def test_a_worker_that_goes_on_with_what_it_was_asked_before_blocks_a_config_and_an_unload_for_the_grace_only(
+    tmp_path: Path,
+) -> None:
+    repository = ModelRepository(RepositorySettings(cpus=2, unload_grace_seconds=0.5))
+    served = await serve(repository, scaled(tmp_path, 2, processes=2))
+    executor = served.executor
+    assert isinstance(executor, ProcessExecutor)
+    model = cast("TaskModel", served.model)
+    run = model.begin(model.tasks["busy"], {})
+    working = asyncio.create_task(served.executor.run(run, (), (), None))
+    await until((tmp_path / "working").exists)
+
+    with pytest.raises(ModelRefused, match=r"computed other requests for 0\.5 s \(drain\.grace_seconds\)"):
+        await repository.reconfigure("m", "1", {"scale": 3})
+
+    (tmp_path / "enough").touch()
+    await working
+    assert [20, 20] == await ten_by_each(executor)
+    await repository.reconfigure("m", "1", {"scale": 4})
+    assert [40, 40] == await ten_by_each(executor)
+
+    (tmp_path / "enough").unlink()
+    (tmp_path / "working").unlink()
+    working = asyncio.create_task(served.executor.run(model.begin(model.tasks["busy"], {}), (), (), None))
+    await until((tmp_path / "working").exists)
+    refused = asyncio.create_task(repository.reconfigure("m", "1", {"scale": 5}))
+    await asyncio.sleep(0)
+    await repository.unload("m")
+    with pytest.raises(ModelRefused):
+        await refused
+    working.cancel()
+    await repository.close()
 
 
 async def test_what_is_wanted_while_a_config_is_refused_still_comes(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pillion.storage import Reason, StorageError, StorageUri, parse_uri, redact
+from pillion.storage.uri import file_uri
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -36,6 +37,8 @@ DIGEST = "sha256:" + "ab" * 32
         ("https://acme1.blob.core.windows.net/models/iris", "az", "models", "iris", "acme1"),
         ("pvc://claim", "pvc", "claim", "", None),
         ("pvc://claim/a/b", "pvc", "claim", "a/b", None),
+        ("pvc://claim/a%20b", "pvc", "claim", "a%20b", None),
+        (file_uri("/srv/100%/a%20b c"), "file", "", "/srv/100%/a%20b c", None),
         ("configmap://iris", "configmap", "iris", "", None),
         ("configmap://iris/model.joblib", "configmap", "iris", "model.joblib", None),
         ("file:///srv/a%20b", "file", "", "/srv/a b", None),

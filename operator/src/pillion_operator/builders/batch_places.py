@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pillion.storage.uri import REMOTE_SCHEMES
+from pillion.storage.uri import REMOTE_SCHEMES, file_uri
 from pillion_operator.builders.job import JobPlaces
 from pillion_operator.builders.storage import MODELS_PATH, check_uri
 
@@ -89,7 +89,7 @@ def batch_places(batch: BatchPrediction, server_secret: str, credentials: Storag
             mount("source", {"configMap": {"name": uri.authority}}, _SOURCE, read_only=True)
             link_root = _SOURCE
         if link_root:
-            fetched = f"file://{link_root}/{uri.path}".rstrip("/")
+            fetched = file_uri(f"{link_root}/{uri.path}".rstrip("/"))
     if server_secret:
         # Only the authority: the Secret holds the service's private key as well. One of a public authority has none.
         items: list[JsonObject] = [{"key": "ca.crt", "path": "ca.crt"}]

@@ -19,7 +19,7 @@ from pillion.policy import ConsentPolicy
 from pillion.resources.graph_models import graph_name
 from pillion.runtimefile import PYTHON, ExecutionSettings
 from pillion.storage.errors import StorageError
-from pillion.storage.uri import parse_uri
+from pillion.storage.uri import file_uri, parse_uri
 from pillion_operator.builders.declared import Reserved
 from pillion_operator.builders.storage import SOURCES_PATH, check_uri
 from pillion_operator.builders.storage_config import STORAGE_CONFIG_SECRET
@@ -174,7 +174,7 @@ def _declared(context: BuildContext, model: NamedModel) -> DeclaredModel:
     content = replace(content, config=dict(model.config or {}))
     declared = replace(content, id=f"{context.uid}/{model.name}/{_digest_of(content)[:12]}", version=version)
     try:
-        modelsfile.load(modelsfile.dump((declared,)))
+        modelsfile.check(declared)
     except ModelsFileError as error:
         raise PlanError(Problem(Reason.INVALID_SPEC, f"{field}: {error}", field, transient=False)) from error
     return declared
@@ -196,7 +196,7 @@ def _in_pod(uri: StorageUri) -> str:
     """Return the URI as pods see it: a volume's is a file's."""
     if uri.scheme not in _VOLUMES:
         return uri.text
-    return f"file://{SOURCES_PATH}/{uri.scheme}/{uri.authority}{'/' + uri.path if uri.path else ''}"
+    return file_uri(f"{SOURCES_PATH}/{uri.scheme}/{uri.authority}{'/' + uri.path if uri.path else ''}")
 
 
 def _untrusted(context: BuildContext, field: str) -> Problem:

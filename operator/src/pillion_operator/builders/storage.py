@@ -10,7 +10,7 @@ from pillion.resources.conventions import storage_user
 from pillion.storage.errors import Reason as StorageReason
 from pillion.storage.errors import StorageError
 from pillion.storage.options import ENVIRONMENT_PREFIX
-from pillion.storage.uri import StorageUri, parse_uri
+from pillion.storage.uri import StorageUri, file_uri, parse_uri
 from pillion_operator.builders.merge import merge_objects
 from pillion_operator.builders.security import container_security
 from pillion_operator.state.manifest import objects_at
@@ -203,7 +203,7 @@ def _mounted(uri: StorageUri, at: str) -> tuple[str, JsonObject | None]:
     """Return the URI for the init container, and the volume to mount at `at` where the URI names one."""
     path = f"/{uri.path}" if uri.path else ""
     if uri.scheme == "configmap":
-        return f"file://{at}{path}", {"configMap": {"name": uri.authority}}
+        return file_uri(f"{at}{path}"), {"configMap": {"name": uri.authority}}
     if uri.scheme == "pvc":
-        return f"file://{at}{path}", {"persistentVolumeClaim": {"claimName": uri.authority, "readOnly": True}}
+        return file_uri(f"{at}{path}"), {"persistentVolumeClaim": {"claimName": uri.authority, "readOnly": True}}
     return uri.text, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pillion.storage.uri import REMOTE_SCHEMES
+from pillion.storage.uri import REMOTE_SCHEMES, file_uri
 from pillion_operator.builders.job import JobPlaces
 from pillion_operator.builders.storage import check_uri
 
@@ -91,13 +91,15 @@ def places_of(job: TrainingJob, uid: str, credentials: StorageCredentials) -> Pl
             fetched = uri.text
             if uri.scheme == "pvc":
                 link_root = f"{_CLAIMS}/{uri.authority}"
-                fetched = f"file://{_in_claim(uri)}"
+                fetched = file_uri(_in_claim(uri))
             elif uri.scheme == "configmap":
                 volumes.append({"name": "pillion-source", "configMap": {"name": uri.authority}})
                 mounts.append({"name": "pillion-source", "mountPath": _SOURCE, "readOnly": True})
                 link_root = _SOURCE
-                fetched = f"file://{_SOURCE}/{uri.path}".rstrip("/")
+                fetched = file_uri(f"{_SOURCE}/{uri.path}".rstrip("/"))
     output = _place(spec.output.uri, "spec.output.uri") if spec.output else None
+    if output is not None and (uri := check_uri(str(output["uri"]), "spec.output.uri")).scheme == "pvc":
+        output["at"] = file_uri(_in_claim(uri))  # which is pushed to, as to any URI; checkpoints have a folder
     if spec.output and spec.command:
         empty("output", OUTPUT)
     checkpoint = _place(spec.checkpoint.uri, "spec.checkpoint.uri") if spec.checkpoint else None

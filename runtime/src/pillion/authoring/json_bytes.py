@@ -7,14 +7,18 @@ pydantic has read of it, with bytes that are base64.
 
 from __future__ import annotations
 
+import base64
 import binascii
 import threading
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeVar
 
-from pydantic import EncodedBytes, TypeAdapter
+from pydantic import EncodedBytes, SecretBytes, TypeAdapter
+from pydantic.types import Base64Encoder, Base64UrlEncoder
 from pydantic_core import PydanticCustomError, SchemaValidator, core_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
@@ -22,17 +26,29 @@ if TYPE_CHECKING:
 __all__ = ["reading_base64"]
 
 _Adapted = TypeVar("_Adapted", bound=TypeAdapter[Any])
+
+
+class _Alphabet(NamedTuple):
+    name: str
+    encode: Callable[[bytes], bytes]
+
+
 _CLASSES: Final = frozenset({"model", "dataclass"})
 _NO_SCHEMAS: Final = frozenset({"default", "metadata", "expected", "serialization", "config", "cls"})
 """Keys of a schema whose values are none, whatever they look like."""
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 _COMPLETE: Final = "__pydantic_complete__"
+_ALPHABETS: Final = {
+    Base64Encoder: _Alphabet("base64", base64.standard_b64encode),
+    Base64UrlEncoder: _Alphabet("base64url", base64.urlsafe_b64encode),
+}
+"""Of encoders that leave out what is none of theirs, and whose texts are read as those of other bytes."""
 _building: Final = threading.Lock()
 
 
 def reading_base64(adapter: _Adapted, *, everywhere: bool = False) -> _Adapted:
     """The adapter, whose models take and describe bytes in JSON as base64, with either alphabet and with or without
-    padding. Types that encode bytes by themselves (``Base64Bytes``) stay as they are.
+    padding. Types that encode bytes by themselves (``Base64Bytes``) read their own text, as secrets do.
 
     Args:
         adapter: it is changed.
@@ -61,8 +77,8 @@ class _Rewriting:
         kind = node.get("type")
         if not isinstance(kind, str):  # schemas by names
             return {name: self.of(one, inside=inside) for name, one in node.items()}
-        if _encodes(node):
-            return node
+        if _is_text(node):
+            return self.text_in(node)
         if inside and kind == "bytes":
             self.replaced = True
             return _in_base64(node)
@@ -71,12 +87,43 @@ class _Rewriting:
             inside = True
         return {key: one if key in _NO_SCHEMAS else self.of(one, inside=inside) for key, one in node.items()}
 
+    def text_in(self, node: dict[str, Any]) -> dict[str, Any]:
+        """The schema of a type whose bytes are text in JSON."""
+        inner: Any = node["schema"]
+        if inner.get("type") != "bytes":  # a validator between them
+            return {**node, "schema": self.of(inner, inside=False)}
+        self.replaced = True
+        encoder = getattr(getattr(_called(node), "__self__", None), "encoder", None)
+        read = {**node, "schema": _as_text(inner, encoder)}
+        if encoder in _ALPHABETS:
+            metadata = node.get("metadata", {})
+            said = {"contentEncoding": _ALPHABETS[encoder].name}
+            read["metadata"] = {**metadata, "pydantic_js_updates": {**metadata.get("pydantic_js_updates", {}), **said}}
+        return read
 
-def _encodes(node: dict[str, Any]) -> bool:
-    """Whether a type encodes its bytes by itself."""
+
+def _is_text(node: dict[str, Any]) -> bool:
+    """Whether bytes are text in JSON by their type, which encodes them by itself or is a secret."""
+    called = _called(node)
+    return called is SecretBytes or isinstance(getattr(called, "__self__", None), EncodedBytes)
+
+
+def _called(node: dict[str, Any]) -> Any:  # noqa: ANN401 - any function
     function = node.get("function")
-    called = function.get("function") if isinstance(function, dict) else None
-    return isinstance(getattr(called, "__self__", None), EncodedBytes)
+    return function.get("function") if isinstance(function, dict) else None
+
+
+def _as_text(node: dict[str, Any], encoder: Any) -> Any:  # noqa: ANN401 - schemas are dicts of anything
+    """The schema of bytes that are read of a text as it is, whatever configuration counts around it."""
+    alphabet = _ALPHABETS.get(encoder)
+
+    def read(value: Any) -> Any:  # noqa: ANN401 - what is no text is refused as no bytes
+        if alphabet is None or not isinstance(value, str | bytes):
+            return value.encode() if isinstance(value, str) else value
+        text = value if isinstance(value, str) else value.decode("latin-1")
+        return alphabet.encode(_decoded("".join(text.split())))
+
+    return core_schema.no_info_before_validator_function(read, node)
 
 
 def _validator(schema: CoreSchema, classes: set[type[Any]]) -> SchemaValidator:

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from pillion.authoring.encoded import encoded_maker
 from pillion.authoring.errors import ResultError
 from pillion.authoring.unions import rooted, union_maker
 from pillion.authoring.values import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pillion.authoring.values import ValueType
 
     Maker = Callable[[Any], Any]
+    _Made = dict[tuple[int, bool], Maker]
 
 __all__ = ["maker", "plain"]
 
@@ -57,40 +59,46 @@ def plain(value: Any, declared: ValueType, path: str) -> Any:  # noqa: ANN401 - 
         raise error.below(path) from None
 
 
-def maker(declared: ValueType, records: dict[int, Maker] | None = None) -> Maker:
+def maker(declared: ValueType, records: _Made | None = None, *, dumped: bool = False) -> Maker:
     """What makes values of a type plain. It raises :class:`ResultError`, whose path begins at the value.
 
     Args:
         declared: the type.
         records: those of records that have been made, by identity: a record may contain itself.
+        dumped: of values that pydantic has taken out of a model, in which types have encoded what they encode.
     """
     records = {} if records is None else records
+
+    def inner(one: ValueType) -> Maker:
+        return maker(one, records, dumped=dumped)
+
     match declared:
         case Scalar():
-            return _scalar(declared)
+            return _scalar(declared, dumped=dumped)
         case OptionalOf(item):
-            return _optional(maker(item, records))
+            return _optional(inner(item))
         case ListOf(item):
-            return _list(maker(item, records))
+            return _list(inner(item))
         case TupleOf(items):
-            return _tuple([maker(item, records) for item in items])
+            return _tuple([inner(item) for item in items])
         case UnionOf(members):
-            return union_maker(declared, [maker(member.type, records) for member in members])
+            return union_maker(declared, [inner(member.type) for member in members])
         case Record():
-            return records[id(declared)] if id(declared) in records else _record(declared, records)
+            key = (id(declared), dumped)
+            return records[key] if key in records else _record(declared, records, dumped=dumped)
         case MapOf(item):
-            return _map(maker(item, records))
+            return _map(inner(item))
         case ArrayOf(dtype):
             return lambda value: _array(value, dtype)
         case FileOf(write=write):
             return write or _unwritable(declared)
-        case AnyValue():
-            return _anything
-        case Nothing():
-            return _nothing
+        case AnyValue() | Nothing():
+            return _anything if isinstance(declared, AnyValue) else _nothing
 
 
-def _scalar(declared: Scalar) -> Maker:
+def _scalar(declared: Scalar, *, dumped: bool) -> Maker:
+    if declared.encoded and declared.adapter is not None:
+        return encoded_maker(declared.adapter, dumped=dumped)
     check = _SCALARS[declared.kind]
     exact = _EXACT.get(declared.kind)
 
@@ -233,15 +241,18 @@ def _tell_which(values: Iterable[Any], makers: list[Maker]) -> None:
             raise error.below(f"[{index}]") from None
 
 
-def _record(declared: Record, records: dict[int, Maker]) -> Maker:
+def _record(declared: Record, records: _Made, *, dumped: bool) -> Maker:
     cls = declared.python
     fields: list[tuple[str, str, Maker, bool]] = []
     known: set[str] = set()
+    of_model: list[Callable[[Any], dict[str, Any]]] = []
 
     def make(value: Any) -> dict[str, Any]:  # noqa: ANN401 - what a method returned
         value = rooted(value)
         if isinstance(value, BaseModel):
             value = value.model_dump(by_alias=True)  # what its own serialisers make of it
+            if not dumped:
+                return of_model[0](value)
         elif not isinstance(value, dict):
             if not isinstance(value, cls):
                 raise _wrong(value, declared.name)
@@ -261,9 +272,11 @@ def _record(declared: Record, records: dict[int, Maker]) -> Maker:
             raise ResultError(f"has {unknown!r}, which {declared.name} does not declare")
         return result
 
-    records[id(declared)] = make
-    fields += [(f.name, f.out_key, maker(f.type, records), f.required) for f in declared.fields]
+    records[id(declared), dumped] = make
+    fields += [(f.name, f.out_key, maker(f.type, records, dumped=dumped), f.required) for f in declared.fields]
     known |= {f.out_key for f in declared.fields}
+    if not dumped:
+        of_model.append(maker(declared, records, dumped=True))
     return make
 
 

@@ -22,6 +22,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnno
 from typing_extensions import is_typeddict
 
 from pillion.authoring.arrays import array_annotation, dtype_in
+from pillion.authoring.encoded import encoded_by, encoded_scalar
 from pillion.authoring.errors import AuthoringError
 from pillion.authoring.files import file_annotation, file_type
 from pillion.authoring.unions import choice_values, discriminator_in, union_of
@@ -41,6 +42,9 @@ from pillion.authoring.values import (
     UnionOf,
     ValueType,
 )
+
+if typing.TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 __all__ = ["describe"]
 
@@ -109,6 +113,8 @@ class _Reader:
             tag = discriminator_in(arguments[1:])
             if tag is not None:
                 return self.read_union(get_args(arguments[0]), tag)
+            if encoded_by(arguments[1:]):
+                return encoded_scalar(annotation), annotation
             inner, rewritten = self.read(arguments[0])
             return inner, Annotated[(rewritten, *arguments[1:])]
         if origin is Union or origin is types.UnionType:
@@ -165,7 +171,7 @@ class _Reader:
         if issubclass(cls, Enum):
             return self.read_choice(cls, list(cls))
         if issubclass(cls, RootModel):
-            inner, _ = self.read(cls.model_fields["root"].annotation)
+            inner, _ = self.read(_whole(cls.model_fields["root"]))
             return inner, cls
         if issubclass(cls, BaseModel) or dataclasses.is_dataclass(cls) or is_typeddict(cls):
             return self.read_record(cls)
@@ -197,7 +203,7 @@ class _Reader:
         for name, info in cls.model_fields.items():
             alias = info.validation_alias if isinstance(info.validation_alias, str) else info.alias
             out = info.serialization_alias or info.alias or name
-            annotation: Any = info.annotation
+            annotation = _whole(info)
             if isinstance(info.discriminator, str):
                 annotation = Annotated[annotation, Field(discriminator=info.discriminator)]
             inner = self.inner(cls, name, annotation)
@@ -288,6 +294,12 @@ _EXAMPLES: Final = {
 def _must_have(cls: Any, key: str, hint: Any) -> bool:  # noqa: ANN401 - type hints have no type of their own
     """Whether a TypedDict needs the key. Its own word misses NotRequired where annotations are text."""
     return key in cls.__required_keys__ and get_origin(hint) is not typing.NotRequired
+
+
+def _whole(info: FieldInfo) -> Any:  # noqa: ANN401 - type hints have no type of their own
+    """A field's annotation, with what pydantic has put beside it and writes its values as another text."""
+    encoding = encoded_by(info.metadata)
+    return Annotated[(info.annotation, *encoding)] if encoding else info.annotation
 
 
 def _unwrapped(annotation: Any) -> Any:  # noqa: ANN401 - type hints have no type of their own

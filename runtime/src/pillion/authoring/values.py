@@ -58,6 +58,8 @@ class Scalar:
     example: Any = None
     choices: tuple[str | int, ...] = ()
     """All values, of an enum or a ``Literal``."""
+    encoded: bool = False
+    """Whether its type writes bytes (or text) as another text, by ``adapter``: ``Base64Bytes`` and the like."""
 
 
 @dataclass(frozen=True, slots=True)

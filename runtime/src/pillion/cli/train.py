@@ -114,7 +114,7 @@ def _data(texts: Iterable[str], takes: tuple[str, ...], client: Client) -> dict[
 
 
 def _uri(where: str, client: Client) -> str:
-    from pillion.client.proxies import on_this_machine  # noqa: PLC0415 - keeps --help quick
+    from pillion.proxies import on_this_machine  # noqa: PLC0415 - keeps --help quick
 
     path = Path(where).expanduser().absolute()
     if not path.exists():
@@ -137,7 +137,7 @@ def _watch(job: Job, elsewhere: str) -> None:
     Raises:
         CommandError: it failed, was canceled, or can no longer be watched.
     """
-    from pillion.client.following import LOST  # noqa: PLC0415 - keeps --help quick
+    from pillion.client.errors import LOST  # noqa: PLC0415 - keeps --help quick
 
     events = job.follow("metrics")
     try:

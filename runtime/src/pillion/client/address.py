@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from pillion.client.errors import NeverSent
-from pillion.client.proxies import hidden, proxy_of
 from pillion.client.retries import Retries
+from pillion.proxies import hidden, proxy_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

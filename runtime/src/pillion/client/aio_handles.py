@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from pillion.client.following import LOST, PATIENCE, Following
+from pillion.client.errors import LOST
+from pillion.client.following import PATIENCE, Following
 from pillion.client.inference import Infer
 from pillion.client.services import Which
 
@@ -105,15 +106,19 @@ class AsyncJob:
         return state
 
     async def wait(
-        self, progress: Callable[[JobState], object] | None = None, timeout: float | None = None  # noqa: ASYNC109 - as above
-    ) -> JobState:  # fmt: skip
+        self,
+        progress: Callable[[JobState], object] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - as above
+        *,
+        patience: float = PATIENCE,
+    ) -> JobState:
         """Wait until it has ended; ``progress`` is called whenever state or progress have changed."""
-        state: JobState = await self._client.run(self._client.core.wait(self._which, progress, timeout))
+        state: JobState = await self._client.run(self._client.core.wait(self._which, progress, timeout, patience))
         return state
 
-    async def result(self, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - as above
+    async def result(self, timeout: float | None = None, *, patience: float = PATIENCE) -> Any:  # noqa: ANN401, ASYNC109 - as above
         """Wait for the end, and give what the direct call would have given; of a training, its state."""
-        state = await self.wait(timeout=timeout)
+        state = await self.wait(timeout=timeout, patience=patience)
         if self.kind == "training":
             return state
         return await self._client.run(self._client.core.result(self._which))

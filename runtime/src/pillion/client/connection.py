@@ -11,7 +11,7 @@ import httpx
 
 from pillion.client.address import unreachable
 from pillion.client.errors import ClientError, ConnectionLost, DeadlineExceeded, NeverSent, Untrusted
-from pillion.client.proxies import hidden
+from pillion.proxies import hidden
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

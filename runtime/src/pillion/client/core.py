@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from pillion.client import tasks
 from pillion.client.description import TaskSpec, TrainingSpec, checked, tasks_of, trainings_of
-from pillion.client.errors import CallError, ConnectionLost, DeadlineExceeded, NeverSent, NotFound, Unavailable
+from pillion.client.errors import LOST, CallError, ConnectionLost, DeadlineExceeded, NeverSent, NotFound, Unavailable
 from pillion.client.exchange import Request, Sleep, exchange, posted
 from pillion.client.inference import GRPC, REST, Infer, predict
 from pillion.client.services import ENDED, JobPage, JobState, RestServices, Wanted, Which
@@ -247,8 +247,15 @@ class Core:
         return self.services.state((yield from self.ask(request)))
 
     def train(self, training: str, body: Mapping[str, object], key: str | None) -> Operation[JobState]:
-        """Begin a training."""
+        """Begin a training.
+
+        Raises:
+            InvalidInput: a whole number that the server would lose; nothing was begun.
+        """
         request = self.services.train(training, body, key or uuid.uuid4().hex)
+        before = self.services.before(request)
+        if before is not None:
+            self.services.require((yield from self.ask(before)))
         return self.services.state((yield from self.ask(request)))
 
     def job(self, which: Which, *, cancel: bool = False) -> Operation[JobState]:
@@ -274,21 +281,26 @@ class Core:
         return self.services.page((yield from self.ask(self.services.jobs(wanted))))
 
     def wait(
-        self, which: Which, progress: Callable[[JobState], object] | None, timeout: float | None
+        self, which: Which, progress: Callable[[JobState], object] | None, timeout: float | None, patience: float
     ) -> Operation[JobState]:
         """Look at a job until it has ended, also while the server is away, as at a restart.
 
         Raises:
             DeadlineExceeded: it had not ended within ``timeout`` seconds; it goes on.
+            ClientError: no look was answered for ``patience`` seconds; it may go on.
         """
         ends = None if timeout is None else time.monotonic() + timeout
-        pause, last = _FIRST_LOOK, None
+        pause, last, heard = _FIRST_LOOK, None, time.monotonic()
         while True:
             state: JobState = {}
             # A look that is not answered, as by a server that hangs, says nothing of the job.
-            with contextlib.suppress(NeverSent, ConnectionLost, Unavailable, DeadlineExceeded):
+            try:
                 answer = yield from self.ask(self.services.job(which), _within(self.address.timeout, ends))
-                state = self.services.state(answer)
+                state, heard = self.services.state(answer), time.monotonic()
+            except LOST as failure:
+                if time.monotonic() - heard >= patience:
+                    failure.add_note(f"{which.id} may go on: nothing was heard of it for {patience:g} s (patience=)")
+                    raise
             shown = state.get("state"), state.get("progress")
             if state and shown != last:
                 last, pause = shown, _FIRST_LOOK

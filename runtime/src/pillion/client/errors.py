@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "LOST",
     "CallError",
     "ClientError",
     "Conflict",
@@ -121,6 +122,8 @@ class DeadlineExceeded(CallError):  # noqa: N818 - as above
     """504, or the time of the call was up here, in which case ``id`` is empty."""
 
 
+LOST: Final = (NeverSent, ConnectionLost, Unavailable, DeadlineExceeded)
+"""Failures by which a server is away, and a job of it is not over."""
 _KINDS: Final[Mapping[int, type[CallError]]] = {
     400: InvalidInput,
     401: Forbidden,

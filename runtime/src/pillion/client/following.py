@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pillion.client.errors import ClientError, ConnectionLost, DeadlineExceeded, NeverSent, Unavailable
+from pillion.client.errors import LOST, ClientError, ConnectionLost, NeverSent
 from pillion.client.events import RENEWED
 from pillion.client.exchange import Sleep
 
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from pillion.client.exchange import Answer, Operation
     from pillion.client.services import Which
 
-__all__ = ["LOST", "PATIENCE", "Following", "JobEvent", "What"]
+__all__ = ["PATIENCE", "Following", "JobEvent", "What"]
 
 What = Literal["logs", "metrics"]
 PATIENCE: Final = 300.0
-LOST: Final = (NeverSent, ConnectionLost, Unavailable, DeadlineExceeded)
-"""Failures by which a server is away, and the training is not over."""
+"""Seconds."""
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 _KINDS: Final[Mapping[str, Literal["log", "metrics", "state", "ended"]]] = {

@@ -13,6 +13,7 @@ from pillion.client.exchange import Answer, GrpcCall
 from pillion.client.services import ENDED, JobPage, Which
 from pillion.client.uploads import Upload
 from pillion.client.values import encoded, jsonable, value_of
+from pillion.protocol.extensions import EXACT_TRAININGS
 from pillion.protocol.protos import open_inference_pb2 as oip
 from pillion.protocol.protos import runtime_pb2 as pb
 from pillion.protocol.task_message import from_value
@@ -67,6 +68,22 @@ class GrpcServices:
         else:
             message.parameters_json = encoded(parameters).decode()
         return GrpcCall("StartTraining", message, pb.Job, service=_TRAININGS, headers={"idempotency-key": key})
+
+    def before(self, begun: Any) -> GrpcCall | None:  # noqa: ANN401 - a call of :meth:`train`
+        """See :class:`~pillion.client.services.Services`. Servers of before ``parameters_json`` leave it out."""
+        if not begun.message.parameters_json:
+            return None
+        return GrpcCall("ServerMetadata", oip.ServerMetadataRequest(), oip.ServerMetadataResponse)
+
+    def require(self, answer: Answer) -> None:
+        """See :class:`~pillion.client.services.Services`."""
+        told = answer.live
+        if EXACT_TRAININGS not in told.extensions:
+            raise InvalidInput(
+                400,
+                f"parameters: whole numbers of 2^53 and more cannot be sent over gRPC to this server ({told.name} "
+                f"{told.version}), which would leave all parameters out: update it, or go by http://",
+            )
 
     def job(self, which: Which, *, cancel: bool = False) -> GrpcCall:
         """See :class:`~pillion.client.services.Services`."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from pillion.client.following import LOST, PATIENCE, Following
+from pillion.client.errors import LOST
+from pillion.client.following import PATIENCE, Following
 from pillion.client.inference import Infer
 from pillion.client.services import Which
 
@@ -152,26 +153,35 @@ class Job:
         state: JobState = self._client.run(self._client.core.job(self._which))
         return state
 
-    def wait(self, progress: Callable[[JobState], object] | None = None, timeout: float | None = None) -> JobState:
+    def wait(
+        self,
+        progress: Callable[[JobState], object] | None = None,
+        timeout: float | None = None,
+        *,
+        patience: float = PATIENCE,
+    ) -> JobState:
         """Wait until it has ended, also over a restart of the server; as it is then.
 
         Args:
             progress: called whenever state or progress have changed.
             timeout: seconds; None: as long as it takes.
+            patience: seconds without the server before it is given up; ``math.inf``: never.
 
         Raises:
             DeadlineExceeded: it had not ended; it goes on.
+            ClientError: the server has been away for too long; the job may go on.
         """
-        state: JobState = self._client.run(self._client.core.wait(self._which, progress, timeout))
+        state: JobState = self._client.run(self._client.core.wait(self._which, progress, timeout, patience))
         return state
 
-    def result(self, timeout: float | None = None) -> Any:  # noqa: ANN401 - by the task
+    def result(self, timeout: float | None = None, *, patience: float = PATIENCE) -> Any:  # noqa: ANN401 - by the task
         """Wait for the end, and give what the direct call would have given; of a training, its state.
 
         Raises:
             CallError: the job's own error, or that it was canceled.
+            ClientError: the server has been away for ``patience`` seconds.
         """
-        state = self.wait(timeout=timeout)
+        state = self.wait(timeout=timeout, patience=patience)
         if self.kind == "training":
             return state
         return self._client.run(self._client.core.result(self._which))

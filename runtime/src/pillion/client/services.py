@@ -119,6 +119,18 @@ class Services(Protocol):
         """Begin a training; the body is that of its route."""
         ...
 
+    def before(self, begun: Request | GrpcCall) -> GrpcCall | None:
+        """What has to be asked before that begins a training: whether the server would understand it."""
+        ...
+
+    def require(self, answer: Answer) -> None:
+        """Look at the answer.
+
+        Raises:
+            InvalidInput: it would not.
+        """
+        ...
+
     def job(self, which: Which, *, cancel: bool = False) -> Request | GrpcCall:
         """A job as it is, or have it stopped."""
         ...
@@ -208,6 +220,14 @@ class RestServices:
         request = posted(f"/api/v1/{quote(training, safe='')}", dict(body), idempotent=True)
         headers = {**request.headers, "idempotency-key": key}
         return Request("POST", request.path, headers=headers, content=request.content, idempotent=True)
+
+    def before(self, begun: Request | GrpcCall) -> None:
+        """See :class:`Services`. JSON says all there is."""
+        del begun
+
+    def require(self, answer: Answer) -> None:
+        """See :class:`Services`."""
+        del answer
 
     def job(self, which: Which, *, cancel: bool = False) -> Request:
         """See :class:`Services`."""

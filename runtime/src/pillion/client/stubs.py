@@ -89,7 +89,7 @@ def _type(schema: Mapping[str, Any]) -> str:
     kind = schema.get("type")
     if isinstance(kind, list):
         return " | ".join(_SIMPLE.get(one, "Any") for one in kind)
-    if kind == "string" and schema.get("contentEncoding") == "base64":
+    if kind == "string" and schema.get("contentEncoding") in {"base64", "base64url"}:
         return "bytes"
     if kind == "array":
         return f"list[{_type(schema['items'])}]" if isinstance(schema.get("items"), dict) else "list[Any]"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from pillion.execution.api import WorkerDiedError
 from pillion.execution.sent import Sent
@@ -16,41 +17,58 @@ if TYPE_CHECKING:
 
 __all__ = ["ask_each"]
 
+_LOOK: Final = 0.1
+"""Seconds between looks at whose turn it is, of which nobody tells."""
+
 
 async def ask_each(
-    links: Sequence[WorkerLink], question: Callable[[], RemoteRun], seconds: float, *, patient: bool = False
+    links: Sequence[WorkerLink], question: Callable[[], RemoteRun], seconds: float, *, patience: float | None = None
 ) -> list[tuple[WorkerLink, BaseException]]:
     """Ask, and return the workers that failed, with what they raised; TimeoutError where one did not answer.
 
     A worker that computes a request that long has not been asked yet, and is not among them, nor is one that died: its
-    successor is on its way. Where this is `patient` it waits for a worker's turn, and one that died over the question
-    has failed.
+    successor is on its way. With `patience` it waits so many seconds for a worker's turn: one whose turn does not
+    come, as behind a stream without an end, has failed, and so has one that died over the question.
     """
-    outcomes = await asyncio.gather(*(_ask(link, question(), seconds, patient=patient) for link in links))
+    outcomes = await asyncio.gather(*(_ask(link, question(), seconds, patience) for link in links))
     return [(link, outcome) for link, outcome in zip(links, outcomes, strict=True) if outcome is not None]
 
 
-async def _ask(link: WorkerLink, question: RemoteRun, seconds: float, *, patient: bool) -> BaseException | None:
+async def _ask(link: WorkerLink, question: RemoteRun, seconds: float, patience: float | None) -> BaseException | None:
     sent = Sent(question, (), (), retry=False, counted=False)
     link.send(sent)
     try:
-        while True:
+        if patience is None or await _its_turn(sent, patience):
             await asyncio.wait((sent.future,), timeout=seconds)
-            if sent.future.done():
-                error = sent.future.exception()
-                if isinstance(error, WorkerDiedError):
-                    return RuntimeError(f"worker process {link.process.pid} ended over it") if patient else None
-                return error
-            if _is_turn_of(sent):
-                return TimeoutError(f"it did not answer within {seconds:g} s")
-            if not patient:
-                return None
+        if sent.future.done():
+            error = sent.future.exception()
+            if isinstance(error, WorkerDiedError):
+                return None if patience is None else RuntimeError(f"worker process {link.process.pid} ended over it")
+            return error
+        if _is_turn_of(sent):
+            return TimeoutError(f"it did not answer within {seconds:g} s")
+        if patience is None:
+            return None
+        return TimeoutError(
+            f"worker process {link.process.pid} computed other requests for {patience:g} s (drain.grace_seconds), as a "
+            "stream that does not end: end them, and try again"
+        )
     finally:
         if not sent.future.done():
             sent.future.cancel()
             sent.abandoned = True
             if sent.link is not None:
                 sent.link.give_up(sent)
+
+
+async def _its_turn(sent: Sent, seconds: float) -> bool:
+    """Wait until the worker is at the question, or has answered; whether it was within that time."""
+    ends = time.monotonic() + seconds
+    while not (sent.future.done() or _is_turn_of(sent)):
+        if (left := ends - time.monotonic()) <= 0:
+            return False
+        await asyncio.wait((sent.future,), timeout=min(left, _LOOK))
+    return True
 
 
 def _is_turn_of(sent: Sent) -> bool:

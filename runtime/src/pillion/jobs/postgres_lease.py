@@ -35,16 +35,12 @@ class ServerLease:
     """Any thread.
 
     Args:
-        url: of the database, whose tables are there.
-        schema: where they are.
+        schema: where the tables are.
         seconds: how long this server may be silent.
         knows: how many steps of the tables this server knows.
-
-    Raises:
-        StoreUnreachableError: nobody answers there.
     """
 
-    def __init__(self, url: str, schema: str, seconds: float, knows: int) -> None:
+    def __init__(self, schema: str, seconds: float, knows: int) -> None:
         self.server = secrets.token_hex(8)
         """What this server is called in the database."""
         self.seconds = seconds
@@ -58,6 +54,21 @@ class ServerLease:
         self._renewed = float("-inf")
         self._steady_since = float("inf")
         self._closed = False
+        self._database: PostgresConnection
+
+    def announce(self, cursor: Cursor) -> None:
+        """Say that this server lives in the transaction that has brought the tables where it knows them: another that
+        starts then and changes them sees who has to understand them.
+        """
+        if not self._closed:
+            cursor.execute(self._renew, (self.server, self._knows, self.seconds))
+
+    def begin(self, url: str) -> None:
+        """Go on saying so, by a connection of its own to the database, whose tables are there.
+
+        Raises:
+            StoreUnreachableError: nobody answers there.
+        """
         self._database = PostgresConnection(url, lambda _: None)
         self.beat(lambda _: None)
 

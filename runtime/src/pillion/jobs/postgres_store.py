@@ -62,10 +62,16 @@ class PostgresJobStore:
         self.lease_seconds: float | None = lease_seconds
         self._schema = schema
         self._unsure: dict[str, Job] = {}
-        self._database = PostgresConnection(url, lambda cursor: postgres_schema.migrate(cursor, schema))
+        self._lease = ServerLease(schema, lease_seconds, len(postgres_schema.STEPS))
+
+        def prepare(cursor: Cursor) -> None:
+            postgres_schema.migrate(cursor, schema)
+            self._lease.announce(cursor)
+
+        self._database = PostgresConnection(url, prepare)
         try:
             self.caller_secret: bytes = self._database.transaction(self._secret)
-            self._lease = ServerLease(url, schema, lease_seconds, len(postgres_schema.STEPS))
+            self._lease.begin(url)
         except BaseException:
             self._database.close()
             raise

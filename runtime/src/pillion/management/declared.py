@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import hashlib
 import logging
 import random
 import time
@@ -20,8 +19,9 @@ import msgspec
 
 from pillion import modelsfile
 from pillion.errors import ModelRefused, PillionError
+from pillion.management.declarations import desired, only_config, place_of
 from pillion.management.sharedplaces import SharedPlaces
-from pillion.runtimefile import DesiredModel
+from pillion.modelsfile import DeclaredModel, FoundModels, RefusedModel
 from pillion.storage.artifact import Artifact
 from pillion.storage.errors import StorageError
 from pillion.storage.fetching import fetch
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pillion.management.declared_sources import DeclaredSources
-    from pillion.modelsfile import DeclaredModel, ModelsFile
+    from pillion.runtimefile import DesiredModel
 
 __all__ = ["Declared", "DeclaredPlane", "Failure", "pause_after"]
 
@@ -40,6 +40,7 @@ _CONCURRENT_FETCHES: Final = 2
 _SHORTEST, _LONGEST, _LASTING = 1.0, 60.0, 300.0
 """Seconds between attempts: after the first failure, at most where time may help, and where somebody has to act."""
 
+_Wanted = DeclaredModel | RefusedModel
 State = Literal["Fetching", "Loading", "Ready", "Failed", "Leaving"]
 
 
@@ -83,8 +84,8 @@ class _Serving(msgspec.Struct, frozen=True):
 class _Slot:
     """One name: what is wanted under it, what serves, and how far the way between is gone."""
 
-    def __init__(self, wanted: DeclaredModel, now: float) -> None:
-        self.wanted: DeclaredModel | None = wanted
+    def __init__(self, wanted: _Wanted, now: float) -> None:
+        self.wanted: _Wanted | None = wanted
         self.changed = asyncio.Event()
         self.serving: _Serving | None = None
         self.state: State = "Fetching"
@@ -93,7 +94,7 @@ class _Slot:
         self.tried = False
         self.places: set[str] = set()
 
-    def want(self, wanted: DeclaredModel | None) -> None:
+    def want(self, wanted: _Wanted | None) -> None:
         if wanted != self.wanted:
             self.wanted = wanted
             self.changed.set()
@@ -175,7 +176,7 @@ class Declared:
         self._known = await asyncio.to_thread(self._identity)  # before reading: what changes meanwhile is read again
         self._follow(await asyncio.to_thread(self._read))
         self._begun = True
-        kept = {_place_of(slot.wanted) for slot in self._slots.values() if slot.wanted is not None}
+        kept = {place_of(slot.wanted) for slot in self._slots.values() if isinstance(slot.wanted, DeclaredModel)}
         await asyncio.to_thread(self._places.sweep, kept)
 
     async def watch(self) -> None:
@@ -202,12 +203,12 @@ class Declared:
             return None
         return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
-    def _read(self) -> ModelsFile | None:
+    def _read(self) -> FoundModels | None:
         try:
             text = self._path.read_bytes()
         except FileNotFoundError:
             self.error = ""
-            return modelsfile.ModelsFile()
+            return FoundModels()
         except OSError as error:
             self.error = f"{self._path}: cannot be read: {error}"
             return None
@@ -219,11 +220,12 @@ class Declared:
         self.error = ""
         return found
 
-    def _follow(self, file: ModelsFile | None) -> None:
+    def _follow(self, file: FoundModels | None) -> None:
         if file is None:
             _log.error("kept the declared models as they are: %s", self.error)
             return
-        wanted = {model.name: model for model in file.models}
+        wanted: dict[str, _Wanted] = {model.name: model for model in file.models}
+        wanted |= {model.name: model for model in file.refused}
         for name, slot in self._slots.items():
             slot.want(wanted.get(name))
         for name, model in wanted.items():
@@ -270,8 +272,10 @@ class Declared:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(slot.changed.wait(), pause)
 
-    async def _brought_in(self, slot: _Slot, wanted: DeclaredModel) -> Failure | None:
+    async def _brought_in(self, slot: _Slot, wanted: _Wanted) -> Failure | None:
         """The same, whatever goes wrong: one model must not end the others' keeping."""
+        if isinstance(wanted, RefusedModel):
+            return Failure(wanted.reason, "RuntimeNotSupported", lasting=True)
         try:
             return await self._bring_in(slot, wanted)
         except Exception as error:  # noqa: BLE001 - a defect with one model is told as any other failure
@@ -284,10 +288,10 @@ class Declared:
             reason = f"the server has a model {wanted.name!r} of its own; rename this one, or remove the other"
             return Failure(reason, "NameConflict", lasting=True)
         former = slot.serving
-        if former is not None and _only_config(former.declared, wanted):
+        if former is not None and only_config(former.declared, wanted):
             return await self._reconfigured(slot, former, wanted)
         self._tell(slot, "Fetching")
-        place = _place_of(wanted)
+        place = place_of(wanted)
         slot.places.add(place)
         await asyncio.to_thread(self._places.hold, place)
         fetched = await self._fetched(slot, wanted)
@@ -298,7 +302,7 @@ class Declared:
             await self._take_out(slot)  # made anew under the same number
             former = None
         try:
-            await self._plane.add(_desired(wanted, fetched), guarded=True)
+            await self._plane.add(desired(wanted, fetched), guarded=True)
         except ModelRefused as error:
             return Failure(error.reason, error.cause or "ModelLoadFailed", lasting=bool(error.cause))
         except PillionError as error:
@@ -338,7 +342,7 @@ class Declared:
     async def _fetch(self, wanted: DeclaredModel) -> Artifact:
         order = await asyncio.to_thread(self._sources.order, wanted)
         async with self._fetches:
-            place = self._places.files(_place_of(wanted))
+            place = self._places.files(place_of(wanted))
             return await fetch(order.uri, place, order.options, environment=order.environ)
 
     async def _take_out(self, slot: _Slot) -> None:
@@ -356,39 +360,6 @@ class Declared:
     def _tell(self, slot: _Slot, state: State) -> None:
         if slot.state != state:
             slot.state, slot.since = state, self._wall_clock()
-
-
-def _place_of(declared: DeclaredModel) -> str:
-    """The name of the folder for a declaration's files; the same for one that changed in other ways only."""
-    source = f"{declared.name}\n{declared.uri}\n{declared.digest}"
-    if declared.store:
-        source += f"\n{declared.store}\n{sorted(declared.store_parameters.items())}"
-    return hashlib.sha256(source.encode()).hexdigest()[:24]
-
-
-def _desired(wanted: DeclaredModel, artifact: Artifact) -> DesiredModel:
-    return DesiredModel(
-        name=wanted.name,
-        version=wanted.version,
-        path=str(artifact.model_path),
-        format=wanted.format,
-        format_version=wanted.format_version,
-        uri=artifact.uri,
-        digest=artifact.digest,
-        allow_pickle=wanted.allow_pickle,
-        pickle_policy=wanted.pickle_policy,
-        trust_code=wanted.trust_code,
-        code_policy=wanted.code_policy,
-        trusted_types=wanted.trusted_types,
-        execution=wanted.execution,
-        config=wanted.config,
-    )
-
-
-def _only_config(former: DeclaredModel, wanted: DeclaredModel) -> bool:
-    """Whether nothing but the config is another one."""
-    same = msgspec.structs.replace(former, id=wanted.id, config=wanted.config) == wanted
-    return same and former.config != wanted.config
 
 
 def _reported(name: str, slot: _Slot) -> dict[str, Any]:

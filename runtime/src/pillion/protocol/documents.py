@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pillion._version import __version__
 from pillion.dataplane.call import ModelState
+from pillion.protocol.extensions import EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from pillion.tensors import TensorSpec
 
 __all__ = [
-    "EXTENSIONS",
     "SERVER_NAME",
     "index_entries",
     "model_document",
@@ -27,14 +27,6 @@ __all__ = [
 ]
 
 SERVER_NAME: Final = "pillion"
-EXTENSIONS: Final = (
-    "binary_tensor_data",
-    "generate",
-    "model_repository",
-    "model_configuration",
-    "statistics",
-    "classification",
-)
 
 Document = dict[str, Any]
 

@@ -28,6 +28,10 @@ __all__ = ["Course", "ModelHealth", "judged"]
 _log: Final = logging.getLogger(__name__)
 
 
+_MOST_LEFT: Final = 2
+"""Questions that may hang of models that are there no more, of one name and version: then no further is asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Course:
     """How it went with one model.
@@ -86,12 +90,14 @@ class ModelHealth:
         self._tell = tell
         self._reload = reload
         self._courses: dict[Key, Course] = {}
-        self._asked: dict[Served, asyncio.Future[Any]] = {}
+        self._asked: dict[Served, tuple[Key, asyncio.Future[Any]]] = {}
+        self._left: dict[Key, set[asyncio.Future[Any]]] = {}
+        """Questions that hang, in threads that cannot be ended, of models that another has taken the place of."""
         self._looks: dict[Key, asyncio.Task[None]] = {}
 
-    async def first(self, served: Served) -> str:
+    async def first(self, key: Key, served: Served) -> str:
         """Ask a model that was just loaded; why it is unhealthy, empty where it is not."""
-        return _said(await self._ask(served)) if _checks(served) else ""
+        return _said(await self._ask(key, served)) if _checks(served) else ""
 
     async def watch(self) -> None:
         """Ask for ever. A model that takes its time, or is loaded anew, keeps no other from being asked."""
@@ -118,7 +124,7 @@ class ModelHealth:
         served = entry.served
         if served is None or entry.removed or entry.suspended or not _checks(served):
             return
-        failed = await self._ask(served)
+        failed = await self._ask(key, served)
         if entry.served is not served:  # another has taken over
             return
         why = _said(failed)
@@ -132,11 +138,19 @@ class ModelHealth:
         processes = _processes(served)
         if processes is not None:
             _replace(processes, failed, key[0])
+        elif key in self._left:
+            # One more would hang as well, and each keeps a thread and its model's memory.
+            _log.error(
+                "model %s version %s is unhealthy, and check_health of the one before it still hangs: it is not loaded "
+                "anew; restart the server, or serve it in worker processes",
+                *key,
+                extra={"model": key[0]},
+            )
         else:
             _log.error("model %s version %s is unhealthy and is loaded anew", *key, extra={"model": key[0]})
             await self._reload(key, entry)
 
-    async def _ask(self, served: Served) -> list[tuple[WorkerLink | None, BaseException]]:
+    async def _ask(self, key: Key, served: Served) -> list[tuple[WorkerLink | None, BaseException]]:
         """Who failed, and how: worker processes, or None for the model in this one."""
         seconds = self._settings.health_timeout_seconds
         processes = _processes(served)
@@ -144,13 +158,15 @@ class ModelHealth:
             from pillion.repository import in_workers  # noqa: PLC0415 - only for models that are asked
 
             return [*await in_workers.ask(processes, seconds)]
-        asked = self._asked.get(served)
+        _, asked = self._asked.get(served, (key, None))
         if asked is None:
+            if len(self._left.get(key, ())) >= _MOST_LEFT:
+                return [(None, RuntimeError("check_health of those before it hangs: it is not asked"))]
             try:
                 asked = begun(served.model.check_health())  # type: ignore[attr-defined]  # it has one, see _checks
             except Exception as refused:  # noqa: BLE001 - as where there is no thread for it; the others are still asked
                 return [(None, refused)]
-            self._asked[served] = asked
+            self._asked[served] = key, asked
         await asyncio.wait((asked,), timeout=seconds)
         if not asked.done():  # and is not asked twice
             return [(None, TimeoutError(f"it did not answer within {seconds:g} s"))]
@@ -160,9 +176,21 @@ class ModelHealth:
 
     def forget(self, served: Served) -> None:
         """It is let go."""
-        asked = self._asked.pop(served, None)
-        if asked is not None:
+        key, asked = self._asked.pop(served, (None, None))
+        if key is None or asked is None or asked.done():
+            return
+        if isinstance(asked, asyncio.Task):
             asked.cancel()
+            return
+        self._left.setdefault(key, set()).add(asked)  # a thread, which goes on
+        asked.add_done_callback(functools.partial(self._gone, key))
+
+    def _gone(self, key: Key, asked: asyncio.Future[Any]) -> None:
+        if not asked.cancelled():
+            asked.exception()  # looked at: nobody else does
+        self._left[key].discard(asked)
+        if not self._left[key]:
+            del self._left[key]
 
 
 def _replace(executor: ProcessExecutor, failed: list[tuple[WorkerLink | None, BaseException]], name: str) -> None:

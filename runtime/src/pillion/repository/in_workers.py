@@ -31,8 +31,9 @@ async def ask(executor: ProcessExecutor, seconds: float) -> list[tuple[WorkerLin
     return await ask_each(executor.links(), lambda: RemoteTask(CHECK_HEALTH, {}), seconds)
 
 
-async def configure(executor: ProcessExecutor, config: Mapping[str, Any], seconds: float) -> None:
-    """Give each worker a config, and those that follow them; each may take that long.
+async def configure(executor: ProcessExecutor, config: Mapping[str, Any], seconds: float, patience: float) -> None:
+    """Give each worker a config, and those that follow them; each may take that long, and compute what it was asked
+    before for as long as the patience is.
 
     Raises:
         Exception: what a worker raised that refused it. The others are given the former one again, so that all answer
@@ -41,11 +42,12 @@ async def configure(executor: ProcessExecutor, config: Mapping[str, Any], second
     asked: set[WorkerLink] = set()
     while links := [link for link in executor.links() if link not in asked]:  # others may have taken over meanwhile
         asked.update(links)
-        failed = await ask_each(links, lambda: RemoteTask(RECONFIGURE, config), seconds, patient=True)
+        failed = await ask_each(links, lambda: RemoteTask(RECONFIGURE, config), seconds, patience=patience)
         if failed:
             if executor.opening is not None:
                 refusing = [link for link, _ in failed]
                 others = [link for link in executor.links() if all(link is not one for one in refusing)]
-                await ask_each(others, executor.opening, seconds, patient=True)
+                for link, _ in await ask_each(others, executor.opening, seconds, patience=patience):
+                    executor.replace(link)  # by one that begins with the former config
             raise failed[0][1]
     executor.opening = lambda: RemoteTask(RECONFIGURE, config)

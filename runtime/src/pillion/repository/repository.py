@@ -345,13 +345,13 @@ class ModelRepository:
             served.start()
             try:
                 if desired.config:
-                    await configure(served, desired.config)
+                    await configure(served, desired.config, self._settings.unload_grace_seconds)
             except Exception as error:  # noqa: BLE001 - the author's method may raise anything; its owner is told
                 served.close()
                 entry.attempted = desired
                 self._failed(key, entry, f"reconfigure: {loader.describe_failure(error)}", trace=error)
                 return
-            unhealthy = await self._health.first(served)
+            unhealthy = await self._health.first(key, served)
         if self._closed or entry.removed or entry.suspended:
             served.close()  # no longer wanted by the time it was loaded
             return
@@ -420,7 +420,7 @@ class ModelRepository:
         if served is None:
             return
         try:
-            await configure(served, desired.config)
+            await configure(served, desired.config, self._settings.unload_grace_seconds)
         except Exception as error:  # noqa: BLE001 - the author's method may raise anything; its owner is told
             entry.refused = loader.describe_failure(error)
             _log.error("model %s version %s kept its config", *key, exc_info=error, extra={"model": key[0]})

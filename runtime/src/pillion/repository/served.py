@@ -29,7 +29,8 @@ class RepositorySettings(msgspec.Struct, frozen=True):
     """CPUs this process may use; by default its quota and affinity."""
     concurrent_loads: int = 2
     unload_grace_seconds: float = 60.0
-    """How long an unload waits for the requests in flight on the old model; they are cut off after it."""
+    """How long an unload waits for the requests in flight on the old model; they are cut off after it. As long may
+    requests of worker processes keep a new config waiting; then it is refused."""
     warm_up_seconds: float = 0.05
     """Time spent on measuring a model after its first call."""
     warm_up_calls: int = 100

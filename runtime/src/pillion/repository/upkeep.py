@@ -22,8 +22,13 @@ _LONGEST: Final = 60.0
 """Seconds that a model may take for a config."""
 
 
-async def configure(served: Served, config: Mapping[str, Any]) -> None:
+async def configure(served: Served, config: Mapping[str, Any], patience: float) -> None:
     """Give a model that is loaded a config: in worker processes each, and those that follow them.
+
+    Args:
+        served: the model.
+        config: for its class.
+        patience: seconds that a worker process may still compute what it was asked before.
 
     Raises:
         ModelLoadError: its class cannot take one.
@@ -33,7 +38,7 @@ async def configure(served: Served, config: Mapping[str, Any]) -> None:
 
     processes = in_workers.processes_of(served)
     if processes is not None and hasattr(served.model, "tasks"):
-        await in_workers.configure(processes, config, _LONGEST)
+        await in_workers.configure(processes, config, _LONGEST, patience)
         return
     take = getattr(served.model, "reconfigure", None)
     if take is None:

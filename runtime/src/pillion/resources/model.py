@@ -25,7 +25,7 @@ StorageUri: TypeAlias = Annotated[
     str,
     MaxLen(2048),
     TextRule(
-        pattern=f"^(({_SCHEMES})://[^ ]+|({'|'.join(MLFLOW_SCHEMES)}):/[^ ]+|/[^ ]*)$",
+        pattern=f"^(({_SCHEMES})://[^ ]+( +[^ ]+)*|({'|'.join(MLFLOW_SCHEMES)}):/[^ ]+|/[^ ]*)$",
         message="a storage URI begins with a scheme, such as s3:// or pvc://, as 'pillion push' prints it",
     ),
 ]

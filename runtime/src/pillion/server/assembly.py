@@ -118,6 +118,7 @@ def build_plane(
                 cpus=cpus,
                 classes=classes,
                 memory_budget=accepted.budget(),
+                unload_grace_seconds=settings.drain.grace_seconds,
                 health_period_seconds=accepted.health_period_seconds,
                 health_timeout_seconds=accepted.health_timeout_seconds,
                 health_failures=accepted.health_failures,

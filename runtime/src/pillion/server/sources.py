@@ -80,10 +80,11 @@ def meanings() -> dict[str, str]:
     import ast  # noqa: PLC0415 - only help pays for it
     import inspect  # noqa: PLC0415 - as above
 
-    from pillion.server import settings  # noqa: PLC0415 - as above
+    from pillion.server import settings, settings_of_models, settings_of_ports  # noqa: PLC0415 - as above
 
     texts: dict[tuple[str, str], str] = {}
-    for block in ast.parse(inspect.getsource(settings)).body:
+    written = [ast.parse(inspect.getsource(one)).body for one in (settings, settings_of_models, settings_of_ports)]
+    for block in itertools.chain.from_iterable(written):
         if not isinstance(block, ast.ClassDef):
             continue
         for field, below in itertools.pairwise(block.body):

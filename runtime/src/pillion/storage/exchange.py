@@ -3,7 +3,8 @@
 obstore follows redirects and resolves names by itself, without a hook to look at the address before it connects. A
 user's URI may point anywhere, so here the resolution must be ours: each hop of a redirect is resolved, checked
 and connected to by `pillion.storage.addresses`, and TLS is spoken with the name of the URI over that connection.
-Proxies of the environment (``HTTPS_PROXY``) are not used for these URIs: behind one there is no address to check.
+Proxies of the environment (``HTTPS_PROXY``) are used where the caller says so, as for hubs: behind one there is no
+address to check, so URIs of the web, which whoever writes a manifest names, go without.
 
 Redirects: bounded, each checked, never from https to http; headers with credentials are dropped when the origin
 changes.
@@ -22,6 +23,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from pillion.storage.addresses import connect
 from pillion.storage.errors import Reason, StorageError
+from pillion.storage.proxying import proxy_to, tunnel
 from pillion.storage.source import Body, SourceChanged
 from pillion.storage.uri import redact
 
@@ -42,8 +44,12 @@ _MAX_RETRY_AFTER: Final = 60.0
 class Exchange:
     """One request with its redirects; `abort` may be called from another thread, and ends a read that waits."""
 
-    def __init__(self, options: FetchOptions, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, options: FetchOptions, context: ssl.SSLContext, proxies: Mapping[str, str] | None = None
+    ) -> None:
+        """Get ready; ``proxies`` is the environment that names some, None for none."""
         self._options = options
+        self._proxies = proxies
         self._context = context
         self._socket: socket.socket | None = None
         self._aborted = False
@@ -82,10 +88,17 @@ class Exchange:
         host = url.hostname or ""
         port = url.port or (443 if url.scheme == "https" else 80)
         options = self._options
-        plain = connect(host, port, timeout=options.connect_seconds, allow_private_hosts=options.allow_private_hosts)
+        proxy = None if self._proxies is None else proxy_to(url, self._proxies)
+        if proxy is None:
+            there, own = (host, port), options.allow_private_hosts
+        else:
+            there, own = (proxy.host, proxy.port), True
+        plain = connect(*there, timeout=options.connect_seconds, allow_private_hosts=own)
         self._keep(plain)
         try:
             plain.settimeout(options.stall_seconds)
+            if proxy is not None and url.scheme == "https":
+                tunnel(plain, proxy, host, port)
             if url.scheme == "https":
                 secure = self._context.wrap_socket(plain, server_hostname=host)
                 self._keep(secure)
@@ -97,6 +110,9 @@ class Exchange:
             target = quote(url.path or "/", safe="/%:@!$&'()*+,;=~") + (
                 f"?{quote(url.query, safe=_QUERY)}" if url.query else ""
             )
+            if proxy is not None and url.scheme == "http":
+                target = f"http://{url.netloc}{target}"
+                headers = {**headers, **proxy.headers}
             # identity: a coded body could be neither continued nor measured.
             fixed = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "pillion", "Connection": "close"}
             client.request(method, target, headers={**fixed, **headers})
@@ -204,7 +220,10 @@ def _raise_for_status(answer: http.client.HTTPResponse, shown: str) -> None:
         return
     if status in {412, 416}:
         raise SourceChanged
-    if status in {401, 403, 407}:
+    if status == 407:
+        text, remedy = f"{shown} answered 407: a proxy wants a login", "give it in HTTP_PROXY"
+        raise StorageError(Reason.DOWNLOAD_FAILED, text, remedy=remedy)
+    if status in {401, 403}:
         raise StorageError(
             Reason.ACCESS_DENIED,
             f"{shown} answered {status}",

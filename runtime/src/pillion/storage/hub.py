@@ -7,7 +7,8 @@ never changes, so a broken download goes on without a validator; a large file is
 of it. Source: huggingface.co/docs/hub/api.
 
 Variables: ``HF_ENDPOINT`` for another server, ``HF_TOKEN`` for models that are not open to everybody. The token goes to
-the endpoint only, not to the stores that it redirects to.
+the endpoint only, not to the stores that it redirects to, and never without encryption but on this machine. Proxies of
+the environment (``HTTPS_PROXY``, ``NO_PROXY``) are used, as they are for buckets.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
+from pillion.proxies import on_this_machine
 from pillion.storage.errors import Reason, StorageError
 from pillion.storage.exchange import Exchange, tls_context
 from pillion.storage.names import safe_name
@@ -57,11 +59,18 @@ class HubSource:
         self._model = f"{uri.authority}/{name}"
         self._options = options
         self._context = tls_context(options)
+        self._environment = environment
         self._endpoint = _endpoint(environment)
         token = environment.get("HF_TOKEN", "").strip()
         if token and not (token.isascii() and token.isprintable() and " " not in token):
             raise StorageError(
                 Reason.INVALID_SETTING, "the variable HF_TOKEN is not a token", remedy="put the token alone into it"
+            )
+        if token and self._endpoint.startswith("http://") and not on_this_machine(self._endpoint):
+            raise StorageError(
+                Reason.INVALID_SETTING,
+                f"HF_ENDPOINT is {self._endpoint}, and HF_TOKEN would go there without encryption",
+                remedy="write https:// in HF_ENDPOINT; or leave HF_TOKEN out, where that server asks for none",
             )
         self._credentials = {"Authorization": f"Bearer {token}"} if token else {}
         self._commit = ""
@@ -103,7 +112,7 @@ class HubSource:
     async def open(self, item: SourceObject, offset: int, version: str | None) -> AsyncIterator[Body]:
         """Stream a file of the commit that was listed."""
         address = f"{self._endpoint}/{self._model}/resolve/{quote(self._commit, safe='')}/{quote(item.key, safe='/')}"
-        exchange = Exchange(self._options, self._context)
+        exchange = Exchange(self._options, self._context, self._environment)
         try:
             await asyncio.to_thread(
                 self._send, exchange, address, {"Range": f"bytes={offset}-"} if offset and version is not None else {}
@@ -118,7 +127,7 @@ class HubSource:
 
     async def _ask(self, address: str) -> tuple[Any, str]:
         """What the hub answers, and where the next page is, empty at the last."""
-        exchange = Exchange(self._options, self._context)
+        exchange = Exchange(self._options, self._context, self._environment)
         try:
             await asyncio.to_thread(self._send, exchange, address, {})
             following = _NEXT.search(exchange.header("Link"))

@@ -15,7 +15,8 @@
                                                 revision is a branch, a tag or a commit, `main` where none is given
 ==============================================  =====================================================================
 
-Keys of buckets are taken as they stand: ``%20``, ``?`` and ``#`` are part of the key. A trailing ``/`` means "all
+Keys of buckets and paths in claims are taken as they stand: ``%20``, ``?`` and ``#`` are part of them. Only ``file:``,
+``http:`` and ``https:`` are URLs in which ``%20`` is a blank. A trailing ``/`` means "all
 objects below". Every form may end in ``#sha256:<64 hex digits>``, the digest that is then verified (see
 `pillion.storage.digest`).
 """
@@ -31,7 +32,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from pillion.storage.digest import parse_digest
 from pillion.storage.errors import Reason, StorageError
 
-__all__ = ["LATER_SCHEMES", "REMOTE_SCHEMES", "SUPPORTED_SCHEMES", "StorageUri", "parse_uri", "redact"]
+__all__ = ["LATER_SCHEMES", "REMOTE_SCHEMES", "SUPPORTED_SCHEMES", "StorageUri", "file_uri", "parse_uri", "redact"]
 
 SUPPORTED_SCHEMES: Final = ("file", "pvc", "configmap", "s3", "gs", "az", "http", "https", "hf")
 REMOTE_SCHEMES: Final = frozenset({"s3", "gs", "az", "http", "https", "hf"})
@@ -105,6 +106,11 @@ def redact(text: str) -> str:
     head = re.sub(r"(:/*)[^/?#]*:[^/?#]*@" if azure else r"(:/*)[^/?#]*@", r"\1***@", head, count=1)
     hidden = "&".join(f"{part.partition('=')[0]}=***" if "=" in part else "***" for part in query.split("&"))
     return f"{head}{mark}{hidden}" if mark else head
+
+
+def file_uri(path: str) -> str:
+    """The ``file:`` URI of an absolute path, of which :func:`parse_uri` makes just that path again."""
+    return f"file://{path.replace('%', '%25')}"
 
 
 def parse_uri(text: str) -> StorageUri:

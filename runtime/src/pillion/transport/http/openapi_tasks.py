@@ -126,7 +126,9 @@ def exact(schema: Any) -> Any:  # noqa: ANN401 - JSON
         tag = schema.get("discriminator")
         if isinstance(tag, dict) and "propertyName" in tag and "oneOf" in schema:
             told["required"] = [tag["propertyName"]]
-        if schema.get("format") == "base64url" or schema.get("contentEncoding") == "base64":
+        if schema.get("contentEncoding") == "base64url":
+            told["format"] = "base64url"
+        elif schema.get("format") == "base64url" or schema.get("contentEncoding") == "base64":
             told |= {"format": "byte", "contentEncoding": "base64"}
         return told
     return [exact(item) for item in schema] if isinstance(schema, list) else schema
