@@ -187,6 +187,7 @@ class Reconciler:
         waiting = lacks_training(service)
         if waiting is not None:
             desired = replace(desired, children=(), problem=waiting)
+        observed = replace(observed, certificates=references.certificates)
         desired = await self._parts.rollouts.course(service, observed, desired)
         desired = self._parts.zero.course(observed, desired)
         desired = routed(service, observed, desired, self._parts.store, self._parts.optional_kinds())
