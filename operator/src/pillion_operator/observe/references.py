@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pillion.resources import BatchPrediction, InferenceService, ModelStorageSpec, TrainingJob
     from pillion.storage.uri import StorageUri
     from pillion_operator.client.kubernetes import KubernetesClient
+    from pillion_operator.state.certificates import KeptCertificate
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.observed import CertificateFacts
 
@@ -55,6 +56,16 @@ class References:
     credentials: StorageCredentials = field(default_factory=StorageCredentials)
     missing: tuple[Problem, ...] = ()
     gateway: GatewayFacts | None = None
+
+    def with_kept(self, kept: KeptCertificate | None) -> References:
+        """Return the same with the operator's own certificate: a plan is told what keeps it from being made, where the
+        manifest asks for it, and else it is something that lacks to pods that serve.
+        """
+        if kept is None:
+            return self
+        if not kept.wanted:
+            return self if kept.problem is None else replace(self, missing=(*self.missing, kept.problem))
+        return self if kept.facts is None else replace(self, certificates=(*self.certificates, kept.facts))
 
 
 @dataclass(frozen=True, slots=True)

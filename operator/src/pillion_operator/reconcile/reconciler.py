@@ -169,11 +169,8 @@ class Reconciler:
             models,
             observed.children.get(CONFIG_MAP, {}).get(models_config_name(key.name)),
         )
-        kept = None
-        if desired.endpoints.secure:
-            kept = await self._parts.self_signed.keep(service, observed)
-        if kept is not None and kept.facts is not None:
-            references = replace(references, certificates=(*references.certificates, kept.facts))
+        kept = await self._parts.self_signed.keep(service, observed, secure=desired.endpoints.secure)
+        references = references.with_kept(kept)
         desired = with_certificate(
             service,
             stored,
