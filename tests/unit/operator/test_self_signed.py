@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -15,11 +15,13 @@ from pillion_operator.builders.predictor import plan
 from pillion_operator.builders.serving_certificate import SERVICE_TIMES, next_step
 from pillion_operator.observe.references import References
 from pillion_operator.reconcile.self_signed import SelfSigned
-from pillion_operator.state.certificates import KeptCertificate
 from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT
 from pillion_operator.state.manifest import key_of
 from pillion_operator.state.observed import Observed
 from tests.unit.operator.test_builders import SETTINGS, SKLEARN, builtin, child, service
+
+if TYPE_CHECKING:
+    from pillion_operator.state.certificates import KeptCertificate
 
 NOW = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
 SELF_SIGNED: dict[str, Any] = {**SKLEARN, "tls": {"selfSigned": True}}

@@ -74,7 +74,10 @@ def facts_of(service: InferenceService, observed: Observed, desired: Desired, ou
     refused = [refused_pods(deployment.pods_refused)] if deployment.pods_refused else []
     problems: list[Problem] = [desired.problem] if desired.problem else []
     problems += [] if desired.rolled_back is None else [_went_back(desired.rolled_back, observed, deployment)]
-    problems += (problem for problem in outcome.problems if not concerns(problem))
+    written = [problem for problem in outcome.problems if not concerns(problem)]
+    # Pods that serve do so without what is beside them, too.
+    beside_them = [p for p in written if healthy and p.reason == Reason.KIND_UNAVAILABLE]
+    problems += (problem for problem in written if problem not in beside_them)
     if not stopped_:
         problems += blocking
         # Who cannot know callers turns them away, however well the pods are.
@@ -85,7 +88,8 @@ def facts_of(service: InferenceService, observed: Observed, desired: Desired, ou
         problems += [] if scaled else refused
         problems += own_problems(models)
     mismatched = mismatch_warnings(_of(newest, observed.reports))
-    warned = (*certificates, *observed.missing, *mismatched, *((*in_pods, *refused) if scaled and not stopped_ else ()))
+    of_scaled = (*in_pods, *refused) if scaled and not stopped_ else ()
+    warned = (*beside_them, *certificates, *observed.missing, *mismatched, *of_scaled)
     warnings = tuple(p for p in warned if p not in problems)
     return replace(facts, problems=tuple(problems), warnings=warnings)
 

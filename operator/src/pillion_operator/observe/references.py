@@ -171,9 +171,10 @@ class ReferenceReader:
             facts = gateway_facts(await self._client.get(GATEWAY, key))
         except ApiError as error:
             # In another namespace it may be none of ours: then the URL is not told.
-            if not error.refused:
+            if not error.refused and error.status < 500:
                 raise
-            facts = GatewayFacts(found=False, forbidden=f"the Gateway {key} may not be read: {error.message}")
+            may = "may not" if error.refused else "cannot"
+            facts = GatewayFacts(found=False, forbidden=f"the Gateway {key} {may} be read: {error.message}")
         return self._gateways.put(key, facts, found=facts.found)
 
     async def _source(self, kind: Kind, key: Key, field_: str) -> tuple[Problem, ...]:

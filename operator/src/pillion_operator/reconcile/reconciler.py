@@ -307,7 +307,8 @@ def _healthy(service: InferenceService, observed: Observed) -> bool:
 def _of_others(observed: Observed, outcome: Outcome) -> object:
     """What somebody else has to mend and no watch tells of; None where nothing is."""
     # Only what carries our label is watched: nothing tells when somebody else's object has gone.
-    conflicts = tuple(one.location for one in outcome.problems if one.reason == Reason.NAME_CONFLICT)
+    alone = {Reason.NAME_CONFLICT, Reason.KIND_UNAVAILABLE}
+    conflicts = tuple(one.location for one in outcome.problems if one.reason in alone)
     missing = tuple((one.reason, one.location, one.text) for one in observed.missing)
     unusable = tuple(one for one in observed.certificates if not one.found or one.missing_keys or one.invalid)
     gateway = observed.gateway is not None and not observed.gateway.found
