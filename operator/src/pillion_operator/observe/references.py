@@ -208,8 +208,11 @@ class ReferenceReader:
     ) -> tuple[StorageCredentials, tuple[Problem, ...]]:
         predictor, namespace = service.spec.predictor, service.metadata.namespace or ""
         model = predictor.serving_model
+        entry: StorageCredentials | None = None
         if model is not None and model.storage is not None and not (model.storage_uri or predictor.storage_uris):
-            return await self._entry(namespace, model.storage), ()
+            entry = await self._entry(namespace, model.storage)
+            if not fetches:
+                return entry, ()
         named = predictor.service_account_name or predictor.service_account
         remote = any(uri.scheme in REMOTE_SCHEMES for _, uri in _uris(service))
         if not remote and not named and not fetches:
@@ -217,8 +220,9 @@ class ReferenceReader:
         account = await self._account(Key(namespace, named or "default"))
         if not account.found and named:
             text = f"ServiceAccount {named!r}, named in predictor.serviceAccountName, is not there"
-            return StorageCredentials(), (Problem(Reason.SERVICE_ACCOUNT_NOT_FOUND, text, named),)
-        return credentials_from(account.secrets), ()
+            return entry or StorageCredentials(), (Problem(Reason.SERVICE_ACCOUNT_NOT_FOUND, text, named),)
+        found = credentials_from(account.secrets)
+        return found if entry is None else replace(entry, of_account=found), ()
 
     async def _of_models(self, service: InferenceService) -> dict[str, StorageCredentials]:
         """Return what those of `predictor.models` come to that name an entry of a Secret, or a volume.
