@@ -219,6 +219,9 @@ def test_a_share_for_the_next_version_takes_it_from_none() -> None:
     assert {"api-keys"} == back.mounted
     assert back.plan.split is not None
     assert set() == first.mounted, "a share alone changes no pod of the version that serves"
+    (note,) = first.plan.notes
+    assert note.text.startswith("spec.auth (pods of the last good revision serve as before until")
+    assert () == back.plan.notes
 
 
 def test_what_is_taken_over_is_written_as_the_runtime_reads_it() -> None:

@@ -118,13 +118,17 @@ class Rollouts:
         data = await self._parts.reader.read(key.namespace, good)
         if data is None:
             return _promoting(observed, desired)
+        held = _guarded(observed, desired, data)
         if lost is not None:
-            held = _guarded(observed, desired, data)
             former = with_kept(observed.service, desired, held.data)
             return replace(_withdrawing(observed, former, 0), rolled_back=RolledBack(lost, good, held.guards))
         if asks_more(observed.children.get(DEPLOYMENT, {}).get(predictor_name(key.name)), data):
             # A roll-back gave its pods what guards access, and a share for another version takes it from none.
-            data = _guarded(observed, desired, data).data
+            data = held.data
+        elif held.guards.taken:
+            fields = " and ".join(held.guards.taken)
+            text = f"{fields} (pods of the last good revision serve as before until the newest version has taken over)"
+            desired = replace(desired, notes=(*desired.notes, Note(Reason.FIELDS_NOT_HONOURED, text)))
         former = with_kept(observed.service, desired, data)
         return _shared(observed, desired, former, percent or 0, alike=listens_alike(data, desired))
 
