@@ -63,6 +63,12 @@ class OperatorMetrics:
             ("kind",),
             registry=registry,
         )
+        self._unanswered = Gauge(
+            "pillion_operator_lists_unanswered",
+            "Optional kinds that the cluster has and that cannot be listed; 1 for each.",
+            ("kind",),
+            registry=registry,
+        )
         self._leader = Gauge("pillion_operator_leader", "Whether this replica leads.", registry=registry)
         self._depth = Gauge("pillion_operator_queue_depth", "Keys that wait for a worker.", registry=registry)
         self._oldest = Gauge(
@@ -122,6 +128,12 @@ class OperatorMetrics:
         self._refused.clear()
         for kind in kinds:
             self._refused.labels(kind).set(1)
+
+    def unanswered(self, kinds: Iterable[str]) -> None:
+        """Show these as what does not answer, and no others."""
+        self._unanswered.clear()
+        for kind in kinds:
+            self._unanswered.labels(kind).set(1)
 
     def watch_restarted(self) -> None:
         """Count one new start of the watches."""

@@ -302,6 +302,11 @@ def test_network_policies_select_the_pods_of_the_release_and_open_what_these_lis
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         listened = {port["containerPort"] for port in container["ports"]}
         assert listened <= set(_ways_in(documents, name))
+        # DNS on whichever port its pods have, and at whatever address.
+        names = policy["spec"]["egress"][0]
+        assert "to" not in names
+        opened = {(port["port"], port["protocol"]) for port in names["ports"]}
+        assert {(53, "UDP"), (53, "TCP"), (5353, "UDP"), (5353, "TCP"), (443, "TCP"), (6443, "TCP")} == opened
 
 
 def test_the_operator_reads_the_activator_whoever_else_may_read_metrics(helm: Run) -> None:

@@ -28,6 +28,7 @@ class FaultyApiServer(ServerBeside):
     silent: watches stay open and deliver nothing.
     gone: watches are ended, and new ones are answered 410, so that clients must list anew.
     down: every request is refused, and open watches are cut.
+    broken: plural of a kind whose requests are answered 503, as of an aggregated API whose server is down.
     failing: share of writes that are answered 409, 429 or 500 instead of being forwarded.
     """
 
@@ -37,6 +38,7 @@ class FaultyApiServer(ServerBeside):
         self.silent = False
         self.gone = False
         self.down = False
+        self.broken = ""
         self.failing = 0.0
         self.failed = 0
         self._random = random.Random(7)
@@ -68,7 +70,7 @@ class FaultyApiServer(ServerBeside):
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         watching = request.query.get("watch") == "true"
-        if self.down:
+        if self.down or (self.broken and self.broken in request.path.split("/")):
             return self._status(503, "ServiceUnavailable")
         if watching and self.gone:
             return web.json_response({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}})
@@ -98,6 +100,8 @@ class FaultyApiServer(ServerBeside):
         reading: asyncio.Task[bytes] | None = None
         try:
             while not (self.gone or self.down):
+                if self.broken and self.broken in upstream.url.path.split("/"):
+                    return
                 if self.silent:
                     await asyncio.sleep(0.05)
                     continue

@@ -91,6 +91,38 @@ def test_a_watch_that_goes_silent_is_noticed_and_started_anew(
     eventually(lambda: operator.metric("pillion_operator_watch_missed_total", kind="deployments") >= 1)
 
 
+def test_a_kind_that_does_not_answer_keeps_nobody_waiting_and_is_taken_up_when_it_does(
+    front: FaultyApiServer, api: Api, namespace: str, tmp_path: Path
+) -> None:
+    front.broken = "ingresses"
+    settings = {"namespaces": namespace, "lease_namespace": namespace, "resync_seconds": str(RESYNC_SECONDS)}
+    with running(front.kubeconfig(tmp_path), tmp_path / "operator.log", **settings) as operator:
+        operator.wait_leading()
+        created(api, namespace)
+        assert 200 == operator.probe("/readyz")[0]
+
+        def silent() -> bool:
+            return operator.metric("pillion_operator_lists_unanswered", kind="ingresses") == 1
+
+        eventually(silent)
+        front.broken = ""
+        eventually(lambda: not silent())
+        way = {"networking": {"ingress": {}, "hosts": ["iris.example.com"]}}
+        api.patch("InferenceService", namespace, "iris", {"spec": way})
+        eventually(lambda: api.list("Ingress", namespace))
+
+        # It goes away again: the others are looked after, and what it had stays.
+        front.broken = "ingresses"
+        eventually(silent)
+        known = uid(api, namespace)
+        api.delete("Deployment", namespace, "iris-predictor")
+        eventually(lambda: uid(api, namespace) not in {"", known})
+        front.broken = ""
+        eventually(lambda: not silent())
+        assert api.list("Ingress", namespace)
+        operator.at_rest()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_watches_that_stay_silent_make_the_process_sick(

@@ -130,6 +130,31 @@ def test_a_roll_back_brings_the_configuration_and_the_service_of_its_revision_ba
     assert before == seen()
 
 
+def test_pods_that_are_gone_back_to_ask_their_callers_as_the_manifest_says(
+    operator: OperatorProcess, api: Api, namespace: str
+) -> None:
+    rolled_out(api, namespace)
+    old = names(api, namespace)
+    api.create(
+        namespace, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": {"a": "b"}}
+    )
+
+    auth = {"apiKeys": {"secretName": "keys"}}
+    body = {"spec": {"auth": auth, "predictor": {"labels": {"team": "a"}}}}
+    api.patch("InferenceService", namespace, "iris", body)
+    eventually(lambda: crash(api, namespace, old))
+    assert "until they are ready others may serve without" in ready(api, namespace, "RolledBack")["message"]
+
+    # The pod that served goes once one that asks is there; it has no label of the version that failed.
+    eventually(lambda: make_ready(api, namespace) and not old & names(api, namespace))
+    eventually(lambda: "its pods have spec.auth" in ready(api, namespace, "RolledBack")["message"])
+    (pod,) = pods(api, namespace)
+    assert "api-keys" in {volume["name"] for volume in pod["spec"]["volumes"]}
+    assert "team" not in pod["metadata"]["labels"]
+    assert {1: "RolledOut", 2: "Failed"} == states(api, namespace)
+    operator.at_rest()
+
+
 def test_files_that_are_being_fetched_are_progress(operator: OperatorProcess, api: Api, namespace: str) -> None:
     rolled_out(api, namespace)
     old = names(api, namespace)

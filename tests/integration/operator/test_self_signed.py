@@ -20,6 +20,7 @@ from tests.integration.operator.harness import (
     inference_service,
     running,
 )
+from tests.integration.operator.kubelet import make_ready
 from tests.integration.server.process import served, write_config
 from tests.integration.server.test_tls import Mounted, https
 from tests.waiting import until
@@ -208,6 +209,27 @@ def version(manifest: Object) -> int:
 def test_a_worn_certificate_is_renewed_by_the_same_ca(operator: OperatorProcess, api: Api, namespace: str) -> None:
     api.create(namespace, inference_service(**SELF_SIGNED))
     made(api, namespace)
+    old = aged(tuple(name.format(namespace) for name in NAMES), ca_days=100, certificate_days=70)
+
+    api.patch("Secret", namespace, SECRET, {"data": encoded(old.as_data())})
+
+    def renewed() -> bool:
+        certificate = texts(api.get("Secret", namespace, SECRET) or {"data": {}})["tls.crt"]
+        return certificate != old.certificate and signed_by(certificate, old.authorities[0])
+
+    eventually(renewed, within=60)
+    eventually(lambda: bundle_of(api.get("ConfigMap", namespace, CA)) == list(old.authorities), within=60)
+
+
+def test_a_certificate_with_which_a_version_serves_that_was_gone_back_to_is_renewed(
+    operator: OperatorProcess, api: Api, namespace: str
+) -> None:
+    api.create(namespace, inference_service(**SELF_SIGNED, rollout={"progressDeadline": "5s"}))
+    made(api, namespace)
+    eventually(lambda: make_ready(api, namespace) and api.list("ControllerRevision", namespace))
+    # A version without TLS, which never becomes ready.
+    api.patch("InferenceService", namespace, "iris", {"spec": {"predictor": {"tls": None}}})
+    told(api, namespace, "RolledBack")
     old = aged(tuple(name.format(namespace) for name in NAMES), ca_days=100, certificate_days=70)
 
     api.patch("Secret", namespace, SECRET, {"data": encoded(old.as_data())})

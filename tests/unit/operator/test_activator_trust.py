@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from pillion_operator.activator.presence import addresses_after
+from pillion_operator.activator.process import Activator
+from pillion_operator.activator.settings import ActivatorSettings
 from pillion_operator.activator.slices import Slices
 from pillion_operator.activator.trust import distrust, is_for
 from pillion_operator.state.manifest import Key, Manifest
@@ -67,6 +69,49 @@ def test_the_slices_of_other_installations_are_theirs() -> None:
 
     assert {} == slices.routes
     assert 0 == slices.distrusted
+
+
+def of_former_release(address: str = "10.0.0.1", **changes: Any) -> dict[str, Any]:
+    """The slice as operators wrote it that named no activator."""
+    return of_operator(annotations={}, **changes) | {"endpoints": [{"addresses": [address]}]}
+
+
+@pytest.mark.parametrize(
+    ("left", "slice_"),
+    [
+        (1, of_former_release()),
+        (0, of_former_release("10.0.0.9")),
+        (0, of_former_release(ownerReferences=[])),
+        (0, of_operator() | {"endpoints": [{"addresses": ["10.0.0.1"]}]}),
+    ],
+)
+def test_what_a_former_release_led_to_these_replicas_is_known_until_it_is_taken_over(
+    left: int, slice_: dict[str, Any]
+) -> None:
+    slices = Slices("pillion/activator")
+    slices.owners.replace("", [{"metadata": {"namespace": "shop", "name": "iris", "uid": "u1"}}])
+    slices.replace("", [slice_])
+
+    assert left == slices.left_by_former_release(frozenset({"10.0.0.1", "10.0.0.2"}))
+    assert 0 == slices.left_by_former_release(frozenset()), "once those replicas are gone nobody waits"
+
+
+def test_a_replica_is_not_ready_before_slices_of_a_former_release_are_taken_over() -> None:
+    connection: Any = None
+    activator = Activator(ActivatorSettings(service="pillion/activator", addresses=("10.0.0.2",)), connection)
+    services: Any = [{"metadata": {"namespace": "shop", "name": "iris", "uid": "u1"}}]
+    activator._slices.owners.replace("", services)
+    activator._slices.replace("", [of_former_release()])
+    own: Any = {"metadata": {"namespace": "pillion", "name": "a"}, "addressType": "IPv4"}
+    activator._replicas.replace("pillion", [own | {"endpoints": [{"addresses": ["10.0.0.1"]}]}])
+
+    assert "1 EndpointSlices of a former release are still to be taken over by the operator" == activator._unready()
+    activator._slices.replace("", [of_operator()])
+    assert "" == activator._unready()
+    # It does not wait for ever.
+    activator._slices.replace("", [of_former_release()])
+    activator._began -= 301
+    assert "" == activator._unready()
 
 
 def test_a_slice_is_believed_from_the_moment_at_which_its_service_is_known_until_it_is_gone() -> None:

@@ -214,6 +214,17 @@ def test_in_a_cluster_that_is_full_those_that_come_back_find_room(percent: int) 
     assert (4, 0, False) == (cluster.ready, len(cluster.canary), cluster.split.stands_in)
 
 
+@pytest.mark.parametrize("crowded", [False, True])
+def test_the_only_pod_that_serves_goes_for_none_that_may_never_find_room(crowded: bool) -> None:  # noqa: FBT001 - by pytest
+    only = Sides(Side(1, 0), Side(1, 1), 1, crowded=crowded)
+    back = Sides(Side(1, 1), Side(1, 1), 1, crowded=crowded)
+
+    assert 1 == next_split(0, ReplicaBounds(1, None), only).canary
+    assert 0 == next_split(0, ReplicaBounds(1, None), back).canary
+    # Of several the last one stays, too.
+    assert 1 == next_split(0, ReplicaBounds(2, None), Sides(Side(2, 0), Side(1, 1), 1, crowded=True)).canary
+
+
 def test_a_pod_that_was_lost_with_its_node_waits_for_no_stand_in() -> None:
     assert 1 == next_split(0, FOUR, Sides(Side(4, 3), Side(1, 1), 1)).canary
     assert 0 == next_split(0, FOUR, Sides(Side(4, 3), Side(1, 1), 1, crowded=True)).canary

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import kopf
@@ -189,3 +190,37 @@ def test_what_the_server_refuses_is_told_from_what_may_pass(
     error = ApiError(status, "", message)
 
     assert (refused, terminating) == (error.refused, error.terminating)
+
+
+async def test_a_watch_that_goes_silent_is_given_up_and_bookmarks_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pillion_operator.client.kubernetes._SILENT_SECONDS", 0.2)
+    asked: list[str] = []
+    over = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.query["allowWatchBookmarks"])
+        found = web.StreamResponse()
+        await found.prepare(request)
+        await found.write(b'{"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "7"}}}\n')
+        # Half open: nobody ends it, and nothing comes.
+        await over.wait()
+        return found
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with KubernetesClient(connection(url), OpenFence()) as client:
+        changes = client.watch(CONFIG_MAP, "ns", "1", label_selector="", seconds=240)
+        first = await anext(changes)
+        with pytest.raises(ApiError, match="the watch broke"):
+            await anext(changes)
+    over.set()
+    await runner.cleanup()
+
+    assert ["true"] == asked
+    assert "BOOKMARK" == first.type

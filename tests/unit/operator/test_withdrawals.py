@@ -211,6 +211,23 @@ def test_what_stands_in_is_told_with_its_numbers() -> None:
     assert {"requested": 0, "actual": 80, "mechanism": f"replicas: 4 of 5 pods; {stays}"} == status
 
 
+def test_the_only_pod_stays_for_as_long_as_no_node_takes_the_one_that_is_to_serve_in_its_place() -> None:
+    service = Service(BY_HAND, "new", available=0)
+    waits: Any = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]
+    labels: Any = {"annotations": {"serving.pillion.dev/revision": "good"}}
+    homeless: Any = {"metadata": labels, "status": {"conditions": waits}}
+    live = {STABLE: deployment(STABLE, "good", 1, 0), CANARY: deployment(CANARY, "new", 1, 1)}
+    service.observed = replace(service.observed, children={DEPLOYMENT: live}, pods=(homeless, *pods(0, 1)))
+    service.desired = replace(service.desired, replicas=ReplicaBounds(1, None))
+
+    found = service.course()
+
+    assert found.split is not None
+    assert 1 == found.split.canary
+    text, _ = service.told(found)
+    assert "1 pod beside it stays until 1 of the last good revision are available (now 0; no node takes its" in text
+
+
 def test_a_version_that_takes_over_tells_how_far_it_is_and_nothing_of_weights() -> None:
     service = Service({}, "new")
     plan = replace(service.course(), routes=RoutePlan(gateway=Key("ns", "edge")))

@@ -171,7 +171,9 @@ def test_a_shallow_model_keeps_its_rules_and_the_plain_fields_of_what_is_inside(
     assert [{"rule": "has(self.hub)", "message": "a hub is needed", "fieldPath": ".hub"}] == front[
         "x-kubernetes-validations"
     ]
-    assert spoke == front["properties"]["hub"]
+    assert {**spoke, "description": "One spoke."} == front["properties"]["hub"], (
+        "kubectl explain tells of its own fields"
+    )
     assert {"type": "array", "maxItems": 36, "items": spoke, **BY_NAME} == front["properties"]["spokes"]
 
 

@@ -33,6 +33,8 @@ __all__ = ["Activator"]
 _log: Final = logging.getLogger(__name__)
 #: How often a port that could not be opened is tried again.
 _AGAIN_SECONDS: Final = 5.0
+#: How long an operator may take to come that writes slices as this release reads them.
+_TAKE_OVER_SECONDS: Final = 300.0
 
 
 class Activator:
@@ -46,6 +48,7 @@ class Activator:
         PlatformCollector(registry=self._registry)
         self._metrics = ActivatorMetrics(self._registry)
         self._stop = asyncio.Event()
+        self._began = time.monotonic()
         self._map_news, self._presence_news = asyncio.Event(), asyncio.Event()
         self._slices = Slices(settings.service, self._map_news.set, self._presence_news.set)
         self._replicas = Replicas(self._presence_news.set)
@@ -118,4 +121,10 @@ class Activator:
         """Say why no connection should be sent here; nothing where it may."""
         if self._stop.is_set():
             return "it is stopping"
-        return "" if self._slices.listed(self._namespaces) else "the EndpointSlices are not known yet"
+        if not self._slices.listed(self._namespaces):
+            return "the EndpointSlices are not known yet"
+        # Replicas of that release are there for as long as this one is not ready, and those slices lead to them.
+        former = self._slices.left_by_former_release(self._replicas.ready)
+        if former and time.monotonic() - self._began < _TAKE_OVER_SECONDS:
+            return f"{former} EndpointSlices of a former release are still to be taken over by the operator"
+        return ""

@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from pillion_operator.activator.routes import Claim, Route, Target, routes_in, targets_in
-from pillion_operator.activator.trust import distrust, is_for
+from pillion_operator.activator.trust import distrust, is_for, is_of_former_release
 from pillion_operator.state.manifest import Key, Manifest, key_of, labels_of, uid_of
 from pillion_operator.state.names import SERVICE_NAME_LABEL
 from pillion_operator.state.slices import holds
@@ -94,6 +94,11 @@ class Slices:
     def holding(self) -> tuple[Manifest, ...]:
         """The slices whose Services this activator is to hold connections of."""
         return tuple(one for one in self._believed if holds(one))
+
+    def left_by_former_release(self, replicas: frozenset[str]) -> int:
+        """Return how many slices lead to those replicas that no operator of this release has taken over yet."""
+        known = (one for each in self._known.values() for one in each.values())
+        return sum(is_of_former_release(one, self.owners.uids, replicas) for one in known)
 
     def stand_for(self, route: Route) -> bool:
         """Whether a port of ours still stands for it."""

@@ -20,12 +20,12 @@ from pillion_operator.state.names import (
     activator_slice_name,
     predictor_name,
 )
-from pillion_operator.state.slices import ports_of
+from pillion_operator.state.slices import addresses_of, ports_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["distrust", "is_for"]
+__all__ = ["distrust", "is_for", "is_of_former_release"]
 
 #: A predictor has at most its HTTP, HTTPS and gRPC ports.
 _MOST_PORTS: Final = 8
@@ -35,6 +35,13 @@ def is_for(manifest: Manifest, activator: str) -> bool:
     """Whether the slice says that it is the map of that activator; others in the cluster have theirs."""
     ours = labels_of(manifest).get(ENDPOINTS_MANAGER_LABEL) == ENDPOINTS_MANAGER
     return ours and annotations_of(manifest).get(ACTIVATOR_ANNOTATION) == activator
+
+
+def is_of_former_release(manifest: Manifest, services: Mapping[Key, str], replicas: frozenset[str]) -> bool:
+    """Whether an operator of a former release had the slice lead to these replicas: it named no activator."""
+    ours = labels_of(manifest).get(ENDPOINTS_MANAGER_LABEL) == ENDPOINTS_MANAGER
+    named = ACTIVATOR_ANNOTATION in annotations_of(manifest)
+    return ours and not named and not replicas.isdisjoint(addresses_of(manifest)) and not distrust(manifest, services)
 
 
 def distrust(manifest: Manifest, services: Mapping[Key, str]) -> str:

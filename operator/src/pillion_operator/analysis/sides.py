@@ -81,7 +81,8 @@ def next_split(percent: int, bounds: ReplicaBounds, sides: Sides) -> Split:
 
     Where the newest revision is to have fewer pods than serve beside the last good one, those stand in for as many as
     that one lacks. So no change of a share takes the number of pods that serve below what the service has to have. Only
-    where one that comes back finds no room, one fewer stands in: else both would wait for each other.
+    where one that comes back finds no room, one fewer stands in: else both would wait for each other. The last one
+    stays: the room that it leaves may be taken by others, and then nobody would answer.
 
     Args:
         percent: what the newest revision is to have, from 0 to 99.
@@ -91,7 +92,9 @@ def next_split(percent: int, bounds: ReplicaBounds, sides: Sides) -> Split:
     asked = split(percent, bounds, sides.stable.wanted, sides.newest)
     # What a Gateway still sends the last good one, the fewer pods of it are not for.
     asked = asked if sides.weighed else replace(asked, stable=bounds.least)
-    needed = _needed(bounds, sides.stable) - (1 if sides.crowded else 0)
+    needed = _needed(bounds, sides.stable)
+    # The only pod goes for none that may never come.
+    needed = max(1, needed - 1) if sides.crowded and needed else needed
     # A ReplicaSet lets go first of those that do not serve.
     stand_ins = min(sides.canary.serving, needed - sides.stable.serving)
     if stand_ins > asked.canary:

@@ -109,6 +109,9 @@ class _Run:
                 stored = await self._child(child)
             except ApiError as error:
                 # An optional kind may have gone since it was asked for.
+                if _is_its_own_trouble(child.kind, error):
+                    self._problems.append(_unavailable(child.kind, key_of(child.manifest).name, error))
+                    continue
                 if not (error.refused or (error.not_found and child.kind in OPTIONAL)):
                     raise
                 if not error.terminating:
@@ -166,7 +169,12 @@ class _Run:
                 if (kind, name) not in planned and not is_deleting(live):
                     _log.info("deleting %s %s, which is not needed any more", kind.name, key_of(live))
                     self._writes += 1
-                    await self._client.delete(kind, key_of(live), uid=uid_of(live))
+                    try:
+                        await self._client.delete(kind, key_of(live), uid=uid_of(live))
+                    except ApiError as error:
+                        if not _is_its_own_trouble(kind, error):
+                            raise
+                        self._problems.append(_unavailable(kind, name, error))
 
     async def _child(self, child: Child) -> Manifest | None:
         key = key_of(child.manifest)
@@ -244,6 +252,16 @@ class _Run:
 
 def _digest(manifest: Manifest) -> str:
     return hashlib.sha256(msgspec.json.encode(manifest, order="deterministic")).hexdigest()
+
+
+def _is_its_own_trouble(kind: Kind, error: ApiError) -> bool:
+    """Whether whoever serves an optional kind fails, which is no reason to leave the others."""
+    return kind in OPTIONAL and error.status >= 500 and not error.refused
+
+
+def _unavailable(kind: Kind, name: str, error: ApiError) -> Problem:
+    text = f"{kind.name} {name!r} cannot be written, since the API of {kind.api_version} does not answer: "
+    return Problem(Reason.KIND_UNAVAILABLE, f"{text}{error.message}", f"{kind.name}/{name}")
 
 
 def refused(child: Child, error: ApiError) -> Problem:

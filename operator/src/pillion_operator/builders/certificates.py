@@ -10,7 +10,7 @@ import binascii
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from pillion.resources.conventions import authority_config
+from pillion.resources.conventions import authority_config, serving_secret
 from pillion_operator.builders.context import child_manifest
 from pillion_operator.builders.tls import certificate_names, server_secret
 from pillion_operator.state.kinds import CERTIFICATE, CONFIG_MAP, SECRET
@@ -30,7 +30,15 @@ if TYPE_CHECKING:
     from pillion_operator.state.observed import CertificateFacts
     from pillion_operator.state.plan import Desired
 
-__all__ = ["AUTHORITY_KEY", "encoded", "in_the_way", "self_signed_secret", "texts_of", "with_certificate"]
+__all__ = [
+    "AUTHORITY_KEY",
+    "encoded",
+    "in_the_way",
+    "self_signed_name",
+    "self_signed_secret",
+    "texts_of",
+    "with_certificate",
+]
 
 AUTHORITY_KEY: Final = "ca.crt"
 
@@ -56,16 +64,17 @@ def with_certificate(
         cluster_domain: of cluster DNS.
     """
     tls = service.spec.predictor.tls
-    if tls is None or not desired.complete or not desired.endpoints.secure:
+    if not desired.complete:
+        return desired
+    if kept is not None and not kept.wanted and kept.bundle:
+        desired = replace(desired, children=(_authorities(service, stored, kept), *desired.children))
+    if tls is None or not desired.endpoints.secure:
         return desired
     child: Child | None = None
     problem: Problem | None = None
-    if kept is not None:
+    if kept is not None and kept.wanted:
         problem = kept.problem
-        if problem is None:
-            config = authority_config(key_of(stored).name)
-            data: JsonObject = {"data": {AUTHORITY_KEY: kept.bundle}}
-            child = Child(CONFIG_MAP, child_manifest(service, uid_of(stored), CONFIG_MAP, config, data))
+        child = _authorities(service, stored, kept) if problem is None else None
     elif tls.cert_manager is not None:
         facts = next((one for one in secrets if one.secret == server_secret(service)), None)
         problem = _in_the_way(stored, facts) or (None if CERTIFICATE in kinds else _not_served())
@@ -76,10 +85,21 @@ def with_certificate(
     return desired if child is None else replace(desired, children=(child, *desired.children))
 
 
+def _authorities(service: InferenceService, stored: Manifest, kept: KeptCertificate) -> Child:
+    config = authority_config(key_of(stored).name)
+    data: JsonObject = {"data": {AUTHORITY_KEY: kept.bundle}}
+    return Child(CONFIG_MAP, child_manifest(service, uid_of(stored), CONFIG_MAP, config, data))
+
+
+def self_signed_name(service: str) -> str:
+    """Return the name of the Secret of the operator's own certificate."""
+    return serving_secret(service, {"selfSigned": True})
+
+
 def self_signed_secret(service: InferenceService, stored: Manifest, material: Material) -> Manifest:
     """Return the Secret of the operator's own certificate."""
     body: JsonObject = {"type": "kubernetes.io/tls", "data": encoded(material.as_data())}
-    return child_manifest(service, uid_of(stored), SECRET, server_secret(service), body)
+    return child_manifest(service, uid_of(stored), SECRET, self_signed_name(key_of(stored).name), body)
 
 
 def _certificate(service: InferenceService, stored: Manifest, cluster_domain: str) -> Manifest:

@@ -7,7 +7,7 @@ Source: KServe, "Storage credentials" (pkg/credentials).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ _PREFIXES: Final = ("serving.pillion.dev/", "serving.kserve.io/")
 _GOOGLE_KEY: Final = "gcloud-application-credentials.json"
 _GOOGLE_MOUNT: Final = "/var/secrets/google"
 _CA_MOUNT: Final = "/var/secrets/s3-ca"
+_CA_VOLUME: Final = "s3-ca"
+_CA_VARIABLE: Final = "CA_BUNDLE_VOLUME_MOUNT_POINT"
 
 #: Keys of a Secret that become variables of the same name.
 _VARIABLES: Final = (
@@ -66,6 +68,7 @@ class StorageCredentials:
         entry: the key of that entry.
         problem: why such an entry cannot be used, or what a model's files are on is not there.
         of_models: the same for those of `predictor.models` that need more than a URI, by name.
+        of_account: what the ServiceAccount's Secrets give beside an entry, for models that pods fetch themselves.
     """
 
     env: tuple[JsonObject, ...] = ()
@@ -75,6 +78,21 @@ class StorageCredentials:
     entry: str = ""
     problem: Problem | None = None
     of_models: Mapping[str, StorageCredentials] = field(default_factory=dict)
+    of_account: StorageCredentials | None = None
+
+    @property
+    def of_server(self) -> StorageCredentials:
+        """What the container that serves has for models that it fetches itself: an entry is all about buckets of S3,
+        and for every other place there are the ServiceAccount's Secrets.
+        """
+        if self.of_account is None:
+            return self
+        return replace(
+            self,
+            env=(*self.env, *(one for one in self.of_account.env if not _is_of_s3(str(one["name"])))),
+            volumes=(*self.volumes, *(one for one in self.of_account.volumes if one["name"] != _CA_VOLUME)),
+            mounts=(*self.mounts, *(one for one in self.of_account.mounts if one["name"] != _CA_VOLUME)),
+        )
 
 
 def credentials_from(secrets: Sequence[SecretSummary]) -> StorageCredentials:
@@ -90,9 +108,9 @@ def credentials_from(secrets: Sequence[SecretSummary]) -> StorageCredentials:
             mounts.append({"name": "google-credentials", "mountPath": _GOOGLE_MOUNT, "readOnly": True})
         bundle = _annotation(secret, "s3-cabundle-configmap")
         if bundle:
-            env.append({"name": "CA_BUNDLE_VOLUME_MOUNT_POINT", "value": _CA_MOUNT})
-            volumes.append({"name": "s3-ca", "configMap": {"name": bundle}})
-            mounts.append({"name": "s3-ca", "mountPath": _CA_MOUNT, "readOnly": True})
+            env.append({"name": _CA_VARIABLE, "value": _CA_MOUNT})
+            volumes.append({"name": _CA_VOLUME, "configMap": {"name": bundle}})
+            mounts.append({"name": _CA_VOLUME, "mountPath": _CA_MOUNT, "readOnly": True})
     return StorageCredentials(tuple(env), tuple(volumes), tuple(mounts))
 
 
@@ -112,6 +130,10 @@ def _variables(secret: SecretSummary) -> list[JsonObject]:
         if value:
             found.append({"name": variable, "value": value})
     return found
+
+
+def _is_of_s3(variable: str) -> bool:
+    return variable.startswith(("AWS_", "S3_")) or variable in {_S3_ANNOTATIONS["s3-useanoncredential"], _CA_VARIABLE}
 
 
 def _annotation(secret: SecretSummary, suffix: str) -> str:

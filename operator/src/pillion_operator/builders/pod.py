@@ -128,7 +128,7 @@ def _defaults(context: BuildContext, storage: StorageParts | None) -> JsonObject
             *own_parts(context).volumes,
         )
     if context.fetches:
-        volumes += [volume for volume in context.credentials.volumes if volume not in volumes]
+        volumes += [volume for volume in context.credentials.of_server.volumes if volume not in volumes]
     if volumes:
         spec["volumes"] = array(volumes)
     secrets: list[JsonObject] = [{"name": name} for name in context.settings.image_pull_secrets]
@@ -152,8 +152,9 @@ def _serving_container(context: BuildContext, storage: StorageParts | None) -> J
     base: JsonObject = {"resources": {"requests": dict(context.settings.requests)}}
     if context.fetches:
         # Nothing where there are none: pods are not to be others with the first Model than without.
-        base |= {"env": array(context.credentials.env)} if context.credentials.env else {}
-        mounts += context.credentials.mounts
+        given = context.credentials.of_server
+        base |= {"env": array(given.env)} if given.env else {}
+        mounts += given.mounts
     if context.ours:
         mounts += [
             # By subPath, so that running pods never see the file of the version that replaces them.

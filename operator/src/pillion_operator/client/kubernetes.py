@@ -39,6 +39,7 @@ _METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8
 #: A write must have left the process for good before another replica may lead: 12 s of lease less 8 s of certainty.
 _WRITE_SECONDS: Final = 4.0
 _READ_SECONDS: Final = 30.0
+_SILENT_SECONDS: Final = 75.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +148,10 @@ class KubernetesClient:
         """
         params = {
             "watch": "1", "resourceVersion": version, "labelSelector": label_selector, "timeoutSeconds": str(seconds),
+            "allowWatchBookmarks": "true",
         }  # fmt: skip
-        # A connection that went silent is not told from one on which nothing happens, but by the end that is due.
-        within = aiohttp.ClientTimeout(total=seconds + _READ_SECONDS, connect=_READ_SECONDS)
+        # A connection that went silent is told from one on which nothing happens by the bookmarks of each minute.
+        within = aiohttp.ClientTimeout(total=seconds + _READ_SECONDS, connect=_READ_SECONDS, sock_read=_SILENT_SECONDS)
         headers = self._connection.headers() | {"Accept": _METADATA if metadata_only else _JSON}
         try:
             async with self._session.get(

@@ -76,11 +76,16 @@ class Caches:
         self._kinds_changed = kinds_changed
         self._scope = NamespaceScope(settings.namespace_selector, self._leave)
         selector = settings.namespace_selector
-        self._watcher = Watcher(connection, self._kinds, settings.namespaces, self._deliver, selector)
+        self._watcher = Watcher(connection, self._watched, settings.namespaces, self._deliver, selector)
         self._listed = asyncio.Event()
         self._bad_rounds = 0
         self._resync: Resync | None = None
         self._told = ""
+        #: Kinds that are not watched since they do not answer: those that were known before, those that never were,
+        #: and all that was told of.
+        self._aside: frozenset[Kind] = frozenset()
+        self._awaited: frozenset[Kind] = frozenset()
+        self._silent: frozenset[Kind] = frozenset()
         self.synced = asyncio.Event()
         self.optional: frozenset[Kind] = frozenset()
 
@@ -102,6 +107,7 @@ class Caches:
                 _log.warning("the first lists failed: %s; trying again", error)
                 await asyncio.sleep(CRD_WAIT_SECONDS)
                 continue
+            self._await(frozenset(resync.unanswered))
             if self._tell_refusals():
                 await asyncio.sleep(CRD_WAIT_SECONDS)
             else:
@@ -117,6 +123,7 @@ class Caches:
             try:
                 await self._scope.refresh(client)
                 missed = await resync.correct()
+                self._set_aside(frozenset(resync.unanswered))
                 await policies.refresh(key.namespace for key in self._store.keys(INFERENCE_SERVICE))
             except ApiError as error:
                 _log.warning("the periodic list failed: %s", error)
@@ -172,33 +179,70 @@ class Caches:
         cluster = () if self._namespaces else (CLUSTER_SERVING_RUNTIME,)
         return (INFERENCE_SERVICE, SERVING_RUNTIME, MODEL, TRAINING_JOB, BATCH_PREDICTION, *labelled, *cluster)
 
+    def _watched(self) -> tuple[Kind, ...]:
+        """Return what is watched: a kind that does not answer would end the watches of all others."""
+        return tuple(kind for kind in self._kinds() if kind not in self._aside)
+
+    def _await(self, silent: frozenset[Kind]) -> None:
+        """Begin without the optional kinds that do not answer, as if the cluster lacked them."""
+        if silent:
+            self.optional -= silent
+            self._watcher.restart()
+        self._awaited = silent
+        self._tell_silence()
+
+    def _set_aside(self, silent: frozenset[Kind]) -> None:
+        """Go on without watching what does not answer, and watch again what does; the caches keep what they have."""
+        if silent == self._aside:
+            return
+        self._aside = silent
+        self._watcher.restart()
+        self._tell_silence()
+
+    def _tell_silence(self) -> None:
+        """Say which optional kinds there are that cannot be listed, where that has changed."""
+        silent = self._aside | self._awaited
+        if silent == self._silent:
+            return
+        for kind in silent - self._silent:
+            _log.warning("%s of %s cannot be listed: going on without them", kind.plural, kind.api_version)
+        for kind in self._silent - silent:
+            _log.info("%s of %s can be listed again", kind.plural, kind.api_version)
+        self._silent = silent
+        self._metrics.unanswered(kind.plural for kind in silent)
+
     async def _discovered(self, client: KubernetesClient) -> frozenset[Kind]:
         """Return the optional kinds that the cluster has, those known so far where it cannot be asked."""
         found: set[Kind] = set()
-        try:
-            for api_version in sorted({kind.api_version for kind in self._wanted}):
+        for api_version in sorted({kind.api_version for kind in self._wanted}):
+            kinds = {kind for kind in self._wanted if kind.api_version == api_version}
+            try:
                 plurals = await client.discover(api_version)
-                found |= {kind for kind in self._wanted if kind.api_version == api_version and kind.plural in plurals}
-        except (ApiError, aiohttp.ClientError, TimeoutError) as error:
-            _log.warning("the API server cannot be asked for optional kinds: %s", error)
-            return self.optional
+            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+                _log.warning("the API server cannot be asked for %s: %s", api_version, error)
+                found |= kinds & self.optional
+            else:
+                found |= {kind for kind in kinds if kind.plural in plurals}
         return frozenset(found)
 
     async def _follow_optional_kinds(self, client: KubernetesClient, resync: Resync) -> None:
         """Take up a kind whose definition has come, once it is listed, and let go of one whose definition has gone."""
         found = await self._discovered(client)
-        come, gone = set[Kind](), self.optional - found
+        come, gone, silent = set[Kind](), self.optional - found, set[Kind]()
         for kind in found - self.optional:
             try:
                 # What is there already must be known before anybody plans with it.
                 await resync.fill(kinds=(kind,))
             except ApiError as error:
                 _log.warning("%s, which are new, could not be listed: %s; trying again", kind.plural, error)
+                silent.add(kind)
                 # Right after its definition has come a kind may not be served yet; anything else may take long to pass.
                 if error.not_found:
                     self._listed.set()
             else:
                 come.add(kind)
+        self._awaited = frozenset(silent)
+        self._tell_silence()
         if not come and not gone:
             return
         for kind in gone:

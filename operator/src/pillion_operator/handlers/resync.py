@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pillion_operator.client.errors import ApiError
 from pillion_operator.observe.store import newer
-from pillion_operator.state.kinds import selector_of
+from pillion_operator.state.kinds import OPTIONAL, selector_of
 from pillion_operator.state.manifest import key_of, uid_of, version_of
 
 if TYPE_CHECKING:
@@ -59,22 +59,28 @@ class Resync:
         self._within = within
         self.refused: dict[tuple[Kind, str], ApiError] = {}
         """What the API server did not let us list in the last round, by kind and namespace, and its words."""
+        self.unanswered: dict[Kind, ApiError] = {}
+        """Optional kinds that could not be listed in the last round: whoever serves them has trouble of its own."""
 
     async def fill(self, namespace: str | None = None, kinds: Sequence[Kind] | None = None) -> None:
         """List everything in full and take it over, at the start. What may not be listed is in :attr:`refused` then.
 
-        With a namespace, what is in that one; with kinds, these alone.
+        With a namespace, what is in that one; with kinds, these alone, and then any of them has to answer.
 
         Raises:
             ApiError: the API server could not be asked.
         """
         refused: dict[tuple[Kind, str], ApiError] = {}
+        unanswered: dict[Kind, ApiError] = {}
         for kind in self._kinds() if kinds is None else kinds:
             spaces = self._spaces(kind) if namespace is None else [namespace] if kind.namespaced else []
             for space in spaces:
                 try:
                     listing = await self._list(kind, space, metadata_only=False)
                 except ApiError as error:
+                    if kinds is None and _is_its_own_trouble(kind, error):
+                        unanswered[kind] = error
+                        break
                     if error.status != _FORBIDDEN:
                         raise
                     refused[kind, space] = error  # The others too, so that all that lacks is said at once.
@@ -82,7 +88,9 @@ class Resync:
                 for item in listing.items:
                     self._take(kind, item)
                 self._drop(kind, self._gone(kind, space, listing))
-        self.refused = refused if namespace is None and kinds is None else self.refused | refused
+        whole = namespace is None and kinds is None
+        self.refused = refused if whole else self.refused | refused
+        self.unanswered = unanswered if whole else self.unanswered | unanswered
 
     async def correct(self) -> dict[Kind, int]:
         """List metadata, correct what the watches missed, and return how much that was, by kind.
@@ -92,18 +100,22 @@ class Resync:
         """
         missed: dict[Kind, int] = {}
         refused: dict[tuple[Kind, str], ApiError] = {}
+        unanswered: dict[Kind, ApiError] = {}
         for kind in self._kinds():
             for namespace in self._spaces(kind):
                 try:
                     number = await self._correct(kind, namespace)
                 except ApiError as error:
+                    if _is_its_own_trouble(kind, error):
+                        unanswered[kind] = error
+                        break
                     if error.status != _FORBIDDEN:
                         raise
                     refused[kind, namespace] = error
                     continue
                 if number:
                     missed[kind] = missed.get(kind, 0) + number
-        self.refused = refused
+        self.refused, self.unanswered = refused, unanswered
         return missed
 
     async def _correct(self, kind: Kind, namespace: str) -> int:
@@ -157,3 +169,11 @@ class Resync:
         for manifest in gone:
             if self._store.forget(kind, key_of(manifest), uid_of(manifest)) is not None:
                 self._changed(kind, manifest)
+
+
+def _is_its_own_trouble(kind: Kind, error: ApiError) -> bool:
+    """Whether a kind that a cluster may as well not have does not answer, and the others may.
+
+    Where the API server itself is away, those that every cluster has do not answer either.
+    """
+    return kind in OPTIONAL and (error.status in {0, 404} or error.status >= 500)

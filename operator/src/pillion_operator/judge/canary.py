@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from pillion_operator.judge.pods import unplaced
 from pillion_operator.judge.routes import share_in_effect, weighed
-from pillion_operator.state.manifest import object_at, text_at
+from pillion_operator.state.manifest import object_at, revision, text_at
 
 if TYPE_CHECKING:
     from pillion.resources import JsonObject
@@ -48,7 +49,13 @@ def _standing_in(facts: Facts, split: Split) -> str:
         return ""
     needed = max(facts.deployment.wanted, split.stable)
     others = "1 pod beside it stays" if split.canary == 1 else f"{split.canary} pods beside it stay"
-    return f"; {others} until {needed} of the last good revision are available (now {facts.deployment.available})"
+    text = f"; {others} until {needed} of the last good revision are available (now {facts.deployment.available}"
+    ours = (pod for pod in facts.observed.pods if revision(pod) == facts.deployment.revision)
+    return (
+        f"{text}; no node takes its next pod: make room for one more)"
+        if unplaced(ours, facts.observed.now)
+        else f"{text})"
+    )
 
 
 def _to_be_exact(facts: Facts, split: Split, actual: int) -> str:

@@ -13,8 +13,10 @@ from pillion_operator.state.plan import Problem
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
-    from pillion_operator.judge.facts import Facts
-    from pillion_operator.state.revisions import RolledBack
+    from collections.abc import Iterable
+
+    from pillion_operator.judge.facts import DeploymentFacts, Facts
+    from pillion_operator.state.revisions import Guards, RolledBack
 
 TYPE: Final = "Progressing"
 
@@ -23,7 +25,8 @@ def judge(facts: Facts) -> Verdict:
     """Judge by the Deployment: pods still to be replaced, or still to become available."""
     deployment = facts.deployment
     if facts.desired.rolled_back is not None:
-        return Verdict(TYPE, "False", Reason.ROLLED_BACK, went_back(facts.desired.rolled_back).sentence)
+        back = next(problem for problem in facts.problems if problem.reason == Reason.ROLLED_BACK)
+        return Verdict(TYPE, "False", Reason.ROLLED_BACK, back.sentence)
     told = (*facts.problems, *facts.warnings)
     homeless = next((problem for problem in told if problem.reason == Reason.UNSCHEDULABLE), None)
     if homeless is not None and unplaced(newest_pods(facts), facts.observed.now):
@@ -48,10 +51,33 @@ def judge(facts: Facts) -> Verdict:
     return Verdict(TYPE, "True", Reason.PROGRESSING, text)
 
 
-def went_back(back: RolledBack) -> Problem:
-    """Return what became of the newest revision, as a problem."""
+def went_back(back: RolledBack, deployment: DeploymentFacts, trouble: Iterable[Problem] = ()) -> Problem:
+    """Return what became of the newest revision, as a problem.
+
+    Args:
+        back: from which revision to which.
+        deployment: of the one that serves.
+        trouble: what keeps pods from starting.
+    """
     judged = back.failed.judged
     why = "did not do as well as asked" if judged else "did not become ready in its time"
     text = f"revision {back.failed.number} ({back.failed.digest}) {why} and was rolled back "
     text += f"to revision {back.serving.number} ({back.serving.digest}): {judged or back.failed.message}"
+    text += _guards(back.guards, deployment, trouble)
     return Problem(Reason.ROLLED_BACK, text, transient=False)
+
+
+def _guards(guards: Guards, deployment: DeploymentFacts, trouble: Iterable[Problem]) -> str:
+    """Say who may ask the pods that serve: that of it which the manifest says, and which of them do not hold to it."""
+    text = ""
+    if guards.taken:
+        fields = " and ".join(guards.taken)
+        if deployment.rolled_out and deployment.revision == guards.digest:
+            text += f"; its pods have {fields} of the manifest"
+        else:
+            text += f"; its pods get {fields} of the manifest, and until they are ready others may serve without"
+            found = next(iter(trouble), None)
+            text += "" if found is None else f" ({found.text})"
+    if guards.lacking:
+        text += f"; ATTENTION: it serves without {' and '.join(guards.lacking)} of the manifest ({guards.why})"
+    return text

@@ -21,7 +21,7 @@ from pillion_operator.judge import (
 )
 from pillion_operator.judge.certificates import certificate_problems
 from pillion_operator.judge.deadline import overdue
-from pillion_operator.judge.facts import Facts, Verdict, deployment_facts, is_ready, refused_pods
+from pillion_operator.judge.facts import DeploymentFacts, Facts, Verdict, deployment_facts, is_ready, refused_pods
 from pillion_operator.judge.model_loaded import active_state, newest_pods, target_state
 from pillion_operator.judge.own_models import own_model_facts, own_problems, statuses
 from pillion_operator.judge.pods import pod_problems
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pillion.resources import InferenceService, JsonObject
     from pillion_operator.state.observed import ModelReport, Observed, Outcome
     from pillion_operator.state.plan import Desired, Problem
+    from pillion_operator.state.revisions import RolledBack
 
 __all__ = ["JUDGES", "conditions_of", "facts_of", "status_of", "verdicts"]
 
@@ -72,8 +73,11 @@ def facts_of(service: InferenceService, observed: Observed, desired: Desired, ou
     scaled = bounds.autoscaled and bounds.least <= sum(is_ready(pod) for pod in newest)
     refused = [refused_pods(deployment.pods_refused)] if deployment.pods_refused else []
     problems: list[Problem] = [desired.problem] if desired.problem else []
-    problems += [went_back(desired.rolled_back)] if desired.rolled_back else []
-    problems += (problem for problem in outcome.problems if not concerns(problem))
+    problems += [] if desired.rolled_back is None else [_went_back(desired.rolled_back, observed, deployment)]
+    written = [problem for problem in outcome.problems if not concerns(problem)]
+    # Pods that serve do so without what is beside them, too.
+    beside_them = [p for p in written if healthy and p.reason == Reason.KIND_UNAVAILABLE]
+    problems += (problem for problem in written if problem not in beside_them)
     if not stopped_:
         problems += blocking
         # Who cannot know callers turns them away, however well the pods are.
@@ -84,9 +88,15 @@ def facts_of(service: InferenceService, observed: Observed, desired: Desired, ou
         problems += [] if scaled else refused
         problems += own_problems(models)
     mismatched = mismatch_warnings(_of(newest, observed.reports))
-    warned = (*certificates, *observed.missing, *mismatched, *((*in_pods, *refused) if scaled and not stopped_ else ()))
+    of_scaled = (*in_pods, *refused) if scaled and not stopped_ else ()
+    warned = (*beside_them, *certificates, *observed.missing, *mismatched, *of_scaled)
     warnings = tuple(p for p in warned if p not in problems)
     return replace(facts, problems=tuple(problems), warnings=warnings)
+
+
+def _went_back(back: RolledBack, observed: Observed, deployment: DeploymentFacts) -> Problem:
+    ours = [pod for pod in observed.pods if revision(pod) == back.guards.digest]
+    return went_back(back, deployment, (*observed.missing, *pod_problems(ours)))
 
 
 def verdicts(facts: Facts) -> tuple[Verdict, ...]:

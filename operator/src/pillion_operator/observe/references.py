@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pillion.resources import BatchPrediction, InferenceService, ModelStorageSpec, TrainingJob
     from pillion.storage.uri import StorageUri
     from pillion_operator.client.kubernetes import KubernetesClient
+    from pillion_operator.state.certificates import KeptCertificate
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.observed import CertificateFacts
 
@@ -55,6 +56,16 @@ class References:
     credentials: StorageCredentials = field(default_factory=StorageCredentials)
     missing: tuple[Problem, ...] = ()
     gateway: GatewayFacts | None = None
+
+    def with_kept(self, kept: KeptCertificate | None) -> References:
+        """Return the same with the operator's own certificate: a plan is told what keeps it from being made, where the
+        manifest asks for it, and else it is something that lacks to pods that serve.
+        """
+        if kept is None:
+            return self
+        if not kept.wanted:
+            return self if kept.problem is None else replace(self, missing=(*self.missing, kept.problem))
+        return self if kept.facts is None else replace(self, certificates=(*self.certificates, kept.facts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +171,10 @@ class ReferenceReader:
             facts = gateway_facts(await self._client.get(GATEWAY, key))
         except ApiError as error:
             # In another namespace it may be none of ours: then the URL is not told.
-            if not error.refused:
+            if not error.refused and error.status < 500:
                 raise
-            facts = GatewayFacts(found=False, forbidden=f"the Gateway {key} may not be read: {error.message}")
+            may = "may not" if error.refused else "cannot"
+            facts = GatewayFacts(found=False, forbidden=f"the Gateway {key} {may} be read: {error.message}")
         return self._gateways.put(key, facts, found=facts.found)
 
     async def _source(self, kind: Kind, key: Key, field_: str) -> tuple[Problem, ...]:
@@ -196,8 +208,11 @@ class ReferenceReader:
     ) -> tuple[StorageCredentials, tuple[Problem, ...]]:
         predictor, namespace = service.spec.predictor, service.metadata.namespace or ""
         model = predictor.serving_model
+        entry: StorageCredentials | None = None
         if model is not None and model.storage is not None and not (model.storage_uri or predictor.storage_uris):
-            return await self._entry(namespace, model.storage), ()
+            entry = await self._entry(namespace, model.storage)
+            if not fetches:
+                return entry, ()
         named = predictor.service_account_name or predictor.service_account
         remote = any(uri.scheme in REMOTE_SCHEMES for _, uri in _uris(service))
         if not remote and not named and not fetches:
@@ -205,8 +220,9 @@ class ReferenceReader:
         account = await self._account(Key(namespace, named or "default"))
         if not account.found and named:
             text = f"ServiceAccount {named!r}, named in predictor.serviceAccountName, is not there"
-            return StorageCredentials(), (Problem(Reason.SERVICE_ACCOUNT_NOT_FOUND, text, named),)
-        return credentials_from(account.secrets), ()
+            return entry or StorageCredentials(), (Problem(Reason.SERVICE_ACCOUNT_NOT_FOUND, text, named),)
+        found = credentials_from(account.secrets)
+        return found if entry is None else replace(entry, of_account=found), ()
 
     async def _of_models(self, service: InferenceService) -> dict[str, StorageCredentials]:
         """Return what those of `predictor.models` come to that name an entry of a Secret, or a volume.

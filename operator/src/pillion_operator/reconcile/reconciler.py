@@ -169,11 +169,8 @@ class Reconciler:
             models,
             observed.children.get(CONFIG_MAP, {}).get(models_config_name(key.name)),
         )
-        kept = None
-        if desired.endpoints.secure:
-            kept = await self._parts.self_signed.keep(service, observed)
-        if kept is not None and kept.facts is not None:
-            references = replace(references, certificates=(*references.certificates, kept.facts))
+        kept = await self._parts.self_signed.keep(service, observed, secure=desired.endpoints.secure)
+        references = references.with_kept(kept)
         desired = with_certificate(
             service,
             stored,
@@ -187,6 +184,7 @@ class Reconciler:
         waiting = lacks_training(service)
         if waiting is not None:
             desired = replace(desired, children=(), problem=waiting)
+        observed = replace(observed, certificates=references.certificates)
         desired = await self._parts.rollouts.course(service, observed, desired)
         desired = self._parts.zero.course(observed, desired)
         desired = routed(service, observed, desired, self._parts.store, self._parts.optional_kinds())
@@ -309,7 +307,8 @@ def _healthy(service: InferenceService, observed: Observed) -> bool:
 def _of_others(observed: Observed, outcome: Outcome) -> object:
     """What somebody else has to mend and no watch tells of; None where nothing is."""
     # Only what carries our label is watched: nothing tells when somebody else's object has gone.
-    conflicts = tuple(one.location for one in outcome.problems if one.reason == Reason.NAME_CONFLICT)
+    alone = {Reason.NAME_CONFLICT, Reason.KIND_UNAVAILABLE}
+    conflicts = tuple(one.location for one in outcome.problems if one.reason in alone)
     missing = tuple((one.reason, one.location, one.text) for one in observed.missing)
     unusable = tuple(one for one in observed.certificates if not one.found or one.missing_keys or one.invalid)
     gateway = observed.gateway is not None and not observed.gateway.found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pillion.resources.conventions import authority_config
 from pillion_operator.analysis.sides import Side, Sides, next_split
 from pillion_operator.builders.canary import canary_children, listens_alike
+from pillion_operator.builders.guards import asks_more, guarded
 from pillion_operator.builders.kept import revision_manifest, with_former_models, with_kept
 from pillion_operator.judge.deadline import overdue
 from pillion_operator.judge.facts import deployment_facts, is_ready
@@ -42,8 +43,9 @@ from pillion_operator.state.revisions import (
 )
 
 if TYPE_CHECKING:
-    from pillion.resources import InferenceService
+    from pillion.resources import InferenceService, JsonObject
     from pillion_operator.apply.revisions import RevisionKeeper
+    from pillion_operator.builders.guards import Guarded
     from pillion_operator.observe.revisions import RevisionReader
     from pillion_operator.observe.runtime_status import RuntimeStatusReader
     from pillion_operator.reconcile.stages import Stages
@@ -116,9 +118,18 @@ class Rollouts:
         data = await self._parts.reader.read(key.namespace, good)
         if data is None:
             return _promoting(observed, desired)
-        former = with_kept(observed.service, desired, data)
+        held = _guarded(observed, desired, data)
         if lost is not None:
-            return replace(_withdrawing(observed, former, 0), rolled_back=RolledBack(lost, good))
+            former = with_kept(observed.service, desired, held.data)
+            return replace(_withdrawing(observed, former, 0), rolled_back=RolledBack(lost, good, held.guards))
+        if asks_more(observed.children.get(DEPLOYMENT, {}).get(predictor_name(key.name)), data):
+            # A roll-back gave its pods what guards access, and a share for another version takes it from none.
+            data = held.data
+        elif held.guards.taken:
+            fields = " and ".join(held.guards.taken)
+            text = f"{fields} (pods of the last good revision serve as before until the newest version has taken over)"
+            desired = replace(desired, notes=(*desired.notes, Note(Reason.FIELDS_NOT_HONOURED, text)))
+        former = with_kept(observed.service, desired, data)
         return _shared(observed, desired, former, percent or 0, alike=listens_alike(data, desired))
 
     async def settle(self, observed: Observed, desired: Desired) -> Desired:
@@ -174,6 +185,17 @@ class Rollouts:
             spare = surplus((*others, kept), kept.digest)
             await self._parts.keeper.drop(key_of(stored).namespace, spare)
         return kept
+
+
+def _guarded(observed: Observed, desired: Desired, data: JsonObject) -> Guarded:
+    """Return a kept revision with what guards access in the newest manifest."""
+    name = key_of(observed.service).name
+    whole = guarded(name, desired, data, certified=True)
+    certified = not any(one.missing_keys or one.invalid or not one.found for one in observed.certificates)
+    # Pods that have it once keep it, also where a Secret goes: what was encrypted stays so.
+    if certified or deployment_facts(observed, predictor_name(name)).revision == whole.guards.digest:
+        return whole
+    return guarded(name, desired, data, certified=False)
 
 
 def _noted(desired: Desired, kept: Revision | Note) -> tuple[Desired, Revision | None]:

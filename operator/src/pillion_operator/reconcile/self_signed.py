@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pillion.resources.conventions import authority_config
-from pillion_operator.builders.certificates import AUTHORITY_KEY, encoded, in_the_way, self_signed_secret, texts_of
+from pillion_operator.builders.certificates import (
+    AUTHORITY_KEY,
+    encoded,
+    in_the_way,
+    self_signed_name,
+    self_signed_secret,
+    texts_of,
+)
 from pillion_operator.builders.serving_certificate import next_step, of_secret
-from pillion_operator.builders.tls import certificate_names, server_secret
+from pillion_operator.builders.tls import certificate_names
 from pillion_operator.client.errors import ApiError
 from pillion_operator.observe.certificates import server_facts
 from pillion_operator.state.certificates import KeptCertificate
-from pillion_operator.state.kinds import CONFIG_MAP, SECRET
-from pillion_operator.state.manifest import Key, controller_uid, key_of, text_at, uid_of
+from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, SECRET
+from pillion_operator.state.manifest import Key, controller_uid, key_of, objects_at, text_at, uid_of
 from pillion_operator.state.plan import Problem
 from pillion_operator.state.reasons import Reason
 
@@ -69,25 +77,33 @@ class SelfSigned:
         self._pause = min(times.settle / _LOOKS, _LONGEST_LOOK_SECONDS)
         self._known: dict[Key, tuple[float, object, KeptCertificate]] = {}
 
-    async def keep(self, service: InferenceService, observed: Observed) -> KeptCertificate | None:
+    async def keep(self, service: InferenceService, observed: Observed, *, secure: bool) -> KeptCertificate | None:
         """Take the next steps that are due and return what there is then; None where none is asked for.
+
+        Pods of a version that was gone back to may serve with one that the manifest does not ask for any more.
+
+        Args:
+            service: as parsed.
+            observed: what there is.
+            secure: whether the pods that the manifest asks for speak TLS.
 
         Raises:
             ApiError: the API server could not be asked, or another writer was faster; try again.
         """
         key, tls = key_of(observed.service), service.spec.predictor.tls
         # A Secret of one's own beside it was not refused by earlier releases, and is what counts.
-        if tls is None or not tls.self_signed or tls.secret_name:
+        wanted = secure and tls is not None and bool(tls.self_signed) and not tls.secret_name
+        if not wanted and not _serves_with(observed, self_signed_name(key.name)):
             self.forget(key)
             return None
         names = certificate_names(service, observed.service, self._domain)
         config = observed.children.get(CONFIG_MAP, {}).get(authority_config(key.name), {})
         trusted = text_at(config, "data", AUTHORITY_KEY)
-        asked = (uid_of(observed.service), names, trusted)
+        asked = (uid_of(observed.service), names, trusted, wanted)
         due, before, known = self._known.get(key, (0.0, None, None))
         if known is not None and before == asked and self._clock() < due:
             return known
-        kept = await self._look(service, observed, names, trusted)
+        kept = replace(await self._look(service, observed, names, trusted, wanted=wanted), wanted=wanted)
         self._known[key] = (self._clock() + kept.wait, asked, kept)
         return kept
 
@@ -96,18 +112,24 @@ class SelfSigned:
         self._known.pop(key, None)
 
     async def _look(
-        self, service: InferenceService, observed: Observed, names: tuple[str, ...], trusted: str
+        self, service: InferenceService, observed: Observed, names: tuple[str, ...], trusted: str, *, wanted: bool
     ) -> KeptCertificate:
-        secret_key = Key(key_of(observed.service).namespace, server_secret(service))
+        key = key_of(observed.service)
+        secret_key = Key(key.namespace, self_signed_name(key.name))
         secret = await self._client.get(SECRET, secret_key)
         if secret is not None and controller_uid(secret) != uid_of(observed.service):
-            return KeptCertificate(_TROUBLE_SECONDS, problem=in_the_way(secret_key.name))
+            # Pods may serve with a Secret of that name that somebody else makes, where the manifest names it.
+            return (
+                KeptCertificate(_TROUBLE_SECONDS, problem=in_the_way(secret_key.name))
+                if wanted
+                else KeptCertificate(_LONGEST_LOOK_SECONDS)
+            )
         material = None if secret is None else of_secret(texts_of(secret))
         now = dt.datetime.fromtimestamp(observed.now, dt.UTC)
         step = _steps(material, trusted, names, self._times, now)
         if step is not None:
             if not self._enabled:
-                return KeptCertificate(_TROUBLE_SECONDS, problem=_off())
+                return KeptCertificate(_TROUBLE_SECONDS, problem=_off(wanted=wanted))
             try:
                 secret = await self._write(service, observed.service, secret, step)
             except ApiError as error:
@@ -140,8 +162,19 @@ def _steps(
     return found
 
 
-def _off() -> Problem:
-    text = "spec.predictor.tls.selfSigned is set, and this operator writes no Secrets"
+def _serves_with(observed: Observed, secret: str) -> bool:
+    """Whether a Deployment's pods have that Secret as their certificate."""
+    return any(
+        text_at(volume, "secret", "secretName") == secret
+        for live in observed.children.get(DEPLOYMENT, {}).values()
+        for volume in objects_at(live, "spec", "template", "spec", "volumes")
+        if text_at(volume, "name") == "tls"
+    )
+
+
+def _off(*, wanted: bool) -> Problem:
+    text = "spec.predictor.tls.selfSigned is set" if wanted else "pods serve with a certificate of tls.selfSigned"
+    text += ", and this operator writes no Secrets"
     return Problem(Reason.SELF_SIGNED_OFF, text, "spec.predictor.tls.selfSigned", transient=False)
 
 

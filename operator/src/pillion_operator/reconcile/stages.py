@@ -21,6 +21,7 @@ from pillion_operator.state.plan import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from pillion.resources import InferenceService
     from pillion_operator.observe.pod_metrics import MetricsReader
@@ -100,12 +101,14 @@ class Stages:
         now = self._clock()
         if now - watch.looked >= every * 0.9:
             watch.looked = now
-            watch.newest.look(now, await self._counts(observed, desired.revision))
-            watch.stable.look(now, await self._counts(observed, good.digest))
+            # A roll-back may have given pods of the last good one what guards access, and a digest with it.
+            live = deployment_facts(observed, predictor_name(key.name)).revision
+            watch.newest.look(now, await self._counts(observed, {desired.revision}))
+            watch.stable.look(now, await self._counts(observed, {good.digest, live} - {desired.revision}))
         return every, judged(limits, watch.newest.figures(), watch.stable.figures())
 
-    async def _counts(self, observed: Observed, digest: str) -> dict[str, RequestCounts]:
-        pods: list[Manifest] = [pod for pod in observed.pods if is_ready(pod) and revision(pod) == digest]
+    async def _counts(self, observed: Observed, digests: AbstractSet[str]) -> dict[str, RequestCounts]:
+        pods: list[Manifest] = [pod for pod in observed.pods if is_ready(pod) and revision(pod) in digests]
         read = await self._reader.read(pods)
         return {uid: counts for uid, counts in read.items() if counts is not None}
 

@@ -21,9 +21,11 @@ class KeptCertificate:
         bundle: the CAs that clients are to trust, as PEM.
         facts: about the Secret.
         problem: what keeps it from being made.
+        wanted: whether the manifest asks for it; else pods serve with it that are of a version before.
     """
 
     wait: float
     bundle: str = ""
     facts: CertificateFacts | None = None
     problem: Problem | None = None
+    wanted: bool = True

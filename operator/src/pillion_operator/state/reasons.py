@@ -69,6 +69,7 @@ class Reason(StrEnum):
     CLAIM_NOT_FOUND = "ClaimNotFound"
     SERVICE_ACCOUNT_NOT_FOUND = "ServiceAccountNotFound"
     CALLERS_NOT_REVIEWED = "CallersNotReviewed"
+    KIND_UNAVAILABLE = "KindUnavailable"
 
     UNSCHEDULABLE = "Unschedulable"
     IMAGE_PULL_BACK_OFF = "ImagePullBackOff"
@@ -145,6 +146,7 @@ REMEDIES: Final[dict[str, str]] = {
     Reason.CLAIM_NOT_FOUND: "create it; the service recovers by itself",
     Reason.SERVICE_ACCOUNT_NOT_FOUND: "create it, or correct serviceAccountName",
     Reason.CALLERS_NOT_REVIEWED: "bind the ServiceAccount to the ClusterRole system:auth-delegator",
+    Reason.KIND_UNAVAILABLE: "it is tried again by itself; see what serves it: kubectl get apiservices,crds",
     Reason.UNSCHEDULABLE: "lower the requests, loosen node selectors and tolerations, or add nodes",
     Reason.IMAGE_PULL_BACK_OFF: "check the image's name and tag, and that imagePullSecrets allow pulling it",
     Reason.CREATE_CONTAINER_FAILED: "correct what the message names",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANALYSIS",
+    "Guards",
     "Revision",
     "RevisionState",
     "RolledBack",
@@ -71,11 +72,29 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
+class Guards:
+    """What the pods of a revision that is gone back to have of the newest manifest: what guards access.
+
+    Attributes:
+        digest: by which these pods are known.
+        taken: the fields that were taken over.
+        lacking: those that could not be.
+        why: they could not.
+    """
+
+    digest: str = ""
+    taken: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RolledBack:
     """That the newest revision was given up, and another serves."""
 
     failed: Revision
     serving: Revision
+    guards: Guards = Guards()
 
 
 def revisions_of(manifests: Iterable[Manifest]) -> tuple[Revision, ...]:

@@ -126,8 +126,8 @@ class Shallow:
     """A model that the CRD describes two levels deep only, to stay small; Python still checks all of it.
 
     Rules below the model's own are left to the operator and the CLI, and unknown fields below it are kept by the API
-    server instead of refused. With `keeping`, of the model's own fields only those are described that it names or that
-    a rule of the model reads.
+    server instead of refused. Its own fields keep their descriptions. With `keeping`, of the model's own fields only
+    those are there that it names or that a rule of the model reads, and without descriptions.
     """
 
     keeping: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from annotated_types import MaxLen, MinLen
 
-from pillion.resources.annotations import AtomicList
+from pillion.resources.annotations import AtomicList, Shallow
 from pillion.resources.base import ResourceModel
 from pillion.resources.component import (
     LABEL_MESSAGE,
@@ -42,10 +42,10 @@ class InferenceServiceSpec(ResourceModel):
     predictor: PredictorSpec
     """The component that answers predictions."""
 
-    transformer: TransformerSpec | None = None
+    transformer: Annotated[TransformerSpec, Shallow()] | None = None
     """The component that changes requests before, and answers after, the predictor."""
 
-    explainer: ExplainerSpec | None = None
+    explainer: Annotated[ExplainerSpec, Shallow()] | None = None
     """The component that explains predictions."""
 
     canary: Canaries | None = None

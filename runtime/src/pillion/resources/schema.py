@@ -107,7 +107,11 @@ def _shallow(schema: JsonSchemaValue, keeping: list[str]) -> JsonSchemaValue:
     """Keep the model's own fields and rules, and of the objects inside it the plain fields only."""
     fields = {name: _plain(field) for name, field in schema["properties"].items()}
     if not keeping:
-        return schema | {"properties": fields}
+        told = {name: field["description"] for name, field in schema["properties"].items() if "description" in field}
+        described = {
+            name: {"description": told[name]} | field if name in told else field for name, field in fields.items()
+        }
+        return schema | {"properties": described}
     rules = " ".join(rule["rule"] for rule in schema.get("x-kubernetes-validations", []))
     kept = {*keeping, *re.findall(r"\bself\.(\w+)", rules)}
     return schema | {

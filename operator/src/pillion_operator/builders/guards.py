@@ -1,0 +1,200 @@
+"""What guards access outlives a roll-back: pods of a kept revision get `auth` and `tls` of the newest manifest.
+
+A version fails for many reasons, and none of them is a reason to let anybody ask who is not to. What the kept revision
+has of its own stays where the newest manifest asks for nothing: a roll-back closes doors and opens none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pillion.runtimefile import RuntimeFile, RuntimeFileError, dump, load
+from pillion_operator.builders.configmap import CONFIG_FILE
+from pillion_operator.builders.deployment import revision_of
+from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, SERVICE
+from pillion_operator.state.manifest import array, key_of, object_at, objects_at, revision, text_at
+from pillion_operator.state.names import (
+    CONFIG_HASH_ANNOTATION,
+    REVISION_ANNOTATION,
+    RUNTIME_CONTAINER,
+    runtime_config_name,
+)
+from pillion_operator.state.revisions import Guards
+
+if TYPE_CHECKING:
+    from pillion.resources import JsonObject
+    from pillion_operator.state.manifest import Manifest
+    from pillion_operator.state.plan import Desired
+
+__all__ = ["Guarded", "asks_more", "guarded"]
+
+#: Settings of the runtime by which it guards access: the field of the manifest, and the volumes that belong to it.
+_FIELDS: Final = {
+    "auth": ("spec.auth", ("api-keys", "reviewer")),
+    "tls": ("spec.predictor.tls", ("tls", "client-ca")),
+}
+#: Variables that say the same, of manifests that have no `spec.auth`.
+_KEY: Final = "PILLION_API_KEY"
+_VARIABLES: Final = "PILLION_AUTH__"
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """What is kept of a revision, with what guards access as the newest manifest has it.
+
+    Attributes:
+        data: of the ControllerRevision, changed where something was taken over.
+        guards: what was, and what could not be.
+    """
+
+    data: JsonObject
+    guards: Guards
+
+
+def guarded(service: str, desired: Desired, data: JsonObject, *, certified: bool) -> Guarded:
+    """Return a kept revision that asks of its callers what the newest manifest asks of them.
+
+    Args:
+        service: the InferenceService's name.
+        desired: the plan of the newest manifest.
+        data: what is kept.
+        certified: whether the Secrets of `tls` can be served with. Where they cannot, nobody has spoken TLS by them,
+            and the pods serve as they did; but where clients are to show certificates, nobody is let in without.
+    """
+    template = object_at(data, "template")
+    unchanged = Guarded(data, Guards(revision(template)))
+    newest, kept = _read(_config(desired, service)), _read(text_at(data, "config"))
+    if newest is None:
+        return unchanged
+    there = object_at(_child(desired, DEPLOYMENT), "spec", "template")
+    asked = [field for field in _FIELDS if newest.settings.get(field)]
+    variables = _guarding(_serving(there))
+    if kept is None:
+        fields = tuple(_FIELDS[field][0] for field in asked)
+        why = "that revision does not serve with Pillion's runtime of this release"
+        return replace(unchanged, guards=Guards(revision(template), lacking=fields, why=why if fields else ""))
+    taken: list[str] = []
+    lacking: list[str] = []
+    settings = dict(kept.settings)
+    changed = template
+    for field in asked:
+        name, volumes = _FIELDS[field]
+        given = _with_parts(changed, there, volumes)
+        if given == changed and settings.get(field) == newest.settings[field]:
+            continue
+        if field == "tls" and not certified and "client" not in newest.settings[field]:
+            lacking.append(name)
+            continue
+        settings[field], changed = newest.settings[field], given
+        taken.append(name)
+    account = object_at(there, "spec").get("serviceAccountName")
+    if "auth" in asked and "inference_service" in newest.settings["auth"] and account:
+        # Whose token reviews those of callers.
+        changed = changed | {"spec": object_at(changed, "spec") | {"serviceAccountName": account}}
+    given = _with_variables(changed, variables)
+    if given != changed:
+        changed = given
+        taken.append("the variables of the runtime's auth")
+    why = "a Secret of it is not there, or cannot be served with" if lacking else ""
+    if changed == template and settings == kept.settings:
+        return replace(unchanged, guards=Guards(revision(template), lacking=tuple(lacking), why=why))
+    text = dump(msgspec.structs.replace(kept, settings=settings))
+    stamped = _stamped(changed, text)
+    made: JsonObject = data | {"template": stamped, "config": text}
+    if bool(settings.get("tls")) != bool(kept.settings.get("tls")):
+        # Both serve with Pillion's runtime, whose ports are always the same: only their names tell of TLS.
+        made["service"] = object_at(_child(desired, SERVICE), "spec")
+    return Guarded(made, Guards(revision(stamped), tuple(taken), tuple(lacking), why))
+
+
+def asks_more(live: Manifest | None, data: JsonObject) -> bool:
+    """Whether pods that there are guard access by something that a kept revision does not have."""
+    names = {volume for _, volumes in _FIELDS.values() for volume in volumes}
+    has, kept = (
+        {text_at(volume, "name") for volume in objects_at(template, "spec", "volumes")} & names
+        for template in (object_at(live or {}, "spec", "template"), object_at(data, "template"))
+    )
+    return bool(has - kept)
+
+
+def _with_parts(template: JsonObject, newest: JsonObject, names: tuple[str, ...]) -> JsonObject:
+    """Return the template with the volumes of those names, and their mounts, as the newest has them."""
+    spec = object_at(template, "spec")
+    volumes = _exchanged(objects_at(spec, "volumes"), objects_at(newest, "spec", "volumes"), names)
+    mounts = objects_at(_serving(newest), "volumeMounts")
+    containers = [
+        container | {"volumeMounts": array(_exchanged(objects_at(container, "volumeMounts"), mounts, names))}
+        if text_at(container, "name") == RUNTIME_CONTAINER
+        else container
+        for container in objects_at(spec, "containers")
+    ]
+    return template | {"spec": spec | {"volumes": array(volumes), "containers": array(containers)}}
+
+
+def _exchanged(kept: list[JsonObject], newest: list[JsonObject], names: tuple[str, ...]) -> list[JsonObject]:
+    """Return entries with those of these names as the newest has them, each in its place."""
+    given = {text_at(one, "name"): one for one in newest if text_at(one, "name") in names}
+    found = [
+        given.pop(text_at(one, "name"), one)
+        for one in kept
+        if text_at(one, "name") not in names or text_at(one, "name") in given
+    ]
+    return [*found, *given.values()]
+
+
+def _with_variables(template: JsonObject, variables: list[JsonObject]) -> JsonObject:
+    if not variables:
+        return template
+    spec, names = object_at(template, "spec"), {text_at(one, "name") for one in variables}
+    containers: list[JsonObject] = []
+    for container in objects_at(spec, "containers"):
+        env = objects_at(container, "env")
+        missing = [one for one in variables if one not in env]
+        if text_at(container, "name") == RUNTIME_CONTAINER and missing:
+            others = [one for one in env if text_at(one, "name") not in names]
+            containers.append(container | {"env": array([*others, *variables])})
+        else:
+            containers.append(container)
+    return template | {"spec": spec | {"containers": array(containers)}}
+
+
+def _guarding(container: JsonObject) -> list[JsonObject]:
+    env = objects_at(container, "env")
+    return [one for one in env if text_at(one, "name") == _KEY or text_at(one, "name").startswith(_VARIABLES)]
+
+
+def _stamped(template: JsonObject, config: str) -> JsonObject:
+    metadata = object_at(template, "metadata")
+    annotations = dict(object_at(metadata, "annotations"))
+    annotations.pop(REVISION_ANNOTATION, None)
+    annotations[CONFIG_HASH_ANNOTATION] = hashlib.sha256(config.encode()).hexdigest()[:16]
+    made = template | {"metadata": metadata | {"annotations": annotations}}
+    annotations[REVISION_ANNOTATION] = revision_of(made)
+    return made
+
+
+def _serving(template: JsonObject) -> JsonObject:
+    containers = objects_at(template, "spec", "containers")
+    return next((one for one in containers if text_at(one, "name") == RUNTIME_CONTAINER), {})
+
+
+def _read(config: str) -> RuntimeFile | None:
+    try:
+        return load(config, source=CONFIG_FILE) if config else None
+    except RuntimeFileError:
+        return None
+
+
+def _child(desired: Desired, kind: object) -> Manifest:
+    return next((child.manifest for child in desired.children if child.kind is kind), {})
+
+
+def _config(desired: Desired, service: str) -> str:
+    for child in desired.children:
+        if child.kind is CONFIG_MAP and key_of(child.manifest).name == runtime_config_name(service):
+            return text_at(child.manifest, "data", CONFIG_FILE)
+    return ""
