@@ -10,6 +10,7 @@ import typer
 
 from pillion.cli.failures import EXIT_CODES, CommandError
 from pillion.cli.server_options import HERE, Ca, Cert, Certificates, Key, Timeout, Url
+from pillion.storage.uri import is_uri
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -113,7 +114,7 @@ def deploy(  # noqa: PLR0917 - the options of a command line
     """
     if (source is None) == (version is None):
         raise CommandError("name what to deploy: a file, a folder or a storage URI, or --version", code=2)
-    if source is not None and "://" not in source:
+    if source is not None and not is_uri(source):
         _require_files(source, digest)
     from pillion.cli.uploading import upload_bar  # noqa: PLC0415 - keeps --help quick
 

@@ -1,7 +1,7 @@
 """Models that MLflow knows, as a source: ``models:/name/version``, ``models:/name@alias``, ``runs:/run/path``.
 
-The tracking server says where the files are (`pillion.storage.mlflow_places`). Where that is a bucket, this source hands
-on to the bucket's, and the server has no further part in it. Files that the server gives out itself
+The tracking server says where the files are (`pillion.storage.mlflow_places`). Where that is a bucket, this source
+hands on to the bucket's, and the server has no further part in it. Files that the server gives out itself
 (``mlflow-artifacts:``) come from it, listed folder by folder, and go on after a break under the ETag that it states.
 Source: MLflow, "REST API" and "MLflow Artifacts".
 """
@@ -23,7 +23,7 @@ from pillion.storage.source import Body, Listing, Source, SourceObject
 from pillion.storage.uri import parse_uri, redact
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, MutableSequence, Sequence
 
     from pillion.storage.options import FetchOptions
     from pillion.storage.uri import StorageUri
@@ -59,9 +59,9 @@ class MlflowSource:
         )  # fmt: skip
         scheme = urlsplit(place).scheme
         if scheme != "mlflow-artifacts":
-            self._other = await asyncio.to_thread(
-                self._opener, self._elsewhere(place), self._options, self._environment
-            )
+            await self.close()  # what a try before this one opened
+            there = self._elsewhere(place)
+            self._other = await asyncio.to_thread(self._opener, there, self._options, self._environment)
             return await self._other.list(versions=versions)
         if not self._server.is_at(urlsplit(place).netloc):
             raise StorageError(
@@ -97,6 +97,7 @@ class MlflowSource:
         """Close what it was handed on to."""
         if self._other is not None:
             await self._other.close()
+            self._other = None
 
     async def _only_file(self, path: str) -> Listing:
         """The file that a path stands for; nothing where it is none, either."""
@@ -108,11 +109,11 @@ class MlflowSource:
         ]
         return Listing(tuple(objects), single=bool(objects))
 
-    async def _entries(self, folder: str) -> list[tuple[str, bool, int | None]]:
+    async def _entries(self, folder: str) -> Sequence[tuple[str, bool, int | None]]:
         told = await self._server.ask(f"{_ARTIFACTS}?{urlencode({'path': folder})}", f"files of {self._uri}")
         return [_entry(entry, self._server) for entry in told.get("files") or []]
 
-    async def _collect(self, root: str, below: str, objects: list[SourceObject], depth: int) -> None:
+    async def _collect(self, root: str, below: str, objects: MutableSequence[SourceObject], depth: int) -> None:
         """List a folder and those in it."""
         folder = "/".join(part for part in (root, below) if part)
         for name, is_folder, size in await self._entries(folder):
@@ -141,8 +142,8 @@ class MlflowSource:
             raise StorageError(
                 Reason.FORBIDDEN_ADDRESS,
                 f"{self._uri} is at {redact(place)[:200]}, a folder of the tracking server's machine",
-                remedy="start the server with --serve-artifacts, or give the experiment a place in a bucket; where this "
-                "is that machine, PILLION_STORAGE_ALLOW_PRIVATE_HOSTS=true",
+                remedy="start the server with --serve-artifacts, or give the experiment a place in a bucket; on that "
+                "machine itself set PILLION_STORAGE_ALLOW_PRIVATE_HOSTS=true",
             )
         if known is None:
             raise StorageError(

@@ -263,7 +263,7 @@ def _parse_oci(image: str, digest: str | None, text: str) -> StorageUri:
             "write oci://registry/repository:tag; a login belongs in a Secret with .dockerconfigjson",
         )
     try:
-        reference = Reference.parse(image)
+        reference = Reference.parse(image if "/" in image else "")
     except ImageError:
         raise _invalid(
             f"{image[:200]!r} in the storage URI is not an image or artifact of a registry",
