@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.cluster.node import gotools
+from pillion.cli.push import stated_digest
 from pillion.storage import FetchOptions, Reason, StorageError, fetch, read_record
 from pillion.storage.command import main
+from pillion.storage.local_artifact import read_artifact
 from tests.integration.image.conftest import pillion
 from tests.integration.server.process import environment
 from tests.integration.storage.conftest import LOCAL
@@ -397,6 +400,7 @@ async def test_a_model_that_is_pushed_comes_back_under_the_digest_that_was_print
     digest = run(crane, env, "digest", uri.removeprefix("oci://")).strip()
     assert (0, f"storageUri: {uri}\ndigest: {digest}\n") == (code, printed)
     assert "there already" in push()[2]
+    assert digest == stated_digest(await asyncio.to_thread(read_artifact, folder), uri)  # as `pillion deploy` does
     artifact = await fetch(uri, dest, replace(LOCAL, digest=digest), environment=env)
     assert ("tree", digest) == (artifact.kind, artifact.digest)
     assert {"config.json", "w/model.bin", "w/same.bin"} == placed(dest).keys()

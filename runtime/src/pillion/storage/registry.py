@@ -89,17 +89,18 @@ class RegistryReader:
         return await self._get(f"/blobs/{digest}", headers, f"{self.shown}@{digest}")
 
     async def _get(self, path: str, headers: Mapping[str, str], what: str) -> Exchange:
-        asked_with = self._header
+        shown = self._header
         exchange = Exchange(self._options, self._context)
         try:
-            await self._send(exchange, path, headers, asked_with)
-        except BaseException as error:
+            await self._send(exchange, path, headers, shown)
+        except StorageError as error:
             exchange.abort()
-            if not isinstance(error, StorageError):
-                raise
             words = exchange.header("WWW-Authenticate") if exchange.at_home else ""
-            if error.reason is not Reason.ACCESS_DENIED or not words or not await self._introduce(words, asked_with):
+            if error.reason is not Reason.ACCESS_DENIED or not words or not await self._introduce(words, shown):
                 raise self._explained(error, what) from error
+        except BaseException:
+            exchange.abort()
+            raise
         else:
             return exchange
         exchange = Exchange(self._options, self._context)
@@ -107,7 +108,9 @@ class RegistryReader:
             await self._send(exchange, path, headers, self._header)
         except BaseException as error:
             exchange.abort()
-            raise self._explained(error, what) if isinstance(error, StorageError) else error from error
+            if isinstance(error, StorageError):
+                raise self._explained(error, what) from error
+            raise
         return exchange
 
     async def _send(self, exchange: Exchange, path: str, headers: Mapping[str, str], header: str) -> None:
