@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
 import tarfile
 import threading
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pillion.storage import FetchOptions, Reason, StorageError
-from pillion.storage.layers import unpack_artifact, unpack_image
+from pillion.storage.layers import _zstd, unpack_artifact, unpack_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,11 +162,23 @@ def test_an_artifacts_tars_lie_beside_its_files_and_have_no_whiteouts(tmp_path: 
     assert ["config.json", "weights/.wh.b", "weights/a"] == [file.path for file in files]
 
 
-def test_a_layer_in_zstd_is_read_where_python_can_and_named_where_it_cannot(tmp_path: Path) -> None:
-    try:
-        from backports import zstd  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        with pytest.raises(StorageError, match=r"backports\.zstd"):
-            unpacked(tmp_path, b"\x28\xb5\x2f\xfd rest")
-        return
-    assert {"a": "1"} == unpacked(tmp_path, zstd.compress(layer("models/a=1", compressed=False)))
+def test_a_layer_in_zstd_is_read(tmp_path: Path) -> None:
+    data = _zstd().compress(layer("models/a=1", compressed=False))
+
+    assert {"a": "1"} == unpacked(tmp_path, data)
+
+
+@pytest.mark.parametrize("cut", [5, -3])
+def test_a_layer_in_zstd_that_is_cut_short_is_refused(cut: int, tmp_path: Path) -> None:
+    with pytest.raises(StorageError) as caught:
+        unpacked(tmp_path, _zstd().compress(layer("models/a=" + "xyz" * 5000, compressed=False))[:cut])
+
+    assert Reason.CORRUPT_ARCHIVE == caught.value.reason
+
+
+def test_a_layer_in_zstd_names_the_package_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("compression.zstd", "backports.zstd"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+    with pytest.raises(StorageError, match=r"backports\.zstd"):
+        unpacked(tmp_path, b"\x28\xb5\x2f\xfd rest")

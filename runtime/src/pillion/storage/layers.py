@@ -12,6 +12,7 @@ import gzip
 import posixpath
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from pillion.storage.archive import CORRUPT, add_tar_member, tar_members
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-    from types import ModuleType
 
     from pillion.storage.artifact import ArtifactFile
     from pillion.storage.options import FetchOptions
@@ -209,20 +209,17 @@ def _opened(layer: Path) -> Iterator[IO[bytes]]:
         ) from error
 
 
-def _zstd() -> ModuleType:
-    try:
-        from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415  (Python 3.14)
-    except ImportError:
+def _zstd() -> Any:  # noqa: ANN401 - the same module under two names, of which a Python has one
+    for name in ("compression.zstd", "backports.zstd"):  # the standard library's is there from Python 3.14 on
         try:
-            from backports import zstd  # type: ignore[import-not-found,unused-ignore,no-redef]  # noqa: PLC0415
-        except ImportError as error:
-            raise StorageError(
-                Reason.UNSUPPORTED_SCHEME,
-                "a layer is compressed with zstd, which this Python cannot read",
-                remedy="push the image with layers in gzip, or pip install backports.zstd",
-            ) from error
-    module: Any = zstd
-    return cast("ModuleType", module)
+            return import_module(name)
+        except ImportError:
+            continue
+    raise StorageError(
+        Reason.UNSUPPORTED_SCHEME,
+        "a layer is compressed with zstd, which this Python cannot read",
+        remedy="push the image with layers in gzip, or pip install backports.zstd",
+    )
 
 
 def _size(paths: Sequence[Path]) -> int:

@@ -172,7 +172,11 @@ def _descriptor(entry: Mapping[str, Any], where: str) -> Descriptor:
 
 def _twice(paths: Iterable[str]) -> str | None:
     seen: set[str] = set()
-    return next((path for path in paths if path in seen or seen.add(path)), None)  # type: ignore[func-returns-value]
+    for path in paths:
+        if path in seen:
+            return path
+        seen.add(path)
+    return None
 
 
 def _no_model(message: str) -> StorageError:
