@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.integration.image.conftest import registry
+from tests.registry import registry
 
 RESULTS = Path(__file__).parent / "results"
 LOCK = Path(__file__).parents[1] / "tests" / "integration" / "image" / "mood.lock"

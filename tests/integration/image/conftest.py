@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import io
 import json
-import os
 import subprocess
 import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from e2e.cluster.node import gotools
 from tests.integration.server.process import environment
-from tests.ports import free_port
+from tests.registry import registry
 from tests.unit.cli.command import PILLION
-from tests.waiting import until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -109,43 +105,6 @@ def write_base(folder: Path, entry: tuple[str, ...] = ("python", "-m", "pillion.
     (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": manifests}))
     return folder
-
-
-@contextlib.contextmanager
-def registry(folder: Path, *, htpasswd: str = "") -> Iterator[str]:
-    """The reference registry on a free port of loopback; its host and port."""
-    folder.mkdir(parents=True)
-    host = f"127.0.0.1:{free_port()}"
-    settings: dict[str, Any] = {
-        "version": 0.1,
-        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
-        "http": {"addr": host},
-    }
-    if htpasswd:
-        (folder / "htpasswd").write_text(htpasswd)
-        settings["auth"] = {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}}
-    (folder / "config.yml").write_text(json.dumps(settings))
-    program = gotools.ensure(["registry"])["registry"]
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen(
-            [program, "serve", folder / "config.yml"],
-            env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        ) as process,
-    ):
-        try:
-            until_now(lambda: _answers(host))
-            yield host
-        finally:
-            process.terminate()
-
-
-def _answers(host: str) -> bool:
-    with contextlib.suppress(httpx.ConnectError):
-        return httpx.get(f"http://{host}/v2/").status_code in {200, 401}
-    return False
 
 
 @pytest.fixture(scope="module")

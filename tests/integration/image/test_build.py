@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.integration.image.conftest import HTPASSWD, Project, environ, pillion, registry, write_base
+from tests.integration.image.conftest import HTPASSWD, Project, environ, pillion, write_base
+from tests.registry import registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -283,7 +283,7 @@ def test_a_renewed_certificate_does_not_roll_the_pods(operator: OperatorProcess,
     ("reason", "said", "predictor"),
     [
         ("LocalFile", "pillion push", {"sklearn": {"storageUri": "file:///home/me/iris.skops"}}),
-        ("UnsupportedStorage", "'oci'", {"sklearn": {"storageUri": "oci://someone/iris"}}),
+        ("UnsupportedStorage", "'hdfs'", {"sklearn": {"storageUri": "hdfs://someone/iris"}}),
         ("NoServingRuntime", "'tensorflow'", {"tensorflow": {"storageUri": "s3://models/iris"}}),
         ("ServingRuntimeNotFound", "'mine'", {"sklearn": {"storageUri": "s3://models/iris", "runtime": "mine"}}),
         ("Refused", "API server refused", {"sklearn": {"storageUri": "s3://models/iris"}, "nodeName": "Not A Node"}),

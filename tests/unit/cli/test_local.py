@@ -184,3 +184,10 @@ def test_the_example_is_resolved_beside_itself(tmp_path: Path) -> None:
     rendered, notes = from_manifest(manifest, Consent(), mapped={})
     assert (str(tmp_path / "iris.skops"), "sklearn") == (rendered.models[0].path, rendered.models[0].format)
     assert [] == notes
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://models/iris", "oci://registry.example/iris:1", "models:/iris/3", "runs:/0a/model"]
+)
+def test_what_is_elsewhere_has_no_path_here(tmp_path: Path, uri: str) -> None:
+    assert None is resolve(uri, beside=tmp_path, mapped={})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from pillion.image.authentication import RegistryAuth, challenge
-from pillion.image.credentials import Credentials
-from pillion.image.errors import ImageError
+from pillion.image.authentication import RegistryAuth
+from pillion.oci.challenge import challenge
+from pillion.oci.credentials import Credentials
+from pillion.oci.errors import ImageError
 
 HEADER = 'Bearer realm="{realm}",service="registry.example",scope="repository:mood:pull"'
 ANN = Credentials("ann", "secret")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pillion.image.errors import ImageError
 from pillion.image.lock import read_lock
+from pillion.oci.errors import ImageError
 
 HASH = f"sha256:{'0' * 64}"
 

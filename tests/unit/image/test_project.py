@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pillion.image.errors import ImageError
 from pillion.image.project import dependencies, files_of, find_service
+from pillion.oci.errors import ImageError
 
 if TYPE_CHECKING:
     from pathlib import Path

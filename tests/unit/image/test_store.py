@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pillion.image.content import LAYER_GZIP, Descriptor
 from pillion.image.documents import Layer
 from pillion.image.expiry import Kept, expendable
 from pillion.image.store import BlobStore
+from pillion.oci.content import LAYER_GZIP, Descriptor
 
 if TYPE_CHECKING:
     from pathlib import Path

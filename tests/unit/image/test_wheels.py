@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pillion.image.content import Platform
-from pillion.image.errors import ImageError
 from pillion.image.wheels import explained, installed_at, platform_tags
+from pillion.oci.content import Platform
+from pillion.oci.errors import ImageError
 
 ARM = Platform("arm64")
 

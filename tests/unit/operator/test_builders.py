@@ -443,7 +443,7 @@ def test_a_source_that_cannot_be_placed_is_named(says: str, sources: list[dict[s
 
 @pytest.mark.parametrize(
     ("reason", "uri"),
-    [("LocalFile", "file:///tmp/x"), ("UnsupportedStorage", "oci://x/y"), ("InvalidSpec", "s3://a/../b")],
+    [("LocalFile", "file:///tmp/x"), ("UnsupportedStorage", "hdfs://x/y"), ("InvalidSpec", "s3://a/../b")],
 )
 def test_storage_that_pods_cannot_reach_is_a_problem_and_prunes_nothing(reason: str, uri: str) -> None:
     desired = planned(sklearn={"storageUri": uri})
@@ -732,6 +732,38 @@ def test_a_google_key_is_mounted_as_a_file() -> None:
 
     assert "GOOGLE_APPLICATION_CREDENTIALS" == credentials.env[0]["name"]
     assert {"secretName": "gcs"} == credentials.volumes[0]["secret"]
+
+
+def test_logins_of_registries_are_mounted_each_as_a_file_of_its_own() -> None:
+    keys = frozenset({".dockerconfigjson"})
+    given = [SecretSummary("one", {}, keys), SecretSummary("s3", {}, frozenset()), SecretSummary("two", {}, keys)]
+    credentials = credentials_from(given)
+    desired = planned(credentials=credentials, sklearn={"storageUri": "oci://registry.example/models/iris:1"})
+
+    made = pod(desired)
+    (init,) = made["initContainers"]
+    (mount,) = [one for one in init["volumeMounts"] if one["name"] == "registry-logins"]
+    files = [f"{mount['mountPath']}/{name}.json" for name in ("one", "two")]
+    assert {"name": "PILLION_STORAGE_REGISTRY_CONFIGS", "value": ":".join(files)} in init["env"]
+    (volume,) = [one for one in made["volumes"] if one["name"] == "registry-logins"]
+    assert ["one.json", "two.json"] == [
+        item["path"] for source in volume["projected"]["sources"] for item in source["secret"]["items"]
+    ]
+    assert all("registry-logins" not in str(container) for container in made["containers"])
+
+
+def test_the_tracking_server_and_who_we_are_to_it_reach_the_storage_step() -> None:
+    secret = SecretSummary("mlflow", {}, frozenset({"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}))
+    server = {"name": "MLFLOW_TRACKING_URI", "value": "https://mlflow.example"}
+    model = {"storageUri": "models:/iris@champion", "env": [server]}
+
+    (init,) = pod(planned(credentials=credentials_from([secret]), sklearn=model))["initContainers"]
+
+    env = {variable["name"]: variable for variable in init["env"]}
+    assert server == env["MLFLOW_TRACKING_URI"]
+    password = {"name": "mlflow", "key": "MLFLOW_TRACKING_PASSWORD"}
+    assert password == env["MLFLOW_TRACKING_PASSWORD"]["valueFrom"]["secretKeyRef"]
+    assert "models:/iris@champion" in init["args"]
 
 
 def test_the_same_manifest_gives_the_same_plan() -> None:

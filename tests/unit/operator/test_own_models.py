@@ -188,7 +188,7 @@ def test_a_container_of_our_name_beside_them_is_the_one_that_serves_them() -> No
 @pytest.mark.parametrize(
     ("fields", "reason", "said"),
     [
-        ({"storageUri": "oci://host/model"}, Reason.UNSUPPORTED_STORAGE, "models[b].storageUri"),
+        ({"storageUri": "hdfs://host/model"}, Reason.UNSUPPORTED_STORAGE, "models[b].storageUri"),
         ({"storageUri": "file:///models/b.onnx"}, Reason.LOCAL_FILE, "names a file of one machine"),
         ({"storageUri": None}, Reason.INVALID_SPEC, "says no place of its files"),
         ({"modelFormat": {"name": "python"}}, Reason.UNTRUSTED_CODE, "unless trustCode is true"),

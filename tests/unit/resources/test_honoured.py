@@ -85,13 +85,16 @@ def test_what_is_honoured_is_not_named(predictor: JsonObject) -> None:
             "spec.predictor.models[a].storage.schemaPath",
         ),
         (
-            {"models": [{"name": "a", "modelFormat": {"name": "onnx"}, "storageUri": "oci://b/a"}]},
-            "spec.predictor.models[a].storageUri (oci is not available yet)",
+            {"models": [{"name": "a", "modelFormat": {"name": "onnx"}, "storageUri": "hdfs://b/a"}]},
+            "spec.predictor.models[a].storageUri (hdfs is not available yet)",
         ),
-        ({"onnx": {"storageUri": "oci://a/b"}}, "spec.predictor.onnx.storageUri (oci is not available yet)"),
         (
-            {"model": {"modelFormat": {"name": "x"}, "storageUri": "models:/a/1"}},
-            "spec.predictor.model.storageUri (models is not available yet)",
+            {"onnx": {"storageUri": "oci+native://a/b"}},
+            "spec.predictor.onnx.storageUri (oci+native is not available yet)",
+        ),
+        (
+            {"model": {"modelFormat": {"name": "x"}, "storageUri": "webhdfs://a/1"}},
+            "spec.predictor.model.storageUri (webhdfs is not available yet)",
         ),
     ],
 )

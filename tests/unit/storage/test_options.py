@@ -17,6 +17,7 @@ def test_the_environment_sets_every_setting() -> None:
         "digest": DIGEST, "max_bytes": "10Gi", "max_files": "7", "max_unpack_ratio": "3.5", "unpack": "false",
         "stall_seconds": "5", "connect_seconds": "2", "attempts": "9", "backoff_seconds": "1", "concurrency": "2",
         "max_redirects": "1", "reuse": "never", "hub_files": "all",
+        "registry_configs": "/a.json:/b.json", "insecure_registries": "registry:5000, other",
         "allow_private_hosts": "true", "ca_bundle": "/ca.pem", "link_root": "/mnt",
     }  # fmt: skip
     environment = {f"PILLION_STORAGE_{name.upper()}": text for name, text in texts.items()}
@@ -26,6 +27,7 @@ def test_the_environment_sets_every_setting() -> None:
         stall_seconds=5.0,
         connect_seconds=2.0, attempts=9, backoff_seconds=1.0, concurrency=2,
         max_redirects=1, reuse="never", hub_files="all",
+        registry_configs=(Path("/a.json"), Path("/b.json")), insecure_registries=("registry:5000", "other"),
         allow_private_hosts=True, ca_bundle=Path("/ca.pem"), link_root=Path("/mnt"),
     )  # fmt: skip
     assert expected == FetchOptions.from_environment(environment)
@@ -44,7 +46,7 @@ def test_what_is_given_wins_over_the_environment() -> None:
         ("PILLION_STORAGE_STALL_SECONDS", "0"), ("PILLION_STORAGE_STALL_SECONDS", "nan"),
         ("PILLION_STORAGE_ATTEMPTS", "0"),
         ("PILLION_STORAGE_DIGEST", "md5:00"), ("PILLION_STORAGE_MAX_BYTES", "-1"),
-        ("PILLION_STORAGE_BACKOFF_SECONDS", "1e9"),
+        ("PILLION_STORAGE_BACKOFF_SECONDS", "1e9"), ("PILLION_STORAGE_INSECURE_REGISTRIES", "http://registry:5000"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_refused_by_name(variable: str, text: str) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pillion.storage import Reason, StorageError, StorageUri, parse_uri, redact
-from pillion.storage.uri import file_uri
+from pillion.storage.uri import file_uri, is_uri
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -113,14 +113,72 @@ def test_a_model_of_a_hub_has_a_revision(text: str, path: str) -> None:
     assert ("hf", "owner", path) == (uri.scheme, uri.authority, uri.path)
 
 
-@pytest.mark.parametrize("scheme", ["oci", "models", "runs"])
-def test_a_scheme_that_comes_later_is_refused_and_names_the_ones_that_work(scheme: str) -> None:
+PINNED = "sha256:" + "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("text", "registry", "path", "digest"),
+    [
+        ("oci://registry.example/team/iris:1", "registry.example", "team/iris:1", None),
+        ("oci+fetch://registry.example:5000/iris", "registry.example:5000", "iris:latest", None),
+        (f"oci://registry.example/iris@{PINNED}", "registry.example", f"iris@{PINNED}", PINNED),
+        (f"oci://registry.example/iris:1#{PINNED}", "registry.example", "iris:1", PINNED),
+        ("oci://team/iris:1", "docker.io", "team/iris:1", None),
+    ],
+)
+def test_an_image_of_a_registry_is_taken_apart(text: str, registry: str, path: str, digest: str | None) -> None:
+    uri = parse_uri(text)
+
+    assert ("oci", registry, path, digest) == (uri.scheme, uri.authority, uri.path, uri.digest)
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "path"),
+    [
+        ("models:/iris/3", "models", "iris/3"),
+        ("models:/iris@champion", "models", "iris@champion"),
+        ("models:/m-" + "0" * 32, "models", "m-" + "0" * 32),
+        (f"runs:/0a1b2c/model/data#{PINNED}", "runs", "0a1b2c/model/data"),
+    ],
+)
+def test_a_model_that_mlflow_knows_is_taken_apart(text: str, scheme: str, path: str) -> None:
+    uri = parse_uri(text)
+
+    assert (scheme, "", path) == (uri.scheme, uri.authority, uri.path)
+    assert is_uri(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("oci://registry.example/Iris:1", "not an image or artifact"),
+        ("oci://registry.example", "not an image or artifact"),
+        ("oci://registry.example/iris@sha256:12", "not an image or artifact"),
+        ("oci://user:pa55word@registry.example/iris:1", "before its first '/'"),
+        (f"oci://registry.example/iris@{PINNED}#sha256:{'b' * 64}", "two digests"),
+        ("models:/iris", "nothing of MLflow"),
+        ("models://iris/3", "nothing of MLflow"),
+        ("models:/iris/3/more", "nothing of MLflow"),
+        ("models:/iris/..", "empty, '.' or '..'"),
+        ("models:iris/3", "nothing of MLflow"),
+        ("runs:/0a1b2c", "nothing of MLflow"),
+        ("runs:/0a1b2c/a/../b", "empty, '.' or '..'"),
+        ("runs:/user:pa55word@host/x", "nothing of MLflow"),
+    ],
+)
+def test_what_no_registry_can_have_is_refused(text: str, says: str) -> None:
     with pytest.raises(StorageError) as caught:
-        parse_uri(f"{scheme}://x/y")
+        parse_uri(text)
+
+    assert (Reason.INVALID_URI, True) == (caught.value.reason, says in caught.value.message)
+    assert "pa55word" not in str(caught.value)
+
+
+def test_an_image_as_a_volume_is_refused_with_what_is_there_instead() -> None:
+    with pytest.raises(StorageError, match="write oci://") as caught:
+        parse_uri("oci+native://registry.example/iris:1")
 
     assert caught.value.reason == Reason.UNSUPPORTED_SCHEME
-    assert "later version" in caught.value.message
-    assert "file, pvc, configmap, s3, gs, az, http, https" in caught.value.remedy
 
 
 def test_an_unknown_scheme_is_refused() -> None:

@@ -10,8 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from pillion.storage.options import ENVIRONMENT_PREFIX
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from pydantic import JsonValue
 
     from pillion.resources.base import JsonObject
     from pillion_operator.state.plan import Problem
@@ -24,6 +28,10 @@ _GOOGLE_MOUNT: Final = "/var/secrets/google"
 _CA_MOUNT: Final = "/var/secrets/s3-ca"
 _CA_VOLUME: Final = "s3-ca"
 _CA_VARIABLE: Final = "CA_BUNDLE_VOLUME_MOUNT_POINT"
+_REGISTRY_KEY: Final = ".dockerconfigjson"
+REGISTRY_CONFIGS: Final = f"{ENVIRONMENT_PREFIX}REGISTRY_CONFIGS"
+"""The setting `FetchOptions.registry_configs`."""
+_REGISTRY_MOUNT: Final = "/var/secrets/registry"
 
 #: Keys of a Secret that become variables of the same name.
 _VARIABLES: Final = (
@@ -31,6 +39,7 @@ _VARIABLES: Final = (
     "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID",
     "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_SAS_TOKEN",
     "HF_TOKEN",
+    "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN",
 )  # fmt: skip
 #: Older names of KServe's Azure Secrets.
 _RENAMED: Final = {
@@ -111,6 +120,15 @@ def credentials_from(secrets: Sequence[SecretSummary]) -> StorageCredentials:
             env.append({"name": _CA_VARIABLE, "value": _CA_MOUNT})
             volumes.append({"name": _CA_VOLUME, "configMap": {"name": bundle}})
             mounts.append({"name": _CA_VOLUME, "mountPath": _CA_MOUNT, "readOnly": True})
+    logins = [secret.name for secret in secrets if _REGISTRY_KEY in secret.keys]
+    if logins:
+        # Each in a file of its own, whatever registry it is for: the fetching looks through all of them.
+        env.append({"name": REGISTRY_CONFIGS, "value": ":".join(f"{_REGISTRY_MOUNT}/{name}.json" for name in logins)})
+        sources: list[JsonValue] = [
+            {"secret": {"name": name, "items": [{"key": _REGISTRY_KEY, "path": f"{name}.json"}]}} for name in logins
+        ]
+        volumes.append({"name": "registry-logins", "projected": {"sources": sources}})
+        mounts.append({"name": "registry-logins", "mountPath": _REGISTRY_MOUNT, "readOnly": True})
     return StorageCredentials(tuple(env), tuple(volumes), tuple(mounts))
 
 

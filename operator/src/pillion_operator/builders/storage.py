@@ -38,9 +38,9 @@ _OWN_PATHS: Final = (
     _SOURCE_PATH, SOURCES_PATH,
 )  # fmt: skip
 #: Variables of the providers and of HTTP clients that the storage step reads, see `pillion.storage.credentials`.
-_PROVIDERS: Final = ("AWS_", "S3_", "AZURE_", "GOOGLE_")
+_PROVIDERS: Final = ("AWS_", "S3_", "AZURE_", "GOOGLE_", "MLFLOW_TRACKING_")
 _OTHERS: Final = frozenset(
-    {"STORAGE_EMULATOR_HOST", "awsAnonymousCredential", "HF_TOKEN", "HF_ENDPOINT"}
+    {"STORAGE_EMULATOR_HOST", "awsAnonymousCredential", "HF_TOKEN", "HF_ENDPOINT", "DOCKER_CONFIG"}
     | {name for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for name in (proxy, proxy.lower())}
 )
 

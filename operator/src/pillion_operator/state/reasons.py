@@ -132,7 +132,7 @@ REMEDIES: Final[dict[str, str]] = {
     Reason.NO_SERVING_RUNTIME: "create a ServingRuntime that supports the format, or name one in model.runtime",
     Reason.SERVING_RUNTIME_NOT_FOUND: "create it, or correct model.runtime",
     Reason.PLACEHOLDER_UNFILLED: "set the label or annotation on the InferenceService, or correct the runtime",
-    Reason.UNSUPPORTED_STORAGE: "use configmap://, pvc://, s3://, gs://, az://, hf:// or http(s)://",
+    Reason.UNSUPPORTED_STORAGE: "use configmap:// pvc:// s3:// gs:// az:// hf:// oci:// http(s):// models:/ or runs:/",
     Reason.LOCAL_FILE: "upload it with 'pillion push' and use the URI that it prints",
     Reason.STORAGE_CONFIG_INVALID: "correct the Secret's entry, or use storageUri instead",
     Reason.SECRET_NOT_FOUND: "create it; the service recovers by itself",

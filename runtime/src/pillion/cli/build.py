@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from pillion.image.base import Base
     from pillion.image.build import Plan, Step
-    from pillion.image.reference import Reference
     from pillion.image.store import BlobStore
+    from pillion.oci.reference import Reference
 
 __all__ = ["Wanted", "as_command_errors", "default_base", "pushed", "register"]
 
@@ -108,7 +108,7 @@ def build(  # noqa: PLR0917 - the options of a command line
     with as_command_errors():
         from pillion.image.build import make, steps  # noqa: PLC0415 - keeps --help quick
         from pillion.image.made import write_archive, write_layout  # noqa: PLC0415 - as above
-        from pillion.image.reference import Reference  # noqa: PLC0415 - as above
+        from pillion.oci.reference import Reference  # noqa: PLC0415 - as above
 
         reference = None if push is None else Reference.parse(push)
         with _opened(wanted) as (plan, found, store):
@@ -138,7 +138,7 @@ def pushed(wanted: Wanted, image: str, *, push: bool) -> tuple[str, str]:
     """
     with as_command_errors():
         from pillion.image.build import make  # noqa: PLC0415 - keeps --help quick
-        from pillion.image.reference import Reference  # noqa: PLC0415 - as above
+        from pillion.oci.reference import Reference  # noqa: PLC0415 - as above
 
         reference = Reference.parse(image)
         with _opened(wanted) as (plan, found, store):
@@ -156,7 +156,7 @@ def default_base() -> str:
 @contextlib.contextmanager
 def as_command_errors() -> Iterator[None]:
     """Say what images cannot do as commands say it."""
-    from pillion.image.errors import ImageError  # noqa: PLC0415 - keeps --help quick
+    from pillion.oci.errors import ImageError  # noqa: PLC0415 - keeps --help quick
 
     try:
         yield
@@ -183,8 +183,8 @@ def _opened(wanted: Wanted) -> Iterator[tuple[Plan, Base, BlobStore]]:
 
 def _plan(wanted: Wanted) -> Plan:
     from pillion.image.build import EPOCH, Plan  # noqa: PLC0415 - keeps --help quick
-    from pillion.image.content import Platform  # noqa: PLC0415 - as above
     from pillion.image.project import dependencies, files_of, find_service  # noqa: PLC0415 - as above
+    from pillion.oci.content import Platform  # noqa: PLC0415 - as above
 
     service = find_service(wanted.target)
     lock = dependencies(service.folder)

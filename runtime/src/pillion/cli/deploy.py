@@ -65,7 +65,8 @@ def deploy(  # noqa: PLR0917 - the options of a command line
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name for a MODEL's service.  [default: the file's name]")] = None,
     to: Annotated[
-        str | None, typer.Option(metavar="URI", help="Push the model there: s3:// gs:// az://, see `pillion push`.")
+        str | None,
+        typer.Option(metavar="URI", help="Push the model there: s3:// gs:// az:// oci://, see `pillion push`."),
     ] = None,
     image: Annotated[
         str | None, typer.Option(metavar="HOST/NAME:TAG", help="Build a class into it and push: see `pillion build`.")
@@ -173,7 +174,7 @@ def _from_model(path: Path, name: str | None, to: str | None, *, allow_pickle: b
     from pillion.backends.unsafe import unsafe_refusal  # noqa: PLC0415 - as above
     from pillion.cli.deployment import inference_service, service_name  # noqa: PLC0415 - as above
     from pillion.cli.local import Consent, named_source  # noqa: PLC0415 - as above
-    from pillion.cli.push import read  # noqa: PLC0415 - as above
+    from pillion.cli.push import read, stated_digest  # noqa: PLC0415 - as above
 
     service = service_name(name or named_source(path.name, Consent()).name)
     artifact = read(path)
@@ -186,7 +187,9 @@ def _from_model(path: Path, name: str | None, to: str | None, *, allow_pickle: b
     plan = _Plan(services=[(service, "")])
     uri = _stored(plan, service, path, artifact, to, push=push, force=force)
     pickled = found.kind in UNSAFE
-    plan.manifests.append(inference_service(service, found.backend, uri, artifact.digest, allow_pickle=pickled))
+    plan.manifests.append(
+        inference_service(service, found.backend, uri, stated_digest(artifact, uri), allow_pickle=pickled)
+    )
     return plan
 
 
@@ -210,7 +213,7 @@ def _from_code(path: Path, name: str | None, to: str | None, *, push: bool, forc
     from pillion.backends.api import ModelLoadError  # noqa: PLC0415 - keeps --help quick
     from pillion.backends.python_folder import code_in  # noqa: PLC0415 - as above
     from pillion.cli.deployment import inference_service, service_name  # noqa: PLC0415 - as above
-    from pillion.cli.push import read  # noqa: PLC0415 - as above
+    from pillion.cli.push import read, stated_digest  # noqa: PLC0415 - as above
     from pillion.runtimefile import PYTHON  # noqa: PLC0415 - as above
 
     if not path.exists():
@@ -223,7 +226,7 @@ def _from_code(path: Path, name: str | None, to: str | None, *, push: bool, forc
     artifact = read(path)
     plan = _Plan(services=[(service, "")])
     uri = _stored(plan, service, path, artifact, to, push=push, force=force)
-    plan.manifests.append(inference_service(service, PYTHON, uri, artifact.digest, trust_code=True))
+    plan.manifests.append(inference_service(service, PYTHON, uri, stated_digest(artifact, uri), trust_code=True))
     return plan
 
 
@@ -307,9 +310,11 @@ def _with_model(
 ) -> Manifest:  # fmt: skip
     """The manifest with its model brought along, and pinned so that another model is another version."""
     from pillion.cli import deployment  # noqa: PLC0415 - keeps --help quick
+    from pillion.cli.push import stated_digest  # noqa: PLC0415 - as above
 
     if to is not None:
-        return deployment.pinned(content, _pushed(artifact, to, push=push, force=force), artifact.digest)
+        place = _pushed(artifact, to, push=push, force=force)
+        return deployment.pinned(content, place, stated_digest(artifact, place))
     if uri.startswith("file://"):
         raise CommandError(f"{uri}: a cluster has no such file: push it with --to s3://BUCKET/PATH", code=2)
     deployment.require_fits(artifact, str(path))

@@ -16,7 +16,7 @@ from pillion.authoring.names import model_name
 from pillion.cli.failures import CommandError
 from pillion.execution_settings import execution_of
 from pillion.runtimefile import Code, DesiredModel, ExecutionSettings, RuntimeFile
-from pillion.storage.uri import redact
+from pillion.storage.uri import is_uri, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -268,7 +268,7 @@ def resolve(uri: str, *, beside: Path, mapped: Mapping[str, Path]) -> Path | Non
         return _cluster_storage(uri, beside)
     if uri.startswith("file://"):
         return _existing(Path(uri.removeprefix("file://")), uri)
-    if "://" in uri:
+    if is_uri(uri):
         return None
     return _existing(beside / Path(uri).expanduser(), uri)
 

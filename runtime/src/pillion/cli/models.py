@@ -113,10 +113,11 @@ def deploy(  # noqa: PLR0917 - the options of a command line
     """
     if (source is None) == (version is None):
         raise CommandError("name what to deploy: a file, a folder or a storage URI, or --version", code=2)
-    if source is not None and "://" not in source:
-        _require_files(source, digest)
     from pillion.cli.uploading import upload_bar  # noqa: PLC0415 - keeps --help quick
+    from pillion.storage.uri import is_uri  # noqa: PLC0415 - as above
 
+    if source is not None and not is_uri(source):
+        _require_files(source, digest)
     with _asked(url, ca, cert, key, timeout) as client, upload_bar(name) as progress:
         done = client.deploy(
             name, source, version=version, format=format_name, digest=digest, metadata=_pairs(metadata or []) or None,

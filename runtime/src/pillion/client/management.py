@@ -10,6 +10,7 @@ from pillion.authoring.file import OCTETS, File
 from pillion.client.exchange import Part, Request, posted
 from pillion.client.uploads import Upload
 from pillion.client.values import json_text
+from pillion.storage.uri import is_uri
 
 if TYPE_CHECKING:
     import os
@@ -42,7 +43,7 @@ class Deployment:
     @property
     def uri(self) -> str | None:
         """The source, where it is a storage URI."""
-        return str(self.source) if self.source is not None and "://" in str(self.source) else None
+        return str(self.source) if self.source is not None and is_uri(str(self.source)) else None
 
     def files(self) -> list[tuple[str, Path]]:
         """The files of this machine, by the names that they have for the server.

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
 
-from pillion.image.content import parsed
-from pillion.image.errors import ImageError
+from pillion.oci.challenge import challenge
+from pillion.oci.content import parsed
+from pillion.oci.errors import ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from pillion.image.credentials import Credentials
+    from pillion.oci.credentials import Credentials
 
-__all__ = ["RegistryAuth", "challenge"]
-
-
-def challenge(header: str) -> tuple[str, Mapping[str, str]]:
-    """The scheme, in lower case, and the parameters of a WWW-Authenticate header."""
-    scheme, _, rest = header.partition(" ")
-    return scheme.lower(), dict(re.findall(r'(\w+)="([^"]*)"', rest))
+__all__ = ["RegistryAuth"]
 
 
 class RegistryAuth(httpx.Auth):

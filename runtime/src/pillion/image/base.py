@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pillion.image.content import INDEXES, MANIFESTS, Descriptor, Document, Platform, digest_of, parsed
-from pillion.image.errors import ImageError
-from pillion.image.reference import Reference
 from pillion.image.registry import Registry
+from pillion.oci.content import INDEXES, MANIFESTS, Descriptor, Document, Platform, digest_of, parsed
+from pillion.oci.errors import ImageError
+from pillion.oci.reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

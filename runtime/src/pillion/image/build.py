@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pillion.image import documents, wheels
-from pillion.image.content import CONFIG, INDEX, MANIFEST, Descriptor, canonical, digest_of
 from pillion.image.layer import text_entry, write_layer
 from pillion.image.made import Blob, Made
 from pillion.image.project import CODE
+from pillion.oci.content import CONFIG, INDEX, MANIFEST, Descriptor, canonical, digest_of
 from pillion.runtimefile import Code, DesiredModel, RuntimeFile, dump
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pillion.image.base import Base, BaseImage
-    from pillion.image.content import Platform
     from pillion.image.documents import Layer
     from pillion.image.lock import Lock
     from pillion.image.project import Files, Service
     from pillion.image.store import BlobStore
+    from pillion.oci.content import Platform
 
 __all__ = ["BUNDLED", "EPOCH", "Plan", "Step", "make", "steps"]
 

@@ -6,8 +6,8 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pillion.image.content import CONFIG, INDEX, LAYER_GZIP, MANIFEST, Descriptor, Document, Platform
-from pillion.image.errors import ImageError
+from pillion.oci.content import CONFIG, INDEX, LAYER_GZIP, MANIFEST, Descriptor, Document, Platform
+from pillion.oci.errors import ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Final
 
-from pillion.image.content import LAYER_GZIP, Descriptor
 from pillion.image.documents import Layer
+from pillion.oci.content import LAYER_GZIP, Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

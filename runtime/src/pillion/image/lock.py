@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from pillion.image.errors import ImageError
+from pillion.oci.errors import ImageError
 
 __all__ = ["Lock", "read_lock", "remedy"]
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pillion.image.content import Descriptor, canonical
-from pillion.image.errors import ImageError
+from pillion.oci.content import Descriptor, canonical
+from pillion.oci.errors import ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pillion.image.reference import Reference
     from pillion.image.registry import Registry
+    from pillion.oci.reference import Reference
 
 __all__ = ["Blob", "Made", "push", "write_archive", "write_layout"]
 

@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from pillion.authoring.names import model_name
-from pillion.image.errors import ImageError
 from pillion.image.ignore import Rules, Verdict, read_rules
 from pillion.image.layer import Entry, file_entry
 from pillion.image.lock import Lock, read_lock, remedy
+from pillion.oci.errors import ImageError
 from pillion.runtimefile import CODE_FOLDER
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urljoin
 
@@ -11,15 +10,15 @@ import httpx
 
 from pillion._version import __version__
 from pillion.image.authentication import RegistryAuth
-from pillion.image.content import INDEXES, MANIFESTS, Descriptor, digest_of, parsed
-from pillion.image.credentials import configuration_file, find_credentials
-from pillion.image.errors import ImageError
+from pillion.oci.content import INDEXES, MANIFESTS, Descriptor, digest_of, parsed
+from pillion.oci.credentials import configuration_file, find_credentials
+from pillion.oci.errors import ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from pillion.image.reference import Reference
+    from pillion.oci.reference import Reference
 
 __all__ = ["Registry"]
 
@@ -41,7 +40,7 @@ class Registry:
     def __init__(
         self, reference: Reference, environ: Mapping[str, str], *, insecure: frozenset[str] = frozenset(), push: bool
     ) -> None:
-        plain = reference.address in insecure or _is_loopback(reference.address)
+        plain = reference.address in insecure or reference.is_loopback
         self._reference = reference
         self._environ = environ
         self._base = f"{'http' if plain else 'https'}://{reference.address}/v2/{reference.repository}"
@@ -145,7 +144,7 @@ class Registry:
             registry = self._reference.registry
             remedy = (
                 "Is it running on this machine?"
-                if _is_loopback(self._reference.address)
+                if self._reference.is_loopback
                 else f"Check its name; one without TLS is named by --insecure-registry {registry}"
             )
             raise ImageError(f"the registry {registry} cannot be reached: {error}. {remedy}") from None
@@ -198,13 +197,3 @@ def _chunks(file: Path, tell: Callable[[int], None]) -> Iterator[bytes]:
         while chunk := content.read(_CHUNK):
             yield chunk
             tell(len(chunk))
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0] if ":" in address.rpartition("]")[2] else address
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

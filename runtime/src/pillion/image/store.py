@@ -11,10 +11,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pillion.image.content import Descriptor, parsed
 from pillion.image.documents import Layer
-from pillion.image.errors import ImageError
 from pillion.image.expiry import MOST_BYTES, Kept, expendable
+from pillion.oci.content import Descriptor, parsed
+from pillion.oci.errors import ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -16,14 +16,14 @@ import zipfile
 from typing import IO, TYPE_CHECKING, Final
 
 from pillion.image.documents import DEPENDENCIES
-from pillion.image.errors import ImageError
 from pillion.image.layer import Entry
+from pillion.oci.errors import ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from pillion.image.content import Platform
+    from pillion.oci.content import Platform
 
 __all__ = ["fetch", "unpacked"]
 

@@ -7,20 +7,20 @@ from annotated_types import MaxLen
 from pillion.resources.annotations import AtomicOf, ListMap, Name, OpenObject
 from pillion.resources.base import JsonObject, ResourceModel
 from pillion.resources.metadata import ObjectMeta
-from pillion.resources.model import Digest, ModelFormat, ServedName, TypeName
+from pillion.resources.model import MLFLOW_SCHEMES, Digest, ModelFormat, ServedName, TypeName
 from pillion.resources.rules import TextRule
 from pillion.resources.status import Conditions, ModelInPod, ModelReplicas
 
 #: Schemes that a running pod fetches from; the others need a volume, which a pod has from its start or not at all.
-FETCHED_SCHEMES = ("s3", "gs", "az", "http", "https", "hf")
+FETCHED_SCHEMES = ("s3", "gs", "az", "http", "https", "hf", "oci")
 
 FetchedUri: TypeAlias = Annotated[
     str,
     MaxLen(2048),
     TextRule(
-        pattern=f"^({'|'.join(FETCHED_SCHEMES)})://[^ ]+$",
-        message="a running pod fetches from s3:// gs:// az:// hf:// http:// or https://; for a file of yours use the "
-        "URI that 'pillion push' prints",
+        pattern=f"^(({'|'.join(FETCHED_SCHEMES)})://|({'|'.join(MLFLOW_SCHEMES)}):/)[^ ]+$",
+        message="a running pod fetches from s3:// gs:// az:// hf:// oci:// http:// https:// models:/ or runs:/; for a "
+        "file of yours use the URI that 'pillion push' prints",
     ),
 ]
 

@@ -111,7 +111,9 @@ INSTEAD: dict[str, str] = {
 }
 
 #: Schemes of storage URIs that files are fetched from.
-HONOURED_SCHEMES = frozenset({"file", "pvc", "s3", "gs", "az", "http", "https", "configmap", "hf"})
+HONOURED_SCHEMES = frozenset(
+    {"file", "pvc", "s3", "gs", "az", "http", "https", "configmap", "hf", "oci", "oci+fetch", "models", "runs"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from pillion.storage.fetching import fetch, fetch_sync
     from pillion.storage.options import FetchOptions, settings
     from pillion.storage.progress import Progress
-    from pillion.storage.uri import LATER_SCHEMES, SUPPORTED_SCHEMES, StorageUri, parse_uri, redact
+    from pillion.storage.uri import SUPPORTED_SCHEMES, StorageUri, parse_uri, redact
 
 __all__ = [
     "EXIT_CODES",
-    "LATER_SCHEMES",
     "SUPPORTED_SCHEMES",
     "Artifact",
     "ArtifactFile",
@@ -52,7 +51,7 @@ _MODULES: Final = {
     "fetching": ("fetch", "fetch_sync"),
     "options": ("FetchOptions", "settings"),
     "progress": ("Progress",),
-    "uri": ("LATER_SCHEMES", "SUPPORTED_SCHEMES", "StorageUri", "parse_uri", "redact"),
+    "uri": ("SUPPORTED_SCHEMES", "StorageUri", "parse_uri", "redact"),
 }
 _HOMES: Final = {name: module for module, names in _MODULES.items() for name in names}
 

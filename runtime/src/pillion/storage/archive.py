@@ -23,21 +23,23 @@ from pillion.storage.names import safe_name
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pillion.storage.artifact import ArtifactFile
     from pillion.storage.options import FetchOptions
 
-__all__ = ["archive_format", "unpack"]
+__all__ = ["CORRUPT", "add_tar_member", "archive_format", "tar_members", "unpack"]
 
 _MAX_TAR_READ: Final = 1 << 16
 _MAX_ZIP_READ: Final = 8 << 20  # its directory is read at once: room for some 60,000 members
 _MAX_TARGET: Final = 4096
 _SUFFIXES: Final = {".tar.gz": "tgz", ".tgz": "tgz", ".tar": "tar", ".zip": "zip"}
-_CORRUPT: Final = (
+CORRUPT: Final = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, OverflowError, RecursionError,
     NotImplementedError, struct.error, KeyError, IndexError, RuntimeError,
 )  # fmt: skip
+"""What the standard library raises for an archive that is not whole, or none at all."""
 
 
 def archive_format(name: str) -> str | None:
@@ -64,7 +66,7 @@ def unpack(
             else:
                 with gzip.GzipFile(fileobj=file, mode="rb") as unzipped:
                     _unpack_tar(cast("IO[bytes]", unzipped), extraction)
-    except _CORRUPT as error:
+    except CORRUPT as error:
         raise StorageError(
             Reason.CORRUPT_ARCHIVE,
             f"the archive {archive.name} cannot be read: {type(error).__name__}",
@@ -102,14 +104,21 @@ class _BoundedReader(io.RawIOBase):
 
 
 def _unpack_tar(file: IO[bytes], extraction: Extraction) -> None:
+    for tar, member in tar_members(file):
+        extraction.count_member()
+        add_tar_member(tar, member, extraction)
+
+
+def tar_members(file: IO[bytes]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Each member of a tar, one after the other, with the tar to read it from; memory does not depend on the tar."""
     with tarfile.open(fileobj=_BoundedReader(file, _MAX_TAR_READ), mode="r:", bufsize=READ_BYTES) as tar:
         while (member := tar.next()) is not None:
-            extraction.count_member()
-            _add_tar_member(tar, member, extraction)
+            yield tar, member
             tar.members = []  # type: ignore[attr-defined]  # not in the stubs; else it keeps every member it has seen
 
 
-def _add_tar_member(tar: tarfile.TarFile, member: tarfile.TarInfo, extraction: Extraction) -> None:
+def add_tar_member(tar: tarfile.TarFile, member: tarfile.TarInfo, extraction: Extraction) -> None:
+    """Add a member to what the archive comes to, under its own name."""
     if member.issparse():
         raise unsafe(f"{member.name[:120]!a} is a sparse file, which is not unpacked")
     if member.isdir():

@@ -197,7 +197,7 @@ def _parser() -> argparse.ArgumentParser:
         else:
             shown = (
                 "none"
-                if setting.default is None
+                if setting.default in (None, ())
                 else f"{setting.default:g}"
                 if isinstance(setting.default, float)
                 else setting.default

@@ -61,8 +61,12 @@ def store_settings(uri: StorageUri, options: FetchOptions, environment: Mapping[
     """The settings for the store that a URI of scheme s3, gs or az names.
 
     Raises:
-        StorageError: `Reason.INVALID_SETTING`, naming the variable.
+        StorageError: `Reason.INVALID_SETTING`, naming the variable; `Reason.UNSUPPORTED_SCHEME`: it is no such URI.
     """
+    if uri.scheme not in {"s3", "gs", "az"}:
+        raise StorageError(
+            Reason.UNSUPPORTED_SCHEME, f"{uri} is in no object store", remedy="name a place in s3:// gs:// or az://"
+        )
     return {"s3": _s3, "gs": _gs, "az": _az}[uri.scheme](uri, options, environment)
 
 

@@ -42,7 +42,11 @@ _MAX_RETRY_AFTER: Final = 60.0
 
 
 class Exchange:
-    """One request with its redirects; `abort` may be called from another thread, and ends a read that waits."""
+    """One request with its redirects; `abort` may be called from another thread, and ends a read that waits.
+
+    Attributes:
+        at_home: whether the last answer is of the origin that was asked, and not of one that it sent us on to.
+    """
 
     def __init__(
         self, options: FetchOptions, context: ssl.SSLContext, proxies: Mapping[str, str] | None = None
@@ -54,14 +58,29 @@ class Exchange:
         self._socket: socket.socket | None = None
         self._aborted = False
         self.answer: http.client.HTTPResponse
+        self.at_home = True
         self._answered = False
 
     def header(self, name: str) -> str:
         """A header of the last answer, empty where there is none."""
         return self.answer.getheader(name, "") if self._answered else ""
 
-    def send(self, method: str, address: str, credentials: Mapping[str, str], headers: Mapping[str, str]) -> None:
+    @property
+    def status(self) -> int:
+        """Of the last answer, 0 where there is none."""
+        return self.answer.status if self._answered else 0
+
+    def send(
+        self,
+        method: str,
+        address: str,
+        credentials: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+    ) -> None:
         """Send the request, and follow where it is sent on; blocking. `credentials` go to the address's origin alone.
+
+        A request with a body is not sent on: what it says is for the one who was asked.
 
         Raises:
             SourceChanged: the condition in `headers` does not hold any more.
@@ -70,10 +89,11 @@ class Exchange:
         url = urlsplit(address)
         origin = _origin(url)
         for _ in range(self._options.max_redirects + 1):
-            own = credentials if _origin(url) == origin else {}
-            self.answer = self._request(method, url, {**headers, **own})
+            self.at_home = _origin(url) == origin
+            own = credentials if self.at_home else {}
+            self.answer = self._request(method, url, {**headers, **own}, body)
             self._answered = True
-            if self.answer.status not in _REDIRECTS:
+            if self.answer.status not in _REDIRECTS or body is not None:
                 _raise_for_status(self.answer, redact(url.geturl()))
                 return
             url = _next_hop(url, self.answer)
@@ -84,7 +104,9 @@ class Exchange:
             remedy="name the final address, or raise PILLION_STORAGE_MAX_REDIRECTS",
         )
 
-    def _request(self, method: str, url: SplitResult, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+    def _request(
+        self, method: str, url: SplitResult, headers: Mapping[str, str], body: bytes | None
+    ) -> http.client.HTTPResponse:
         host = url.hostname or ""
         port = url.port or (443 if url.scheme == "https" else 80)
         options = self._options
@@ -115,7 +137,7 @@ class Exchange:
                 headers = {**headers, **proxy.headers}
             # identity: a coded body could be neither continued nor measured.
             fixed = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "pillion", "Connection": "close"}
-            client.request(method, target, headers={**fixed, **headers})
+            client.request(method, target, body, {**fixed, **headers})
             return client.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise _broken(error, redact(url.geturl()), options.stall_seconds) from error
@@ -123,6 +145,25 @@ class Exchange:
     def read(self) -> bytes:
         """The next bytes, empty at the end."""
         return self.answer.read1(_READ_BYTES)
+
+    def read_all(self, limit: int) -> bytes:
+        """The rest of the answer; blocking.
+
+        Raises:
+            StorageError: it has more than `limit` bytes, or breaks off.
+        """
+        parts, count = [], 0
+        try:
+            while part := self.read():
+                parts.append(part)
+                count += len(part)
+                if count > limit:
+                    raise StorageError(
+                        Reason.TOO_LARGE, f"the server's answer has more than {limit} bytes", remedy="check the address"
+                    )
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: closed under us
+            raise _broken(error, "the server", None) from error
+        return b"".join(parts)
 
     def body(self, shown: str, name: str) -> Body:
         """The answer's body, which is the file `name`, with the place that it begins at.

@@ -38,6 +38,7 @@ class Extraction:
         self._max_ratio = max(_ALWAYS_ALLOWED, int(options.max_unpack_ratio * archive_size))
         self._max_bytes = options.max_bytes
         self._bytes = 0
+        self._passed = 0
         self._members = 0
         self._files: dict[str, ArtifactFile] = {}
         self._links: dict[str, str] = {}
@@ -49,6 +50,11 @@ class Extraction:
         self._members += 1
         if self._members > 2 * self._max_files:  # directories count, too, since they fill a disk as well
             raise too_many_files(self._max_files)
+
+    def pass_over(self, count: int) -> None:
+        """Count bytes that are read and not kept."""
+        self._passed += count
+        self._count_bytes(0)
 
     def add_directory(self, name: str) -> None:
         """Make a directory and those above it."""
@@ -133,7 +139,7 @@ class Extraction:
                 f"the archive unpacks to more than {self._max_bytes} bytes",
                 remedy="raise PILLION_STORAGE_MAX_BYTES, or make it smaller",
             )
-        if self._bytes > self._max_ratio:
+        if self._bytes + self._passed > self._max_ratio:
             raise StorageError(
                 Reason.TOO_LARGE,
                 f"the archive unpacks to more than {self._max_ratio} bytes, out of proportion to its size",

@@ -25,7 +25,7 @@ from pillion.storage.local import LocalSource
 from pillion.storage.options import FetchOptions
 from pillion.storage.place import Staging, destination_lock, disk_error, require_space
 from pillion.storage.progress import Meter
-from pillion.storage.uri import StorageUri, parse_uri
+from pillion.storage.uri import MLFLOW_SCHEMES, StorageUri, parse_uri
 from pillion.to_the_end import to_the_end
 
 if TYPE_CHECKING:
@@ -149,6 +149,14 @@ def open_source(uri: StorageUri, options: FetchOptions, environment: Mapping[str
         from pillion.storage.hub import HubSource  # noqa: PLC0415  (as above)
 
         return HubSource(uri, options, environment)
+    if uri.scheme == "oci":
+        from pillion.storage.oci import OciSource  # noqa: PLC0415  (as above)
+
+        return OciSource(uri, options, environment)
+    if uri.scheme in MLFLOW_SCHEMES:
+        from pillion.storage.mlflow import MlflowSource  # noqa: PLC0415  (as above)
+
+        return MlflowSource(uri, options, environment, open_source)
     if uri.scheme in {"pvc", "configmap"}:
         raise StorageError(
             Reason.UNSUPPORTED_SCHEME,
@@ -179,6 +187,8 @@ async def _fetch(
     source = await asyncio.to_thread(open_source, uri, options, environment)
     try:
         listing = await _list(source, uri, options, versions=candidate is not None)
+        if listing.digest is not None:
+            _require_digest(uri, listing.digest, expected)
         if candidate is not None and _unchanged(candidate, listing):
             return candidate
         _check_sizes(uri, listing, options)
@@ -207,9 +217,9 @@ async def _list(source: Source, uri: StorageUri, options: FetchOptions, *, versi
 
 def _unchanged(candidate: Artifact, listing: Listing) -> bool:
     now = {(item.key, item.size, item.version) for item in listing.objects}
-    return None not in {item.version for item in listing.objects} and now == {
-        (item.key, item.size, item.version) for item in candidate.sources
-    }
+    if None in {item.version for item in listing.objects} or listing.digest not in {None, candidate.digest}:
+        return False
+    return now == {(item.key, item.size, item.version) for item in candidate.sources}
 
 
 def _check_sizes(uri: StorageUri, listing: Listing, options: FetchOptions) -> None:
@@ -277,18 +287,19 @@ async def _install(
 ) -> Artifact:
     meter.enter("verifying")
     files = tuple(sorted((item.file for item in found.values()), key=lambda file: file.path))
-    kind: Kind = "tree"
-    digest = _tree(files)
-    if listing.single:
-        kind, digest = "file", f"sha256:{files[0].sha256}"
+    kind: Kind = "file" if listing.single else "tree"
+    digest = listing.digest or (f"sha256:{files[0].sha256}" if listing.single else _tree(files))
     _require_digest(uri, digest, expected)
     where = staging.data
     packed = archive_format(files[0].path) if listing.single and options.unpack else None
-    if packed is not None:
+    if packed is not None or listing.assemble is not None:
         meter.enter("unpacking")
         kind, where = "archive", staging.tree
         stop = threading.Event()
-        work = partial(unpack, staging.data / files[0].path, packed, staging.tree, options, stop)
+        if listing.assemble is not None:
+            work = partial(listing.assemble, staging.data, staging.tree, options, stop)
+        else:
+            work = partial(unpack, staging.data / files[0].path, packed or "", staging.tree, options, stop)
         files = await to_the_end(work, stop)
     meter.enter("placing")
     artifact = Artifact(

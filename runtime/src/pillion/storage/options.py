@@ -56,6 +56,17 @@ def _hub_files(text: str) -> str:
     return text
 
 
+def _paths(text: str) -> tuple[Path, ...]:
+    return tuple(Path(part) for part in text.split(":") if part)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if any("/" in name for name in names):
+        raise ValueError("a host has no '/' in it")
+    return names
+
+
 def _path(text: str) -> Path | None:
     return Path(text) if text else None
 
@@ -89,6 +100,15 @@ class FetchOptions:
         "needed",
         "which files of a model of a hub: without weights in other formats beside safetensors (needed), or all",
         _hub_files,
+    )
+    registry_configs: tuple[Path, ...] = _setting(
+        (),
+        "files of Docker's configuration with logins for registries, separated by ':'; default: config.json in "
+        "DOCKER_CONFIG, or in ~/.docker",
+        _paths,
+    )
+    insecure_registries: tuple[str, ...] = _setting(
+        (), "registries that are reached over plain HTTP, as host:port, separated by ','", _names
     )
     allow_private_hosts: bool = _setting(
         False,

@@ -1,7 +1,8 @@
 """What every source of artifacts can do: list, and stream an object from an offset.
 
-Four sources: `pillion.storage.local` (files), `pillion.storage.web` (http and https), `pillion.storage.hub` (hf) and
-`pillion.storage.objectstore` (s3, gs, az). They know nothing of retries, digests or where bytes go.
+Six sources: `pillion.storage.local` (files), `pillion.storage.web` (http and https), `pillion.storage.hub` (hf),
+`pillion.storage.oci` (oci), `pillion.storage.mlflow` (models, runs), which hands on to another one where the files lie
+there, and `pillion.storage.objectstore` (s3, gs, az). They know nothing of retries, digests or where bytes go.
 """
 
 from __future__ import annotations
@@ -10,10 +11,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
-__all__ = ["Body", "Listing", "Source", "SourceChanged", "SourceObject"]
+    from pillion.storage.artifact import ArtifactFile
+    from pillion.storage.options import FetchOptions
+
+__all__ = ["Assemble", "Body", "Listing", "Source", "SourceChanged", "SourceObject"]
+
+
+class Assemble(Protocol):
+    """Makes the files of an artifact in `tree` out of the objects in `data`; ends early once `stop` is set."""
+
+    def __call__(
+        self, data: Path, tree: Path, options: FetchOptions, stop: threading.Event
+    ) -> tuple[ArtifactFile, ...]:
+        """The files, sorted by path."""
+        ...
 
 
 class SourceChanged(Exception):  # noqa: N818  (a condition to act on, never an error that a user sees)
@@ -41,10 +57,18 @@ class SourceObject:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a URI names: one object, or all objects of a tree."""
+    """What a URI names: one object, or all objects of a tree.
+
+    Attributes:
+        digest: by what the source itself addresses the whole, ``sha256:<hex>``, where it does; each object has the
+            `SourceObject.sha256` that follows from it.
+        assemble: makes the files out of the objects, where those are no files yet.
+    """
 
     objects: tuple[SourceObject, ...]
     single: bool
+    digest: str | None = None
+    assemble: Assemble | None = None
 
 
 @dataclass(frozen=True, slots=True)

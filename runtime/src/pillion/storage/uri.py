@@ -13,6 +13,11 @@
 ``http://host/path``, ``https://host/path``     one file; an archive is unpacked
 ``hf://owner/model[:revision]``                 a model of the Hugging Face Hub, or of what speaks its protocol; the
                                                 revision is a branch, a tag or a commit, `main` where none is given
+``oci://registry/repository[:tag][@sha256:..]``  an image with a folder ``/models``, or an artifact of a registry
+                                                (``oci+fetch:`` is the same)
+``models:/name/version``, ``models:/name@alias`` a version of a model that is registered with MLflow; ``models:/m-..``
+                                                a model that it has logged
+``runs:/run/path``                              what a run of MLflow has logged
 ==============================================  =====================================================================
 
 Keys of buckets and paths in claims are taken as they stand: ``%20``, ``?`` and ``#`` are part of them. Only ``file:``,
@@ -29,16 +34,30 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from pillion.oci.errors import ImageError
+from pillion.oci.reference import Reference
 from pillion.storage.digest import parse_digest
 from pillion.storage.errors import Reason, StorageError
 
-__all__ = ["LATER_SCHEMES", "REMOTE_SCHEMES", "SUPPORTED_SCHEMES", "StorageUri", "file_uri", "parse_uri", "redact"]
+__all__ = [
+    "MLFLOW_SCHEMES",
+    "REMOTE_SCHEMES",
+    "SUPPORTED_SCHEMES",
+    "StorageUri",
+    "file_uri",
+    "is_uri",
+    "parse_uri",
+    "redact",
+]
 
-SUPPORTED_SCHEMES: Final = ("file", "pvc", "configmap", "s3", "gs", "az", "http", "https", "hf")
-REMOTE_SCHEMES: Final = frozenset({"s3", "gs", "az", "http", "https", "hf"})
+MLFLOW_SCHEMES: Final = ("models", "runs")
+"""Those that MLflow's tracking server says the place of. They have one slash: no host follows."""
+SUPPORTED_SCHEMES: Final = (
+    "file", "pvc", "configmap", "s3", "gs", "az", "http", "https", "hf", "oci", *MLFLOW_SCHEMES,
+)  # fmt: skip
+REMOTE_SCHEMES: Final = frozenset({"s3", "gs", "az", "http", "https", "hf", "oci", *MLFLOW_SCHEMES})
 """Those whose places are reached over the network, with credentials where they ask for them."""
-LATER_SCHEMES: Final = ("oci", "models", "runs")
-_SAME_AS: Final = {"gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az"}
+_SAME_AS: Final = {"gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az", "oci+fetch": "oci"}
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _FRAGMENT_DIGEST: Final = re.compile(r"#(?:digest=)?(sha256[:=][^#/]*)$")
@@ -51,6 +70,8 @@ _KUBERNETES_NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 _CONFIGMAP_KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _HUB_PART: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _HUB: Final = re.compile(rf"({_HUB_PART})/({_HUB_PART})(?::([A-Za-z0-9][A-Za-z0-9._/-]{{0,127}}))?/?")
+_REGISTERED: Final = re.compile(r"(?:m-[0-9a-f]{32}|[^/@:]{1,256}/[^/@:]{1,256}|[^/@:]{1,256}@[^/@:]{1,256})")
+_RUN: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,255})/(.+)")
 _MAX_LENGTH: Final = 4096
 
 
@@ -61,9 +82,9 @@ class StorageUri:
     Attributes:
         scheme: one of `SUPPORTED_SCHEMES`.
         authority: bucket, container, claim or ConfigMap name; ``host[:port]`` for http(s); the owner of a model of a
-            hub; empty for ``file``.
+            hub; the registry of an image; empty for ``file`` and for MLflow's.
         path: key, or path, without a leading slash (with one for ``file``); a trailing slash is kept. Of a model of a
-            hub ``name:revision``.
+            hub ``name:revision``, of an image ``repository:tag@digest``, of MLflow's what follows ``models:/``.
         account: the storage account of Azure where the URI names it.
         query: the query of an http(s) URI, which may hold a signature: never shown.
         userinfo: ``user:password`` of an https URI: never shown.
@@ -113,6 +134,11 @@ def file_uri(path: str) -> str:
     return f"file://{path.replace('%', '%25')}"
 
 
+def is_uri(text: str) -> bool:
+    """Whether the text has a scheme, and so is no path of this machine."""
+    return "://" in text or text.startswith(tuple(f"{scheme}:/" for scheme in MLFLOW_SCHEMES))
+
+
 def parse_uri(text: str) -> StorageUri:
     """Take a storage URI apart; an absolute path is taken as ``file:``.
 
@@ -138,20 +164,23 @@ def parse_uri(text: str) -> StorageUri:
     written, rest = match[1].lower(), match[2]
     scheme = _SAME_AS.get(written, written)
     if scheme not in SUPPORTED_SCHEMES:
-        later = "; this one comes in a later version" if scheme in LATER_SCHEMES else ""
         raise StorageError(
             Reason.UNSUPPORTED_SCHEME,
-            f"the scheme {written[:40]!r} of the storage URI is not supported{later}",
-            remedy=f"use one of {_listed(SUPPORTED_SCHEMES)}",
+            f"the scheme {written[:40]!r} of the storage URI is not supported",
+            remedy="write oci://, and the image is fetched"
+            if scheme == "oci+native"
+            else f"use one of {_listed(SUPPORTED_SCHEMES)}",
         )
+    if scheme in MLFLOW_SCHEMES:
+        return _parse_mlflow(scheme, rest, digest, bare)
     if not rest.startswith("//"):
         raise _invalid(f"the storage URI {redact(text)[:200]!r} lacks '//' after its scheme", f"write {written}://...")
     if scheme in {"http", "https"}:
         return _parse_http(scheme, bare, digest)
     if scheme == "file":
         return _parse_file(bare, digest)
-    if scheme == "hf":
-        return _parse_hub(rest[2:], digest, bare)
+    if scheme in {"hf", "oci"}:
+        return (_parse_hub if scheme == "hf" else _parse_oci)(rest[2:], digest, bare)
     authority, _, path = rest[2:].partition("/")
     path = _clean_segments(path, text)
     account = None
@@ -240,6 +269,40 @@ def _parse_hub(model: str, digest: str | None, text: str) -> StorageUri:
             "write hf://owner/model or hf://owner/model:revision; a token belongs in the variable HF_TOKEN of a Secret",
         )
     return StorageUri("hf", match[1], f"{match[2]}:{match[3] or 'main'}", digest=digest, text=text.rstrip("/"))
+
+
+def _parse_oci(image: str, digest: str | None, text: str) -> StorageUri:
+    if "@" in image.partition("/")[0]:
+        raise _invalid(
+            f"the storage URI {redact(text)[:200]!r} has an '@' before its first '/'",
+            "write oci://registry/repository:tag; a login belongs in a Secret with .dockerconfigjson",
+        )
+    try:
+        reference = Reference.parse(image if "/" in image else "")
+    except ImageError:
+        raise _invalid(
+            f"{image[:200]!r} in the storage URI is not an image or artifact of a registry",
+            "write oci://registry/repository:tag or oci://registry/repository@sha256:..., in lower case",
+        ) from None
+    if digest and reference.digest and digest != reference.digest:
+        raise _invalid(f"the storage URI {redact(text)[:200]!r} has two digests", "give the one after '@' alone")
+    path = f"{reference.repository}{f':{reference.tag}' if reference.tag else ''}"
+    path += f"@{reference.digest}" if reference.digest else ""
+    return StorageUri("oci", reference.registry, path, digest=reference.digest or digest, text=text)
+
+
+def _parse_mlflow(scheme: str, rest: str, digest: str | None, text: str) -> StorageUri:
+    path = rest.removeprefix("/")
+    pattern, form = {
+        "models": (_REGISTERED, "models:/name/version, models:/name@alias or models:/m-<the model's id>"),
+        "runs": (_RUN, "runs:/run/path"),
+    }[scheme]
+    if path == rest or path.startswith("/") or not pattern.fullmatch(path):
+        raise _invalid(
+            f"the storage URI {redact(text)[:200]!r} names nothing of MLflow",
+            f"write {form}; the server belongs in the variable MLFLOW_TRACKING_URI",
+        )
+    return StorageUri(scheme, "", _clean_segments(path, text), digest=digest, text=text)
 
 
 def _split_azure_authority(authority: str) -> tuple[str, str]:

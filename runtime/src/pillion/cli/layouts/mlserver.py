@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pillion.cli.layouts.laidout import LaidOut, Layout, LayoutError
 from pillion.runtimefile import ExecutionSettings
+from pillion.storage.uri import is_uri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +81,7 @@ def _model(settings: Mapping[str, object], file: Path, shown: str) -> LaidOut:
     given = settings.get("parameters")
     parameters = given if isinstance(given, dict) else {}
     uri = str(parameters.get("uri") or ".")
-    if "://" in uri and not uri.startswith("file://"):
+    if is_uri(uri) and not uri.startswith("file://"):
         raise LayoutError(f"{shown}: parameters.uri {uri} is remote: name it to `pillion serve` itself, as NAME={uri}")
     path = file.parent / uri.removeprefix("file://")
     if not path.exists():

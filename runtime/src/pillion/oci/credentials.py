@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pillion.image.content import Document, parsed
-from pillion.image.errors import ImageError
+from pillion.oci.content import Document, parsed
+from pillion.oci.errors import ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Credentials", "configuration_file", "find_credentials"]
+__all__ = ["Credentials", "configuration_file", "credentials_in", "find_credentials"]
 
 _HUB: Final = "docker.io"
 _HUB_KEY: Final = "https://index.docker.io/v1/"
@@ -55,8 +55,15 @@ def find_credentials(registry: str, environ: Mapping[str, str]) -> Credentials |
         ImageError: the configuration cannot be read, or its helper fails.
     """
     file = configuration_file(environ)
-    if not file.is_file():
-        return None
+    return credentials_in(file, registry, environ) if file.is_file() else None
+
+
+def credentials_in(file: Path, registry: str, environ: Mapping[str, str]) -> Credentials | None:
+    """What one such file has for the registry.
+
+    Raises:
+        ImageError: it cannot be read, or its helper fails.
+    """
     try:
         document = parsed(file.read_bytes(), str(file))
     except OSError as error:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pillion.image.credentials import Credentials, find_credentials
-from pillion.image.errors import ImageError
+from pillion.oci.credentials import Credentials, find_credentials
+from pillion.oci.errors import ImageError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pillion.image.errors import ImageError
-from pillion.image.reference import Reference
+from pillion.oci.errors import ImageError
+from pillion.oci.reference import Reference
 
 DIGEST = f"sha256:{'a' * 64}"
 

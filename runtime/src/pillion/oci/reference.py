@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final
 
-from pillion.image.errors import ImageError
+from pillion.oci.errors import ImageError
 
 __all__ = ["Reference"]
 
@@ -60,6 +61,18 @@ class Reference:
     def address(self) -> str:
         """The host that answers for the registry."""
         return _HUB_ADDRESS if self.registry == _DOCKER_HUB else self.registry
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the registry is on this machine, and so is reached without TLS."""
+        address = self.address
+        host = address.rpartition(":")[0] if ":" in address.rpartition("]")[2] else address
+        if host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(host.strip("[]")).is_loopback
+        except ValueError:
+            return False
 
     @property
     def pointer(self) -> str:

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pillion.image.errors import ImageError
+from pillion.oci.errors import ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
