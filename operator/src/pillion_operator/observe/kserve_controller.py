@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["KServeController"]
 
 #: An answer is good for so long. Who installs KServe's controller later is noticed by its finalizers before.
-_SECONDS: Final = 30.0
+_SECONDS: Final = 10.0
 
 
 class KServeController:
