@@ -34,14 +34,14 @@ results = {}
 created = client.create(service(1))
 results["created"] = created["metadata"]["generation"]
 results["ready_at_once"] = client.is_isvc_ready(NAME, namespace=NAMESPACE)
-client.wait_isvc_ready(NAME, namespace=NAMESPACE, timeout_seconds=60, polling_interval=1)
+client.wait_isvc_ready(NAME, namespace=NAMESPACE, timeout_seconds=120, polling_interval=1)
 results["ready"] = client.get(NAME, namespace=NAMESPACE)
 replaced = client.replace(NAME, service(2))
 generation = replaced["metadata"]["generation"]
 client.wait_isvc_ready(
-    NAME, namespace=NAMESPACE, timeout_seconds=60, polling_interval=1, expected_generation=generation
+    NAME, namespace=NAMESPACE, timeout_seconds=120, polling_interval=1, expected_generation=generation
 )
 results["replaced"] = client.get(NAME, namespace=NAMESPACE)
-client.get(NAME, namespace=NAMESPACE, watch=True, timeout_seconds=30)
+client.get(NAME, namespace=NAMESPACE, watch=True, timeout_seconds=120)
 client.delete(NAME, namespace=NAMESPACE)
 print(json.dumps(results))
