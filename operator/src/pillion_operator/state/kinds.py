@@ -50,7 +50,7 @@ CLUSTER_SERVING_RUNTIME: Final = Kind(
     GROUP, VERSION, "ClusterServingRuntime", "clusterservingruntimes", namespaced=False
 )
 MODEL: Final = Kind(GROUP, VERSION, "Model", "models")
-KSERVE_INFERENCE_SERVICE: Final = Kind("serving.kserve.io", VERSION, "InferenceService", "inferenceservices")
+KSERVE_INFERENCE_SERVICE: Final = Kind("serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices")
 TRAINING_JOB: Final = Kind(GROUP, VERSION, "TrainingJob", "trainingjobs")
 BATCH_PREDICTION: Final = Kind(GROUP, VERSION, "BatchPrediction", "batchpredictions")
 JOB: Final = Kind("batch", "v1", "Job", "jobs")
