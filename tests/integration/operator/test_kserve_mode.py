@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 from functools import partial
@@ -167,6 +168,7 @@ def test_argo_cd_sees_each_state_of_a_service_as_what_it_is(mode: OperatorProces
     pods_are(api, namespace, ready())
     until(api, namespace, Ready="True", PredictorReady="True", IngressReady="True", Stopped="False")
     eventually(lambda: health(api, namespace) == "Healthy")
+    assert {} == condition(theirs(api, namespace), "FieldsIgnored")
     assert "Loaded" in {reason for reason, _ in events(api, namespace)}
 
     change(api, namespace, {"metadata": {"annotations": {"serving.kserve.io/stop": "true"}}})
@@ -191,14 +193,16 @@ def test_a_field_without_effect_is_named_and_does_not_keep_a_service_from_being_
     mode: OperatorProcess, api: Api, namespace: str
 ) -> None:
     model = {"modelFormat": {"name": "sklearn"}, "storageUri": "s3://models/iris.skops"}
-    create(api, namespace, {"model": {**model, "runtime": "kserve-sklearnserver"}, "storageContainerName": "mine"})
+    target = "autoscaling.knative.dev/target"
+    create(api, namespace, {"model": {**model, "runtime": "kserve-sklearnserver"}}, annotations={target: "10"})
     eventually(lambda: api.list("Pod", namespace))
     pods_are(api, namespace, ready())
 
     told = condition(until(api, namespace, Ready="True", FieldsIgnored="True"), "FieldsIgnored")["message"]
 
     assert "spec.predictor.model.runtime" in told
-    assert "spec.predictor.storageContainerName" in told
+    assert f"metadata.annotations[{target}]" in told
+    assert "conversion" not in told
     eventually(lambda: health(api, namespace) == "Healthy")
 
 
@@ -278,11 +282,12 @@ def test_beside_kserves_controller_only_what_that_leaves_alone_is_served(
         "kind": "ValidatingWebhookConfiguration",
         "metadata": {"name": name},
     }
+    looks = itertools.count()
     assert 201 == api.send("POST", WEBHOOKS, webhook).status_code
     try:
         # It is looked for every ten seconds: one that was created before that is known is served for so long.
         def told() -> bool:
-            change(api, namespace, {"metadata": {"annotations": {"seen": str(len(events(api, namespace)))}}})
+            change(api, namespace, {"metadata": {"annotations": {"look": str(next(looks))}}})
             return "LeftToKServe" in {reason for reason, _ in events(api, namespace)}
 
         create(api, namespace)

@@ -129,7 +129,7 @@ def test_the_child_belongs_to_kserves_object_and_to_no_tool_that_applied_that() 
     owner = {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "name": "iris", "uid": "u-1"}
     assert [{**owner, "controller": True, "blockOwnerDeletion": False}] == child["metadata"]["ownerReferences"]
     assert {"team": "blue", "app.kubernetes.io/managed-by": "pillion-operator"} == child["metadata"]["labels"]
-    assert {"note", "serving.pillion.dev/converted-from"} == set(child["metadata"]["annotations"])
+    assert {"note", "conversion.pillion.dev/applied"} == set(child["metadata"]["annotations"])
     assert stands_for(service, child)
     assert "status" not in child
 
