@@ -5,20 +5,19 @@ They come from KServe's Go module, by its checksum, into the user's cache; nothi
 
 from __future__ import annotations
 
-import functools
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from e2e.cluster.node import lock, paths
+from e2e.harness.go_source import folder_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from e2e.harness.manifests import Manifest
 
 VERSION = "v0.17.0"
@@ -26,28 +25,9 @@ _MODULE = f"github.com/kserve/kserve@{VERSION}"
 _CHECKSUM = "h1:IaynaBFzVQz1Xyrw5n3ncqzd5Y7L1RkO+YWvVwwtMQE="
 
 
-@functools.cache
 def folder() -> Path:
     """Return the folder with KServe's files, downloaded on first use."""
-    cache = paths.cache_home() / "go-kserve"
-    cache.mkdir(parents=True, exist_ok=True)
-    # The download is not part of any build: its own cache, and no module around it.
-    environment = {
-        **os.environ,
-        "GOMODCACHE": str(cache),
-        "GOFLAGS": "-modcacherw",
-        "GOWORK": "off",
-        "GO111MODULE": "on",
-    }
-    with lock.exclusive(cache / ".lock", "another download of KServe's files"):
-        done = subprocess.run(
-            ["go", "mod", "download", "-json", _MODULE], cwd=cache, env=environment, capture_output=True, text=True,
-            timeout=180, check=False,
-        )  # fmt: skip
-    assert done.returncode == 0, f"{_MODULE} cannot be downloaded: {done.stdout}{done.stderr}"
-    told = json.loads(done.stdout)
-    assert told["Sum"] == _CHECKSUM, f"{_MODULE} is not what it was: {told['Sum']}"
-    return Path(told["Dir"])
+    return folder_of("kserve", _MODULE, _CHECKSUM)
 
 
 def definitions() -> list[Path]:

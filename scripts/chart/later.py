@@ -23,6 +23,7 @@ LATER: Final = (
     "admissionPolicy",
     "certificates",
     "dashboards",
+    "kserve",
     "modelPolicy",
     "namespaceSelector",
     "networkPolicy",

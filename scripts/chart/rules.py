@@ -33,6 +33,8 @@ def rules_template() -> str:
         _define("gateway", rbac.gateway_rules()),
         _define("selfSigned", rbac.self_signed_rules()),
         _define("certManager", rbac.cert_manager_rules()),
+        _define("kserve", rbac.kserve_rules()),
+        _define("kserveCluster", rbac.kserve_cluster_rules()),
         _define("cluster", rbac.cluster_rules()),
         _define("selector", rbac.selector_rules()),
         _define("own", rbac.lease_rules(_LEASE)),

@@ -80,6 +80,21 @@ class Certificates(_Part):
     cert_manager: bool = Field(True, description="Have cert-manager make them for `tls.certManager`, where it is.")
 
 
+class KServe(_Part):
+    """InferenceServices of KServe, served where its CRDs are installed."""
+
+    enabled: bool = Field(
+        False,
+        description="Serve them: takes the rights to read them, to write their status, and to write InferenceServices "
+        "of Pillion.",
+    )
+    objects: Literal["labelled", "all"] = Field(
+        "labelled",
+        description='Which of them: those with the label `serving.pillion.dev/managed: "true"`, or all but those with '
+        '`"false"`. Where KServe\'s own controller is installed, none that it may work on.',
+    )
+
+
 class ModelPolicy(_Part):
     """What is accepted of model files."""
 
@@ -283,6 +298,7 @@ class Values(_Part):
     builtin_runtimes: BuiltinRuntimes = BuiltinRuntimes()
     routes: Routes = Routes()
     certificates: Certificates = Certificates()
+    kserve: KServe = KServe()
     model_policy: ModelPolicy = ModelPolicy()
     activator: Activator = Activator()
     sidecar_injector: SidecarInjector = SidecarInjector()

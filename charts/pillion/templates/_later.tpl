@@ -44,6 +44,11 @@ dashboards:
 dashboards.enabled: false
 dashboards.label: grafana_dashboard
 dashboards.labelValue: '1'
+kserve:
+  enabled: false
+  objects: labelled
+kserve.enabled: false
+kserve.objects: labelled
 modelPolicy:
   pickle: perObject
   code: perObject

@@ -123,6 +123,23 @@
   resources: [certificates]
   verbs: [get, list, watch, create, patch, update, delete]
 {{- end }}
+{{- define "pillion.rules.kserve" -}}
+- apiGroups: [serving.kserve.io]
+  resources: [inferenceservices]
+  verbs: [get, list, watch]
+- apiGroups: [serving.kserve.io]
+  resources: [inferenceservices/status]
+  verbs: [patch]
+- apiGroups: [serving.pillion.dev]
+  resources: [inferenceservices]
+  verbs: [create, patch, update, delete]
+{{- end }}
+{{- define "pillion.rules.kserveCluster" -}}
+- apiGroups: [admissionregistration.k8s.io]
+  resources: [validatingwebhookconfigurations]
+  verbs: [get]
+  resourceNames: [inferenceservice.serving.kserve.io]
+{{- end }}
 {{- define "pillion.rules.cluster" -}}
 - apiGroups: [serving.pillion.dev]
   resources: [clusterservingruntimes]

@@ -26,6 +26,7 @@ from pillion_operator.handlers.routing import batch_keys_for, keys_for, models_f
 from pillion_operator.injector import Injector, sidecar_parts
 from pillion_operator.judge.batch import BATCH_STATES
 from pillion_operator.judge.training import STATES, state_of
+from pillion_operator.kserve import KServeMode
 from pillion_operator.metrics import OperatorMetrics
 from pillion_operator.observe.activators import ActivatorReader
 from pillion_operator.observe.batch_status import BatchStatusReader
@@ -108,6 +109,7 @@ class Operator:
         self._model_queue: Workqueue[Key] = Workqueue(time.monotonic)
         self._training_queue: Workqueue[Key] = Workqueue(time.monotonic)
         self._batch_queue: Workqueue[Key] = Workqueue(time.monotonic)
+        self._kserve = KServeMode(self._store, settings, self._changed)
         self._fence = LeaseFence()
         self._stop = asyncio.Event()
         self._leading = asyncio.Event()
@@ -275,6 +277,7 @@ class Operator:
             asyncio.create_task(self._model_workers.run(self._leading), name="model workers"),
             asyncio.create_task(self._training_workers.run(self._leading), name="training workers"),
             asyncio.create_task(self._batch_workers.run(self._leading), name="batch workers"),
+            asyncio.create_task(self._kserve.run(client, self._leading), name="KServe workers"),
         }
         if injector is not None:
             self._webhook_unready = injector.unready
@@ -320,15 +323,16 @@ class Operator:
         if self._settings.builtin_runtimes and not self._settings.namespaces:
             await self._apply_builtin(client)
         self._look_at_services()
-        for kind in RUNTIMES:
+        queues = {
+            **dict.fromkeys(RUNTIMES, self._runtime_queue),
+            MODEL: self._model_queue,
+            TRAINING_JOB: self._training_queue,
+            BATCH_PREDICTION: self._batch_queue,
+        }
+        for kind, queue in queues.items():
             for key in self._store.keys(kind):
-                self._runtime_queue.add(key)
-        for key in self._store.keys(MODEL):
-            self._model_queue.add(key)
-        for key in self._store.keys(TRAINING_JOB):
-            self._training_queue.add(key)
-        for key in self._store.keys(BATCH_PREDICTION):
-            self._batch_queue.add(key)
+                queue.add(key)
+        self._kserve.look_at_all()
         self._leading.set()
         await asyncio.Event().wait()
 
@@ -357,6 +361,7 @@ class Operator:
             self._runtime_queue.add(key_of(manifest))
         for key in models_for(kind, manifest, self._store):
             self._model_queue.add(key)
+        self._kserve.look_at(kind, manifest)
 
     def _status_written(self, kind: Kind, manifest: Manifest) -> None:
         """Record a status of ours, and look at what depends on it: the watch does not tell of it as news any more."""
@@ -373,6 +378,7 @@ class Operator:
                 self._training_queue.add(key)
             for key in models_for(kind, manifest, self._store):
                 self._model_queue.add(key)
+            self._kserve.look_at(kind, manifest)
         elif kind == TRAINING_JOB and deploys_to(manifest) is not None:
             self._changed(kind, manifest)
 

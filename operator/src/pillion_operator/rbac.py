@@ -23,6 +23,7 @@ from pillion_operator.state.kinds import (
     INFERENCE_SERVICE,
     INGRESS,
     JOB,
+    KSERVE_INFERENCE_SERVICE,
     LEASE,
     MODEL,
     MUTATING_WEBHOOK_CONFIGURATION,
@@ -36,8 +37,10 @@ from pillion_operator.state.kinds import (
     SERVING_RUNTIME,
     SUBJECT_ACCESS_REVIEW,
     TRAINING_JOB,
+    VALIDATING_WEBHOOK_CONFIGURATION,
     Kind,
 )
+from pillion_operator.state.kserve import KSERVE_WEBHOOK
 from pillion_operator.state.names import WEBHOOK_CONFIGURATION, WEBHOOK_SECRET
 
 if TYPE_CHECKING:
@@ -54,6 +57,8 @@ __all__ = [
     "cluster_rules",
     "gateway_rules",
     "ingress_rules",
+    "kserve_cluster_rules",
+    "kserve_rules",
     "lease_rules",
     "manifests",
     "namespace_rules",
@@ -147,6 +152,20 @@ def cert_manager_rules() -> tuple[Rule, ...]:
     return (_rule(CERTIFICATE, *_OWN),)
 
 
+def kserve_rules() -> tuple[Rule, ...]:
+    """Return what KServe's InferenceServices need: one of ours stands for each, and has its status mirrored."""
+    return (
+        _rule(KSERVE_INFERENCE_SERVICE, *_READ),
+        _rule(KSERVE_INFERENCE_SERVICE, "patch", subresource="status"),
+        _rule(INFERENCE_SERVICE, "create", "patch", "update", "delete"),
+    )
+
+
+def kserve_cluster_rules() -> tuple[Rule, ...]:
+    """Return what they need besides: whether KServe's own controller is there. Its webhook has no namespace."""
+    return (_rule(VALIDATING_WEBHOOK_CONFIGURATION, "get", names=(KSERVE_WEBHOOK,)),)
+
+
 def cluster_rules() -> tuple[Rule, ...]:
     """Return what is needed besides, where the whole cluster is looked after."""
     return (
@@ -163,8 +182,9 @@ def used_rules(kinds: Collection[Kind], *, cluster: bool) -> tuple[Rule, ...]:
     Left out is what only some clusters ask for: owner references that block a deletion.
     """
     lacks = {(kind.group, kind.plural) for kind in OPTIONAL if kind not in kinds}
+    theirs = kserve_rules() if KSERVE_INFERENCE_SERVICE in kinds else ()
     routes = (*ingress_rules(), *gateway_rules())
-    rules = (*namespace_rules(), *routes, *cert_manager_rules(), *(cluster_rules() if cluster else ()))
+    rules = (*namespace_rules(), *routes, *cert_manager_rules(), *theirs, *(cluster_rules() if cluster else ()))
     gateways = any(kind in kinds for kind in GATEWAY_ROUTES)
     return tuple(
         rule
@@ -232,10 +252,12 @@ def manifests(
     lease_name: str = "pillion-operator",
     selected: bool = False,
     sidecar_injector: bool = False,
+    kserve: bool = False,
 ) -> tuple[JsonObject, ...]:
     """Return the Roles and bindings of one installation; without `namespaces` for the whole cluster.
 
-    `selected` where it looks after those namespaces of the cluster that have some labels.
+    `selected` where it looks after those namespaces of the cluster that have some labels; `kserve` where KServe's
+    InferenceServices are served.
     """
     found = _bound(
         "Role", f"{name}-lease", operator_namespace, lease_rules(lease_name), service_account, operator_namespace
@@ -246,7 +268,12 @@ def manifests(
         *gateway_rules(),
         *self_signed_rules(),
         *cert_manager_rules(),
+        *(kserve_rules() if kserve else ()),
     )
+    if kserve:
+        found += _bound(
+            "ClusterRole", f"{name}-kserve", "", kserve_cluster_rules(), service_account, operator_namespace
+        )
     if sidecar_injector:
         account = (service_account, operator_namespace)
         found += _bound("Role", f"{name}-webhook", operator_namespace, webhook_rules(), *account)

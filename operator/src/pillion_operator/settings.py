@@ -17,7 +17,15 @@ from pillion.runtimefile import TYPE_NAME
 from pillion_operator.builders.serving_certificate import SERVICE_TIMES, CertificateTimes
 from pillion_operator.client.lease import LeaseTimes
 from pillion_operator.program import Names, ProgramSettings
-from pillion_operator.state.kinds import CERTIFICATE, GATEWAY_ROUTES, INGRESS, OPTIONAL, Kind
+from pillion_operator.state.kinds import (
+    CERTIFICATE,
+    GATEWAY_ROUTES,
+    INGRESS,
+    KSERVE_INFERENCE_SERVICE,
+    OPTIONAL,
+    Kind,
+)
+from pillion_operator.state.kserve import KServeScope
 from pillion_operator.state.names import WEBHOOK_CONFIGURATION, WEBHOOK_SECRET
 from pillion_operator.state.settings import RenderSettings
 
@@ -66,6 +74,10 @@ class OperatorSettings(ProgramSettings):
     """Life of such a certificate, which is renewed after two thirds."""
     self_signed_settle_seconds: Seconds = SERVICE_TIMES.settle
     """How long clients may take to learn of a new CA, by the ConfigMap."""
+    kserve: CliImplicitFlag[bool] = False
+    """Whether InferenceServices of KServe are served, where its CustomResourceDefinitions are."""
+    kserve_objects: KServeScope = KServeScope.LABELLED
+    """Which of them: labelled, by serving.pillion.dev/managed: "true", or all where KServe's controller is not."""
     builtin_runtimes: CliImplicitFlag[bool] = True
     """Whether the built-in ClusterServingRuntimes are created and kept."""
 
@@ -154,7 +166,8 @@ class OperatorSettings(ProgramSettings):
             *(() if self.gateway_routes else GATEWAY_ROUTES),
             *(() if self.cert_manager else (CERTIFICATE,)),
         )
-        return tuple(kind for kind in OPTIONAL if kind not in left_out)
+        theirs = (KSERVE_INFERENCE_SERVICE,) if self.kserve else ()
+        return (*(kind for kind in OPTIONAL if kind not in left_out), *theirs)
 
     @property
     def render(self) -> RenderSettings:

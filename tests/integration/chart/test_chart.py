@@ -200,6 +200,25 @@ def test_the_sidecar_injector_adds_rights_to_two_objects_by_name(helm: Run) -> N
     ] == [(rule["resources"], rule["resourceNames"], rule["verbs"]) for rule in added]
 
 
+def test_rights_on_kserves_objects_come_with_its_mode_alone(helm: Run) -> None:
+    def granted(*values: str) -> set[tuple[str, str]]:
+        documents = _rendered(helm, "--set", "rbac.aggregateClusterRoles=false", *values)
+        rules = [rule for d in documents if "Role" in d["kind"] for rule in d.get("rules", [])]
+        return {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]
+                if "kserve" in str(rule) or resource == "inferenceservices"}  # fmt: skip
+
+    on = ("--set", "kserve.enabled=true", "--set", "kserve.objects=all")
+
+    assert {
+        ("inferenceservices/status", "patch"),
+        ("validatingwebhookconfigurations", "get"),
+        *(("inferenceservices", verb) for verb in ("create", "patch", "update", "delete")),
+    } == granted(*on) - granted()
+    assert "kserve" not in str([d for d in _rendered(helm) if "Role" in d["kind"]])
+    env = {one["name"]: one.get("value") for one in _container(_rendered(helm, *on))["env"]}
+    assert ("true", "all") == (env["PILLION_OPERATOR_KSERVE"], env["PILLION_OPERATOR_KSERVE_OBJECTS"])
+
+
 def test_the_sidecar_webhook_is_a_service_that_is_asked_about_labelled_pods_only(helm: Run) -> None:
     values = ("--set", "sidecarInjector.enabled=true", "--set", "scope=namespaced", "--set", "namespaces={team-a}")
     documents = _rendered(helm, *values)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from e2e.cluster.node import gotools
+from e2e.harness.go_source import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ARGOCD", "Judgement", "argo", "build", "flux", "kstatus"]
+__all__ = ["ARGOCD", "Judgement", "argo", "argo_of_kserve", "build", "flux", "kstatus"]
 
 _REPOSITORY = Path(__file__).parents[3]
 ARGOCD = _REPOSITORY / "config" / "argocd"
@@ -45,6 +46,14 @@ def kstatus(*objects: dict[str, Any]) -> list[Judgement]:
 def argo(kind: str, *objects: dict[str, Any]) -> list[Judgement]:
     """Run our health script of the kind in Argo CD's interpreter."""
     script = ARGOCD / f"{kind.lower()}.lua"
+    return _ask([str(gotools.ensure(["argo-health"])["argo-health"]), str(script)], objects)
+
+
+def argo_of_kserve(*objects: dict[str, Any]) -> list[Judgement]:
+    """Run the rule for KServe's InferenceServices that Argo CD itself comes with."""
+    module = "github.com/argoproj/argo-cd/v3@v3.2.1"
+    folder = folder_of("argo-cd", module, "h1:rvrkW/JdH4V+xJgNDZI9wa/Ygd+fWoGbd1rAhvno22c=")
+    script = folder / "resource_customizations" / "serving.kserve.io" / "InferenceService" / "health.lua"
     return _ask([str(gotools.ensure(["argo-health"])["argo-health"]), str(script)], objects)
 
 

@@ -19,6 +19,7 @@ from pillion_operator.state.kinds import (
     BATCH_PREDICTION,
     CLUSTER_SERVING_RUNTIME,
     INFERENCE_SERVICE,
+    KSERVE_INFERENCE_SERVICE,
     LABELLED,
     MODEL,
     NAMESPACE,
@@ -177,7 +178,9 @@ class Caches:
         """Return what is watched and listed now."""
         labelled = (kind for kind in LABELLED if kind not in OPTIONAL or kind in self.optional)
         cluster = () if self._namespaces else (CLUSTER_SERVING_RUNTIME,)
-        return (INFERENCE_SERVICE, SERVING_RUNTIME, MODEL, TRAINING_JOB, BATCH_PREDICTION, *labelled, *cluster)
+        theirs = (KSERVE_INFERENCE_SERVICE,) if KSERVE_INFERENCE_SERVICE in self.optional else ()
+        ours = (INFERENCE_SERVICE, SERVING_RUNTIME, MODEL, TRAINING_JOB, BATCH_PREDICTION)
+        return (*ours, *theirs, *labelled, *cluster)
 
     def _watched(self) -> tuple[Kind, ...]:
         """Return what is watched: a kind that does not answer would end the watches of all others."""

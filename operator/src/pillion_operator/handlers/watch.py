@@ -172,6 +172,6 @@ class Watcher:
         return registry
 
     def _register(self, registry: kopf.OperatorRegistry, kind: Kind) -> None:
-        @kopf.on.event(kind.group, kind.version, kind.plural, id=kind.plural, registry=registry)
+        @kopf.on.event(kind.group, kind.version, kind.plural, id=f"{kind.plural}.{kind.group}", registry=registry)
         async def receive(event: Any, **_: object) -> None:  # noqa: ANN401 - kopf's own type is private
             self._loop.call_soon_threadsafe(self._deliver, kind, event["type"] or LISTED, event["object"])

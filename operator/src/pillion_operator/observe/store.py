@@ -15,6 +15,7 @@ from pillion_operator.state.kinds import (
     CONTROLLER_REVISION,
     INFERENCE_SERVICE,
     JOB,
+    KSERVE_INFERENCE_SERVICE,
     LABELLED,
     POD,
     TRAINING_JOB,
@@ -44,6 +45,11 @@ T = TypeVar("T")
 _REMEMBERED_DELETIONS: Final = 10_000
 #: Parts of a pod's spec that nothing here reads; they are most of its size.
 _POD_PARTS: Final = ("containers", "initContainers", "volumes", "affinity", "tolerations", "topologySpreadConstraints")
+
+#: Kinds whose `managedFields` nothing here reads.
+_TRIMMED: Final = frozenset(
+    {POD, INFERENCE_SERVICE, KSERVE_INFERENCE_SERVICE, TRAINING_JOB, BATCH_PREDICTION, CONTROLLER_REVISION}
+)
 
 
 def newer(left: str, right: str) -> bool:
@@ -202,7 +208,7 @@ class Store:
 
 def _trim(kind: Kind, manifest: Manifest) -> Manifest:
     """Return the object without what is never read; memory goes with the number of services."""
-    if kind not in {POD, INFERENCE_SERVICE, TRAINING_JOB, BATCH_PREDICTION, CONTROLLER_REVISION}:
+    if kind not in _TRIMMED:
         return manifest
     metadata = {field: value for field, value in object_at(manifest, "metadata").items() if field != "managedFields"}
     trimmed: Manifest = {**manifest, "metadata": metadata}

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from pillion_operator.client.kubernetes import KubernetesClient
     from pillion_operator.state.observed import Outcome
 
-__all__ = ["EventWriter", "Happening", "batch_happenings", "happenings", "model_happenings", "training_happenings"]
+__all__ = [
+    "EventWriter", "Happening", "batch_happenings", "happenings", "kserve_happenings", "model_happenings",
+    "training_happenings",
+]  # fmt: skip
 
 _log: Final = logging.getLogger(__name__)
 _MESSAGE_LIMIT: Final = 1000
@@ -100,6 +103,19 @@ def model_happenings(model: Manifest, status: JsonObject) -> tuple[Happening, ..
     if not changed or reason in _GOOD_MODEL:
         return ()
     return (Happening(reason, text_at(new, "message"), warning=not served),)
+
+
+def kserve_happenings(service: Manifest, status: JsonObject) -> tuple[Happening, ...]:
+    """Return what happened to an InferenceService of KServe between the stored status and the new one. Pure."""
+    found: list[Happening] = []
+    for kind in ("Ready", "FieldsIgnored"):
+        old, new = condition_of(service, kind), condition_of({"status": status}, kind)
+        said = [(c.get("status"), c.get("reason"), kind == "Ready" or c.get("message")) for c in (old, new)]
+        reason = text_at(new, "reason")
+        if new and said[0] != said[1] and reason not in _GOOD:
+            warning = kind != "Ready" or new.get("status") != "True"
+            found.append(Happening(reason, text_at(new, "message"), warning=warning))
+    return tuple(found)
 
 
 def training_happenings(training: Manifest, status: JsonObject, outcome: Outcome) -> tuple[Happening, ...]:

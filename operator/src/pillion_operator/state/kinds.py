@@ -50,6 +50,7 @@ CLUSTER_SERVING_RUNTIME: Final = Kind(
     GROUP, VERSION, "ClusterServingRuntime", "clusterservingruntimes", namespaced=False
 )
 MODEL: Final = Kind(GROUP, VERSION, "Model", "models")
+KSERVE_INFERENCE_SERVICE: Final = Kind("serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices")
 TRAINING_JOB: Final = Kind(GROUP, VERSION, "TrainingJob", "trainingjobs")
 BATCH_PREDICTION: Final = Kind(GROUP, VERSION, "BatchPrediction", "batchpredictions")
 JOB: Final = Kind("batch", "v1", "Job", "jobs")
@@ -80,6 +81,13 @@ MUTATING_WEBHOOK_CONFIGURATION: Final = Kind(
     "v1",
     "MutatingWebhookConfiguration",
     "mutatingwebhookconfigurations",
+    namespaced=False,
+)
+VALIDATING_WEBHOOK_CONFIGURATION: Final = Kind(
+    "admissionregistration.k8s.io",
+    "v1",
+    "ValidatingWebhookConfiguration",
+    "validatingwebhookconfigurations",
     namespaced=False,
 )
 SUBJECT_ACCESS_REVIEW: Final = Kind(

@@ -59,6 +59,14 @@ CODE_POLICY_LABEL: Final = f"{GROUP}/code-policy"
 MODELS_CONSENT_ANNOTATION: Final = f"{GROUP}/models-consent"
 """On an InferenceService: what the Model objects of its pods may bring, words with commas between them."""
 
+MANAGED_LABEL: Final = f"{GROUP}/managed"
+"""On an InferenceService of KServe: whether this operator serves it, `"true"` or `"false"`."""
+ALLOW_PICKLE_ANNOTATION: Final = f"{GROUP}/allowPickle"
+"""On the same: what `allowPickle` is in a manifest of ours; KServe's has no such field."""
+CONVERTED_ANNOTATION: Final = "conversion.pillion.dev/applied"
+"""On the InferenceService that stands for one of KServe: a digest of what was applied. Its prefix is its own, as those
+that manifests use are told of where they mean nothing."""
+
 SIDECAR_LABEL: Final = f"{GROUP}/sidecar"
 """On a pod: the InferenceService whose models a sidecar is to serve to the pod's containers."""
 SIDECAR_PREFIX: Final = f"{GROUP}/sidecar-"
