@@ -29,6 +29,7 @@ __all__ = [
     "ModelsFile",
     "ModelsFileError",
     "RefusedModel",
+    "check",
     "dump",
     "load",
 ]
