@@ -43,6 +43,8 @@ class Watch:
         self._process.kill()
         self._process.wait()
         self._thread.join(timeout=10)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
     def seconds_from_broken_to(self, whole: Callable[[dict[str, Any]], bool], *, within: float) -> float:
         """Return the seconds between the first change that is not whole and the next one that is."""

@@ -29,6 +29,7 @@ __all__ = [
     "ModelsFile",
     "ModelsFileError",
     "RefusedModel",
+    "check",
     "dump",
     "load",
 ]
@@ -142,7 +143,7 @@ def load(text: bytes | str) -> FoundModels:
         for number, written in enumerate(_DECODER.decode(text).models):
             found = _model(bytes(written), number)
             models.append(found) if isinstance(found, DeclaredModel) else refused.append(found)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # as of bytes that are no UTF-8
         raise ModelsFileError(str(error)) from error
     _check_names([*(model.name for model in models), *(model.name for model in refused)])
     return FoundModels(tuple(models), tuple(refused))

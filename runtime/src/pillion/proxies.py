@@ -19,7 +19,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 def on_this_machine(url: str) -> bool:
     """Whether a URL leads to this machine: loopback, the address that stands for all of its own, or a unix socket."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
+    host = (parts.hostname or "").removesuffix(".")
     if parts.scheme == "unix" or host == "localhost" or host.endswith(".localhost"):
         return True
     try:

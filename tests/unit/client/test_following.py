@@ -114,3 +114,24 @@ def test_within_its_patience_a_server_may_be_away_and_each_answer_begins_it_anew
             next(operation)
     with pytest.raises(StopIteration):
         operation.send(answer)
+
+
+def test_the_time_that_progress_takes_is_not_counted_as_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("pillion.client.core.time.monotonic", lambda: now[0])
+
+    def slow(_state: object) -> None:
+        now[0] += 600
+
+    operation = pillion.Client("http://127.0.0.1:9", retries=0).core.wait(
+        Which("prediction", "p1", "work"), slow, None, 300
+    )
+    next(operation)
+    answer = Answer({}, json.dumps({"prediction_id": "p1", "state": "RUNNING"}).encode())
+    assert isinstance(operation.send(answer), Sleep)
+    next(operation)
+    assert isinstance(operation.throw(NeverSent("away")), Sleep)
+    now[0] += 300
+    next(operation)
+    with pytest.raises(NeverSent):
+        operation.throw(NeverSent("away"))

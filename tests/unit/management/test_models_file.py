@@ -53,6 +53,19 @@ def test_what_says_nothing_of_one_model_refuses_the_file(models: list[Any], fiel
         read(*models, **fields)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"models": [{"id": "one/1", "name": "one", "version": "\xff"}]}',
+        b'{"models": [{"id": "one/1", "name": "one", "config": %s}]}' % (b"[" * 20_000 + b"]" * 20_000),
+        b'{"models": [{"id": "one/1", "name": "one"',
+    ],
+)
+def test_what_is_no_json_or_too_deep_refuses_the_file(text: bytes) -> None:
+    with pytest.raises(ModelsFileError):
+        modelsfile.load(text)
+
+
 def test_a_writer_finds_out_before_that_a_model_would_be_refused() -> None:
     modelsfile.check(DeclaredModel(**ONE))
     with pytest.raises(ModelsFileError, match="name"):

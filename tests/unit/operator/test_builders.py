@@ -347,6 +347,11 @@ def test_the_grace_period_is_window_and_longest_request_and_five_seconds(grace: 
             {"persistentVolumeClaim": {"claimName": "claim", "readOnly": True}},
         ),
         (
+            "pvc://claim/$(HF_TOKEN)/$$",  # Kubernetes makes $(HF_TOKEN)/$$ of it again
+            "file:///mnt/source/$$(HF_TOKEN)/$$$$",
+            {"persistentVolumeClaim": {"claimName": "claim", "readOnly": True}},
+        ),
+        (
             "pvc://claim/a%20b/c d",  # as it stands; the file: URI is a URL, and is read as one
             "file:///mnt/source/a%2520b/c d",
             {"persistentVolumeClaim": {"claimName": "claim", "readOnly": True}},

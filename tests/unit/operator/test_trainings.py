@@ -71,6 +71,16 @@ def test_the_pod_is_told_what_the_manifest_says() -> None:
     assert ["--uri", "s3://data/digits.jsonl", "--dest", "/mnt/pillion/dataset"] == steps(job)["storage"]["args"]
 
 
+def test_kubernetes_puts_no_variable_in_the_place_of_what_the_manifest_says() -> None:
+    job = made(dataset={"uri": "s3://data/$(AWS_SECRET_ACCESS_KEY)"}, parameters={"text": "$(HF_TOKEN) $$"})
+
+    told = variables(steps(job)["training"])
+    assert "s3://data/$$(AWS_SECRET_ACCESS_KEY)" == steps(job)["storage"]["args"][1]
+    assert all("$(" not in value.replace("$$", "") for value in told.values())
+    as_seen = {name: value.replace("$$", "$") for name, value in told.items()}
+    assert {"text": "$(HF_TOKEN) $$"} == read_order(as_seen).parameters
+
+
 def test_claims_are_mounted_and_data_on_one_are_read_where_they_are() -> None:
     job = made(
         dataset={"uri": "pvc://work/data"}, output={"uri": "pvc://work/o%20t"}, checkpoint={"uri": "pvc://fast/%c"}

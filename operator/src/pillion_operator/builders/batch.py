@@ -20,6 +20,7 @@ from pillion_operator.builders.job import (
     spec_digest,
     storage_step,
 )
+from pillion_operator.builders.literal import literal
 from pillion_operator.builders.security import container_security
 from pillion_operator.builders.storage import MODELS_PATH, check_uri
 from pillion_operator.state.manifest import array, key_of, number_at, object_at, text_at
@@ -175,7 +176,7 @@ def _template(batch: BatchPrediction, order: str, places: BatchPlaces, settings:
 
 
 def _container(batch: BatchPrediction, order: str, places: BatchPlaces, settings: RenderSettings) -> JsonObject:
-    ordered: JsonObject = {"name": VARIABLE, "value": order}
+    ordered: JsonObject = {"name": VARIABLE, "value": literal(order)}
     return {
         "name": BATCH_CONTAINER,
         **container_resources(batch, places, settings),

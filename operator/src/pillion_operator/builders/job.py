@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
+from pillion_operator.builders.literal import literal
 from pillion_operator.builders.merge import merge_objects, without_duplicates
 from pillion_operator.builders.owner import owner_reference
 from pillion_operator.builders.security import container_security, pod_security
@@ -183,7 +184,7 @@ def storage_step(
     owner: JobOwner, places: JobPlaces, folder: str, digest: str | None, settings: RenderSettings
 ) -> JsonObject:
     """Return the step that fetches `places.fetched` into a folder, which must have the digest where one is given."""
-    arguments = ["--uri", places.fetched, "--dest", folder]
+    arguments = ["--uri", literal(places.fetched), "--dest", folder]
     if places.link_root:
         arguments += ["--link-root", places.link_root]
     if digest:

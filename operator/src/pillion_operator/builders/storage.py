@@ -11,6 +11,7 @@ from pillion.storage.errors import Reason as StorageReason
 from pillion.storage.errors import StorageError
 from pillion.storage.options import ENVIRONMENT_PREFIX
 from pillion.storage.uri import StorageUri, file_uri, parse_uri
+from pillion_operator.builders.literal import literal
 from pillion_operator.builders.merge import merge_objects
 from pillion_operator.builders.security import container_security
 from pillion_operator.state.manifest import objects_at
@@ -134,7 +135,7 @@ def storage_parts(context: BuildContext) -> StorageParts | None:
     for index, source in enumerate(sources):
         name, at = (f"source-{index}", f"{_SOURCE_PATH}/{index}") if len(sources) > 1 else ("source", _SOURCE_PATH)
         shown, mounted = _mounted(source.uri, at)
-        arguments += ["--uri", shown, "--dest", source.path]
+        arguments += ["--uri", literal(shown), "--dest", literal(source.path)]
         if mounted is None:
             remote = True
             continue

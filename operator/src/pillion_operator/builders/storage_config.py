@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pillion_operator.builders.credentials import StorageCredentials
+from pillion_operator.builders.literal import literal
 from pillion_operator.state.plan import Problem
 from pillion_operator.state.reasons import Reason
 
@@ -73,7 +74,7 @@ def credentials_of_entry(entries: Iterable[StorageEntry], storage: ModelStorageS
     reference: JsonObject = {"secretKeyRef": {"name": STORAGE_CONFIG_SECRET, "key": entry.key}}
     env: list[JsonObject] = [{"name": "STORAGE_CONFIG", "valueFrom": reference}]
     if parameters:
-        env.append({"name": "STORAGE_OVERRIDE_CONFIG", "value": json.dumps(parameters, sort_keys=True)})
+        env.append({"name": "STORAGE_OVERRIDE_CONFIG", "value": literal(json.dumps(parameters, sort_keys=True))})
     path = (storage.path or "").strip("/")
     uri = f"{kind}://{bucket}/{path}" if path else f"{kind}://{bucket}"
     return StorageCredentials(tuple(env), uri=uri, entry=entry.key)

@@ -19,6 +19,7 @@ from pillion_operator.builders.job import (
     spec_digest,
     storage_step,
 )
+from pillion_operator.builders.literal import literal
 from pillion_operator.builders.security import container_security
 from pillion_operator.builders.training_places import DATASET, OUTPUT, places_of
 from pillion_operator.state.manifest import array
@@ -127,7 +128,7 @@ def _training(job: TrainingJob, places: Places, order: str, settings: RenderSett
     spec = job.spec
     given = spec.to_api()
     container: JsonObject = {"name": TRAINING_CONTAINER, **container_resources(job, places, settings)}
-    ours: list[JsonObject] = [{"name": VARIABLE, "value": order}]
+    ours: list[JsonObject] = [{"name": VARIABLE, "value": literal(order)}]
     security = container_security()
     if spec.module:
         container |= {
@@ -143,7 +144,7 @@ def _training(job: TrainingJob, places: Places, order: str, settings: RenderSett
             "PILLION_CHECKPOINTS": places.checkpoint_folder,
             "PILLION_PARAMETERS": parameters,
         }
-        ours = [{"name": name, "value": value} for name, value in told.items() if value]
+        ours = [{"name": name, "value": literal(value)} for name, value in told.items() if value]
         # Images of others may write where they are used to, and set their own user; the pod asks for one without root.
         for field in ("readOnlyRootFilesystem", "runAsNonRoot"):
             del security[field]
@@ -157,7 +158,7 @@ def _training(job: TrainingJob, places: Places, order: str, settings: RenderSett
 
 
 def _output_step(job: TrainingJob, places: Places, order: str, settings: RenderSettings) -> JsonObject:
-    ordered: JsonObject = {"name": VARIABLE, "value": order}
+    ordered: JsonObject = {"name": VARIABLE, "value": literal(order)}
     return {
         "name": OUTPUT_CONTAINER,
         "image": settings.runtime_image,

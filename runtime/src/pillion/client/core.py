@@ -306,6 +306,7 @@ class Core:
                 last, pause = shown, _FIRST_LOOK
                 if progress is not None:
                     progress(state)
+                    heard = time.monotonic()  # the time that it took is not the server's
             if state.get("state") in ENDED:
                 return state
             if ends is not None and time.monotonic() >= ends:

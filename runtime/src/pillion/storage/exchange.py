@@ -23,7 +23,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from pillion.storage.addresses import connect
 from pillion.storage.errors import Reason, StorageError
-from pillion.storage.proxying import proxy_to, tunnel
+from pillion.storage.proxying import place_of, proxy_to, tunnel
 from pillion.storage.source import Body, SourceChanged
 from pillion.storage.uri import redact
 
@@ -94,7 +94,7 @@ class Exchange:
             self.answer = self._request(method, url, {**headers, **own}, body)
             self._answered = True
             if self.answer.status not in _REDIRECTS or body is not None:
-                _raise_for_status(self.answer, redact(url.geturl()))
+                _raise_for_status(self.answer, redact(url.geturl()), proxied=self._proxies is not None)
                 return
             url = _next_hop(url, self.answer)
             self.close()
@@ -133,7 +133,7 @@ class Exchange:
                 f"?{quote(url.query, safe=_QUERY)}" if url.query else ""
             )
             if proxy is not None and url.scheme == "http":
-                target = f"http://{url.netloc}{target}"
+                target = f"http://{place_of(host, port)}{target}"
                 headers = {**headers, **proxy.headers}
             # identity: a coded body could be neither continued nor measured.
             fixed = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "pillion", "Connection": "close"}
@@ -255,16 +255,16 @@ def _next_hop(url: SplitResult, answer: http.client.HTTPResponse) -> SplitResult
     return following._replace(fragment="", netloc=following.netloc.rpartition("@")[2])
 
 
-def _raise_for_status(answer: http.client.HTTPResponse, shown: str) -> None:
+def _raise_for_status(answer: http.client.HTTPResponse, shown: str, *, proxied: bool) -> None:
     status = answer.status
     if status in {200, 206}:
         return
     if status in {412, 416}:
         raise SourceChanged
-    if status == 407:
+    if status == 407 and proxied:
         text, remedy = f"{shown} answered 407: a proxy wants a login", "give it in HTTP_PROXY"
         raise StorageError(Reason.DOWNLOAD_FAILED, text, remedy=remedy)
-    if status in {401, 403}:
+    if status in {401, 403, 407}:
         raise StorageError(
             Reason.ACCESS_DENIED,
             f"{shown} answered {status}",
