@@ -228,6 +228,12 @@ def test_pods_that_have_their_certificate_keep_it_where_its_secret_goes() -> Non
     back = RollBack((SKLEARN, None), (TLS, None), there, certificates=(MISSING,))
 
     assert {"tls"} == back.mounted
+    # Also once another version was tried, whose pods could not start.
+    template = object_at(child(there, "Deployment"), "spec", "template")
+    ready: Any = {"metadata": template["metadata"], "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    _, tried = planned({**TLS, "timeout": 9})
+    again = RollBack((SKLEARN, None), ({**TLS, "timeout": 9}, None), tried, certificates=(MISSING,), pods=(ready,))
+    assert {"tls"} == again.mounted
 
 
 def test_the_condition_says_whether_pods_hold_to_it_by_now() -> None:
