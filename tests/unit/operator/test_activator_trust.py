@@ -102,6 +102,7 @@ def test_a_replica_is_not_ready_before_slices_of_a_former_release_are_taken_over
     services: Any = [{"metadata": {"namespace": "shop", "name": "iris", "uid": "u1"}}]
     activator._slices.owners.replace("", services)
     activator._slices.replace("", [of_former_release()])
+    assert "the activator's other replicas are not known yet" == activator._unready()
     own: Any = {"metadata": {"namespace": "pillion", "name": "a"}, "addressType": "IPv4"}
     activator._replicas.replace("pillion", [own | {"endpoints": [{"addresses": ["10.0.0.1"]}]}])
 
@@ -110,7 +111,18 @@ def test_a_replica_is_not_ready_before_slices_of_a_former_release_are_taken_over
     assert "" == activator._unready()
     # It does not wait for ever.
     activator._slices.replace("", [of_former_release()])
-    activator._began -= 301
+    assert "" != activator._unready()
+    activator._began -= 121
+    assert "" == activator._unready()
+
+
+def test_a_replica_of_a_first_installation_waits_for_nobody() -> None:
+    connection: Any = None
+    activator = Activator(ActivatorSettings(service="pillion/activator", addresses=("10.0.0.2",)), connection)
+    activator._slices.owners.replace("", [])
+    activator._slices.replace("", [])
+    activator._replicas.replace("pillion", [])
+
     assert "" == activator._unready()
 
 

@@ -153,11 +153,48 @@ def test_the_account_that_reviews_callers_goes_along() -> None:
     assert "iris" == pod(back.plan)["serviceAccountName"]
 
 
+def test_an_account_that_may_not_review_callers_does_not_stay() -> None:
+    back = RollBack(({**SKLEARN, "serviceAccountName": "iris"}, None), (NEWEST, ACCOUNT))
+
+    assert "serviceAccountName" not in pod(back.plan), "it is `default` that is asked to be bound"
+    assert "spec.auth of the manifest" in back.said()
+
+
+def test_the_account_is_another_where_only_it_has_changed() -> None:
+    back = RollBack((SKLEARN, ACCOUNT), ({**NEWEST, "serviceAccountName": "iris"}, ACCOUNT))
+
+    assert "iris" == pod(back.plan)["serviceAccountName"]
+    assert "its pods get spec.auth of the manifest" in back.said()
+
+
+KEY = {"name": "PILLION_API_KEY", "valueFrom": {"secretKeyRef": {"name": "iris-keys", "key": "all"}}}
+
+
+def keyed(*env: Any, **fields: Any) -> dict[str, Any]:
+    return {"sklearn": {**SKLEARN["sklearn"], "env": [*env]}, **fields}
+
+
+def test_a_key_of_a_variable_that_the_newest_manifest_has_no_more_is_good_for_nobody() -> None:
+    path = {"name": "PILLION_AUTH__API_KEYS", "value": "/old"}
+    back = RollBack((keyed(KEY, path, {"name": "SPEED", "value": "2"}), None), (NEWEST, KEYS))
+    opened = RollBack((keyed(KEY), None), (NEWEST, None))
+
+    assert [{"name": "SPEED", "value": "2"}] == pod(back.plan)["containers"][0]["env"], "variables outdo runtime.yaml"
+    assert {"api-keys"} == back.mounted
+    assert KEY in pod(opened.plan)["containers"][0]["env"]
+
+
+def test_a_field_that_the_newest_manifest_has_exchanged_for_a_variable_lets_nobody_in_by_its_keys() -> None:
+    back = RollBack((SKLEARN, KEYS), (keyed(KEY, timeout=7), None))
+
+    assert set() == back.mounted
+    assert "auth" not in back.settings
+    assert KEY in pod(back.plan)["containers"][0]["env"]
+
+
 def test_keys_that_are_given_by_variables_go_along() -> None:
-    key = {"name": "PILLION_API_KEY", "valueFrom": {"secretKeyRef": {"name": "iris-keys", "key": "all"}}}
-    other = {"name": "SPEED", "value": "2"}
-    model = {**SKLEARN["sklearn"], "env": [key, other]}
-    back = RollBack((SKLEARN, None), ({"sklearn": model}, None))
+    key, other = KEY, {"name": "SPEED", "value": "2"}
+    back = RollBack((SKLEARN, None), (keyed(key, other), None))
 
     env = pod(back.plan)["containers"][0].get("env", [])
     assert key in env
@@ -191,6 +228,12 @@ def test_pods_that_have_their_certificate_keep_it_where_its_secret_goes() -> Non
     back = RollBack((SKLEARN, None), (TLS, None), there, certificates=(MISSING,))
 
     assert {"tls"} == back.mounted
+    # Also once another version was tried, whose pods could not start.
+    template = object_at(child(there, "Deployment"), "spec", "template")
+    ready: Any = {"metadata": template["metadata"], "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    _, tried = planned({**TLS, "timeout": 9})
+    again = RollBack((SKLEARN, None), ({**TLS, "timeout": 9}, None), tried, certificates=(MISSING,), pods=(ready,))
+    assert {"tls"} == again.mounted
 
 
 def test_the_condition_says_whether_pods_hold_to_it_by_now() -> None:
@@ -208,6 +251,8 @@ def test_a_version_that_cannot_ask_is_named_as_one_that_serves_openly() -> None:
 
     assert "ATTENTION: it serves without spec.auth of the manifest" in back.said()
     assert "somebodys:1" == pod(back.plan)["containers"][0]["image"]
+    by_variable = RollBack((FOREIGN, None), (keyed(KEY), None))
+    assert "ATTENTION: it serves without the variables of the runtime's auth" in by_variable.said()
 
 
 def test_a_share_for_the_next_version_takes_it_from_none() -> None:
@@ -222,6 +267,22 @@ def test_a_share_for_the_next_version_takes_it_from_none() -> None:
     (note,) = first.plan.notes
     assert note.text.startswith("spec.auth (pods of the last good revision serve as before until")
     assert () == back.plan.notes
+
+
+@pytest.mark.parametrize(
+    ("before", "auth", "predictor"),
+    [(None, None, keyed(KEY, timeout=7)), ({"apiKeys": {"secretName": "leaked"}}, KEYS, NEWEST)],
+)
+def test_a_share_for_the_next_version_takes_neither_variables_nor_other_keys(
+    before: dict[str, Any] | None, auth: dict[str, Any] | None, predictor: dict[str, Any]
+) -> None:
+    closed = RollBack((SKLEARN, before), (predictor, auth)).plan
+    share = {**predictor, "timeout": 8, "canaryTrafficPercent": 20}
+    back = RollBack((SKLEARN, before), (share, auth), closed, failed=False)
+
+    (was,), (is_,) = pod(closed)["containers"], pod(back.plan)["containers"]
+    assert was.get("env") == is_.get("env")
+    assert pod(closed)["volumes"] == pod(back.plan)["volumes"]
 
 
 def test_what_is_taken_over_is_written_as_the_runtime_reads_it() -> None:

@@ -110,6 +110,28 @@ def test_what_cannot_be_listed_is_counted_until_it_can() -> None:
     assert HTTP_ROUTE in caches._kinds(), "it is listed, to learn when it answers"
 
 
+def test_of_a_kind_that_nothing_is_planned_of_nothing_is_known_that_would_be_deleted() -> None:
+    nobody, store = cast("Any", None), Store()
+    metrics = OperatorMetrics(CollectorRegistry())
+    caches = Caches(nobody, store, OperatorSettings(), metrics, lambda *_: None, lambda: None)
+    caches.optional = frozenset({CERTIFICATE})
+    one: Any = {"metadata": {"namespace": "ns", "name": "iris", "uid": "1", "resourceVersion": "3"}}
+
+    # A watch may have listed what the operator's own list had no answer for.
+    caches._deliver(CERTIFICATE, "ADDED", one)
+    assert [one] == store.all(CERTIFICATE)
+    caches._await(frozenset({CERTIFICATE}))
+    assert [] == store.all(CERTIFICATE)
+    caches._deliver(CERTIFICATE, "ADDED", one)
+    assert [] == store.all(CERTIFICATE), "that watch has not ended yet"
+    # Nor does a list that broke off leave anything.
+    store.record(CERTIFICATE, one)
+    cluster = cast("Any", Cluster(CERTIFICATE, 503))
+    asyncio.run(caches._follow_optional_kinds(cluster, cluster))
+    assert CERTIFICATE not in caches.optional
+    assert [] == store.all(CERTIFICATE)
+
+
 class Writing:
     """An API server that has nothing yet, and in which one kind is down."""
 

@@ -83,7 +83,14 @@ def test_a_certificate_is_renewed_that_the_manifest_asks_for_or_that_pods_serve_
     assert "iris-predictor-ca" in configs, "clients are told of a new CA by it"
 
 
-@pytest.mark.parametrize(("running", "owner"), [(SKLEARN, "uid-1"), (NAMED, "uid-1"), (SELF_SIGNED, "somebody")])
+#: A name that the operator would give, too.
+ALIKE: dict[str, Any] = {**SKLEARN, "tls": {"secretName": "iris-predictor-tls"}}
+
+
+@pytest.mark.parametrize(
+    ("running", "owner"),
+    [(SKLEARN, "uid-1"), (NAMED, "uid-1"), (ALIKE, "uid-1"), (SELF_SIGNED, "somebody")],
+)
 def test_what_nobody_serves_with_and_what_is_somebody_elses_is_left_alone(running: dict[str, Any], owner: str) -> None:
     secrets = Secrets(owner)
 

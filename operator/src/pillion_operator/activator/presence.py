@@ -40,6 +40,8 @@ class Replicas:
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self.ready: frozenset[str] = frozenset()
         """Empty also while nothing is known."""
+        self.known = False
+        """Whether they have been listed."""
         self._changed = changed
         self._known: dict[Key, Manifest] = {}
 
@@ -47,6 +49,7 @@ class Replicas:
         """Take a list for the truth."""
         del namespace
         self._known = {key_of(one): one for one in manifests}
+        self.known = True
         self._look()
 
     def apply(self, namespace: str, kind: str, manifest: Manifest) -> None:

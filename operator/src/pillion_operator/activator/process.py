@@ -33,8 +33,9 @@ __all__ = ["Activator"]
 _log: Final = logging.getLogger(__name__)
 #: How often a port that could not be opened is tried again.
 _AGAIN_SECONDS: Final = 5.0
-#: How long an operator may take to come that writes slices as this release reads them.
-_TAKE_OVER_SECONDS: Final = 300.0
+#: How long an operator may take to come that writes slices as this release reads them. Those of a service with a
+#: manifest that it refuses it leaves: two replicas, one after the other, are to be ready within helm's five minutes.
+_TAKE_OVER_SECONDS: Final = 120.0
 
 
 class Activator:
@@ -123,8 +124,12 @@ class Activator:
             return "it is stopping"
         if not self._slices.listed(self._namespaces):
             return "the EndpointSlices are not known yet"
+        if time.monotonic() - self._began >= _TAKE_OVER_SECONDS:
+            return ""
+        if not self._replicas.known:
+            return "the activator's other replicas are not known yet"
         # Replicas of that release are there for as long as this one is not ready, and those slices lead to them.
         former = self._slices.left_by_former_release(self._replicas.ready)
-        if former and time.monotonic() - self._began < _TAKE_OVER_SECONDS:
-            return f"{former} EndpointSlices of a former release are still to be taken over by the operator"
-        return ""
+        return (
+            f"{former} EndpointSlices of a former release are still to be taken over by the operator" if former else ""
+        )

@@ -71,34 +71,31 @@ def guarded(service: str, desired: Desired, data: JsonObject, *, certified: bool
     if newest is None:
         return unchanged
     there = object_at(_child(desired, DEPLOYMENT), "spec", "template")
-    asked = [field for field in _FIELDS if newest.settings.get(field)]
-    variables = _guarding(_serving(there))
+    names = {field: name for field, (name, _) in _FIELDS.items() if newest.settings.get(field)}
+    if _guarding(there):
+        names.setdefault("auth", "the variables of the runtime's auth")
     if kept is None:
-        fields = tuple(_FIELDS[field][0] for field in asked)
         why = "that revision does not serve with Pillion's runtime of this release"
-        return replace(unchanged, guards=Guards(revision(template), lacking=fields, why=why if fields else ""))
+        lost = tuple(names.values())
+        return replace(unchanged, guards=Guards(revision(template), lacking=lost, why=why if lost else ""))
     taken: list[str] = []
     lacking: list[str] = []
     settings = dict(kept.settings)
     changed = template
-    for field in asked:
-        name, volumes = _FIELDS[field]
-        given = _with_parts(changed, there, volumes)
-        if given == changed and settings.get(field) == newest.settings[field]:
+    for field, name in names.items():
+        asked = newest.settings.get(field)
+        given = _with_parts(changed, there, _FIELDS[field][1])
+        if field == "auth":
+            given = _with_variables(_with_account(given, there, asked), there)
+        if given == changed and settings.get(field) == asked:
             continue
-        if field == "tls" and not certified and "client" not in newest.settings[field]:
+        if field == "tls" and not certified and not (isinstance(asked, dict) and "client" in asked):
             lacking.append(name)
             continue
-        settings[field], changed = newest.settings[field], given
-        taken.append(name)
-    account = object_at(there, "spec").get("serviceAccountName")
-    if "auth" in asked and "inference_service" in newest.settings["auth"] and account:
-        # Whose token reviews those of callers.
-        changed = changed | {"spec": object_at(changed, "spec") | {"serviceAccountName": account}}
-    given = _with_variables(changed, variables)
-    if given != changed:
+        settings.pop(field, None)
+        settings |= {} if asked is None else {field: asked}
         changed = given
-        taken.append("the variables of the runtime's auth")
+        taken.append(name)
     why = "a Secret of it is not there, or cannot be served with" if lacking else ""
     if changed == template and settings == kept.settings:
         return replace(unchanged, guards=Guards(revision(template), lacking=tuple(lacking), why=why))
@@ -113,12 +110,24 @@ def guarded(service: str, desired: Desired, data: JsonObject, *, certified: bool
 
 def asks_more(live: Manifest | None, data: JsonObject) -> bool:
     """Whether pods that there are guard access by something that a kept revision does not have."""
-    names = {volume for _, volumes in _FIELDS.values() for volume in volumes}
-    has, kept = (
-        {text_at(volume, "name") for volume in objects_at(template, "spec", "volumes")} & names
-        for template in (object_at(live or {}, "spec", "template"), object_at(data, "template"))
-    )
+    has, kept = (_marks(object_at(one, "template")) for one in (object_at(live or {}, "spec"), data))
     return bool(has - kept)
+
+
+def _marks(template: JsonObject) -> set[tuple[str, ...]]:
+    """Return by what a template guards access: the Secrets and variables, without what an API server adds to them."""
+    names = {volume for _, volumes in _FIELDS.values() for volume in volumes}
+    mounted = {
+        (text_at(volume, "name"), text_at(volume, "secret", "secretName"))
+        for volume in objects_at(template, "spec", "volumes")
+        if text_at(volume, "name") in names
+    }
+    secret = ("valueFrom", "secretKeyRef")
+    given = {
+        (text_at(one, "name"), text_at(one, "value"), text_at(one, *secret, "name"), text_at(one, *secret, "key"))
+        for one in _guarding(template)
+    }
+    return mounted | given
 
 
 def _with_parts(template: JsonObject, newest: JsonObject, names: tuple[str, ...]) -> JsonObject:
@@ -146,25 +155,38 @@ def _exchanged(kept: list[JsonObject], newest: list[JsonObject], names: tuple[st
     return [*found, *given.values()]
 
 
-def _with_variables(template: JsonObject, variables: list[JsonObject]) -> JsonObject:
-    if not variables:
+def _with_account(template: JsonObject, newest: JsonObject, auth: object) -> JsonObject:
+    """Return the template with the account whose token reviews those of callers: only that one has the right to."""
+    spec = object_at(template, "spec")
+    if not (isinstance(auth, dict) and "inference_service" in auth):
         return template
-    spec, names = object_at(template, "spec"), {text_at(one, "name") for one in variables}
+    account = object_at(newest, "spec").get("serviceAccountName")
+    others = {field: value for field, value in spec.items() if field != "serviceAccountName"}
+    return template | {"spec": others | ({"serviceAccountName": account} if account else {})}
+
+
+def _with_variables(template: JsonObject, newest: JsonObject) -> JsonObject:
+    """Return the template with the variables of the newest in the place of its own, which would outdo its settings."""
+    variables = _guarding(newest)
+    if variables == _guarding(template):
+        return template
+    spec = object_at(template, "spec")
     containers: list[JsonObject] = []
     for container in objects_at(spec, "containers"):
-        env = objects_at(container, "env")
-        missing = [one for one in variables if one not in env]
-        if text_at(container, "name") == RUNTIME_CONTAINER and missing:
-            others = [one for one in env if text_at(one, "name") not in names]
+        if text_at(container, "name") == RUNTIME_CONTAINER:
+            others = [one for one in objects_at(container, "env") if not _guards(one)]
             containers.append(container | {"env": array([*others, *variables])})
         else:
             containers.append(container)
     return template | {"spec": spec | {"containers": array(containers)}}
 
 
-def _guarding(container: JsonObject) -> list[JsonObject]:
-    env = objects_at(container, "env")
-    return [one for one in env if text_at(one, "name") == _KEY or text_at(one, "name").startswith(_VARIABLES)]
+def _guarding(template: JsonObject) -> list[JsonObject]:
+    return [one for one in objects_at(_serving(template), "env") if _guards(one)]
+
+
+def _guards(variable: JsonObject) -> bool:
+    return text_at(variable, "name") == _KEY or text_at(variable, "name").startswith(_VARIABLES)
 
 
 def _stamped(template: JsonObject, config: str) -> JsonObject:

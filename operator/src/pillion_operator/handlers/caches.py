@@ -31,7 +31,7 @@ from pillion_operator.state.kinds import (
 from pillion_operator.state.manifest import Manifest, key_of, uid_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pillion_operator.client.connection import Connection
     from pillion_operator.client.kubernetes import KubernetesClient
@@ -191,8 +191,14 @@ class Caches:
         if silent:
             self.optional -= silent
             self._watcher.restart()
+            self._forget(silent)
         self._awaited = silent
         self._tell_silence()
+
+    def _forget(self, kinds: Iterable[Kind]) -> None:
+        """Drop what is known of kinds that nothing is planned of: what is known and not planned is deleted."""
+        for kind in kinds:
+            self._store.drop(kind)
 
     def _set_aside(self, silent: frozenset[Kind]) -> None:
         """Go on without watching what does not answer, and watch again what does; the caches keep what they have."""
@@ -239,6 +245,7 @@ class Caches:
             except ApiError as error:
                 _log.warning("%s, which are new, could not be listed: %s; trying again", kind.plural, error)
                 silent.add(kind)
+                self._forget((kind,))
                 # Right after its definition has come a kind may not be served yet; anything else may take long to pass.
                 if error.not_found:
                     self._listed.set()
@@ -248,8 +255,7 @@ class Caches:
         self._tell_silence()
         if not come and not gone:
             return
-        for kind in gone:
-            self._store.drop(kind)
+        self._forget(gone)
         for kind in come | gone:
             _log.info("the cluster %s %s now", "has" if kind in come else "has no", kind.plural)
         self.optional = (self.optional | come) - gone
@@ -314,6 +320,8 @@ class Caches:
         if kind == NAMESPACE:
             self._scope.take(manifest, gone=event == "DELETED")
             return
+        if kind in OPTIONAL and kind not in self.optional:
+            return  # Of a watch that has not ended yet.
         if not self._scope.includes(key_of(manifest).namespace):
             return
         if event == "DELETED":

@@ -16,7 +16,7 @@ from pillion_operator.judge.pods import unplaced
 from pillion_operator.judge.routes import followed, share_of
 from pillion_operator.judge.status import facts_of
 from pillion_operator.state.kinds import CERTIFICATE, CONFIG_MAP, DEPLOYMENT, GATEWAY_ROUTES
-from pillion_operator.state.manifest import generation_of, key_of, labels_of
+from pillion_operator.state.manifest import generation_of, key_of, labels_of, revision
 from pillion_operator.state.names import (
     CANARY,
     REVISION_GENERATION_ANNOTATION,
@@ -192,8 +192,10 @@ def _guarded(observed: Observed, desired: Desired, data: JsonObject) -> Guarded:
     name = key_of(observed.service).name
     whole = guarded(name, desired, data, certified=True)
     certified = not any(one.missing_keys or one.invalid or not one.found for one in observed.certificates)
-    # Pods that have it once keep it, also where a Secret goes: what was encrypted stays so.
-    if certified or deployment_facts(observed, predictor_name(name)).revision == whole.guards.digest:
+    # Pods that have it once keep it, also where a Secret goes and another version has been tried since: what was
+    # encrypted stays so.
+    there = {revision(pod) for pod in observed.pods if is_ready(pod)}
+    if certified or whole.guards.digest in {deployment_facts(observed, predictor_name(name)).revision, *there}:
         return whole
     return guarded(name, desired, data, certified=False)
 

@@ -163,9 +163,12 @@ def _steps(
 
 
 def _serves_with(observed: Observed, secret: str) -> bool:
-    """Whether a Deployment's pods have that Secret as their certificate."""
+    """Whether a Deployment's pods have that Secret as their certificate, and no manifest gave it to them by its name.
+
+    Of one that is named, the whole Secret is mounted: it is its owner's to make.
+    """
     return any(
-        text_at(volume, "secret", "secretName") == secret
+        text_at(volume, "secret", "secretName") == secret and objects_at(volume, "secret", "items")
         for live in observed.children.get(DEPLOYMENT, {}).values()
         for volume in objects_at(live, "spec", "template", "spec", "volumes")
         if text_at(volume, "name") == "tls"
