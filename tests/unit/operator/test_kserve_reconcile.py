@@ -95,6 +95,8 @@ class Cluster:
         if self.refusal is not None:
             raise self.refusal
         before = self.live.get(kind, {"metadata": {}})
+        if manifest["metadata"].get("uid", before["metadata"].get("uid")) != before["metadata"].get("uid"):
+            raise ApiError(409, "Conflict", "uid mismatch")
         generation = before["metadata"].get("generation", 0) + 1
         metadata = {**before["metadata"], **manifest["metadata"], "generation": generation}
         return self.put(kind, {**manifest, "spec": {**manifest["spec"], **self.adds}, "metadata": metadata})
@@ -176,6 +178,22 @@ def test_an_object_of_somebody_else_is_not_touched_and_named() -> None:
 
     assert ["status"] == cluster.writes
     assert ("False", "NameConflict") == (cluster.ready()["status"], cluster.ready()["reason"])
+
+
+def test_an_object_that_took_the_place_of_the_one_that_is_known_is_not_written_over() -> None:
+    cluster = Cluster()
+    cluster.look()
+    model = {"modelFormat": {"name": "sklearn"}, "storageUri": "s3://models/newer.skops"}
+    cluster.put(
+        KSERVE_INFERENCE_SERVICE, {**cluster.live[KSERVE_INFERENCE_SERVICE], "spec": {"predictor": {"model": model}}}
+    )
+    somebodys = {"metadata": {"namespace": "shop", "name": "iris", "uid": "u-9"}, "spec": {}}
+    cluster.live[INFERENCE_SERVICE] = somebodys
+
+    with pytest.raises(ApiError):
+        cluster.look()
+
+    assert (["apply"], somebodys) == (cluster.writes, cluster.live[INFERENCE_SERVICE])
 
 
 def test_what_stood_for_a_former_object_of_the_name_goes_first() -> None:

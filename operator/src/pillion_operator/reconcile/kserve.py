@@ -22,6 +22,7 @@ from pillion_operator.state.manifest import (
     generation_of,
     is_deleting,
     key_of,
+    object_at,
     timestamp_of,
     uid_of,
     value_at,
@@ -120,7 +121,10 @@ class KServeReconciler:
         wanted = plan.manifest
         if live is not None and (is_as_applied(wanted, live) or is_deleting(live)):
             return live
-        stored = await self._parts.client.apply(INFERENCE_SERVICE, wanted)
+        # Somebody's object may have taken the place of the one that is known: then it is a conflict.
+        identity: JsonObject = {} if live is None else {"uid": uid_of(live)}
+        metadata = object_at(wanted, "metadata") | identity
+        stored = await self._parts.client.apply(INFERENCE_SERVICE, {**wanted, "metadata": metadata})
         if value_at(stored, "spec") != value_at(wanted, "spec"):
             stored = await self._parts.client.replace(INFERENCE_SERVICE, {**stored, "spec": value_at(wanted, "spec")})
         what = "made" if live is None else "set right"
