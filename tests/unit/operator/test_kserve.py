@@ -118,7 +118,7 @@ def test_the_child_has_the_spec_that_pillion_convert_prints(path: Path) -> None:
 
 def test_the_child_belongs_to_kserves_object_and_to_no_tool_that_applied_that() -> None:
     applied = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "argocd.argoproj.io/tracking-id": "shop:x"}
-    labels = {"app.kubernetes.io/instance": "shop", MANAGED: "true", "team": "blue"}
+    labels = {"app.kubernetes.io/instance": "shop", "kapp.k14s.io/app": "1", MANAGED: "true", "team": "blue"}
     service = theirs(annotations={**applied, MODE: "ModelMesh", "note": "kept"}, labels=labels)
 
     child: Any = child_of(service, ()).manifest

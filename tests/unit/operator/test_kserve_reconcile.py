@@ -238,9 +238,10 @@ def test_what_is_not_chosen_any_more_loses_its_child_and_keeps_its_status() -> N
     cluster.look()
     cluster.change(KSERVE_INFERENCE_SERVICE, labels={MANAGED: "false"})
 
+    cluster.clock = 11.0
     assert None is cluster.look()
 
-    assert (["delete"], []) == (cluster.writes, cluster.events)
+    assert (["delete"], []) == (cluster.asked, cluster.events), "nor is KServe's controller asked for"
 
 
 def test_kserves_controller_bars_what_it_may_work_on_and_is_asked_for_once_in_a_while() -> None:

@@ -48,12 +48,19 @@ __all__ = ["KServeChild", "child_of", "is_as_applied", "stands_for"]
 
 #: By these, tools know what they have applied; what they have not would be pruned by them.
 _TOOLS: Final = (
+    "applyset.kubernetes.io/",
     "argocd.argoproj.io/",
+    "config.k8s.io/",
+    "configmanagement.gke.io/",
+    "configsync.gke.io/",
+    "fleet.cattle.io/",
     "helm.sh/",
     "helm.toolkit.fluxcd.io/",
+    "kapp.k14s.io/",
     "kubectl.kubernetes.io/",
     "kustomize.toolkit.fluxcd.io/",
     "meta.helm.sh/",
+    "objectset.rio.cattle.io/",
 )
 _TOOLS_LABELS: Final = ("app.kubernetes.io/instance", MANAGED_BY_LABEL, MANAGED_LABEL)
 _MODE: Final = f"{KSERVE_PREFIX}deploymentMode"

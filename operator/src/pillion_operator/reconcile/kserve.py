@@ -83,7 +83,10 @@ class KServeReconciler:
         if stored is None or is_deleting(stored):
             self._told.pop(key, None)
             return None  # The garbage collector takes the child.
-        claim = claim_of(stored, self._parts.scope, controller=await self._parts.controller.installed())
+        claim = claim_of(stored, self._parts.scope, controller=False)
+        if claim.ours:
+            # Asked only about what is chosen: the others are nobody's business here.
+            claim = claim_of(stored, self._parts.scope, controller=await self._parts.controller.installed())
         if not claim.ours:
             return await self._leave(stored, claim)
         runtimes = (*store.all(SERVING_RUNTIME, key.namespace), *store.all(CLUSTER_SERVING_RUNTIME))
