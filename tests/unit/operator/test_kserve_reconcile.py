@@ -96,7 +96,7 @@ class Cluster:
             raise self.refusal
         before = self.live.get(kind, {"metadata": {}})
         if manifest["metadata"].get("uid", before["metadata"].get("uid")) != before["metadata"].get("uid"):
-            raise ApiError(409, "Conflict", "uid mismatch")
+            raise ApiError(422, "Invalid", "field is immutable", fields=("metadata.uid",))
         generation = before["metadata"].get("generation", 0) + 1
         metadata = {**before["metadata"], **manifest["metadata"], "generation": generation}
         return self.put(kind, {**manifest, "spec": {**manifest["spec"], **self.adds}, "metadata": metadata})

@@ -48,6 +48,8 @@ __all__ = ["KServeParts", "KServeReconciler"]
 _log: Final = logging.getLogger(__name__)
 #: Until somebody else's refusal, or controller, is looked at again: no watch tells of them.
 _AGAIN_SECONDS: Final = 60.0
+#: What an apply is refused for that was meant for an object before the one that is there.
+_UID: Final = "metadata.uid"
 #: What keeps a child from being made, and whose end a watch tells of.
 _WATCHED: Final = (Reason.INVALID_SPEC, Reason.NAME_CONFLICT)
 
@@ -102,7 +104,8 @@ class KServeReconciler:
         except ApiError as error:
             if error.terminating:
                 return None
-            if not error.refused:
+            # Another object than the one that is known: the watch is about to tell of it.
+            if not error.refused or _UID in error.fields:
                 raise
             reason = Reason.FORBIDDEN if error.status == 403 else Reason.REFUSED
             text = f"the API server refused the InferenceService that stands for it: {error.message}"
