@@ -44,6 +44,7 @@ class Cluster:
         self.webhook = False
         self.refusal: ApiError | None = None
         self.adds: Object = {}
+        self.insists = False
         self.live: dict[Kind, Object] = {}
         self._version = 1
         model = {"modelFormat": {"name": "sklearn"}, "storageUri": "s3://models/iris.skops"}
@@ -103,7 +104,7 @@ class Cluster:
 
     async def replace(self, kind: Kind, manifest: Object) -> Object:
         self.asked.append("replace")
-        return self.put(kind, manifest)
+        return self.put(kind, {**manifest, "spec": {**manifest["spec"], **(self.adds if self.insists else {})}})
 
     async def merge(self, kind: Kind, _: Key, patch: Object, **__: Any) -> Object:
         self.asked.append("status")
@@ -168,6 +169,27 @@ def test_what_an_apply_leaves_of_others_is_replaced() -> None:
 
     assert ["apply", "replace", "status"] == cluster.writes
     assert {"predictor"} == set(cluster.live[INFERENCE_SERVICE]["spec"])
+
+
+def test_what_is_changed_with_every_write_is_not_written_again_and_again_but_named() -> None:
+    cluster = Cluster()
+    cluster.adds, cluster.insists = {"suspend": True}, True
+
+    cluster.look()
+    assert ["apply", "replace", "status"] == cluster.writes
+    conditions = cluster.live[KSERVE_INFERENCE_SERVICE]["status"]["conditions"]
+    assert ["spec: something in the cluster"] == [c["message"][:30] for c in conditions if c["type"] == "FieldsIgnored"]
+    cluster.look()
+    assert [] == cluster.writes
+
+    child = cluster.live[INFERENCE_SERVICE]
+    cluster.put(INFERENCE_SERVICE, {**child, "spec": {**child["spec"], "suspend": False}})
+    cluster.insists = False
+    cluster.look()
+    assert ["apply", "replace"] == cluster.writes[:2], "another change is undone"
+    assert {"predictor"} == set(cluster.live[INFERENCE_SERVICE]["spec"])
+    conditions = cluster.live[KSERVE_INFERENCE_SERVICE]["status"]["conditions"]
+    assert "FieldsIgnored" in [c["type"] for c in conditions], "what stands there stays until the child is looked at"
 
 
 def test_an_object_of_somebody_else_is_not_touched_and_named() -> None:
