@@ -118,7 +118,7 @@ def test_the_child_has_the_spec_that_pillion_convert_prints(path: Path) -> None:
 
 def test_the_child_belongs_to_kserves_object_and_to_no_tool_that_applied_that() -> None:
     applied = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "argocd.argoproj.io/tracking-id": "shop:x"}
-    labels = {"app.kubernetes.io/instance": "shop", MANAGED: "true", "team": "blue"}
+    labels = {"app.kubernetes.io/instance": "shop", "kapp.k14s.io/app": "1", MANAGED: "true", "team": "blue"}
     service = theirs(annotations={**applied, MODE: "ModelMesh", "note": "kept"}, labels=labels)
 
     child: Any = child_of(service, ()).manifest
@@ -157,6 +157,24 @@ def test_consent_to_a_pickle_is_an_annotation_as_kserve_has_no_field_for_it() ->
     assert "serving.pillion.dev/allowPickle" not in child["metadata"]["annotations"]
     unsaid: Any = child_of(theirs(), ()).manifest
     assert "allowPickle" not in unsaid["spec"]["predictor"]["model"]
+
+
+def test_consent_reaches_a_model_whose_files_come_from_several_places() -> None:
+    predictor = {"model": {"modelFormat": {"name": "sklearn"}}, "storageUris": [{"uri": "s3://models/iris"}]}
+
+    child: Any = child_of(theirs({"predictor": predictor}, annotations={"serving.pillion.dev/allowPickle": "true"}), ())
+
+    assert True is child.manifest["spec"]["predictor"]["model"]["allowPickle"]
+    assert ([], ()) == (validate(child.manifest), child.refused)
+
+
+def test_an_object_of_somebody_that_names_kserves_as_an_owner_was_not_made_for_it() -> None:
+    made: Any = child_of(theirs(), ()).manifest
+    (owner,) = made["metadata"]["ownerReferences"]
+    unsigned = {**made, "metadata": {**made["metadata"], "annotations": {}}}
+    beside = {**made, "metadata": {**made["metadata"], "ownerReferences": [{**owner, "controller": False}]}}
+
+    assert [True, False, False] == [stands_for(theirs(), child) for child in (made, unsigned, beside)]
 
 
 def test_what_cannot_be_is_refused_by_its_field_and_what_has_no_counterpart_is_named() -> None:

@@ -44,6 +44,7 @@ class Cluster:
         self.webhook = False
         self.refusal: ApiError | None = None
         self.adds: Object = {}
+        self.insists = False
         self.live: dict[Kind, Object] = {}
         self._version = 1
         model = {"modelFormat": {"name": "sklearn"}, "storageUri": "s3://models/iris.skops"}
@@ -95,13 +96,15 @@ class Cluster:
         if self.refusal is not None:
             raise self.refusal
         before = self.live.get(kind, {"metadata": {}})
+        if manifest["metadata"].get("uid", before["metadata"].get("uid")) != before["metadata"].get("uid"):
+            raise ApiError(422, "Invalid", "field is immutable", fields=("metadata.uid",))
         generation = before["metadata"].get("generation", 0) + 1
         metadata = {**before["metadata"], **manifest["metadata"], "generation": generation}
         return self.put(kind, {**manifest, "spec": {**manifest["spec"], **self.adds}, "metadata": metadata})
 
     async def replace(self, kind: Kind, manifest: Object) -> Object:
         self.asked.append("replace")
-        return self.put(kind, manifest)
+        return self.put(kind, {**manifest, "spec": {**manifest["spec"], **(self.adds if self.insists else {})}})
 
     async def merge(self, kind: Kind, _: Key, patch: Object, **__: Any) -> Object:
         self.asked.append("status")
@@ -168,6 +171,33 @@ def test_what_an_apply_leaves_of_others_is_replaced() -> None:
     assert {"predictor"} == set(cluster.live[INFERENCE_SERVICE]["spec"])
 
 
+def test_what_is_changed_with_every_write_is_not_written_again_and_again_but_named() -> None:
+    cluster = Cluster()
+    cluster.adds, cluster.insists = {"suspend": True}, True
+
+    cluster.look()
+    assert ["apply", "replace", "status"] == cluster.writes
+    conditions = cluster.live[KSERVE_INFERENCE_SERVICE]["status"]["conditions"]
+    assert ["spec: something in the cluster"] == [c["message"][:30] for c in conditions if c["type"] == "FieldsIgnored"]
+    cluster.look()
+    assert [] == cluster.writes
+
+    child = cluster.live[INFERENCE_SERVICE]
+    cluster.put(INFERENCE_SERVICE, {**child, "spec": {**child["spec"], "suspend": False}})
+    cluster.insists = False
+    cluster.look()
+    assert ["apply", "replace"] == cluster.writes[:2], "another change is undone"
+    assert {"predictor"} == set(cluster.live[INFERENCE_SERVICE]["spec"])
+
+    ready = [{"type": "Ready", "status": "True", "reason": "Loaded", "message": "x"}]
+    child = cluster.live[INFERENCE_SERVICE]
+    status = {"observedGeneration": child["metadata"]["generation"], "conditions": ready}
+    cluster.put(INFERENCE_SERVICE, {**child, "status": status})
+    cluster.look()
+    conditions = cluster.live[KSERVE_INFERENCE_SERVICE]["status"]["conditions"]
+    assert "FieldsIgnored" not in [c["type"] for c in conditions]
+
+
 def test_an_object_of_somebody_else_is_not_touched_and_named() -> None:
     cluster = Cluster()
     cluster.put(INFERENCE_SERVICE, {"metadata": {"namespace": "shop", "name": "iris"}, "spec": {}})
@@ -176,6 +206,22 @@ def test_an_object_of_somebody_else_is_not_touched_and_named() -> None:
 
     assert ["status"] == cluster.writes
     assert ("False", "NameConflict") == (cluster.ready()["status"], cluster.ready()["reason"])
+
+
+def test_an_object_that_took_the_place_of_the_one_that_is_known_is_not_written_over() -> None:
+    cluster = Cluster()
+    cluster.look()
+    model = {"modelFormat": {"name": "sklearn"}, "storageUri": "s3://models/newer.skops"}
+    cluster.put(
+        KSERVE_INFERENCE_SERVICE, {**cluster.live[KSERVE_INFERENCE_SERVICE], "spec": {"predictor": {"model": model}}}
+    )
+    somebodys = {"metadata": {"namespace": "shop", "name": "iris", "uid": "u-9"}, "spec": {}}
+    cluster.live[INFERENCE_SERVICE] = somebodys
+
+    with pytest.raises(ApiError):
+        cluster.look()
+
+    assert (["apply"], somebodys) == (cluster.writes, cluster.live[INFERENCE_SERVICE])
 
 
 def test_what_stood_for_a_former_object_of_the_name_goes_first() -> None:
@@ -220,9 +266,10 @@ def test_what_is_not_chosen_any_more_loses_its_child_and_keeps_its_status() -> N
     cluster.look()
     cluster.change(KSERVE_INFERENCE_SERVICE, labels={MANAGED: "false"})
 
+    cluster.clock = 11.0
     assert None is cluster.look()
 
-    assert (["delete"], []) == (cluster.writes, cluster.events)
+    assert (["delete"], []) == (cluster.asked, cluster.events), "nor is KServe's controller asked for"
 
 
 def test_kserves_controller_bars_what_it_may_work_on_and_is_asked_for_once_in_a_while() -> None:

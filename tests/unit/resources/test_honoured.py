@@ -153,6 +153,15 @@ def test_annotations_and_labels_that_mean_something_elsewhere_are_named() -> Non
     ] == [str(field) for field in unhonoured_annotations(metadata)]
 
 
+def test_the_consent_to_what_models_bring_has_its_effect_as_an_annotation_of_ours_alone() -> None:
+    ours, theirs = "serving.pillion.dev/models-consent", "serving.kserve.io/models-consent"
+    metadata = ObjectMeta(annotations={ours: "pickle", theirs: "pickle"}, labels={ours: "pickle"})
+
+    assert [f"metadata.annotations[{theirs}]", f"metadata.labels[{ours}]"] == [
+        str(field) for field in unhonoured_annotations(metadata)
+    ]
+
+
 def test_a_mode_of_deployment_that_is_not_available_is_named() -> None:
     metadata = ObjectMeta(annotations={"serving.kserve.io/deploymentMode": "Serverless"})
 

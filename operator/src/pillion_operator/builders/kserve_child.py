@@ -48,12 +48,19 @@ __all__ = ["KServeChild", "child_of", "is_as_applied", "stands_for"]
 
 #: By these, tools know what they have applied; what they have not would be pruned by them.
 _TOOLS: Final = (
+    "applyset.kubernetes.io/",
     "argocd.argoproj.io/",
+    "config.k8s.io/",
+    "configmanagement.gke.io/",
+    "configsync.gke.io/",
+    "fleet.cattle.io/",
     "helm.sh/",
     "helm.toolkit.fluxcd.io/",
+    "kapp.k14s.io/",
     "kubectl.kubernetes.io/",
     "kustomize.toolkit.fluxcd.io/",
     "meta.helm.sh/",
+    "objectset.rio.cattle.io/",
 )
 _TOOLS_LABELS: Final = ("app.kubernetes.io/instance", MANAGED_BY_LABEL, MANAGED_LABEL)
 _MODE: Final = f"{KSERVE_PREFIX}deploymentMode"
@@ -112,13 +119,19 @@ def is_as_applied(wanted: Manifest, live: Manifest) -> bool:
 
 
 def stands_for(service: Manifest, child: Manifest) -> bool:
-    """Whether the child was made for an InferenceService of KServe with this name, this one or a former."""
+    """Whether the child was made here for an InferenceService of KServe with this name, this one or a former.
+
+    An owner reference alone does not say so: whoever wants their own object to go with KServe's may set one.
+    """
+    if CONVERTED_ANNOTATION not in annotations_of(child):
+        return False
     references = value_at(child, "metadata", "ownerReferences")
     return any(
         isinstance(owner, dict)
         and owner.get("apiVersion") == KSERVE_INFERENCE_SERVICE.api_version
         and owner.get("kind") == KSERVE_INFERENCE_SERVICE.name
         and owner.get("name") == key_of(service).name
+        and owner.get("controller") is True
         for owner in (references if isinstance(references, list) else [])
     )
 
@@ -187,8 +200,9 @@ def _consented(service: Manifest, manifest: Manifest) -> Manifest:
         return manifest
     changed = copy.deepcopy(manifest)
     predictor = object_at(changed, "spec", "predictor")
+    sources = predictor.get("storageUris")
     for name in ("model", *FORMAT_SHORTHANDS):
         model = predictor.get(name)
-        if isinstance(model, dict) and (text_at(model, "storageUri") or "storage" in model):
+        if isinstance(model, dict) and (text_at(model, "storageUri") or "storage" in model or sources):
             model["allowPickle"] = True
     return changed

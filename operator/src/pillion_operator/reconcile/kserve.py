@@ -22,6 +22,7 @@ from pillion_operator.state.manifest import (
     generation_of,
     is_deleting,
     key_of,
+    object_at,
     timestamp_of,
     uid_of,
     value_at,
@@ -47,6 +48,12 @@ __all__ = ["KServeParts", "KServeReconciler"]
 _log: Final = logging.getLogger(__name__)
 #: Until somebody else's refusal, or controller, is looked at again: no watch tells of them.
 _AGAIN_SECONDS: Final = 60.0
+#: What an apply is refused for that was meant for an object before the one that is there.
+_UID: Final = "metadata.uid"
+_FUTILE: Final = (
+    "spec: something in the cluster, such as a mutating webhook, changes what is applied for it to the "
+    "InferenceService of Pillion; exempt that from the change, or write the same here"
+)
 #: What keeps a child from being made, and whose end a watch tells of.
 _WATCHED: Final = (Reason.INVALID_SPEC, Reason.NAME_CONFLICT)
 
@@ -70,6 +77,8 @@ class KServeReconciler:
     def __init__(self, parts: KServeParts) -> None:
         self._parts = parts
         self._told: dict[Key, str] = {}
+        #: Where a write does not last: what was wanted, and what it was turned into.
+        self._futile: dict[Key, tuple[Manifest, Manifest]] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring the child and the status up to date; return the seconds after which to look again.
@@ -81,8 +90,12 @@ class KServeReconciler:
         stored = store.get(KSERVE_INFERENCE_SERVICE, key)
         if stored is None or is_deleting(stored):
             self._told.pop(key, None)
+            self._futile.pop(key, None)
             return None  # The garbage collector takes the child.
-        claim = claim_of(stored, self._parts.scope, controller=await self._parts.controller.installed())
+        claim = claim_of(stored, self._parts.scope, controller=False)
+        if claim.ours:
+            # Asked only about what is chosen: the others are nobody's business here.
+            claim = claim_of(stored, self._parts.scope, controller=await self._parts.controller.installed())
         if not claim.ours:
             return await self._leave(stored, claim)
         runtimes = (*store.all(SERVING_RUNTIME, key.namespace), *store.all(CLUSTER_SERVING_RUNTIME))
@@ -98,12 +111,14 @@ class KServeReconciler:
         except ApiError as error:
             if error.terminating:
                 return None
-            if not error.refused:
+            # Another object than the one that is known: the watch is about to tell of it.
+            if not error.refused or _UID in error.fields:
                 raise
             reason = Reason.FORBIDDEN if error.status == 403 else Reason.REFUSED
             text = f"the API server refused the InferenceService that stands for it: {error.message}"
             return await self._refuse(stored, reason, sentence(text, reason), lasting=reason is Reason.REFUSED)
-        status = mirrored_status(stored, child, plan.removed, timestamp_of(self._parts.wall_clock()))
+        removed = (*plan.removed, _FUTILE) if key in self._futile else plan.removed
+        status = mirrored_status(stored, child, removed, timestamp_of(self._parts.wall_clock()))
         if status is not None:
             await self._write(stored, status)
         return None
@@ -117,15 +132,32 @@ class KServeReconciler:
 
         Server-side apply takes away what was applied once; what somebody else added to the spec takes a replacement.
         """
-        wanted = plan.manifest
-        if live is not None and (is_as_applied(wanted, live) or is_deleting(live)):
+        wanted, key = plan.manifest, key_of(plan.manifest)
+        if live is not None and (is_deleting(live) or self._need_not_be_written(key, wanted, live)):
             return live
-        stored = await self._parts.client.apply(INFERENCE_SERVICE, wanted)
+        # Somebody's object may have taken the place of the one that is known: then it is a conflict.
+        identity: JsonObject = {} if live is None else {"uid": uid_of(live)}
+        metadata = object_at(wanted, "metadata") | identity
+        stored = await self._parts.client.apply(INFERENCE_SERVICE, {**wanted, "metadata": metadata})
         if value_at(stored, "spec") != value_at(wanted, "spec"):
             stored = await self._parts.client.replace(INFERENCE_SERVICE, {**stored, "spec": value_at(wanted, "spec")})
+        if not is_as_applied(wanted, stored):
+            # To write it again at each look would go on for ever.
+            self._futile[key] = (wanted, stored)
+            _log.warning("InferenceService %s, which stands for KServe's: %s", key, _FUTILE)
+            return stored
+        self._futile.pop(key, None)
         what = "made" if live is None else "set right"
         _log.info("%s InferenceService %s, which stands for KServe's", what, key_of(wanted))
         return stored
+
+    def _need_not_be_written(self, key: Key, wanted: Manifest, live: Manifest) -> bool:
+        """Whether it is what was applied, or what that was turned into by somebody who does so with every write."""
+        if is_as_applied(wanted, live):
+            self._futile.pop(key, None)
+            return True
+        before, became = self._futile.get(key, ({}, {}))
+        return before == wanted and is_as_applied(became, live)
 
     async def _in_the_way(self, stored: Manifest, live: Manifest) -> float | None:
         if stands_for(stored, live):

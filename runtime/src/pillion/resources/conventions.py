@@ -26,6 +26,9 @@ HONOURED_ANNOTATIONS = frozenset(
     {"deploymentMode", "stop", "paused", "enable-prometheus-scraping", "autoscalerClass", "storage-initializer-uid"}
 )
 
+#: The addresses of those that are read under our prefix alone: KServe has none of their names.
+_OWN_ANNOTATIONS = frozenset({f"metadata.annotations[{PREFIX}models-consent]"})
+
 #: Annotations of Secrets with credentials, without their prefix, that reach the storage step.
 HONOURED_SECRET_ANNOTATIONS = frozenset(
     {
@@ -114,7 +117,7 @@ def _of(address: str, entries: Mapping[str, str]) -> Iterator[UnhonouredField]:
             yield UnhonouredField(field, "say in spec.auth who may ask")
         elif key.startswith(_FOREIGN):
             yield UnhonouredField(field, "there is no Knative here")
-        elif name == key:
+        elif name == key or field in _OWN_ANNOTATIONS:
             continue
         elif name not in HONOURED_ANNOTATIONS:
             yield UnhonouredField(field)

@@ -43,11 +43,20 @@ _ROUNDS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class ObjectConversion:
-    """What one object becomes; each remark with the path in the source that it is about."""
+    """What one object becomes; each remark with the path in the source that it is about.
+
+    `kept` is its text where that could be kept up, `comments` stand before one that is written anew.
+    """
 
     content: JsonObject
-    text: str
     remarks: Sequence[tuple[FieldPath, Remark]] = ()
+    kept: str | None = None
+    comments: str = ""
+
+    @property
+    def text(self) -> str:
+        """Its document. To write one anew takes longer than all the rest, and not everybody reads it."""
+        return self.kept or self.comments + yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True, width=120)
 
 
 @dataclass(slots=True)
@@ -73,7 +82,7 @@ def convert_object(content: JsonObject, runtimes: RuntimeFacts, text: str | None
         return _anew("Model", *added_model(content), text)
     if kind not in _VERSIONS or content.get("apiVersion") != _VERSIONS[kind]:
         remarks = [(path_of(remark.field), remark) for remark in companion_remarks(content)]
-        return ObjectConversion(content, text if text is not None else _dumped(content), remarks)
+        return ObjectConversion(content, remarks, kept=text)
     edits, remarks_ = _edits(kind, content, runtimes)
     renames = [edit for edit in edits if isinstance(edit, Rename)]
     state = _State(content, text)
@@ -85,16 +94,16 @@ def convert_object(content: JsonObject, runtimes: RuntimeFacts, text: str | None
         lost = Remark(Subject.CHANGED, "is written anew; comments inside of it are left out")
         if "#" in text:
             placed.append(((), lost))
-        return ObjectConversion(state.content, leading_comments(text) + _dumped(state.content), placed)
-    return ObjectConversion(state.content, state.text or _dumped(state.content), placed)
+        return ObjectConversion(state.content, placed, comments=leading_comments(text))
+    return ObjectConversion(state.content, placed, kept=state.text)
 
 
 def _anew(kind: str, content: JsonObject, remarks: list[Remark], text: str | None) -> ObjectConversion:
     """What becomes an object of another kind is written anew."""
     if not any(remark.subject is Subject.REFUSED for remark in remarks):
         remarks += _verdict(kind, content)
-    written = leading_comments(text or "") + _dumped(content)
-    return ObjectConversion(content, written, [(path_of(remark.field), remark) for remark in remarks])
+    placed = [(path_of(remark.field), remark) for remark in remarks]
+    return ObjectConversion(content, placed, comments=leading_comments(text or ""))
 
 
 def _edits(kind: str, content: JsonObject, runtimes: RuntimeFacts) -> tuple[list[Edit], list[Remark]]:
@@ -167,7 +176,3 @@ def leading_comments(text: str) -> str:
     lines = text.splitlines(keepends=True)
     count = next((number for number, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
     return "".join(lines[:count]).lstrip("\n")
-
-
-def _dumped(content: JsonObject) -> str:
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
