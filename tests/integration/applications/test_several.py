@@ -167,7 +167,7 @@ def test_an_application_s_own_refusals_and_handlers_of_exceptions_stay(url: str)
 
 def test_limits_are_an_application_s_own(url: str) -> None:
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(httpx.get, f"{url}/narrow")
+        running = pool.submit(httpx.get, f"{url}/narrow", timeout=60)
         assert BEGUN.wait(60)
         refused = httpx.get(f"{url}/narrow")
         assert 429 == refused.status_code

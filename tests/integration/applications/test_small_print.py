@@ -83,7 +83,11 @@ def test_a_range_of_a_file_is_not_compressed(tmp_path: Path) -> None:
     file.write_bytes(b"0123456789" * 5000)
 
     async def handle(request: pillion.Request) -> FileResponse:
-        return FileResponse(file, headers={"cache-control": "no-transform"} if request.url.path != "/" else None)
+        answer = FileResponse(file)
+        if request.url.path != "/":
+            answer.headers.append("cache-control", "no-transform")
+            answer.headers.append("cache-control", "max-age=5")
+        return answer
 
     with pillion.serve(handle, blocking=False) as serving:
         wanted = {"accept-encoding": "gzip", "range": "bytes=10-30009"}
@@ -350,7 +354,7 @@ class Trained(Model):
 class Slow(Model):
     """Loads in a way that no model does."""
 
-    async def load(self) -> None:  # type: ignore[override]
+    async def load(self) -> None:  # type: ignore[override]  # as users do it
         """Never run."""
 
 
