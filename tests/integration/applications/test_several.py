@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import JSONResponse, StreamingResponse
 
 from pillion.applications import exchange
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 GO, BEGUN, ENDED = threading.Event(), threading.Event(), threading.Event()
 ENDED_IN: list[str] = []
+TAKEN: list[int] = []
+TASKS: list[asyncio.Task[None]] = []
 
 
 class OutOfStockError(Exception):
@@ -76,6 +79,22 @@ def stream() -> StreamingResponse:
     return StreamingResponse(items(), media_type="text/plain")
 
 
+@shop.get("/detached")
+async def detached() -> str:
+    started = asyncio.Event()
+
+    async def take() -> None:
+        async for item in iterate_in_threadpool(number for number in (1, 2, 3)):
+            TAKEN.append(item)
+            started.set()
+            while not GO.is_set():  # noqa: ASYNC110 - set by another thread
+                await asyncio.sleep(0.005)
+
+    TASKS.append(asyncio.create_task(take()))
+    await started.wait()
+    return "goes on"
+
+
 async def admin(request: pillion.Request) -> str:
     return f"admin {request.url.path}"
 
@@ -115,7 +134,8 @@ def anew(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "pillion.access")
     for event in (GO, BEGUN, ENDED):
         event.clear()
-    ENDED_IN.clear()
+    for kept in (ENDED_IN, TAKEN, TASKS):
+        kept.clear()
 
 
 def told(caplog: pytest.LogCaptureFixture, identity: str) -> dict[str, Any]:
@@ -147,7 +167,7 @@ def test_an_application_s_own_refusals_and_handlers_of_exceptions_stay(url: str)
 
 def test_limits_are_an_application_s_own(url: str) -> None:
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(httpx.get, f"{url}/narrow")
+        running = pool.submit(httpx.get, f"{url}/narrow", timeout=60)
         assert BEGUN.wait(60)
         refused = httpx.get(f"{url}/narrow")
         assert 429 == refused.status_code
@@ -194,3 +214,11 @@ def test_a_plain_generator_is_closed_in_a_thread_and_holds_its_place_until_then(
     assert ENDED.wait(60)
     assert ENDED_IN[0].startswith(("pillion-lines-", "pillion-closing-"))
     until_now(lambda: in_flight(url, application) == 0)
+
+
+def test_a_plain_generator_that_a_task_takes_on_after_the_answer_is_left_to_it(url: str) -> None:
+    assert "goes on" == httpx.get(f"{url}/shop/detached").json()
+    until_now(lambda: in_flight(url, "shop") == 0)
+    GO.set()
+    until_now(TASKS[0].done)
+    assert [1, 2, 3] == TAKEN

@@ -83,7 +83,11 @@ def test_a_range_of_a_file_is_not_compressed(tmp_path: Path) -> None:
     file.write_bytes(b"0123456789" * 5000)
 
     async def handle(request: pillion.Request) -> FileResponse:
-        return FileResponse(file, headers={"cache-control": "no-transform"} if request.url.path != "/" else None)
+        answer = FileResponse(file)
+        if request.url.path != "/":
+            answer.headers.append("cache-control", "no-transform")
+            answer.headers.append("cache-control", "max-age=5")
+        return answer
 
     with pillion.serve(handle, blocking=False) as serving:
         wanted = {"accept-encoding": "gzip", "range": "bytes=10-30009"}
@@ -337,6 +341,29 @@ class Mood(Model):
         self.good = 1
 
 
+class Trained(Model):
+    """Needs files, whose path its owner knows."""
+
+    found = "nothing"
+
+    def load(self, artifact: str) -> None:
+        """Read them."""
+        self.found = artifact
+
+
+class Slow(Model):
+    """Loads in a way that no model does."""
+
+    async def load(self) -> None:  # type: ignore[override]  # as users do it
+        """Never run."""
+
+
+async def owner(model: Trained, request: pillion.Request) -> str:
+    before = model.found
+    model.load(request.url.path)
+    return f"{before}, {model.found}"
+
+
 class Several:
     """Has others in every place that an argument has."""
 
@@ -357,6 +384,14 @@ async def test_what_is_bound_is_built_wherever_it_is_and_once() -> None:
     plain: list[object] = [1]
     async with pillion.bind(Several, word, plain, {}, ()).test() as tester:
         assert tester.instance.several is plain  # nothing in it is bound, so it is the caller's own
+
+
+async def test_a_bound_model_that_needs_an_artifact_is_its_owners_to_load_and_an_async_load_is_told() -> None:
+    async with pillion.bind(owner, pillion.bind(Trained)).test() as tester:
+        assert "nothing, /files" == (await tester.get("/files")).text
+    with pytest.raises(Exception, match=r"Slow\.load: has to be a plain method, not async"):
+        async with pillion.bind(owner, pillion.bind(Slow)).test():
+            pass
 
 
 def test_arguments_that_do_not_fit_are_told_where_they_are_bound() -> None:

@@ -433,12 +433,13 @@ async def test_a_client_that_is_not_open_says_so(path: Path) -> None:
         ({"path": "/" + "x" * 200}, "longer than the 107 bytes"),
         ({"path": ""}, "path is empty: name the file"),
         ({"port": 70_000}, "port is 70000: ports are from 1 to 65535"),
+        ({"port": "8000"}, "port is a number, and not a str"),
         ({"path": "/x", "backlog": 0}, "1 at least"),
         ({"path": "/x", "num_connections": 0}, "1 at least"),
     ],
 )
 def test_bad_arguments_are_told(arguments: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises((TypeError, ValueError), match=told):
         AsyncSocketClient(**arguments)
 
 

@@ -72,8 +72,6 @@ async def test_routes_that_come_after_the_class_are_there_and_those_of_another_c
         async def first(self) -> str:
             return type(self).__name__
 
-    ingress(app)(First)
-
     class Second:
         @router.get("/second")
         async def second(self) -> str:
@@ -82,18 +80,26 @@ async def test_routes_that_come_after_the_class_are_there_and_those_of_another_c
     class Empty:
         pass
 
+    class Third:
+        @app.get("/third")
+        async def third(self) -> str:
+            return type(self).__name__
+
+    ingress(app)(First)  # when routes of another class are there already, which nobody has taken yet
+    ingress(app)(Third)
     ingress(app)(Second)
     ingress(app)(Empty)
     app.include_router(router)
     app.get("/late")(lambda: "shared")
     seen: dict[str, dict[str, int]] = {}
-    for cls in (First, Second, Empty):
+    for cls in (First, Second, Third, Empty):
         async with client(getattr(cls, MARK).of(cls())) as asking:
-            answers = {path: await asking.get(path) for path in ("/first", "/second", "/late")}
+            answers = {path: await asking.get(path) for path in ("/first", "/second", "/third", "/late")}
         seen[cls.__name__] = {path: answer.status_code for path, answer in answers.items()}
         assert {f'"{cls.__name__}"', '"shared"'} >= {one.text for one in answers.values() if one.status_code == 200}
     assert {
-        "First": {"/first": 200, "/second": 404, "/late": 200},
-        "Second": {"/first": 404, "/second": 200, "/late": 200},
-        "Empty": {"/first": 404, "/second": 404, "/late": 200},
+        "First": {"/first": 200, "/second": 404, "/third": 404, "/late": 200},
+        "Second": {"/first": 404, "/second": 200, "/third": 404, "/late": 200},
+        "Third": {"/first": 404, "/second": 404, "/third": 200, "/late": 200},
+        "Empty": {"/first": 404, "/second": 404, "/third": 404, "/late": 200},
     } == seen

@@ -48,7 +48,7 @@ class Compressing:
         more: bool = message.get("more_body", False)
         head, self._head = self._head, None
         if head is not None:
-            if _may_be(head) and (more or len(body) >= self._least):
+            if (more or len(body) >= self._least) and _may_be(head):
                 self._stream = zlib.compressobj(_LEVEL, wbits=CODINGS[self._coding])
                 if not more:
                     body, self._stream = self._stream.compress(body) + self._stream.flush(), None
@@ -67,11 +67,12 @@ class Compressing:
 
 def _may_be(head: Message) -> bool:
     """Whether an answer may be compressed at all."""
-    headers = {name.lower(): value for name, value in head["headers"]}
+    headers = [(name.lower(), value) for name, value in head["headers"]]
+    names = {name for name, _ in headers}
     # A range is of the bytes as they are (RFC 9110, section 15.3.7): compressed, it would not fit the others.
-    if head["status"] == HTTPStatus.PARTIAL_CONTENT or b"content-range" in headers or b"content-encoding" in headers:
+    if head["status"] == HTTPStatus.PARTIAL_CONTENT or b"content-range" in names or b"content-encoding" in names:
         return False
-    return b"no-transform" not in headers.get(b"cache-control", b"").lower()
+    return not any(name == b"cache-control" and b"no-transform" in value.lower() for name, value in headers)
 
 
 def _weakened(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:

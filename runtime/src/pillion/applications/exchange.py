@@ -181,6 +181,12 @@ class Exchange(Endings):
         else:
             self._served.gate.leave()
 
+    def _close_items(self) -> None:
+        """Close what was cut short; what is open at an end of its own is taken by a task that goes on."""
+        if not self.over:
+            self._closings = None
+        super()._close_items()
+
     def _failed_late(self, failure: BaseException) -> None:
         _log.error(
             "application %s failed after its request had ended", self._served.name,

@@ -59,8 +59,8 @@ class Ingress(NamedTuple):
         names = _names(type(instance))
         foreign: set[tuple[str, str]] = getattr(router, _CLASSES, set()) - names
         known = set(map(id, self.routes))
-        later = [route for route in router.routes if id(route) not in known]
-        routes = [*self.routes, *(route for route in later if _owned(route, names) or not _owned(route, foreign))]
+        every = [*self.routes, *(route for route in router.routes if id(route) not in known)]
+        routes = [route for route in every if _owned(route, names) or not _owned(route, foreign)]
         if routes == router.routes and not any(_owned(route, names) for route in routes):
             return self.app
         app = copy.copy(self.app)

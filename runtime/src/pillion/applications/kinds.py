@@ -96,7 +96,7 @@ def _argument(value: Any, made: dict[int, Any]) -> Any:  # noqa: ANN401 - whatev
     if kind is Bound:
         made[id(value)] = built = _unbound(value, {}, made)
         if isinstance(built, Model):
-            built.load()
+            _load(built)
     elif kind is dict:
         inner = {key: _argument(one, made) for key, one in value.items()}
         if any(inner[key] is not one for key, one in value.items()):
@@ -106,6 +106,17 @@ def _argument(value: Any, made: dict[int, Any]) -> Any:  # noqa: ANN401 - whatev
         if any(new is not old for new, old in zip(ones, value, strict=True)):
             made[id(value)] = kind(ones)
     return made[id(value)]
+
+
+def _load(model: Model) -> None:
+    """Make it ready. One that needs an artifact is for its owner to load, who knows the path."""
+    if inspect.iscoroutinefunction(model.load):
+        raise NoApplicationError(f"{type(model).__name__}.load: has to be a plain method, not async")
+    try:
+        inspect.signature(model.load).bind()
+    except TypeError:
+        return
+    model.load()
 
 
 def _of_instance(instance: Any, threads: Executor) -> Built:  # noqa: ANN401 - whatever was given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final
@@ -53,15 +54,12 @@ def _json(value: object) -> bytes:
     try:
         try:
             return orjson.dumps(value, default=_plain, option=_OPTIONS)
-        except TypeError:
-            try:  # orjson refuses arrays of the other byte order without asking for their plain form
-                native = _native(value)
-            except RecursionError:
-                native = value
-            if native is value:
+        except TypeError as error:
+            if "endian" not in str(error):
                 raise
-            return orjson.dumps(native, default=_plain, option=_OPTIONS)
-    except (TypeError, ValueError) as error:
+            # orjson refuses arrays of the other byte order without asking for their plain form
+            return orjson.dumps(_native(value), default=lambda one: _native(_plain(one)), option=_OPTIONS)
+    except (RecursionError, TypeError, ValueError) as error:
         cause = error.__cause__
         if isinstance(cause, UnencodableError):
             raise cause from None
@@ -71,15 +69,16 @@ def _json(value: object) -> bytes:
 
 
 def _native(value: Any) -> Any:  # noqa: ANN401 - whatever was given
-    """The same with arrays of this machine's byte order, where one in it has the other."""
+    """The same, as values that JSON has, with arrays of this machine's byte order."""
     if hasattr(value, "dtype") and hasattr(value, "byteswap"):
         return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
     if type(value) is dict:
-        inner = {key: _native(one) for key, one in value.items()}
-        return inner if any(inner[key] is not one for key, one in value.items()) else value
+        return {key: _native(one) for key, one in value.items()}
     if type(value) in (list, tuple):
-        ones = [_native(one) for one in value]
-        return ones if any(new is not old for new, old in zip(ones, value, strict=True)) else value
+        return [_native(one) for one in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
+        return {name: _native(getattr(value, name)) for name in names}
     return value
 
 

@@ -168,7 +168,7 @@ def hold_places_of_threads() -> None:
         working = CURRENT.get()
         if not isinstance(working, Exchange):
             return await original(call, *arguments, **named)
-        if arguments and isinstance(arguments[0], GeneratorType) and call.__module__ == _STREAMS:
+        if arguments and isinstance(arguments[0], GeneratorType) and getattr(call, "__module__", None) == _STREAMS:
             working.closes(arguments[0], _CLOSING)  # Starlette leaves it to the collector of garbage
         following = _Following(call)
         try:

@@ -32,10 +32,13 @@ class Address(NamedTuple):
         """What was given, if it is exactly one.
 
         Raises:
+            TypeError: the port is no number.
             ValueError: it is not.
         """
         if (path is None) == (port is None) or (path is not None and host is not None):
             raise ValueError("give either path= of a unix socket, or port= and host= of TCP")
+        if port is not None and not isinstance(port, int):
+            raise TypeError(f"port is a number, and not a {type(port).__name__}")
         if port is not None and not 0 <= port <= _LAST_PORT:
             raise ValueError(f"port is {port}: ports are from 1 to {_LAST_PORT}, and 0 is any that is free")
         if path is None:
