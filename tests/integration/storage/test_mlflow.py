@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -174,6 +174,25 @@ async def test_a_place_that_leads_nowhere_is_told(server: FaultyServer, dest: Pa
 
 async def test_a_name_that_leaves_the_folder_is_refused(server: FaultyServer, dest: Path) -> None:
     assert Reason.UNSAFE_PATH == (await refused("models:/iris/1", dest, proxied(server, b"x", "../../evil"))).reason
+
+
+async def test_a_server_that_names_folders_without_end_is_left(server: FaultyServer, dest: Path) -> None:
+    folders = [{"path": name, "is_dir": True} for name in ("a", "b")]
+    server.put(f"{API}/mlflow-artifacts/artifacts", json.dumps({"files": folders}).encode())
+
+    error = await refused("models:/iris/1", dest, known(server, "mlflow-artifacts:/0/m"), replace(LOCAL, max_files=80))
+
+    assert Reason.TOO_LARGE == error.reason
+    assert len(server.seen) <= 1 + 80
+
+
+@pytest.mark.parametrize("told", [{"files": 1}, {"files": ["a"]}, ["a"]])
+async def test_a_listing_that_is_none_is_told(server: FaultyServer, dest: Path, told: Any) -> None:
+    server.put(f"{API}/mlflow-artifacts/artifacts", json.dumps(told).encode())
+
+    error = await refused("models:/iris/1", dest, known(server, "mlflow-artifacts:/0/m"))
+
+    assert "did not answer as a tracking server" in error.message
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ class MlflowSource:
         self._opener = opener
         self._server = TrackingServer(options, environment)
         self._other: Source | None = None
+        self._folders = 0
 
     async def list(self, *, versions: bool) -> Listing:
         """The files of the folder that the server names."""
@@ -71,6 +72,7 @@ class MlflowSource:
             )
         root = urlsplit(place).path.strip("/")
         objects: list[SourceObject] = []
+        self._folders = 0
         await self._collect(root, "", objects, 0)
         if not objects:
             return await self._only_file(root)
@@ -111,10 +113,16 @@ class MlflowSource:
 
     async def _entries(self, folder: str) -> Sequence[tuple[str, bool, int | None]]:
         told = await self._server.ask(f"{_ARTIFACTS}?{urlencode({'path': folder})}", f"files of {self._uri}")
-        return [_entry(entry, self._server) for entry in told.get("files") or []]
+        files = told.get("files") or []
+        if not isinstance(files, list):
+            raise self._server.strange()
+        return [_entry(entry, self._server) for entry in files]
 
     async def _collect(self, root: str, below: str, objects: MutableSequence[SourceObject], depth: int) -> None:
         """List a folder and those in it."""
+        self._folders += 1
+        if self._folders > self._options.max_files:  # each is a question, and a server may name folders without end
+            raise too_many_files(self._options.max_files)
         folder = "/".join(part for part in (root, below) if part)
         for name, is_folder, size in await self._entries(folder):
             path = safe_name("/".join(part for part in (below, name) if part), reason=Reason.UNSAFE_PATH)

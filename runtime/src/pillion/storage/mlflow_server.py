@@ -61,7 +61,7 @@ class TrackingServer:
         exchange = await self.get(path, {}, what, posted)
         try:
             told = json.loads(await asyncio.to_thread(exchange.read_all, _MAX_ANSWER))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self.strange() from None
         finally:
             exchange.abort()
