@@ -180,10 +180,10 @@ async def test_a_server_that_names_folders_without_end_is_left(server: FaultySer
     folders = [{"path": name, "is_dir": True} for name in ("a", "b")]
     server.put(f"{API}/mlflow-artifacts/artifacts", json.dumps({"files": folders}).encode())
 
-    error = await refused("models:/iris/1", dest, known(server, "mlflow-artifacts:/0/m"), replace(LOCAL, max_files=80))
+    error = await refused("models:/iris/1", dest, known(server, "mlflow-artifacts:/0/m"), replace(LOCAL, max_files=20))
 
     assert Reason.TOO_LARGE == error.reason
-    assert len(server.seen) <= 1 + 80
+    assert len(server.seen) <= 1 + 20
 
 
 @pytest.mark.parametrize("told", [{"files": 1}, {"files": ["a"]}, ["a"]])
