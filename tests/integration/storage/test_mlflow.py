@@ -144,6 +144,22 @@ async def test_a_model_in_a_bucket_comes_from_there(s3: S3Server, server: Faulty
     assert "models:/iris/1" == artifact.uri
 
 
+async def test_a_file_of_a_run_in_a_bucket_is_a_file(s3: S3Server, server: FaultyServer, dest: Path) -> None:
+    s3.put("models/mlflow/run/a/iris.skops", b"skops")
+    told = {"run": {"info": {"artifact_uri": "s3://models/mlflow/run"}}}
+    server.put(f"{API}/mlflow/runs/get", json.dumps(told).encode())
+    env = {**os.environ, **s3.environment, "MLFLOW_TRACKING_URI": server.url()}
+
+    kinds = [
+        (await fetch(f"runs:/0a/{path}", dest / path.replace("/", "-"), LOCAL, environment=env)).kind
+        for path in ("a", "a/iris.skops")
+    ]
+
+    assert ["tree", "file"] == kinds
+    assert {"iris.skops": b"skops"} == placed(dest / "a-iris.skops")
+    assert Reason.OBJECT_NOT_FOUND == (await refused("runs:/0a/b", dest / "b", env)).reason
+
+
 @pytest.mark.parametrize("place", ["/{folder}", "file:///{folder}"])
 async def test_a_folder_of_the_servers_machine_is_for_that_machine_alone(
     server: FaultyServer, tmp_path: Path, dest: Path, place: str
