@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -144,6 +144,22 @@ async def test_a_model_in_a_bucket_comes_from_there(s3: S3Server, server: Faulty
     assert "models:/iris/1" == artifact.uri
 
 
+async def test_a_file_of_a_run_in_a_bucket_is_a_file(s3: S3Server, server: FaultyServer, dest: Path) -> None:
+    s3.put("models/mlflow/run/a/iris.skops", b"skops")
+    told = {"run": {"info": {"artifact_uri": "s3://models/mlflow/run"}}}
+    server.put(f"{API}/mlflow/runs/get", json.dumps(told).encode())
+    env = {**os.environ, **s3.environment, "MLFLOW_TRACKING_URI": server.url()}
+
+    kinds = [
+        (await fetch(f"runs:/0a/{path}", dest / path.replace("/", "-"), LOCAL, environment=env)).kind
+        for path in ("a", "a/iris.skops")
+    ]
+
+    assert ["tree", "file"] == kinds
+    assert {"iris.skops": b"skops"} == placed(dest / "a-iris.skops")
+    assert Reason.OBJECT_NOT_FOUND == (await refused("runs:/0a/b", dest / "b", env)).reason
+
+
 @pytest.mark.parametrize("place", ["/{folder}", "file:///{folder}"])
 async def test_a_folder_of_the_servers_machine_is_for_that_machine_alone(
     server: FaultyServer, tmp_path: Path, dest: Path, place: str
@@ -174,6 +190,25 @@ async def test_a_place_that_leads_nowhere_is_told(server: FaultyServer, dest: Pa
 
 async def test_a_name_that_leaves_the_folder_is_refused(server: FaultyServer, dest: Path) -> None:
     assert Reason.UNSAFE_PATH == (await refused("models:/iris/1", dest, proxied(server, b"x", "../../evil"))).reason
+
+
+async def test_a_server_that_names_folders_without_end_is_left(server: FaultyServer, dest: Path) -> None:
+    folders = [{"path": name, "is_dir": True} for name in ("a", "b")]
+    server.put(f"{API}/mlflow-artifacts/artifacts", json.dumps({"files": folders}).encode())
+
+    error = await refused("models:/iris/1", dest, known(server, "mlflow-artifacts:/0/m"), replace(LOCAL, max_files=20))
+
+    assert Reason.TOO_LARGE == error.reason
+    assert len(server.seen) <= 1 + 20
+
+
+@pytest.mark.parametrize("told", [{"files": 1}, {"files": ["a"]}, ["a"]])
+async def test_a_listing_that_is_none_is_told(server: FaultyServer, dest: Path, told: Any) -> None:
+    server.put(f"{API}/mlflow-artifacts/artifacts", json.dumps(told).encode())
+
+    error = await refused("models:/iris/1", dest, known(server, "mlflow-artifacts:/0/m"))
+
+    assert "did not answer as a tracking server" in error.message
 
 
 @pytest.mark.parametrize(

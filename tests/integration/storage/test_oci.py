@@ -367,6 +367,42 @@ async def test_a_blob_that_is_redirected_gets_no_token_and_its_challenge_is_not_
     assert {None} == {seen.headers.get("authorization") for seen in other_server.seen}
 
 
+@pytest.mark.parametrize(
+    ("realm", "says"),
+    [
+        ("ftp://a.example/token", "no http(s) address"),
+        ("https://[a/token", "no http(s) address"),
+        ("http://a.example:99999/token", "no http(s) address"),
+        ("https:///token", "no http(s) address"),
+        ("{server}/nothing", "is not there"),
+        ("{server}/deep", "gave no token"),
+    ],
+)
+async def test_a_token_server_that_is_none_is_told(
+    faulty: tuple[str, Content, FaultyServer], dest: Path, nobody: dict[str, str], realm: str, says: str
+) -> None:
+    uri, _, server = faulty
+    server.put("/deep", b'{"token":' + b"[" * 100_000)
+    challenge = f'Bearer realm="{realm.format(server=server.url())}"'
+    server.resources["/v2/a/b/manifests/1"].faults.append(Fault(status=401, headers={"WWW-Authenticate": challenge}))
+
+    error = await refused(uri, dest, nobody)
+
+    assert (Reason.DOWNLOAD_FAILED, True) == (error.reason, says in error.message), error
+
+
+async def test_the_address_rule_binds_the_token_server(own_address: str, dest: Path, tmp_path: Path) -> None:
+    with FaultyServer(host="0.0.0.0") as server:
+        name = f"{own_address}:{server.port}"
+        challenge = f'Bearer realm="{server.url("/token")}"'
+        fault = Fault(status=401, headers={"WWW-Authenticate": challenge})
+        server.put("/v2/a/b/manifests/1", b"{}").faults.append(fault)
+        ann = logged_in(tmp_path / "ann", name)
+        error = await refused(f"oci://{name}/a/b:1", dest, ann, FetchOptions(insecure_registries=(name,)))
+
+    assert (Reason.FORBIDDEN_ADDRESS, 1) == (error.reason, len(server.seen))
+
+
 async def test_plain_http_is_for_loopback_or_by_a_setting_alone(
     own_address: str, dest: Path, nobody: dict[str, str]
 ) -> None:

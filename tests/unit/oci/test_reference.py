@@ -15,6 +15,7 @@ DIGEST = f"sha256:{'a' * 64}"
     [
         ("python", "docker.io/library/python:latest"),
         ("team/mood:v1", "docker.io/team/mood:v1"),
+        ("[::1]:5000/mood:v1", "[::1]:5000/mood:v1"),
         ("localhost/mood", "localhost/mood:latest"),
         ("127.0.0.1:5000/team/mood:v1", "127.0.0.1:5000/team/mood:v1"),
         (f"registry.example/mood@{DIGEST}", f"registry.example/mood@{DIGEST}"),
@@ -24,7 +25,23 @@ def test_short_names_are_filled_in_as_docker_does(text: str, expected: str) -> N
     assert expected == str(Reference.parse(text))
 
 
-@pytest.mark.parametrize("text", ["", "registry.example/Mood:v1", "registry.example/mood:", "a/b@sha256:12", "a b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "registry.example/Mood:v1",
+        "registry.example/mood:",
+        "a/b@sha256:12",
+        "a b",
+        "registry.example:many/mood",
+        "registry.example:70000/mood",
+        "registry.example:0/mood",
+        "regis\ntry.example/mood",
+        "registry.example?x/mood",
+        "evil.example#.registry/mood",
+        "[::1/mood",
+    ],
+)
 def test_what_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(ImageError, match="is no name of an image"):
         Reference.parse(text)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pillion.storage import FetchOptions, Reason, StorageError
+from pillion.storage import FetchOptions, Reason, StorageError, extraction
 from pillion.storage.layers import _zstd, unpack_artifact, unpack_image
 
 if TYPE_CHECKING:
@@ -72,6 +72,12 @@ IMAGES: dict[str, tuple[list[bytes], dict[str, str]]] = {
     "an opaque root": ([layer("models/a=1"), layer(".wh..wh..opq", "models/b=2")], {"b": "2"}),
     "a file becomes a folder": ([layer("models/a=1"), layer("models/a/b=2")], {"a/b": "2"}),
     "a folder becomes a file": ([layer("models/a/b=1"), layer("models/a=2")], {"a": "2"}),
+    "a file between two folders": (
+        [layer("models/s/a=1"), layer("models/s=2"), layer("models/s/b=3")], {"s/b": "3"},
+    ),
+    "a link in its place between two folders": (
+        [layer("models/a=1"), layer(("models", "srv", tarfile.SYMTYPE)), layer("models/b=3")], {"b": "3"},
+    ),
     "a folder stays": (
         [layer("models/s/", "models/s/a=1"), layer("models/s/", "models/s/b=2")], {"s/a": "1", "s/b": "2"},
     ),
@@ -148,6 +154,41 @@ def test_what_is_only_passed_over_counts_as_unpacked(tmp_path: Path) -> None:
         unpacked(tmp_path, bomb, options=FetchOptions(max_unpack_ratio=1))
 
     assert Reason.TOO_LARGE == caught.value.reason
+
+
+def test_headers_of_nothing_count_as_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flood = gzip.compress(tarfile.TarInfo("usr/same").tobuf() * 40_000, 1)
+    monkeypatch.setattr(extraction, "_ALWAYS_ALLOWED", 16 << 20)
+
+    with pytest.raises(StorageError) as caught:
+        unpacked(tmp_path, flood, options=FetchOptions(max_unpack_ratio=1))
+
+    assert Reason.TOO_LARGE == caught.value.reason
+
+
+def test_whiteouts_count_as_members_since_they_are_remembered(tmp_path: Path) -> None:
+    with pytest.raises(StorageError) as caught:
+        unpacked(tmp_path, layer(*(f"models/.wh.{number}" for number in range(30))), options=FetchOptions(max_files=10))
+
+    assert (Reason.TOO_LARGE, True) == (caught.value.reason, "10 files" in caught.value.message), caught.value
+
+
+def test_what_a_whiteout_holds_counts_as_unpacked(tmp_path: Path) -> None:
+    bomb = layer("models/.wh.a=" + "0" * (66 << 20))
+
+    with pytest.raises(StorageError) as caught:
+        unpacked(tmp_path, bomb, options=FetchOptions(max_unpack_ratio=1))
+
+    assert Reason.TOO_LARGE == caught.value.reason
+
+
+def test_a_layer_that_an_image_names_again_and_again_is_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "layer"
+    path.write_bytes(layer("models/a=1", "usr/zeros=" + "0" * (1 << 20)))
+
+    files = unpack_image([path] * 10_000, tmp_path / "dest/.partial/tree", FetchOptions(), threading.Event())
+
+    assert ["a"] == [file.path for file in files]
 
 
 def test_an_artifacts_tars_lie_beside_its_files_and_have_no_whiteouts(tmp_path: Path) -> None:

@@ -95,6 +95,8 @@ def image(number: int, architecture: str = "", system: str = "linux") -> dict[st
         ([image(1, "amd64"), image(2, "arm64")], 2),
         ([image(1, "amd64"), image(2, "s390x")], 1),
         ([image(1, "unknown", "unknown"), image(2, "amd64")], 2),
+        ([image(1, "arm64", "windows"), image(2, "arm64")], 2),
+        ([image(1, "arm64", "windows"), image(2, "amd64")], 2),
         ([image(1)], 1),
     ],
 )

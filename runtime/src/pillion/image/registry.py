@@ -145,7 +145,8 @@ class Registry:
             remedy = (
                 "Is it running on this machine?"
                 if self._reference.is_loopback
-                else f"Check its name; one without TLS is named by --insecure-registry {registry}"
+                else f"Check its name; one without TLS is named by --insecure-registry {registry}, "
+                "for models by PILLION_STORAGE_INSECURE_REGISTRIES"
             )
             raise ImageError(f"the registry {registry} cannot be reached: {error}. {remedy}") from None
         except (httpx.HTTPError, httpx.StreamError) as error:

@@ -14,4 +14,4 @@ __all__ = ["challenge"]
 def challenge(header: str) -> tuple[str, Mapping[str, str]]:
     """The scheme, in lower case, and the parameters of a WWW-Authenticate header."""
     scheme, _, rest = header.partition(" ")
-    return scheme.lower(), dict(re.findall(r'(\w+)="([^"]*)"', rest))
+    return scheme.lower(), dict(re.findall(r'\b(\w+)="([^"]*)"', rest))

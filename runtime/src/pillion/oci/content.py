@@ -119,7 +119,7 @@ def parsed(data: bytes, where: str) -> Document:
     """
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise ImageError(f"{where}: not a JSON object")

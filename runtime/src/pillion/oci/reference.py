@@ -13,6 +13,7 @@ __all__ = ["Reference"]
 
 _DOCKER_HUB: Final = "docker.io"
 _HUB_ADDRESS: Final = "registry-1.docker.io"
+_REGISTRY: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 _REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -44,8 +45,11 @@ class Reference:
         repository, colon, tag = rest.partition(":")
         if registry == _DOCKER_HUB and "/" not in repository:
             repository = f"library/{repository}"
+        host = _REGISTRY.fullmatch(registry)
         wrong = (
-            not _REPOSITORY.fullmatch(repository)
+            host is None
+            or not 0 < int(host[1] or 443) < 65536
+            or not _REPOSITORY.fullmatch(repository)
             or (colon and not _TAG.fullmatch(tag))
             or (at and not _DIGEST.fullmatch(digest))
         )

@@ -52,7 +52,13 @@ class Extraction:
             raise too_many_files(self._max_files)
 
     def pass_over(self, count: int) -> None:
-        """Count bytes that are read and not kept."""
+        """Count bytes that are read and not kept.
+
+        Raises:
+            ValueError: fewer than none, as a tar may say.
+        """
+        if count < 0:
+            raise ValueError(f"{count} bytes")
         self._passed += count
         self._count_bytes(0)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import posixpath
+import tarfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -21,7 +22,6 @@ from pillion.storage.extraction import Extraction, unsafe
 from pillion.storage.oci_manifest import MODELS_FOLDER
 
 if TYPE_CHECKING:
-    import tarfile
     import threading
     from collections.abc import Iterator, Sequence
     from pathlib import Path
@@ -53,28 +53,35 @@ def unpack_image(
     Raises:
         StorageError: as `pillion.storage.archive.unpack`; `Reason.OBJECT_NOT_FOUND`, where there is no such folder.
     """
-    extraction = Extraction(tree, options, _size(layers), stop)
+    once = tuple(dict.fromkeys(reversed(layers)))  # what is there again adds nothing, and would cost its time again
+    extraction = Extraction(tree, options, _size(once), stop)
     above = _Above()
     found = False
-    for layer in reversed(layers):
+    for layer in once:
         here = _Above()
         passed: set[str] = set()
         with _opened(layer) as file:
             for tar, member in tar_members(file):
                 path = _path_in_image(member.name)
-                if path.rpartition("/")[2] == _OPAQUE and _concerns_models(path.rpartition("/")[0]):
-                    here.opaque.add(path.rpartition("/")[0])
-                elif path.rpartition("/")[2].startswith(_WHITEOUT):
-                    if _concerns_models(path):
-                        folder, _, name = path.rpartition("/")
-                        here.gone.add(posixpath.join(folder, name.removeprefix(_WHITEOUT)))
-                elif path == MODELS_FOLDER and not member.isdir() and not above.hide(path, folder=False):
-                    raise unsafe(f"/{MODELS_FOLDER} of the image is no folder")
+                folder, _, name = path.rpartition("/")
+                extraction.pass_over(tarfile.BLOCKSIZE)  # its header: many of nothing are work, too
+                if name.startswith(_WHITEOUT):
+                    extraction.pass_over(member.size)
+                    if _concerns_models(folder if name == _OPAQUE else path):
+                        extraction.count_member()
+                        here.take_away(folder, name)
+                elif path == MODELS_FOLDER and not member.isdir():
+                    if not above.hide(path, folder=False):
+                        raise unsafe(f"/{MODELS_FOLDER} of the image is no folder")
+                    extraction.pass_over(member.size)
+                    here.gone.add(path)
                 elif path.startswith(f"{MODELS_FOLDER}/"):
                     extraction.count_member()
                     if above.hide(path, folder=member.isdir()):
                         passed.add(path)
                         extraction.pass_over(member.size)
+                        if not member.isdir():
+                            here.gone.add(path)  # it had replaced a folder of the layers below, with all in it
                         continue
                     found = found or not member.isdir()
                     _add(tar, member, path, extraction, passed)
@@ -131,6 +138,13 @@ class _Above:
         self.folders |= layer.folders
         self.gone |= layer.gone
         self.opaque |= layer.opaque
+
+    def take_away(self, folder: str, whiteout: str) -> None:
+        """Note the whiteout of that name in the folder."""
+        if whiteout == _OPAQUE:
+            self.opaque.add(folder)
+        else:
+            self.gone.add(posixpath.join(folder, whiteout.removeprefix(_WHITEOUT)))
 
     def hide(self, path: str, *, folder: bool) -> bool:
         """Whether what a lower layer has at the path does not stay."""

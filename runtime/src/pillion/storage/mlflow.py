@@ -32,7 +32,6 @@ __all__ = ["MlflowSource"]
 
 _LOGGER: Final = logging.getLogger("pillion.storage")
 _ARTIFACTS: Final = "mlflow-artifacts/artifacts"
-_MAX_FOLDERS_DEEP: Final = 64
 
 
 class _Opener(Protocol):
@@ -49,6 +48,7 @@ class MlflowSource:
         self._opener = opener
         self._server = TrackingServer(options, environment)
         self._other: Source | None = None
+        self._folders = 0
 
     async def list(self, *, versions: bool) -> Listing:
         """The files of the folder that the server names."""
@@ -59,10 +59,13 @@ class MlflowSource:
         )  # fmt: skip
         scheme = urlsplit(place).scheme
         if scheme != "mlflow-artifacts":
-            await self.close()  # what a try before this one opened
-            there = self._elsewhere(place)
-            self._other = await asyncio.to_thread(self._opener, there, self._options, self._environment)
-            return await self._other.list(versions=versions)
+            folder = f"{place.rstrip('/')}/"
+            try:
+                return await self._list_elsewhere(folder, versions=versions)
+            except StorageError as error:
+                if error.reason is not Reason.OBJECT_NOT_FOUND or self._uri.scheme != "runs":
+                    raise
+            return await self._list_elsewhere(place, versions=versions)  # a run has logged single files, too
         if not self._server.is_at(urlsplit(place).netloc):
             raise StorageError(
                 Reason.UNSUPPORTED_SCHEME,
@@ -71,7 +74,8 @@ class MlflowSource:
             )
         root = urlsplit(place).path.strip("/")
         objects: list[SourceObject] = []
-        await self._collect(root, "", objects, 0)
+        self._folders = 0
+        await self._collect(root, "", objects)
         if not objects:
             return await self._only_file(root)
         return Listing(tuple(sorted(objects, key=lambda item: item.path)), single=False)
@@ -99,6 +103,13 @@ class MlflowSource:
             await self._other.close()
             self._other = None
 
+    async def _list_elsewhere(self, place: str, *, versions: bool) -> Listing:
+        """List a folder (with a slash at its end) or a file of another source, which `open` hands on to from then."""
+        await self.close()  # what a try before this one opened
+        there = self._elsewhere(place)
+        self._other = await asyncio.to_thread(self._opener, there, self._options, self._environment)
+        return await self._other.list(versions=versions)
+
     async def _only_file(self, path: str) -> Listing:
         """The file that a path stands for; nothing where it is none, either."""
         folder, _, name = path.rpartition("/")
@@ -111,27 +122,31 @@ class MlflowSource:
 
     async def _entries(self, folder: str) -> Sequence[tuple[str, bool, int | None]]:
         told = await self._server.ask(f"{_ARTIFACTS}?{urlencode({'path': folder})}", f"files of {self._uri}")
-        return [_entry(entry, self._server) for entry in told.get("files") or []]
+        files = told.get("files") or []
+        if not isinstance(files, list):
+            raise self._server.strange()
+        return [_entry(entry, self._server) for entry in files]
 
-    async def _collect(self, root: str, below: str, objects: MutableSequence[SourceObject], depth: int) -> None:
-        """List a folder and those in it."""
+    async def _collect(self, root: str, below: str, objects: MutableSequence[SourceObject]) -> None:
+        """List a folder and those in it; `safe_name` bounds how deep they are."""
+        self._folders += 1
+        if self._folders > self._options.max_files:  # each is a question, and a server may name folders without end
+            raise too_many_files(self._options.max_files)
         folder = "/".join(part for part in (root, below) if part)
         for name, is_folder, size in await self._entries(folder):
             path = safe_name("/".join(part for part in (below, name) if part), reason=Reason.UNSAFE_PATH)
             if not path or path == below:
                 raise self._server.strange()
             if is_folder:
-                if depth >= _MAX_FOLDERS_DEEP:
-                    raise too_many_files(self._options.max_files)
-                await self._collect(root, path, objects, depth + 1)
+                await self._collect(root, path, objects)
                 continue
             if len(objects) >= self._options.max_files:
                 raise too_many_files(self._options.max_files)
             objects.append(SourceObject(f"{root}/{path}" if root else path, path, size, None))
 
     def _elsewhere(self, place: str) -> StorageUri:
-        """The place as one of our own URIs, all objects below it."""
-        text = place.rstrip("/") + "/"
+        """The place as one of our own URIs."""
+        text = place
         if text.startswith(("wasbs://", "wasb://")):
             text = f"abfss://{text.partition('://')[2].replace('.blob.core.', '.dfs.core.', 1)}"
         if text.startswith("/"):

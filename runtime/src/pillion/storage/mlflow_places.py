@@ -15,8 +15,6 @@ from pillion.storage.errors import StorageError
 from pillion.storage.uri import MLFLOW_SCHEMES, parse_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pillion.storage.uri import StorageUri
 
 __all__ = ["Asked", "place_of"]
@@ -76,7 +74,9 @@ async def _of_run(path: str, server: Asked) -> str:
     run, _, folder = path.partition("/")
     told = await server.ask(f"mlflow/runs/get?{urlencode({'run_id': run})}", f"run {run!r}")
     folder = folder.rstrip("/")
-    models = ((told.get("run") or {}).get("outputs") or {}).get("model_outputs") or []
+    models = _at(told, "run", "outputs", "model_outputs") or []
+    if not isinstance(models, list):
+        raise server.strange()
     for output in reversed(models[-_MAX_MODELS_OF_RUN:]):
         name, place = await _logged(_text(output, server, "model_id"), server)
         if folder == name or folder.startswith(f"{name}/"):
@@ -91,11 +91,16 @@ async def _logged(model: str, server: Asked) -> tuple[str, str]:
     return name, place.rstrip("/")
 
 
-def _text(told: Mapping[str, Any], server: Asked, *keys: str) -> str:
-    """The text that the answer has there."""
-    found: Any = told
+def _at(told: object, *keys: str) -> object:
+    """What the answer has there, None where there is nothing."""
     for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
+        told = told.get(key) if isinstance(told, dict) else None
+    return told
+
+
+def _text(told: object, server: Asked, *keys: str) -> str:
+    """The text that the answer has there."""
+    found = _at(told, *keys)
     if not isinstance(found, str) or not found:
         raise server.strange()
     return found

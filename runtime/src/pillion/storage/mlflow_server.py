@@ -50,18 +50,17 @@ class TrackingServer:
             )
         self._context = tls_context(self._options)
 
-    async def ask(self, path: str, what: str, posted: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def ask(self, path: str, what: str) -> dict[str, Any]:
         """The JSON object that the server answers.
 
         Args:
             path: below ``/api/2.0/``, with its query.
             what: that is asked for, for errors.
-            posted: a JSON body.
         """
-        exchange = await self.get(path, {}, what, posted)
+        exchange = await self.get(path, {}, what)
         try:
             told = json.loads(await asyncio.to_thread(exchange.read_all, _MAX_ANSWER))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self.strange() from None
         finally:
             exchange.abort()
@@ -69,9 +68,7 @@ class TrackingServer:
             raise self.strange()
         return told
 
-    async def get(
-        self, path: str, headers: Mapping[str, str], what: str, posted: Mapping[str, Any] | None = None
-    ) -> Exchange:
+    async def get(self, path: str, headers: Mapping[str, str], what: str) -> Exchange:
         """The answer, to be ended by `Exchange.abort`.
 
         Raises:
@@ -79,14 +76,8 @@ class TrackingServer:
             StorageError: the server refuses, or does not answer.
         """
         exchange = Exchange(self._options, self._context)
-        body = None if posted is None else json.dumps(posted).encode()
-        if body is not None:
-            headers = {**headers, "Content-Type": "application/json"}
-        method = "GET" if body is None else "POST"
         try:
-            await asyncio.to_thread(
-                exchange.send, method, f"{self._base}/api/2.0/{path}", self._credentials, headers, body
-            )
+            await asyncio.to_thread(exchange.send, "GET", f"{self._base}/api/2.0/{path}", self._credentials, headers)
         except BaseException as error:
             exchange.abort()
             if isinstance(error, StorageError):

@@ -83,8 +83,9 @@ def child(media_type: str, data: bytes, architecture: str, where: str) -> Descri
     ]
     if not entries:
         raise _no_model(f"{where} is an index without images")
-    wanted = [entry for entry in entries if (entry.get("platform") or {}).get("architecture") == architecture]
-    return _descriptor((wanted or entries)[0], where)
+    linux = [entry for entry in entries if (entry.get("platform") or {}).get("os") in {None, "linux"}]
+    wanted = [entry for entry in linux if (entry.get("platform") or {}).get("architecture") == architecture]
+    return _descriptor((wanted or linux or entries)[0], where)
 
 
 def contents(data: bytes, where: str) -> Contents:

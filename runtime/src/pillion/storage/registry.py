@@ -96,7 +96,7 @@ class RegistryReader:
         except StorageError as error:
             exchange.abort()
             words = exchange.header("WWW-Authenticate") if exchange.at_home else ""
-            if error.reason is not Reason.ACCESS_DENIED or not words or not await self._introduce(words, shown):
+            if error.reason is not Reason.ACCESS_DENIED or not words or not await self._introduce(words, shown, what):
                 raise self._explained(error, what) from error
         except BaseException:
             exchange.abort()
@@ -117,7 +117,7 @@ class RegistryReader:
         own = {"Authorization": header} if header else {}
         await asyncio.to_thread(exchange.send, "GET", f"{self._base}{path}", own, headers)
 
-    async def _introduce(self, words: str, before: str) -> bool:
+    async def _introduce(self, words: str, before: str, what: str) -> bool:
         """Answer a challenge; False where that cannot help."""
         scheme, given = challenge(words)
         async with self._asking:
@@ -127,14 +127,16 @@ class RegistryReader:
                 self._header = self._credentials.basic
                 return True
             if scheme == "bearer" and given.get("realm"):
-                self._header = f"Bearer {await self._token(given)}"
+                self._header = f"Bearer {await self._token(given, what)}"
                 return True
             return False
 
-    async def _token(self, given: Mapping[str, str]) -> str:
+    async def _token(self, given: Mapping[str, str], what: str) -> str:
         realm, known = given["realm"], self._credentials
-        secure = urlsplit(realm).scheme == "https"
-        if not secure and not (self._plain and urlsplit(realm).scheme == "http"):
+        scheme = _scheme(realm)
+        if not scheme:
+            raise self._no_token("names a token server that is no http(s) address")
+        if scheme == "http" and not self._plain:
             raise StorageError(
                 Reason.FORBIDDEN_ADDRESS,
                 f"{self._reference.registry} names a token server without TLS, where the password would be readable",
@@ -156,18 +158,21 @@ class RegistryReader:
             answer = json.loads(await asyncio.to_thread(exchange.read_all, _MAX_DOCUMENT))
             token = str(answer.get("token") or answer["access_token"])
         except StorageError as error:
-            raise self._explained(error, f"the token server of {self._reference.registry}") from error
-        except (ValueError, KeyError, AttributeError):
+            if error.reason is Reason.OBJECT_NOT_FOUND:
+                raise self._no_token("names a token server that is not there") from error
+            raise self._explained(error, what) from error
+        except (ValueError, KeyError, AttributeError, RecursionError):
             token = ""
         finally:
             exchange.abort()
         if not token.isascii() or not token.isprintable() or not token:
-            raise StorageError(
-                Reason.DOWNLOAD_FAILED,
-                f"the token server of {self._reference.registry} gave no token",
-                remedy="look at the registry's log",
-            )
+            raise self._no_token("has a token server that gave no token")
         return token
+
+    def _no_token(self, why: str) -> StorageError:
+        return StorageError(
+            Reason.DOWNLOAD_FAILED, f"{self._reference.registry} {why}", remedy="look at the registry's log"
+        )
 
     def _explained(self, error: StorageError, what: str) -> StorageError:
         """The error in the registry's terms; it answers 401 for what is not there, too."""
@@ -205,6 +210,16 @@ class RegistryReader:
 
     def _named(self, pointer: str) -> str:
         return f"{self.shown}{'@' if pointer.startswith('sha256:') else ':'}{pointer}"
+
+
+def _scheme(address: str) -> str:
+    """``http`` or ``https``, where a request can be sent there."""
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return ""
+    return parts.scheme if usable and not parts.fragment else ""
 
 
 def _default(environment: Mapping[str, str]) -> tuple[Path, ...]:
