@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pillion_operator.apply.drift import without
 from pillion_operator.observe.sharing import Sharing
 from pillion_operator.observe.store import Store
 from pillion_operator.state.kinds import DEPLOYMENT
@@ -85,3 +86,18 @@ def test_values_that_look_alike_are_told_apart(other: JsonValue) -> None:
     sharing.of({"spec": {"count": 1}})
 
     assert repr({"spec": {"count": other}}) == repr(sharing.of({"spec": {"count": other}}))
+
+
+def test_what_is_taken_out_of_one_part_stays_in_those_that_were_equal() -> None:
+    equal: list[JsonValue] = [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}]
+    containers: list[JsonValue] = [{"name": name, "env": copy.deepcopy(equal)} for name in ("model", "beside")]
+    store = Store()
+    store.record(DEPLOYMENT, {**deployment("x"), "spec": {"containers": containers}})
+    live = store.get(DEPLOYMENT, Key("n", "x"))
+    assert live is not None
+
+    cleaned = without(live, [("spec", "containers", 'k:{"name":"beside"}', "env", 'k:{"name":"b"}')])
+
+    model, beside = cast("list[dict[str, JsonValue]]", object_at(cleaned, "spec")["containers"])
+    assert equal == model["env"]
+    assert equal[:1] == beside["env"]

@@ -8,14 +8,13 @@ structured-merge-diff.
 
 from __future__ import annotations
 
-import copy
 import functools
 import json
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from pillion_operator.builders.merge import keys_of_list
-from pillion_operator.state.manifest import Manifest, object_at, objects_at, text_at
+from pillion_operator.state.manifest import Manifest, copied, object_at, objects_at, text_at
 from pillion_operator.state.names import FIELD_MANAGER, RESTARTED_AT_ANNOTATION
 
 if TYPE_CHECKING:
@@ -229,7 +228,7 @@ def _present(live: Manifest, path: Path) -> bool:
 
 def without(live: Manifest, paths: list[Path]) -> Manifest:
     """Return a copy of the live object with the values at these addresses taken out."""
-    cleaned = copy.deepcopy(live)
+    cleaned = copied(live)
     for path in paths:
         parent, last = functools.reduce(_step_into, path[:-1], cast("JsonValue", cleaned)), path[-1]
         if isinstance(parent, dict):

@@ -10,10 +10,9 @@ before is given up: its entry in `managedFields` goes, its value stays.
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
-from pillion_operator.state.manifest import Manifest, number_at, object_at, objects_at, text_at
+from pillion_operator.state.manifest import Manifest, copied, number_at, object_at, objects_at, text_at
 from pillion_operator.state.names import SCALE_MANAGER
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def given_up(live: Manifest) -> Manifest | None:
     entries = objects_at(live, "metadata", "managedFields")
     if not any(map(_is_ours_to_say, entries)):
         return None
-    given = copy.deepcopy(live)
+    given = copied(live)
     kept = [_without_count(entry) if _is_ours_to_say(entry) else entry for entry in entries]
     object_at(given, "metadata")["managedFields"] = [entry for entry in kept if entry is not None]
     return given
@@ -65,7 +64,7 @@ def _is_ours_to_say(entry: JsonObject) -> bool:
 
 def _without_count(entry: JsonObject) -> JsonObject | None:
     """Return the entry without the count, None where it was about nothing else."""
-    entry = copy.deepcopy(entry)
+    entry = copied(entry)
     fields = object_at(entry, "fieldsV1")
     spec = object_at(fields, "f:spec")
     spec.pop("f:replicas")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
@@ -18,6 +17,7 @@ from pillion_operator.state.kinds import KSERVE_INFERENCE_SERVICE
 from pillion_operator.state.kserve import MODEL_MESH
 from pillion_operator.state.manifest import (
     annotations_of,
+    copied,
     key_of,
     labels_of,
     object_at,
@@ -147,7 +147,7 @@ def _sentences(remarks: Iterable[Remark], subject: Subject) -> tuple[str, ...]:
 
 def _source(service: Manifest) -> JsonObject:
     """Return it without what is no part of what it asks for."""
-    source = cast("JsonObject", _without_nulls(copy.deepcopy(service)))
+    source = cast("JsonObject", _without_nulls(copied(service)))
     source.pop("status", None)
     source["apiVersion"], source["kind"] = KSERVE_INFERENCE_SERVICE.api_version, KSERVE_INFERENCE_SERVICE.name
     annotations = object_at(source, "metadata", "annotations")
@@ -198,7 +198,7 @@ def _consented(service: Manifest, manifest: Manifest) -> Manifest:
     """Return it with the consent to pickles that KServe's schema has no field for."""
     if annotations_of(service).get(ALLOW_PICKLE_ANNOTATION) != "true":
         return manifest
-    changed = copy.deepcopy(manifest)
+    changed = copied(manifest)
     predictor = object_at(changed, "spec", "predictor")
     sources = predictor.get("storageUris")
     for name in ("model", *FORMAT_SHORTHANDS):

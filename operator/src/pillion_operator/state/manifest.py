@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 from pillion.resources.base import JsonObject
 from pillion_operator.state.names import REVISION_ANNOTATION
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+T = TypeVar("T")
 Manifest: TypeAlias = JsonObject
 #: What a condition's reason may look like. Source: metav1.Condition, more narrowly.
 _WORD: Final = re.compile("[A-Za-z][A-Za-z0-9]{0,99}")
@@ -168,6 +169,15 @@ def condition_of(manifest: Mapping[str, JsonValue], kind: str) -> JsonObject:
     """Return the entry of `status.conditions` of that type, an empty object where there is none."""
     found = (item for item in objects_at(manifest, "status", "conditions") if item.get("type") == kind)
     return next(found, {})
+
+
+def copied(value: T) -> T:
+    """Return a copy to change: no two parts of it are one, which parts of objects in the caches may be."""
+    if isinstance(value, dict):
+        return cast("T", {field: copied(inner) for field, inner in value.items()})
+    if isinstance(value, list):
+        return cast("T", [copied(inner) for inner in value])
+    return value
 
 
 def array(items: Iterable[JsonObject] | Sequence[str]) -> list[JsonValue]:
