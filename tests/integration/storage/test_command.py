@@ -115,7 +115,7 @@ def test_a_failure_is_in_the_termination_message_with_reason_and_remedy(
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (["oci://x/y", "/tmp/none"], 11),
+        (["ftp://x/y", "/tmp/none"], 11),
         (["s3:/x", "/tmp/none"], 10),
         (["http://127.0.0.1:9/x", "/tmp/none"], 13),
         (["file:///no/such/file", "{tmp}/dest"], 20),

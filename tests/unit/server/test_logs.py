@@ -80,12 +80,26 @@ def test_what_looks_like_a_secret_is_taken_out(secret: str) -> None:
     assert redact("before").startswith("before")
 
 
+@pytest.fixture
+def engine() -> Iterator[logging.Logger]:
+    """The engine's logger as nobody has configured it, whatever servers in this process have done to it."""
+    loggers = [logging.getLogger(name) for name in ("uvicorn.error", "uvicorn")]
+    before = [vars(logger).copy() for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate, logger.disabled = [], True, False
+        logger.setLevel(logging.NOTSET)
+    yield loggers[0]
+    for logger, attributes in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate = attributes["handlers"], attributes["propagate"]
+        logger.disabled = attributes["disabled"]
+        logger.setLevel(attributes["level"])
+
+
 @pytest.mark.parametrize(("level", "lines"), [("info", 1), ("debug", 2)])
 def test_websockets_are_told_of_by_the_access_log_and_not_by_lines_of_the_engine(
-    stream: io.StringIO, level: Literal["info", "debug"], lines: int
+    stream: io.StringIO, engine: logging.Logger, level: Literal["info", "debug"], lines: int
 ) -> None:
     configure(LogSettings(level=level, format="json"), stream)
-    engine = logging.getLogger("uvicorn.error")
     engine.info("connection open")
     engine.warning("something is wrong")
     assert lines == stream.getvalue().count("\n")

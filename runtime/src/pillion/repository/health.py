@@ -28,8 +28,9 @@ __all__ = ["Course", "ModelHealth", "judged"]
 _log: Final = logging.getLogger(__name__)
 
 
-_MOST_LEFT: Final = 2
-"""Questions that may hang of models that are there no more, of one name and version: then no further is asked."""
+_MOST_LEFT: Final = 4
+"""Questions that may hang of models that are there no more, of one name and version: then nothing is loaded anew. Until
+then it is, seldom and seldomer: what they hang on may be over, and they still hang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +139,13 @@ class ModelHealth:
         processes = _processes(served)
         if processes is not None:
             _replace(processes, failed, key[0])
-        elif key in self._left:
+        elif len(self._left.get(key, ())) >= _MOST_LEFT:
             # One more would hang as well, and each keeps a thread and its model's memory.
             _log.error(
-                "model %s version %s is unhealthy, and check_health of the one before it still hangs: it is not loaded "
+                "model %s version %s is unhealthy, and check_health of %d before it still hang: it is not loaded "
                 "anew; restart the server, or serve it in worker processes",
                 *key,
+                _MOST_LEFT,
                 extra={"model": key[0]},
             )
         else:
@@ -160,7 +162,7 @@ class ModelHealth:
             return [*await in_workers.ask(processes, seconds)]
         _, asked = self._asked.get(served, (key, None))
         if asked is None:
-            if len(self._left.get(key, ())) >= _MOST_LEFT:
+            if len(self._left.get(key, ())) > _MOST_LEFT:
                 return [(None, RuntimeError("check_health of those before it hangs: it is not asked"))]
             try:
                 asked = begun(served.model.check_health())  # type: ignore[attr-defined]  # it has one, see _checks
