@@ -30,6 +30,8 @@ def test_the_hubs_own_client_fetches_from_the_server_of_the_storage_tests(tmp_pa
                 "HF_TOKEN": "hf_secret",
                 "HF_HOME": str(tmp_path / "home"),
                 "HF_HUB_DISABLE_XET": "1",
+                # A served pipeline of a test before it has switched the network off for this process.
+                "HF_HUB_OFFLINE": "0",
             },
             check=True,
             timeout=120,
