@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import random
 import socket
 
@@ -11,6 +12,12 @@ of these between the look here and the start of who listens on it. Above those o
 
 _held: list[socket.socket] = []
 """One for each port that was given out: it does not listen, and keeps others who look here from the same port."""
+
+
+@atexit.register
+def _let_go() -> None:
+    for each in _held:
+        each.close()
 
 
 def free_ports(count: int) -> list[int]:
