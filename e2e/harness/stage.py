@@ -137,7 +137,7 @@ class Stage:
 
     # -- clients --------------------------------------------------------------------------------------------------
 
-    def client(self, *command: str, stdin: str | bytes | None = None, check: bool = True) -> Done:
+    def client(self, *command: str, stdin: str | bytes | None = None, check: bool = True, within: float = 120) -> Done:
         """Run a command in the client pod, which trusts the stage's authority in /certificates/ca.crt."""
         if not self._client:
             self._trust()
@@ -154,8 +154,9 @@ class Stage:
             self._client = True
         flags = ["--stdin"] if stdin is not None else []
         return self.target.kubectl.run(
-            "exec", *flags, f"--namespace={self.namespace}", "client", "--", *command, stdin=stdin, check=check
-        )
+            "exec", *flags, f"--namespace={self.namespace}", "client", "--", *command,
+            stdin=stdin, check=check, timeout=within,
+        )  # fmt: skip
 
     def predict(self, service: str, *, scheme: str = "http", model: str | None = None) -> Any:  # noqa: ANN401  # JSON
         """Ask for the class of SETOSA by REST with curl, and return the answer's first output."""

@@ -98,6 +98,6 @@ def test_requests_around_the_moment_at_which_the_last_pod_goes_are_all_answered(
         f"curl --silent --fail --output /dev/null --max-time 90 {url} || failed=$((failed + 1)); "
         "done; done; echo $failed"
     )
-    done = stage.client("sh", "-c", script)
+    done = stage.client("sh", "-c", script, within=500)
     report.add("scale-to-zero-around-the-end", requests=12, failed=int(done.stdout.split()[-1]))
     assert done.stdout.split()[-1] == "0"
