@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pillion_operator.analysis.steps import Stage
+from pillion_operator.builders.planned import first_of
 from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, SERVICE
 from pillion_operator.state.manifest import (
     annotations_of,
@@ -80,8 +81,7 @@ def _progress(desired: Desired) -> JsonObject:
 
 def listens_alike(data: JsonObject, desired: Desired) -> bool:
     """Whether a kept revision can stand behind the same Service as the newest."""
-    service = next((child.manifest for child in desired.children if child.kind is SERVICE), {})
-    return object_at(data, "service") == object_at(service, "spec")
+    return object_at(data, "service") == object_at(first_of(desired, SERVICE), "spec")
 
 
 def _named(manifest: JsonObject, name: str) -> JsonObject:

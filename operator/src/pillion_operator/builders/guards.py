@@ -15,13 +15,13 @@ import msgspec
 from pillion.runtimefile import RuntimeFile, RuntimeFileError, dump, load
 from pillion_operator.builders.configmap import CONFIG_FILE
 from pillion_operator.builders.deployment import revision_of
-from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, SERVICE
-from pillion_operator.state.manifest import array, key_of, object_at, objects_at, revision, text_at
+from pillion_operator.builders.planned import first_of, runtime_config
+from pillion_operator.state.kinds import DEPLOYMENT, SERVICE
+from pillion_operator.state.manifest import array, object_at, objects_at, revision, text_at
 from pillion_operator.state.names import (
     CONFIG_HASH_ANNOTATION,
     REVISION_ANNOTATION,
     RUNTIME_CONTAINER,
-    runtime_config_name,
 )
 from pillion_operator.state.revisions import Guards
 
@@ -67,10 +67,10 @@ def guarded(service: str, desired: Desired, data: JsonObject, *, certified: bool
     """
     template = object_at(data, "template")
     unchanged = Guarded(data, Guards(revision(template)))
-    newest, kept = _read(_config(desired, service)), _read(text_at(data, "config"))
+    newest, kept = _read(runtime_config(desired, service)), _read(text_at(data, "config"))
     if newest is None:
         return unchanged
-    there = object_at(_child(desired, DEPLOYMENT), "spec", "template")
+    there = object_at(first_of(desired, DEPLOYMENT), "spec", "template")
     names = {field: name for field, (name, _) in _FIELDS.items() if newest.settings.get(field)}
     if _guarding(there):
         names.setdefault("auth", "the variables of the runtime's auth")
@@ -104,7 +104,7 @@ def guarded(service: str, desired: Desired, data: JsonObject, *, certified: bool
     made: JsonObject = data | {"template": stamped, "config": text}
     if bool(settings.get("tls")) != bool(kept.settings.get("tls")):
         # Both serve with Pillion's runtime, whose ports are always the same: only their names tell of TLS.
-        made["service"] = object_at(_child(desired, SERVICE), "spec")
+        made["service"] = object_at(first_of(desired, SERVICE), "spec")
     return Guarded(made, Guards(revision(stamped), tuple(taken), tuple(lacking), why))
 
 
@@ -209,14 +209,3 @@ def _read(config: str) -> RuntimeFile | None:
         return load(config, source=CONFIG_FILE) if config else None
     except RuntimeFileError:
         return None
-
-
-def _child(desired: Desired, kind: object) -> Manifest:
-    return next((child.manifest for child in desired.children if child.kind is kind), {})
-
-
-def _config(desired: Desired, service: str) -> str:
-    for child in desired.children:
-        if child.kind is CONFIG_MAP and key_of(child.manifest).name == runtime_config_name(service):
-            return text_at(child.manifest, "data", CONFIG_FILE)
-    return ""

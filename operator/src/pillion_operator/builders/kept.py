@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pillion.modelsfile import MODELS_FILE, MOST_MODELS, dump
 from pillion_operator.builders.configmap import CONFIG_FILE
 from pillion_operator.builders.declared import digest_of, models_in
+from pillion_operator.builders.planned import first_of, runtime_config
 from pillion_operator.builders.service import addresses
 from pillion_operator.builders.shares import of_both
 from pillion_operator.state.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, SERVICE
@@ -27,7 +28,6 @@ from pillion_operator.state.plan import Child
 
 if TYPE_CHECKING:
     from pillion.resources import JsonObject
-    from pillion_operator.state.kinds import Kind
     from pillion_operator.state.manifest import Manifest
     from pillion_operator.state.plan import Desired
 
@@ -37,13 +37,13 @@ __all__ = ["revision_manifest", "with_former_models", "with_kept"]
 def revision_manifest(service: Manifest, desired: Desired, number: int, annotations: dict[str, str]) -> JsonObject:
     """Return the ControllerRevision of the revision that the plan is of. Source: apps/v1 ControllerRevision."""
     name = key_of(service).name
-    deployment = _child(desired, DEPLOYMENT)
+    deployment = first_of(desired, DEPLOYMENT)
     data: JsonObject = {
         "predictor": object_at(service, "spec", "predictor"),
         "template": object_at(deployment, "spec", "template"),
-        "service": of_both(object_at(_child(desired, SERVICE), "spec")),
+        "service": of_both(object_at(first_of(desired, SERVICE), "spec")),
     }
-    config = _config(desired, name)
+    config = runtime_config(desired, name)
     if config:
         data["config"] = config
     return {
@@ -74,7 +74,7 @@ def with_kept(service: Manifest, desired: Desired, data: JsonObject) -> Desired:
         children.append(Child(child.kind, manifest))
     config = text_at(data, "config")
     if config:
-        metadata = object_at(_child(desired, DEPLOYMENT), "metadata") | {"name": runtime_config_name(name)}
+        metadata = object_at(first_of(desired, DEPLOYMENT), "metadata") | {"name": runtime_config_name(name)}
         held: JsonObject = {
             "apiVersion": CONFIG_MAP.api_version,
             "kind": CONFIG_MAP.name,
@@ -114,19 +114,8 @@ def with_former_models(service: Manifest, desired: Desired, live: Manifest | Non
     held: JsonObject = {
         "apiVersion": CONFIG_MAP.api_version,
         "kind": CONFIG_MAP.name,
-        "metadata": object_at(_child(desired, DEPLOYMENT), "metadata") | {"name": name},
+        "metadata": object_at(first_of(desired, DEPLOYMENT), "metadata") | {"name": name},
         "data": {MODELS_FILE: text},
     }
     others = (child for child in desired.children if child is not at.get(name))
     return replace(desired, children=(Child(CONFIG_MAP, held), *others), models_digest=digest_of(text))
-
-
-def _child(desired: Desired, kind: Kind) -> Manifest:
-    return next((child.manifest for child in desired.children if child.kind is kind), {})
-
-
-def _config(desired: Desired, name: str) -> str:
-    for child in desired.children:
-        if child.kind is CONFIG_MAP and key_of(child.manifest).name == runtime_config_name(name):
-            return text_at(child.manifest, "data", CONFIG_FILE)
-    return ""

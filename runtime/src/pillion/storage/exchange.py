@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pillion.storage.options import FetchOptions
 
-__all__ = ["Exchange", "length_of", "tls_context", "validator_of"]
+__all__ = ["Exchange", "is_server", "length_of", "parts_of", "tls_context", "validator_of"]
 
 _READ_BYTES: Final = 1 << 18
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -146,8 +146,8 @@ class Exchange:
         """The next bytes, empty at the end."""
         return self.answer.read1(_READ_BYTES)
 
-    def read_all(self, limit: int) -> bytes:
-        """The rest of the answer; blocking.
+    def read_all(self, limit: int, what: str = "the server's answer", remedy: str = "check the address") -> bytes:
+        """The rest of the answer, which is `what`, of so many MiB at most; blocking.
 
         Raises:
             StorageError: it has more than `limit` bytes, or breaks off.
@@ -158,9 +158,7 @@ class Exchange:
                 parts.append(part)
                 count += len(part)
                 if count > limit:
-                    raise StorageError(
-                        Reason.TOO_LARGE, f"the server's answer has more than {limit} bytes", remedy="check the address"
-                    )
+                    raise StorageError(Reason.TOO_LARGE, f"{what} has more than {limit >> 20} MiB", remedy=remedy)
         except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: closed under us
             raise _broken(error, "the server", None) from error
         return b"".join(parts)
@@ -307,6 +305,22 @@ def _broken(error: Exception, shown: str, stall_seconds: float | None) -> Storag
         remedy="check the server and the network between",
         transient=True,
     )
+
+
+def parts_of(address: str) -> SplitResult | None:
+    """The parts of an http(s) address that a request can be sent to; None where it is none."""
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable else None
+
+
+def is_server(address: str) -> bool:
+    """Whether it is the address of a server: paths come below it, and it has no login, query or fragment."""
+    parts = parts_of(address)
+    return parts is not None and not ("@" in parts.netloc or parts.query or parts.fragment)
 
 
 def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:

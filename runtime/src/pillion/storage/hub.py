@@ -25,7 +25,7 @@ from urllib.parse import quote, urlsplit
 
 from pillion.proxies import on_this_machine
 from pillion.storage.errors import Reason, StorageError
-from pillion.storage.exchange import Exchange, tls_context
+from pillion.storage.exchange import Exchange, is_server, tls_context
 from pillion.storage.names import safe_name
 from pillion.storage.source import Body, Listing, SourceObject
 from pillion.storage.uri import redact
@@ -131,9 +131,10 @@ class HubSource:
         try:
             await asyncio.to_thread(self._send, exchange, address, {})
             following = _NEXT.search(exchange.header("Link"))
-            return json.loads(await asyncio.to_thread(_read, exchange)), self._at_home(
-                following[1] if following else ""
+            listing = await asyncio.to_thread(
+                exchange.read_all, _MAX_LISTING, "the list of the model's files", "check HF_ENDPOINT"
             )
+            return json.loads(listing), self._at_home(following[1] if following else "")
         except ValueError as error:
             raise _no_hub(self._endpoint) from error
         finally:
@@ -203,28 +204,9 @@ def _no_hub(endpoint: str) -> StorageError:
     )
 
 
-def _read(exchange: Exchange) -> bytes:
-    parts, count = [], 0
-    while part := exchange.read():
-        parts.append(part)
-        count += len(part)
-        if count > _MAX_LISTING:
-            raise StorageError(
-                Reason.TOO_LARGE,
-                f"the list of the model's files has more than {_MAX_LISTING >> 20} MiB",
-                remedy="check HF_ENDPOINT",
-            )
-    return b"".join(parts)
-
-
 def _endpoint(environment: Mapping[str, str]) -> str:
     text = environment.get("HF_ENDPOINT", "").strip().rstrip("/") or _ENDPOINT
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or "@" in parts.netloc or parts.query or parts.fragment:
+    if not is_server(text):
         raise StorageError(
             Reason.INVALID_SETTING,
             f"HF_ENDPOINT is {redact(text)[:200]!r}, which is not the address of a hub",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from pillion.storage.errors import Reason, StorageError
-from pillion.storage.exchange import Exchange, tls_context
+from pillion.storage.exchange import Exchange, is_server, tls_context
 from pillion.storage.uri import redact
 
 if TYPE_CHECKING:
@@ -123,12 +123,7 @@ def _address(environment: Mapping[str, str]) -> str:
         raise _setting(
             "the tracking server of MLflow is not known", "set MLFLOW_TRACKING_URI, such as https://mlflow.example.com"
         )
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or "@" in parts.netloc or parts.query or parts.fragment:
+    if not is_server(text):
         raise _setting(
             f"MLFLOW_TRACKING_URI is {redact(text)[:200]!r}, which is not the address of a server",
             "write https://host; a login belongs in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",

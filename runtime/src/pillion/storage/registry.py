@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from pillion.oci.challenge import challenge
 from pillion.oci.content import INDEXES, MANIFESTS, Descriptor, digest_of
 from pillion.oci.credentials import configuration_file, credentials_in
 from pillion.oci.errors import ImageError
 from pillion.storage.errors import Reason, StorageError
-from pillion.storage.exchange import Exchange, tls_context
+from pillion.storage.exchange import Exchange, parts_of, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -214,12 +214,8 @@ class RegistryReader:
 
 def _scheme(address: str) -> str:
     """``http`` or ``https``, where a request can be sent there."""
-    try:
-        parts = urlsplit(address)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return ""
-    return parts.scheme if usable and not parts.fragment else ""
+    parts = parts_of(address)
+    return parts.scheme if parts is not None and not parts.fragment else ""
 
 
 def _default(environment: Mapping[str, str]) -> tuple[Path, ...]:
