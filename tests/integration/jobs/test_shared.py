@@ -72,7 +72,7 @@ def test_every_server_answers_for_every_job(replica: Replica, tmp_path: Path) ->
     with replica("a") as first, replica("b") as second:
         key = ("-H", "Idempotency-Key: once")
         identity = submit(first, "classify", "good good", *key)
-        jobs = [submit(first, "classify", f"good {n}", seconds=0.6) for n in range(12)]
+        jobs = [submit(first, "classify", f"good {n}", seconds=1.0) for n in range(12)]
 
         assert identity == submit(second, "classify", "good good", *key)
         assert "COMPLETED" == ended(second, identity)["state"]
@@ -169,9 +169,8 @@ def test_a_database_that_is_away_costs_no_prediction_and_no_job(replica: Replica
             if postgres_server.stopped:
                 postgres_server.start()
         assert (200, 1) == result(program, running)
-        assert {"ready": True, "reason": ""} == httpx.get(f"http://127.0.0.1:{program.ports['admin']}/status").json()[
-            "jobs"
-        ]
+        status_page = f"http://127.0.0.1:{program.ports['admin']}/status"
+        until_now(lambda: httpx.get(status_page).json()["jobs"] == {"ready": True, "reason": ""})
         assert PASSWORD not in program.printed + late.printed
 
 

@@ -61,6 +61,11 @@ class ServerProcess:
         """The lines whose message contains ``text``."""
         return [line for line in self.log if text in line["message"]]
 
+    def wait_logged(self, text: str, count: int = 1) -> list[dict[str, Any]]:
+        """The same, once there are so many: a line may come after the answer that it tells of."""
+        until_now(lambda: len(self.logged(text)) >= count)
+        return self.logged(text)
+
     def url(self, path: str = "", *, port: str = "http", scheme: str = "http") -> str:
         """A URL on one of the ports."""
         return f"{scheme}://127.0.0.1:{self.ports[port]}{path}"

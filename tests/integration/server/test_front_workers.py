@@ -203,7 +203,7 @@ async def test_a_killed_worker_costs_its_own_requests_and_is_replaced_by_one_tha
         assert [2, 1] == [worker["starts"] for worker in workers(server)]
         assert killed not in pids(server)
         assert 1 == server.metric("pillion_front_worker_restarts_total")
-        [line] = server.logged("was ended by SIGKILL")
+        [line] = server.wait_logged("was ended by SIGKILL")
         assert f"process {killed}" in line["message"]
 
 
@@ -243,7 +243,7 @@ async def test_a_second_signal_cuts_what_is_left_with_an_answer_that_says_so(tmp
         assert server.process.poll() is None
         server.signal(signal.SIGTERM)
         assert (await answered(reader))[0].startswith(b"http/1.1 503")
-        assert 0 == await asyncio.to_thread(server.wait, 10)
+        assert 0 == await asyncio.to_thread(server.wait)
         writer.close()
 
 
@@ -272,8 +272,8 @@ async def test_prestop_drains_every_worker_and_returns_when_the_window_has_ended
             answers = await asyncio.gather(*(client.post("/v2/models/who/infer", json=WHO) for _ in range(TOGETHER)))
         assert {(200, "close")} == {(answer.status_code, answer.headers["connection"]) for answer in answers}
         assert hook.poll() is None
-        assert 0 == await asyncio.to_thread(hook.wait, 30)
-        assert 0 == prestop(server, "--keep").wait(30)
+        assert 0 == await asyncio.to_thread(hook.wait, 60)
+        assert 0 == prestop(server, "--keep").wait(60)
         assert 503 == server.admin("/readyz").status_code
         server.signal(signal.SIGTERM)
         assert 0 == await asyncio.to_thread(server.wait)

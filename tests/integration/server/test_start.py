@@ -120,7 +120,7 @@ def test_changed_models_are_loaded_and_removed_and_a_broken_file_changes_nothing
         assert "models" in server.admin("/status").json()["configError"]
         write_config(config, {"second": iris.onnx_zipmap})
         until_now(lambda: names(server) == ["second"])
-        assert "configError" not in server.admin("/status").json()
+        until_now(lambda: "configError" not in server.admin("/status").json())
 
 
 def test_the_admin_port_answers_the_operator_and_prometheus_and_changes_nothing(asked: ServerProcess) -> None:
