@@ -181,7 +181,7 @@ def test_a_job_is_cancelled_and_says_so(either: pillion.Client) -> None:
 
 
 def test_a_job_goes_on_when_nobody_waits_any_more(either: pillion.Client) -> None:
-    job = either.task("nap").submit(seconds=1.0)
+    job = either.task("nap").submit(seconds=2.0)
     with pytest.raises(DeadlineExceeded, match="it goes on"):
         job.wait(timeout=0.1)
     assert "rested" == job.result(timeout=30)

@@ -160,7 +160,7 @@ def test_a_splitter_keeps_its_weights(server: ServerProcess) -> None:
 
 def test_the_deadline_of_a_request_reaches_the_services_that_it_calls(server: ServerProcess) -> None:
     CANCELLED.clear()
-    assert 504 == call(server, "slow", "a", headers={"x-request-timeout-seconds": "1"}).status_code
+    assert 504 == call(server, "slow", "a", headers={"x-request-timeout-seconds": "2"}).status_code
     until_now(CANCELLED.is_set)
 
 

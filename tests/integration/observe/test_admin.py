@@ -63,7 +63,8 @@ def test_requests_are_shown_while_they_wait_and_run(slow: ServerProcess, tmp_pat
         re.split(r"\s{2,}", line)[1 if place else 0] for place, line in enumerate(table.splitlines()[1:])
     ]
     assert str(gate) not in str(shown) + table
-    assert {"running": 0, "queued": 0, "truncated": False, "requests": []} == slow.admin("/debug/requests").json()
+    nothing = {"running": 0, "queued": 0, "truncated": False, "requests": []}
+    until_now(lambda: slow.admin("/debug/requests").json() == nothing)
 
 
 @pytest.fixture

@@ -258,7 +258,7 @@ def test_hanging_up_replaces_the_workers_one_by_one_without_a_failed_request(fol
                 else:
                     failed.append(answer.text)
 
-        asking = threading.Thread(target=ask)
+        asking = threading.Thread(target=ask, daemon=True)
         asking.start()
         until_now(lambda: bool(versions))
         with httpx.Client(timeout=60) as other:
