@@ -402,10 +402,10 @@ async def test_a_call_that_waits_for_its_worker_is_never_begun_after_it_was_give
 async def test_a_worker_that_computes_on_for_nobody_is_killed_after_the_grace(
     repository: ModelRepository, controls: Controls
 ) -> None:
-    served = await serve(repository, controls.model(abandoned_grace_seconds=0.1))
+    served = await serve(repository, controls.model(abandoned_grace_seconds=0.5))
     [pid] = pids(served)
     with pytest.raises(DeadlinePassedError):
-        await call(served, "stuck", seconds=0.5, name="s")
+        await call(served, "stuck", seconds=1.0, name="s")
     assert 1 == executor_of(served).abandoned
     await until(lambda: not alive(pid))
     assert pid != int((await call(served, "facts"))["pid"])
