@@ -95,7 +95,7 @@ def test_jobs_are_counted(program: Program) -> None:
 
     def counted() -> bool:  # by the engine, once the store has their ends
         text = httpx.get(f"http://127.0.0.1:{program.ports['admin']}/metrics").text
-        values.update(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("pillion_jobs"))
+        values.update(dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("pillion_jobs")))
         done = float(values.get('pillion_jobs{kind="prediction",state="COMPLETED"}', 0))
         return done >= 2 and float(values.get('pillion_jobs_ended_total{kind="prediction",state="ERRORED"}', 0)) >= 1
 
