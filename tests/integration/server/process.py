@@ -54,7 +54,8 @@ class ServerProcess:
     @property
     def log(self) -> list[dict[str, Any]]:
         """The JSON lines written so far."""
-        lines = self.log_file.read_text(errors="replace").splitlines()
+        whole = self.log_file.read_text(errors="replace").rpartition("\n")[0]  # and not one that is being written
+        lines = whole.splitlines()
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
     def logged(self, text: str) -> list[dict[str, Any]]:
