@@ -195,7 +195,7 @@ async def test_log_lines_of_a_worker_are_in_the_servers_log(
 ) -> None:
     served = await serve(repository, controls.model())
     await call(served, "logs", text="hello")
-    assert ("controlled", logging.WARNING, "says hello") in caplog.record_tuples
+    await until(lambda: ("controlled", logging.WARNING, "says hello") in caplog.record_tuples)
 
 
 async def test_a_model_that_cannot_be_loaded_is_refused_as_in_the_server(
