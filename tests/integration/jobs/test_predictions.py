@@ -229,7 +229,7 @@ def test_a_killed_server_loses_no_job_and_ends_each_once(tmp_path: Path) -> None
 
 def test_a_server_that_is_stopped_puts_back_what_runs(tmp_path: Path) -> None:
     with served(tmp_path, PILLION_DRAIN__GRACE_SECONDS="0.2") as program:
-        identity = submit(program, "classify", "good", seconds=2.0)
+        identity = submit(program, "classify", "good", seconds=4.0)
         until_now(lambda: state(program, identity)["state"] == "RUNNING")
         program.process.terminate()
         assert 0 == program.process.wait(60)
