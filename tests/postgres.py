@@ -64,7 +64,7 @@ class Postgres:
         """At once: connections are cut, what was committed stays."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(30)
+            self._process.wait(60)
             self._process = None
 
     @property

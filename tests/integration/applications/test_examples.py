@@ -88,7 +88,8 @@ def test_a_websocket_echoes_and_learns_the_code_it_was_closed_with() -> None:
 
 def test_each_item_of_a_paced_stream_arrives_when_it_is_given() -> None:
     with serving(EXAMPLES, "paced_stream.py:numbers") as program:
-        for coding in ("identity", "gzip"):
+
+        def gaps(coding: str) -> list[float]:
             times = []
             with httpx.stream("GET", program.url("/?max=10"), headers={"accept-encoding": coding}) as answer:
                 lines = []
@@ -96,9 +97,12 @@ def test_each_item_of_a_paced_stream_arrives_when_it_is_given() -> None:
                     lines.append(line)
                     times.append(time.monotonic())
             assert [str(number) for number in range(10)] == lines
-            gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-            assert min(gaps) > 0.02, f"{coding}: several came at once: {gaps}"
             assert ("gzip" if coding == "gzip" else None) == answer.headers.get("content-encoding")
+            return [later - earlier for earlier, later in itertools.pairwise(times)]
+
+        # A reader that a busy machine has let wait finds several at once, but not each time.
+        for coding in ("identity", "gzip"):
+            until_now(lambda coding=coding: min(gaps(coding)) > 0.02)  # type: ignore[misc] # the default binds the loop's value
 
 
 def test_an_endless_stream_ends_when_its_client_leaves_and_its_finally_runs() -> None:

@@ -90,7 +90,7 @@ def asked(server: ServerProcess) -> dict[str, Any]:
 def test_an_unhealthy_application_leaves_rotation_and_comes_back(folder: Path) -> None:
     settings = {"applications": {**SOON["applications"], "health_failures": 0}}
     with served(folder, write(folder, settings=settings)) as server:
-        assert 1 == server.metric('pillion_application_healthy{application="shop"}')
+        until_now(lambda: server.metric('pillion_application_healthy{application="shop"}') == 1)
         make_sick(folder, "all")
         until_now(lambda: server.admin("/readyz").status_code == 503)
         assert "application shop is unhealthy: no database" in server.admin("/readyz").text
@@ -132,10 +132,12 @@ class Patient:
         self.asked = 0
         self.go = threading.Event()
         self.hangs = False
+        self.hanging = threading.Event()
 
     def check_health(self) -> bool:
         self.asked += 1
         if self.hangs:
+            self.hanging.set()
             self.go.wait(100)
         said: str = pillion.models["mood"].task("classify", text="well").result()
         return said == "well"
@@ -148,13 +150,15 @@ async def test_a_check_that_hangs_is_a_failure_and_is_not_asked_twice() -> None:
     settings: dict[str, Any] = {"applications.health_period_seconds": 0.02, "applications.health_timeout_seconds": 0.5}
     async with pillion.test(Patient, Mood, settings={**settings, "applications.health_failures": 0}) as tester:
         patient = tester.instance
-        assert 200 == (await tester.get("/-/healthz")).status_code
-        patient.hangs = True
 
         async def reason() -> str:
             answer = await tester.get("/-/healthz")
             return "" if answer.status_code == 200 else str(answer.json()["error"])
 
+        while await reason():  # noqa: ASYNC110 - as below
+            await asyncio.sleep(0.01)
+        patient.hangs = True
+        await until(patient.hanging.is_set)
         while "did not answer within 0.5 s" not in await reason():  # noqa: ASYNC110 - asked by HTTP
             await asyncio.sleep(0.01)
         begun = patient.asked
@@ -224,7 +228,7 @@ def test_a_change_of_the_config_is_given_to_the_running_application(folder: Path
         assert 200 == server.admin("/readyz").status_code
         write(folder, {"greeting": "again"})
         until_now(lambda: asked(server)["config"] == {"greeting": "again"})
-        assert "configError" not in server.admin("/status").json()
+        until_now(lambda: "configError" not in server.admin("/status").json())
 
 
 def test_every_worker_follows_the_config(folder: Path) -> None:

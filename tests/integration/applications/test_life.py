@@ -9,22 +9,19 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from fastapi import BackgroundTasks, FastAPI, WebSocket
+from fastapi import BackgroundTasks, FastAPI
 from starlette.responses import StreamingResponse
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 import pillion
 from tests.asking import asking
 from tests.waiting import until, until_now
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 
 class Slow:
@@ -57,6 +54,7 @@ def _metric(serving: pillion.Serving, name: str, **labels: str) -> float:
 
 
 SHOWN = {"metrics.on_data_port": True}
+COUNTED = "pillion_application_requests_total"
 
 
 def test_a_request_beyond_the_limits_is_refused_and_one_that_left_the_queue_never_runs() -> None:
@@ -80,11 +78,12 @@ def test_a_request_beyond_the_limits_is_refused_and_one_that_left_the_queue_neve
         slow.go.set()
         assert ["/slow/1", "/slow/3"] == [first.result().text, third.result().text]
         assert ["/slow/1", "/slow/3"] == slow.begun
-        counted = {
-            code: _metric(serving, "pillion_application_requests_total", application="slow", route="/slow", code=code)
-            for code in ("200", "429", "499")
-        }
-        assert {"200": 2, "429": 1, "499": 1} == counted
+
+        def counted() -> dict[str, float]:
+            labels = {"application": "slow", "route": "/slow"}
+            return {code: _metric(serving, COUNTED, **labels, code=code) for code in ("200", "429", "499")}
+
+        until_now(lambda: counted() == {"200": 2, "429": 1, "499": 1})  # each when its code has ended
 
 
 def test_a_request_that_waits_too_long_is_answered_504_and_never_runs() -> None:
@@ -99,7 +98,7 @@ def test_a_request_that_waits_too_long_is_answered_504_and_never_runs() -> None:
         until_now(lambda: slow.begun == ["/1"])
         late = httpx.get(f"{serving.url}/2", headers={"x-request-timeout-seconds": "0.2"})
         assert (504, "deadline_exceeded") == (late.status_code, late.json()["code"])
-        until_now(lambda: _metric(serving, "pillion_application_requests_total", code="504") == 1)
+        until_now(lambda: _metric(serving, COUNTED, code="504") == 1)
         assert 0 == _metric(serving, "pillion_application_queue_depth")
         slow.go.set()
         assert "/1" == first.result().text
@@ -194,7 +193,7 @@ def test_background_work_goes_on_after_the_answer_and_its_client() -> None:
     app, done = FastAPI(), threading.Event()
 
     async def later() -> None:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.2)  # longer than its request may take
         done.set()
 
     @app.post("/")
@@ -204,7 +203,7 @@ def test_background_work_goes_on_after_the_answer_and_its_client() -> None:
 
     with pillion.serve(app, blocking=False) as serving:
         with httpx.Client() as client:  # its connection ends with the block
-            answer = client.post(serving.url, headers={"x-request-timeout-seconds": "0.2"})
+            answer = client.post(serving.url, headers={"x-request-timeout-seconds": "1"})
         assert "taken" == answer.json()
         assert done.wait(60)
 
@@ -269,71 +268,14 @@ def test_a_request_is_told_and_counted_by_its_route(caplog: pytest.LogCaptureFix
         assert "mine-1" == mine.headers["x-request-id"]
         httpx.get(f"{serving.url}/shop/items/8")
         httpx.get(f"{serving.url}/shop/nothing/8")
-        counted = "pillion_application_requests_total"
         route = "/shop/items/{item}"
-        assert 2 == _metric(serving, counted, application="fast-api", route=route, code="200")
-        assert 1 == _metric(serving, counted, application="fast-api", route="other", code="404")
+        until_now(lambda: _metric(serving, COUNTED, application="fast-api", route=route, code="200") == 2)
+        until_now(lambda: _metric(serving, COUNTED, application="fast-api", route="other", code="404") == 1)
     lines = [record for record in caplog.records if record.name == "pillion.access"]
     line = next(record for record in lines if record.__dict__.get("request_id") == "mine-1")
     assert 60_000 > line.__dict__["ms"] > 0
     told = {key: line.__dict__[key] for key in ("application", "route", "status", "bytes")}
     assert {"application": "fast-api", "route": route, "status": 200, "bytes": 1} == told
-
-
-@pytest.fixture(scope="module")
-def sockets() -> Iterator[tuple[str, list[int]]]:
-    app, codes = FastAPI(), list[int]()
-
-    @app.websocket("/{how}")
-    async def talk(socket: WebSocket, how: str) -> None:
-        await socket.accept(subprotocol="chat" if "chat" in socket.scope["subprotocols"] else None)
-        if how == "fails":
-            raise ValueError("no")
-        while True:
-            message = await socket.receive()
-            if message["type"] == "websocket.disconnect":
-                codes.append(message["code"])
-                return
-            await socket.send_bytes(message["bytes"])
-
-    settings: dict[str, Any] = {"http.websocket_idle_seconds": 2.0, "limits.max_body_bytes": 1000}
-    settings |= {"http.request_timeout_seconds": 0.2, "http.stream_idle_seconds": 0.2}  # which WebSockets have not
-    with pillion.serve(app, blocking=False, route_prefix="/ws", settings=settings) as serving:
-        yield serving.url.replace("http", "ws", 1) + "/ws", codes
-
-
-def test_a_websocket_carries_bytes_pings_and_a_subprotocol(sockets: tuple[str, list[int]]) -> None:
-    url, _ = sockets
-    with connect(f"{url}/talk", subprotocols=["chat"]) as socket:  # type: ignore[list-item] # a NewType of str
-        assert "chat" == socket.subprotocol
-        socket.send(b"\x00\x01")
-        assert b"\x00\x01" == socket.recv(timeout=60)
-        assert socket.ping().wait(60)
-
-
-@pytest.mark.parametrize(("how", "code"), [("idle", 1001), ("large", 1009), ("fails", 1011)])
-def test_a_websocket_ends_with_the_code_that_says_why(sockets: tuple[str, list[int]], how: str, code: int) -> None:
-    url, codes = sockets
-    codes.clear()
-    with connect(f"{url}/{how}", max_size=None) as socket:
-        if how == "large":
-            socket.send(b"x" * 2000)
-        with pytest.raises(ConnectionClosed):
-            socket.recv(timeout=60)
-        assert socket.protocol.close_rcvd is not None
-        assert code == socket.protocol.close_rcvd.code
-    if how != "fails":
-        until_now(lambda: codes == [code])
-
-
-def test_a_websocket_whose_client_is_gone_without_a_word_ends_with_1006(sockets: tuple[str, list[int]]) -> None:
-    url, codes = sockets
-    codes.clear()
-    with connect(f"{url}/talk") as socket:
-        socket.send(b"x")
-        assert b"x" == socket.recv(timeout=60)
-        socket.socket.shutdown(SHUT_RDWR)
-        until_now(lambda: codes == [1006])
 
 
 def test_many_who_leave_leave_nothing_behind() -> None:

@@ -192,6 +192,7 @@ def test_who_leaves_is_told_as_499_and_who_is_refused_at_the_door_is_told_too(
         assert "first" == next(answer.iter_lines())
     GO.set()
     assert 499 == told(caplog, "left")["status"]
+    assert ENDED.wait(60)  # or its end would be seen by the next test
     headers = {"x-request-id": "nonsense", "x-request-timeout-seconds": "soon"}
     assert 400 == httpx.get(f"{url}/shop/items/1", headers=headers).status_code
     assert ("shop", 400) == (told(caplog, "nonsense")["application"], told(caplog, "nonsense")["status"])

@@ -95,7 +95,7 @@ async def test_the_same_on_the_loop_of_an_asynchronous_test() -> None:
     async with shelf.test(Mood) as tester:
         assert 10 == (await tester.put("/books/1", params={"title": "bad"})).json()
         assert "negative" == await tester.call("mood", 1)
-        late = await tester.get("/slow", headers={"x-request-timeout-seconds": "0.05"})
+        late = await tester.get("/slow", headers={"x-request-timeout-seconds": "1"})  # time enough to begin
         assert (504, "deadline_exceeded") == (late.status_code, late.json()["code"])
         await until(tester.instance.cancelled.is_set)
     assert ["begun", "ended"] == told

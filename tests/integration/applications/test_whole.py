@@ -13,7 +13,7 @@ import pytest
 
 import pillion
 from tests.asking import asking
-from tests.waiting import until_now
+from tests.waiting import WITHIN, until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +101,7 @@ def request(path: str, body: bytes = b"", version: str = "1.1") -> bytes:
 def received(serving: pillion.Serving, sent: bytes, until: bytes) -> bytes:
     """What comes back on one connection until that has come, or its end."""
     host, _, port = serving.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), 10) as connection:
+    with socket.create_connection((host, int(port)), WITHIN) as connection:
         connection.sendall(sent)
         got = b""
         while until not in got:
@@ -130,7 +130,7 @@ def test_who_waits_for_more_than_the_body_is_cancelled_when_the_client_leaves(se
 def test_the_first_piece_is_there_before_the_second_and_a_pipelined_request_waits(serving: pillion.Serving) -> None:
     GO.clear()
     host, _, port = serving.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), 10) as connection:
+    with socket.create_connection((host, int(port)), WITHIN) as connection:
         connection.sendall(request("/shop/pieces"))
         got = b""
         while b"ab" not in got:
@@ -145,7 +145,7 @@ def test_the_first_piece_is_there_before_the_second_and_a_pipelined_request_wait
 def test_the_head_is_there_before_a_body_that_takes_long(serving: pillion.Serving) -> None:
     GO.clear()
     host, _, port = serving.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), 30) as connection:
+    with socket.create_connection((host, int(port)), WITHIN) as connection:
         connection.sendall(request("/shop/late"))
         got = b""
         while b"\r\n\r\n" not in got:

@@ -32,14 +32,17 @@ def flowers(rows: Any = FEATURES) -> str:
 
 @pytest.fixture
 def slow(tmp_path: Path) -> dict[str, Any]:
-    """A class that takes a moment for each call, and doubles."""
+    """A class that takes a moment for each call, and doubles; with ``stands`` beside it none from 1000 on."""
     folder = tmp_path / "slow"
     folder.mkdir()
     (folder / "service.py").write_text(
-        "import time\nimport numpy as np\nfrom numpy.typing import NDArray\nimport pillion\n\n\n"
+        "import time\nfrom pathlib import Path\n\n"
+        "import numpy as np\nfrom numpy.typing import NDArray\nimport pillion\n\n\n"
         "class Slow(pillion.Model):\n"
         "    def predict(self, x: NDArray[np.float64]) -> NDArray[np.float64]:\n"
         "        time.sleep(0.005)\n"
+        f"        while x.max() >= 1000 and Path({str(tmp_path / 'stands')!r}).exists():\n"
+        "            time.sleep(0.01)\n"
         "        return 2 * x\n"
     )
     return {"path": str(folder), "format": "python", "trust_code": True}
@@ -128,7 +131,7 @@ def test_a_wrong_column_is_named_for_each_row(pods: Pods, bucket: Bucket, tmp_pa
 
 
 def test_a_killed_pods_successor_repeats_its_shard_and_every_row_is_there_once(
-    pods: Pods, bucket: Bucket, slow: dict[str, Any]
+    pods: Pods, bucket: Bucket, slow: dict[str, Any], tmp_path: Path
 ) -> None:
     values = [[float(n)] for n in range(2000)]
     bucket.put("in.jsonl", "".join(f"{value}\n" for value in values))
@@ -139,11 +142,12 @@ def test_a_killed_pods_successor_repeats_its_shard_and_every_row_is_there_once(
         "batch_size": 5,
         "concurrency": 1,
     }
+    (tmp_path / "stands").touch()
     first = pods.start(**order)
-    told = first.wait_for(done=2)
-    first.wait_for(done=told["shards"]["done"], read=told["rows"]["read"] + 20)
+    told = first.wait_for(done=3, read=990)  # in the middle of the fourth, where it stands
     first.signal(signal.SIGKILL)
     first.wait()
+    (tmp_path / "stands").unlink()
     marks = bucket.names("out/flowers/_pillion/done")
     second = pods.start(**order)
 

@@ -13,6 +13,7 @@ import pillion
 from pillion.client import NeverSent, Retries
 from tests.certificates import Authority
 from tests.integration.server.process import environment, served, write_config
+from tests.ports import free_port
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -118,14 +119,14 @@ def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_a_client_outlives_its_server(tmp_path: Path, config: Path, scheme: str) -> None:
-    with served(tmp_path, config) as server:
+    own = (f"--{scheme}-port", str(free_port()))  # that nobody takes between the two
+    with served(tmp_path, config, *own) as server:
         url = server.url(port=scheme, scheme=scheme)
         client = pillion.Client(url)
         assert [0] == client.model("iris").predict(ROW, output="label").tolist()
     assert not client.ready()
-    port = url.rpartition(":")[2]
-    with client, served(tmp_path, config, f"--{scheme}-port", port):
-        client.wait_ready(30)
+    with client, served(tmp_path, config, *own):
+        client.wait_ready(60)
         assert [0] == client.model("iris").predict(ROW, output="label").tolist()
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from e2e.cluster.node.apiserver import GARBAGE_COLLECTION, ControlPlane
 from e2e.cluster.node.failure import ClusterError
+from tests.integration.definitions import eventually
+from tests.waiting import until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,9 +35,9 @@ def test_another_user_has_exactly_the_rights_that_roles_give(control_plane: Cont
     assert 'User "jane/x+y" cannot list' in refused.value.stderr
     control_plane.kubectl("create", "clusterrole", "read", "--verb=get,list", "--resource=configmaps")
     control_plane.kubectl("create", "clusterrolebinding", "read", "--clusterrole=read", "--group=readers")
-    assert "configmap/" in control_plane.kubectl(
-        "get", "configmaps", "--namespace=kube-system", "--output=name", user=user
-    )
+    # Its authorizer follows roles and bindings, and may come to them a moment later.
+    asked = ("get", "configmaps", "--namespace=kube-system", "--output=name")
+    assert "configmap/" in eventually(lambda: control_plane.kubectl(*asked, user=user))
 
 
 def test_a_service_account_authenticates_as_itself(control_plane: ControlPlane) -> None:
@@ -75,7 +77,7 @@ def test_nothing_is_left_of_a_control_plane_that_was_stopped() -> None:
         folder = other.directory
         assert _processes_naming(folder)
     assert not folder.exists()
-    assert [] == _processes_naming(folder)
+    until_now(lambda: not _processes_naming(folder))
 
 
 def test_a_server_that_cannot_start_is_reported_with_its_last_lines_and_taken_down() -> None:
@@ -83,7 +85,7 @@ def test_a_server_that_cannot_start_is_reported_with_its_last_lines_and_taken_do
     began = time.monotonic()
     with pytest.raises(ClusterError, match=r"kube-apiserver ended with status 1(.|\n)*no-such-flag"):
         broken.start()
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
     assert not broken.directory.exists()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pillion
 from tests.integration.own_python.program import serving
+from tests.waiting import until_now
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "composition"
 DESK = EXAMPLES.parent / "models-of-models"
@@ -23,7 +24,8 @@ def test_the_example_runs_without_a_server() -> None:
 def test_the_example_is_served() -> None:
     with serving(EXAMPLES, "triage.py:triage") as program:
         assert (200, "happy") == program.curl("/triage", {"text": "GOOD morning"})
-        assert program.gauge("pillion_step_seconds_count") == 5  # clean, opinions, its two members and combine
+        # Clean, opinions, its two members and combine.
+        until_now(lambda: program.gauge("pillion_step_seconds_count") == 5)
 
 
 def test_a_model_calls_others_and_a_service_that_may_fail() -> None:

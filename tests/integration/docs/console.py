@@ -158,7 +158,7 @@ class Reader:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             text=True,
-            timeout=110,
+            timeout=250,
             check=False,
         )
         ended = f"line {step.line}: `{step.command}` ended with {done.returncode}:\n{done.stdout}"

@@ -76,15 +76,18 @@ def test_an_earlier_version_of_a_training_is_deployed_by_its_number(program: Pro
 def test_a_version_that_still_answers_its_last_request_is_deployed_again(program: Program, folder: Path) -> None:
     for label in (3, 5):
         trained(program, "forth", label)
-    order = {"model_id": "forth", "inputs": "slow", "parameters": {"seconds": 2}}
+    order = {"model_id": "forth", "inputs": "held"}
     calls = folder / "calls"
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(program.curl, "/api/v1/task/classify", order)
-        until_now(lambda: calls.exists() and "slow" in calls.read_text())
-        answers = [
-            program.curl("/management/models", {"model_id": "forth", "version": version}) for version in ("1", "2")
-        ]
-        assert not slow.done()
+        try:
+            until_now(lambda: calls.exists() and "held" in calls.read_text())
+            answers = [
+                program.curl("/management/models", {"model_id": "forth", "version": version}) for version in ("1", "2")
+            ]
+            assert not slow.done()
+        finally:
+            (folder / "release").touch()
     assert [(200, "1", "READY"), (200, "2", "READY")] == [(s, one["version"], one["state"]) for s, one in answers]
     until_now(lambda: len(told(program, "forth")) == 1)
 

@@ -67,7 +67,7 @@ def test_a_full_disk_refuses_jobs_and_loses_none(tmp_path: Path, disk: Path) -> 
         before = submit(program, "classify", "good")
         large = handed_in(program, "good " * 50_000)[1]["prediction_id"]
         assert {"COMPLETED"} == {ended(program, one)["state"] for one in (before, large)}
-        runs = submit(program, "classify", "good", seconds=5.0)
+        runs = submit(program, "classify", "held good")
         until_now(lambda: state(program, runs)["state"] == "RUNNING")
         with full(disk):
             small, file = handed_in(program, "good " * 5000), handed_in(program, "good " * 50_000)
@@ -78,6 +78,7 @@ def test_a_full_disk_refuses_jobs_and_loses_none(tmp_path: Path, disk: Path) -> 
             for one, expected in ((before, 1), (large, 50_000)):
                 found = program.curl(f"/api/v1/task/classify/job/results?prediction_id={one}")
                 assert (200, expected) == found
+            (tmp_path / "release").touch()
             program.wait_for("its end cannot be kept yet")
         job = ended(program, runs)
         assert ("COMPLETED", 1) == (job["state"], job["attempts"])
@@ -115,13 +116,14 @@ def test_a_server_whose_disk_is_full_starts_predicts_and_takes_jobs_when_there_i
     tmp_path: Path, disk: Path
 ) -> None:
     with served(tmp_path) as program:
-        waits = submit(program, "classify", "good", seconds=3.0)
+        waits = submit(program, "classify", "held good")
         until_now(lambda: state(program, waits)["state"] == "RUNNING")
         program.process.kill()
         program.process.wait()
     with full(disk), served(tmp_path) as program:
         assert (200, 1) == program.curl("/classify", {"text": "good"})
         assert program.curl("/api/v1/task/classify/job", {"inputs": "good " * 5000})[0] in (503, 507)
+    (tmp_path / "release").touch()
     with served(tmp_path) as program:
         assert "COMPLETED" == ended(program, waits)["state"]
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_server_that_is_killed_again_and_again_loses_nothing_and_does_nothing_twice(tmp_path: Path) -> None:
     found = run(tmp_path, jobs=20, kills=10, seed=7)
 

@@ -256,14 +256,14 @@ async def test_a_job_that_somebody_else_holds_is_asked_for_now_and_then(
             holding.execute(f"SELECT FROM {schema}.jobs FOR UPDATE".encode())
             engine.begin()
             await until(lambda: store.asked >= 2)
-            before = store.asked
+            before, began = store.asked, time.monotonic()
             await asyncio.sleep(1.0)
-            asked = store.asked - before
+            asked = (store.asked - before) / (time.monotonic() - began)
         await _ended(engine, job.id)
     finally:
         await engine.stop(1.0)
 
-    assert asked <= 15
+    assert asked <= 15  # in a second, however long this one was
 
 
 class _CountsFail(SqliteJobStore):

@@ -563,8 +563,9 @@ class TestPostgres:
         store = share()
         frozen = psycopg.connect(postgres_server.url)
         try:
-            frozen.execute("SET idle_in_transaction_session_timeout = '1s'")  # as the store does, but shorter
-            frozen.execute(f"SELECT * FROM {schema}.totals FOR UPDATE".encode())
+            # As the store does, but shorter; at once, for the time begins with the first of them.
+            shorter = "SET idle_in_transaction_session_timeout = '1s'"
+            frozen.execute(f"{shorter}; SELECT * FROM {schema}.totals FOR UPDATE".encode())
             assert store.submit(job("a"), Payload(inline=b""), 10, 1 << 30) is not None
             with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
                 frozen.execute("SELECT 1")

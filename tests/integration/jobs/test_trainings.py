@@ -270,7 +270,7 @@ def test_what_leaves_the_session_of_a_training_ends_with_it(program: Program, en
         program.curl(f"/management/trainings?training_id={identity}", None, "-X", "DELETE")
 
     assert ending.upper() == ended(program, identity)["state"]
-    assert (False, []) == (alive(child), sleepers(process))
+    until_now(lambda: (False, []) == (alive(child), sleepers(process)))
 
 
 def test_what_left_the_session_of_a_run_is_gone_when_the_next_begins(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_a_training_that_does_not_look_is_killed_with_its_children_within_the_gr
     job = ended(program, identity)
 
     assert "CANCELED" == job["state"]
-    assert [False, False] == [alive(process) for process in both]
+    until_now(lambda: [False, False] == [alive(process) for process in both])
 
 
 def test_a_training_is_followed_until_its_end(program: Program) -> None:
@@ -332,7 +332,7 @@ def test_who_was_cut_off_goes_on_behind_the_event_that_it_saw_last(program: Prog
 
 def test_a_killed_server_takes_its_training_along_and_the_next_goes_on(tmp_path: Path) -> None:
     with served(tmp_path) as program:
-        identity = train(program, epochs=4, seconds=0.3, how="child")
+        identity = train(program, epochs=4, seconds=1.0, how="child")
         both = processes(program, identity)
         until_now(lambda: (state(program, identity)["progress"] or 0) > 0.2)
         program.process.kill()

@@ -142,10 +142,13 @@ def test_an_answer_without_the_expected_text_is_a_failure(program: Path, serve: 
 def test_a_connection_closed_without_an_answer_is_a_failure_and_not_tried_again(
     program: Path, serve: Callable[[Reply], Server]
 ) -> None:
+    refused: list[Handler] = []
+
     def answer_once(handler: Handler) -> None:
         # The second request of each connection finds it closed, as a server does that ends keep-alive too early.
         if getattr(handler, "answered", False):
             handler.close_connection = True
+            refused.append(handler)
             return
         handler.answered = True  # type: ignore[attr-defined]  # a mark of this test's own
         good(handler)
@@ -154,7 +157,8 @@ def test_a_connection_closed_without_an_answer_is_a_failure_and_not_tried_again(
 
     _, result = load(program, "http", f"--url={server.url}", "--requests=50", "--rate=20", "--fresh=0")
 
-    assert 25 == result["failed"], result["failures"]
+    # Half of them, or less where an answer comes so late that the next request opens a connection of its own.
+    assert 0 < len(refused) == result["failed"] <= 25, result["failures"]
     assert 50 == server.received
 
 

@@ -63,7 +63,8 @@ def test_requests_are_shown_while_they_wait_and_run(slow: ServerProcess, tmp_pat
         re.split(r"\s{2,}", line)[1 if place else 0] for place, line in enumerate(table.splitlines()[1:])
     ]
     assert str(gate) not in str(shown) + table
-    assert {"running": 0, "queued": 0, "truncated": False, "requests": []} == slow.admin("/debug/requests").json()
+    nothing = {"running": 0, "queued": 0, "truncated": False, "requests": []}
+    until_now(lambda: slow.admin("/debug/requests").json() == nothing)
 
 
 @pytest.fixture
@@ -84,8 +85,8 @@ def test_metrics_have_the_names_of_other_servers_too(known_elsewhere: ServerProc
         assert 200 == httpx.post(server.url("/v2/models/iris/infer"), json=iris_request()).status_code
     assert 400 == httpx.post(server.url("/v2/models/iris/infer"), json={"inputs": []}).status_code
     labels = '{model="iris",version="1"}'
-    assert 3 == server.metric(f"nv_inference_request_success{labels}")
-    assert 1 == server.metric('nv_inference_request_failure{model="iris",reason="OTHER",version="1"}')
+    until_now(lambda: server.counted(f"nv_inference_request_success{labels}") == 3)
+    until_now(lambda: server.counted('nv_inference_request_failure{model="iris",reason="OTHER",version="1"}') == 1)
     assert 3 == server.metric(f"nv_inference_exec_count{labels}")
     assert 0 < server.metric(f"nv_inference_compute_infer_duration_us{labels}")
     assert (

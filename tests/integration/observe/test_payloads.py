@@ -147,7 +147,8 @@ def test_a_sink_that_stands_still_slows_no_request(tmp_path: Path, iris: IrisMod
     with served(tmp_path, config_of(tmp_path, iris, logger(sink, max_events=4))) as server:
         with httpx.Client() as client:
             assert [200] * 20 == [client.post(server.url(INFER), json=iris_request()).status_code for _ in range(20)]
-        assert 36 == server.metric('pillion_payload_events_total{result="dropped"}')
+        # The last answer is offered to the log after it has been sent.
+        until_now(lambda: server.counted('pillion_payload_events_total{result="dropped"}') == 36)
         assert 4 == server.metric("pillion_payload_events_waiting")
         sink.gate.set()
         until_now(lambda: server.counted('pillion_payload_events_total{result="sent"}') == 4)
@@ -160,7 +161,7 @@ def test_the_buffer_is_bounded_by_bytes(tmp_path: Path, iris: IrisModels, sink: 
     with served(tmp_path, config_of(tmp_path, iris, settings)) as server:
         for _ in range(5):
             httpx.post(server.url(INFER), content=json.dumps(iris_request()))
-        assert 3 == server.metric('pillion_payload_events_total{result="dropped"}')
+        until_now(lambda: server.counted('pillion_payload_events_total{result="dropped"}') == 3)
 
 
 def test_what_the_sink_refuses_is_counted_and_said_once(tmp_path: Path, iris: IrisModels, sink: Received) -> None:
@@ -169,7 +170,7 @@ def test_what_the_sink_refuses_is_counted_and_said_once(tmp_path: Path, iris: Ir
         for _ in range(3):
             httpx.post(server.url(INFER), json=iris_request())
         until_now(lambda: server.counted('pillion_payload_events_total{result="failed"}') == 6)
-        (line,) = server.logged("payload log does not reach its sink")
+        (line,) = server.wait_logged("payload log does not reach its sink")
     assert "the sink answered 503" in line["message"]
 
 
@@ -177,7 +178,7 @@ def test_a_sink_on_loopback_has_to_be_allowed(tmp_path: Path, iris: IrisModels, 
     with served(tmp_path, config_of(tmp_path, iris, logger(sink, allow_loopback=False))) as server:
         httpx.post(server.url(INFER), json=iris_request())
         until_now(lambda: server.counted('pillion_payload_events_total{result="failed"}') == 2)
-        (line,) = server.logged("payload log does not reach its sink")
+        (line,) = server.wait_logged("payload log does not reach its sink")
     assert "logger.allow_loopback" in line["message"]
     assert [] == sink.requests
 
@@ -224,7 +225,7 @@ def test_a_sink_over_tls_is_trusted_by_its_ca_only(tmp_path: Path, iris: IrisMod
         with served(tmp_path, config_of(tmp_path, iris, logger(sink, url=url))) as server:
             httpx.post(server.url(INFER), json=iris_request())
             until_now(lambda: server.counted('pillion_payload_events_total{result="failed"}') == 2)
-            (line,) = server.logged("payload log does not reach its sink")
+            (line,) = server.wait_logged("payload log does not reach its sink")
         assert "certificate verify failed" in line["message"]
         assert 2 == len(sink.requests)
 

@@ -58,7 +58,7 @@ def test_requests_that_run_and_wait_and_have_ended_are_what_the_operator_reads(t
             thread.join()
 
         assert PodLoad(in_progress=2.0, waiting=1.0) == during
-        assert PodLoad(finished=2.0) == load(server.ports["admin"])
+        until_now(lambda: load(server.ports["admin"]) == PodLoad(finished=2.0))
         assert load(server.ports["http"]) is None
     assert load(server.ports["admin"]) is None
 

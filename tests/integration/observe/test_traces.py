@@ -187,16 +187,19 @@ def test_health_checks_are_not_traced(traced: ServerProcess, gathered: Collector
 def test_durations_lead_to_the_trace_in_openmetrics_only(traced: ServerProcess, gathered: Collector) -> None:
     ask(traced, SAMPLED)
     accept = {"accept": "application/openmetrics-text; version=1.0.0"}
-    answer = httpx.get(traced.url("/metrics", port="admin"), headers=accept)
-    assert answer.headers["content-type"].startswith("application/openmetrics-text")
-    examples = [
-        sample.exemplar
-        for family in text_string_to_metric_families(answer.text)  # type: ignore[no-untyped-call] # its parser has no annotations
-        if family.name == "pillion_request_duration_seconds"
-        for sample in family.samples
-        if sample.exemplar is not None
-    ]
-    assert [{"trace_id": TRACE}] == [dict(example.labels) for example in examples]
+
+    def examples() -> list[dict[str, str]]:
+        answer = httpx.get(traced.url("/metrics", port="admin"), headers=accept)
+        assert answer.headers["content-type"].startswith("application/openmetrics-text")
+        return [
+            dict(sample.exemplar.labels)
+            for family in text_string_to_metric_families(answer.text)  # type: ignore[no-untyped-call] # its parser has no annotations
+            if family.name == "pillion_request_duration_seconds"
+            for sample in family.samples
+            if sample.exemplar is not None
+        ]
+
+    until_now(lambda: examples() == [{"trace_id": TRACE}])
     assert TRACE not in traced.admin("/metrics").text
 
 
@@ -221,7 +224,7 @@ def test_traces_that_find_no_room_are_counted_and_requests_go_on(
     with served(tmp_path, config, env=gathered.environment | narrow) as server:
         assert [200] * 10 == [ask(server).status_code for _ in range(10)]
         # One is under way, two wait, and the others found no room.
-        assert server.metric('pillion_traces_total{result="dropped"}') >= 7
+        until_now(lambda: server.counted('pillion_traces_total{result="dropped"}') >= 7)
         gathered.received.gate.set()
 
 
@@ -266,7 +269,7 @@ def test_without_the_extra_a_warning_names_the_command(tmp_path: Path, iris: Iri
     env = gathered.environment | {"PYTHONPATH": str(hidden.parent)}
     with served(tmp_path, config, env=env) as server:
         assert 200 == ask(server, SAMPLED).status_code
-        (line,) = server.logged("OpenTelemetry")
+        (line,) = server.wait_logged("OpenTelemetry")
     assert line["level"] == "warning"
     assert 'pip install "pillion[tracing]"' in line["message"]
 
@@ -277,9 +280,12 @@ def test_lines_of_the_access_log_and_of_failures_name_the_trace(tmp_path: Path, 
     with served(tmp_path, config) as server:
         ask(server, UNSAMPLED)
         call(server, UNSAMPLED)
-        lines = [line for line in server.log if line["logger"] == "pillion.access"]
-    named = [line.get("trace_id") for line in lines if "infer" in line["message"].lower()]
-    assert [TRACE, TRACE] == named
+
+        def named() -> list[str | None]:
+            lines = [line for line in server.log if line["logger"] == "pillion.access"]
+            return [line.get("trace_id") for line in lines if "infer" in line["message"].lower()]
+
+        until_now(lambda: named() == [TRACE, TRACE])
 
 
 def test_tasks_are_traced_over_both_protocols(tmp_path: Path, gathered: Collector) -> None:
@@ -306,7 +312,7 @@ def test_tasks_are_traced_over_both_protocols(tmp_path: Path, gathered: Collecto
 def test_requests_that_share_a_call_say_so(tmp_path: Path, iris: IrisModels, gathered: Collector) -> None:
     config = tmp_path / "runtime.yaml"
     # A delay, so that requests of several connections surely wait for each other.
-    execution = ExecutionSettings(batching="on", max_batch_delay_seconds=0.2)
+    execution = ExecutionSettings(batching="on", max_batch_delay_seconds=0.5)
     model = DesiredModel(name="iris", path=str(iris.onnx), execution=execution)
     config.write_text(dump(RuntimeFile(models=(model,))))
     with served(tmp_path, config, env=gathered.environment) as server:

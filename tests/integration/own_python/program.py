@@ -49,7 +49,7 @@ class Program:
             capture_output=True,
             text=True,
             check=True,
-            timeout=30,
+            timeout=WITHIN,
         )
         text, _, status = done.stdout.rpartition("\n")
         return int(status), json.loads(text)

@@ -32,7 +32,7 @@ class Many(Model):
     def shout(self, text: list[str], mark: str = "!") -> list[str | Exception]:
         self.sizes.append(len(text))
         if "wait" in text:
-            for _ in range(4000):
+            for _ in range(20000):
                 if Path("go").exists():
                     break
                 time.sleep(0.005)
@@ -92,7 +92,7 @@ async def seen(client: httpx.AsyncClient) -> list[int]:
 
 async def test_requests_that_wait_share_a_call(program: Program, tmp_path: Path) -> None:
     limits = httpx.Limits(max_connections=100)
-    async with httpx.AsyncClient(base_url=program.url(), trust_env=False, timeout=30, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=program.url(), trust_env=False, timeout=100, limits=limits) as client:
         waiting = await held(client, program)
         rest = [asyncio.create_task(post(client, "/shout", {"text": f"t{number}"})) for number in range(6)]
         empty = asyncio.create_task(post(client, "/shout", {"text": ""}))

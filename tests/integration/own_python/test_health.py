@@ -77,6 +77,12 @@ def unready(server: ServerProcess, said: str) -> None:
     until_now(lambda: (answer := server.admin("/readyz")).status_code == 503 and said in answer.text, WITHIN)
 
 
+def _is_told_unhealthy(server: ServerProcess) -> bool:
+    (told,) = server.admin("/status").json()["models"]
+    state = (told["state"], told.get("cause"))
+    return state == ("UNAVAILABLE", "Unhealthy") and bool(told["reason"].startswith("unhealthy: "))
+
+
 def classify(server: ServerProcess) -> httpx.Response:
     body = {"inputs": "x", "model_id": "mood"}
     return httpx.post(server.url("/api/v1/task/classify"), json=body, timeout=30)
@@ -94,11 +100,9 @@ def test_an_unhealthy_model_is_not_ready_answers_on_and_is_loaded_anew(
 
         unready(server, "the disk is full")
 
-        ready = httpx.get(server.url("/v2/models/mood/ready"), timeout=10)
-        (told,) = server.admin("/status").json()["models"]
-        assert 200 != ready.status_code
-        assert ("UNAVAILABLE", "Unhealthy") == (told["state"], told["cause"])
-        assert told["reason"].startswith("unhealthy: ")
+        # Again and again: it is loaded anew meanwhile, and found to be unhealthy.
+        until_now(lambda: httpx.get(server.url("/v2/models/mood/ready"), timeout=60).status_code != 200)
+        until_now(lambda: _is_told_unhealthy(server))
         assert 200 == classify(server).status_code
         until_now(lambda: len(loads(tmp_path)) > len(before), WITHIN)
 

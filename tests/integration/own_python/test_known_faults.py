@@ -124,7 +124,7 @@ def test_a_stream_whose_client_left_does_not_keep_its_worker(tmp_path: Path, exe
             until_now(lambda: program.gauge("pillion_in_flight") == 0)
         until_now(lambda: program.gauge("pillion_abandoned_calls") == 0)
         assert 0 == program.gauge("pillion_worker_restarts_total")  # it was stopped, and not ended for computing on
-        assert (200, 5) == program.curl("/work", {"number": 5}, "--max-time", "5")
+        assert (200, 5) == program.curl("/work", {"number": 5})
 
 
 @pytest.mark.parametrize(

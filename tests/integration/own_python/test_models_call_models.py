@@ -83,7 +83,7 @@ def test_a_nested_call_ends_with_its_request(program: Program, seen: Path, calle
             until_now((seen / "begun").exists)
     else:
         late = httpx.post(
-            program.url(f"/desk/{caller}"), json={"how": how}, headers={"x-request-timeout-seconds": "2"}, timeout=20
+            program.url(f"/desk/{caller}"), json={"how": how}, headers={"x-request-timeout-seconds": "2"}, timeout=60
         )
         assert 504 == late.status_code
     assert (seen / "begun").exists()

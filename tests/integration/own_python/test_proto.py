@@ -149,7 +149,7 @@ def test_a_stub_of_protoc_calls_the_server_also_after_the_class_changed(
     (tmp_path / "service.py").write_text(moved)
     with serving(tmp_path, "service.py:Zoo", PILLION_GRPC__ENGINE=engine) as program:
         assert called(stubs, program.ports["grpc"]) == ANSWERS
-        assert "proto.lock does not know all of its fields (new: ClassifyRequest.fresh)" in program.printed
+        program.wait_for("proto.lock does not know all of its fields (new: ClassifyRequest.fresh)")
 
 
 def test_what_is_out_of_date_fails_the_check_and_a_changed_type_is_refused(

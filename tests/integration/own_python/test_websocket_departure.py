@@ -145,7 +145,7 @@ async def test_only_the_time_that_a_task_waits_for_its_client_counts(program: Pr
     url = f"ws://127.0.0.1:{program.ports['http']}/echo"
     async with connect(url, proxy=None) as talk:
         await talk.send('{"words": "silent"}')
-        await asyncio.sleep(1.5 + IDLE / 2)  # more than the limit, most of it the task's own
+        await asyncio.sleep(1.5 + IDLE / 3)  # more than the limit, most of it the task's own
         await talk.send('{"words": "b"}')
         assert "b" == json.loads(await talk.recv())
 

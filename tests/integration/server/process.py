@@ -54,12 +54,18 @@ class ServerProcess:
     @property
     def log(self) -> list[dict[str, Any]]:
         """The JSON lines written so far."""
-        lines = self.log_file.read_text(errors="replace").splitlines()
+        whole = self.log_file.read_text(errors="replace").rpartition("\n")[0]  # and not one that is being written
+        lines = whole.splitlines()
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
     def logged(self, text: str) -> list[dict[str, Any]]:
         """The lines whose message contains ``text``."""
         return [line for line in self.log if text in line["message"]]
+
+    def wait_logged(self, text: str, count: int = 1) -> list[dict[str, Any]]:
+        """The same, once there are so many: a line may come after the answer that it tells of."""
+        until_now(lambda: len(self.logged(text)) >= count)
+        return self.logged(text)
 
     def url(self, path: str = "", *, port: str = "http", scheme: str = "http") -> str:
         """A URL on one of the ports."""

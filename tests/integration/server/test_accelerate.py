@@ -98,7 +98,7 @@ def test_a_model_that_cannot_be_converted_serves_as_it_is_and_the_reason_is_told
     acceleration = told(server, "isolation")["acceleration"]
     assert "" == acceleration["by"]
     assert acceleration["note"]
-    assert server.logged("isolation/1: not accelerated, it serves as it is")
+    server.wait_logged("isolation/1: not accelerated, it serves as it is")
     body = {"instances": FEATURES[:3].tolist()}
     answers = [
         httpx.post(server.url(f"/v1/models/{name}:predict"), json=body).json()

@@ -14,6 +14,7 @@ from websockets.sync.client import connect
 
 from pillion.protocol.protos import open_inference_pb2 as pb
 from tests.integration.server.process import environment, iris_request, served, write_config
+from tests.waiting import until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ def test_rest_answers_who_shows_the_key_and_nobody_else(server: ServerProcess) -
             assert 401 == answer.status_code
             assert "PILLION_API_KEY" in answer.json()["error"]
     refused = 'pillion_requests_total{code="unauthenticated",model="iris",protocol="rest",version="1"}'
-    assert 3 == server.metric(refused)
+    until_now(lambda: server.counted(refused) == 3)
 
 
 def test_grpc_answers_who_shows_the_key_and_nobody_else(server: ServerProcess) -> None:

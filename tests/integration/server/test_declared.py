@@ -40,7 +40,7 @@ class Web:
 
         class Handler(http.server.SimpleHTTPRequestHandler):
             def do_GET(self) -> None:
-                web.gate.wait(30)
+                web.gate.wait(100)
                 if web.failing.is_set():
                     self.send_error(503)
                 else:
@@ -151,12 +151,12 @@ def test_declared_models_come_beside_the_own_one_and_go_without_a_restart(
 
         assert "unknown model" in predict(server, "one").json()["error"]
         assert 200 == predict(server, "iris").status_code
-        assert 1 == len(list(declarations.files.iterdir()))
+        until_now(lambda: len(list(declarations.files.iterdir())) == 1)
         assert "Ready" == reports(server)["two"]["state"]
 
         declarations.file.unlink()
         until_now(lambda: not reports(server))
-        assert [] == list(declarations.files.iterdir())
+        until_now(lambda: not list(declarations.files.iterdir()))
 
 
 def test_another_digest_is_refused_with_both_and_takes_nothing_away(

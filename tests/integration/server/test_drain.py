@@ -88,7 +88,7 @@ async def test_a_signal_lets_requests_in_progress_end_closes_idle_connections_an
             await stream.done_writing()
             assert grpc.StatusCode.OK == await stream.code()
         assert 0 == server.wait()
-        assert server.logged("stopped")
+        server.wait_logged("stopped")
         busy.close()
         idle.close()
 
@@ -139,7 +139,7 @@ async def test_the_drain_is_bounded_by_its_grace(tmp_path: Path, config: Path) -
 async def test_prestop_stays_ready_says_close_and_returns_when_the_window_has_ended(
     tmp_path: Path, config: Path
 ) -> None:
-    with served(tmp_path, config, "--drain-window-seconds", "1.5", "--grpc-max-connection-age-seconds", "1") as server:
+    with served(tmp_path, config, "--drain-window-seconds", "3", "--grpc-max-connection-age-seconds", "2") as server:
         assert 0o600 == stat.S_IMODE(server.control.stat().st_mode)
         reader, writer = await asyncio.open_connection("127.0.0.1", server.ports["http"])
         writer.write(WHOLE)
@@ -155,7 +155,7 @@ async def test_prestop_stays_ready_says_close_and_returns_when_the_window_has_en
         assert b"connection: close" in head
         assert b"" == await asyncio.wait_for(reader.read(), 60)
         assert hook.poll() is None
-        assert 0 == hook.wait(30)
+        assert 0 == hook.wait(60)
         assert server.process.poll() is None
         server.signal(signal.SIGTERM)
         assert 0 == server.wait()
@@ -165,7 +165,7 @@ async def test_prestop_stays_ready_says_close_and_returns_when_the_window_has_en
 
 def test_a_drain_without_deletion_is_not_ready_and_refuses_new_work(tmp_path: Path, config: Path) -> None:
     with served(tmp_path, config) as server:
-        assert 0 == prestop(server, "--keep").wait(30)
+        assert 0 == prestop(server, "--keep").wait(60)
         assert 503 == server.admin("/readyz").status_code
         assert 200 == server.admin("/livez").status_code
         answer = httpx.post(server.url("/v2/models/iris/infer"), json=iris_request())
@@ -225,7 +225,7 @@ async def test_no_request_is_lost_when_a_pod_is_deleted_under_load_on_http_and_g
             # As in a cluster: the endpoint leaves the Service while the hook runs, then comes SIGTERM.
             hook = prestop(going)
             http.backend, rpc.backend = staying.ports["http"], staying.ports["grpc"]
-            assert 0 == await asyncio.to_thread(hook.wait, 30)
+            assert 0 == await asyncio.to_thread(hook.wait, 60)
             going.signal(signal.SIGTERM)
             assert 0 == await asyncio.to_thread(going.wait)
             seen = dict(answers)

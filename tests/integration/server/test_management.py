@@ -93,7 +93,7 @@ def test_files_in_json_become_a_model_that_answers_and_is_told(server: ServerPro
     assert iris.onnx.stat().st_size == told["size"]
     assert [told] == info(server, "json")
     assert 200 == predict(server, "json").status_code
-    assert {"deploy", "ok", "none"} <= set(map(str, server.logged("deploy of model json")[0].values()))
+    assert {"deploy", "ok", "none"} <= set(map(str, server.wait_logged("deploy of model json")[0].values()))
 
 
 def test_files_in_parts_become_a_model_whatever_the_order(server: ServerProcess, iris: IrisModels) -> None:
@@ -367,7 +367,7 @@ def test_beyond_loopback_a_token_is_needed_and_never_shown(tmp_path: Path, iris:
         assert "management.token" in error_of(send(server, "x", ("m.onnx", b"x")), 403)
         unload = httpx.post(server.url("/v2/repository/models/iris/unload"))
         assert (403, True) == (unload.status_code, "management.token" in unload.json()["error"])
-        assert server.logged("deploy of model : permission_denied")
+        server.wait_logged("deploy of model : permission_denied")
     secret = {"PILLION_MANAGEMENT__TOKEN": "very-secret-token", "PILLION_API_KEY": "other-key"}
     with served(
         tmp_path, config, *wide, env=ON | secret | {"PILLION_MODELS__STORE": str(tmp_path / "store")}
@@ -381,4 +381,4 @@ def test_beyond_loopback_a_token_is_needed_and_never_shown(tmp_path: Path, iris:
         assert 409 == deploy(server, {**body, "model_id": "iris"}, headers=owner).status_code
         text = server.log_file.read_text()
         assert "very-secret-token" not in text
-        assert "management.token" == server.logged("deploy of model rose: ok")[0]["key"]
+        assert "management.token" == server.wait_logged("deploy of model rose: ok")[0]["key"]

@@ -87,7 +87,7 @@ def test_an_upload_in_pieces_becomes_a_model_that_both_transports_tell_of(
     (document,) = httpx.get(server.url("/info/models?model_ids=pieces"), timeout=60).json()["models"]
     assert [told] == client.call(f"{INFO}/GetModelsInfo", {"model_ids": ["pieces"]})["models"]
     assert (document["size"], document["time"]) == (int(told["size"]), told["time"])
-    assert "ok" in map(str, server.logged("deploy of model pieces")[0].values())
+    assert "ok" in map(str, server.wait_logged("deploy of model pieces")[0].values())
 
 
 def test_a_model_is_deployed_named_listed_and_undeployed(client: Reflected, iris: IrisModels) -> None:
@@ -204,7 +204,7 @@ def test_beyond_loopback_only_who_shows_the_token_changes_models(tmp_path: Path,
             client, f"{MODELS}/UndeployModel", {"model_id": "x"}, authorization="Bearer secret-of-ours"
         )
         assert (grpc.StatusCode.NOT_FOUND, True) == (code, "unknown model" in said), said
-        refusal = server.logged("deploy of model x")[0]
+        refusal = server.wait_logged("deploy of model x")[0]
         assert ("unauthenticated", "none") == (refusal["outcome"].lower(), refusal["key"])
 
 

@@ -71,12 +71,12 @@ def test_models_come_and_go_with_the_folder_and_only_the_last_used_is_in_memory(
     until_now(lambda: "second" in states(server))
     answer = httpx.post(server.url("/v1/models/second:predict"), json={"instances": [[5.1, 3.5, 1.4, 0.2]]}, timeout=30)
     assert [0] == [prediction["label"] for prediction in answer.json()["predictions"]]
-    assert {"first": "ASLEEP", "second": "READY"} == states(server)
+    until_now(lambda: states(server) == {"first": "ASLEEP", "second": "READY"})
     assert 200 == httpx.get(server.url("/v2/models/first/ready"), timeout=60).status_code
     shutil.rmtree(folder / "second")
     until_now(lambda: {"first"} == set(states(server)))
     assert 200 == predict(server, "first")
-    assert server.metric('pillion_model_evictions_total{model="first",version="1"}') >= 1
+    until_now(lambda: server.counted('pillion_model_evictions_total{model="first",version="1"}') >= 1)
 
 
 def test_models_are_listed_deployed_and_undeployed_from_the_command_line(

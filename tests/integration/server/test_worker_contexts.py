@@ -258,9 +258,10 @@ def test_hanging_up_replaces_the_workers_one_by_one_without_a_failed_request(fol
                 else:
                     failed.append(answer.text)
 
-        asking = threading.Thread(target=ask)
+        asking = threading.Thread(target=ask, daemon=True)
         asking.start()
-        with httpx.Client(timeout=30) as other:
+        until_now(lambda: bool(versions))
+        with httpx.Client(timeout=60) as other:
             held: list[int] = []
             waiting = threading.Thread(target=lambda: held.append(other.get(f"{url}/slow/held").json()))
             waiting.start()
@@ -270,6 +271,7 @@ def test_hanging_up_replaces_the_workers_one_by_one_without_a_failed_request(fol
             assert [] == held
             (folder / "held").touch()
             waiting.join()
+        until_now(lambda: 2 in versions)
         over.set()
         asking.join()
         assert held[0] in before.values()
@@ -324,7 +326,7 @@ def test_a_failure_of_every_worker_is_raised_in_the_caller_and_leaves_none(folde
     (folder / "shop.py").write_text("raise OSError('the disk is on fire')\napp = None\n")
     with pytest.raises(StartError, match="the disk is on fire"):
         pillion.serve("shop:app", workers=2, blocking=False)
-    assert "pillion-supervisor" not in {thread.name for thread in threading.enumerate()}
+    until_now(lambda: "pillion-supervisor" not in {thread.name for thread in threading.enumerate()})
 
 
 @pytest.mark.parametrize("app", ["Plain", "Slotted"])

@@ -365,7 +365,7 @@ async def test_garbage_ends_its_connection_with_a_line_in_the_log_and_no_other(
     async with AsyncSocketClient(path=path) as other, Raw(path) as raw:
         raw.say(said)
         assert len(greeting(0)) == len(await raw.rest())
-        assert told in caplog.text
+        await until(lambda: told in caplog.text)
         assert 2 == await other.request("/double", 1)
 
 
@@ -394,7 +394,7 @@ async def test_a_number_that_is_used_twice_ends_the_connection(
         await until(lambda: held.seen["x begun"] == 1)
         raw.send(Kind.REQUEST, 1, b"".join(pack(["/held", "x"])))
         await raw.rest()
-    assert "request 1 came a second time" in caplog.text
+    await until(lambda: "request 1 came a second time" in caplog.text)
     await until(lambda: held.seen["x cancelled"] == 1)
 
 

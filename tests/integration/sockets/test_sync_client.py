@@ -183,7 +183,7 @@ def test_a_server_that_does_not_appear_leaves_no_thread(tmp_path: Path) -> None:
     with pytest.raises(NotServedError):
         SocketClient(path=tmp_path / "s", connection_timeout=0.2).__enter__()
     assert 30 > time.monotonic() - began
-    assert "pillion-socket" not in {thread.name for thread in threading.enumerate()}
+    until_now(lambda: "pillion-socket" not in {thread.name for thread in threading.enumerate()})
 
 
 def test_a_client_that_is_not_open_says_so(tmp_path: Path) -> None:

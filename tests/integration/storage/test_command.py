@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pillion.storage import settings
 from tests.integration.storage.faultyserver import Fault
+from tests.waiting import until_now
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -194,7 +194,7 @@ def test_a_killed_download_is_continued_from_its_last_checkpoint(server: FaultyS
     server.put("/a.bin", os.urandom(1 << 20) * 80, faults=[Fault(stall_after=70 << 20)])
     arguments = [server.url("/a.bin"), str(tmp_path / "a"), ALLOW]
     with subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.DEVNULL) as process:
-        assert server.stalled.wait(30)
+        assert server.stalled.wait(60)
         _wait_for_bytes(tmp_path / "a/.partial/data/a.bin", 69 << 20)
         process.kill()
 
@@ -205,12 +205,7 @@ def test_a_killed_download_is_continued_from_its_last_checkpoint(server: FaultyS
 
 
 def _wait_for_bytes(path: Path, count: int) -> None:
-    tick = threading.Event()
-    for _ in range(2000):
-        if path.exists() and path.stat().st_size >= count:
-            return
-        tick.wait(0.01)
-    pytest.fail(f"{path} did not grow to {count} bytes")
+    until_now(lambda: path.exists() and path.stat().st_size >= count)
 
 
 MEMORY = """

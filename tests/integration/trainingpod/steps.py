@@ -25,8 +25,17 @@ class Steps(Model):
     @train
     @classmethod
     def fit(
-        cls, data: Stream[int], epochs: int = 3, pause: float = 0.0, end: str = "", rest: float = 0.0, *, run: Run
+        cls,
+        data: Stream[int],
+        epochs: int = 3,
+        pause: float = 0.0,
+        stand: int = -1,
+        end: str = "",
+        rest: float = 0.0,
+        *,
+        run: Run,
     ) -> Self:
+        """With ``stand`` it waits behind that epoch until it is told to end."""
         model, first = cls(), 0
         model.load()
         if (found := run.restore()) is not None:
@@ -43,7 +52,7 @@ class Steps(Model):
                 if end == "raise":
                     raise ValueError("the second epoch went wrong")
                 os.kill(os.getpid(), getattr(signal, end))
-            deadline = time.monotonic() + pause
+            deadline = time.monotonic() + (600.0 if epoch == stand else pause)
             while time.monotonic() < deadline:
                 if run.cancelled:
                     return model

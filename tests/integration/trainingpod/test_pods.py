@@ -93,7 +93,7 @@ def test_a_pod_that_is_told_to_end_uploads_its_newest_checkpoint_before(
 ) -> None:
     # With an hour between two uploads the second checkpoint is on the pod's disk alone.
     order = {"module": MODULE, "output": OUTPUT, "every_seconds": 3600.0, **data, **checkpoint("told")}
-    first = pods.start(parameters={"epochs": 3, "pause": 0.5}, **order)
+    first = pods.start(parameters={"epochs": 3, "stand": 1}, **order)
     first.wait_for(progress=0.6)
     assert not [key for key in keys(bucket, "checkpoints-told") if "/2/" in key]
     first.signal(signal.SIGTERM)
@@ -121,7 +121,7 @@ def test_a_checkpoint_that_is_not_whole_is_passed_over_for_the_one_before(
     pods: Pods, data: dict[str, str], bucket: S3Store
 ) -> None:
     order = {"module": MODULE, "output": OUTPUT, **data, **checkpoint("spoiled")}
-    first = pods.start(parameters={"epochs": 3, "pause": 0.5}, **order)
+    first = pods.start(parameters={"epochs": 3, "stand": 1}, **order)
     first.wait_for(checkpoint=2)
     first.signal(signal.SIGKILL)
     first.wait()

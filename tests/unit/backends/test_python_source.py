@@ -62,9 +62,9 @@ def test_a_failed_import_leaves_the_former_modules(tmp_path: Path) -> None:
     assert {str(tmp_path / "helper_b.py"), str(tmp_path / "user_b.py")} <= set(failure.value.files)
 
 
-def test_modules_of_the_host_program_are_never_taken_out(tmp_path: Path) -> None:
+def test_modules_of_the_host_program_are_never_taken_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "hosts_own.py").write_text("VALUE = 1\n")
-    sys.path.insert(0, str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     import hosts_own  # type: ignore[import-not-found] # written just now
 
     (tmp_path / "user_c.py").write_text(CLASS.format(helper="hosts_own", name="A"))
@@ -80,7 +80,7 @@ def test_python_itself_below_the_folder_is_not_the_users(tmp_path: Path, monkeyp
     (tmp_path / "python" / "lib").mkdir(parents=True)
     (tmp_path / "python" / "lib" / "fake_stdlib.py").write_text("VALUE = 1\n")
     monkeypatch.setattr(python_source, "_PYTHON", (tmp_path / "python" / "lib",))
-    sys.path.append(str(tmp_path / "python" / "lib"))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "python" / "lib")])
     (tmp_path / "user_d.py").write_text(CLASS.format(helper="fake_stdlib", name="A"))
     assert (str(tmp_path / "user_d.py"),) == import_class(code(tmp_path, "user_d.py")).files
 

@@ -67,7 +67,7 @@ def slow() -> Iterator[Slow]:
 
 def asking(server: Slow, patience: float) -> RemoteModel:
     url = f"http://127.0.0.1:{server.server_port}"
-    return RemoteModel(Service(url, "iris", timeout_seconds=0.1, patience_seconds=patience), 1)
+    return RemoteModel(Service(url, "iris", timeout_seconds=0.3, patience_seconds=patience), 1)
 
 
 @pytest.mark.asyncio
@@ -77,7 +77,7 @@ async def test_rows_that_take_too_long_three_times_are_refused_and_not_the_servi
 ) -> None:
     slow.says_so = says_so
 
-    async with asking(slow, 0.3 if says_so else 3.0) as model:
+    async with asking(slow, 0.3 if says_so else 30.0) as model:
         with pytest.raises(RowsRefusedError):
             await model.predict(b'{"instances":[[1.0]]}')
 

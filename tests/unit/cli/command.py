@@ -55,7 +55,7 @@ def serving(*arguments: str, cwd: Path | None = None) -> Iterator[list[str]]:
         assert all(lines), server.communicate(timeout=60)[1]
         yield lines
         server.send_signal(signal.SIGINT)
-        assert 0 == server.wait(30)
+        assert 0 == server.wait(60)
     finally:
         if server.poll() is None:
             server.kill()

@@ -175,7 +175,7 @@ def test_serve_prints_a_call_that_works_and_predict_agrees_over_rest_and_grpc(tm
         taken = pillion("serve", str(iris.skops), "--http-port", http.rpartition(":")[2])
         assert (3, True) == (taken.returncode, "--http-port" in taken.stderr)
         server.send_signal(signal.SIGINT)
-        assert 0 == server.wait(30)
+        assert 0 == server.wait(60)
     finally:
         if server.poll() is None:
             server.kill()

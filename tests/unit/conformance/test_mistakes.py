@@ -122,4 +122,4 @@ def test_an_answer_that_drips_is_not_waited_for_longer_than_the_time_for_one() -
         report = examine(url, timeout=1)
 
     assert "health.live" in failed(report)
-    assert 15 > report.seconds
+    assert 60 > report.seconds  # and not the hours that it drips for

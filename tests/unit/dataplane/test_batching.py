@@ -227,6 +227,9 @@ async def test_a_delay_gathers_no_more_than_the_queue_holds(bench: Bench, iris: 
     await until(tasks[6].done)
     assert ErrorCode.QUEUE_FULL is _code(tasks[6])
     assert 6 == bench.gauge("pillion_queue_length")
+    for task in tasks:  # which the end of the server would wait for
+        task.cancel()
+    await answers(tasks)
 
 
 # Who goes first, and who makes room

@@ -195,7 +195,7 @@ async def test_log_lines_of_a_worker_are_in_the_servers_log(
 ) -> None:
     served = await serve(repository, controls.model())
     await call(served, "logs", text="hello")
-    assert ("controlled", logging.WARNING, "says hello") in caplog.record_tuples
+    await until(lambda: ("controlled", logging.WARNING, "says hello") in caplog.record_tuples)
 
 
 async def test_a_model_that_cannot_be_loaded_is_refused_as_in_the_server(
@@ -402,10 +402,10 @@ async def test_a_call_that_waits_for_its_worker_is_never_begun_after_it_was_give
 async def test_a_worker_that_computes_on_for_nobody_is_killed_after_the_grace(
     repository: ModelRepository, controls: Controls
 ) -> None:
-    served = await serve(repository, controls.model(abandoned_grace_seconds=0.1))
+    served = await serve(repository, controls.model(abandoned_grace_seconds=0.5))
     [pid] = pids(served)
     with pytest.raises(DeadlinePassedError):
-        await call(served, "stuck", seconds=0.5, name="s")
+        await call(served, "stuck", seconds=1.0, name="s")
     assert 1 == executor_of(served).abandoned
     await until(lambda: not alive(pid))
     assert pid != int((await call(served, "facts"))["pid"])

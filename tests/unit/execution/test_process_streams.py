@@ -231,7 +231,8 @@ async def test_a_reader_that_does_not_read_makes_the_worker_wait(repository: Mod
     reading.leave()
     how, made = (await noted(tmp_path, "n")).split()
     assert "GeneratorExit" == how
-    assert int(made) == reading.buffer.most  # one more, which waits for room
+    # One more, which waits for room; or it has not come to it yet.
+    assert int(made) in (reading.buffer.most, reading.buffer.most - 1)
 
 
 @pytest.mark.parametrize("reads", [1, 40])

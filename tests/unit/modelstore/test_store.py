@@ -231,7 +231,7 @@ def test_who_gives_up_while_a_version_is_committed_takes_nothing_of_it(
 
     def release() -> None:
         reached.set()
-        go_on.wait(1)
+        go_on.wait(100)
         whole()
 
     monkeypatch.setattr(staging, "release", release)

@@ -31,7 +31,7 @@ INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 STREAM_INFER: Final = "/inference.GRPCInferenceService/ModelStreamInfer"
 ENGINES: Final = ("grpcio", "asyncio")
 RESETS: Final = 20_000
-QUICK: Final = GrpcLimits(handshake_timeout=0.2, message_timeout=0.2, max_concurrent_streams=4, max_connections=3)
+QUICK: Final = GrpcLimits(handshake_timeout=0.5, message_timeout=0.5, max_concurrent_streams=4, max_connections=3)
 
 
 class Serving:

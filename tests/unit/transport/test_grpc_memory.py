@@ -145,7 +145,7 @@ async def test_an_answer_has_the_room_that_its_request_had() -> None:
         assert bytes(300_000) == await echo(bytes(300_000), timeout=WITHIN)
         join: Any = channel.stream_unary("/Sized/Join")
         assert bytes(300_000) == await join(iter([bytes(300_000)]), timeout=WITHIN)
-        assert 0 == server.bodies.used
+        await until(lambda: server.bodies.used == 0)
 
 
 async def test_a_stream_keeps_one_message_at_a_time() -> None:
@@ -160,7 +160,7 @@ async def test_a_stream_keeps_one_message_at_a_time() -> None:
             assert b"300000" == await call.read()
         await call.write(b"small")
         assert b"5" == await call.read()
-        assert 0 == server.bodies.used
+        await until(lambda: server.bodies.used == 0)
         await call.done_writing()
 
 
