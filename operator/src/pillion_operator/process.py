@@ -230,6 +230,7 @@ class Operator:
             wall_clock=time.time,
             cluster_runtimes=not self._settings.namespaces,
             optional_kinds=lambda: self._caches.optional,
+            kinds_away=lambda: self._caches.away,
             lacks=self._rights.lacks,
             on_repair=self._metrics.repaired,
         )

@@ -51,6 +51,7 @@ def with_certificate(
     secrets: tuple[CertificateFacts, ...],
     kinds: frozenset[Kind],
     cluster_domain: str,
+    away: frozenset[Kind] = frozenset(),
 ) -> Desired:
     """Return the plan with what makes the certificate that the manifest asks for; without pods where nothing may.
 
@@ -62,6 +63,7 @@ def with_certificate(
         secrets: facts about the Secrets of the manifest's certificates.
         kinds: those of the optional kinds that the cluster has.
         cluster_domain: of cluster DNS.
+        away: those of the optional kinds that do not answer, so that it may well have them.
     """
     tls = service.spec.predictor.tls
     if not desired.complete:
@@ -77,7 +79,10 @@ def with_certificate(
         child = _authorities(service, stored, kept) if problem is None else None
     elif tls.cert_manager is not None:
         facts = next((one for one in secrets if one.secret == server_secret(service)), None)
-        problem = _in_the_way(stored, facts) or (None if CERTIFICATE in kinds else _not_served())
+        problem = _in_the_way(stored, facts)
+        if problem is None and CERTIFICATE in away and facts is not None and facts.found:
+            return desired  # It has been made, and pods go on whatever becomes of what serves the kind.
+        problem = problem or _not_served(kinds, away)
         if problem is None:
             child = Child(CERTIFICATE, _certificate(service, stored, cluster_domain))
     if problem is not None:
@@ -135,7 +140,12 @@ def in_the_way(secret: str) -> Problem:
     return Problem(Reason.NAME_CONFLICT, text, f"{SECRET.name}/{secret}", transient=False, remedy=remedy)
 
 
-def _not_served() -> Problem:
+def _not_served(kinds: frozenset[Kind], away: frozenset[Kind]) -> Problem | None:
+    if CERTIFICATE in kinds:
+        return None
+    if CERTIFICATE in away:
+        text = f"no {CERTIFICATE.name} of {CERTIFICATE.api_version} is made yet: what serves them does not answer"
+        return Problem(Reason.KIND_UNAVAILABLE, text, "spec.predictor.tls.certManager")
     text = f"this cluster serves no {CERTIFICATE.name} of {CERTIFICATE.api_version} to the operator"
     return Problem(Reason.CERTIFICATES_NOT_SERVED, text, "spec.predictor.tls.certManager", transient=False)
 

@@ -6,7 +6,6 @@ has of its own stays where the newest manifest asks for nothing: a roll-back clo
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -14,15 +13,11 @@ import msgspec
 
 from pillion.runtimefile import RuntimeFile, RuntimeFileError, dump, load
 from pillion_operator.builders.configmap import CONFIG_FILE
-from pillion_operator.builders.deployment import revision_of
 from pillion_operator.builders.planned import first_of, runtime_config
+from pillion_operator.builders.stamps import stamped
 from pillion_operator.state.kinds import DEPLOYMENT, SERVICE
 from pillion_operator.state.manifest import array, object_at, objects_at, revision, text_at
-from pillion_operator.state.names import (
-    CONFIG_HASH_ANNOTATION,
-    REVISION_ANNOTATION,
-    RUNTIME_CONTAINER,
-)
+from pillion_operator.state.names import RUNTIME_CONTAINER
 from pillion_operator.state.revisions import Guards
 
 if TYPE_CHECKING:
@@ -100,12 +95,12 @@ def guarded(service: str, desired: Desired, data: JsonObject, *, certified: bool
     if changed == template and settings == kept.settings:
         return replace(unchanged, guards=Guards(revision(template), lacking=tuple(lacking), why=why))
     text = dump(msgspec.structs.replace(kept, settings=settings))
-    stamped = _stamped(changed, text)
-    made: JsonObject = data | {"template": stamped, "config": text}
+    template = stamped(changed, text)
+    made: JsonObject = data | {"template": template, "config": text}
     if bool(settings.get("tls")) != bool(kept.settings.get("tls")):
         # Both serve with Pillion's runtime, whose ports are always the same: only their names tell of TLS.
         made["service"] = object_at(first_of(desired, SERVICE), "spec")
-    return Guarded(made, Guards(revision(stamped), tuple(taken), tuple(lacking), why))
+    return Guarded(made, Guards(revision(template), tuple(taken), tuple(lacking), why))
 
 
 def asks_more(live: Manifest | None, data: JsonObject) -> bool:
@@ -187,16 +182,6 @@ def _guarding(template: JsonObject) -> list[JsonObject]:
 
 def _guards(variable: JsonObject) -> bool:
     return text_at(variable, "name") == _KEY or text_at(variable, "name").startswith(_VARIABLES)
-
-
-def _stamped(template: JsonObject, config: str) -> JsonObject:
-    metadata = object_at(template, "metadata")
-    annotations = dict(object_at(metadata, "annotations"))
-    annotations.pop(REVISION_ANNOTATION, None)
-    annotations[CONFIG_HASH_ANNOTATION] = hashlib.sha256(config.encode()).hexdigest()[:16]
-    made = template | {"metadata": metadata | {"annotations": annotations}}
-    annotations[REVISION_ANNOTATION] = revision_of(made)
-    return made
 
 
 def _serving(template: JsonObject) -> JsonObject:

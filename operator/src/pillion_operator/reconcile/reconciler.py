@@ -116,6 +116,8 @@ class Parts:
     """Whether ClusterServingRuntimes can be read; else the built-in ones are taken from the operator itself."""
     optional_kinds: Callable[[], frozenset[Kind]] = frozenset
     """Which kinds of `state.kinds.OPTIONAL` the cluster has."""
+    kinds_away: Callable[[], frozenset[Kind]] = frozenset
+    """Which others it may have: they do not answer."""
     lacks: Callable[[str], Sequence[Lack]] = lambda namespace: ()  # noqa: ARG005 - by default nothing lacks
     """Which rights the operator lacks in a namespace."""
     clock: Callable[[], float] = time.monotonic
@@ -158,6 +160,7 @@ class Reconciler:
         models = [model for model in self._parts.store.all(MODEL, key.namespace) if service_of(model) == key]
         healthy = _healthy(service, observed)
         references = await self._parts.references.read(service, healthy=healthy, fetches=bool(models))
+        rules = await self._parts.policies.read(key.namespace)
         desired = plan(
             service,
             uid_of(stored),
@@ -165,7 +168,7 @@ class Reconciler:
             references.credentials,
             self._parts.settings,
             self._parts.optional_kinds(),
-            await self._parts.policies.read(key.namespace),
+            rules,
             models,
             observed.children.get(CONFIG_MAP, {}).get(models_config_name(key.name)),
         )
@@ -179,12 +182,13 @@ class Reconciler:
             references.certificates,
             self._parts.optional_kinds(),
             self._parts.settings.cluster_domain,
+            self._parts.kinds_away(),
         )
         desired = replace(desired, followed=training)
         waiting = lacks_training(service)
         if waiting is not None:
             desired = replace(desired, children=(), problem=waiting)
-        observed = replace(observed, certificates=references.certificates)
+        observed = replace(observed, certificates=references.certificates, rules=rules)
         desired = await self._parts.rollouts.course(service, observed, desired)
         desired = self._parts.zero.course(observed, desired)
         desired = routed(service, observed, desired, self._parts.store, self._parts.optional_kinds())

@@ -10,6 +10,7 @@ from pillion_operator.analysis.sides import Side, Sides, next_split
 from pillion_operator.builders.canary import canary_children, listens_alike
 from pillion_operator.builders.guards import asks_more, guarded
 from pillion_operator.builders.kept import revision_manifest, with_former_models, with_kept
+from pillion_operator.builders.policed import policed
 from pillion_operator.judge.deadline import overdue
 from pillion_operator.judge.facts import deployment_facts, is_ready
 from pillion_operator.judge.pods import unplaced
@@ -118,10 +119,13 @@ class Rollouts:
         data = await self._parts.reader.read(key.namespace, good)
         if data is None:
             return _promoting(observed, desired)
+        of_now = policed(data, observed.rules)
+        data = of_now.data
         held = _guarded(observed, desired, data)
         if lost is not None:
             former = with_kept(observed.service, desired, held.data)
-            return replace(_withdrawing(observed, former, 0), rolled_back=RolledBack(lost, good, held.guards))
+            guards = replace(held.guards, refused=of_now.refused)
+            return replace(_withdrawing(observed, former, 0), rolled_back=RolledBack(lost, good, guards))
         if asks_more(observed.children.get(DEPLOYMENT, {}).get(predictor_name(key.name)), data):
             # A roll-back gave its pods what guards access, and a share for another version takes it from none.
             data = held.data
