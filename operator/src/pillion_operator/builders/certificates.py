@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AUTHORITY_KEY",
+    "authorities_child",
     "encoded",
     "in_the_way",
     "self_signed_name",
@@ -66,17 +67,16 @@ def with_certificate(
         away: those of the optional kinds that do not answer, so that it may well have them.
     """
     tls = service.spec.predictor.tls
-    if not desired.complete:
-        return desired
-    if kept is not None and not kept.wanted and kept.bundle:
-        desired = replace(desired, children=(_authorities(service, stored, kept), *desired.children))
-    if tls is None or not desired.endpoints.secure:
+    if kept is not None and kept.bundle and not (kept.wanted and desired.complete):
+        # Who asks pods that go on as they are has to learn of a new CA as well.
+        desired = replace(desired, children=(authorities_child(service, stored, kept), *desired.children))
+    if not desired.complete or tls is None or not desired.endpoints.secure:
         return desired
     child: Child | None = None
     problem: Problem | None = None
     if kept is not None and kept.wanted:
         problem = kept.problem
-        child = _authorities(service, stored, kept) if problem is None else None
+        child = authorities_child(service, stored, kept) if problem is None else None
     elif tls.cert_manager is not None:
         facts = next((one for one in secrets if one.secret == server_secret(service)), None)
         problem = _in_the_way(stored, facts)
@@ -90,7 +90,8 @@ def with_certificate(
     return desired if child is None else replace(desired, children=(child, *desired.children))
 
 
-def _authorities(service: InferenceService, stored: Manifest, kept: KeptCertificate) -> Child:
+def authorities_child(service: InferenceService, stored: Manifest, kept: KeptCertificate) -> Child:
+    """Return the ConfigMap that tells clients whom to trust."""
     config = authority_config(key_of(stored).name)
     data: JsonObject = {"data": {AUTHORITY_KEY: kept.bundle}}
     return Child(CONFIG_MAP, child_manifest(service, uid_of(stored), CONFIG_MAP, config, data))

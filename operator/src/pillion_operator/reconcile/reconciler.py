@@ -26,6 +26,7 @@ from pillion_operator.judge.status import facts_of, status_of
 from pillion_operator.observe.candidates import RuntimeCandidates
 from pillion_operator.reconcile.patience import Patience
 from pillion_operator.reconcile.routes import routed
+from pillion_operator.reconcile.unread import keep_certificate
 from pillion_operator.report.events import happenings
 from pillion_operator.state.kinds import (
     CERTIFICATE,
@@ -151,7 +152,7 @@ class Reconciler:
             service = InferenceService.from_api(stored)
         except ValidationError as error:
             await self._report_invalid(stored, error)
-            return None
+            return await keep_certificate(self._parts.self_signed, self._parts.applier, self._observe(stored))
         training = None
         if service.spec.predictor.follow_trainings and service.spec.predictor.serving_model is not None:
             training = followed(key, self._parts.store.all(TRAINING_JOB, key.namespace))
