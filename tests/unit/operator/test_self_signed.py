@@ -20,7 +20,7 @@ from pillion_operator.reconcile.reconciler import Parts, Reconciler
 from pillion_operator.reconcile.self_signed import SelfSigned
 from pillion_operator.state.certificates import KeptCertificate
 from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, INFERENCE_SERVICE
-from pillion_operator.state.manifest import key_of
+from pillion_operator.state.manifest import key_of, text_at
 from pillion_operator.state.observed import Observed
 from pillion_operator.state.plan import Problem
 from pillion_operator.state.reasons import Reason
@@ -163,7 +163,7 @@ def test_pods_of_a_manifest_that_cannot_be_read_any_more_keep_a_certificate_that
     assert new is not None
     assert {"iris", "of.example.com", "iris-predictor.ns.svc"} < set(new.names), "no name is lost that it had"
     ((config,),) = (one.children for one in answers.planned)
-    assert new.bundle == config.manifest["data"]["ca.crt"]
+    assert new.bundle == text_at(config.manifest, "data", "ca.crt")
     (owner,) = cast("Any", config.manifest["metadata"])["ownerReferences"]
     assert ("iris", "uid-1") == (owner["name"], owner["uid"])
 
