@@ -42,6 +42,7 @@ from pillion_operator.observe.runtime_status import RuntimeStatusReader
 from pillion_operator.observe.store import Store
 from pillion_operator.observe.training_pods import TrainingPodReader
 from pillion_operator.observe.training_status import TrainingStatusReader
+from pillion_operator.observe.variables import VariableNames
 from pillion_operator.probes import ProbeServer
 from pillion_operator.rbac import used_rules
 from pillion_operator.reconcile.batches import BatchParts, BatchReconciler
@@ -213,6 +214,7 @@ class Operator:
                     RevisionKeeper(client, store.record, store.forget),
                     RuntimeStatusReader(pods),
                     Stages(MetricsReader(pods, RequestSamples), time.monotonic),
+                    VariableNames(client, time.monotonic),
                 )
             ),
             scaling=self._scaling,
