@@ -7,7 +7,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, Protocol
 
-from e2e.cluster.node import paths, prerequisites
+from e2e.cluster.node import emulation, paths, prerequisites
 from e2e.cluster.node.failure import ClusterError
 
 if TYPE_CHECKING:
@@ -29,15 +29,18 @@ _QUICK = ("--compression-format=zstd", "--compression-level=1")
 class Buildah:
     """Builds images without a daemon, as root, also inside a container."""
 
-    def __init__(self) -> None:
-        """Keep images and layers in the user's cache."""
-        storage = paths.cache_home() / "buildah"
-        self._command = (
+    def __init__(self, *, arm64: bool = False) -> None:
+        """Keep images and layers in the user's cache; those of arm64 apart, since the names are the same."""
+        storage = paths.cache_home() / ("buildah-arm64" if arm64 else "buildah")
+        command = (
             "buildah",
             f"--root={storage / 'root'}",
             f"--runroot={storage / 'run'}",
             f"--storage-driver={prerequisites.storage_driver(storage)}",
         )
+        self._command = tuple(emulation.command(*command)) if arm64 else command
+        self._platform = ("--platform=linux/arm64",) if arm64 else ()
+        self.arm64 = arm64
 
     def has(self, reference: str) -> bool:
         """Whether the storage holds an image of that name."""
@@ -45,7 +48,7 @@ class Buildah:
 
     def pull(self, reference: str) -> bool:
         """Pull an image; return whether a registry that has it was reachable."""
-        return self._run("pull", "--quiet", reference, check=False).returncode == 0
+        return self._run("pull", "--quiet", *self._platform, reference, check=False).returncode == 0
 
     def build(
         self,
@@ -63,7 +66,7 @@ class Buildah:
         options += [f"--secret=id={name},src={path}" for name, path in secrets.items()]
         done = self._run(
             "build", "--layers", "--quiet", "--pull-never", f"--file={dockerfile}", f"--tag={reference}",
-            *options, str(context),
+            *self._platform, *options, str(context),
         )  # fmt: skip  # one line for what is fixed, one for what is given
         return done.stdout.split()[-1]
 

@@ -105,17 +105,21 @@ def archives() -> Path:
     return paths.cache_home() / "archives"
 
 
-def build(name: str) -> Path:
+def build(name: str, *, arm64: bool = False) -> Path:
     """Build one image where something of it has changed, and return its archive.
 
-    Raises ClusterError with the end of the builder's output where it fails.
+    Raises ClusterError with the end of the builder's output where it fails, and for an image of arm64
+    that holds Go programs: those are made for this machine only.
     """
     wanted = image(name)
     tag = wanted.reference
+    if arm64 and wanted.programs:
+        raise ClusterError(f"the image {name} holds Go programs, which are built for this machine only")
     prerequisites.require({"buildah": "buildah"}, "build images")
     programs = gotools.ensure(wanted.programs)
-    with lock.exclusive(paths.cache_home() / "buildah.lock", "another build of images"):
-        builder = Buildah()
+    turn = paths.cache_home() / ("buildah-arm64.lock" if arm64 else "buildah.lock")
+    with lock.exclusive(turn, "another build of images"):
+        builder = Buildah(arm64=arm64)
         if wanted.on_base:
             base_image.ensure(builder)
         with progress.step(f"build image {tag}"), contextlib.ExitStack() as stack:
@@ -132,11 +136,12 @@ def build(name: str) -> Path:
                 named_contexts={**({"tools": tools} if wanted.context else {}), **wanted.contexts},
                 secrets=build_secrets(scratch),
             )
-        archive = archives() / f"{name}-{identity[:16]}.tar"
+        kept = f"{name}-arm64" if arm64 else name
+        archive = archives() / f"{kept}-{identity[:16]}.tar"
         if not archive.exists():
             archives().mkdir(parents=True, exist_ok=True)
             with progress.step(f"write archive of {tag}"):
-                for outdated in archives().glob(f"{name}-{'?' * 16}.tar"):
+                for outdated in archives().glob(f"{kept}-{'?' * 16}.tar"):
                     outdated.unlink()
                 builder.save(tag, archive)
     return archive

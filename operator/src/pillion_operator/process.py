@@ -42,6 +42,7 @@ from pillion_operator.observe.runtime_status import RuntimeStatusReader
 from pillion_operator.observe.store import Store
 from pillion_operator.observe.training_pods import TrainingPodReader
 from pillion_operator.observe.training_status import TrainingStatusReader
+from pillion_operator.observe.variables import VariableNames
 from pillion_operator.probes import ProbeServer
 from pillion_operator.rbac import used_rules
 from pillion_operator.reconcile.batches import BatchParts, BatchReconciler
@@ -213,6 +214,7 @@ class Operator:
                     RevisionKeeper(client, store.record, store.forget),
                     RuntimeStatusReader(pods),
                     Stages(MetricsReader(pods, RequestSamples), time.monotonic),
+                    VariableNames(client, time.monotonic),
                 )
             ),
             scaling=self._scaling,
@@ -230,6 +232,7 @@ class Operator:
             wall_clock=time.time,
             cluster_runtimes=not self._settings.namespaces,
             optional_kinds=lambda: self._caches.optional,
+            kinds_away=lambda: self._caches.away,
             lacks=self._rights.lacks,
             on_repair=self._metrics.repaired,
         )

@@ -41,11 +41,13 @@ def certified(
     kept: KeptCertificate | None = None,
     secrets: tuple[CertificateFacts, ...] = (),
     served: bool = True,
+    away: bool = False,
 ) -> Desired:
     given = service(**predictor)
     desired = plan(given, "uid-1", builtin(), StorageCredentials(), SETTINGS)
     kinds = frozenset({CERTIFICATE} if served else ())
-    return with_certificate(given, stored(given), desired, kept, secrets, kinds, DOMAIN)
+    silent = frozenset({CERTIFICATE} if away else ())
+    return with_certificate(given, stored(given), desired, kept, secrets, kinds, DOMAIN, silent)
 
 
 def kinds_of(desired: Desired) -> list[str]:
@@ -115,6 +117,31 @@ def test_a_cluster_without_cert_manager_is_told_with_what_to_install() -> None:
     assert desired.problem is not None
     assert Reason.CERTIFICATES_NOT_SERVED == desired.problem.reason
     assert "install cert-manager" in desired.problem.sentence
+
+
+def test_a_cert_manager_that_does_not_answer_is_not_told_to_be_installed() -> None:
+    desired = certified(ISSUED, served=False, away=True)
+
+    assert desired.problem is not None
+    assert Reason.KIND_UNAVAILABLE == desired.problem.reason
+    assert desired.problem.transient
+    assert "what serves them does not answer" in desired.problem.sentence
+    # Of a kind that answers again, a Certificate is made, whoever remembers that it did not.
+    assert "Certificate" in kinds_of(certified(ISSUED, away=True))
+
+
+@pytest.mark.parametrize(
+    ("problem", "made_for"), [(None, "iris-predictor"), (Reason.NAME_CONFLICT, "other"), (Reason.NAME_CONFLICT, "")]
+)
+def test_pods_go_on_with_the_secret_that_cert_manager_made_before_it_went_silent(
+    problem: str | None, made_for: str
+) -> None:
+    facts = CertificateFacts("iris-predictor-certificate", found=True, certificate=made_for)
+    desired = certified(ISSUED, secrets=(facts,), served=False, away=True)
+
+    assert problem == (desired.problem and desired.problem.reason)
+    assert ("Deployment" in kinds_of(desired)) is (problem is None)
+    assert "Certificate" not in kinds_of(desired)
 
 
 @pytest.mark.parametrize(

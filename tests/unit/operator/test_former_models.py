@@ -99,7 +99,7 @@ def course(
     before: Desired, running: Desired, predictor: dict[str, Any], after: Desired, *revisions: Revision
 ) -> Desired:
     nobody = cast("Any", None)
-    parts = RolloutParts(cast("Any", Kept(before)), nobody, nobody, Stages(nobody, lambda: 0.0))
+    parts = RolloutParts(cast("Any", Kept(before)), nobody, nobody, Stages(nobody, lambda: 0.0), nobody)
     live, there = config(before), deployment(running)
     children = {
         CONFIG_MAP: {key_of(live).name: live} if live else {},

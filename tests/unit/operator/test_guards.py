@@ -50,6 +50,16 @@ class Kept:
         return self._data
 
 
+class Named:
+    """Secrets by name, with their keys."""
+
+    def __init__(self, keys: dict[str, set[str]]) -> None:
+        self._keys = keys
+
+    async def read(self, _: str, sources: Any) -> Any:
+        return {(kind, name): frozenset(self._keys[name]) for kind, name in sources if name in self._keys}
+
+
 def running(desired: Desired) -> dict[str, Any]:
     """The Deployment of the plan, with its only pod available."""
     found: Any = child(desired, "Deployment")
@@ -73,6 +83,7 @@ class RollBack:
         live: Desired | None = None,
         *,
         failed: bool = True,
+        keys: dict[str, set[str]] | None = None,
         **observed: Any,
     ) -> None:
         _, self.before = planned(*before)
@@ -85,7 +96,8 @@ class RollBack:
             cast("Any", self.service.to_api()), children, revisions=revisions, now=2e9, **observed
         )
         nobody = cast("Any", None)
-        parts = RolloutParts(cast("Any", Kept(self.before)), nobody, nobody, Stages(nobody, lambda: 0.0))
+        names: Any = Named(keys or {})
+        parts = RolloutParts(cast("Any", Kept(self.before)), nobody, nobody, Stages(nobody, lambda: 0.0), names)
         self.plan = asyncio.run(Rollouts(parts).course(self.service, self._observed, self.newest))
 
     @property
@@ -199,6 +211,67 @@ def test_keys_that_are_given_by_variables_go_along() -> None:
     env = pod(back.plan)["containers"][0].get("env", [])
     assert key in env
     assert other not in env
+
+
+def out_of(*secrets: str, prefix: str = "", env: Any = (), **fields: Any) -> dict[str, Any]:
+    given = [{"prefix": prefix, "secretRef": {"name": name}} for name in secrets]
+    return {"sklearn": {**SKLEARN["sklearn"], "envFrom": given, **({"env": [*env]} if env else {})}, **fields}
+
+
+def variable(name: str, secret: str, key: str | None = None) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key or name}}}
+
+
+def test_keys_that_are_given_by_env_from_go_along_and_nothing_else_of_it() -> None:
+    keys = {"keys": {"PILLION_API_KEY", "SPEED"}}
+    back = RollBack((SKLEARN, None), (out_of("keys", timeout=7), None), keys=keys)
+    prefixed = RollBack((SKLEARN, None), (out_of("keys", prefix="PILLION_"), None), keys={"keys": {"AUTH__API_KEY"}})
+
+    (container,) = pod(back.plan)["containers"]
+    assert [variable("PILLION_API_KEY", "keys")] == container["env"]
+    assert "envFrom" not in container
+    assert "its pods get the variables of the runtime's auth of the manifest" in back.said()
+    (container,) = pod(prefixed.plan)["containers"]
+    assert [variable("PILLION_AUTH__API_KEY", "keys", "AUTH__API_KEY")] == container["env"]
+
+
+@pytest.mark.parametrize("keys", [{"speeds": {"SPEED"}}, {}])
+def test_variables_that_guard_nothing_close_nothing_and_open_nothing(keys: dict[str, set[str]]) -> None:
+    back = RollBack((SKLEARN, KEYS), (out_of("speeds", timeout=7), None), keys=keys)
+
+    assert {"api-keys"} == back.mounted
+    assert pod(back.before) == pod(back.plan)
+
+
+def test_the_same_keys_in_another_form_change_no_pods() -> None:
+    keys = {"keys": {"PILLION_API_KEY", "SPEED"}}
+    back = RollBack((out_of("keys"), None), (keyed(variable("PILLION_API_KEY", "keys"), timeout=7), None), keys=keys)
+
+    assert pod(back.before) == pod(back.plan)
+
+
+def test_a_key_out_of_env_from_that_the_newest_manifest_has_no_more_is_good_for_nobody() -> None:
+    keys = {"old": {"PILLION_API_KEY", "SPEED", "LEVEL"}, "later": {"LEVEL"}}
+    back = RollBack((out_of("old", "later"), None), (NEWEST, KEYS), keys=keys)
+    opened = RollBack((out_of("old", "later"), None), (NEWEST, None), keys=keys)
+    other = RollBack((out_of("old"), None), (keyed(KEY, timeout=7), None), keys=keys)
+
+    (container,) = pod(back.plan)["containers"]
+    assert [variable("SPEED", "old")] == container["env"], "what comes later in envFrom still wins"
+    assert [{"prefix": "", "secretRef": {"name": "later"}}] == container["envFrom"]
+    assert pod(opened.before) == pod(opened.plan)
+    # A variable of the container's own wins over any of envFrom.
+    (container,) = pod(other.plan)["containers"]
+    assert [KEY] == container["env"]
+    assert [{"prefix": "", "secretRef": {"name": "old"}}] == container["envFrom"]
+
+
+def test_a_secret_that_goes_opens_no_pods_that_ask_by_it() -> None:
+    newest = (out_of("keys", timeout=7), None)
+    closed = RollBack((SKLEARN, None), newest, keys={"keys": {"PILLION_API_KEY"}}).plan
+    later = RollBack((SKLEARN, None), newest, closed)
+
+    assert pod(closed) == pod(later.plan)
 
 
 CERTIFICATE = CertificateFacts("iris-tls", found=True, not_after=3e9)

@@ -66,6 +66,25 @@ def test_a_kind_that_cannot_be_listed_keeps_no_other_away_and_restarts_nothing(s
     assert at_once == caches._listed.is_set()
 
 
+def test_kinds_that_do_not_answer_are_told_from_those_that_a_cluster_lacks() -> None:
+    changes: list[frozenset[Kind]] = []
+    nobody = cast("Any", None)
+    metrics = OperatorMetrics(CollectorRegistry())
+    caches = Caches(nobody, Store(), OperatorSettings(), metrics, nobody, lambda: changes.append(caches.away))
+    unheard, broken, well = cast("Any", (Silent(), Cluster(CERTIFICATE, 503), Cluster(DEPLOYMENT, 503)))
+
+    async def rounds() -> None:
+        caches.optional = await caches._discovered(unheard)
+        assert frozenset({CERTIFICATE}) == caches.away
+        for cluster in (unheard, broken, broken, well, well):
+            await caches._follow_optional_kinds(cluster, cluster)
+
+    asyncio.run(rounds())
+
+    assert frozenset({CERTIFICATE, HTTP_ROUTE}) == caches.optional
+    assert [frozenset()] == changes, "services are looked at anew once it answers"
+
+
 class Silent(Cluster):
     """Has Certificates whose API does not answer, at the start and later."""
 

@@ -66,7 +66,7 @@ def test_no_pod_is_given_up_whose_requests_a_gateway_still_sends(least: int, rou
     children = (Child(SERVICE, {"metadata": METADATA, "spec": {}}), Child(DEPLOYMENT, {"metadata": METADATA}))
     desired = replace(Desired(children, ReplicaBounds(4, None), Endpoints("http://iris", "")), revision="new")
     nobody = cast("Any", None)
-    rollouts = Rollouts(RolloutParts(cast("Any", Kept()), nobody, nobody, Stages(nobody, lambda: 0.0)))
+    rollouts = Rollouts(RolloutParts(cast("Any", Kept()), nobody, nobody, Stages(nobody, lambda: 0.0), nobody))
 
     found = asyncio.run(rollouts.course(InferenceService.from_api(manifest), observed, desired))
 

@@ -141,7 +141,7 @@ def test_steps_that_cannot_begin_say_so_and_name_the_way_out() -> None:
             return {"template": {}, "service": {"ports": [{"port": 80}]}}
 
     nobody = cast("Any", None)
-    rollouts = Rollouts(RolloutParts(cast("Any", Kept()), nobody, nobody, rolling.stages))
+    rollouts = Rollouts(RolloutParts(cast("Any", Kept()), nobody, nobody, rolling.stages, nobody))
     service: Manifest = {"metadata": {"name": "iris-predictor"}, "spec": {"ports": [{"port": 443}]}}
     desired = replace(rolling.desired, children=(Child(SERVICE, service),))
 
@@ -166,7 +166,7 @@ def test_what_was_counted_is_forgotten_when_the_rollout_is_over() -> None:
     canary = deployment("new", replicas=1, updatedReplicas=1, availableReplicas=1)
     rolling = Rolling(cast("Manifest", ANALYSIS), canary, canaryTrafficPercent=50)
     nobody = cast("Any", None)
-    rollouts = Rollouts(RolloutParts(nobody, nobody, nobody, rolling.stages))
+    rollouts = Rollouts(RolloutParts(nobody, nobody, nobody, rolling.stages, nobody))
     rolling.look()
 
     undone = replace(rolling.desired, revision="good")

@@ -87,7 +87,7 @@ class Service:
 
     def course(self) -> Desired:
         nobody = cast("Any", None)
-        parts = RolloutParts(cast("Any", Kept()), nobody, nobody, Stages(nobody, lambda: 0.0))
+        parts = RolloutParts(cast("Any", Kept()), nobody, nobody, Stages(nobody, lambda: 0.0), nobody)
         return asyncio.run(Rollouts(parts).course(self.parsed, self.observed, self.desired))
 
     def told(self, desired: Desired) -> tuple[str, Manifest]:

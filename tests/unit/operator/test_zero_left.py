@@ -45,7 +45,7 @@ def test_what_a_service_has_of_the_activator_is_given_up_when_its_namespace_is_l
         "store": store,
         "scaling": Scaling(_NOBODY, store, _NOBODY, lambda: 0.0, print),
         "zero": zero,
-        "rollouts": Rollouts(RolloutParts(_NOBODY, _NOBODY, _NOBODY, Stages(_NOBODY, lambda: 0.0))),
+        "rollouts": Rollouts(RolloutParts(_NOBODY, _NOBODY, _NOBODY, Stages(_NOBODY, lambda: 0.0), _NOBODY)),
         "self_signed": SelfSigned(_NOBODY, SERVICE_TIMES, "cluster.local", enabled=True, clock=lambda: 0.0),
         "clock": lambda: 0.0,
     }

@@ -70,6 +70,16 @@ class ChildApplier:
         await run.scale()
         return run.outcome
 
+    async def put(self, observed: Observed, desired: Desired) -> Outcome:
+        """Apply the children, and neither count pods nor take away what is not planned.
+
+        Raises:
+            ApiError: as for `apply`.
+        """
+        run = _Run(self._client, self._record, self._futile, observed, desired)
+        await run.children()
+        return run.outcome
+
 
 class _Run:
     """One pass over the children of one service."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AUTHORITY_KEY",
+    "authorities_child",
     "encoded",
     "in_the_way",
     "self_signed_name",
@@ -51,6 +52,7 @@ def with_certificate(
     secrets: tuple[CertificateFacts, ...],
     kinds: frozenset[Kind],
     cluster_domain: str,
+    away: frozenset[Kind] = frozenset(),
 ) -> Desired:
     """Return the plan with what makes the certificate that the manifest asks for; without pods where nothing may.
 
@@ -62,22 +64,25 @@ def with_certificate(
         secrets: facts about the Secrets of the manifest's certificates.
         kinds: those of the optional kinds that the cluster has.
         cluster_domain: of cluster DNS.
+        away: those of the optional kinds that do not answer, so that it may well have them.
     """
     tls = service.spec.predictor.tls
-    if not desired.complete:
-        return desired
-    if kept is not None and not kept.wanted and kept.bundle:
-        desired = replace(desired, children=(_authorities(service, stored, kept), *desired.children))
-    if tls is None or not desired.endpoints.secure:
+    if kept is not None and kept.bundle and not (kept.wanted and desired.complete):
+        # Who asks pods that go on as they are has to learn of a new CA as well.
+        desired = replace(desired, children=(authorities_child(service, stored, kept), *desired.children))
+    if not desired.complete or tls is None or not desired.endpoints.secure:
         return desired
     child: Child | None = None
     problem: Problem | None = None
     if kept is not None and kept.wanted:
         problem = kept.problem
-        child = _authorities(service, stored, kept) if problem is None else None
+        child = authorities_child(service, stored, kept) if problem is None else None
     elif tls.cert_manager is not None:
         facts = next((one for one in secrets if one.secret == server_secret(service)), None)
-        problem = _in_the_way(stored, facts) or (None if CERTIFICATE in kinds else _not_served())
+        problem = _in_the_way(stored, facts)
+        if problem is None and CERTIFICATE in away and facts is not None and facts.found:
+            return desired  # It has been made, and pods go on whatever becomes of what serves the kind.
+        problem = problem or _not_served(kinds, away)
         if problem is None:
             child = Child(CERTIFICATE, _certificate(service, stored, cluster_domain))
     if problem is not None:
@@ -85,7 +90,8 @@ def with_certificate(
     return desired if child is None else replace(desired, children=(child, *desired.children))
 
 
-def _authorities(service: InferenceService, stored: Manifest, kept: KeptCertificate) -> Child:
+def authorities_child(service: InferenceService, stored: Manifest, kept: KeptCertificate) -> Child:
+    """Return the ConfigMap that tells clients whom to trust."""
     config = authority_config(key_of(stored).name)
     data: JsonObject = {"data": {AUTHORITY_KEY: kept.bundle}}
     return Child(CONFIG_MAP, child_manifest(service, uid_of(stored), CONFIG_MAP, config, data))
@@ -135,7 +141,12 @@ def in_the_way(secret: str) -> Problem:
     return Problem(Reason.NAME_CONFLICT, text, f"{SECRET.name}/{secret}", transient=False, remedy=remedy)
 
 
-def _not_served() -> Problem:
+def _not_served(kinds: frozenset[Kind], away: frozenset[Kind]) -> Problem | None:
+    if CERTIFICATE in kinds:
+        return None
+    if CERTIFICATE in away:
+        text = f"no {CERTIFICATE.name} of {CERTIFICATE.api_version} is made yet: what serves them does not answer"
+        return Problem(Reason.KIND_UNAVAILABLE, text, "spec.predictor.tls.certManager")
     text = f"this cluster serves no {CERTIFICATE.name} of {CERTIFICATE.api_version} to the operator"
     return Problem(Reason.CERTIFICATES_NOT_SERVED, text, "spec.predictor.tls.certManager", transient=False)
 

@@ -6,7 +6,6 @@ has of its own stays where the newest manifest asks for nothing: a roll-back clo
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -14,19 +13,17 @@ import msgspec
 
 from pillion.runtimefile import RuntimeFile, RuntimeFileError, dump, load
 from pillion_operator.builders.configmap import CONFIG_FILE
-from pillion_operator.builders.deployment import revision_of
 from pillion_operator.builders.planned import first_of, runtime_config
+from pillion_operator.builders.stamps import stamped
+from pillion_operator.builders.variables import guarding, serving, with_guarding
 from pillion_operator.state.kinds import DEPLOYMENT, SERVICE
 from pillion_operator.state.manifest import array, object_at, objects_at, revision, text_at
-from pillion_operator.state.names import (
-    CONFIG_HASH_ANNOTATION,
-    REVISION_ANNOTATION,
-    RUNTIME_CONTAINER,
-)
+from pillion_operator.state.names import RUNTIME_CONTAINER
 from pillion_operator.state.revisions import Guards
 
 if TYPE_CHECKING:
     from pillion.resources import JsonObject
+    from pillion_operator.builders.variables import Keys
     from pillion_operator.state.manifest import Manifest
     from pillion_operator.state.plan import Desired
 
@@ -37,9 +34,6 @@ _FIELDS: Final = {
     "auth": ("spec.auth", ("api-keys", "reviewer")),
     "tls": ("spec.predictor.tls", ("tls", "client-ca")),
 }
-#: Variables that say the same, of manifests that have no `spec.auth`.
-_KEY: Final = "PILLION_API_KEY"
-_VARIABLES: Final = "PILLION_AUTH__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +49,14 @@ class Guarded:
     guards: Guards
 
 
-def guarded(service: str, desired: Desired, data: JsonObject, *, certified: bool) -> Guarded:
+def guarded(service: str, desired: Desired, data: JsonObject, keys: Keys, *, certified: bool) -> Guarded:
     """Return a kept revision that asks of its callers what the newest manifest asks of them.
 
     Args:
         service: the InferenceService's name.
         desired: the plan of the newest manifest.
         data: what is kept.
+        keys: of the objects that either has variables from.
         certified: whether the Secrets of `tls` can be served with. Where they cannot, nobody has spoken TLS by them,
             and the pods serve as they did; but where clients are to show certificates, nobody is let in without.
     """
@@ -72,7 +67,8 @@ def guarded(service: str, desired: Desired, data: JsonObject, *, certified: bool
         return unchanged
     there = object_at(first_of(desired, DEPLOYMENT), "spec", "template")
     names = {field: name for field, (name, _) in _FIELDS.items() if newest.settings.get(field)}
-    if _guarding(there):
+    variables = guarding(there, keys)
+    if variables:
         names.setdefault("auth", "the variables of the runtime's auth")
     if kept is None:
         why = "that revision does not serve with Pillion's runtime of this release"
@@ -86,7 +82,9 @@ def guarded(service: str, desired: Desired, data: JsonObject, *, certified: bool
         asked = newest.settings.get(field)
         given = _with_parts(changed, there, _FIELDS[field][1])
         if field == "auth":
-            given = _with_variables(_with_account(given, there, asked), there)
+            given = _with_account(given, there, asked)
+            if variables != guarding(given, keys):
+                given = with_guarding(given, variables, keys)
         if given == changed and settings.get(field) == asked:
             continue
         if field == "tls" and not certified and not (isinstance(asked, dict) and "client" in asked):
@@ -100,12 +98,12 @@ def guarded(service: str, desired: Desired, data: JsonObject, *, certified: bool
     if changed == template and settings == kept.settings:
         return replace(unchanged, guards=Guards(revision(template), lacking=tuple(lacking), why=why))
     text = dump(msgspec.structs.replace(kept, settings=settings))
-    stamped = _stamped(changed, text)
-    made: JsonObject = data | {"template": stamped, "config": text}
+    template = stamped(changed, text)
+    made: JsonObject = data | {"template": template, "config": text}
     if bool(settings.get("tls")) != bool(kept.settings.get("tls")):
         # Both serve with Pillion's runtime, whose ports are always the same: only their names tell of TLS.
         made["service"] = object_at(first_of(desired, SERVICE), "spec")
-    return Guarded(made, Guards(revision(stamped), tuple(taken), tuple(lacking), why))
+    return Guarded(made, Guards(revision(template), tuple(taken), tuple(lacking), why))
 
 
 def asks_more(live: Manifest | None, data: JsonObject) -> bool:
@@ -125,7 +123,7 @@ def _marks(template: JsonObject) -> set[tuple[str, ...]]:
     secret = ("valueFrom", "secretKeyRef")
     given = {
         (text_at(one, "name"), text_at(one, "value"), text_at(one, *secret, "name"), text_at(one, *secret, "key"))
-        for one in _guarding(template)
+        for one in guarding(template, {})
     }
     return mounted | given
 
@@ -134,7 +132,7 @@ def _with_parts(template: JsonObject, newest: JsonObject, names: tuple[str, ...]
     """Return the template with the volumes of those names, and their mounts, as the newest has them."""
     spec = object_at(template, "spec")
     volumes = _exchanged(objects_at(spec, "volumes"), objects_at(newest, "spec", "volumes"), names)
-    mounts = objects_at(_serving(newest), "volumeMounts")
+    mounts = objects_at(serving(newest), "volumeMounts")
     containers = [
         container | {"volumeMounts": array(_exchanged(objects_at(container, "volumeMounts"), mounts, names))}
         if text_at(container, "name") == RUNTIME_CONTAINER
@@ -163,45 +161,6 @@ def _with_account(template: JsonObject, newest: JsonObject, auth: object) -> Jso
     account = object_at(newest, "spec").get("serviceAccountName")
     others = {field: value for field, value in spec.items() if field != "serviceAccountName"}
     return template | {"spec": others | ({"serviceAccountName": account} if account else {})}
-
-
-def _with_variables(template: JsonObject, newest: JsonObject) -> JsonObject:
-    """Return the template with the variables of the newest in the place of its own, which would outdo its settings."""
-    variables = _guarding(newest)
-    if variables == _guarding(template):
-        return template
-    spec = object_at(template, "spec")
-    containers: list[JsonObject] = []
-    for container in objects_at(spec, "containers"):
-        if text_at(container, "name") == RUNTIME_CONTAINER:
-            others = [one for one in objects_at(container, "env") if not _guards(one)]
-            containers.append(container | {"env": array([*others, *variables])})
-        else:
-            containers.append(container)
-    return template | {"spec": spec | {"containers": array(containers)}}
-
-
-def _guarding(template: JsonObject) -> list[JsonObject]:
-    return [one for one in objects_at(_serving(template), "env") if _guards(one)]
-
-
-def _guards(variable: JsonObject) -> bool:
-    return text_at(variable, "name") == _KEY or text_at(variable, "name").startswith(_VARIABLES)
-
-
-def _stamped(template: JsonObject, config: str) -> JsonObject:
-    metadata = object_at(template, "metadata")
-    annotations = dict(object_at(metadata, "annotations"))
-    annotations.pop(REVISION_ANNOTATION, None)
-    annotations[CONFIG_HASH_ANNOTATION] = hashlib.sha256(config.encode()).hexdigest()[:16]
-    made = template | {"metadata": metadata | {"annotations": annotations}}
-    annotations[REVISION_ANNOTATION] = revision_of(made)
-    return made
-
-
-def _serving(template: JsonObject) -> JsonObject:
-    containers = objects_at(template, "spec", "containers")
-    return next((one for one in containers if text_at(one, "name") == RUNTIME_CONTAINER), {})
 
 
 def _read(config: str) -> RuntimeFile | None:

@@ -76,6 +76,11 @@ class Material:
         """All that is trusted, in one text."""
         return "".join(self.authorities)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the certificate is for."""
+        return tuple(sorted(_of(x509.load_pem_x509_certificate(self.certificate.encode())))) if self.certificate else ()
+
     def as_data(self) -> dict[str, str]:
         """Return the Secret's content."""
         return {"ca.crt": self.bundle, "ca.key": self.ca_key, "tls.crt": self.certificate, "tls.key": self.key}

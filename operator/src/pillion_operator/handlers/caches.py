@@ -83,9 +83,10 @@ class Caches:
         self._resync: Resync | None = None
         self._told = ""
         #: Kinds that are not watched since they do not answer: those that were known before, those that never were,
-        #: and all that was told of.
+        #: those of which it is not even known whether the cluster has them, and all that was told of.
         self._aside: frozenset[Kind] = frozenset()
         self._awaited: frozenset[Kind] = frozenset()
+        self._unasked: frozenset[Kind] = frozenset()
         self._silent: frozenset[Kind] = frozenset()
         self.synced = asyncio.Event()
         self.optional: frozenset[Kind] = frozenset()
@@ -145,6 +146,11 @@ class Caches:
                     _log.warning("namespace %s could not be listed: %s; trying again", namespace, error)
                     self._scope.again(namespace)
                     await asyncio.sleep(CRD_WAIT_SECONDS)
+
+    @property
+    def away(self) -> frozenset[Kind]:
+        """The optional kinds that nothing is planned of as they do not answer: the cluster may well have them."""
+        return (self._awaited | self._unasked) - self.optional
 
     def sick(self) -> str:
         """Say what is wrong with the watches; nothing where they are well."""
@@ -222,7 +228,7 @@ class Caches:
 
     async def _discovered(self, client: KubernetesClient) -> frozenset[Kind]:
         """Return the optional kinds that the cluster has, those known so far where it cannot be asked."""
-        found: set[Kind] = set()
+        found, unasked = set[Kind](), set[Kind]()
         for api_version in sorted({kind.api_version for kind in self._wanted}):
             kinds = {kind for kind in self._wanted if kind.api_version == api_version}
             try:
@@ -230,12 +236,15 @@ class Caches:
             except (ApiError, aiohttp.ClientError, TimeoutError) as error:
                 _log.warning("the API server cannot be asked for %s: %s", api_version, error)
                 found |= kinds & self.optional
+                unasked |= kinds
             else:
                 found |= {kind for kind in kinds if kind.plural in plurals}
+        self._unasked = frozenset(unasked)
         return frozenset(found)
 
     async def _follow_optional_kinds(self, client: KubernetesClient, resync: Resync) -> None:
         """Take up a kind whose definition has come, once it is listed, and let go of one whose definition has gone."""
+        before = self.away
         found = await self._discovered(client)
         come, gone, silent = set[Kind](), self.optional - found, set[Kind]()
         for kind in found - self.optional:
@@ -254,6 +263,8 @@ class Caches:
         self._awaited = frozenset(silent)
         self._tell_silence()
         if not come and not gone:
+            if self.away != before:
+                self._kinds_changed()
             return
         self._forget(gone)
         for kind in come | gone:

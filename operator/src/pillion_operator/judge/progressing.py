@@ -78,6 +78,8 @@ def _guards(guards: Guards, deployment: DeploymentFacts, trouble: Iterable[Probl
             text += f"; its pods get {fields} of the manifest, and until they are ready others may serve without"
             found = next(iter(trouble), None)
             text += "" if found is None else f" ({found.text})"
+    if guards.refused:
+        text += f"; its new pods load no {' and no '.join(guards.refused)}"
     if guards.lacking:
         text += f"; ATTENTION: it serves without {' and '.join(guards.lacking)} of the manifest ({guards.why})"
     return text

@@ -26,6 +26,7 @@ from pillion_operator.judge.status import facts_of, status_of
 from pillion_operator.observe.candidates import RuntimeCandidates
 from pillion_operator.reconcile.patience import Patience
 from pillion_operator.reconcile.routes import routed
+from pillion_operator.reconcile.unread import keep_certificate
 from pillion_operator.report.events import happenings
 from pillion_operator.state.kinds import (
     CERTIFICATE,
@@ -116,6 +117,8 @@ class Parts:
     """Whether ClusterServingRuntimes can be read; else the built-in ones are taken from the operator itself."""
     optional_kinds: Callable[[], frozenset[Kind]] = frozenset
     """Which kinds of `state.kinds.OPTIONAL` the cluster has."""
+    kinds_away: Callable[[], frozenset[Kind]] = frozenset
+    """Which others it may have: they do not answer."""
     lacks: Callable[[str], Sequence[Lack]] = lambda namespace: ()  # noqa: ARG005 - by default nothing lacks
     """Which rights the operator lacks in a namespace."""
     clock: Callable[[], float] = time.monotonic
@@ -149,7 +152,7 @@ class Reconciler:
             service = InferenceService.from_api(stored)
         except ValidationError as error:
             await self._report_invalid(stored, error)
-            return None
+            return await keep_certificate(self._parts.self_signed, self._parts.applier, self._observe(stored))
         training = None
         if service.spec.predictor.follow_trainings and service.spec.predictor.serving_model is not None:
             training = followed(key, self._parts.store.all(TRAINING_JOB, key.namespace))
@@ -158,6 +161,7 @@ class Reconciler:
         models = [model for model in self._parts.store.all(MODEL, key.namespace) if service_of(model) == key]
         healthy = _healthy(service, observed)
         references = await self._parts.references.read(service, healthy=healthy, fetches=bool(models))
+        rules = await self._parts.policies.read(key.namespace)
         desired = plan(
             service,
             uid_of(stored),
@@ -165,7 +169,7 @@ class Reconciler:
             references.credentials,
             self._parts.settings,
             self._parts.optional_kinds(),
-            await self._parts.policies.read(key.namespace),
+            rules,
             models,
             observed.children.get(CONFIG_MAP, {}).get(models_config_name(key.name)),
         )
@@ -179,12 +183,13 @@ class Reconciler:
             references.certificates,
             self._parts.optional_kinds(),
             self._parts.settings.cluster_domain,
+            self._parts.kinds_away(),
         )
         desired = replace(desired, followed=training)
         waiting = lacks_training(service)
         if waiting is not None:
             desired = replace(desired, children=(), problem=waiting)
-        observed = replace(observed, certificates=references.certificates)
+        observed = replace(observed, certificates=references.certificates, rules=rules)
         desired = await self._parts.rollouts.course(service, observed, desired)
         desired = self._parts.zero.course(observed, desired)
         desired = routed(service, observed, desired, self._parts.store, self._parts.optional_kinds())

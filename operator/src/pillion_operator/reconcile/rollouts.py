@@ -10,13 +10,16 @@ from pillion_operator.analysis.sides import Side, Sides, next_split
 from pillion_operator.builders.canary import canary_children, listens_alike
 from pillion_operator.builders.guards import asks_more, guarded
 from pillion_operator.builders.kept import revision_manifest, with_former_models, with_kept
+from pillion_operator.builders.planned import first_of
+from pillion_operator.builders.policed import policed
+from pillion_operator.builders.variables import known_by, sources_of
 from pillion_operator.judge.deadline import overdue
 from pillion_operator.judge.facts import deployment_facts, is_ready
 from pillion_operator.judge.pods import unplaced
 from pillion_operator.judge.routes import followed, share_of
 from pillion_operator.judge.status import facts_of
 from pillion_operator.state.kinds import CERTIFICATE, CONFIG_MAP, DEPLOYMENT, GATEWAY_ROUTES
-from pillion_operator.state.manifest import generation_of, key_of, labels_of, revision
+from pillion_operator.state.manifest import generation_of, key_of, labels_of, object_at, revision
 from pillion_operator.state.names import (
     CANARY,
     REVISION_GENERATION_ANNOTATION,
@@ -46,8 +49,10 @@ if TYPE_CHECKING:
     from pillion.resources import InferenceService, JsonObject
     from pillion_operator.apply.revisions import RevisionKeeper
     from pillion_operator.builders.guards import Guarded
+    from pillion_operator.builders.variables import Keys
     from pillion_operator.observe.revisions import RevisionReader
     from pillion_operator.observe.runtime_status import RuntimeStatusReader
+    from pillion_operator.observe.variables import VariableNames
     from pillion_operator.reconcile.stages import Stages
     from pillion_operator.state.manifest import Key
     from pillion_operator.state.observed import Observed
@@ -65,6 +70,7 @@ class RolloutParts:
     keeper: RevisionKeeper
     runtimes: RuntimeStatusReader
     stages: Stages
+    variables: VariableNames
 
 
 class Rollouts:
@@ -118,10 +124,13 @@ class Rollouts:
         data = await self._parts.reader.read(key.namespace, good)
         if data is None:
             return _promoting(observed, desired)
-        held = _guarded(observed, desired, data)
+        of_now = policed(data, observed.rules)
+        data = of_now.data
+        held = _guarded(observed, desired, data, await self._keys(observed, desired, data))
         if lost is not None:
             former = with_kept(observed.service, desired, held.data)
-            return replace(_withdrawing(observed, former, 0), rolled_back=RolledBack(lost, good, held.guards))
+            guards = replace(held.guards, refused=of_now.refused)
+            return replace(_withdrawing(observed, former, 0), rolled_back=RolledBack(lost, good, guards))
         if asks_more(observed.children.get(DEPLOYMENT, {}).get(predictor_name(key.name)), data):
             # A roll-back gave its pods what guards access, and a share for another version takes it from none.
             data = held.data
@@ -131,6 +140,18 @@ class Rollouts:
             desired = replace(desired, notes=(*desired.notes, Note(Reason.FIELDS_NOT_HONOURED, text)))
         former = with_kept(observed.service, desired, data)
         return _shared(observed, desired, former, percent or 0, alike=listens_alike(data, desired))
+
+    async def _keys(self, observed: Observed, desired: Desired, data: JsonObject) -> Keys:
+        """Return what the objects hold that pods of either version have variables from."""
+        key = key_of(observed.service)
+        both = (object_at(first_of(desired, DEPLOYMENT), "spec"), data)
+        sources = [source for one in both for source in sources_of(object_at(one, "template"))]
+        if not sources:
+            return {}
+        live = object_at(observed.children.get(DEPLOYMENT, {}).get(predictor_name(key.name), {}), "spec", "template")
+        # One that has gone is as it was for the pods that ask by it: they do not stop for that.
+        remembered = {source: known_by(live, source) for source in sources}
+        return remembered | await self._parts.variables.read(key.namespace, sources)
 
     async def settle(self, observed: Observed, desired: Desired) -> Desired:
         """Keep the newest revision once all pods are of it: from then on it is the one to go back to.
@@ -187,17 +208,17 @@ class Rollouts:
         return kept
 
 
-def _guarded(observed: Observed, desired: Desired, data: JsonObject) -> Guarded:
+def _guarded(observed: Observed, desired: Desired, data: JsonObject, keys: Keys) -> Guarded:
     """Return a kept revision with what guards access in the newest manifest."""
     name = key_of(observed.service).name
-    whole = guarded(name, desired, data, certified=True)
+    whole = guarded(name, desired, data, keys, certified=True)
     certified = not any(one.missing_keys or one.invalid or not one.found for one in observed.certificates)
     # Pods that have it once keep it, also where a Secret goes and another version has been tried since: what was
     # encrypted stays so.
     there = {revision(pod) for pod in observed.pods if is_ready(pod)}
     if certified or whole.guards.digest in {deployment_facts(observed, predictor_name(name)).revision, *there}:
         return whole
-    return guarded(name, desired, data, certified=False)
+    return guarded(name, desired, data, keys, certified=False)
 
 
 def _noted(desired: Desired, kept: Revision | Note) -> tuple[Desired, Revision | None]:

@@ -77,7 +77,9 @@ class SelfSigned:
         self._pause = min(times.settle / _LOOKS, _LONGEST_LOOK_SECONDS)
         self._known: dict[Key, tuple[float, object, KeptCertificate]] = {}
 
-    async def keep(self, service: InferenceService, observed: Observed, *, secure: bool) -> KeptCertificate | None:
+    async def keep(
+        self, service: InferenceService, observed: Observed, *, secure: bool, known: bool = True
+    ) -> KeptCertificate | None:
         """Take the next steps that are due and return what there is then; None where none is asked for.
 
         Pods of a version that was gone back to may serve with one that the manifest does not ask for any more.
@@ -86,6 +88,7 @@ class SelfSigned:
             service: as parsed.
             observed: what there is.
             secure: whether the pods that the manifest asks for speak TLS.
+            known: whether all names of the service are; else those that it has a certificate for stay.
 
         Raises:
             ApiError: the API server could not be asked, or another writer was faster; try again.
@@ -99,11 +102,12 @@ class SelfSigned:
         names = certificate_names(service, observed.service, self._domain)
         config = observed.children.get(CONFIG_MAP, {}).get(authority_config(key.name), {})
         trusted = text_at(config, "data", AUTHORITY_KEY)
-        asked = (uid_of(observed.service), names, trusted, wanted)
-        due, before, known = self._known.get(key, (0.0, None, None))
-        if known is not None and before == asked and self._clock() < due:
-            return known
-        kept = replace(await self._look(service, observed, names, trusted, wanted=wanted), wanted=wanted)
+        asked = (uid_of(observed.service), names, trusted, wanted, known)
+        due, before, last = self._known.get(key, (0.0, None, None))
+        if last is not None and before == asked and self._clock() < due:
+            return last
+        found = await self._look(service, observed, names, trusted, wanted=wanted, known=known)
+        kept = replace(found, wanted=wanted)
         self._known[key] = (self._clock() + kept.wait, asked, kept)
         return kept
 
@@ -112,7 +116,14 @@ class SelfSigned:
         self._known.pop(key, None)
 
     async def _look(
-        self, service: InferenceService, observed: Observed, names: tuple[str, ...], trusted: str, *, wanted: bool
+        self,
+        service: InferenceService,
+        observed: Observed,
+        names: tuple[str, ...],
+        trusted: str,
+        *,
+        wanted: bool,
+        known: bool,
     ) -> KeptCertificate:
         key = key_of(observed.service)
         secret_key = Key(key.namespace, self_signed_name(key.name))
@@ -125,6 +136,8 @@ class SelfSigned:
                 else KeptCertificate(_LONGEST_LOOK_SECONDS)
             )
         material = None if secret is None else of_secret(texts_of(secret))
+        if material is not None and not known:
+            names = tuple(dict.fromkeys((*names, *material.names)))
         now = dt.datetime.fromtimestamp(observed.now, dt.UTC)
         step = _steps(material, trusted, names, self._times, now)
         if step is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pillion_operator.state.policies import NamespaceRules
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -63,6 +65,7 @@ class Observed:
         revisions: what was rolled out or failed before, the oldest first.
         gateway: the Gateway that routes are attached to, where one is named.
         declared: what pods say of the models that the manifest declares, where it declares several.
+        rules: what the platform's policies say in its namespace.
     """
 
     service: Manifest
@@ -77,6 +80,7 @@ class Observed:
     resting: ScalingReport | None = None
     gateway: GatewayFacts | None = None
     declared: tuple[PodReport, ...] = ()
+    rules: NamespaceRules = field(default_factory=NamespaceRules)
 
 
 @dataclass(frozen=True, slots=True)

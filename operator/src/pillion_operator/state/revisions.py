@@ -80,12 +80,14 @@ class Guards:
         taken: the fields that were taken over.
         lacking: those that could not be.
         why: they could not.
+        refused: what these pods do not load, since the platform's policies deny it now.
     """
 
     digest: str = ""
     taken: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
     why: str = ""
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
