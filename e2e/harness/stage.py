@@ -195,10 +195,8 @@ class Stage:
             arguments.append(f"--body-base64={body}")
         self._trust()
         run = Load(self.target.kubectl, self.namespace, name, rate=rate)
-        arguments.append(f"--timeout={patience}s")
-        run.start(
-            self.target.image("client"), [protocol, *arguments, *secure, *options], {"certificates": _CERTIFICATES}
-        )
+        arguments += [f"--timeout={patience}s", *secure, *options]
+        run.start(self.target.image("client"), [protocol, *arguments], {"certificates": _CERTIFICATES})
         return run
 
     def _trust(self) -> None:
