@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from e2e.harness.manifests import Manifest
     from e2e.harness.target import Target
 
-NAMESPACE = "pillion-e2e-gateway"
+NAMESPACE = "pillion-e2e-edge"
 NAME = "edge"
 #: Of the listener that hands TLS on to the pods.
 PASSTHROUGH_PORT = 8443

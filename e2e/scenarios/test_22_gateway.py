@@ -14,6 +14,7 @@ from e2e.harness import gateway, manifests, models
 from e2e.harness.certificates import service_names
 from e2e.harness.stage import infer_request
 from e2e.harness.waiting import eventually
+from e2e.harness.watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,14 +91,27 @@ class Outside:
             what=f"the newest version has {percent} %",
         )
 
-    def wait_alone(self) -> None:
-        """Wait until one version has all requests, and all pods."""
+    def newest(self) -> list[str]:
+        """Return the pods of the newest version that are ready, by name."""
+        return [
+            pod["metadata"]["name"]
+            for pod in self.stage.pods("iris")
+            if pod["metadata"]["labels"].get("serving.pillion.dev/variant") == "canary"
+            and any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"]["conditions"])
+        ]
+
+    def wait_gone(self) -> None:
+        """Wait until there are no pods beside those of the version that serves."""
         eventually(
-            lambda: [self.stage.get("deployment", "iris-predictor-canary"), self.status().get("canary")],
-            lambda seen: not any(seen),
+            lambda: self.stage.get("deployment", "iris-predictor-canary"),
+            lambda seen: seen is None,
             within=180,
             what="the Deployment beside is gone",
         )
+
+    def wait_alone(self) -> None:
+        """Wait until one version has all requests, and all pods."""
+        self.wait_gone()
         self.stage.wait_rolled_out("iris", old_gone=True)
 
 
@@ -204,12 +218,7 @@ def test_a_version_loses_its_share_without_a_failed_request(outside: Outside, re
 
     outside.release(20, percent=50)
     outside.change(canaryTrafficPercent=0)
-    eventually(
-        lambda: outside.stage.get("deployment", "iris-predictor-canary"),
-        lambda seen: seen is None,
-        within=120,
-        what="the Deployment beside is gone",
-    )
+    outside.wait_gone()
 
     results = _finish(loads, report, "gateway-share-taken-away")
     assert all(result.get("20", 0) > 0 for result in results)
@@ -228,7 +237,51 @@ def test_a_version_that_does_not_start_gets_no_request_and_is_rolled_back(outsid
     outside.stage.wait_reason("iris", "RolledBack", within=180)
 
     results = _finish(loads, report, "gateway-roll-back")
+    outside.change(rollout=None)
     assert [set(result) for result in results] == [{"10"}] * 2
+
+
+def test_a_pod_of_the_newest_version_that_is_deleted_loses_no_request(outside: Outside, report: Report) -> None:
+    outside.release(20, percent=10)
+    loads = {name: outside.load(name) for name in _PROTOCOLS}
+
+    deleted = outside.newest()
+    for name in deleted:
+        outside.stage.delete("pod", name, "--wait=false")
+    eventually(
+        outside.newest,
+        lambda names: len(names) == 1 and not set(names) & set(deleted),
+        within=90,
+        what="another pod of the newest version has taken the deleted one's place",
+    )
+    outside.wait_share(10)
+
+    _finish(loads, report, "gateway-newest-deleted")
+    assert len(deleted) == 1
+
+
+def test_steps_go_by_what_pods_count_and_end_without_a_failed_request(outside: Outside, report: Report) -> None:
+    outside.change(canaryTrafficPercent=0)
+    outside.wait_gone()
+    loads = {name: outside.load(name) for name in _PROTOCOLS}
+
+    with Watch(outside.stage.target, outside.stage.namespace, "pisvc", "iris", seconds=300) as watch:
+        outside.change(
+            model={"storageUri": _uri(0)},
+            canaryTrafficPercent=None,
+            rollout={"steps": [{"weight": 10}, {"weight": 50}], "analysis": {"errorRate": "5%", "window": "10s"}},
+        )
+        eventually(
+            lambda: outside.stage.get("deployment", "iris-predictor-canary"), bool, within=60, what="the newest runs"
+        )
+        outside.wait_alone()
+        seen = [state["status"].get("canary", {}) for state in watch.states()]
+
+    _finish(loads, report, "gateway-steps")
+    outside.change(rollout=None)
+    steps = [(one.get("step"), one.get("actual")) for one in seen if one.get("actual") == one.get("requested")]
+    assert {("1 of 2", 10), ("2 of 2", 50)} <= set(steps), seen
+    assert outside.predict() == [0]
 
 
 def test_tls_that_is_handed_on_ends_in_the_pod_and_is_shared_by_connections(outside: Outside, report: Report) -> None:
