@@ -61,18 +61,19 @@ class Outside:
         assert (result.requests, result.failed) == (requests, 0), result.examples
         return result.answers
 
-    def predict(self) -> Any:  # noqa: ANN401  # JSON
+    def predict(self, service: str = "iris") -> Any:  # noqa: ANN401  # JSON
         """Ask at the URL that the status tells, and return what the model says of the flower."""
-        url = self.status()["url"]
+        url = self.status(service)["url"]
+        host = url.removeprefix("https://").partition("/")[0]
         done = self.stage.client(
             "curl", "--silent", "--show-error", "--fail-with-body", "--max-time", "10", "--cacert", _TRUSTED,
-            "--resolve", f"{_HOST}:443:{self.edge.address}", "--header", "Content-Type: application/json",
-            "--data", infer_request(), f"{url}/v2/models/iris/infer",
+            "--resolve", f"{host}:443:{self.edge.address}", "--header", "Content-Type: application/json",
+            "--data", infer_request(), f"{url}/v2/models/{service}/infer",
         )  # fmt: skip  # option and value read as pairs
         return json.loads(done.stdout)["outputs"][0]["data"]
 
-    def status(self) -> dict[str, Any]:
-        return (self.stage.get("pisvc", "iris") or {}).get("status", {})  # type: ignore[no-any-return]  # JSON
+    def status(self, service: str = "iris") -> dict[str, Any]:
+        return (self.stage.get("pisvc", service) or {}).get("status", {})  # type: ignore[no-any-return]  # JSON
 
     def change(self, **predictor: object) -> None:
         """Change the predictor; None takes a field away."""
@@ -156,6 +157,26 @@ def test_a_host_that_no_listener_has_is_told_in_the_gateways_words(outside: Outs
 
     assert "NoMatchingListenerHostname" in seen["message"]
     outside.stage.delete("pisvc", "elsewhere")
+
+
+def test_two_services_share_a_host_below_paths_that_the_gateway_takes_off(outside: Outside) -> None:
+    names = {"below": 10, "beside": 20}
+    for name, version in names.items():
+        made = manifests.inference_service(name, _uri(version))
+        made["spec"]["networking"] = {
+            "gateway": outside.edge.reference("https"),
+            "hosts": ["models.example.com"],
+            "path": "/{{.Namespace}}/{{.Name}}",
+        }
+        outside.stage.apply(made)
+    for name in names:
+        outside.stage.wait_ready(name, within=180)
+
+    urls = [outside.status(name)["url"] for name in names]
+    assert urls == [f"https://models.example.com/{outside.stage.namespace}/{name}" for name in names]
+    assert {name: outside.predict(name) for name in names} == {name: [version] for name, version in names.items()}
+    for name in names:
+        outside.stage.delete("pisvc", name)
 
 
 def test_a_tenth_is_a_tenth_of_the_requests_though_half_of_the_pods_are_of_the_newest_version(
