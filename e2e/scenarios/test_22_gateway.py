@@ -36,6 +36,8 @@ _TRUSTED: Final = "/certificates/ca.crt"
 #: Requests of each protocol by which a share is measured, and a second.
 _MEASURED: Final = 4000
 _RATE: Final = 100
+#: How often a share is given and taken away again.
+_TURNS: Final = 3
 #: Standard deviations that a share may be off by: once in 15,000 runs for requests that were shared out by chance.
 _SPREAD: Final = 4
 
@@ -129,7 +131,7 @@ def outside(new_stage: Callable[[str], Stage], release: Release) -> Iterator[Out
             "grpcHosts": [_HOSTS["grpc"]],
         }
         stage.apply(made)
-        stage.wait_ready("iris", within=180)
+        _wait_outside(stage, "iris")
         # kube-proxy knows an address a moment after the Gateway says that it has it.
         stage.client(
             "curl", "--silent", "--output", "/dev/null", "--insecure", "--retry", "60", "--retry-delay", "1",
@@ -170,7 +172,7 @@ def test_two_services_share_a_host_below_paths_that_the_gateway_takes_off(outsid
         }
         outside.stage.apply(made)
     for name in names:
-        outside.stage.wait_ready(name, within=180)
+        _wait_outside(outside.stage, name)
 
     urls = [outside.status(name)["url"] for name in names]
     assert urls == [f"https://models.example.com/{outside.stage.namespace}/{name}" for name in names]
@@ -237,9 +239,10 @@ def test_a_version_is_promoted_step_by_step_without_a_failed_request(outside: Ou
 def test_a_version_loses_its_share_without_a_failed_request(outside: Outside, report: Report) -> None:
     loads = {name: outside.load(name) for name in _PROTOCOLS}
 
-    outside.release(20, percent=50)
-    outside.change(canaryTrafficPercent=0)
-    outside.wait_gone()
+    for _ in range(_TURNS):
+        outside.release(20, percent=50)
+        outside.change(canaryTrafficPercent=0)
+        outside.wait_gone()
 
     results = _finish(loads, report, "gateway-share-taken-away")
     assert all(result.get("20", 0) > 0 for result in results)
@@ -316,7 +319,7 @@ def test_tls_that_is_handed_on_ends_in_the_pod_and_is_shared_by_connections(outs
         "tls": {"mode": "Passthrough"},
     }
     stage.apply(made)
-    ready = stage.wait_ready("through", within=180)
+    ready = _wait_outside(stage, "through")
     assert f"https://{host}:{gateway.PASSTHROUGH_PORT}" == ready["status"]["url"]
 
     stage.patch(
@@ -339,6 +342,12 @@ def test_tls_that_is_handed_on_ends_in_the_pod_and_is_shared_by_connections(outs
     assert (result.requests, result.failed) == (1500, 0), result.examples
     assert {pair.serial: 1500} == result.certificates
     assert abs(result.answers["10"] - 150) <= _SPREAD * math.sqrt(1500 * 0.1 * 0.9)
+
+
+def _wait_outside(stage: Stage, service: str) -> dict[str, Any]:
+    """Wait until the pods are there and the Gateway has taken up the routes to them, and return the object."""
+    stage.wait_reason(service, "Routed", kind="RoutesReady", status="True", within=180)
+    return stage.wait_ready(service, within=180)
 
 
 def _uri(version: int) -> str:
