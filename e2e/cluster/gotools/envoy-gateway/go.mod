@@ -1,6 +1,6 @@
 module pillion.dev/e2e/gotools/envoy-gateway
 
-go 1.26.8
+go 1.26.7
 
 tool github.com/envoyproxy/gateway/cmd/envoy-gateway
 
