@@ -308,6 +308,16 @@ def test_steps_go_by_what_pods_count_and_end_without_a_failed_request(outside: O
     assert outside.predict() == [0]
 
 
+def test_the_only_pod_that_ends_at_once_loses_requests_so_the_count_can_fail(outside: Outside) -> None:
+    loads = {name: outside.load(name) for name in _PROTOCOLS}
+
+    for pod in outside.stage.pods("iris"):
+        outside.stage.delete("pod", pod["metadata"]["name"], "--grace-period=0", "--force", "--wait=false")
+    failed = [load.finish(least=1000, within=60).failed for load in loads.values()]
+
+    assert all(failed)
+
+
 def test_tls_that_is_handed_on_ends_in_the_pod_and_is_shared_by_connections(outside: Outside, report: Report) -> None:
     stage, host = outside.stage, "through.example.net"
     pair = stage.authority.server([host, *service_names("through-predictor", stage.namespace)])
