@@ -49,6 +49,19 @@ class Edge:
         return {"name": NAME, "namespace": NAMESPACE, **({"sectionName": section} if section else {})}
 
 
+def unlimited(route: str) -> Manifest:
+    """Return the policy by which Envoy Gateway leaves calls by a GRPCRoute the time that they take."""
+    return {
+        "apiVersion": "gateway.envoyproxy.io/v1alpha1",
+        "kind": "BackendTrafficPolicy",
+        "metadata": {"name": route},
+        "spec": {
+            "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "GRPCRoute", "name": route}],
+            "timeout": {"http": {"requestTimeout": "0s"}},
+        },
+    }
+
+
 @contextlib.contextmanager
 def gateway(target: Target, domain: str, certificate: Pair) -> Iterator[Edge]:
     """Run a Gateway that ends TLS of `*.domain` with the certificate, until the end of the block."""

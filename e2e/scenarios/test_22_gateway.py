@@ -36,6 +36,8 @@ _TRUSTED: Final = "/certificates/ca.crt"
 #: Requests of each protocol by which a share is measured, and a second.
 _MEASURED: Final = 4000
 _RATE: Final = 100
+#: Seconds that Envoy gives a request where a route says nothing.
+_DEFAULT_LIMIT: Final = 15
 #: How often a share is given and taken away again.
 _TURNS: Final = 3
 #: Standard deviations that a share may be off by: once in 15,000 runs for requests that were shared out by chance.
@@ -179,6 +181,36 @@ def test_two_services_share_a_host_below_paths_that_the_gateway_takes_off(outsid
     assert {name: outside.predict(name) for name in names} == {name: [version] for name, version in names.items()}
     for name in names:
         outside.stage.delete("pisvc", name)
+
+
+@pytest.mark.parametrize("protocol", _PROTOCOLS)
+def test_a_request_that_takes_longer_than_the_gateway_grants_by_default_is_answered(
+    outside: Outside, report: Report, protocol: str
+) -> None:
+    stage, name, host = outside.stage, f"asleep-{protocol}", f"asleep-{protocol}.example.com"
+    # What takes so long is a pod that starts for the request.
+    quiet = {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 4}}}
+    made = manifests.inference_service(
+        name, _uri(10), minReplicas=0, autoScaling=quiet, initContainers=[_sleeper(stage.target.image("runtime"))]
+    )
+    hosts = {"hosts": [host]} if protocol == "http" else {"hosts": ["asleep.example.com"], "grpcHosts": [host]}
+    made["spec"]["networking"] = {"gateway": outside.edge.reference("https"), **hosts}
+    stage.apply(made)
+    if protocol == "grpc":
+        stage.apply(gateway.unlimited(f"{name}-predictor"))
+    _wait_outside(stage, name)
+    stage.wait_reason(name, "ScaledToZero", status="True", within=120)
+    eventually(lambda: stage.pods(name), lambda pods: not pods, within=90, what="the last pod is gone")
+
+    result = stage.load(
+        f"wake-{protocol}", protocol, name, tls=True, rate=1, patience=120,
+        at=f"{outside.edge.address}:443", options=["--requests=1", f"--host={host}", *_told_apart(protocol)],
+    ).result(within=150)  # fmt: skip  # what, then where to and how
+
+    report.add(f"gateway-wakes-{protocol}", seconds=round(result.latency["max"] / 1000, 1), failed=result.failed)
+    stage.delete("pisvc", name)
+    assert result.answers == {"10": 1}, result.examples
+    assert result.latency["max"] > 1000 * _DEFAULT_LIMIT
 
 
 def test_a_tenth_is_a_tenth_of_the_requests_though_half_of_the_pods_are_of_the_newest_version(
@@ -358,6 +390,17 @@ def _wait_outside(stage: Stage, service: str) -> dict[str, Any]:
     """Wait until the pods are there and the Gateway has taken up the routes to them, and return the object."""
     stage.wait_reason(service, "Routed", kind="RoutesReady", status="True", within=180)
     return stage.wait_ready(service, within=180)
+
+
+def _sleeper(image: str) -> dict[str, Any]:
+    """Return a container that keeps a pod from starting for longer than Envoy's default limit."""
+    return {
+        "name": "sleeper",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-c", f"import time; time.sleep({_DEFAULT_LIMIT + 5})"],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
 
 
 def _uri(version: int) -> str:
