@@ -84,6 +84,7 @@ e2e: e2e-made ## Smoke scenarios on a real node (brings one up; needs root where
 	@$(BIN)/pytest e2e -m smoke
 
 e2e-full: e2e-made ## Every scenario, figures recorded in e2e/results
+	@test -n "$${E2E_KUBECONFIG:-}" || $(CLUSTER) images gateway
 	@E2E_RECORD=1 $(BIN)/pytest e2e
 
 cluster-up: ## Bring a real Kubernetes up for hand work and e2e

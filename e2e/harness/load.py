@@ -30,6 +30,8 @@ class Result:
     latency: dict[str, float]
     rate: float
     new_connections: int
+    #: How many of those that succeeded by the name of the answer that was looked for; "" for any other.
+    answers: dict[str, int]
 
     def figures(self) -> dict[str, object]:
         """Return what a report keeps."""
@@ -91,6 +93,7 @@ class Load:
             latency=printed["latencyMs"],
             rate=printed["rate"],
             new_connections=printed["newConnections"],
+            answers=printed["answers"],
         )
 
     def _phase(self) -> str:

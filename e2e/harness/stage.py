@@ -168,21 +168,35 @@ class Stage:
         )  # fmt: skip  # option and value read as pairs
         return json.loads(done.stdout)["outputs"][0]
 
-    def load(self, name: str, protocol: str, service: str, *, tls: bool, rate: float = 200, patience: int = 10) -> Load:
-        """Start open-loop load on an InferenceService's predictor; a request fails after `patience` seconds."""
+    def load(
+        self,
+        name: str,
+        protocol: str,
+        service: str,
+        *,
+        tls: bool,
+        rate: float = 200,
+        patience: int = 10,
+        at: str | None = None,
+        options: Sequence[str] = (),
+    ) -> Load:
+        """Start open-loop load on an InferenceService's predictor; a request fails after `patience` seconds.
+
+        `at` is an address and port to connect to instead of the Service's, `options` are further ones of loadgen.
+        """
         host = f"{service}-predictor.{self.namespace}.svc.cluster.local"
         secure = [f"--ca={_CERTIFICATES}/ca.crt"] if tls else []
         if protocol == "http":
             scheme = "https" if tls else "http"
-            arguments = [f"--url={scheme}://{host}/v2/models/{service}/infer", f"--body={infer_request()}"]
+            arguments = [f"--url={scheme}://{at or host}/v2/models/{service}/infer", f"--body={infer_request()}"]
         else:
             body = base64.b64encode(grpc_request(service)).decode()
-            arguments = [f"--target={host}:8081", "--method=/inference.GRPCInferenceService/ModelInfer"]
+            arguments = [f"--target={at or f'{host}:8081'}", "--method=/inference.GRPCInferenceService/ModelInfer"]
             arguments.append(f"--body-base64={body}")
         self._trust()
         run = Load(self.target.kubectl, self.namespace, name, rate=rate)
-        arguments.append(f"--timeout={patience}s")
-        run.start(self.target.image("client"), [protocol, *arguments, *secure], {"certificates": _CERTIFICATES})
+        arguments += [f"--timeout={patience}s", *secure, *options]
+        run.start(self.target.image("client"), [protocol, *arguments], {"certificates": _CERTIFICATES})
         return run
 
     def _trust(self) -> None:

@@ -18,11 +18,15 @@ _SOURCE = paths.CLUSTER_SOURCE / "gosources"
 
 def folder(name: str, module: str) -> Path:
     """Return the folder of `module` as `gosources/NAME` pins it, fetched and checked where it is not there yet."""
+    return _fetched(_SOURCE / name, module)
+
+
+def _fetched(pinned_by: Path, module: str) -> Path:
     if shutil.which("go") is None:
         raise ClusterError(f"{module} comes as a Go module and there is no `go` on PATH; install Go 1.26 or newer")
     done = subprocess.run(
         ["go", "mod", "download", "-json", module],
-        cwd=_SOURCE / name,
+        cwd=pinned_by,
         env=gotools.go_environment(),
         capture_output=True,
         text=True,
@@ -43,3 +47,9 @@ def cert_manager() -> list[Path]:
     """Return the files of cert-manager's definitions of Certificates and of who signs them."""
     found = folder("cert-manager", "github.com/cert-manager/cert-manager") / "deploy" / "crds"
     return sorted(found.glob("cert-manager.io_*s.yaml"))
+
+
+def envoy_gateway() -> Path:
+    """Return the folder of the very version of Envoy Gateway that is built: its chart and its own definitions."""
+    group = gotools.GROUPS["envoy-gateway"]
+    return _fetched(group.source, group.module)

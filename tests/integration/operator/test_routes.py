@@ -160,6 +160,7 @@ def test_routes_are_made_as_soon_as_the_cluster_knows_the_gateway_api(
     assert [{"path": {"type": "PathPrefix", "value": "/iris"}}] == rule["matches"]
     taken_off = {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}
     assert [{"type": "URLRewrite", "urlRewrite": taken_off}] == rule["filters"]
+    assert {"request": "0s"} == rule["timeouts"]
     assert [("iris-predictor", 80)] == [(one["name"], one["port"]) for one in rule["backendRefs"]]
     assert "No controller of the Gateway 'edge' has said anything" in ready(api, namespace, "WaitingForRoute")
 

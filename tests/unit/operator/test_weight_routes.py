@@ -60,6 +60,8 @@ def test_requests_are_not_led_to_services_that_have_just_been_made(
     route = next(child.manifest for child in found.children if child.kind is HTTP_ROUTE)
     named = [text_at(one, "name") for one in objects_at(objects_at(route, "spec", "rules")[0], "backendRefs")]
     assert (backends, settles) == (named, found.routes and found.routes.settles)
+    limits = [object_at(rule, "timeouts") for rule in objects_at(route, "spec", "rules")]
+    assert [{"request": "0s"}] * len(limits) == limits
     services = {key_of(child.manifest).name for child in found.children if child.kind is SERVICE}
     assert {ALONE, STABLE_SERVICE, CANARY_SERVICE} == services
 

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
@@ -34,7 +35,11 @@ func grpcLoad(arguments []string) (*config, attempt) {
 		if c.tls != nil {
 			secure = credentials.NewTLS(c.tls.Clone())
 		}
-		return grpc.NewClient("passthrough:///"+*target, grpc.WithTransportCredentials(secure), grpc.WithDisableRetry())
+		options := []grpc.DialOption{grpc.WithTransportCredentials(secure), grpc.WithDisableRetry()}
+		if c.host != "" {
+			options = append(options, grpc.WithAuthority(c.host))
+		}
+		return grpc.NewClient("passthrough:///"+*target, options...)
 	}
 	kept := make([]*grpc.ClientConn, *connections)
 	for n := range kept {
@@ -56,6 +61,7 @@ func grpcLoad(arguments []string) (*config, attempt) {
 			connection = own
 		}
 		var answer []byte
+		ctx = metadata.NewOutgoingContext(ctx, metadata.New(c.headers))
 		err := connection.Invoke(ctx, *method, c.body, &answer, grpc.ForceCodecV2(rawCodec{}))
 		code := status.Code(err).String()
 		switch {
@@ -66,7 +72,7 @@ func grpcLoad(arguments []string) (*config, attempt) {
 		case c.expect != "" && !bytes.Contains(answer, []byte(c.expect)):
 			return outcome{code: code, kind: "wrong answer", detail: clip(fmt.Sprintf("%q", answer))}
 		}
-		return outcome{code: code}
+		return outcome{code: code, who: c.who(answer)}
 	}
 }
 

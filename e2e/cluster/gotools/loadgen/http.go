@@ -38,6 +38,10 @@ func httpLoad(arguments []string) (*config, attempt) {
 		// Without it the transport cannot send the body a second time, and so repeats nothing by itself.
 		request.GetBody = nil
 		request.Header.Set("Content-Type", *contentType)
+		request.Host = c.host // empty: that of the URL
+		for name, value := range c.headers {
+			request.Header.Set(name, value)
+		}
 		through := kept
 		if fresh {
 			through = single
@@ -57,7 +61,7 @@ func httpLoad(arguments []string) (*config, attempt) {
 		case c.expect != "" && !strings.Contains(string(text), c.expect):
 			return outcome{code: code, kind: "wrong answer", detail: clip(string(text))}
 		}
-		return outcome{code: code}
+		return outcome{code: code, who: c.who(text)}
 	}
 }
 

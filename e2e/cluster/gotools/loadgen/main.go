@@ -7,10 +7,14 @@
 //	loadgen http --url https://iris-predictor/v2/models/iris/infer --body '{...}' --ca /certs/ca.crt --rate 200 --duration 60s
 //	loadgen grpc --target iris-predictor:8081 --method /inference.GRPCInferenceService/ModelInfer --body-base64 ... --rate 200
 //
+// Answers that hold other bytes are told apart by --answer NAME=BASE64; the result counts each name, and with "" those
+// that hold none of them.
+//
 // The exit status is 0 where nothing failed, 1 where something did, 2 for wrong usage.
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -32,6 +36,7 @@ type attempt func(ctx context.Context, fresh bool) outcome
 // outcome is what one request came to; kind is empty for a success.
 type outcome struct {
 	code   string // the protocol's own: "200", "UNAVAILABLE"
+	who    string // which of the answers that are told apart it is
 	kind   string // what went wrong, short enough to be counted by
 	detail string // what went wrong, in full
 }
@@ -46,6 +51,9 @@ type config struct {
 	fresh     int
 	body      []byte
 	expect    string
+	host      string
+	headers   map[string]string
+	answers   map[string][]byte
 	tls       *tls.Config
 	handshake *handshakes
 }
@@ -113,7 +121,7 @@ func run(ctx context.Context, c *config, send attempt) *report {
 
 // sharedFlags declares what both protocols take; the returned function completes the config after parsing.
 func sharedFlags(flags *flag.FlagSet) func() *config {
-	c := &config{}
+	c := &config{headers: map[string]string{}, answers: map[string][]byte{}}
 	var body, body64, ca, cert, key, name string
 	flags.Float64Var(&c.rate, "rate", 200, "requests a second")
 	flags.DurationVar(&c.duration, "duration", 0, "how long; 0: until --requests or a signal")
@@ -124,10 +132,28 @@ func sharedFlags(flags *flag.FlagSet) func() *config {
 	flags.StringVar(&body, "body", "", "the body as text")
 	flags.StringVar(&body64, "body-base64", "", "the body in base64")
 	flags.StringVar(&c.expect, "expect", "", "text that each answer must hold")
+	flags.StringVar(&c.host, "host", "", "host that is asked for; by default the one that is connected to")
+	flags.Func("header", "NAME=VALUE that each request carries; may be repeated", func(given string) error {
+		name, value, found := strings.Cut(given, "=")
+		if !found || name == "" {
+			return fmt.Errorf("%q is not NAME=VALUE", given)
+		}
+		c.headers[name] = value
+		return nil
+	})
+	flags.Func("answer", "NAME=BASE64 of bytes that some answers hold; may be repeated", func(given string) error {
+		name, encoded, _ := strings.Cut(given, "=")
+		part, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil || name == "" || len(part) == 0 {
+			return fmt.Errorf("%q is not NAME=BASE64", given)
+		}
+		c.answers[name] = part
+		return nil
+	})
 	flags.StringVar(&ca, "ca", "", "file of CA certificates; TLS is used where set")
 	flags.StringVar(&cert, "cert", "", "file of the client certificate")
 	flags.StringVar(&key, "key", "", "file of the client certificate's key")
-	flags.StringVar(&name, "server-name", "", "name that the server's certificate must have; by default the host")
+	flags.StringVar(&name, "server-name", "", "name that the server's certificate must have; by default --host, or what is connected to")
 	return func() *config {
 		c.body = []byte(body)
 		if body64 != "" {
@@ -141,6 +167,9 @@ func sharedFlags(flags *flag.FlagSet) func() *config {
 			usage("--rate must be more than 0")
 		}
 		c.handshake = &handshakes{seen: map[string]int{}}
+		if name == "" {
+			name = c.host
+		}
 		if ca != "" {
 			c.tls = clientTLS(ca, cert, key, name, c.handshake)
 		}
@@ -166,6 +195,16 @@ func clientTLS(ca, cert, key, name string, seen *handshakes) *tls.Config {
 		made.Certificates = []tls.Certificate{pair}
 	}
 	return made
+}
+
+// who returns the name of the answer that the bytes are; empty where they are none of them.
+func (c *config) who(answer []byte) string {
+	for name, part := range c.answers {
+		if bytes.Contains(answer, part) {
+			return name
+		}
+	}
+	return ""
 }
 
 func parse(flags *flag.FlagSet, arguments []string) {

@@ -13,16 +13,18 @@ const maxExamples = 10
 
 // report is the result that is printed. Latencies are in milliseconds, from a request's place in the schedule.
 type report struct {
-	Requests       int                `json:"requests"`
-	Failed         int                `json:"failed"`
-	NewConnections int                `json:"newConnections"`
-	Seconds        float64            `json:"seconds"`
-	Rate           float64            `json:"rate"`
-	MaxInFlight    int                `json:"maxInFlight"`
-	Codes          map[string]int     `json:"codes"`
-	Failures       map[string]int     `json:"failures"`
-	Examples       []example          `json:"examples"`
-	LatencyMs      map[string]float64 `json:"latencyMs"`
+	Requests       int            `json:"requests"`
+	Failed         int            `json:"failed"`
+	NewConnections int            `json:"newConnections"`
+	Seconds        float64        `json:"seconds"`
+	Rate           float64        `json:"rate"`
+	MaxInFlight    int            `json:"maxInFlight"`
+	Codes          map[string]int `json:"codes"`
+	// Answers counts what succeeded by the names of --answer.
+	Answers   map[string]int     `json:"answers"`
+	Failures  map[string]int     `json:"failures"`
+	Examples  []example          `json:"examples"`
+	LatencyMs map[string]float64 `json:"latencyMs"`
 	// LatencyMsByCode tells how long each kind of answer took: a refusal should come at once.
 	LatencyMsByCode map[string]map[string]float64 `json:"latencyMsByCode"`
 	// SettledMsByCode tells the same of requests that were due after --settle.
@@ -51,6 +53,7 @@ type example struct {
 func newReport(c *config) *report {
 	return &report{
 		Codes:           map[string]int{},
+		Answers:         map[string]int{},
 		Failures:        map[string]int{},
 		Examples:        []example{},
 		LatencyMs:       map[string]float64{},
@@ -92,6 +95,7 @@ func (r *report) ended(result outcome, due time.Time, fresh bool) {
 		}
 	}
 	if result.kind == "" {
+		r.Answers[result.who]++
 		return
 	}
 	r.Failed++

@@ -31,6 +31,9 @@ __all__ = ["with_routes"]
 
 #: A host name, or `*.` and one. Source: Gateway API, Hostname.
 _HOST: Final = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+#: The server knows how long each request may take; a Gateway that is told nothing may cut it off sooner.
+#: Source: Gateway API, HTTPRouteTimeouts: zero switches the limit off.
+_NO_LIMIT: Final = "0s"
 #: What a prefix of a path may hold. Source: Gateway API, HTTPPathMatch.
 _PATH: Final = re.compile(r"/|(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+")
 
@@ -225,6 +228,7 @@ class _Builder:
         if kind is HTTP_ROUTE:
             match = {"path": {"type": "PathPrefix", "value": self._path}}
             rule["matches"] = array([match])
+            rule["timeouts"] = {"request": _NO_LIMIT}
             if self._path != "/":
                 rewrite: JsonObject = {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}
                 taken_off: JsonObject = {"type": "URLRewrite", "urlRewrite": rewrite}
