@@ -636,3 +636,23 @@ def test_jobs_of_one_pod_and_jobs_that_pods_share_are_nothing_to_speak_of(
     variables: list[dict[str, Any]], replicas: ReplicaBounds
 ) -> None:
     assert with_jobs(*variables, replicas=replicas) is None
+
+
+@pytest.mark.parametrize(("kinds", "said"), [((CONFIG_MAP, DEPLOYMENT), True), ((CONFIG_MAP, ROLE, DEPLOYMENT), False)])
+def test_trainings_that_the_operator_may_not_grant_are_said_to_have_no_store(
+    kinds: tuple[Kind, ...], said: bool
+) -> None:
+    judged = facts(replicas=ReplicaBounds(2, 2))
+    jobs = {"enabled": True, "output": {"uri": "s3://models/trained"}}
+    given = judged.service.to_api()
+    predictor: Any = given["spec"]["predictor"]  # type: ignore[index,call-overload]
+    predictor |= {"jobs": jobs, "serviceAccountName": "trainer"}
+    desired = replace(judged.desired, children=tuple(Child(kind, {}) for kind in kinds))
+    judged = replace(judged, service=type(judged.service).from_api(given), desired=desired)
+
+    found = next((one for one in verdicts(judged) if one.type == "JobStoreReady"), None)
+
+    assert said == (found is not None)
+    if found is not None:
+        assert ("False", "TrainingsNotGranted") == (found.status, found.reason)
+        assert "trainings.fromServices" in found.message
