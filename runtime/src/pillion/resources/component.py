@@ -268,7 +268,7 @@ class PredictorSpec(ComponentSpec):
             ": 'default') != 'default'",
             message="jobs.enabled needs serviceAccountName, a ServiceAccount of its own: whatever runs with it may "
             "create TrainingJobs",
-            field="jobs",
+            field="serviceAccountName",
             holds=_jobs_have_an_account,
         ),
     )
