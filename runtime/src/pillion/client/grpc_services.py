@@ -60,7 +60,10 @@ class GrpcServices:
     def train(self, training: str, body: Mapping[str, Any], key: str) -> GrpcCall:
         """See :class:`~pillion.client.services.Services`."""
         message = pb.StartTrainingRequest(
-            training=training, model_name=body["model_name"], deploy=bool(body.get("deploy"))
+            training=training,
+            model_name=body["model_name"],
+            deploy=bool(body.get("deploy")),
+            output_path=body.get("output_path", ""),
         )
         parameters = jsonable(dict(body["parameters"]))
         if _fits_doubles(parameters):
