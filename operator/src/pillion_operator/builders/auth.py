@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pillion_operator.builders.service_trainings import asks_for_trainings
 from pillion_operator.state.manifest import array
 from pillion_operator.state.plan import PlanError, Problem
 from pillion_operator.state.reasons import Reason
@@ -47,7 +46,7 @@ def auth_parts(service: InferenceService) -> AuthParts:
         # The whole folder, not files of it: only so does the kubelet bring what changes.
         volumes.append({"name": "api-keys", "secret": {"secretName": auth.api_keys.secret_name}})
         mounts.append({"name": "api-keys", "mountPath": _KEYS_PATH, "readOnly": True})
-    trains = asks_for_trainings(service) is not None
+    trains = service.spec.predictor.own_trainings is not None
     if (auth and auth.service_account) or trains:
         sources: list[JsonObject] = [
             {"serviceAccountToken": {"path": "token", "expirationSeconds": _TOKEN_SECONDS}},

@@ -15,12 +15,11 @@ from pillion_operator.state.names import service_trainings_name
 from pillion_operator.state.plan import Child
 
 if TYPE_CHECKING:
-    from pillion.resources import InferenceService, JobsSpec
     from pillion.resources.base import JsonObject
     from pillion_operator.builders.context import BuildContext
     from pillion_operator.state.kinds import Kind
 
-__all__ = ["asks_for_trainings", "training_children", "training_gap", "training_settings"]
+__all__ = ["training_children", "training_gap", "training_settings"]
 
 #: Verbs of pods on TrainingJobs. They follow one by getting it again, so `watch` is not needed; and cancelling is a
 #: field, so `delete` is not.
@@ -34,15 +33,9 @@ _CONTAINER_FIELDS: Final = ("image", "imagePullPolicy", "workingDir", "envFrom",
 _SETTINGS: Final = "PILLION_"
 
 
-def asks_for_trainings(service: InferenceService) -> JobsSpec | None:
-    """Return what the service says of trainings through its own API; None where there are none."""
-    jobs = service.spec.predictor.jobs
-    return jobs if jobs is not None and jobs.enabled and jobs.output is not None else None
-
-
 def training_settings(context: BuildContext) -> JsonObject:
     """Return the runtime's `jobs` settings, nothing where trainings are none of the cluster's."""
-    if asks_for_trainings(context.service) is None:
+    if context.predictor.own_trainings is None:
         return {}
     settings: JsonObject = {
         "inference_service": context.name,
@@ -53,7 +46,7 @@ def training_settings(context: BuildContext) -> JsonObject:
 
 def training_children(context: BuildContext, optional_kinds: frozenset[Kind]) -> list[Child]:
     """Return the Role and its binding where pods are to make TrainingJobs and the operator may grant that."""
-    if asks_for_trainings(context.service) is None or not context.ours or ROLE not in optional_kinds:
+    if context.predictor.own_trainings is None or not context.ours or ROLE not in optional_kinds:
         return []
     name = service_trainings_name(context.name)
     rule: JsonObject = {
@@ -74,7 +67,7 @@ def training_children(context: BuildContext, optional_kinds: frozenset[Kind]) ->
 
 def training_gap(context: BuildContext) -> list[str]:
     """Return what of it is set and has no effect."""
-    if asks_for_trainings(context.service) is None or context.ours:
+    if context.predictor.own_trainings is None or context.ours:
         return []
     name = context.container.get("name")
     return [f"spec.predictor.jobs on the container {name!r}, which is not Pillion's runtime"]
@@ -86,7 +79,7 @@ def _account(context: BuildContext) -> str:
 
 def _template(context: BuildContext) -> JsonObject:
     """Return the spec that all trainings of the service have: its image, what its code needs, and its places."""
-    jobs = context.predictor.jobs
+    jobs = context.predictor.own_trainings
     predictor = context.predictor.to_api()
     given = jobs.to_api() if jobs is not None else {}
     template: JsonObject = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pillion_operator.builders.service_trainings import asks_for_trainings
 from pillion_operator.state.manifest import text_at
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def not_carried_over(service: InferenceService, pod: Manifest) -> list[str]:
             f"of InferenceService {service.metadata.name!r} {', '.join(ignored)} concern its own pods only: set in "
             "this pod what it needs of them"
         )
-    if asks_for_trainings(service) is not None:
+    if service.spec.predictor.own_trainings is not None:
         warnings.append(
             f"spec.predictor.jobs of InferenceService {service.metadata.name!r} concerns its own pods only: ask those "
             "for trainings"

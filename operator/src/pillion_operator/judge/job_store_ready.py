@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pillion_operator.builders.service_trainings import asks_for_trainings
 from pillion_operator.judge.facts import Verdict
 from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, ROLE
 from pillion_operator.state.manifest import objects_at, text_at
@@ -29,7 +28,11 @@ _DATABASE: Final = "PILLION_JOBS__DATABASE"
 def judge(facts: Facts) -> Verdict | None:
     """Judge by the settings of the pods and their number; None where there are no jobs, or one pod that has them."""
     planned = facts.desired.children
-    if asks_for_trainings(facts.service) is not None and planned and all(child.kind is not ROLE for child in planned):
+    if (
+        facts.service.spec.predictor.own_trainings is not None
+        and planned
+        and all(child.kind is not ROLE for child in planned)
+    ):
         ours = any(child.kind is CONFIG_MAP for child in planned)
         text = "the operator may not make the Role by which the pods would make TrainingJobs (spec.predictor.jobs)"
         if ours:  # of a container of others FieldsHonoured tells

@@ -274,6 +274,12 @@ class PredictorSpec(ComponentSpec):
     )
 
     @property
+    def own_trainings(self) -> JobsSpec | None:
+        """What the service says of trainings through its own API; None where there are none."""
+        jobs = self.jobs
+        return jobs if jobs is not None and jobs.enabled and jobs.output is not None else None
+
+    @property
     def format_shorthand(self) -> tuple[str, FormatSpec] | None:
         """The format that stands as a field, by name, where one does."""
         for name in FORMAT_SHORTHANDS:
