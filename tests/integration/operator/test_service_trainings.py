@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path  # noqa: TC003 - the class is looked at when it is served
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import grpc
@@ -29,7 +30,6 @@ from tests.waiting import until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from e2e.cluster.node.apiserver import ControlPlane
 
@@ -42,13 +42,19 @@ BODY = {"model_name": "mine", "parameters": {"data": {"uri": "s3://data/moods.js
 class Mood(Model):
     """What is trained."""
 
+    def load(self, artifact: Path | None = None) -> None:
+        """Nothing is learnt here."""
+
+    def save(self, path: Path) -> None:
+        (path / "mood").write_text("good")
+
     @task
     def classify(self, text: str) -> int:
         return len(text)
 
     @train
     @classmethod
-    def fit(cls, data: Stream[str], epochs: int = 1) -> Mood:
+    def fit(cls, data: Stream[str], epochs: int = 1) -> Self:
         raise AssertionError("this is for the training's own pod")
 
 

@@ -32,6 +32,7 @@ async def configure(served: Served, config: Mapping[str, Any], patience: float) 
 
     Raises:
         ModelLoadError: its class cannot take one.
+        TimeoutError: it does not end, or an earlier one has not ended yet.
         Exception: what its ``reconfigure`` raised; the model is as that left it.
     """
     from pillion.repository import in_workers  # noqa: PLC0415 - few models have a config
@@ -43,12 +44,27 @@ async def configure(served: Served, config: Mapping[str, Any], patience: float) 
     take = getattr(served.model, "reconfigure", None)
     if take is None:
         raise ModelLoadError("it has a config, which only classes in Python take", "take the config out")
-    call = begun(take(config))
+    former = served.configuring
+    if former is not None and not former.done():
+        # One more would be one more thread that nobody gets back.
+        raise TimeoutError(
+            "it is still busy with the config before, and is given no other until that has ended; "
+            "where it never does, load the model anew"
+        )
+    call = served.configuring = begun(take(config))
     await asyncio.wait((call,), timeout=_LONGEST)
     if not call.done():
-        call.cancel()  # which a plain method does not notice
+        call.add_done_callback(_ended_late)
+        if isinstance(call, asyncio.Task):
+            call.cancel()  # a plain method notices nothing, so its thread is waited for
         raise TimeoutError(f"it did not end within {_LONGEST:g} s")
+    served.configuring = None
     call.result()
+
+
+def _ended_late(call: asyncio.Future[Any]) -> None:
+    error = None if call.cancelled() else call.exception()
+    _log.warning("a reconfigure that took too long has ended%s", f": {error}" if error else "")
 
 
 def begun(call: PythonUpkeep) -> asyncio.Future[Any]:
