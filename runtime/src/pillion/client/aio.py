@@ -228,6 +228,18 @@ class AsyncClient:
         told: dict[str, Any] = await self.run(self.core.deploy(what, timeout, progress))
         return told
 
+    async def reconfigure(
+        self,
+        name: str,
+        config: Mapping[str, Any],
+        *,
+        version: str | None = None,
+        timeout: float = 90.0,  # noqa: ASYNC109 - as above
+    ) -> dict[str, Any]:
+        """Give a model that serves another config, without loading it anew."""
+        told: dict[str, Any] = await self.run(self.core.reconfigure(name, config, version, timeout))
+        return told
+
     async def undeploy(self, name: str, *, purge: bool = False, timeout: float = 90.0) -> None:  # noqa: ASYNC109 - as above
         """Take a model out of service after its requests."""
         await self.run(self.core.undeploy(name, timeout, purge=purge))

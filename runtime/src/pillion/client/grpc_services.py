@@ -204,6 +204,11 @@ class GrpcServices:
         request = pb.UndeployModelRequest(model_id=name, purge=purge)
         return GrpcCall("UndeployModel", request, pb.UndeployModelResponse, service=_MODELS)
 
+    def reconfigure(self, name: str, config: Mapping[str, object], version: str | None) -> GrpcCall:
+        """See :class:`~pillion.client.services.Services`."""
+        request = pb.ReconfigureModelRequest(model_id=name, version=version or "", config=encoded(config).decode())
+        return GrpcCall("ReconfigureModel", request, pb.ReconfiguredModel, service=_MODELS)
+
     def told(self, answer: Answer) -> dict[str, Any]:
         """See :class:`~pillion.client.services.Services`."""
         message = answer.live

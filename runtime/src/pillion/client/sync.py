@@ -314,6 +314,17 @@ class Client:
         told: dict[str, Any] = self.run(self.core.deploy(what, timeout, progress))
         return told
 
+    def reconfigure(
+        self, name: str, config: Mapping[str, Any], *, version: str | None = None, timeout: float = 90.0
+    ) -> dict[str, Any]:
+        """Give a model that serves another config, by the ``reconfigure`` of its class, without loading it anew.
+
+        Returns:
+            ``model_id``, ``version``, and how many worker ``processes`` took it; 0: the server's own did.
+        """
+        told: dict[str, Any] = self.run(self.core.reconfigure(name, config, version, timeout))
+        return told
+
     def undeploy(self, name: str, *, purge: bool = False, timeout: float = 90.0) -> None:
         """Take a model out of service after its requests; ``purge`` removes its versions from the store, too."""
         self.run(self.core.undeploy(name, timeout, purge=purge))

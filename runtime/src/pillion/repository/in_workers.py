@@ -47,9 +47,9 @@ async def ask(executor: ProcessExecutor, seconds: float) -> list[tuple[WorkerLin
     return await ask_each(executor.links(), lambda: RemoteTask(CHECK_HEALTH, {}), seconds)
 
 
-async def configure(executor: ProcessExecutor, config: Mapping[str, Any], seconds: float, patience: float) -> None:
+async def configure(executor: ProcessExecutor, config: Mapping[str, Any], seconds: float, patience: float) -> int:
     """Give each worker a config, and those that follow them; each may take that long, and compute what it was asked
-    before for as long as the patience is.
+    before for as long as the patience is. How many took it.
 
     Raises:
         NotTakenBackError: one refused it, and others that had taken it do not take the former one back: they are
@@ -72,3 +72,4 @@ async def configure(executor: ProcessExecutor, config: Mapping[str, Any], second
                     raise _not_taken_back(executor, failed[0][1], len(kept))
             raise failed[0][1]
     executor.opening = lambda: RemoteTask(RECONFIGURE, config)
+    return len(asked)
