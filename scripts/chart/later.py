@@ -31,6 +31,7 @@ LATER: Final = (
     "prometheusRule.runbookUrl",
     "routes",
     "sidecarInjector",
+    "trainings",
 )
 _TEMPLATE: Final = """\
 {{- /* Generated from values.yaml and scripts/chart/later.py by `make generate`; do not edit. */}}

@@ -33,6 +33,7 @@ def rules_template() -> str:
         _define("gateway", rbac.gateway_rules()),
         _define("selfSigned", rbac.self_signed_rules()),
         _define("certManager", rbac.cert_manager_rules()),
+        _define("serviceTrainings", rbac.service_training_rules()),
         _define("kserve", rbac.kserve_rules()),
         _define("kserveCluster", rbac.kserve_cluster_rules()),
         _define("cluster", rbac.cluster_rules()),

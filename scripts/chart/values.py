@@ -80,6 +80,16 @@ class Certificates(_Part):
     cert_manager: bool = Field(True, description="Have cert-manager make them for `tls.certManager`, where it is.")
 
 
+class Trainings(_Part):
+    """Trainings that services' own pods are asked for."""
+
+    from_services: bool = Field(
+        False,
+        description="Give pods of services with `jobs.enabled` a Role for TrainingJobs: takes the rights to write "
+        "Roles and RoleBindings, and what these grant.",
+    )
+
+
 class KServe(_Part):
     """InferenceServices of KServe, served where its CRDs are installed."""
 
@@ -298,6 +308,7 @@ class Values(_Part):
     builtin_runtimes: BuiltinRuntimes = BuiltinRuntimes()
     routes: Routes = Routes()
     certificates: Certificates = Certificates()
+    trainings: Trainings = Trainings()
     kserve: KServe = KServe()
     model_policy: ModelPolicy = ModelPolicy()
     activator: Activator = Activator()

@@ -90,6 +90,9 @@ routes.gateway: true
 sidecarInjector:
   enabled: false
 sidecarInjector.enabled: false
+trainings:
+  fromServices: false
+trainings.fromServices: false
 {{- end }}
 
 {{- /* Fills in what the values of a former release lack: `helm upgrade --reuse-values` brings those alone. */}}

@@ -123,6 +123,17 @@
   resources: [certificates]
   verbs: [get, list, watch, create, patch, update, delete]
 {{- end }}
+{{- define "pillion.rules.serviceTrainings" -}}
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles]
+  verbs: [get, list, watch, create, patch, update, delete]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [rolebindings]
+  verbs: [get, list, watch, create, patch, update, delete]
+- apiGroups: [serving.pillion.dev]
+  resources: [trainingjobs]
+  verbs: [create, patch]
+{{- end }}
 {{- define "pillion.rules.kserve" -}}
 - apiGroups: [serving.kserve.io]
   resources: [inferenceservices]

@@ -31,6 +31,8 @@ from pillion_operator.state.kinds import (
     OPTIONAL,
     PERSISTENT_VOLUME_CLAIM,
     POD,
+    ROLE,
+    ROLE_BINDING,
     ROUTES,
     SECRET,
     SERVICE_ACCOUNT,
@@ -64,6 +66,7 @@ __all__ = [
     "namespace_rules",
     "selector_rules",
     "self_signed_rules",
+    "service_training_rules",
     "used_rules",
     "webhook_cluster_rules",
     "webhook_rules",
@@ -113,7 +116,11 @@ def namespace_rules() -> tuple[Rule, ...]:
         _rule(BATCH_PREDICTION, "update", subresource="finalizers"),
         # A Job is made once, suspended and resumed, and deleted where its training is cancelled.
         _rule(JOB, *_READ, "create", "patch", "delete"),
-        *(_rule(kind, *_OWN) for kind in CHILDREN if kind not in {ENDPOINT_SLICE, CERTIFICATE, *ROUTES}),
+        *(
+            _rule(kind, *_OWN)
+            for kind in CHILDREN
+            if kind not in {ENDPOINT_SLICE, CERTIFICATE, ROLE, ROLE_BINDING, *ROUTES}
+        ),
         # Its lists are whole or ours: nobody adds an entry that would have to be taken out.
         _rule(ENDPOINT_SLICE, *_READ, "create", "patch", "delete"),
         _rule(DEPLOYMENT, "patch", subresource="scale"),
@@ -152,6 +159,18 @@ def cert_manager_rules() -> tuple[Rule, ...]:
     return (_rule(CERTIFICATE, *_OWN),)
 
 
+def service_training_rules() -> tuple[Rule, ...]:
+    """Return what trainings through services' own APIs need: their pods may make TrainingJobs by a Role of theirs.
+
+    Nobody grants what they may not do, so the operator may do it, too; it never does.
+    """
+    return (
+        _rule(ROLE, *_OWN),
+        _rule(ROLE_BINDING, *_OWN),
+        _rule(TRAINING_JOB, "create", "patch"),
+    )
+
+
 def kserve_rules() -> tuple[Rule, ...]:
     """Return what KServe's InferenceServices need: one of ours stands for each, and has its status mirrored."""
     return (
@@ -184,6 +203,7 @@ def used_rules(kinds: Collection[Kind], *, cluster: bool) -> tuple[Rule, ...]:
     lacks = {(kind.group, kind.plural) for kind in OPTIONAL if kind not in kinds}
     theirs = kserve_rules() if KSERVE_INFERENCE_SERVICE in kinds else ()
     routes = (*ingress_rules(), *gateway_rules())
+    theirs += service_training_rules() if ROLE in kinds else ()
     rules = (*namespace_rules(), *routes, *cert_manager_rules(), *theirs, *(cluster_rules() if cluster else ()))
     gateways = any(kind in kinds for kind in GATEWAY_ROUTES)
     return tuple(
@@ -268,6 +288,7 @@ def manifests(
         *gateway_rules(),
         *self_signed_rules(),
         *cert_manager_rules(),
+        *service_training_rules(),
         *(kserve_rules() if kserve else ()),
     )
     if kserve:

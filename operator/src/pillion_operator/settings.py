@@ -23,6 +23,8 @@ from pillion_operator.state.kinds import (
     INGRESS,
     KSERVE_INFERENCE_SERVICE,
     OPTIONAL,
+    ROLE,
+    ROLE_BINDING,
     Kind,
 )
 from pillion_operator.state.kserve import KServeScope
@@ -74,6 +76,8 @@ class OperatorSettings(ProgramSettings):
     """Life of such a certificate, which is renewed after two thirds."""
     self_signed_settle_seconds: Seconds = SERVICE_TIMES.settle
     """How long clients may take to learn of a new CA, by the ConfigMap."""
+    service_trainings: CliImplicitFlag[bool] = False
+    """Whether services with jobs.enabled may make TrainingJobs; without, no right about Roles is needed."""
     kserve: CliImplicitFlag[bool] = False
     """Whether InferenceServices of KServe are served, where its CustomResourceDefinitions are."""
     kserve_objects: KServeScope = KServeScope.LABELLED
@@ -165,6 +169,7 @@ class OperatorSettings(ProgramSettings):
             *(() if self.ingress_routes else (INGRESS,)),
             *(() if self.gateway_routes else GATEWAY_ROUTES),
             *(() if self.cert_manager else (CERTIFICATE,)),
+            *(() if self.service_trainings else (ROLE, ROLE_BINDING)),
         )
         theirs = (KSERVE_INFERENCE_SERVICE,) if self.kserve else ()
         return (*(kind for kind in OPTIONAL if kind not in left_out), *theirs)

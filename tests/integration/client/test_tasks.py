@@ -94,17 +94,21 @@ async def test_the_asynchronous_client_does_the_same(program: Program, folder: P
             await client.task("nap")(seconds=5.0, timeout=1.0)
 
 
-async def test_the_asynchronous_client_hands_in_and_manages_by_either_protocol(url: str, iris: IrisModels) -> None:
+async def test_the_asynchronous_client_hands_in_and_manages_by_either_protocol(
+    url: str, folder: Path, iris: IrisModels
+) -> None:
     async with pillion.AsyncClient(url) as client:
         job = await client.task("classify").submit(text="later")
         assert "later" == (await job.result())[0]["name"]
         napping = await client.task("nap").submit(seconds=60.0)
         await napping.cancel()
         assert "CANCELED" == (await napping.wait(timeout=30))["state"]
-        training = await client.train("ClassifyMoodTrain", "async")
+        out = folder / f"out-{secrets.token_hex(4)}"
+        training = await client.train("ClassifyMoodTrain", "async", output_path=out)
         async with contextlib.aclosing(training.logs(follow=True)) as pieces:
             assert "epoch 0" in await anext(pieces)
         assert "COMPLETED" == (await training.wait(timeout=60))["state"]
+        assert any(out.iterdir())
         assert "epoch 1" in "".join([text async for text in training.logs()])
         assert "READY" == (await client.deploy("brief", iris.skops))["state"]
         assert {"mood", "brief"} <= set(await client.models())

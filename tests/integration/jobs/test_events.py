@@ -15,6 +15,7 @@ from pillion.jobs.runner import Done, Stopped
 from pillion.jobs.settings import JobSettings
 from pillion.jobs.sqlite_store import SqliteJobStore
 from pillion.jobs.states import Job, JobKind
+from pillion.jobs.training_keeper import LocalTrainings
 from pillion.transport.http import job_events
 from pillion.transport.http.job_events import JobEvents
 
@@ -22,9 +23,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pillion.jobs.runner import Control, Outcome
+    from pillion.jobs.training import TrainingDesk
     from tests.postgres import Postgres
 
 KIND = JobKind.TRAINING
+
+
+def _no_desk() -> TrainingDesk:
+    raise AssertionError("nobody hands in a training")
 
 
 class _Waits:
@@ -62,7 +68,7 @@ async def test_a_reader_hears_from_the_server_while_nothing_happens(
         job = await engine.submit(KIND, model="m", task="t", request=b"{}")
         chunks: list[bytes] = []
         async with asyncio.timeout(60):
-            async for chunk in JobEvents(engine, job.id, KIND, "log", 0, "r").chunks():
+            async for chunk in JobEvents(LocalTrainings(engine, _no_desk), job.id, "log", 0, "r").chunks():
                 chunks.append(chunk)
                 if chunks[-3:] == [b": still here\n\n"] * 3:
                     waits.may_end.set()

@@ -54,6 +54,8 @@ PATHS = {
     "Event": "/api/v1/namespaces/{}/events",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
     "ResourceQuota": "/api/v1/namespaces/{}/resourcequotas",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
     "Lease": "/apis/coordination.k8s.io/v1/namespaces/{}/leases",
 }
 

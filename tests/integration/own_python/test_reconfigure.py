@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+import pillion
+from pillion.cli.main import app
+from pillion.client.errors import CallError, InvalidInput
 from pillion.modelsfile import DeclaredModel, dump
 from tests.integration.server.process import served
 from tests.waiting import until_now
@@ -134,6 +138,48 @@ def test_a_config_that_is_not_taken_leaves_the_former_and_is_told(tmp_path: Path
         until_now(lambda: scaled(server)[0] == 40, WITHIN)
         until_now(lambda: server.admin("/status").json()["models"][0].get("reason", "") == "")
         assert loads == given.loads()
+
+
+@pytest.mark.parametrize(("executor", "processes"), [("thread", 0), ("process", 2)])
+def test_a_model_takes_another_config_by_a_request_over_either_protocol(
+    tmp_path: Path, executor: str, processes: int
+) -> None:
+    given = Configured(tmp_path, executor)
+    with served(tmp_path, given.file, env={"PILLION_MANAGEMENT__ENABLED": "true"}) as server:
+        loads = given.loads()
+        done = {"model_id": "scaled", "version": "1", "processes": processes}
+
+        with pillion.Client(server.url("")) as client:
+            assert done == client.reconfigure("scaled", {"scale": 3})
+            assert 30 == scaled(server)[0]
+            with pytest.raises(InvalidInput, match="does not take its config: ValueError: a scale is positive"):
+                client.reconfigure("scaled", {"scale": -1})
+            assert 30 == scaled(server)[0]
+            with pytest.raises(CallError, match="'scale' is not here"):
+                client.reconfigure("scale", {"scale": 1})
+            with pytest.raises(CallError, match="has no version '2'"):
+                client.reconfigure("scaled", {"scale": 1}, version="2")
+        with pillion.Client(f"grpc://127.0.0.1:{server.ports['grpc']}") as client:
+            assert done == client.reconfigure("scaled", {"scale": 4}, version="1")
+        assert 40 == scaled(server)[0]
+        command = ["models", "reconfigure", "scaled", "--set", "scale=5", "--url", server.url("")]
+        told = CliRunner().invoke(app, command)
+        assert (0, "scaled version 1 has taken the config") == (told.exit_code, told.output.strip().partition(" (")[0])
+        assert 50 == scaled(server)[0]
+
+        assert loads == given.loads()
+        outcomes = [line["message"].rpartition(" ")[2] for line in server.logged("reconfigure of model scaled:")]
+        assert ["ok", "invalid_argument", "unknown_model", "ok", "ok"] == outcomes
+
+
+def test_no_config_is_taken_by_a_request_where_management_is_off(tmp_path: Path) -> None:
+    given = Configured(tmp_path, "thread")
+    with served(tmp_path, given.file, env={"PILLION_MANAGEMENT__ENABLED": "false"}) as server:
+        body = {"model_id": "scaled", "config": {"scale": 3}}
+        answer = httpx.post(server.url("/management/config"), json=body, timeout=30)
+
+        assert (403, True) == (answer.status_code, "management.enabled" in answer.text)
+        assert 20 == scaled(server)[0]
 
 
 def test_a_worker_process_that_follows_another_has_the_newest_config(tmp_path: Path) -> None:

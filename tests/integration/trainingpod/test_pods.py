@@ -187,7 +187,8 @@ def test_a_bucket_that_is_not_there_ends_it_with_the_storages_reason(pods: Pods,
 def test_a_folder_of_a_claim_keeps_checkpoints_and_models_as_a_bucket_does(
     pods: Pods, data: dict[str, str], tmp_path: Path
 ) -> None:
-    claim = f"file://{tmp_path / 'claim'}"
+    folder = tmp_path / "my claim 100%"
+    claim = folder.as_uri()
     order = {
         "module": MODULE,
         "checkpoint": {"uri": "pvc://work/checkpoints", "at": f"{claim}/checkpoints"},
@@ -206,5 +207,5 @@ def test_a_folder_of_a_claim_keeps_checkpoints_and_models_as_a_bucket_does(
     assert "began at epoch 1" in second.log
     made = second.word["artifact"]
     assert made["uri"].startswith("pvc://work/out/words/")
-    assert "12" == (tmp_path / "claim" / "out" / made["uri"].removeprefix("pvc://work/out/") / "total").read_text()
-    assert not (tmp_path / "claim" / "checkpoints" / "6f1c").exists()
+    assert "12" == (folder / "out" / made["uri"].removeprefix("pvc://work/out/") / "total").read_text()
+    assert not (folder / "checkpoints" / "6f1c").exists()

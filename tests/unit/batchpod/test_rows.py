@@ -230,6 +230,21 @@ def test_folders_and_patterns_name_files(tmp_path: Path) -> None:
         files(tmp_path, "/readme.md")
 
 
+def test_places_of_this_machine_are_urls(tmp_path: Path) -> None:
+    folder = tmp_path / "my rows 100%"
+    folder.mkdir()
+    (folder / "a%20b.csv").write_text("n\n1\n")
+    place = Place(folder.as_uri(), {})
+
+    assert ["a%20b.csv"] == [found.key.rpartition("/")[2] for found in place.list(place.key)]
+    place.write(place.below("c d.txt"), b"x")
+    assert "x" == (folder / "c d.txt").read_text()
+    blanks = Input(f"file://{tmp_path}/my%20rows%20100%25/*.csv")
+    assert [str(folder / "a%20b.csv")] == [
+        f"/{shard.file.key}" for shard in made_plan("u", blanks, Place(blanks.at, {}), OUTPUT).shards
+    ]
+
+
 def test_predictions_are_no_rows(tmp_path: Path) -> None:
     for name in ("a.csv", "out/one/part-00000.csv", "outer/b.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

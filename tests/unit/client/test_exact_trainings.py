@@ -40,5 +40,7 @@ def test_one_of_now_is_sent_them_and_small_ones_are_sent_at_once() -> None:
         with pytest.raises(StopIteration):
             operation.send(Answer({}, live=pb.Job(training_id="t")))
 
+        placed = client.core.train("Fit", {"model_name": "m", "parameters": {}, "output_path": "/out"}, "key")
+        assert "/out" == sent(next(placed)).message.output_path
         small = client.core.train("Fit", {"model_name": "m", "parameters": {"epochs": 5}}, "key")
         assert "StartTraining" == sent(next(small)).method

@@ -15,7 +15,7 @@ HOW_TO = Path(__file__).parents[3] / "docs" / "how-to"
 @pytest.mark.parametrize(
     ("page", "expected"),
     [
-        ("train-in-the-cluster.md", ["TrainingJob", "InferenceService"]),
+        ("train-in-the-cluster.md", ["TrainingJob", "InferenceService", "ServiceAccount", "InferenceService"]),
         ("batch-predictions.md", ["BatchPrediction", "BatchPrediction"]),
     ],
 )

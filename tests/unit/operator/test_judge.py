@@ -13,7 +13,7 @@ from pillion_operator.judge.status import facts_of, status_of, verdicts
 from pillion_operator.report.events import happenings
 from pillion_operator.report.status import merge_patch
 from pillion_operator.scaling.behavior import DEFAULT
-from pillion_operator.state.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, SERVICE
+from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, ROLE, SERVICE, Kind
 from pillion_operator.state.observed import CertificateFacts, ModelReport, Observed, Outcome
 from pillion_operator.state.plan import Child, Desired, Endpoints, Note, Problem, ReplicaBounds, RuntimeChoice
 from pillion_operator.state.policies import ConsentRule
@@ -636,3 +636,21 @@ def test_jobs_of_one_pod_and_jobs_that_pods_share_are_nothing_to_speak_of(
     variables: list[dict[str, Any]], replicas: ReplicaBounds
 ) -> None:
     assert with_jobs(*variables, replicas=replicas) is None
+
+
+@pytest.mark.parametrize(
+    ("kinds", "reasons"),
+    [((CONFIG_MAP, DEPLOYMENT), ["TrainingsNotGranted"]), ((CONFIG_MAP, ROLE, DEPLOYMENT), [])],
+)
+def test_trainings_that_the_operator_may_not_grant_have_no_store(kinds: tuple[Kind, ...], reasons: list[str]) -> None:
+    judged = facts(replicas=ReplicaBounds(2, 2))
+    given: dict[str, Any] = judged.service.to_api()
+    jobs = {"enabled": True, "output": {"uri": "s3://models/trained"}}
+    given["spec"]["predictor"] |= {"jobs": jobs, "serviceAccountName": "trainer"}
+    desired = replace(judged.desired, children=tuple(Child(kind, {}) for kind in kinds))
+    judged = replace(judged, service=type(judged.service).from_api(given), desired=desired)
+
+    found = [one for one in verdicts(judged) if one.type == "JobStoreReady"]
+
+    assert reasons == [one.reason for one in found if one.status == "False" and "trainings.fromServices" in one.message]
+    assert len(reasons) == len(found)

@@ -93,7 +93,7 @@ def test_claims_are_mounted_and_data_on_one_are_read_where_they_are() -> None:
     # What is pushed to is a URL, in which a path that stands as it is has to be written so; a checkpoint's is a folder.
     assert ("pvc://work/o%20t", "file:///mnt/pillion/claims/work/o%2520t") == (order.output.uri, order.output.at)
     assert order.checkpoint is not None
-    assert "file:///mnt/pillion/claims/fast/%c" == order.checkpoint.at
+    assert "file:///mnt/pillion/claims/fast/%25c" == order.checkpoint.at
     claims = [v["persistentVolumeClaim"]["claimName"] for v in job["spec"]["template"]["spec"]["volumes"][2:]]
     assert ["work", "fast"] == claims
     # Nothing is remote, so nothing gets credentials.

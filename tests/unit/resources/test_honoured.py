@@ -60,6 +60,7 @@ def fields(spec: JsonObject) -> list[str]:
         {"sklearn": {}, "maxReplicas": 9, "scaleTarget": 50, "autoScaling": {"behavior": {"scaleUp": {}}}},
         {"sklearn": {}, "tls": {"secretName": "a", "clientCASecretName": "b", "mode": "mutual", "selfSigned": False}},
         {"sklearn": {}, "drain": {"windowSeconds": 5}, "metrics": {"enabled": True}, "jobs": {"enabled": False}},
+        {"sklearn": {}, "serviceAccountName": "a", "jobs": {"enabled": True, "output": {"uri": "s3://models/trained"}}},
         {"sklearn": {}, "storage": {"volume": {"sizeLimit": "1Gi"}, "resources": {"limits": {"cpu": 1}}}},
         {"sklearn": {"storageUri": "/mnt/models/x"}},
         {"models": [{"name": "a", "modelFormat": {"name": "onnx"}, "storageUri": "pvc://c/a", "version": "2"}]},
@@ -76,10 +77,6 @@ def test_what_is_honoured_is_not_named(predictor: JsonObject) -> None:
         ({"sklearn": {}, "storageContainerName": "own"}, "spec.predictor.storageContainerName"),
         ({"sklearn": {"storage": {"schemaPath": "x"}}}, "spec.predictor.sklearn.storage.schemaPath"),
         ({"sklearn": {}, "workerSpec": {"pipelineParallelSize": 2}}, "spec.predictor.workerSpec"),
-        (
-            {"sklearn": {}, "jobs": {"enabled": True}},
-            "spec.predictor.jobs (pods make no TrainingJobs; create TrainingJob and BatchPrediction objects)",
-        ),
         (
             {"models": [{"name": "a", "modelFormat": {"name": "onnx"}, "storage": {"key": "k", "schemaPath": "x"}}]},
             "spec.predictor.models[a].storage.schemaPath",

@@ -34,7 +34,8 @@ class AuthParts:
 
 
 def auth_parts(service: InferenceService) -> AuthParts:
-    """Return what mounts the keys, and the token with which the runtime asks the API server about its callers.
+    """Return what mounts the keys, and the token with which the runtime asks the API server: about its callers, and
+    for trainings.
 
     Only the container that serves gets that token: others of the pod may be anybody's.
     """
@@ -45,14 +46,16 @@ def auth_parts(service: InferenceService) -> AuthParts:
         # The whole folder, not files of it: only so does the kubelet bring what changes.
         volumes.append({"name": "api-keys", "secret": {"secretName": auth.api_keys.secret_name}})
         mounts.append({"name": "api-keys", "mountPath": _KEYS_PATH, "readOnly": True})
-    if auth and auth.service_account:
+    trains = service.spec.predictor.own_trainings is not None
+    if (auth and auth.service_account) or trains:
         sources: list[JsonObject] = [
             {"serviceAccountToken": {"path": "token", "expirationSeconds": _TOKEN_SECONDS}},
             {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
             {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
         ]
-        volumes.append({"name": "reviewer", "projected": {"sources": array(sources)}})
-        mounts.append({"name": "reviewer", "mountPath": _ACCOUNT_PATH, "readOnly": True})
+        name = "reviewer" if auth and auth.service_account else "account"
+        volumes.append({"name": name, "projected": {"sources": array(sources)}})
+        mounts.append({"name": name, "mountPath": _ACCOUNT_PATH, "readOnly": True})
     return AuthParts(tuple(volumes), tuple(mounts))
 
 

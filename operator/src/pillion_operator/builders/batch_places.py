@@ -114,4 +114,4 @@ def batch_places(batch: BatchPrediction, server_secret: str, credentials: Storag
 
 def _reached(text: str, field: str) -> str:
     uri = check_uri(text, field)
-    return f"file://{_CLAIMS}/{uri.authority}/{uri.path}" if uri.scheme == "pvc" else text
+    return file_uri(f"{_CLAIMS}/{uri.authority}/{uri.path}") if uri.scheme == "pvc" else text

@@ -12,6 +12,7 @@ from pillion_operator.builders.applications import applications, http_settings
 from pillion_operator.builders.auth import auth_settings
 from pillion_operator.builders.graph import graph_models
 from pillion_operator.builders.logger import logger_settings
+from pillion_operator.builders.service_trainings import training_settings
 from pillion_operator.builders.storage import MODELS_PATH, model_sources
 from pillion_operator.builders.tls import tls_settings
 from pillion_operator.state.kinds import CONFIG_MAP
@@ -70,6 +71,9 @@ def _settings(context: BuildContext) -> dict[str, JsonValue]:
         settings["auth"] = auth
     if predictor.metrics and predictor.metrics.on_data_port:
         settings["metrics"] = {"on_data_port": True}
+    jobs = training_settings(context)
+    if jobs:
+        settings["jobs"] = jobs
     http = http_settings(context)
     if http:
         settings["http"] = http

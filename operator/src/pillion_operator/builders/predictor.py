@@ -26,6 +26,7 @@ from pillion_operator.builders.own_models import own_models, reserved
 from pillion_operator.builders.placeholders import PlaceholderValues, fill_container, unfilled
 from pillion_operator.builders.selection import Candidate, select_runtime
 from pillion_operator.builders.service import endpoints, service
+from pillion_operator.builders.service_trainings import training_children, training_gap
 from pillion_operator.builders.shared_runtime import select_shared_runtime
 from pillion_operator.builders.tls import server_secret
 from pillion_operator.state.kinds import (
@@ -106,6 +107,7 @@ def plan(
             Child(SERVICE, in_front),
             # Before the pods, so that there is no moment at which they are open.
             *([Child(NETWORK_POLICY, network_policy(context, asked))] if asked is not None else []),
+            *training_children(context, optional_kinds),
             Child(DEPLOYMENT, manifest),
         ]
         if bounds.least > 1 or bounds.autoscaled:
@@ -286,7 +288,7 @@ def _gaps(context: BuildContext) -> tuple[Note, ...]:
     if predictor.metrics is not None and predictor.metrics.on_data_port and not context.ours:
         name = context.container.get("name")
         found.append(f"spec.predictor.metrics.onDataPort on the container {name!r}, which is not Pillion's runtime")
-    found += (*applications_gaps(context), *graph_gap(context), *scaling_gaps(context))
+    found += (*applications_gaps(context), *graph_gap(context), *scaling_gaps(context), *training_gap(context))
     unlogged = logger_problem(context)
     found += [] if unlogged is None else [unlogged]
     found += rollout_gaps(context)

@@ -21,9 +21,9 @@ _OF_OWN_PODS: Final = (
 
 def on_sockets(service: InferenceService) -> InferenceService:
     """Return the service as it is behind unix sockets, which need no TLS and ask nobody: nothing leaves the pod, and
-    who may connect is said by the pod's mounts.
+    who may connect is said by the pod's mounts. Nor does it make TrainingJobs: the pod's ServiceAccount is another's.
     """
-    predictor = service.spec.predictor.model_copy(update={"tls": None})
+    predictor = service.spec.predictor.model_copy(update={"tls": None, "jobs": None})
     return service.model_copy(update={"spec": service.spec.model_copy(update={"predictor": predictor, "auth": None})})
 
 
@@ -36,6 +36,11 @@ def not_carried_over(service: InferenceService, pod: Manifest) -> list[str]:
         warnings.append(
             f"of InferenceService {service.metadata.name!r} {', '.join(ignored)} concern its own pods only: set in "
             "this pod what it needs of them"
+        )
+    if service.spec.predictor.own_trainings is not None:
+        warnings.append(
+            f"spec.predictor.jobs of InferenceService {service.metadata.name!r} concerns its own pods only: ask those "
+            "for trainings"
         )
     account = given.get("serviceAccountName") or given.get("serviceAccount")
     if account and account != (text_at(pod, "spec", "serviceAccountName") or "default"):

@@ -98,13 +98,11 @@ def places_of(job: TrainingJob, uid: str, credentials: StorageCredentials) -> Pl
                 link_root = _SOURCE
                 fetched = file_uri(f"{_SOURCE}/{uri.path}".rstrip("/"))
     output = _place(spec.output.uri, "spec.output.uri") if spec.output else None
-    if output is not None and (uri := check_uri(str(output["uri"]), "spec.output.uri")).scheme == "pvc":
-        output["at"] = file_uri(_in_claim(uri))  # which is pushed to, as to any URI; checkpoints have a folder
     if spec.output and spec.command:
         empty("output", OUTPUT)
     checkpoint = _place(spec.checkpoint.uri, "spec.checkpoint.uri") if spec.checkpoint else None
-    at = str(checkpoint["at"]) if checkpoint else ""
-    folder = f"{at.removeprefix('file://')}/{uid}" if at.startswith("file://") else ""
+    kept = check_uri(spec.checkpoint.uri, "spec.checkpoint.uri") if spec.checkpoint else None
+    folder = f"{_in_claim(kept)}/{uid}" if kept is not None and kept.scheme == "pvc" else ""
     remote = any(check_uri(text, field).scheme in REMOTE_SCHEMES for field, text in _uris(job))
     if remote:
         volumes += credentials.volumes
@@ -124,7 +122,7 @@ def places_of(job: TrainingJob, uid: str, credentials: StorageCredentials) -> Pl
 
 def _place(text: str, field: str) -> JsonObject:
     uri = check_uri(text, field)
-    return {"uri": text.rstrip("/"), "at": f"file://{_in_claim(uri)}" if uri.scheme == "pvc" else text.rstrip("/")}
+    return {"uri": text.rstrip("/"), "at": file_uri(_in_claim(uri)) if uri.scheme == "pvc" else text.rstrip("/")}
 
 
 def _in_claim(uri: StorageUri) -> str:

@@ -93,6 +93,8 @@ VALIDATING_WEBHOOK_CONFIGURATION: Final = Kind(
 SUBJECT_ACCESS_REVIEW: Final = Kind(
     "authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False
 )
+ROLE: Final = Kind("rbac.authorization.k8s.io", "v1", "Role", "roles")
+ROLE_BINDING: Final = Kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
 LEASE: Final = Kind("coordination.k8s.io", "v1", "Lease", "leases")
 
 #: The way in from outside the cluster.
@@ -110,10 +112,12 @@ CHILDREN: Final = (
     SERVICE_MONITOR,
     POD_MONITOR,
     CERTIFICATE,
+    ROLE,
+    ROLE_BINDING,
     *ROUTES,
 )
 #: Kinds that a cluster may have or not; which of them it has is asked from time to time.
-OPTIONAL: Final = (SERVICE_MONITOR, POD_MONITOR, CERTIFICATE, *ROUTES)
+OPTIONAL: Final = (SERVICE_MONITOR, POD_MONITOR, CERTIFICATE, ROLE, ROLE_BINDING, *ROUTES)
 #: Read only through the watch, found by the owner's label.
 LABELLED: Final = (*CHILDREN, CONTROLLER_REVISION, POD, JOB)
 RUNTIMES: Final = (SERVING_RUNTIME, CLUSTER_SERVING_RUNTIME)

@@ -122,6 +122,11 @@ def activator_slice_name(service: str) -> str:
     return f"{predictor_name(service)}-activator"
 
 
+def service_trainings_name(service: str) -> str:
+    """Return the name of the Role, and of its binding, by which pods of the service make TrainingJobs."""
+    return f"{predictor_name(service)}-trainings"
+
+
 def stable_name(service: str) -> str:
     """Return the name of the Service of the last good revision alone, where a Gateway shares requests out."""
     return f"{predictor_name(service)}-stable"

@@ -86,6 +86,7 @@ class Reason(StrEnum):
     AUTOSCALER_FAILED = "AutoscalerFailed"
     ACTIVATOR_UNAVAILABLE = "ActivatorUnavailable"
     JOB_STORE_NOT_SHARED = "JobStoreNotShared"
+    TRAININGS_NOT_GRANTED = "TrainingsNotGranted"
 
     QUEUED = "Queued"
     COMPLETED = "Completed"
@@ -162,6 +163,7 @@ REMEDIES: Final[dict[str, str]] = {
     Reason.ACTIVATOR_UNAVAILABLE: "see that the activator's pods run, and that the operator reaches their port 8084",
     Reason.JOB_STORE_NOT_SHARED: "name a PostgreSQL database in PILLION_JOBS__DATABASE instead, or set minReplicas and"
     " maxReplicas to 1",
+    Reason.TRAININGS_NOT_GRANTED: "have whoever installed the operator set the chart's value trainings.fromServices",
     Reason.DOWNLOAD_FAILED: "check the URI, the network and the credentials of the ServiceAccount",
     Reason.UNSAFE_FORMAT: "convert it where you trust it: pillion convert-model model.joblib -o model.skops"
     " --allow-pickle; or set allowPickle: true if you trust the file",

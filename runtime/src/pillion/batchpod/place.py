@@ -48,14 +48,13 @@ class Place:
     """
 
     def __init__(self, uri: str, environment: Mapping[str, str]) -> None:
-        self.shown = uri
-        if uri.startswith("file://"):
-            # The root of the file system: keys are absolute paths without their first slash.
-            self.root, self.key = "file://", uri.removeprefix("file://").lstrip("/")
-            self._store: Any = LocalStore("/")
-            return
         parsed = parse_uri(uri)
         self.shown, self.key = str(parsed), parsed.path
+        if parsed.scheme == "file":
+            # The root of the file system: keys are absolute paths without their first slash.
+            self.root, self.key = "file://", parsed.path.lstrip("/")
+            self._store: Any = LocalStore("/")
+            return
         self.root = f"{parsed.scheme}://{parsed.account or ''}/{parsed.authority}"
         options = FetchOptions.from_environment(environment, allow_private_hosts=True)
         self._store = open_store(parsed, options, environment, retries=_RETRIES)

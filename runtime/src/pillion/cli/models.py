@@ -27,6 +27,7 @@ Examples:
   pillion models deploy iris --version 2           # one that the server's store has
   pillion models info iris
   pillion models undeploy iris
+  pillion models reconfigure guard --set threshold=0.7
 
 The server wants a token: PILLION_MANAGEMENT__TOKEN, or PILLION_API_KEY.
 
@@ -38,11 +39,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Models of a running server: list, deploy, undeploy.", no_args_is_help=True)
+    group = typer.Typer(help="Models of a running server: list, deploy, undeploy, reconfigure.", no_args_is_help=True)
     group.command("list", epilog=_EPILOG)(list_models)
     group.command("info", epilog=_EPILOG)(info)
     group.command("deploy", epilog=_EPILOG)(deploy)
     group.command("undeploy", epilog=_EPILOG)(undeploy)
+    group.command("reconfigure", epilog=_EPILOG)(reconfigure)
     app.add_typer(group, name="models")
 
 
@@ -142,6 +144,58 @@ def undeploy(
     with _asked(url, ca, cert, key, timeout) as client:
         client.undeploy(name, purge=purge, timeout=timeout)
     typer.echo(f"{name} is undeployed")
+
+
+def reconfigure(
+    name: Name,
+    pairs: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A value of the config; JSON, else text.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--config", help="A file with the config, a JSON object.")] = None,
+    version: Annotated[str | None, typer.Option(help="Where the model has several.")] = None,
+    url: Url = HERE,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
+    timeout: Timeout = 90.0,
+) -> None:
+    """Give a model that serves another config, by the reconfigure of its class, without loading it anew.
+
+    The config is the whole of it, and holds until the model is loaded anew or declared anew.
+    """
+    config = _config(file) | _values(pairs or [])
+    if not config:
+        raise CommandError("say which config: --set KEY=VALUE, or --config FILE", code=2)
+    with _asked(url, ca, cert, key, timeout) as client:
+        done = client.reconfigure(name, config, version=version, timeout=timeout)
+    count = done["processes"]
+    took = f" ({count} worker process{'' if count == 1 else 'es'})" if count else ""
+    typer.echo(f"{done['model_id']} version {done['version']} has taken the config{took}")
+
+
+def _config(file: Path | None) -> dict[str, object]:
+    if file is None:
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CommandError(f"--config {file}: {error}", code=2) from None
+    if not isinstance(found, dict):
+        raise CommandError(f"--config {file}: should be a JSON object", code=2)
+    return found
+
+
+def _values(texts: list[str]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise CommandError(f"--set {text}: write it as KEY=VALUE", code=2)
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def _asked(

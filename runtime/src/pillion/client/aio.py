@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pillion.client.address import address
@@ -16,7 +17,6 @@ from pillion.client.services import JobPage, Which, wanted, which
 from pillion.client.sync import SECONDS
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import (
         AsyncGenerator,
         AsyncIterable,
@@ -195,12 +195,14 @@ class AsyncClient:
         /,
         *,
         deploy: bool = False,
+        output_path: str | os.PathLike[str] | None = None,
         key: str | None = None,
         **more: Any,  # noqa: ANN401 - by the training
     ) -> AsyncJob:
         """Begin a training."""
         body: dict[str, object] = {"model_name": model_name, "parameters": {**(parameters or {}), **more}}
         body |= {"deploy": True} if deploy else {}
+        body |= {} if output_path is None else {"output_path": os.fspath(output_path)}
         state = await self.run(self.core.train(training, body, key))
         return AsyncJob(self, Which("training", state["training_id"]))
 
@@ -224,6 +226,18 @@ class AsyncClient:
         """Deploy a model; what the server tells of it once it serves."""
         what = Deployment(name, source, version, format, digest, metadata)
         told: dict[str, Any] = await self.run(self.core.deploy(what, timeout, progress))
+        return told
+
+    async def reconfigure(
+        self,
+        name: str,
+        config: Mapping[str, Any],
+        *,
+        version: str | None = None,
+        timeout: float = 90.0,  # noqa: ASYNC109 - as above
+    ) -> dict[str, Any]:
+        """Give a model that serves another config, without loading it anew."""
+        told: dict[str, Any] = await self.run(self.core.reconfigure(name, config, version, timeout))
         return told
 
     async def undeploy(self, name: str, *, purge: bool = False, timeout: float = 90.0) -> None:  # noqa: ASYNC109 - as above

@@ -347,6 +347,12 @@ class Core:
         """Deploy a model; what the server tells of it once it serves."""
         return self.services.told((yield from self.ask(self.services.deploy(what, progress), timeout)))
 
+    def reconfigure(
+        self, name: str, config: Mapping[str, object], version: str | None, timeout: float
+    ) -> Operation[dict[str, Any]]:
+        """Give a model that serves another config."""
+        return self.services.told((yield from self.ask(self.services.reconfigure(name, config, version), timeout)))
+
     def undeploy(self, name: str, timeout: float, *, purge: bool) -> Operation[None]:
         """Take a model out of service."""
         yield from self.ask(self.services.undeploy(name, purge=purge), timeout)

@@ -60,7 +60,10 @@ class GrpcServices:
     def train(self, training: str, body: Mapping[str, Any], key: str) -> GrpcCall:
         """See :class:`~pillion.client.services.Services`."""
         message = pb.StartTrainingRequest(
-            training=training, model_name=body["model_name"], deploy=bool(body.get("deploy"))
+            training=training,
+            model_name=body["model_name"],
+            deploy=bool(body.get("deploy")),
+            output_path=body.get("output_path", ""),
         )
         parameters = jsonable(dict(body["parameters"]))
         if _fits_doubles(parameters):
@@ -200,6 +203,11 @@ class GrpcServices:
         """See :class:`~pillion.client.services.Services`."""
         request = pb.UndeployModelRequest(model_id=name, purge=purge)
         return GrpcCall("UndeployModel", request, pb.UndeployModelResponse, service=_MODELS)
+
+    def reconfigure(self, name: str, config: Mapping[str, object], version: str | None) -> GrpcCall:
+        """See :class:`~pillion.client.services.Services`."""
+        request = pb.ReconfigureModelRequest(model_id=name, version=version or "", config=encoded(config).decode())
+        return GrpcCall("ReconfigureModel", request, pb.ReconfiguredModel, service=_MODELS)
 
     def told(self, answer: Answer) -> dict[str, Any]:
         """See :class:`~pillion.client.services.Services`."""

@@ -76,6 +76,12 @@ def deployment(what: Deployment, progress: Progress | None = None) -> Request:
     return Request("POST", "/management/models", form=tuple(form), upload=Upload(progress))
 
 
+def reconfiguration(name: str, config: Mapping[str, object], version: str | None) -> Request:
+    """Give a model that serves another config."""
+    body: dict[str, object] = {"model_id": name, "config": dict(config)}
+    return posted("/management/config", body | ({} if version is None else {"version": version}), idempotent=True)
+
+
 def undeployment(name: str, *, purge: bool) -> Request:
     """Take a model out of service; ``purge`` removes its versions from the store, too."""
     query = (("model_id", name),) + ((("purge", "true"),) if purge else ())

@@ -199,8 +199,12 @@ class Services(Protocol):
         """Take a model out of service."""
         ...
 
+    def reconfigure(self, name: str, config: Mapping[str, object], version: str | None) -> Request | GrpcCall:
+        """Give a model that serves another config."""
+        ...
+
     def told(self, answer: Answer) -> dict[str, Any]:
-        """What was answered to either."""
+        """What was answered to any of these."""
         ...
 
 
@@ -316,6 +320,10 @@ class RestServices:
     def undeploy(self, name: str, *, purge: bool) -> Request:
         """See :class:`Services`."""
         return management.undeployment(name, purge=purge)
+
+    def reconfigure(self, name: str, config: Mapping[str, object], version: str | None) -> Request:
+        """See :class:`Services`."""
+        return management.reconfiguration(name, config, version)
 
     def told(self, answer: Answer) -> dict[str, Any]:
         """See :class:`Services`."""

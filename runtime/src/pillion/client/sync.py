@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -15,7 +16,6 @@ from pillion.client.ordering import ordered
 from pillion.client.services import JobPage, Which, wanted, which
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
     from pillion.client.description import TaskSpec, TrainingSpec
@@ -260,6 +260,7 @@ class Client:
         /,
         *,
         deploy: bool = False,
+        output_path: str | os.PathLike[str] | None = None,
         key: str | None = None,
         **more: Any,  # noqa: ANN401 - by the training
     ) -> Job:
@@ -270,11 +271,13 @@ class Client:
             model_name: of the model that it makes.
             parameters: of the training, by name; data as a list, or ``{"uri": ...}``.
             deploy: serve it when it is there.
+            output_path: a folder of the server's machine to write the model into as well; it must not be there.
             key: the same one begins the same training once, however often it is sent; by default one of its own.
             more: parameters.
         """
         body: dict[str, object] = {"model_name": model_name, "parameters": {**(parameters or {}), **more}}
         body |= {"deploy": True} if deploy else {}
+        body |= {} if output_path is None else {"output_path": os.fspath(output_path)}
         state = self.run(self.core.train(training, body, key))
         return Job(self, Which("training", state["training_id"]))
 
@@ -309,6 +312,17 @@ class Client:
         """
         what = Deployment(name, source, version, format, digest, metadata)
         told: dict[str, Any] = self.run(self.core.deploy(what, timeout, progress))
+        return told
+
+    def reconfigure(
+        self, name: str, config: Mapping[str, Any], *, version: str | None = None, timeout: float = 90.0
+    ) -> dict[str, Any]:
+        """Give a model that serves another config, by the ``reconfigure`` of its class, without loading it anew.
+
+        Returns:
+            ``model_id``, ``version``, and how many worker ``processes`` took it; 0: the server's own did.
+        """
+        told: dict[str, Any] = self.run(self.core.reconfigure(name, config, version, timeout))
         return told
 
     def undeploy(self, name: str, *, purge: bool = False, timeout: float = 90.0) -> None:

@@ -316,9 +316,9 @@ class DataPlane:
         """See :meth:`pillion.repository.repository.ModelRepository.declares`."""
         return self._repository.declares(name)
 
-    async def reconfigure(self, name: str, version: str, config: Mapping[str, Any]) -> None:
+    async def reconfigure(self, name: str, version: str, config: Mapping[str, Any]) -> int:
         """See :meth:`pillion.repository.repository.ModelRepository.reconfigure`."""
-        await self._repository.reconfigure(name, version, config)
+        return await self._repository.reconfigure(name, version, config)
 
     async def watch_health(self) -> None:
         """See :meth:`ModelRepository.watch_health`."""

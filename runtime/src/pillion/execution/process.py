@@ -93,6 +93,11 @@ class ProcessExecutor:
         """The way to each worker that takes calls."""
         return [seat.link for seat in self._seats if seat.link is not None]
 
+    @property
+    def label(self) -> str:
+        """What the log calls the model."""
+        return self._label
+
     def replace(self, link: WorkerLink) -> None:
         """Start the successor of a worker that is unhealthy; it serves until that has loaded."""
         for seat in self._seats:

@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from pillion.jobs.states import Job
     from pillion.runtimefile import DesiredModel
 
-__all__ = ["TrainingDesk", "TrainingRoute", "opened", "order_of", "trainer_of", "training_routes"]
+__all__ = [
+    "TrainingDesk",
+    "TrainingRoute",
+    "code_of",
+    "found_training",
+    "opened",
+    "order_of",
+    "trainer_of",
+    "training_routes",
+    "validate",
+]
 
 _RETRY_WHILE_LOADING: Final = 1.0
 _REQUEST: Final = msgspec.json.Decoder(TrainingRequest)
@@ -75,21 +85,7 @@ class TrainingDesk:
             PillionError: ``NOT_FOUND``; the text lists what there is. ``NOT_READY`` while it may be one of a class that
                 is being loaded.
         """
-        routes = self._routes()
-        for route in routes:
-            if route.signature.name == name:
-                return route
-        if self._loading():
-            raise PillionError(
-                ErrorCode.NOT_READY,
-                f"the class with the training {name[:100]!r} may be one that is still being loaded",
-                retry_after=_RETRY_WHILE_LOADING,
-            )
-        names = [route.signature.name for route in routes]
-        raise PillionError(
-            ErrorCode.NOT_FOUND,
-            f"there is no training {name[:100]!r}; trainings: {', '.join(names) or 'none'}{nearest(name[:100], names)}",
-        )
+        return found_training(self._routes(), name, loading=self._loading)
 
     async def submit(
         self,
@@ -134,6 +130,28 @@ class TrainingDesk:
                 **({"deploy": "true"} if request.deploy else {}),
             },
         )
+
+
+def found_training(routes: Sequence[TrainingRoute], name: str, *, loading: Callable[[], bool]) -> TrainingRoute:
+    """The training of that name.
+
+    Raises:
+        PillionError: ``NOT_FOUND``; ``NOT_READY``: see :meth:`TrainingDesk.find`.
+    """
+    for route in routes:
+        if route.signature.name == name:
+            return route
+    if loading():
+        raise PillionError(
+            ErrorCode.NOT_READY,
+            f"the class with the training {name[:100]!r} may be one that is still being loaded",
+            retry_after=_RETRY_WHILE_LOADING,
+        )
+    names = [route.signature.name for route in routes]
+    raise PillionError(
+        ErrorCode.NOT_FOUND,
+        f"there is no training {name[:100]!r}; trainings: {', '.join(names) or 'none'}{nearest(name[:100], names)}",
+    )
 
 
 def training_routes(definitions: Sequence[tuple[DesiredModel, ModelDefinition]]) -> list[TrainingRoute]:

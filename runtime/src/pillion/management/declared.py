@@ -55,7 +55,7 @@ class DeclaredPlane(Protocol):
         """Take versions that were added out of service."""
         ...
 
-    async def reconfigure(self, name: str, version: str, config: Mapping[str, Any]) -> None:
+    async def reconfigure(self, name: str, version: str, config: Mapping[str, Any]) -> object:
         """Give a version that serves another config, without loading it anew."""
         ...
 

@@ -13,7 +13,7 @@ import datetime as dt
 import logging
 from collections import defaultdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -28,7 +28,7 @@ from pillion.modelstore import FailedLoad, ModelStore, check_name
 from pillion.runtimefile import DesiredModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from pillion.management.audit import Who
@@ -36,9 +36,21 @@ if TYPE_CHECKING:
     from pillion.management.interfaces import NamingPlane, Order, StoreSettings
     from pillion.modelstore import Hold, ModelVersion, Staging
 
-__all__ = ["Deployments"]
+__all__ = ["Deployments", "Reconfigured"]
 
 _log = logging.getLogger(__name__)
+
+
+_LONGEST_KEYS: Final = 200
+
+
+class Reconfigured(msgspec.Struct, frozen=True):
+    """What has another config now."""
+
+    model_id: str
+    version: str
+    processes: int
+    """Worker processes that took it; 0 where the model is in the server's own, which took it."""
 
 
 class Deployments:
@@ -60,6 +72,7 @@ class Deployments:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._served: dict[tuple[str, str], tuple[ModelVersion, Hold]] = {}
         self._overview = Overview(self._served)
+        self._configuring: set[tuple[str, str]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         self.changes = Changes()
         """Those that do not end where their caller leaves."""
@@ -243,6 +256,55 @@ class Deployments:
         """
         self._folder()
         self._require_ours(name)
+
+    async def reconfigure(self, name: str, version: str | None, config: Mapping[str, Any], who: Who) -> Reconfigured:
+        """Give a version that serves another config, without loading it anew. It is kept nowhere: a version that is
+        loaded anew, or declared anew, has the one that it is declared with.
+
+        Args:
+            name: the model, declared or deployed.
+            version: None where the model has one.
+            config: for its class.
+            who: for the log.
+
+        Raises:
+            PillionError: ``UNKNOWN_MODEL``; ``INVALID_ARGUMENT``: which version, or the class refuses it, and why.
+                ``CONFLICT``: another one is being given. ``NOT_READY``: it does not serve.
+        """
+        with audited("reconfigure", name, who) as told:
+            version = self._meant(name, version)
+            told |= {"version": version, "keys": ",".join(sorted(map(str, config)))[:_LONGEST_KEYS]}
+            if (name, version) in self._configuring:
+                text = f"model {name!r} version {version!r} is being given another config; ask again when it has ended"
+                raise PillionError(ErrorCode.CONFLICT, text)
+            self._configuring.add((name, version))
+            try:
+                processes = await self._plane.reconfigure(name, version, config)
+            finally:
+                self._configuring.discard((name, version))
+            told["processes"] = processes
+            self._require_serving(name, version)
+            return Reconfigured(name, version, processes)
+
+    def _meant(self, name: str, version: str | None) -> str:
+        known = [status.version for status in self._plane.statuses() if status.name == name]
+        if not known:
+            raise unknown(name, {status.name for status in self._plane.statuses()})
+        if version is None:
+            if len(known) == 1:
+                return known[0]
+            text = f"version: model {name!r} has several: {', '.join(known[:20])}; name one"
+            raise PillionError(ErrorCode.INVALID_ARGUMENT, text, field="version")
+        if version not in known:
+            text = f"Request for unknown model: {name[:200]!r} has no version {version[:200]!r}"
+            raise PillionError(ErrorCode.UNKNOWN_MODEL, text, field="version")
+        return version
+
+    def _require_serving(self, name: str, version: str) -> None:
+        for status in self._plane.statuses():
+            if (status.name, status.version) == (name, version) and status.state is ModelState.UNAVAILABLE:
+                text = f"model {name!r} version {version!r} does not serve: {status.reason}"
+                raise PillionError(ErrorCode.NOT_READY, text)
 
     async def undeploy(self, name: str, who: Who, *, purge: bool = False) -> None:
         """Take a model out of service and return when its requests have ended, within the grace of an unload.

@@ -43,7 +43,11 @@ class Plane(Protocol):
 
 
 class NamingPlane(Plane, Protocol):
-    """The same of one whose versions have names."""
+    """The same of one whose versions have names, and take other configs."""
+
+    async def reconfigure(self, name: str, version: str, config: Mapping[str, Any]) -> int:
+        """Give a version another config; how many worker processes took it."""
+        ...
 
     def alias(self, name: str, aliases: Mapping[str, str]) -> None:
         """Let versions answer to other names, too."""

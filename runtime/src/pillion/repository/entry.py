@@ -40,6 +40,10 @@ class Entry(msgspec.Struct):
     """Of the user's code, to be watched."""
     refused: str = ""
     """Why what serves did not take the config that it was given last."""
+    busy: bool = False
+    """Whether that was because it had not ended with the one before."""
+    configured: int = 0
+    """Worker processes that took the config that it was given last; 0 where it is in none."""
     unhealthy: str = ""
     """Why what serves cannot work, by its own word."""
     suspended: bool = False

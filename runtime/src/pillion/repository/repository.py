@@ -28,7 +28,7 @@ from pillion.repository.loading import Loading
 from pillion.repository.retiring import Retiring
 from pillion.repository.room import Room
 from pillion.repository.served import RepositorySettings, Served
-from pillion.repository.upkeep import configure
+from pillion.repository.upkeep import StillBusyError, configure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
@@ -392,11 +392,11 @@ class ModelRepository:
             self._change(entry, ModelState.READY, "")
         entry.unhealthy = why
 
-    async def reconfigure(self, name: str, version: str, config: Mapping[str, Any]) -> None:
-        """Give a version that serves another config, without loading it anew.
+    async def reconfigure(self, name: str, version: str, config: Mapping[str, Any]) -> int:
+        """Give a version that serves another config, without loading it anew; how many worker processes took it.
 
         Raises:
-            PillionError: ``UNKNOWN_MODEL``.
+            PillionError: ``UNKNOWN_MODEL``; ``CONFLICT``: it has not ended with the one before.
             ModelRefused: it does not take it, and why; its former one counts.
         """
         entry = self._entries.get((name, version))
@@ -408,21 +408,24 @@ class ModelRepository:
         if entry.refused:
             if entry.desired is wanted:  # else something else is wanted meanwhile
                 entry.desired = entry.attempted = former
+            if entry.busy:
+                raise PillionError(ErrorCode.CONFLICT, f"model {name!r} version {version!r}: {entry.refused}")
             raise ModelRefused(
                 f"model {name!r} version {version!r} does not take its config: {entry.refused}",
                 reason=entry.refused,
                 cause="",
             )
+        return entry.configured
 
     async def _configure(self, key: Key, entry: Entry) -> None:
         desired, served = entry.desired, entry.served
-        entry.attempted, entry.refused = desired, ""
+        entry.attempted, entry.refused, entry.busy, entry.configured = desired, "", False, 0
         if served is None:
             return
         try:
-            await configure(served, desired.config, self._settings.unload_grace_seconds)
+            entry.configured = await configure(served, desired.config, self._settings.unload_grace_seconds)
         except Exception as error:  # noqa: BLE001 - the author's method may raise anything; its owner is told
-            entry.refused = loader.describe_failure(error)
+            entry.refused, entry.busy = loader.describe_failure(error), isinstance(error, StillBusyError)
             _log.error("model %s version %s kept its config", *key, exc_info=error, extra={"model": key[0]})
         else:
             _log.info("model %s version %s is reconfigured", *key, extra={"model": key[0]})

@@ -79,6 +79,7 @@ class Served:
     __slots__ = (
         "_idle",
         "acceleration",
+        "configuring",
         "desired",
         "executor",
         "last_used",
@@ -112,6 +113,8 @@ class Served:
         self.acceleration = acceleration
         """What became of the wish for a faster library; None where there was none."""
         self.references = 0
+        self.configuring: asyncio.Future[Any] | None = None
+        """A call of its ``reconfigure`` that has not ended in time, or is being made."""
         self.last_used: float | None = None
         """Monotonic time of the last request."""
         self._idle: asyncio.Event | None = None

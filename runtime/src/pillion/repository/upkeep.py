@@ -15,15 +15,21 @@ if TYPE_CHECKING:
     from pillion.backends.python_upkeep import PythonUpkeep
     from pillion.repository.served import Served
 
-__all__ = ["begun", "configure"]
+__all__ = ["StillBusyError", "begun", "configure"]
 
 _log: Final = logging.getLogger(__name__)
 _LONGEST: Final = 60.0
 """Seconds that a model may take for a config."""
 
 
-async def configure(served: Served, config: Mapping[str, Any], patience: float) -> None:
+class StillBusyError(TimeoutError):
+    """An earlier call has not ended yet."""
+
+
+async def configure(served: Served, config: Mapping[str, Any], patience: float) -> int:
     """Give a model that is loaded a config: in worker processes each, and those that follow them.
+
+    Returns how many worker processes took it; 0 where the model is in this one.
 
     Args:
         served: the model.
@@ -32,23 +38,40 @@ async def configure(served: Served, config: Mapping[str, Any], patience: float) 
 
     Raises:
         ModelLoadError: its class cannot take one.
+        StillBusyError: an earlier call has not ended yet.
+        TimeoutError: it does not end.
         Exception: what its ``reconfigure`` raised; the model is as that left it.
     """
     from pillion.repository import in_workers  # noqa: PLC0415 - few models have a config
 
     processes = in_workers.processes_of(served)
     if processes is not None and hasattr(served.model, "tasks"):
-        await in_workers.configure(processes, config, _LONGEST, patience)
-        return
+        return await in_workers.configure(processes, config, _LONGEST, patience)
     take = getattr(served.model, "reconfigure", None)
     if take is None:
         raise ModelLoadError("it has a config, which only classes in Python take", "take the config out")
-    call = begun(take(config))
+    former = served.configuring
+    if former is not None and not former.done():
+        # One more would be one more thread that nobody gets back.
+        raise StillBusyError(
+            "it is still busy with the config before, and is given no other until that has ended; "
+            "where it never does, load the model anew"
+        )
+    call = served.configuring = begun(take(config))
     await asyncio.wait((call,), timeout=_LONGEST)
     if not call.done():
-        call.cancel()  # which a plain method does not notice
+        call.add_done_callback(_ended_late)
+        if isinstance(call, asyncio.Task):
+            call.cancel()  # a plain method notices nothing, so its thread is waited for
         raise TimeoutError(f"it did not end within {_LONGEST:g} s")
+    served.configuring = None
     call.result()
+    return 0
+
+
+def _ended_late(call: asyncio.Future[Any]) -> None:
+    error = None if call.cancelled() else call.exception()
+    _log.warning("a reconfigure that took too long has ended%s", f": {error}" if error else "")
 
 
 def begun(call: PythonUpkeep) -> asyncio.Future[Any]:

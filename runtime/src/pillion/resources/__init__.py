@@ -52,11 +52,10 @@ from pillion.resources.status import (
     TrafficTarget,
 )
 from pillion.resources.traffic import GATEWAY_CLASS, HttpSpec, MetricsSpec, NetworkingSpec, NetworkPolicySpec, TlsSpec
+from pillion.resources.training_places import CheckpointSpec, JobsSpec, OutputSpec
 from pillion.resources.trainingjob import (
-    CheckpointSpec,
     DatasetSpec,
     DeploySpec,
-    OutputSpec,
     TrainedArtifact,
     TrainingJob,
     TrainingJobSpec,
@@ -98,6 +97,7 @@ __all__ = [
     "InferenceService",
     "InferenceServiceSpec",
     "InferenceServiceStatus",
+    "JobsSpec",
     "JsonObject",
     "Libraries",
     "Manifest",

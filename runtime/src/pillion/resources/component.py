@@ -25,13 +25,13 @@ from pillion.resources.traffic import (
     Applications,
     BatcherSpec,
     HttpSpec,
-    JobsSpec,
     LoggerSpec,
     ManagementSpec,
     MetricsSpec,
     NetworkPolicySpec,
     TlsSpec,
 )
+from pillion.resources.training_places import JobsSpec
 
 #: The containers that serve predictions: KServe's name, and ours.
 SERVING_CONTAINERS = ("kserve-container", "runtime")
@@ -54,6 +54,11 @@ _ROUTES_UNIQUE = (
 def _route_prefixes_are_unique(component: "ComponentSpec") -> bool:
     prefixes = [application.route_prefix or "/" for application in component.applications or []]
     return len(prefixes) == len(set(prefixes))
+
+
+def _jobs_have_an_account(predictor: "PredictorSpec") -> bool:
+    account = predictor.service_account_name or predictor.service_account or "default"
+    return predictor.jobs is None or predictor.jobs.enabled is not True or account != "default"
 
 
 class ComponentSpec(ScalingFields, PodFields):
@@ -229,7 +234,7 @@ class PredictorSpec(ComponentSpec):
     """The further pods of a model that is spread over several nodes."""
 
     jobs: JobsSpec | None = None
-    """Training and prediction jobs started through the runtime's API."""
+    """Trainings that are started through the service's own API, as TrainingJob objects beside it."""
 
     follow_trainings: bool | None = None
     """Whether the model of the newest completed TrainingJob that names this service is served in place of `storageUri`
@@ -257,7 +262,22 @@ class PredictorSpec(ComponentSpec):
             field="storageUris",
             holds=lambda predictor: not (predictor.storage_uris and predictor.follow_trainings),
         ),
+        Rule(
+            cel="!has(self.jobs) || !has(self.jobs.enabled) || !self.jobs.enabled || "
+            "(has(self.serviceAccountName) ? self.serviceAccountName : has(self.serviceAccount) ? self.serviceAccount "
+            ": 'default') != 'default'",
+            message="jobs.enabled needs serviceAccountName, a ServiceAccount of its own: whatever runs with it may "
+            "create TrainingJobs",
+            field="serviceAccountName",
+            holds=_jobs_have_an_account,
+        ),
     )
+
+    @property
+    def own_trainings(self) -> JobsSpec | None:
+        """What the service says of trainings through its own API; None where there are none."""
+        jobs = self.jobs
+        return jobs if jobs is not None and jobs.enabled and jobs.output is not None else None
 
     @property
     def format_shorthand(self) -> tuple[str, FormatSpec] | None:

@@ -56,6 +56,7 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.batcher",
         "predictor.execution",
         "predictor.followTrainings",
+        "predictor.jobs",
         "predictor.labels",
         "predictor.annotations",
         "predictor.deploymentStrategy",
@@ -99,7 +100,6 @@ NOT_YET: frozenset[str] = frozenset(
         "predictor.storageContainerName",
         "predictor.workerSpec",
         "predictor.models.storage.schemaPath",
-        "predictor.jobs",
         "predictor.management",
     ]
 )
@@ -107,7 +107,6 @@ NOT_YET: frozenset[str] = frozenset(
 #: What does the same in this release, of fields of `NOT_YET` for which something does.
 INSTEAD: dict[str, str] = {
     "canary": "set canaryTrafficPercent together with the change of spec.predictor: the version before keeps the rest",
-    "predictor.jobs": "pods make no TrainingJobs; create TrainingJob and BatchPrediction objects",
 }
 
 #: Schemes of storage URIs that files are fetched from.

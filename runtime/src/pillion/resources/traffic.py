@@ -342,13 +342,6 @@ class ManagementSpec(ResourceModel):
     )
 
 
-class JobsSpec(ResourceModel):
-    """Training and prediction jobs started through the runtime's API."""
-
-    enabled: bool | None = None
-    """Whether the runtime may create and read jobs in its namespace. Default: false."""
-
-
 class NetworkPolicySpec(ResourceModel):
     """Which pods may connect. The cluster's network plugin must enforce NetworkPolicies."""
 

@@ -34,18 +34,9 @@ from pillion.resources.model import Digest, StorageUri
 from pillion.resources.pod import SpreadConstraints
 from pillion.resources.rules import Rule, TextRule, matches
 from pillion.resources.status import Conditions
-from pillion.resources.traffic import Duration
+from pillion.resources.training_places import CheckpointSpec, OutputSpec
 
 Moment: TypeAlias = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-
-WritableUri: TypeAlias = Annotated[
-    str,
-    MaxLen(1024),
-    TextRule(
-        pattern=r"^(s3|gs|az|pvc)://[^ @/]+(/[^ @]*)?$",
-        message="a place to write to begins with s3:// gs:// az:// or pvc://, and has no digest",
-    ),
-]
 
 ModuleName: TypeAlias = Annotated[
     str,
@@ -72,26 +63,6 @@ class DatasetSpec(ResourceModel):
 
     parameter: Annotated[str, MinLen(1), MaxLen(128)] | None = None
     """The training's parameter that takes them. Default: its only `Stream`, or the one that has no default."""
-
-
-class OutputSpec(ResourceModel):
-    """Where the model goes."""
-
-    uri: WritableUri
-    """A prefix. The model is at `{uri}/{name}/{digest}/`, a record of how it was made beside it, and nothing that is
-    there is ever overwritten."""
-
-
-class CheckpointSpec(ResourceModel):
-    """Where a training that is killed goes on from."""
-
-    uri: WritableUri
-    """A prefix in a bucket, or a folder of a volume claim. Each TrainingJob has a folder of its own there, which is
-    removed when it has completed."""
-
-    every: Duration | None = None
-    """The least time between two uploads; what is made in between is passed over for the newest. Default: each is
-    uploaded."""
 
 
 class DeploySpec(ResourceModel):

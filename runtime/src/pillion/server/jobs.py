@@ -14,7 +14,9 @@ import importlib.util
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from pillion.errors import ErrorCode, PillionError
 from pillion.server.failures import ExitCode, StartError
@@ -30,9 +32,11 @@ if TYPE_CHECKING:
     from pillion.jobs.states import Job, JobKind
     from pillion.jobs.store import JobStore
     from pillion.jobs.training import TrainingDesk, TrainingRoute
+    from pillion.jobs.training_keeper import TrainingKeeper
     from pillion.management.deployments import Deployments
     from pillion.metrics import Registry
     from pillion.runtimefile import DesiredModel
+    from pillion.server.cluster_trainings import ClusterTrainings
     from pillion.server.settings import JobsSettings
 
 __all__ = ["ServerJobs"]
@@ -40,6 +44,7 @@ __all__ = ["ServerJobs"]
 _log: Final = logging.getLogger(__name__)
 _AGAIN_SECONDS: Final = 5.0
 """Until a database that did not answer is asked again."""
+_IN_A_CLUSTER: Final = "in a cluster, spec.predictor.jobs.enabled makes trainings TrainingJob objects"
 _NO_TRAININGS: Final = (
     "trainings are not kept in a database (jobs.database), which several servers share: their files are one server's"
 )
@@ -70,6 +75,7 @@ class ServerJobs:
         self._deployments = deployments
         self._engine: JobEngine | None = None
         self._desk: TrainingDesk | None = None
+        self._cluster: ClusterTrainings | None = None
         self._begun = False
         self._reaching: asyncio.Task[None] | None = None
         self.predictions = settings.predictions_enabled
@@ -99,9 +105,12 @@ class ServerJobs:
         """Take up what a former server left.
 
         Raises:
-            StartError: the store is held by another server, or cannot be trusted.
+            StartError: the store is held by another server, or cannot be trusted; trainings are to be objects of a
+                cluster, and this is no pod.
         """
         settings = self._settings
+        if self.keeps_apart and self.trainings:
+            self._in_cluster()
         if not (settings.folder or settings.database) or not (self.predictions or self.trainings):
             return
         named = not settings.make_when_needed or settings.database is not None
@@ -143,6 +152,8 @@ class ServerJobs:
             self._reaching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reaching
+        if self._cluster is not None:
+            await self._cluster.stop()
         if self._engine is not None:
             await self._engine.stop(grace)
 
@@ -157,30 +168,61 @@ class ServerJobs:
                 ErrorCode.NOT_READY,
                 _NO_TRAININGS,
                 field="jobs.database",
-                remedy="train on a server with jobs.folder, or by a TrainingJob in a cluster",
+                remedy=f"train on a server with jobs.folder; {_IN_A_CLUSTER}",
             )
+        if kind == "training" and not self._settings.folder:
+            raise _no_place(f"; {_IN_A_CLUSTER}")
         return self._opened()
 
     def _opened(self) -> JobEngine:
         if self._engine is None:
             if not (self._settings.folder or self._settings.database):
-                raise PillionError(
-                    ErrorCode.NOT_READY,
-                    "this server has no folder to keep jobs in",
-                    field="jobs.folder",
-                    remedy="name one: --data-dir PATH, or PILLION_JOBS__FOLDER",
-                )
+                raise _no_place()
             self._engine = self._made()
             if self._begun:
                 self._engine.begin()
         return self._engine
 
-    def desk(self) -> TrainingDesk:
-        """Who takes trainings.
+    @property
+    def keeps_apart(self) -> bool:
+        """See :class:`~pillion.transport.job_access.JobAccess`."""
+        return bool(self._settings.inference_service)
 
-        Raises:
-            PillionError: as above.
-        """
+    @property
+    def keeps_predictions(self) -> bool:
+        """See :class:`~pillion.transport.job_access.JobAccess`."""
+        return bool(self._settings.folder or self._settings.database)
+
+    def keeper(self) -> TrainingKeeper:
+        """See :class:`~pillion.transport.job_access.JobAccess`."""
+        if self.keeps_apart:
+            return self._in_cluster()
+        from pillion.jobs.states import JobKind  # noqa: PLC0415 - as above
+        from pillion.jobs.training_keeper import LocalTrainings  # noqa: PLC0415 - as above
+
+        return LocalTrainings(self.engine(JobKind.TRAINING), self._taker)
+
+    def training(self, name: str) -> TrainingRoute:
+        """See :class:`~pillion.transport.job_access.JobAccess`."""
+        from pillion.jobs.training import found_training  # noqa: PLC0415 - as above
+
+        return found_training(self.routes(), name, loading=self._plane.awaits_code)
+
+    def _in_cluster(self) -> ClusterTrainings:
+        if self._cluster is None:
+            from pillion.server.cluster_trainings import ClusterTrainings  # noqa: PLC0415 - only pods of such services
+
+            section = self._settings
+            self._cluster = ClusterTrainings(
+                section.inference_service,
+                training_template(section.training_spec),
+                section.follows_trainings,
+                self.routes,
+                self._plane.awaits_code,
+            )
+        return self._cluster
+
+    def _taker(self) -> TrainingDesk:
         from pillion.jobs.states import JobKind  # noqa: PLC0415 - as above
 
         engine = self.engine(JobKind.TRAINING)
@@ -242,6 +284,15 @@ class ServerJobs:
         return JobEngine(settings, own, {JobKind.PREDICTION: predictions, JobKind.TRAINING: trainings})
 
 
+def _no_place(more: str = "") -> PillionError:
+    return PillionError(
+        ErrorCode.NOT_READY,
+        "this server has no folder to keep jobs in",
+        field="jobs.folder",
+        remedy=f"name one: --data-dir PATH, or PILLION_JOBS__FOLDER{more}",
+    )
+
+
 def _own(folder: Path) -> JobStore:
     from pillion.jobs.sqlite_store import SqliteJobStore  # noqa: PLC0415 - as above
 
@@ -252,6 +303,18 @@ def _shared(section: JobsSettings) -> JobStore:
     from pillion.jobs.postgres_store import PostgresJobStore  # noqa: PLC0415 - only servers with such a database
 
     return PostgresJobStore(section.database or "", section.database_schema, section.lease_seconds)
+
+
+def training_template(text: str) -> dict[str, Any]:
+    """The spec that all trainings of a service have.
+
+    Raises:
+        StartError: it is no JSON object.
+    """
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise StartError(ExitCode.USAGE, f"jobs.training_spec is no JSON object: {error}") from None
 
 
 def _check_psycopg() -> None:

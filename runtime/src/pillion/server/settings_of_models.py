@@ -144,8 +144,18 @@ class JobsSettings(Section, frozen=True):
     max_log_bytes: Annotated[int, Meta(ge=4096)] = 16 * 1024 * 1024
     """Output of a training that is kept: of more the oldest goes."""
 
+    inference_service: str = ""
+    """Name of the InferenceService whose pod this is: trainings are TrainingJob objects beside it. The operator sets it
+    where the service has jobs.enabled."""
+    training_spec: str = ""
+    """What all these objects have: the spec of a TrainingJob, as JSON. The operator sets it."""
+    follows_trainings: bool = False
+    """Whether that service serves what its trainings make. The operator sets it."""
+
     def __post_init__(self) -> None:
         """Refuse two places, and a database that is none."""
+        if bool(self.inference_service) != bool(self.training_spec):
+            raise ValueError("jobs.inference_service and jobs.training_spec belong together; the operator sets both")
         if self.database is None:
             return
         if not self.database.startswith(("postgresql://", "postgres://")):

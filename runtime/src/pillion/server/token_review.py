@@ -5,27 +5,26 @@ Source: authentication.k8s.io/v1 TokenReview and authorization.k8s.io/v1 Subject
 
 from __future__ import annotations
 
-import asyncio
 import os
 import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
 from pillion.errors import ErrorCode
 from pillion.server.failures import ExitCode, StartError
+from pillion.server.pod_account import ACCOUNT, PodAccount
 from pillion.transport.reviewed_tokens import Refusal, Reviewed, Unreviewed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 __all__ = ["AUDIENCE", "ClusterReviewer"]
 
 AUDIENCE: Final = "pillion"
 """What a token must be made for, so that a service cannot use its callers' tokens at the API server."""
-_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_SECONDS: Final = 5.0
+_ACCOUNT: Final = ACCOUNT
 _RIGHTS: Final = "bind its ServiceAccount to the ClusterRole system:auth-delegator"
 
 
@@ -42,15 +41,8 @@ class ClusterReviewer:
     """
 
     def __init__(self, service: str, environ: Mapping[str, str] = os.environ, account: Path | None = None) -> None:
-        host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT", "443")
-        account = account or _ACCOUNT
-        self._token = account / "token"
         try:
-            if not host:
-                raise FileNotFoundError("KUBERNETES_SERVICE_HOST is not set")
-            self._namespace = (account / "namespace").read_text(encoding="utf-8").strip()
-            self._token.read_text(encoding="utf-8")
-            context = ssl.create_default_context(cafile=str(account / "ca.crt"))
+            self._pod = PodAccount(account or _ACCOUNT, environ)
         except (OSError, ssl.SSLError) as error:
             raise StartError(
                 ExitCode.USAGE,
@@ -58,11 +50,6 @@ class ClusterReviewer:
                 f"automountServiceAccountToken: true and serviceAccountName, and {_RIGHTS}",
             ) from None
         self._service = service
-        address = f"[{host}]" if ":" in host else host
-        # No proxy of the environment stands between a pod and its API server.
-        self._client = httpx.AsyncClient(
-            base_url=f"https://{address}:{port}", verify=context, timeout=_SECONDS, trust_env=False
-        )
 
     async def review(self, token: str) -> Reviewed:
         """See :class:`~pillion.transport.reviewed_tokens.Reviewer`."""
@@ -94,7 +81,7 @@ class ClusterReviewer:
                         "resource": "inferenceservices",
                         "subresource": "predict",
                         "verb": "create",
-                        "namespace": self._namespace,
+                        "namespace": self._pod.namespace,
                         "name": self._service,
                     },
                 },
@@ -104,13 +91,13 @@ class ClusterReviewer:
             return Reviewed(name, None)
         reason = (
             f"{name} may not call {self._service}: it needs the right to create inferenceservices/predict of"
-            f" serving.pillion.dev in namespace {self._namespace}"
+            f" serving.pillion.dev in namespace {self._pod.namespace}"
         )
         return Reviewed(name, Refusal(ErrorCode.PERMISSION_DENIED, reason))
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._pod.close()
 
     async def _ask(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
         """The status of the answer.
@@ -119,8 +106,7 @@ class ClusterReviewer:
             Unreviewed: there is none.
         """
         try:
-            own = (await asyncio.to_thread(self._token.read_text, encoding="utf-8")).strip()
-            answer = await self._client.post(path, json=body, headers={"Authorization": f"Bearer {own}"})
+            answer = await self._pod.ask("POST", path, body)
         except (OSError, httpx.HTTPError) as error:
             raise Unreviewed(f"the API server cannot be asked: {str(error) or type(error).__name__}") from None
         if answer.status_code == httpx.codes.FORBIDDEN:

@@ -35,7 +35,7 @@ from pillion.jobs.training_order import (
 )
 from pillion.podword import DONE, FAILED, LOST, STOPPED, EndedError
 from pillion.runtimefile import Code
-from pillion.storage import StorageError
+from pillion.storage import StorageError, parse_uri
 from pillion.trainingpod.status import PodStatus
 from pillion.trainingpod.storing import store_model
 
@@ -108,7 +108,7 @@ class PodRun:
         own = f"{place.at.rstrip('/')}/{self._order.uid}"
         try:
             if own.startswith("file://"):
-                folder = Path(own.removeprefix("file://"))
+                folder = Path(parse_uri(own).path)
                 folder.mkdir(parents=True, exist_ok=True)
                 self._checkpoints.unlink(missing_ok=True)
                 self._checkpoints.symlink_to(folder)

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
     from pillion.jobs.engine import JobEngine
     from pillion.jobs.states import JobKind
-    from pillion.jobs.training import TrainingDesk, TrainingRoute
+    from pillion.jobs.training import TrainingRoute
+    from pillion.jobs.training_keeper import TrainingKeeper
 
 __all__ = ["JobAccess"]
 
@@ -30,11 +31,29 @@ class JobAccess(Protocol):
         """
         ...
 
-    def desk(self) -> TrainingDesk:
-        """Who takes trainings.
+    @property
+    def keeps_apart(self) -> bool:
+        """Whether trainings are objects of the cluster, kept apart from other jobs."""
+        ...
+
+    @property
+    def keeps_predictions(self) -> bool:
+        """Whether there is a place for prediction jobs."""
+        ...
+
+    def keeper(self) -> TrainingKeeper:
+        """Who keeps trainings.
 
         Raises:
             PillionError: as above.
+        """
+        ...
+
+    def training(self, name: str) -> TrainingRoute:
+        """The training of that name.
+
+        Raises:
+            PillionError: ``NOT_FOUND``; ``NOT_READY`` while it may be one of a class that is being loaded.
         """
         ...
 

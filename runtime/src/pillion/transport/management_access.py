@@ -26,7 +26,7 @@ CHANGES: Final = "Changing models"
 _ENABLED: Final = "management.enabled"
 _TOKEN: Final = "management.token"  # noqa: S105 - the name of the setting
 MANAGEMENT_PATHS: Final = frozenset(
-    {"/management/models", "/management/aliases", "/info/models", "/info/version", "/health"}
+    {"/management/models", "/management/aliases", "/management/config", "/info/models", "/info/version", "/health"}
 )
 """The routes of model management, and of what it tells."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})

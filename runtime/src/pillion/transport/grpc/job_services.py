@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -25,15 +26,17 @@ from pillion.protocol.task_message import from_value
 from pillion.transport.authentication import AUTHORIZATION, KEY_HEADER
 from pillion.transport.grpc.runtime_calls import filled
 from pillion.transport.job_documents import filter_of, job_document, page_document, page_of, priority_of
+from pillion.transport.job_listing import any_page
 from pillion.transport.submitting import submitter_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     from google.protobuf.message import Message
 
     from pillion.dataplane.tasks import TaskPlane
     from pillion.jobs.states import Job
+    from pillion.jobs.store import JobFilter, Page
     from pillion.transport.grpc.runtime_calls import Rpc, RuntimeCalls
     from pillion.transport.job_access import JobAccess
 
@@ -78,7 +81,7 @@ class JobMethods:
     async def _list(self, request: pb.ListJobsRequest, rpc: Rpc) -> Message:
         rpc.let_in("Looking at everybody's jobs")
         kind = _kind(request.kind) if request.kind else None
-        return await _page(self._access, request, kind, None)
+        return await _page(request, kind, functools.partial(any_page, self._access))
 
     async def _cancel(self, request: pb.JobRequest, _: Rpc) -> Message:
         return job_message(await self._desk().cancel(_prediction(request)))
@@ -126,30 +129,30 @@ class TrainingMethods:
 
     async def _get(self, request: pb.TrainingRequest, rpc: Rpc) -> Message:
         rpc.let_in(_TRAININGS)
-        engine = self._access.engine(JobKind.TRAINING)
-        return job_message(await engine.get(required(request.training_id, "training_id"), JobKind.TRAINING))
+        keeper = self._access.keeper()
+        return job_message(await keeper.get(required(request.training_id, "training_id")))
 
     async def _list(self, request: pb.ListJobsRequest, rpc: Rpc) -> Message:
         rpc.let_in(_TRAININGS)
         if request.kind and _kind(request.kind) is not JobKind.TRAINING:
             raise _wrong("kind", "trainings are of the kind training")
-        return await _page(self._access, request, JobKind.TRAINING, JobKind.TRAINING)
+        return await _page(request, JobKind.TRAINING, self._access.keeper().page)
 
     async def _cancel(self, request: pb.TrainingRequest, rpc: Rpc) -> Message:
         identity = request.training_id
         with audited("cancelling", identity, rpc.admitted("cancelling", identity, _TRAININGS)):
-            engine = self._access.engine(JobKind.TRAINING)
-            return job_message(await engine.cancel(required(identity, "training_id"), JobKind.TRAINING))
+            keeper = self._access.keeper()
+            return job_message(await keeper.cancel(required(identity, "training_id")))
 
     async def _follow(self, request: pb.FollowTrainingRequest, rpc: Rpc) -> AsyncGenerator[Message]:
         rpc.let_in(_TRAININGS)
-        engine = self._access.engine(JobKind.TRAINING)
+        keeper = self._access.keeper()
         identity = required(request.training_id, "training_id")
         if request.after < 0:
             raise _wrong("after", "write a whole number from 0")
-        await engine.get(identity, JobKind.TRAINING)
+        await keeper.get(identity)
         name, place = METRICS if request.what else LOG, request.after
-        told = following(engine, identity, JobKind.TRAINING, name, place, _BEAT_SECONDS)
+        told = keeper.following(identity, name, place, _BEAT_SECONDS)
         async with contextlib.aclosing(told):
             async for one in told:
                 match one:
@@ -185,7 +188,7 @@ def _parameters(request: pb.StartTrainingRequest, access: JobAccess) -> dict[str
             raise _wrong("parameters_json", "should be a JSON object")
         return document
     given: dict[str, Any] = from_value(struct_pb2.Value(struct_value=request.parameters))
-    signature = access.desk().find(required(request.training, "training")).signature
+    signature = access.training(required(request.training, "training")).signature
     declared = {one.name: one.type for one in signature.plain}
     declared |= {one.name: ListOf(one.item) for one in signature.data}
     for name in declared.keys() & given.keys():
@@ -205,7 +208,7 @@ async def start_training(
         body, priority = read()
         # A map has another order in each process: sorted, a request that comes again is known again by its key.
         sent = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-        job = await access.desk().submit(required(name, "training"), sent, priority=priority, **await once(rpc))
+        job = await access.keeper().submit(required(name, "training"), sent, priority=priority, **await once(rpc))
         return job_message(job)
 
 
@@ -215,7 +218,9 @@ def job_message(job: Job) -> pb.Job:
 
 
 async def _page(
-    access: JobAccess, request: pb.ListJobsRequest, kind: JobKind | None, engine: JobKind | None
+    request: pb.ListJobsRequest,
+    kind: JobKind | None,
+    listed: Callable[[JobFilter, int | None, int], Awaitable[Page]],
 ) -> pb.JobPage:
     query: dict[str, list[str]] = {
         "state": [pb.JobState.Name(state) for state in request.state],
@@ -227,7 +232,7 @@ async def _page(
         "after": [request.after],
     }
     after, size = page_of(query)
-    page = await access.engine(engine).page(filter_of(query, kind), after, size)
+    page = await listed(filter_of(query, kind), after, size)
     document = page_document(page, "jobs")
     return filled(document, pb.JobPage())
 

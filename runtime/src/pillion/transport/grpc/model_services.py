@@ -74,6 +74,7 @@ class ModelMethods:
         calls.unary("ListAliases", pb.ModelRequest, self._aliases)
         calls.unary("SetAlias", pb.SetAliasRequest, self._set_alias)
         calls.unary("RemoveAlias", pb.RemoveAliasRequest, self._remove_alias)
+        calls.unary("ReconfigureModel", pb.ReconfigureModelRequest, self._reconfigure)
 
     async def _deploy(self, request: pb.DeployModelRequest, rpc: Rpc) -> Message:
         who = rpc.admitted("deploy", request.model_id, CHANGES)
@@ -159,6 +160,17 @@ class ModelMethods:
 
     async def _remove_alias(self, request: pb.RemoveAliasRequest, rpc: Rpc) -> Message:
         return await self._alias(request.model_id, request.alias, None, rpc)
+
+    async def _reconfigure(self, request: pb.ReconfigureModelRequest, rpc: Rpc) -> Message:
+        who = rpc.admitted("reconfigure", request.model_id, CHANGES)
+        name = _name(request.model_id)
+        try:
+            config = msgspec.json.decode(_given(request.config, "config"), type=dict[str, Any])
+        except msgspec.MsgspecError as error:
+            raise _wrong("config", f"write a JSON object: {error}") from None
+        deployments = self._deployments()
+        given = deployments.reconfigure(name, request.version or None, config, who)
+        return filled(msgspec.to_builtins(await deployments.changes.unbroken(given)), pb.ReconfiguredModel())
 
     async def _alias(self, name: str, alias: str, version: str | None, rpc: Rpc) -> Message:
         who = rpc.admitted("alias", name, CHANGES)

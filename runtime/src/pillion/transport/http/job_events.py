@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from pillion.jobs.following import Beat, Became, Wrote, following
+from pillion.jobs.following import Beat, Became, Wrote
 from pillion.jobs.training_runner import LOG
 from pillion.transport.http.errors import task_error_body
 from pillion.transport.http.events import event
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from pillion.errors import PillionError
-    from pillion.jobs.engine import JobEngine
-    from pillion.jobs.states import JobKind
+    from pillion.jobs.training_keeper import TrainingKeeper
 
 __all__ = ["JobEvents"]
 
@@ -34,10 +33,9 @@ _BEAT_SECONDS: Final = 15.0
 class JobEvents:
     """See :class:`~pillion.transport.http.events.Events`."""
 
-    def __init__(self, engine: JobEngine, identity: str, kind: JobKind, name: str, place: int, request_id: str) -> None:
-        self._engine = engine
+    def __init__(self, keeper: TrainingKeeper, identity: str, name: str, place: int, request_id: str) -> None:
+        self._keeper = keeper
         self._identity = identity
-        self._kind = kind
         self._name = name
         self._place = place
         self._request_id = request_id
@@ -46,7 +44,7 @@ class JobEvents:
         """What was written so far, then what comes, then the end."""
         yield _BEAT  # so that a client knows that it is heard, before there is anything to read
         shown = None
-        told = following(self._engine, self._identity, self._kind, self._name, self._place, _BEAT_SECONDS)
+        told = self._keeper.following(self._identity, self._name, self._place, _BEAT_SECONDS)
         async with contextlib.aclosing(told):
             async for one in told:
                 match one:

@@ -23,6 +23,7 @@ from pillion.transport.job_documents import (
     priority_of,
     query_of,
 )
+from pillion.transport.job_listing import any_job, any_page
 from pillion.transport.submitting import submitter_of
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class JobHandler:
         let_in(self._options.management, headers, "Looking at everybody's jobs")
         query = query_of(raw, LIST_FIELDS | {"kind", "job_id"})
         if "job_id" in query:
-            return json_answer(job_document(await self._access.engine().get(identity_of(query, "job_id"))))
+            return json_answer(job_document(await any_job(self._access, identity_of(query, "job_id"))))
         kinds = query.get("kind", [])
         if kinds and kinds[0] not in set(JobKind):
             raise PillionError(
@@ -127,4 +128,4 @@ class JobHandler:
             )
         after, size = page_of(query)
         which = filter_of(query, JobKind(kinds[0]) if kinds else None)
-        return json_answer(page_document(await self._access.engine().page(which, after, size), "jobs"))
+        return json_answer(page_document(await any_page(self._access, which, after, size), "jobs"))

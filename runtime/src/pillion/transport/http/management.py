@@ -62,6 +62,15 @@ class _Alias(msgspec.Struct, forbid_unknown_fields=True):
     version: str
 
 
+class _Config(msgspec.Struct, forbid_unknown_fields=True):
+    """The body that gives a model another config."""
+
+    model_id: str
+    config: dict[str, Any]
+    version: str | None = None
+
+
+_CONFIG: Final = msgspec.json.Decoder(_Config)
 _ALIAS: Final = msgspec.json.Decoder(_Alias)
 _DEPLOY: Final = msgspec.json.Decoder(DeployRequest)
 
@@ -87,6 +96,7 @@ class ManagementApp:
             ("/management/aliases", "GET"): self._aliases,
             ("/management/aliases", "POST"): self._alias,
             ("/management/aliases", "DELETE"): self._unalias,
+            ("/management/config", "POST"): self._reconfigure,
             ("/info/models", "GET"): self._models,
             ("/info/version", "GET"): self._version,
             ("/health", "GET"): self._health,
@@ -182,6 +192,14 @@ class ManagementApp:
         if not name or not alias:
             raise missing("alias" if name else "model_id", "add ?model_id=NAME&alias=ALIAS")
         return json_answer({"model_id": name, "aliases": await self._deployments.alias(name, alias, None, who)})
+
+    async def _reconfigure(self, scope: Scope, receive: Receive, who: Who) -> Answer:
+        who = self._allowed(scope, who, "reconfigure", "")
+        async with self._in_memory:
+            body = await read_body(receive, await receive(), dict(scope["headers"]), _LARGEST_FIELD)
+            request = decode_json(_CONFIG.decode, body)
+        done = self._deployments.reconfigure(request.model_id, request.version, request.config, who)
+        return json_answer(msgspec.to_builtins(await self._deployments.changes.unbroken(done)))
 
     async def _deploy(self, scope: Scope, receive: Receive, who: Who) -> Answer:
         name = _query(scope).get("model_id", [""])[0]

@@ -45,6 +45,24 @@ _SCHEMAS: Final[dict[str, Any]] = {
             "aliases": {"type": "object", "additionalProperties": {"type": "string"}},
         },
     },
+    "ModelConfig": {
+        "type": "object",
+        "required": ["model_id", "config"],
+        "properties": {
+            "model_id": {"type": "string"},
+            "version": {"type": "string", "description": "Where the model has several."},
+            "config": {"type": "object", "description": "For the reconfigure of its class."},
+        },
+    },
+    "ModelReconfigured": {
+        "type": "object",
+        "required": ["model_id", "version", "processes"],
+        "properties": {
+            "model_id": {"type": "string"},
+            "version": {"type": "string"},
+            "processes": {"type": "integer", "description": "Worker processes that took it; 0: the server's own did."},
+        },
+    },
     "ModelDeployment": {
         "type": "object",
         "description": "Exactly one of model_files, storage_uri and version says what is deployed.",
@@ -90,6 +108,7 @@ _ERRORS: Final = {
     "403": "Switched off; the text names the setting.",
     "404": "There is no such model.",
     "409": "The model is declared where the server was started.",
+    "503": "The model does not serve.",
     "507": "The disk is full.",
 }
 
@@ -124,6 +143,11 @@ def management_document(*, enabled: bool) -> tuple[dict[str, Any], dict[str, Any
             "post": give,
             "delete": _operation("Take an alias away", _json("ModelAliases"), errors, one, which),
         }
+        configure = _operation(
+            "Give a model another config", _json("ModelReconfigured"), ["400", "403", "404", "409", "503"]
+        )
+        configure["requestBody"] = {"required": True, "content": _json("ModelConfig")}
+        paths["/management/config"] = {"post": configure}
         paths["/management/models"] = {"post": deploy, "delete": undeploy}
     return paths, dict(_SCHEMAS)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pillion.jobs.log import read_whole
 from pillion.jobs.states import JobKind
 from pillion.jobs.training_runner import LOG, METRICS
 from pillion.management.audit import Who, audited
@@ -33,7 +31,6 @@ from pillion.transport.submitting import submitter_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-    from pathlib import Path
 
     from pillion.transport.http.caller import Caller
     from pillion.transport.http.options import DispatchOptions
@@ -78,27 +75,27 @@ class TrainingHandler:
             let_in(access, headers, _WHAT)
         if target.route in (Route.TRAINING_LOGS, Route.TRAINING_METRICS):
             return await self._written(target, raw, headers, caller)
-        engine = self._access.engine(_KIND)
+        keeper = self._access.keeper()
         query = query_of(raw, LIST_FIELDS | {_ID})
         if method != "DELETE" and _ID not in query:
             after, size = page_of(query)
-            return json_answer(page_document(await engine.page(filter_of(query, _KIND), after, size), "trainings"))
+            return json_answer(page_document(await keeper.page(filter_of(query, _KIND), after, size), "trainings"))
         identity = identity_of(query, _ID)
         if method == "DELETE":
             with audited("cancelling", identity, who):
-                return json_answer(job_document(await engine.cancel(identity, _KIND)))
-        return json_answer(job_document(await engine.get(identity, _KIND)))
+                return json_answer(job_document(await keeper.cancel(identity)))
+        return json_answer(job_document(await keeper.get(identity)))
 
     async def _submit(
         self, name: str, raw: bytes, headers: Mapping[bytes, bytes], receive: Receive, caller: Caller
     ) -> Answer:
-        desk = self._access.desk()
-        desk.find(name)  # before a large body is read for a training that is not there
+        keeper = self._access.keeper()
+        self._access.training(name)  # before a large body is read for a training that is not there
         priority = priority_of(query_of(raw, {"priority"}))
         body, _ = await posted(headers, receive, self._options, caller)
         shown = headers.get(b"authorization"), headers.get(b"x-api-key")
         who = await submitter_of(self._options.callers, self._options.management, *shown)
-        job = await desk.submit(
+        job = await keeper.submit(
             name,
             body,
             request_id=caller.request_id,
@@ -110,20 +107,19 @@ class TrainingHandler:
 
     async def _written(self, target: Target, raw: bytes, headers: Mapping[bytes, bytes], caller: Caller) -> Answer:
         """What a training has printed, or the numbers that it logged: what there is, or that and all that comes."""
-        engine = self._access.engine(_KIND)
+        keeper = self._access.keeper()
         query = query_of(raw, {"follow", "after"})
         place = place_of(query, headers)
-        await engine.get(target.task, _KIND)
         name = LOG if target.route is Route.TRAINING_LOGS else METRICS
         if follows(query, headers):
-            events = JobEvents(engine, target.task, _KIND, name, place, caller.request_id)
+            await keeper.get(target.task)
+            events = JobEvents(keeper, target.task, name, place, caller.request_id)
             return Answer(b"", content_type=EVENT_STREAM, events=events)
-        return await asyncio.to_thread(_whole, engine.folders.of(target.task), name, place)
+        return _whole(await keeper.written(target.task, name, place), name)
 
 
-def _whole(folder: Path, name: str, place: int) -> Answer:
-    """All of it. Blocking."""
-    text = read_whole(folder, name, place)
+def _whole(text: bytes, name: str) -> Answer:
+    """All of it."""
     if name == LOG:
         return Answer(text, content_type=b"text/plain; charset=utf-8")
     lines = text[: text.rfind(b"\n") + 1].splitlines()  # the last may be being written
