@@ -463,7 +463,15 @@ def test_a_step_that_cannot_be_loaded_in_its_worker_is_told_at_the_start() -> No
         (lambda: pillion.Ensemble(count), "member 'count' yields"),
         (lambda: pillion.Switch(add, {1: add, 2: count}), "one yields and the other does not"),
         (lambda: pillion.Switch(add, {1: Mood}), "choose takes int, and branch 'Mood' takes str"),
-        (lambda: pillion.Map(add, concurrency=0), "at least 1 item"),
+        (lambda: pillion.Map(add, concurrency=0), "map: concurrency=0: at least 1 is needed"),
+        (lambda: pillion.Map(add, concurrency="3"), "map: concurrency is a number of items in progress, and not a str"),
+        (lambda: pillion.Process(placed_steps.Together, workers=1.5), "Process: workers is a number of processes"),
+        (lambda: pillion.Process(placed_steps.Together, retry="no"), "Process: retry is True or False, and not a str"),
+        (lambda: pillion.Switch(add, [add]), "switch: branches are steps by their keys, in a dict, and not a list"),
+        (lambda: pillion.Switch(3, {1: add}), "a step is a callable, a Model or a composition, not int: 3"),
+        (lambda: pillion.Ensemble(add, combine=3), "a step is a callable, a Model or a composition, not int: 3"),
+        (lambda: pillion.Sequential(add, name=3), "name is a text, such as 'sentiment', and not a int"),
+        (lambda: pillion.Sequential(add, name=""), "name is empty"),
     ],
 )
 def test_what_does_not_fit_is_refused_where_it_is_written(make: Any, message: str | None) -> None:
@@ -472,6 +480,44 @@ def test_what_does_not_fit_is_refused_where_it_is_written(make: Any, message: st
         return
     with pytest.raises(TypeError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "arguments", "message"),
+    [
+        ([1], {"timeout": "x"}, "timeout is a number of seconds, or None to wait, and not a str"),
+        ([1], {"timeout": -1}, "timeout is -1: a number of seconds"),
+        ([1], {"concurrency": "2"}, "concurrency is a number of values in progress, and not a str"),
+        ([1], {"concurrency": 0}, "concurrency=0: at least 1 is needed"),
+        (3, {}, "inputs are values to iterate over, and not a int"),
+    ],
+)
+async def test_wrong_arguments_of_a_call_are_told_by_name_before_a_step_runs(
+    inputs: Any, arguments: dict[str, Any], message: str
+) -> None:
+    called: list[Any] = []
+    with pillion.Sequential(called.append) as flow:
+        with pytest.raises((TypeError, ValueError), match=message):
+            flow.stream(inputs, **arguments)
+        with pytest.raises((TypeError, ValueError), match=message):
+            await anext(flow.astream(inputs, **arguments))
+        if "timeout" in arguments:
+            with pytest.raises((TypeError, ValueError), match=message):
+                flow.call(1, **arguments)
+            with pytest.raises((TypeError, ValueError), match=message):
+                await flow.acall(1, **arguments)
+    assert not called
+
+
+def test_async_inputs_of_a_plain_stream_are_told_with_what_reads_them() -> None:
+    async def inputs() -> AsyncIterator[int]:
+        yield 1
+
+    with (
+        pillion.Sequential(add) as flow,
+        pytest.raises(TypeError, match=r"not a async_generator: read them by astream"),
+    ):
+        flow.stream(inputs())  # type: ignore[arg-type] # the mistake is the point
 
 
 def test_a_deadline_of_a_flow_within_a_flow_is_the_sooner_one() -> None:
