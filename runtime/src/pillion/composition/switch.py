@@ -43,9 +43,10 @@ class Switch(Composition):
         name: str = "switch",
     ) -> None:
         super().__init__(name)
-        if branches is not None and not isinstance(branches, Mapping):
+        given: object = branches
+        if given is not None and not isinstance(given, Mapping):
             raise CompositionError(
-                f"{name}: branches are steps by their keys, in a dict, and not a {type(branches).__name__}"
+                f"{name}: branches are steps by their keys, in a dict, and not a {type(given).__name__}"
             )
         if not branches:
             raise CompositionError(f"{name}: name its branches")
