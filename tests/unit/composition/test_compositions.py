@@ -431,6 +431,29 @@ def test_an_exception_of_a_worker_keeps_its_family_and_its_traceback() -> None:
         assert "placed_steps.py" in str(caught.value.__cause__)
 
 
+def test_values_that_cannot_go_to_another_process_fail_their_call_alone_and_say_which_way() -> None:
+    with pillion.Sequential(pillion.Process(placed_steps.where)) as flow:
+        process = flow.call(1)
+        with pytest.raises(
+            RuntimeError, match="the call cannot be sent to its worker process: TypeError: cannot pickle"
+        ):
+            flow.call(threading.Lock())
+        with pytest.raises(RuntimeError, match="what the worker process was sent cannot be read: TypeError: made else"):
+            flow.call(placed_steps.Unreadable())
+        assert process == flow.call(1)
+    with pillion.Sequential(pillion.Process(placed_steps.odd)) as flow:
+        with pytest.raises(RuntimeError, match="the result cannot be sent from its worker process: TypeError"):
+            flow.call("lock")
+        with pytest.raises(RuntimeError, match="the result of a worker process cannot be read: TypeError: made else"):
+            flow.call("unreadable")
+        assert "fine" == flow.call("fine")
+    with pillion.Sequential(pillion.Process(placed_steps.odd_items)) as flow:
+        items = flow.items("lock")
+        assert "first" == next(items)
+        with pytest.raises(RuntimeError, match="the result cannot be sent from its worker process: TypeError"):
+            next(items)
+
+
 def test_a_generator_streams_from_its_worker() -> None:
     with pillion.Sequential(pillion.Process(placed_steps.count), double) as flow:
         assert [0, 2, 4] == list(flow.items(3))
