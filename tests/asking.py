@@ -25,7 +25,7 @@ def asking(url: str, body: object = None) -> Iterator[None]:
     content = b"" if body is None else json.dumps(body).encode()
     method = "GET" if body is None else "POST"
     about = f"Content-Type: application/json\r\nContent-Length: {len(content)}"
-    head = f"{method} {target} HTTP/1.1\r\nHost: x\r\n{about}\r\n\r\n"
+    head = f"{method} {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n{about}\r\n\r\n"
     with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=WITHIN) as connection:
         connection.sendall(head.encode() + content)
         yield

@@ -42,6 +42,7 @@ RESULTS: dict[str, Any] = {
     "list": [1, 2.5, None],
     "numpy": {"scores": np.array([1.5, 2.5], np.float32), "strided": np.arange(6)[::2], "one": np.int64(3)},
     "big-endian": {"pixels": (np.array([1, 256], ">i4"), 1)},
+    "large": {"fibonacci": [2**70, -(2**63) - 1], "none": None},
     "dataclass": Point(3),
     "pydantic": [Label(name="cat")],
     "response": PlainTextResponse("teapot", 418, {"x-own": "yes"}),
@@ -74,6 +75,7 @@ def given() -> Iterator[pillion.Serving]:
         ("list", 200, "application/json", b"[1,2.5,null]"),
         ("numpy", 200, "application/json", b'{"scores":[1.5,2.5],"strided":[0,2,4],"one":3}'),
         ("big-endian", 200, "application/json", b'{"pixels":[[1,256],1]}'),
+        ("large", 200, "application/json", b'{"fibonacci":[1180591620717411303424,-9223372036854775809],"none":null}'),
         ("dataclass", 200, "application/json", b'{"x":3}'),
         ("pydantic", 200, "application/json", b'[{"name":"cat"}]'),
         ("response", 418, "text/plain; charset=utf-8", b"teapot"),
@@ -88,16 +90,41 @@ def test_a_result_becomes_an_answer(
     assert (status, media, body) == (answer.status_code, answer.headers.get("content-type"), answer.content)
 
 
-def test_what_cannot_be_encoded_is_a_500_and_the_log_names_the_type(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [({"lock": threading.Lock()}, "_thread.lock"), ({"a": [1, float("nan")]}, "it holds nan at ['a'][1]")],
+    ids=["type", "nan"],
+)
+def test_what_cannot_be_encoded_is_a_500_and_the_log_says_what(
+    result: object, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
     def handle() -> object:
-        return {"lock": threading.Lock()}
+        return result
 
     with pillion.serve(handle, blocking=False) as serving:
         answer = httpx.get(serving.url)
     assert 500 == answer.status_code
     assert {"error", "code", "id"} == answer.json().keys()
-    assert "_thread.lock" in caplog.text
+    assert told in caplog.text
     assert answer.json()["id"] in {getattr(record, "request_id", "") for record in caplog.records}
+
+
+def test_an_ingress_class_keeps_the_encoder_of_its_framework_which_refuses_nan_too() -> None:
+    app = FastAPI()
+
+    @pillion.ingress(app)
+    class Numbers:
+        @app.get("/large")
+        async def large(self) -> dict[str, int]:
+            return {"n": 2**70}
+
+        @app.get("/nan")
+        async def nan(self) -> Any:
+            return JSONResponse({"n": float("nan")})
+
+    with pillion.serve(Numbers, blocking=False) as serving:
+        assert b'{"n":1180591620717411303424}' == httpx.get(f"{serving.url}/large").content
+        assert 500 == httpx.get(f"{serving.url}/nan").status_code
 
 
 def test_plain_functions_run_at_the_same_time_and_have_the_body() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np  # noqa: TC002 - a model's hints are read at run time
@@ -18,6 +18,9 @@ from pillion import Model, task
 from pillion.errors import PillionError
 from tests.asking import asking
 from tests.waiting import until_now
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BEGUN, CANCELLED = threading.Event(), threading.Event()
 
@@ -194,3 +197,36 @@ async def test_calls_that_a_request_makes_itself_are_not_in_the_way_of_its_own()
     async with pillion.test(Chain, Mood, Asker, settings={"limits.max_in_flight": 1}) as tester:
         answer = await tester.get("/")
         assert (200, 1) == (answer.status_code, answer.json())
+
+
+class Order:
+    """Has a job done, and waits for what never comes."""
+
+    def __init__(self) -> None:
+        self.taken = ""
+        self.cancelled = threading.Event()
+
+    async def __call__(self, request: pillion.Request) -> None:
+        url = f"http://{request.url.netloc}/api/v1/task/slow/job"
+        async with httpx.AsyncClient(timeout=60) as client:
+            self.taken = (await client.post(url, json={"inputs": 0.5})).json()["prediction_id"]
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled.set()
+
+
+def test_a_job_that_a_handler_began_goes_on_to_its_end_without_the_request(tmp_path: Path) -> None:
+    BEGUN.clear()
+    CANCELLED.clear()
+    order = Order()
+    settings: dict[str, Any] = {"jobs.folder": str(tmp_path)}
+    with pillion.serve(Mood, order, blocking=False, route_prefix="/order", settings=settings) as serving:
+        with asking(f"{serving.url}/order"):
+            until_now(lambda: BEGUN.is_set() and order.taken != "")
+        assert order.cancelled.wait(60)
+        where, known = f"{serving.url}/api/v1/task/slow/job", {"prediction_id": order.taken}
+        until_now(lambda: httpx.get(where, params=known).json()["state"] in ("COMPLETED", "ERRORED", "CANCELED"))
+        result = httpx.get(f"{where}/results", params=known)
+        assert (200, "done") == (result.status_code, result.json())
+    assert not CANCELLED.is_set()

@@ -301,6 +301,39 @@ def test_what_is_switched_off_is_neither_listed_nor_answered(tmp_path: Path, eng
     assert grpc.StatusCode.UNIMPLEMENTED == no.value.code()
 
 
+def test_inference_is_switched_off_by_itself(tmp_path: Path) -> None:
+    with started(tmp_path, "Mood", PILLION_INFERENCE__ENABLED="false") as program:
+        for path, body in (
+            ("/v2/models/mood/infer", {"inputs": []}),
+            ("/v1/models/mood:predict", {"instances": []}),
+            ("/invocations", {"inputs": []}),
+            ("/openai/v1/chat/completions", {"model": "mood", "messages": []}),
+            ("/classify", {"text": "good"}),
+            ("/mood/classify", {"text": "good"}),
+            ("/api/v1/task/classify", {"inputs": "good"}),
+        ):
+            assert 404 == program.curl(path, body)[0], path
+        for path in ("/v2/health/ready", "/v2/models/mood/ready", "/info/models", "/management/trainings"):
+            assert 200 == program.curl(path)[0], path
+        paths = program.curl("/openapi.json")[1]["paths"]
+        assert not [path for path in paths if path.endswith(("/infer", ":predict", "/classify", "/invocations"))]
+        assert {"/v2/models/{model}", "/api/v1/task/classify/job", "/api/v1/ClassifyMoodTrain"} <= paths.keys()
+        with Reflected(program.ports["grpc"]) as client:
+            assert {JOBS, TRAININGS} <= client.services()
+            assert "nlp.NlpService" not in client.services()
+            known = client.call(f"{JOBS}/SubmitClassifyJob", {"text": "good"})["prediction_id"]
+        with grpc.insecure_channel(f"127.0.0.1:{program.ports['grpc']}") as channel:
+            for method in ("nlp.NlpService/ClassifyPredict", "inference.GRPCInferenceService/ModelInfer"):
+                call: Any = channel.unary_unary(f"/{method}")
+                with pytest.raises(grpc.RpcError) as no:
+                    call(b"", timeout=60)
+                assert grpc.StatusCode.UNIMPLEMENTED == no.value.code()
+            ready: Any = channel.unary_unary("/inference.GRPCInferenceService/ServerReady")
+            assert ready(b"", timeout=60)
+        ended(program, known)
+        assert (200, 1) == program.curl(f"/api/v1/task/classify/job/results?prediction_id={known}")
+
+
 def test_trainings_are_for_those_who_may_manage(tmp_path: Path) -> None:
     with (
         started(tmp_path, "Mood", PILLION_MANAGEMENT__ENABLED="false") as program,

@@ -194,6 +194,30 @@ def test_a_job_of_another_task_is_not_told(program: Program) -> None:
     assert 404 == program.curl(f"/api/v1/task/count/job?prediction_id={identity}")[0]
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/api/v1/task/classify/job", "prediction_id"), ("/management/trainings", "training_id")],
+)
+def test_an_id_is_wanted_and_an_unknown_one_is_named(program: Program, method: str, path: str, name: str) -> None:
+    if (method, name) != ("GET", "training_id"):  # which lists them
+        missing = httpx.request(method, program.url(path))
+        assert (400, f"{name}: name one in the query") == (missing.status_code, missing.json()["details"])
+    empty = httpx.request(method, program.url(path), params={name: ""})
+    assert (400, True) == (empty.status_code, f"{name}: is empty" in empty.json()["details"])
+    unknown = httpx.request(method, program.url(path), params={name: "nobody"})
+    assert (404, 404) == (unknown.status_code, unknown.json()["code"])
+    assert "'nobody'" in unknown.json()["details"]
+
+
+def test_cancelling_a_job_that_has_ended_changes_nothing_and_tells_its_state(program: Program) -> None:
+    identity = submit(program, "classify", "good")
+    before = finished(program, "classify", identity)
+    answer = httpx.delete(program.url(f"/api/v1/task/classify/job?prediction_id={identity}"))
+    assert (200, "COMPLETED", before) == (answer.status_code, answer.json()["state"], answer.json())
+    assert (200, 1) == result(program, "classify", identity)
+
+
 def test_lists_go_on_page_by_page(program: Program) -> None:
     identities = [submit(program, "classify", "good") for _ in range(3)]
     _, first = program.curl("/management/jobs?kind=prediction&limit=2")

@@ -163,6 +163,7 @@ def test_plain_methods_run_in_threads_on_the_device_that_was_named(program: Prog
         ("/api/v1/task/classify", {"inputs": "a", "model_id": "splitter"}, 400, "has no task 'classify'"),
         ("/api/v1/task/classify", {"inputs": "a", "model_id": "x"}, 404, "Request for unknown model: 'x'"),
         ("/api/v1/task/classify", {"text": "a"}, 400, "text: there is no such field"),
+        ("/api/v1/task/classify/x", {"inputs": "a"}, 404, "no such route: /api/v1/task/classify/x"),
         ("/refuse", {"text": "this"}, 400, "ValueError: cannot take this"),
         ("/fail", {}, 500, "KeyError: 'missing' (see the server's log)"),
         ("/wrong_result", {}, 500, "Mood.wrong_result returned what it does not declare: it is str, and an int is"),

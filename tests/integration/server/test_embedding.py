@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import textwrap
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import grpc
 import httpx
 import msgspec
 import pytest
@@ -59,7 +61,7 @@ def test_a_start_failure_is_raised_in_the_caller(iris: IrisModels) -> None:
         assert ExitCode.BIND is failure.value.code
 
 
-def test_a_tls_config_replaces_the_settings_on_http(tmp_path: Path) -> None:
+def test_a_tls_config_replaces_the_settings_on_both_ports(tmp_path: Path) -> None:
     import ssl
 
     ca = Authority()
@@ -68,6 +70,30 @@ def test_a_tls_config_replaces_the_settings_on_http(tmp_path: Path) -> None:
         trust = ssl.create_default_context(cadata=ca.pem)
         url = f"https://localhost:{server.ports['http']}/v2/health/live"
         assert 200 == httpx.get(url, verify=trust).status_code
+        trusted = grpc.ssl_channel_credentials(ca.pem.encode())
+        with grpc.secure_channel(f"localhost:{server.ports['grpc']}", trusted) as channel:
+            live: Any = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+            assert b"\x08\x01" == live(b"", timeout=60)
+
+
+def test_the_application_is_there_for_middleware_and_tests_around_it() -> None:
+    async def asked(app: Any) -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+            return await client.get("/v2/health/live")
+
+    with Server(settings()) as server:
+        inner = server.app
+
+        async def marking(scope: Any, receive: Any, send: Any) -> None:
+            async def marked(message: Any) -> None:
+                if message["type"] == "http.response.start":
+                    message["headers"] = [*message["headers"], (b"x-mine", b"yes")]
+                await send(message)
+
+            await inner(scope, receive, marked)
+
+        answer = asyncio.run(asked(marking))
+    assert (200, "yes") == (answer.status_code, answer.headers["x-mine"])
 
 
 HOST = """

@@ -60,6 +60,32 @@ def hang_and_mark(path: str) -> str:
     return "done"
 
 
+class Unreadable:
+    """Can be written, and not read again by the program."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """As a class whose constructor changed."""
+        return only_in, (os.getpid(),)
+
+
+def only_in(process: int) -> int:
+    """Refuse to be called in another process."""
+    if process != os.getpid():
+        raise TypeError("made elsewhere")
+    return process
+
+
+def odd(what: str) -> object:
+    """Give what cannot go to another process."""
+    return {"lock": threading.Lock(), "unreadable": Unreadable()}.get(what, what)
+
+
+def odd_items(what: str) -> Iterator[object]:
+    """Yield it."""
+    yield "first"
+    yield odd(what)
+
+
 class Together(Model):
     """Is loaded only when another of it is being loaded, too."""
 

@@ -431,6 +431,29 @@ def test_an_exception_of_a_worker_keeps_its_family_and_its_traceback() -> None:
         assert "placed_steps.py" in str(caught.value.__cause__)
 
 
+def test_values_that_cannot_go_to_another_process_fail_their_call_alone_and_say_which_way() -> None:
+    with pillion.Sequential(pillion.Process(placed_steps.where)) as flow:
+        process = flow.call(1)
+        with pytest.raises(
+            RuntimeError, match="the call cannot be sent to its worker process: TypeError: cannot pickle"
+        ):
+            flow.call(threading.Lock())
+        with pytest.raises(RuntimeError, match="what the worker process was sent cannot be read: TypeError: made else"):
+            flow.call(placed_steps.Unreadable())
+        assert process == flow.call(1)
+    with pillion.Sequential(pillion.Process(placed_steps.odd)) as flow:
+        with pytest.raises(RuntimeError, match="the result cannot be sent from its worker process: TypeError"):
+            flow.call("lock")
+        with pytest.raises(RuntimeError, match="the result of a worker process cannot be read: TypeError: made else"):
+            flow.call("unreadable")
+        assert "fine" == flow.call("fine")
+    with pillion.Sequential(pillion.Process(placed_steps.odd_items)) as flow:
+        items = flow.items("lock")
+        assert "first" == next(items)
+        with pytest.raises(RuntimeError, match="the result cannot be sent from its worker process: TypeError"):
+            next(items)
+
+
 def test_a_generator_streams_from_its_worker() -> None:
     with pillion.Sequential(pillion.Process(placed_steps.count), double) as flow:
         assert [0, 2, 4] == list(flow.items(3))
@@ -449,6 +472,11 @@ def test_a_step_that_cannot_be_loaded_in_its_worker_is_told_at_the_start() -> No
 # --- what does not fit
 
 
+def odd(value: object) -> Any:
+    """What no type checker would let through."""
+    return value
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -463,7 +491,24 @@ def test_a_step_that_cannot_be_loaded_in_its_worker_is_told_at_the_start() -> No
         (lambda: pillion.Ensemble(count), "member 'count' yields"),
         (lambda: pillion.Switch(add, {1: add, 2: count}), "one yields and the other does not"),
         (lambda: pillion.Switch(add, {1: Mood}), "choose takes int, and branch 'Mood' takes str"),
-        (lambda: pillion.Map(add, concurrency=0), "at least 1 item"),
+        (lambda: pillion.Map(add, concurrency=0), "map: concurrency=0: at least 1 is needed"),
+        (
+            lambda: pillion.Map(add, concurrency=odd("3")),
+            "map: concurrency is a number of items in progress, and not a str",
+        ),
+        (lambda: pillion.Process(placed_steps.Together, workers=odd(1.5)), "Process: workers is a number of processes"),
+        (
+            lambda: pillion.Process(placed_steps.Together, retry=odd("no")),
+            "Process: retry is True or False, and not a str",
+        ),
+        (
+            lambda: pillion.Switch(add, odd([add])),
+            "switch: branches are steps by their keys, in a dict, and not a list",
+        ),
+        (lambda: pillion.Switch(odd(3), {1: add}), "a step is a callable, a Model or a composition, not int: 3"),
+        (lambda: pillion.Ensemble(add, combine=odd(3)), "a step is a callable, a Model or a composition, not int: 3"),
+        (lambda: pillion.Sequential(add, name=odd(3)), "name is a text, such as 'sentiment', and not a int"),
+        (lambda: pillion.Sequential(add, name=""), "name is empty"),
     ],
 )
 def test_what_does_not_fit_is_refused_where_it_is_written(make: Any, message: str | None) -> None:
@@ -472,6 +517,44 @@ def test_what_does_not_fit_is_refused_where_it_is_written(make: Any, message: st
         return
     with pytest.raises(TypeError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "arguments", "message"),
+    [
+        ([1], {"timeout": "x"}, "timeout is a number of seconds, or None to wait, and not a str"),
+        ([1], {"timeout": -1}, "timeout is -1: a number of seconds"),
+        ([1], {"concurrency": "2"}, "concurrency is a number of values in progress, and not a str"),
+        ([1], {"concurrency": 0}, "concurrency=0: at least 1 is needed"),
+        (3, {}, "inputs are values to iterate over, and not a int"),
+    ],
+)
+async def test_wrong_arguments_of_a_call_are_told_by_name_before_a_step_runs(
+    inputs: Any, arguments: dict[str, Any], message: str
+) -> None:
+    called: list[Any] = []
+    with pillion.Sequential(called.append) as flow:
+        with pytest.raises((TypeError, ValueError), match=message):
+            flow.stream(inputs, **arguments)
+        with pytest.raises((TypeError, ValueError), match=message):
+            await anext(flow.astream(inputs, **arguments))
+        if "timeout" in arguments:
+            with pytest.raises((TypeError, ValueError), match=message):
+                flow.call(1, **arguments)
+            with pytest.raises((TypeError, ValueError), match=message):
+                await flow.acall(1, **arguments)
+    assert not called
+
+
+def test_async_inputs_of_a_plain_stream_are_told_with_what_reads_them() -> None:
+    async def inputs() -> AsyncIterator[int]:
+        yield 1
+
+    with (
+        pillion.Sequential(add) as flow,
+        pytest.raises(TypeError, match=r"not a async_generator: read them by astream"),
+    ):
+        flow.stream(inputs())  # type: ignore[arg-type] # the mistake is the point
 
 
 def test_a_deadline_of_a_flow_within_a_flow_is_the_sooner_one() -> None:

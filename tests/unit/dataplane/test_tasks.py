@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path  # noqa: TC003 - hints are read at run time
+from typing import TYPE_CHECKING, Self
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from pillion import Batch, Model, task
+from pillion import Batch, Model, Stream, task, train
 from pillion.dataplane.call import Call, WireProtocol
 from pillion.dataplane.plane import DataPlane
 from pillion.dataplane.settings import PlaneSettings
@@ -85,6 +86,38 @@ class Numbers(Model):
         return f"number {text}"
 
 
+class Tagger(Model):
+    @task
+    def tag(self, text: str) -> str:
+        return text
+
+    def save(self, path: Path) -> None:
+        raise NotImplementedError
+
+    @train
+    @classmethod
+    def fit(cls, data: Stream[str], epochs: int = 1) -> Self:
+        raise NotImplementedError
+
+
+class Namesake(Model):
+    """Goes by the name of the one before."""
+
+    @task
+    def tag(self, text: str) -> str:
+        return text
+
+    def save(self, path: Path) -> None:
+        raise NotImplementedError
+
+    @train
+    @classmethod
+    def learn(cls, data: Stream[str], rounds: int = 1, epochs: float = 1) -> Self:
+        raise NotImplementedError
+
+
+Namesake.__name__ = "Tagger"
+
 CLASSES: dict[str, type[Model]] = {
     "mood": Mood,
     "other": Other,
@@ -93,6 +126,9 @@ CLASSES: dict[str, type[Model]] = {
     "patient": Patient,
     "slow-mood": SlowMood,
     "numbers": Numbers,
+    "tagger": Tagger,
+    "again": Tagger,
+    "namesake": Namesake,
 }
 
 
@@ -170,6 +206,18 @@ async def test_another_signature_of_a_task_is_refused_and_shown_whichever_way_it
     with pytest.raises(PillionError, match="parameter text: string there, integer here"):
         await plane.add(desired("numbers"))
     assert ["classify_text", "only_mood"] == [one.signature.name for one in plane.tasks()]
+
+
+async def test_two_trainings_of_one_name_are_both_named_and_one_class_may_serve_as_several_models(
+    plane: DataPlane,
+) -> None:
+    await plane.apply([desired("tagger"), desired("again"), desired("namesake")])
+    assert ModelState.READY is plane.status("again").state
+    assert (
+        "its training TagTaggerTrain (Tagger.learn) differs from that of model 'tagger' (Tagger.fit), which is asked"
+        " for by that name: parameter epochs: integer there, number here; parameter rounds: not there, integer here"
+        ' (rename one of the classes, or its task for trainings: @train(task="..."))'
+    ) == plane.status("namesake").reason
 
 
 async def test_the_order_of_declaration_says_which_is_the_contract_and_not_that_of_loading(plane: DataPlane) -> None:

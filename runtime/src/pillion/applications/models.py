@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import numpy as np
 from pydantic import ValidationError
 
+from pillion.arguments import check_text
 from pillion.authoring.context import CURRENT
 from pillion.dataplane.call import Call, InferRequest, WireProtocol
 from pillion.errors import ErrorCode, PillionError
@@ -111,6 +112,7 @@ class ModelHandle:
             PillionError: the model or task is unknown, the arguments do not fit, the queue is full, and so on. Who does
                 not catch it has its request answered as a call of the model itself would be.
         """
+        check_text("task", task, "classify")
 
         async def perform() -> Any:  # noqa: ANN401 - the task's own
             served, checked = self._checked(task, arguments)
@@ -122,6 +124,7 @@ class ModelHandle:
 
     async def stream(self, task: str, /, **arguments: Any) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - as declared
         """The items of a task that yields, as they come."""
+        check_text("task", task, "classify")
         async with contextlib.aclosing(self.parts(task, arguments)) as parts:
             async for items in parts:
                 for item in items:
@@ -215,6 +218,7 @@ class WorkerHandle:
 
     def task(self, task: str, /, *, shield: bool = False, **arguments: Any) -> Pending[Any]:  # noqa: ANN401 - as declared
         """See :meth:`ModelHandle.task`."""
+        check_text("task", task, "classify")
         return _Asked(self._working, self._working.ask(self._name, TASK, task, arguments, shield=shield))
 
     def predict(
@@ -255,7 +259,9 @@ class Models:
 
         Raises:
             RuntimeError: no request is being worked on.
+            TypeError, ValueError: that is no name.
         """
+        check_text("the name of a model", name, "iris")
         working = CURRENT.get()
         if isinstance(working, WorkerCall):
             return WorkerHandle(name, working)

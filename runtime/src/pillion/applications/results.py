@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+
+from pillion.json_values import NotANumberError, json_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,34 +53,17 @@ def item_of(value: object) -> tuple[bytes, bytes]:
 
 def _json(value: object) -> bytes:
     try:
-        try:
-            return orjson.dumps(value, default=_plain, option=_OPTIONS)
-        except TypeError as error:
-            if "endian" not in str(error):
-                raise
-            # orjson refuses arrays of the other byte order without asking for their plain form
-            return orjson.dumps(_native(value), default=lambda one: _native(_plain(one)), option=_OPTIONS)
+        return json_bytes(value, _plain, _OPTIONS)
+    except UnencodableError:
+        raise
     except (RecursionError, TypeError, ValueError) as error:
         cause = error.__cause__
         if isinstance(cause, UnencodableError):
             raise cause from None
+        remedy = ": give None for it, or a text" if isinstance(error, NotANumberError) else ""
         raise UnencodableError(
-            f"the result, a {type(value).__qualname__}, cannot be encoded as JSON: {error}"
+            f"the result, a {type(value).__qualname__}, cannot be encoded as JSON: {error}{remedy}"
         ) from error
-
-
-def _native(value: Any) -> Any:  # noqa: ANN401 - whatever was given
-    """The same, as values that JSON has, with arrays of this machine's byte order."""
-    if hasattr(value, "dtype") and hasattr(value, "byteswap"):
-        return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
-    if type(value) is dict:
-        return {key: _native(one) for key, one in value.items()}
-    if type(value) in (list, tuple):
-        return [_native(one) for one in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
-        return {name: _native(getattr(value, name)) for name in names}
-    return value
 
 
 def _plain(value: Any) -> object:  # noqa: ANN401 - whatever JSON has no form for

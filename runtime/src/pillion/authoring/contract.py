@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pillion.authoring.signature import TaskSignature
+    from pillion.authoring.training import TrainSignature
     from pillion.authoring.values import ValueType
 
     _Pairs: TypeAlias = set[tuple[int, int]]
 
-__all__ = ["differences"]
+__all__ = ["differences", "training_differences"]
 
 _TOLD_BESIDE: Final = frozenset({"title", "description", "examples", "default"})
 """Keys of JSON schema that say nothing of which values are taken; defaults are compared as values."""
@@ -44,6 +45,24 @@ _LONGEST: Final = 60
 def differences(contract: TaskSignature, other: TaskSignature) -> tuple[str, ...]:
     """How ``other`` differs from the contract, a sentence for each parameter and for the result; empty: not at all."""
     return (*_parameters(contract, other), *_incoming(contract, other), *_result(contract, other))
+
+
+def training_differences(first: TrainSignature, other: TrainSignature) -> Iterator[str]:
+    """How another training of the same name differs from the first."""
+    theirs, ours = _given(first), _given(other)
+    for name, there in theirs.items():
+        here = ours.get(name)
+        if here is None:
+            yield f"parameter {name}: missing here"
+            continue
+        yield from _types(f"parameter {name}", there, here, set())
+        if (name in first.required) != (name in other.required):
+            yield f"parameter {name}: {_needed(name in first.required)} there, {_needed(name in other.required)} here"
+    yield from (f"parameter {name}: not there, {_text(ours[name])} here" for name in ours if name not in theirs)
+
+
+def _given(training: TrainSignature) -> dict[str, ValueType]:
+    return {one.name: ListOf(one.item) for one in training.data} | {one.name: one.type for one in training.plain}
 
 
 def _parameters(contract: TaskSignature, other: TaskSignature) -> Iterator[str]:

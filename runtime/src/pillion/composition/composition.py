@@ -8,6 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from pillion.applications.connections import close_here
+from pillion.arguments import check_count, check_seconds, check_text
+from pillion.composition.errors import checked
 from pillion.composition.session import Session
 from pillion.composition.step import Step
 from pillion.loop_beside import LoopBeside
@@ -35,6 +37,8 @@ class Composition(Step):
     """
 
     def __init__(self, name: str) -> None:
+        with checked():
+            check_text("name", name, "sentiment")
         self.name = name
         self._session: Session | None = None
         self._beside: LoopBeside | None = None
@@ -88,15 +92,18 @@ class Composition(Step):
 
         Raises:
             TimeoutError: there is no answer in time; the steps that ran have been cancelled.
+            TypeError, ValueError: the time is none.
             EnsembleError, MapError: see there.
             Exception: what a step raised, with a note that names the step.
         """
+        check_seconds("timeout", timeout)
         session, beside = self._plain()
         self._whole()
         return beside.run(session.call(value, timeout))
 
     async def acall(self, value: Any, *, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - as above; asyncio.timeout() would not tell the steps when
         """The same awaited; cancelled with who awaits it."""
+        check_seconds("timeout", timeout)
         self._whole()
         if self._beside is not None:
             session, beside = self._plain()
@@ -110,6 +117,7 @@ class Composition(Step):
             value: what the first step takes.
             timeout: seconds until the last of them.
         """
+        check_seconds("timeout", timeout)
         session, beside = self._plain()
         self._parts()
         items = session.items(value, timeout)
@@ -122,6 +130,7 @@ class Composition(Step):
 
     async def aitems(self, value: Any, *, timeout: float | None = None) -> AsyncIterator[Any]:  # noqa: ANN401, ASYNC109 - as above
         """The same for ``async for``, in a composition that was entered by ``async with``."""
+        check_seconds("timeout", timeout)
         self._parts()
         async with aclosing(self._open().items(value, timeout)) as items:  # type: ignore[type-var]  # an async generator
             async for item in items:
@@ -146,7 +155,10 @@ class Composition(Step):
             concurrency: how many values are in progress, or wait for being read.
             timeout: seconds for each value, from when it begins.
         """
-        self._many(concurrency)
+        self._many(concurrency, timeout)
+        if not _iterable(inputs):
+            remedy = ": read them by astream()" if hasattr(inputs, "__aiter__") else ""
+            raise TypeError(f"inputs are values to iterate over, and not a {type(inputs).__name__}{remedy}")
         session, beside = self._plain()
 
         def begin(value: object) -> concurrent.futures.Future[Any]:
@@ -164,16 +176,18 @@ class Composition(Step):
         timeout: float | None = None,  # noqa: ASYNC109 - of each value, as acall()
     ) -> AsyncGenerator[Any, None]:
         """The same for ``async for``; ``inputs`` may be an async iterable, and answers come while it waits."""
-        self._many(concurrency)
+        self._many(concurrency, timeout)
+        if not (_iterable(inputs) or hasattr(inputs, "__aiter__")):
+            raise TypeError(f"inputs are values to iterate over, and not a {type(inputs).__name__}")
         async with aclosing(
             answers(partial(self.acall, timeout=timeout), inputs, concurrency, pairs=return_x, kept=return_exceptions)
         ) as found:
             async for answer in found:
                 yield answer
 
-    def _many(self, concurrency: int) -> None:
-        if concurrency < 1:
-            raise ValueError(f"concurrency={concurrency}: at least 1 value has to be in progress")
+    def _many(self, concurrency: int, timeout: float | None) -> None:
+        check_count("concurrency", concurrency, "values in progress")
+        check_seconds("timeout", timeout)
         self._whole()
 
     def _plain(self) -> tuple[Session, LoopBeside]:
@@ -204,6 +218,10 @@ class Composition(Step):
 
 
 _END: Any = object()
+
+
+def _iterable(inputs: object) -> bool:
+    return hasattr(inputs, "__iter__") or hasattr(inputs, "__getitem__")
 
 
 def _unwanted(session: Session, opening: asyncio.Future[None]) -> None:

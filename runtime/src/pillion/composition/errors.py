@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["CompositionError", "EnsembleError", "MapError", "UnknownBranchError", "told"]
+__all__ = ["CompositionError", "EnsembleError", "MapError", "UnknownBranchError", "checked", "told"]
 
 _MOST_SHOWN = 5
 
 
 class CompositionError(TypeError):
     """Steps do not fit together. Raised where the composition is made; names the steps and the remedy."""
+
+
+@contextlib.contextmanager
+def checked(place: str = "") -> Iterator[None]:
+    """What is wrong with arguments that compositions are made with, as :class:`CompositionError`."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise CompositionError(f"{place}: {error}" if place else str(error)) from None
 
 
 class EnsembleError(Exception):

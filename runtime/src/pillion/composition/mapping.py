@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pillion.arguments import check_count
 from pillion.composition.composition import Composition
-from pillion.composition.errors import CompositionError, MapError
+from pillion.composition.errors import CompositionError, MapError, checked
 from pillion.composition.step import as_step
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class Map(Composition):
 
     def __init__(self, step: object, *, concurrency: int = 8, name: str = "map") -> None:
         super().__init__(name)
-        if concurrency < 1:
-            raise CompositionError(f"{name}: concurrency={concurrency}: at least 1 item has to be in progress")
+        with checked(name):
+            check_count("concurrency", concurrency, "items in progress")
         self._step = as_step(step)
         if self._step.streams:
             raise CompositionError(f"{name}: step {self._step.name!r} yields: have it return a list")

@@ -10,8 +10,9 @@ import threading
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
+from pillion.arguments import check_count
 from pillion.authoring.model import Model
-from pillion.composition.errors import CompositionError
+from pillion.composition.errors import CompositionError, checked
 from pillion.composition.hints import read
 from pillion.composition.step import Step, buffered, method_of
 from pillion.composition.step_order import CALL, VALUE, StepOrder
@@ -55,8 +56,10 @@ class Process(Step):
         name: str | None = None
         if isinstance(step, tuple) and len(step) == 2:
             name, step = step
-        if workers < 1:
-            raise CompositionError(f"Process: workers={workers}: at least one is needed")
+        with checked("Process"):
+            check_count("workers", workers, "processes")
+        if not isinstance(retry, bool):
+            raise CompositionError(f"Process: retry is True or False, and not a {type(retry).__name__}")
         if isinstance(step, type) and issubclass(step, Model):
             reading = read(getattr(step, method_of(step)), name or step.__name__, method=True)
         elif callable(step):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pillion.composition.composition import Composition
@@ -10,7 +11,7 @@ from pillion.composition.hints import common, fits, shown
 from pillion.composition.step import Step, as_step
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Hashable, Mapping
+    from collections.abc import AsyncIterator, Callable, Hashable
 
     from pillion.composition.session import FlowCall
 
@@ -42,6 +43,11 @@ class Switch(Composition):
         name: str = "switch",
     ) -> None:
         super().__init__(name)
+        given: object = branches
+        if given is not None and not isinstance(given, Mapping):
+            raise CompositionError(
+                f"{name}: branches are steps by their keys, in a dict, and not a {type(given).__name__}"
+            )
         if not branches:
             raise CompositionError(f"{name}: name its branches")
         self._choose = as_step(choose if isinstance(choose, Step) else ("choose", choose))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import pickle
 import select
 from typing import TYPE_CHECKING, Any
 
 from pillion.execution.messages import Item
+from pillion.execution.values import written_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ class Outlet:
             self._on_closing()
             return False
         self._room -= 1
-        self._connection.send_midway(Item(self._call, pickle.dumps(item, protocol=5)))
+        self._connection.send_midway(Item(self._call, written_value(item)))
         return True
 
     def _wait(self) -> None:

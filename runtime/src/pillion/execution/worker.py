@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import pickle
 import time
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,6 +26,7 @@ from pillion.execution.packing import pack, unpack
 from pillion.execution.remote import failed
 from pillion.execution.segments import SegmentMap, SegmentPool
 from pillion.execution.stream import StreamRun
+from pillion.execution.values import read_value, written_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -164,7 +164,7 @@ class Worker:
             return cast("ExplainedModel", self._model).begin_explanation()
         if call.task == CHECK_HEALTH:
             return cast("CheckedModel", self._model).check_health()
-        arguments = pickle.loads(call.arguments)  # noqa: S301 - written by the server
+        arguments = read_value(call.arguments, "what the worker process was sent")
         if call.task == RECONFIGURE:
             return cast("ConfiguredModel", self._model).reconfigure(arguments)
         task = self._tasks[call.task]
@@ -198,7 +198,7 @@ class Worker:
         if call.way == STREAM:
             return Result(call.id, seconds), None
         if call.way != PREDICT:
-            return Result(call.id, seconds, value=pickle.dumps(value, protocol=5)), None
+            return Result(call.id, seconds, value=written_value(value)), None
         try:
             packed, segment = pack(tensors, self._pool)
         except TypeError as error:  # as it is, it would be taken for one about the input

@@ -37,6 +37,7 @@ from pillion.execution.packing import Layout, filled, unpack
 from pillion.execution.remote import RemoteExplanation, RemoteRun, RemoteStream, RemoteTask, failed, raised
 from pillion.execution.segments import Segment, SegmentMap, SegmentPool
 from pillion.execution.stream import ItemBuffer, StreamRun
+from pillion.execution.values import read_value
 from pillion.execution.worker_process import log_record
 
 if TYPE_CHECKING:
@@ -348,7 +349,12 @@ class WorkerLink:
             seconds = message.seconds
             self.typical = seconds if self.typical is None else self.typical + _WEIGHT * (seconds - self.typical)
         if isinstance(sent.model, RemoteRun):
-            sent.model.value = pickle.loads(message.value)  # noqa: S301 - written by our own worker
+            try:
+                sent.model.value = read_value(message.value, "the result of a worker process")
+            except RuntimeError as error:
+                self._settled(message)
+                sent.fail(error)
+                return
         tensors = [tensor for tensor in unpack(message.tensors, whole) if tensor is not None]
         self._settled(message)  # only now: a call whose answer cannot be read fails with its worker
         sent.future.set_result(tensors)
@@ -358,7 +364,7 @@ class WorkerLink:
         if sent is not None and not sent.future.done():
             sent.answering = True
             stream: Any = sent.model
-            stream.buffer.add(pickle.loads(message.value))  # noqa: S301 - as above
+            stream.buffer.add(read_value(message.value, "an item of a worker process"))
 
     def _ask(self, ask: Ask) -> None:
         sent = self.outstanding.get(ask.id)

@@ -7,8 +7,6 @@ import binascii
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from pillion.authoring.arrays import to_array
 from pillion.authoring.file import File
 from pillion.authoring.files import received
@@ -28,8 +26,9 @@ from pillion.authoring.values import (
     UnionOf,
 )
 from pillion.errors import ErrorCode, PillionError
+from pillion.json_values import json_document
 from pillion.protocol.task_file import filename_in
-from pillion.protocol.task_json import encode_result
+from pillion.protocol.task_json import encode_document
 from pillion.protocol.task_message import given_in
 
 if TYPE_CHECKING:
@@ -45,23 +44,28 @@ __all__ = ["file_value", "job_envelope", "json_value", "training_document"]
 
 
 def job_envelope(message: Message, contract: TaskSignature, model: str) -> bytes:
-    """The body of ``POST /api/v1/task/{task}/job`` that says the same as the message of the direct call."""
+    """The body of ``POST /api/v1/task/{task}/job`` that says the same as the message of the direct call.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT``: JSON cannot carry it.
+    """
     # A map has another order in each process: sorted, a request that comes again is known again by its key.
-    return encode_result({"model_id": model, "parameters": given_in(message, contract.parameters)}, sort=True)
+    return encode_document({"model_id": model, "parameters": given_in(message, contract.parameters)})
 
 
 def training_document(message: Any, signature: TrainSignature) -> dict[str, Any]:  # noqa: ANN401 - a message made at run time
     """The body of ``POST /api/v1/{Task}{Class}Train`` that says the same as the message.
 
     Raises:
-        PillionError: ``INVALID_ARGUMENT``: data come twice.
+        PillionError: ``INVALID_ARGUMENT``: data come twice, or JSON cannot carry them.
     """
     sent = message.parameters
     parameters = given_in(sent, signature.plain)
     for one in signature.data:
         if sent.HasField(one.name):
             parameters[one.name] = _data(getattr(sent, one.name), one.name, one.item)
-    document: dict[str, Any] = {"model_name": message.model_name, "parameters": orjson.loads(encode_result(parameters))}
+    kept = json_document(encode_document(parameters))
+    document: dict[str, Any] = {"model_name": message.model_name, "parameters": kept}
     document |= {"output_path": message.output_path} if message.output_path else {}
     return document | ({"deploy": True} if message.deploy else {})
 

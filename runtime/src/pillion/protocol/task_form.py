@@ -11,12 +11,11 @@ import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from pillion.authoring.file import File
 from pillion.authoring.files import as_json
 from pillion.authoring.values import FileOf, Kind, ListOf, OptionalOf, Scalar
 from pillion.errors import ErrorCode, PillionError
+from pillion.json_values import document_bytes, json_document
 from pillion.protocol.task_json import Envelope, arguments_of, envelope_of
 from pillion.protocol.task_paths import below
 
@@ -69,7 +68,7 @@ def form_arguments(parts: Sequence[FormPart], signature: TaskSignature, *, envel
         if not (envelope and part.name == "model_id"):
             form.add(part)
     if not envelope:
-        return arguments_of(signature, orjson.dumps(form.document), form.files)
+        return arguments_of(signature, document_bytes(form.document), form.files)
     opened: Envelope = envelope_of(form.document)
     return opened.arguments(signature, form.files)
 
@@ -86,7 +85,7 @@ def form_body(parts: Sequence[FormPart], signature: TaskSignature) -> bytes:
             form.add(part)
     model = form_model(parts)
     document = form.document if model is None else {"model_id": model, **form.document}
-    return orjson.dumps(_with_files(document, form.files))
+    return document_bytes(_with_files(document, form.files))
 
 
 def _with_files(value: Any, files: Mapping[str, File]) -> Any:  # noqa: ANN401 - JSON
@@ -176,14 +175,14 @@ class _Form:
         if isinstance(inner, Scalar) and inner.kind in _TEXTS and not (several and content.startswith(b"[")):
             return _text(part, content), several
         try:
-            return orjson.loads(content), several
-        except orjson.JSONDecodeError:
+            return json_document(content), several
+        except ValueError:
             return _text(part, content), several
 
     def json(self, part: FormPart, content: bytes) -> Any:  # noqa: ANN401 - JSON
         try:
-            return orjson.loads(content)
-        except orjson.JSONDecodeError as error:
+            return json_document(content)
+        except ValueError as error:
             raise _refused(part, f"is not valid JSON: {error}") from None
 
 

@@ -10,6 +10,7 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import numpy as np
 import orjson
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from pillion.authoring.file import File
 from pillion.authoring.files import as_json
 from pillion.authoring.unions import Chosen
 from pillion.errors import ErrorCode, InvalidArguments, PillionError
+from pillion.json_values import document_bytes, json_bytes
 from pillion.protocol.task_paths import located, path_text
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ __all__ = [
     "Envelope",
     "arguments_of",
     "decode_arguments",
+    "encode_document",
     "encode_result",
     "envelope_of",
     "invalid_arguments",
@@ -39,6 +42,8 @@ __all__ = [
 
 _SHOWN: Final = 5
 _FIELDS: Final = frozenset({"model_id", "inputs", "parameters"})
+_UNREAD: Final = frozenset({"inputs", "parameters"})
+_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class Envelope:
             raise PillionError(
                 ErrorCode.INVALID_ARGUMENT, f"parameters.{twice[0]}: it is in inputs, too", field=twice[0]
             )
-        return arguments_of(signature, orjson.dumps(given | self.parameters), files)
+        return arguments_of(signature, _joined(given | self.parameters), files)
 
 
 def open_envelope(body: bytes | memoryview) -> Envelope:
@@ -77,10 +82,38 @@ def open_envelope(body: bytes | memoryview) -> Envelope:
         PillionError: not JSON, or not of that form.
     """
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise _malformed(error) from error
-    return envelope_of(document)
+        fields = _fields(body)
+    except (RecursionError, msgspec.DecodeError, UnicodeDecodeError, orjson.JSONDecodeError):
+        try:
+            fields = orjson.loads(body)  # which says what is wrong, as for every body
+        except orjson.JSONDecodeError as error:
+            raise _malformed(error) from error
+    return envelope_of(fields)
+
+
+def _fields(body: bytes | memoryview) -> dict[str, Any]:
+    found = _OBJECT.decode(body)
+    return {name: _unread(raw) if name in _UNREAD else orjson.loads(bytes(raw)) for name, raw in found.items()}
+
+
+def _unread(raw: msgspec.Raw) -> Any:  # noqa: ANN401 - JSON
+    """A value as it was sent, an object by its fields: what validates arguments reads it, and nobody before that.
+
+    Reading it twice would take its time, and make a float of an integer of more than 64 bits.
+    """
+    start = bytes(memoryview(raw)[:5])
+    if start.startswith(b"{"):
+        return _OBJECT.decode(raw)
+    return None if start == b"null" else raw
+
+
+def _joined(document: dict[str, Any]) -> bytes:
+    parts = [b"{"]
+    for name, value in document.items():
+        unread = isinstance(value, msgspec.Raw)
+        parts += (orjson.dumps(name), b":", value if unread else document_bytes(value), b",")
+    parts[-1 if len(parts) > 1 else 1 :] = [b"}"]  # for the last comma
+    return b"".join(parts)
 
 
 def envelope_of(document: Any) -> Envelope:  # noqa: ANN401 - JSON
@@ -99,8 +132,10 @@ def envelope_of(document: Any) -> Envelope:  # noqa: ANN401 - JSON
             field=unknown[0],
             remedy="flat arguments go to POST /{task}",
         )
-    parameters = document.get("parameters") or {}
-    if not isinstance(parameters, dict):
+    parameters = document.get("parameters")
+    if parameters is None:
+        parameters = {}
+    elif not isinstance(parameters, dict):
         raise _not_an_object("parameters", "send an object")
     model = document.get("model_id")
     if model is not None and not isinstance(model, str):
@@ -178,18 +213,32 @@ def _not_an_object(field: str, remedy: str) -> PillionError:
     return PillionError(ErrorCode.INVALID_ARGUMENT, f"{field}: should be a JSON object", field=field, remedy=remedy)
 
 
-def encode_result(value: Any, *, sort: bool = False) -> bytes:  # noqa: ANN401 - plain data
-    """A plain value as JSON: arrays as nested lists, bytes as base64, times in ISO 8601; with ``sort`` by sorted keys.
+def encode_result(value: Any) -> bytes:  # noqa: ANN401 - plain data
+    """A plain value as JSON: arrays as nested lists, bytes as base64, times in ISO 8601, integers of any size.
 
     Raises:
         PillionError: ``MODEL_FAILED``: what JSON cannot carry.
     """
     try:
-        option = orjson.OPT_SERIALIZE_NUMPY | (orjson.OPT_SORT_KEYS if sort else 0)
-        return orjson.dumps(value, default=_encoded, option=option)
-    except (TypeError, ValueError) as error:
+        return json_bytes(value, _encoded, orjson.OPT_SERIALIZE_NUMPY)
+    except (RecursionError, TypeError, ValueError) as error:
         reason = error.__cause__ or error
         raise PillionError(ErrorCode.MODEL_FAILED, f"the result cannot be written as JSON: {reason}") from None
+
+
+def encode_document(value: Any) -> bytes:  # noqa: ANN401 - plain data
+    """What a client sent in another form than JSON, as JSON in one order of keys.
+
+    Raises:
+        PillionError: ``INVALID_ARGUMENT``: what JSON cannot carry.
+    """
+    try:
+        return json_bytes(value, _encoded, orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS)
+    except (RecursionError, TypeError, ValueError) as error:
+        reason = error.__cause__ or error
+        raise PillionError(
+            ErrorCode.INVALID_ARGUMENT, f"what was sent cannot be kept as JSON: {reason}", field="parameters"
+        ) from None
 
 
 def _encoded(value: Any) -> Any:  # noqa: ANN401 - what orjson does not know

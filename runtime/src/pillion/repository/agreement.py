@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from pillion.authoring.contract import differences
+from pillion.authoring.contract import differences, training_differences
 from pillion.authoring.names import same_task
 from pillion.backends.api import ModelLoadError
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pillion.authoring.signature import TaskSignature
+    from pillion.authoring.training import TrainSignature
     from pillion.repository.entry import Entry, Key
 
 __all__ = ["agree"]
@@ -23,7 +24,13 @@ _PATIENCE_SECONDS: Final = 60.0
 from serving; if it does end it is compared with those that serve by then."""
 
 
-async def agree(key: Key, entry: Entry, entries: Mapping[Key, Entry], tasks: Mapping[str, TaskSignature]) -> None:
+async def agree(
+    key: Key,
+    entry: Entry,
+    entries: Mapping[Key, Entry],
+    tasks: Mapping[str, TaskSignature],
+    training: TrainSignature | None = None,
+) -> None:
     """Check the tasks of a model that has been loaded against those of all other models, before it serves.
 
     The order in which models were declared or deployed decides, and not which was loaded first: those before it that
@@ -36,9 +43,11 @@ async def agree(key: Key, entry: Entry, entries: Mapping[Key, Entry], tasks: Map
         entry: of the model.
         entries: all there are; read again after each wait.
         tasks: of the model as it was loaded.
+        training: of its class.
 
     Raises:
-        ModelLoadError: another model has a task of that name with another signature. The text shows the difference.
+        ModelLoadError: another model has a task of that name, or a training, with another signature. The text shows
+            the difference.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_PATIENCE_SECONDS):
@@ -56,6 +65,19 @@ async def agree(key: Key, entry: Entry, entries: Mapping[Key, Entry], tasks: Map
                 f"its task {task!r} differs from that of model {name!r}, which is its contract: {'; '.join(found)}",
                 f'give it the same signature, or another name: @task("{task}_of_{key[0]}")',
             )
+        theirs = getattr(getattr(other.served.model, "definition", None), "training", None)
+        if training is not None and theirs is not None and theirs.name == training.name:
+            _refuse_other(name, theirs, training)
+
+
+def _refuse_other(name: str, theirs: TrainSignature, training: TrainSignature) -> None:
+    found = "; ".join(training_differences(theirs, training))
+    if found:
+        raise ModelLoadError(
+            f"its training {training.name} ({training.owner}.{training.method}) differs from that of model {name!r}"
+            f" ({theirs.owner}.{theirs.method}), which is asked for by that name: {found}",
+            'rename one of the classes, or its task for trainings: @train(task="...")',
+        )
 
 
 def _holds_back(other: Entry, entry: Entry, tasks: Mapping[str, TaskSignature]) -> bool:

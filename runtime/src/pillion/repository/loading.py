@@ -84,7 +84,8 @@ class Loading:
         from pillion.repository.agreement import agree  # noqa: PLC0415 - most models have no tasks
 
         try:
-            await agree(key, entry, self._entries, tasks)
+            training = getattr(getattr(served.model, "definition", None), "training", None)
+            await agree(key, entry, self._entries, tasks, training)
         except BaseException as error:
             if isinstance(error, ModelLoadError):
                 error.files = tuple(getattr(served.model, "files", ()))

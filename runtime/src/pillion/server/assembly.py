@@ -190,10 +190,12 @@ def build_dispatcher(
             jobs,
             project,
             manages=settings.management.enabled,
+            inference=settings.inference.enabled,
         ),
         DispatchOptions(
             max_body_bytes=settings.limits.max_body_bytes,
             bodies=bodies,
+            inference=settings.inference.enabled,
             max_form_parts=settings.limits.max_form_parts,
             max_part_header_bytes=settings.limits.max_part_header_bytes,
             compress_min_bytes=settings.http.compress_min_bytes,
@@ -330,6 +332,7 @@ def build_grpc(
         ),
         GrpcOptions(
             engine=settings.grpc.engine,
+            inference=settings.inference.enabled,
             bodies=bodies,
             codec=codec_limits(settings),
             management=management_access(settings, settings.grpc.host),

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from pillion.dataplane.standing import ShedWhen
 from pillion.server.section import Positive, Seconds, Section, require_key
-from pillion.server.settings_of_models import JobsSettings, ManagementSettings, ModelSettings
+from pillion.server.settings_of_models import InferenceSettings, JobsSettings, ManagementSettings, ModelSettings
 from pillion.server.settings_of_ports import (
     AdminSettings,
     ApplicationSettings,
@@ -32,6 +32,7 @@ __all__ = [
     "DrainSettings",
     "GrpcSettings",
     "HttpSettings",
+    "InferenceSettings",
     "JobsSettings",
     "Limits",
     "LogSettings",
@@ -228,6 +229,8 @@ class Settings(Section, frozen=True):
     """How the process stops."""
     limits: Limits = Limits()
     """Bounds that protect the process."""
+    inference: InferenceSettings = InferenceSettings()
+    """Calls of models through the data ports."""
     management: ManagementSettings = ManagementSettings()
     """Changes through the data ports."""
     models: ModelSettings = ModelSettings()

@@ -10,11 +10,18 @@ from pillion.policy import ConsentPolicy
 from pillion.runtimefile import DEVICE
 from pillion.server.section import Positive, Seconds, Section, require_key
 
-__all__ = ["JobsSettings", "ManagementSettings", "ModelSettings"]
+__all__ = ["InferenceSettings", "JobsSettings", "ManagementSettings", "ModelSettings"]
 
 _LARGEST_IN_A_DATABASE: Final = 1000 * 1024 * 1024
 """A value of PostgreSQL takes 1 GiB."""
 _UNITS: Final = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+class InferenceSettings(Section, frozen=True):
+    """Calls of models through the data ports."""
+
+    enabled: bool = True
+    """Whether models compute for requests; off: there are no such routes and methods, for servers of jobs alone."""
 
 
 class ManagementSettings(Section, frozen=True):

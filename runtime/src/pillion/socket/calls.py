@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pillion.arguments import check_seconds
 from pillion.socket.application import NOTHING
 from pillion.socket.errors import EnqueueTimeoutError, ResponseTimeoutError
 from pillion.socket.frames import NO_DATA, Kind
@@ -45,23 +46,14 @@ def ordered(path: str, data: object, enqueue_timeout: float | None, response_tim
     """
     if not isinstance(path, str):
         raise TypeError(f"path is the text of a path, such as '/double', and not a {type(path).__name__}")
-    _check_seconds("enqueue_timeout", enqueue_timeout)
-    _check_seconds("response_timeout", response_timeout)
+    check_seconds("enqueue_timeout", enqueue_timeout)
+    check_seconds("response_timeout", response_timeout)
     flags, items = (NO_DATA, [path]) if data is NOTHING else (0, [path, data])
     parts: Sequence[Part] = pack(items)
     if response_timeout == 0:
         # Who sent it may write to it before it is gone.
         return Order(path, Kind.POST, flags, [bytes(part) for part in parts], enqueue_timeout, response_timeout)
     return Order(path, Kind.REQUEST, flags, parts, enqueue_timeout, response_timeout)
-
-
-def _check_seconds(name: str, seconds: object) -> None:
-    if seconds is None:
-        return
-    if not isinstance(seconds, (int, float)):
-        raise TypeError(f"{name} is a number of seconds, or None to wait, and not a {type(seconds).__name__}")
-    if not seconds >= 0:
-        raise ValueError(f"{name} is {seconds:g}: a number of seconds, or None to wait")
 
 
 class Call:

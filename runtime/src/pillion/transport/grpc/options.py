@@ -42,6 +42,8 @@ class GrpcOptions(msgspec.Struct, frozen=True):
     """What carries the calls: ``grpcio`` or ``asyncio``."""
     bodies: BodyBudget = msgspec.field(default_factory=BodyBudget)
     """Bytes of messages in memory at a time, all together; grpcio has no such bound."""
+    inference: bool = True
+    """Whether models compute for calls; off: their methods are not there."""
     codec: CodecLimits = msgspec.field(default_factory=CodecLimits)
     management: ManagementAccess = ManagementAccess()
     """Who may load and unload models through this port; the others are told the setting."""

@@ -110,12 +110,12 @@ class GrpcServer:
         from pillion.transport.grpc.infer import InferMethods  # noqa: PLC0415 - see OnDemand
         from pillion.transport.grpc.information import InformationMethods  # noqa: PLC0415 - see OnDemand
 
-        infer = InferMethods(self._plane, self._options, self._texts)
         # No (de)serializers: these methods take and give the messages' bytes.
-        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            "ModelInfer": grpc.unary_unary_rpc_method_handler(infer.model_infer),
-            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(infer.model_stream_infer),
-        }
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        if self._options.inference:
+            infer = InferMethods(self._plane, self._options, self._texts)
+            handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(infer.model_infer)
+            handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(infer.model_stream_infer)
         information = InformationMethods(self._plane, self._options)
         for name, method in information.methods().items():
             handlers[name] = grpc.unary_unary_rpc_method_handler(method)

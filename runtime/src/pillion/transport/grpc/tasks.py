@@ -80,7 +80,7 @@ class TaskServices(grpc.GenericRpcHandler):
     def services(self) -> list[str]:
         """Names of the services, for reflection."""
         self._refresh()
-        return [*self._services, *self._typed]
+        return [*(self._services if self._options.inference else ()), *self._typed]
 
     def files(self) -> list[descriptor_pb2.FileDescriptorProto]:
         """Their definitions and what these depend on; empty where there are no tasks."""
@@ -98,6 +98,7 @@ class TaskServices(grpc.GenericRpcHandler):
         self._methods = {
             f"/{name}/{method.name}": (service, method)
             for name, service in self._services.items()
+            if self._options.inference
             for method in service.schema.methods
         }
         self._typed = {}

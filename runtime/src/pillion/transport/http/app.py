@@ -45,6 +45,7 @@ class Fallback:
         manages: whether models may be changed by it, as its settings are now.
         jobs: which jobs there are, which it describes.
         project: looks up whose models are served.
+        inference: whether they compute for requests.
     """
 
     def __init__(
@@ -59,7 +60,9 @@ class Fallback:
         project: Callable[[], Project | None] = lambda: None,
         *,
         manages: bool = False,
+        inference: bool = True,
     ) -> None:
+        self._inference = inference
         self._changes = manages if management is not None else None
         self._manages: ASGIApp | None = None
         self._management = management
@@ -95,6 +98,7 @@ class Fallback:
                     self._changes,
                     self._jobs,
                     self._project,
+                    self._inference,
                 )
         await self._app(scope, receive, send)
 
@@ -120,7 +124,8 @@ def _build(
     manages: bool | None,  # noqa: FBT001 - handed on
     jobs: JobAccess | None,
     project: Callable[[], Project | None],
+    inference: bool,  # noqa: FBT001 - handed on
 ) -> ASGIApp:
     from pillion.transport.http.documentation import create_app  # noqa: PLC0415 - see the module's docstring
 
-    return create_app(plane, admin_port, tasks, texts, manages, jobs, project)
+    return create_app(plane, admin_port, tasks, texts, manages, jobs, project, inference=inference)

@@ -31,6 +31,7 @@ from pillion.transport.http.job_routes import JobRoutes
 from pillion.transport.http.oip import InformationHandler
 from pillion.transport.http.options import DispatchOptions
 from pillion.transport.http.routes import (
+    INFERENCE_ROUTES,
     JOB_ROUTES,
     METHODS,
     TASK_ROUTES,
@@ -102,6 +103,7 @@ class Dispatcher:
         self._compress_from = self._options.compress_min_bytes or sys.maxsize
         self._observer = _observer_of(self._options)
         self._choose = None if self._observer is None else self._observer.choose_prediction
+        self._off = frozenset[Route]() if self._options.inference else INFERENCE_ROUTES
         self._known: dict[bytes, Target] = {}
         self._below: dict[bytes, Application] = {}
         """Applications by targets that have been asked for."""
@@ -151,7 +153,7 @@ class Dispatcher:
             if application is not None:
                 await application(scope, receive, send)
                 return
-            if self._tasks is not None:
+            if self._tasks is not None and not self._off:
                 await self._tasks.connect(path_of(scope), scope, receive, send)
                 return
         await self._fallback(scope, receive, send)
@@ -297,11 +299,13 @@ class Dispatcher:
     def _resolve(self, scope: Scope, known_as: bytes | None) -> Target | None:
         path = path_of(scope)
         target = resolve(path)
+        if target is not None and target.route in self._off:
+            return None
         if target is None and self._jobs is not None:
             target = self._jobs.target(path)
             if target is not None:
                 return target  # not kept: some name an id
-        if target is None and self._tasks is not None:
+        if target is None and self._tasks is not None and not self._off:
             target, known = self._tasks.target(path, scope["method"])
             if not known:
                 return target

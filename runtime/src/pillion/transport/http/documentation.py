@@ -16,7 +16,8 @@ from starlette.exceptions import HTTPException
 
 from pillion._version import __version__
 from pillion.errors import ErrorCode, PillionError
-from pillion.transport.http.errors import HTTP_STATUS, error_body, retry_after
+from pillion.route_prefix import below
+from pillion.transport.http.errors import HTTP_STATUS, error_body, retry_after, task_error_body
 from pillion.transport.http.headers import request_id
 from pillion.transport.http.openapi import document
 from pillion.transport.http.openapi_management import management_document
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app"]
 
+_OF_TASKS: Final = ("/api/", "/management/", "/info/")
+"""Where clients read errors of the shape that tasks have, also those of routes that are none."""
 _ASSETS: Final = {
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
@@ -48,11 +51,13 @@ def create_app(
     manages: bool | None = None,  # noqa: FBT001 - None where there is no model management
     jobs: JobAccess | None = None,
     project: Callable[[], Project | None] = lambda: None,
+    *,
+    inference: bool = True,
 ) -> FastAPI:
     """The application. Its errors have the shape of the inference routes.
 
     ``manages`` says whether models may be changed by requests, and is None where nothing answers for them;
-    ``project`` looks up whose models are served, which may read files.
+    ``project`` looks up whose models are served, which may read files; ``inference`` whether they compute for requests.
     """
     app = FastAPI(title="Pillion", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -64,6 +69,7 @@ def create_app(
             root_path=_root(request),
             jobs=jobs,
             project=await asyncio.to_thread(project),
+            inference=inference,
         )
         if manages is not None:
             paths, schemas = management_document(enabled=manages)
@@ -141,8 +147,10 @@ async def _on_error(request: Request, error: Exception) -> Response:
     identity = request_id(dict(request.scope["headers"]))
     wait = retry_after(problem)
     headers = {"x-request-id": identity} | ({} if wait is None else {"retry-after": wait.decode()})
+    path = below(request.scope["path"], _root(request))
+    body = task_error_body if path.startswith(_OF_TASKS) else error_body
     return Response(
-        error_body(problem, identity),
+        body(problem, identity),
         status_code=HTTP_STATUS[problem.code],
         media_type="application/json",
         headers=headers,

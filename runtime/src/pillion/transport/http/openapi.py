@@ -34,6 +34,8 @@ _ERRORS: Final = {
     "504": "The deadline has passed.",
 }
 
+_COMPUTING: Final = ("/infer", ":predict", ":explain", "/invocations", "/invocations/{model}")
+
 
 def example_tensor(spec: TensorSpec) -> dict[str, object]:
     """One row of zeros (``"text"`` for BYTES, true for BOOL) that fits the spec, as the protocol's JSON."""
@@ -59,10 +61,12 @@ def document(
     root_path: str = "",
     jobs: JobAccess | None = None,
     project: Project | None = None,
+    inference: bool = True,
 ) -> dict[str, Any]:
     """The document, with the names and inputs of the models that are known now, their tasks, and what generates.
 
-    Its title is that of the ``project`` whose code is served, and ours where none is, or several are.
+    Without ``inference`` nothing is told of what computes. Its title is that of the ``project`` whose code is served,
+    and ours where none is, or several are.
     """
     names = sorted({status.name for status in statuses})
     loaded = next((status for status in statuses if status.metadata is not None), None)
@@ -70,11 +74,13 @@ def document(
     if loaded is not None and loaded.metadata is not None:
         example = {"inputs": [example_tensor(spec) for spec in loaded.metadata.inputs if not spec.optional]}
     paths, schemas = _paths(_name_parameter(names), example), OIP_SCHEMAS
+    if not inference:
+        paths = {path: told for path, told in paths.items() if not path.endswith(_COMPUTING)}
     if tasks:
         from pillion.transport.http.openapi_tasks import TASK_ERROR, describe_tasks  # noqa: PLC0415 - only where tasks are
 
         task_paths, task_schemas = describe_tasks(tasks, reserved={*OIP_SCHEMAS, "Job", "OpenAIError", "TaskError"})
-        paths = task_paths | paths
+        paths = (task_paths if inference else {}) | paths
         schemas = task_schemas | OIP_SCHEMAS | {"TaskError": TASK_ERROR}
         if jobs is not None:
             from pillion.transport.http.openapi_jobs import JOB, describe_jobs  # noqa: PLC0415 - as above
@@ -82,7 +88,7 @@ def document(
             job_paths, job_schemas = describe_jobs(jobs, task_paths, reserved=schemas)
             paths = job_paths | paths
             schemas = job_schemas | schemas | {"Job": JOB}
-    if any(texts):
+    if any(texts) and inference:
         from pillion.transport.http.openapi_texts import OPENAI_ERROR, describe_texts  # noqa: PLC0415 - as above
 
         paths = paths | describe_texts(*texts, _name_parameter([*texts[0], *names]))

@@ -51,6 +51,8 @@ class DispatchOptions(msgspec.Struct, frozen=True):
     """Larger bodies are answered 413, by their stated length or as soon as they pass it."""
     bodies: BodyBudget = msgspec.field(default_factory=BodyBudget)
     """Bodies in memory at a time, all together (see :mod:`pillion.transport.http.budget`)."""
+    inference: bool = True
+    """Whether models compute for requests; off: their routes are not there."""
     max_form_parts: int = 256
     """Parts of a ``multipart/form-data`` body."""
     max_part_header_bytes: int = 8 * 1024

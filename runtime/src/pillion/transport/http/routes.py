@@ -6,6 +6,7 @@ from enum import Enum, unique
 from typing import Final, NamedTuple
 
 __all__ = [
+    "INFERENCE_ROUTES",
     "JOB_ROUTES",
     "METHODS",
     "OPENAI_ROUTES",
@@ -162,6 +163,18 @@ OPENAI_ROUTES: Final = frozenset(
 )
 """Routes whose errors have the shape that OpenAI's clients read."""
 TEXT_ROUTES: Final = OPENAI_ROUTES | {Route.GENERATE, Route.GENERATE_STREAM}
+INFERENCE_ROUTES: Final = TASK_ROUTES | {
+    Route.INFER,
+    Route.GENERATE,
+    Route.GENERATE_STREAM,
+    Route.V1_PREDICT,
+    Route.V1_EXPLAIN,
+    Route.INVOCATIONS,
+    Route.OPENAI_CHAT,
+    Route.OPENAI_COMPLETIONS,
+    Route.OPENAI_EMBEDDINGS,
+}
+"""Routes that have models compute something."""
 _FALLBACKS: Final = frozenset(
     {"", "api", "docs", "health", "management", "metrics", "openai", "openapi.json", "redoc", "v1"}
 )
