@@ -17,7 +17,7 @@ from pillion_operator.state.manifest import (
     revision,
     text_at,
 )
-from pillion_operator.state.names import RUNTIME_CONTAINER, activator_slice_name, predictor_name
+from pillion_operator.state.names import RUNTIME_CONTAINER, activator_slice_name, component_name, predictor_name
 from pillion_operator.state.plan import Problem
 from pillion_operator.state.reasons import Reason
 
@@ -135,6 +135,12 @@ class Facts:
     def has_service(self) -> bool:
         """Whether the Service of the predictor is there and ours."""
         return predictor_name(self.service.metadata.name or "") in self.observed.children.get(SERVICE, {})
+
+    @property
+    def leads(self) -> bool:
+        """Whether the Service is there and ours that callers are led to."""
+        name = component_name(self.service.metadata.name or "", self.desired.entry)
+        return name in self.observed.children.get(SERVICE, {})
 
 
 def deployment_facts(observed: Observed, name: str) -> DeploymentFacts:

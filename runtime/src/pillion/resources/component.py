@@ -300,6 +300,11 @@ class TransformerSpec(ComponentSpec):
         ),
     )
 
+    @property
+    def as_predictor(self) -> PredictorSpec:
+        """The same, standing in the predictor's place."""
+        return PredictorSpec.from_api(self.to_api())
+
 
 class ArtExplainerSpec(SmallContainerFields):
     """An explainer of the Adversarial Robustness Toolbox, as in KServe."""
@@ -338,6 +343,11 @@ class ExplainerSpec(ComponentSpec):
             holds=lambda explainer: (explainer.art is not None) != bool(explainer.containers),
         ),
     )
+
+    @property
+    def as_predictor(self) -> PredictorSpec | None:
+        """The same, standing in the predictor's place; None for a kind of KServe's that has no image here."""
+        return None if self.art is not None else PredictorSpec.from_api(self.to_api())
 
 
 class CanarySpec(ResourceModel):
