@@ -355,7 +355,7 @@ def test_what_the_api_server_refuses_of_a_component_is_its_own_and_somebody_has_
 
     assert ("True", "False") == (found["PredictorReady"][0], found["TransformerReady"][0])
     assert ("True", "Refused") == found["Stalled"][:2]
-    assert "1 of its pods serve on" in found["TransformerReady"][2]
+    assert "Meanwhile 1 pod serves on." in found["TransformerReady"][2]
 
 
 def test_pods_of_other_components_are_not_the_predictor_s() -> None:

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pillion_operator.judge.deadline import overdue
-from pillion_operator.judge.facts import DeploymentFacts, Verdict, deployment_facts, is_ready, refused_pods
+from pillion_operator.judge.facts import (
+    DeploymentFacts,
+    Verdict,
+    deployment_facts,
+    is_ready,
+    refused_pods,
+    said_meanwhile,
+)
 from pillion_operator.judge.pods import pod_problems
 from pillion_operator.state.kinds import DEPLOYMENT, SERVICE
 from pillion_operator.state.manifest import key_of, labels_of, revision
@@ -85,9 +92,7 @@ def judged(facts: Facts, component: str, kind: str) -> Verdict | None:
     if found.plan.replicas.most == 0:
         return Verdict(kind, "False", Reason.STOPPED, "Stopped by the annotation; remove it to start again.")
     if found.problems:
-        problem = found.problems[0]
-        meanwhile = f" Meanwhile {deployment.available} of its pods serve on." if deployment.available else ""
-        return Verdict(kind, "False", problem.reason, f"{problem.sentence}{meanwhile}")
+        return Verdict(kind, "False", found.problems[0].reason, said_meanwhile(found.problems[0], deployment))
     if not deployment.exists or not deployment.current:
         return Verdict(kind, "False", Reason.STARTING, "The Deployment has been applied; no pod has been made yet.")
     needed = min(deployment.wanted, max(1, found.plan.replicas.least))

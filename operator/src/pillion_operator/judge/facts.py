@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from pillion_operator.state.observed import Observed, Outcome
     from pillion_operator.state.plan import Desired
 
-__all__ = ["DeploymentFacts", "Facts", "Verdict", "deployment_facts", "facts_of_deployment", "is_ready"]
+__all__ = [
+    "DeploymentFacts",
+    "Facts",
+    "Verdict",
+    "deployment_facts",
+    "facts_of_deployment",
+    "is_ready",
+    "said_meanwhile",
+]
 
 Truth: TypeAlias = Literal["True", "False", "Unknown"]
 
@@ -172,6 +180,14 @@ def refused_pods(message: str) -> Problem:
     quota = "exceeded quota" in message
     reason = Reason.QUOTA_EXCEEDED if quota else Reason.PODS_REFUSED
     return Problem(reason, f"pods cannot be created: {message}")
+
+
+def said_meanwhile(problem: Problem, deployment: DeploymentFacts) -> str:
+    """Return what is wrong with the newest pods, and how many serve on."""
+    text, serving = problem.sentence[:1].upper() + problem.sentence[1:], deployment.available
+    if not serving or not deployment.current:
+        return text
+    return f"{text} Meanwhile {'1 pod serves' if serving == 1 else f'{serving} pods serve'} on."
 
 
 def is_ready(pod: Manifest) -> bool:
