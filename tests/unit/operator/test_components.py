@@ -282,7 +282,7 @@ def test_a_transformer_that_cannot_be_planned_any_more_keeps_the_way_in() -> Non
 
 def test_a_transformer_that_is_taken_out_stays_until_the_gateway_has_followed() -> None:
     stored = manifest(networking=GATEWAY)
-    route = {"metadata": {"generation": 2}, "spec": {"rules": [{"backendRefs": [{"name": "iris-transformer"}]}]}}
+    route: Any = {"metadata": {"generation": 2}, "spec": {"rules": [{"backendRefs": [{"name": "iris-transformer"}]}]}}
     observed = Observed(stored, {HTTP_ROUTE: {"iris-predictor": route}})
 
     found = routed(InferenceService.from_api(stored), observed, planned(), Store(), frozenset({HTTP_ROUTE}))
