@@ -1,4 +1,4 @@
-"""A transformer in front of a model and an explainer beside it: containers of one's own, as KServe's users have them."""
+"""A transformer in front of a model and an explainer beside it: containers of one's own, as KServe has them."""
 
 from __future__ import annotations
 

@@ -170,6 +170,18 @@ def test_what_has_no_effect_on_a_transformer_is_named_by_its_own_field(fields: d
     assert found.components[0].replicas.least == 1
 
 
+def test_what_is_the_predictor_s_alone_changes_nothing_of_a_transformer() -> None:
+    alone = {
+        "tls": {"secretName": "iris-tls"},
+        "storage": {"volume": {"sizeLimit": "1Gi"}},
+        "storageUris": [{"uri": "s3://models/words"}],
+        "canaryTrafficPercent": 10,
+        "batcher": {"maxBatchSize": 4},
+    }
+
+    assert transformer(**CODE) == transformer(**CODE, **alone)
+
+
 def test_callers_are_asked_by_our_runtime_and_another_s_is_told_of() -> None:
     auth = {"apiKeys": {"secretName": "keys"}}
 

@@ -284,6 +284,16 @@ class PredictorSpec(ComponentSpec):
         return ModelSpec.from_api({**given.to_api(), "modelFormat": {"name": name}})
 
 
+#: Fields of every component, in wire form, that have no effect on one beside the predictor: its server brings its own
+#: files, and shares and certificates are the predictor's.
+PREDICTORS_ALONE = ("canaryTrafficPercent", "batcher", "tls", "storage", "storageUris", "storageContainerName")
+
+
+def _in_the_predictors_place(component: ComponentSpec) -> PredictorSpec:
+    given = {field: value for field, value in component.to_api().items() if field not in PREDICTORS_ALONE}
+    return PredictorSpec.from_api(given)
+
+
 _SERVES = "has(self.containers) && self.containers.size() > 0"
 
 
@@ -302,8 +312,8 @@ class TransformerSpec(ComponentSpec):
 
     @property
     def as_predictor(self) -> PredictorSpec:
-        """The same, standing in the predictor's place."""
-        return PredictorSpec.from_api(self.to_api())
+        """What of it means the same in the predictor's place."""
+        return _in_the_predictors_place(self)
 
 
 class ArtExplainerSpec(SmallContainerFields):
@@ -346,8 +356,8 @@ class ExplainerSpec(ComponentSpec):
 
     @property
     def as_predictor(self) -> PredictorSpec | None:
-        """The same, standing in the predictor's place; None for a kind of KServe's that has no image here."""
-        return None if self.art is not None else PredictorSpec.from_api(self.to_api())
+        """What of it means the same in the predictor's place; None for a kind of KServe's that has no image here."""
+        return None if self.art is not None else _in_the_predictors_place(self)
 
 
 class CanarySpec(ResourceModel):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pillion.resources.autoscaling import metric_plan
 from pillion.resources.base import ResourceModel
-from pillion.resources.component import FORMAT_SHORTHANDS
+from pillion.resources.component import FORMAT_SHORTHANDS, PREDICTORS_ALONE
 from pillion.resources.core import ContainerFields, SmallContainerFields
 from pillion.resources.pod import PodFields
 
@@ -31,15 +31,13 @@ _SOURCE = (
     "runtime", "runtimeVersion", "protocolVersion", "allowPickle",
 )  # fmt: skip
 
-#: Components beside the predictor, and which of its fields mean the same there. A server of the manifest's own brings
-#: its files, and the shares of versions are the predictor's.
+#: Components beside the predictor, and which of its fields mean the same there.
 _BESIDE = ("transformer", "explainer")
 _LIKE_THE_PREDICTOR = (
     *_fields(PodFields), "minReplicas", "maxReplicas", "scaleTarget", "scaleMetric", "scaleMetricType", "autoScaling",
     "containerConcurrency", "timeout", "labels", "annotations", "deploymentStrategy", "drain", "rollout",
     "networkPolicy", "metrics", "applications", "http", "logger",
 )  # fmt: skip
-_OF_THE_PREDICTOR = ("canaryTrafficPercent", "batcher", "tls", "storage", "storageUris", "storageContainerName")
 
 #: Fields that are acted on; with a field, all that is inside it, but for what `NOT_YET` takes out.
 HONOURED: frozenset[str] = frozenset(
@@ -100,7 +98,7 @@ HONOURED: frozenset[str] = frozenset(
 #: Fields that are accepted and not acted on yet, with all that is inside them.
 NOT_YET: frozenset[str] = frozenset(
     [
-        *(f"{component}.{field}" for component in _BESIDE for field in _OF_THE_PREDICTOR),
+        *(f"{component}.{field}" for component in _BESIDE for field in PREDICTORS_ALONE),
         "explainer.art",
         "canary",
         *(f"predictor.{name}.storage.schemaPath" for name in (*FORMAT_SHORTHANDS, "model")),
