@@ -14,7 +14,7 @@ from pillion_operator.builders.predictor import plan
 from pillion_operator.judge.status import facts_of, status_of, verdicts
 from pillion_operator.observe.store import Store
 from pillion_operator.reconcile.routes import routed
-from pillion_operator.state.kinds import DEPLOYMENT, HTTP_ROUTE, INGRESS, POD, SERVICE
+from pillion_operator.state.kinds import DEPLOYMENT, HTTP_ROUTE, INGRESS, POD, SERVICE, TLS_ROUTE
 from pillion_operator.state.manifest import Key, key_of
 from pillion_operator.state.observed import Observed, Outcome
 from pillion_operator.state.plan import ComponentPlan, Problem
@@ -236,7 +236,7 @@ def looked_at(*ready: str, told: str = "", pods: tuple[Any, ...] = (), **spec: A
     names = [f"iris-{one}" for one in ("predictor", "transformer", "explainer") if one == "predictor" or one in spec]
     deployments = {name: live(name, int(name.removeprefix("iris-") in ready)) for name in names}
     observed = Observed(stored, {DEPLOYMENT: deployments, SERVICE: {name: {} for name in names}}, beside=pods)
-    kinds = frozenset({HTTP_ROUTE, INGRESS})
+    kinds = frozenset({HTTP_ROUTE, INGRESS, TLS_ROUTE})
     return observed, routed(InferenceService.from_api(stored), observed, planned(**spec), Store(), kinds)
 
 
@@ -281,6 +281,16 @@ def test_an_ingress_leads_to_both_too() -> None:
 
     paths = {one["path"]: one["backend"]["service"]["name"] for one in rules(found, INGRESS)[0]["http"]["paths"]}
     assert {"/": "iris-transformer", "/v1/models/iris:explain": "iris-explainer"} == paths
+
+
+def test_an_explainer_has_no_way_in_where_nobody_sees_paths() -> None:
+    predictor = {"sklearn": {"storageUri": "s3://m/iris"}, "tls": {"secretName": "iris-tls"}}
+    through = {**GATEWAY, "tls": {"mode": "Passthrough"}}
+
+    _, found = looked_at("predictor", "explainer", predictor=predictor, explainer=OWN, networking=through)
+
+    assert [[{"name": "iris-predictor", "port": 443}]] == [one["backendRefs"] for one in rules(found, TLS_ROUTE)]
+    assert ["spec.explainer from outside"] == [note.text.partition(" (")[0] for note in found.notes]
 
 
 def test_a_transformer_that_cannot_be_planned_any_more_keeps_the_way_in() -> None:
