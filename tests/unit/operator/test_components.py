@@ -103,7 +103,7 @@ def test_another_s_container_is_told_where_the_predictor_is_as_kserve_tells_it(
 
 
 def test_tls_and_workers_are_told_as_kserve_tells_them() -> None:
-    predictor = {"sklearn": {"storageUri": "s3://m/iris"}, "tls": {"secretName": "iris-tls"}}
+    predictor = {"sklearn": {"storageUri": "s3://models/iris"}, "tls": {"secretName": "iris-tls"}}
 
     found = planned(predictor=predictor, explainer={**OWN, "containerConcurrency": 4}).beside("explainer")
 
@@ -284,7 +284,7 @@ def test_an_ingress_leads_to_both_too() -> None:
 
 
 def test_an_explainer_has_no_way_in_where_nobody_sees_paths() -> None:
-    predictor = {"sklearn": {"storageUri": "s3://m/iris"}, "tls": {"secretName": "iris-tls"}}
+    predictor = {"sklearn": {"storageUri": "s3://models/iris"}, "tls": {"secretName": "iris-tls"}}
     through = {**GATEWAY, "tls": {"mode": "Passthrough"}}
 
     _, found = looked_at("predictor", "explainer", predictor=predictor, explainer=OWN, networking=through)
