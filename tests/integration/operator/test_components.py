@@ -67,7 +67,7 @@ def test_a_transformer_takes_the_way_in_once_it_serves_and_gives_it_back(
     transformer = {**OWN, "minReplicas": 2, "maxReplicas": 3}
     api.patch("InferenceService", namespace, "iris", {"spec": {"transformer": transformer}})
 
-    assert "0 of 2 pods" in until(api, namespace, "TransformerReady", "Starting")["message"]
+    assert "The transformer: 0 of" in until(api, namespace, "TransformerReady", "Starting")["message"]
     assert {"/": "iris-predictor"} == way_in(api, namespace)
     assert status(api, namespace)["url"].startswith("http://iris-predictor.")
     run(api, namespace, "transformer", 2)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import yaml
 
 from pillion.resources import InferenceService
+from pillion_operator.apply.children import ChildApplier
 from pillion_operator.builders.components import with_components
 from pillion_operator.builders.credentials import StorageCredentials
 from pillion_operator.builders.predictor import plan
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 TIME = "2027-01-15T08:00:00Z"
 OWN: dict[str, Any] = {"containers": [{"name": "kserve-container", "image": "registry.example/words:1"}]}
 CODE: dict[str, Any] = {"containers": [{"name": "runtime", "image": "registry.example/words:1"}]}
+#: A transformer that cannot be planned: the runtime answers that path itself.
+BAD: dict[str, Any] = {**CODE, "http": {"rootPath": "/v2"}}
 URL = "http://iris-predictor.ns.svc.cluster.local"
 FRONT = "http://iris-transformer.ns.svc.cluster.local"
 
@@ -294,9 +298,7 @@ def test_an_explainer_has_no_way_in_where_nobody_sees_paths() -> None:
 
 
 def test_a_transformer_that_cannot_be_planned_any_more_keeps_the_way_in() -> None:
-    bad = {"containers": [CODE["containers"][0]], "http": {"rootPath": "/v2"}}
-
-    _, found = looked_at("predictor", "transformer", told=FRONT, transformer=bad, networking=GATEWAY)
+    _, found = looked_at("predictor", "transformer", told=FRONT, transformer=BAD, networking=GATEWAY)
 
     assert found.components[0].problem is not None
     assert [{"name": "iris-transformer", "port": 80}] == rules(found)[0]["backendRefs"]
@@ -389,3 +391,59 @@ def test_pods_of_other_components_are_not_the_predictor_s() -> None:
 
     assert ["iris-predictor-1"] == [key_of(pod).name for pod in store.pods(key)]
     assert ["iris-transformer-1"] == [key_of(pod).name for pod in store.pods(key, beside=True)]
+
+
+# --- how they are applied
+
+
+class Cluster:
+    """An API server that remembers what it was asked to do."""
+
+    def __init__(self) -> None:
+        self.scaled: dict[str, int] = {}
+        self.deleted: list[str] = []
+
+    async def get(self, *_: Any) -> None:
+        return None
+
+    async def apply(self, _: Kind, wanted: Any) -> Any:
+        return {**wanted, "spec": {**wanted.get("spec", {}), "replicas": 1}}
+
+    async def scale(self, _: Kind, key: Key, count: int, **__: Any) -> None:
+        self.scaled[key.name] = count
+
+    async def delete(self, kind: Kind, key: Key, **_: Any) -> None:
+        self.deleted.append(f"{kind.name} {key.name}")
+
+
+def applied(desired: Desired, children: Any = None) -> tuple[Cluster, Outcome]:
+    cluster = Cluster()
+    applier = ChildApplier(cast("Any", cluster), lambda *_: None)
+    return cluster, asyncio.run(applier.apply(Observed(manifest(), children or {}), desired))
+
+
+def test_each_component_has_its_own_number_of_pods() -> None:
+    cluster, outcome = applied(planned(transformer={**OWN, "minReplicas": 3}, explainer={**OWN, "minReplicas": 2}))
+
+    assert {"iris-transformer": 3, "iris-explainer": 2}.items() <= cluster.scaled.items()
+    assert {f"Deployment iris-{one}" for one in ("predictor", "transformer", "explainer")} <= {*outcome.created}
+
+
+def test_a_stopped_service_that_never_ran_gets_no_deployment_of_any() -> None:
+    _, outcome = applied(planned({"serving.pillion.dev/stop": "true"}, transformer=OWN))
+
+    assert [] == [name for name in outcome.created if name.startswith("Deployment")]
+    assert "Service iris-transformer" in outcome.created
+
+
+@pytest.mark.parametrize(
+    ("spec", "gone"), [({}, True), ({"transformer": {**CODE, "http": {"rootPath": "/v2"}}}, False)]
+)
+def test_what_is_taken_out_goes_and_what_cannot_be_planned_stays(*, spec: dict[str, Any], gone: bool) -> None:
+    labels = {"serving.pillion.dev/component": "transformer"}
+    metadata = {"name": "iris-transformer", "namespace": "ns", "labels": labels, "uid": "d"}
+    there = {DEPLOYMENT: {"iris-transformer": {"metadata": metadata, "spec": {"replicas": 1}}}}
+
+    cluster, _ = applied(planned(**spec), there)
+
+    assert (["Deployment iris-transformer"] if gone else []) == cluster.deleted
