@@ -285,6 +285,8 @@ def test_an_ingress_leads_to_both_too() -> None:
 
     paths = {one["path"]: one["backend"]["service"]["name"] for one in rules(found, INGRESS)[0]["http"]["paths"]}
     assert {"/": "iris-transformer", "/v1/models/iris:explain": "iris-explainer"} == paths
+    kinds = [one["pathType"] for one in rules(found, INGRESS)[0]["http"]["paths"]]
+    assert ["Prefix", "ImplementationSpecific"] == kinds
 
 
 def test_an_explainer_has_no_way_in_where_nobody_sees_paths() -> None:

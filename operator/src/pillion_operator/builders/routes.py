@@ -174,7 +174,9 @@ class _Builder:
         if self._explains:
             name, port = self._explainer["name"], self._explainer["port"]
             explained: JsonObject = {"service": {"name": name, "port": {"number": port}}}
-            paths.append({"path": self._below(self._explains), "pathType": "Exact", "backend": explained})
+            # Of exact paths some controllers refuse the colon, and with it the whole Ingress.
+            kind = "ImplementationSpecific"
+            paths.append({"path": self._below(self._explains), "pathType": kind, "backend": explained})
         behind: JsonObject = {"http": {"paths": array(paths)}}
         rules = [behind | ({"host": host} if host else {}) for host in hosts.free]
         spec: JsonObject = {"rules": array(rules)}
