@@ -57,7 +57,8 @@ def test_a_transformer_takes_the_way_in_once_it_serves_and_gives_it_back(
     operator: OperatorProcess, api: Api, namespace: str
 ) -> None:
     manifest = inference_service()
-    manifest["spec"]["networking"] = {"hosts": ["iris.example.com"]}
+    manifest["spec"] |= {"networking": {"hosts": ["iris.example.com"]}, "explainer": OWN}
+    explained = {"/v1/models/iris:explain": "iris-explainer"}
     api.create(namespace, manifest)
     run(api, namespace, "predictor")
     until(api, namespace, "PredictorReady", "Ready")
@@ -68,14 +69,14 @@ def test_a_transformer_takes_the_way_in_once_it_serves_and_gives_it_back(
     api.patch("InferenceService", namespace, "iris", {"spec": {"transformer": transformer}})
 
     assert "The transformer: 0 of" in until(api, namespace, "TransformerReady", "Starting")["message"]
-    assert {"/": "iris-predictor"} == way_in(api, namespace)
+    assert {"/": "iris-predictor"} | explained == way_in(api, namespace)
     assert status(api, namespace)["url"].startswith("http://iris-predictor.")
     run(api, namespace, "transformer", 2)
     until(api, namespace, "TransformerReady", "Ready")
-    eventually(lambda: way_in(api, namespace) == {"/": "iris-transformer"})
+    eventually(lambda: way_in(api, namespace) == {"/": "iris-transformer"} | explained)
     eventually(lambda: status(api, namespace)["address"]["url"].startswith("http://iris-transformer."))
     components = status(api, namespace)["components"]
-    assert {"predictor", "transformer"} == components.keys()
+    assert {"predictor", "transformer", "explainer"} == components.keys()
     assert components["transformer"]["latestReadyRevision"]
     # What scales and guards it is its own, and the predictor has not been touched.
     for kind in ("PodDisruptionBudget", "HorizontalPodAutoscaler"):
@@ -88,8 +89,8 @@ def test_a_transformer_takes_the_way_in_once_it_serves_and_gives_it_back(
 
     eventually(gone(api, namespace, "iris-transformer"))
     eventually(lambda: "TransformerReady" not in {one["type"] for one in status(api, namespace)["conditions"]})
-    assert {"/": "iris-predictor"} == way_in(api, namespace)
-    assert {"predictor"} == status(api, namespace)["components"].keys()
+    assert {"/": "iris-predictor"} | explained == way_in(api, namespace)
+    assert {"predictor", "explainer"} == status(api, namespace)["components"].keys()
 
 
 def test_a_service_is_ready_with_both_of_its_components(operator: OperatorProcess, api: Api, namespace: str) -> None:
