@@ -325,6 +325,18 @@ def test_shares_are_traffic_with_the_keys_that_kserves_client_reads() -> None:
     assert [(True, 20), (False, 80)] == [(target["latestRevision"], target["percent"]) for target in traffic]
 
 
+def test_a_transformer_and_an_explainer_have_kserves_conditions_and_no_shares() -> None:
+    beside = (("TransformerReady", "True", "Ready"), ("ExplainerReady", "False", "Starting"))
+    parts = {name: {"url": f"http://iris-{name}"} for name in ("predictor", "transformer", "explainer")}
+
+    found = mirrored(ours(*READY, *beside, components=parts, canary={"actual": 10}))
+
+    assert {"True", "False"} == {condition(found, kind)["status"] for kind, _, _ in beside}
+    assert ["predictor"] == [name for name, part in found["components"].items() if "traffic" in part]
+    assert parts["transformer"] == found["components"]["transformer"]
+    assert {} == condition(mirrored(ours(*READY)), "TransformerReady")
+
+
 def test_a_refusal_keeps_what_was_known_and_is_a_failed_transition_if_it_lasts() -> None:
     known = theirs(status={"url": "http://x", "conditions": []})
 

@@ -19,7 +19,7 @@ def leaves(schema: JsonObject, above: str = "") -> Iterator[str]:
     for name, field in cast("dict[str, JsonObject]", schema.get("properties", {})).items():
         inner = cast("JsonObject", field.get("items", field))
         address = f"{above}.{name}".removeprefix(".")
-        if "properties" in inner:
+        if inner.get("properties"):
             yield from leaves(inner, address)
         else:
             yield address
@@ -100,14 +100,33 @@ def test_what_is_set_and_has_no_effect_is_named(predictor: JsonObject, named: st
 
 
 def test_several_are_named_in_the_order_of_the_schema() -> None:
-    transformer: JsonObject = {"containers": [{"name": "runtime"}]}
+    component: JsonObject = {"containers": [{"name": "own"}], "storageContainerName": "own", "minReplicas": 2}
     spec: JsonObject = {
-        "explainer": transformer,
-        "transformer": transformer,
+        "explainer": component,
+        "transformer": component,
         "predictor": {"sklearn": {}, "management": {"enabled": True}},
     }
 
-    assert ["spec.predictor.management", "spec.transformer", "spec.explainer"] == fields(spec)
+    both = [f"spec.{one}.storageContainerName" for one in ("transformer", "explainer")]
+    assert ["spec.predictor.management", *both] == fields(spec)
+
+
+def test_what_a_component_beside_the_predictor_has_is_looked_at_as_the_predictor_s_own() -> None:
+    logger: JsonObject = {"url": "http://sink", "batchSize": 5}
+    metrics: JsonObject = {"metrics": [{"type": "External", "external": {}}]}
+    component: JsonObject = {"containers": [{"name": "own"}], "logger": logger, "maxReplicas": 3}
+
+    found = fields({"predictor": {"sklearn": {}}, "transformer": {**component, "autoScaling": metrics}})
+
+    assert "spec.transformer.logger.batchSize" == found[0]
+    assert found[1].startswith("spec.transformer.maxReplicas (")
+    assert found[2].startswith("spec.transformer.autoScaling.metrics[0] (")
+
+
+def test_an_explainer_that_has_no_image_here_is_named_with_what_to_do() -> None:
+    spec: JsonObject = {"predictor": {"sklearn": {}}, "explainer": {"art": {"type": "SquareAttack"}, "minReplicas": 0}}
+
+    assert ["spec.explainer.art (there is no image of it: name one in containers)"] == fields(spec)
 
 
 def test_who_asked_callers_for_tokens_elsewhere_is_told_of_the_field_that_does() -> None:

@@ -19,12 +19,13 @@ from pillion_operator.state.manifest import (
     generation_of,
     is_deleting,
     key_of,
+    labels_of,
     number_at,
     objects_at,
     uid_of,
     version_of,
 )
-from pillion_operator.state.names import SCALE_MANAGER, canary_name, predictor_name
+from pillion_operator.state.names import COMPONENT_LABEL, SCALE_MANAGER, canary_name, component_name, predictor_name
 from pillion_operator.state.observed import Outcome
 from pillion_operator.state.plan import Problem
 from pillion_operator.state.reasons import Reason
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from pillion_operator.client.kubernetes import KubernetesClient
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.observed import Observed
-    from pillion_operator.state.plan import Child, Desired
+    from pillion_operator.state.plan import Child, Desired, ReplicaBounds
 
 __all__ = ["ChildApplier", "refused"]
 
@@ -98,8 +99,11 @@ class _Run:
         self._observed = observed
         self._desired = desired
         self._owner = uid_of(observed.service)
-        self._name = predictor_name(key_of(observed.service).name)
-        self._deployment = observed.children.get(DEPLOYMENT, {}).get(self._name)
+        name = key_of(observed.service).name
+        #: The Deployment of each component, with the bounds of its count.
+        self._bounds = {predictor_name(name): desired.replicas}
+        self._bounds |= {component_name(name, one.component): one.replicas for one in desired.components}
+        self._deployments = {one: observed.children.get(DEPLOYMENT, {}).get(one) for one in self._bounds}
         self._problems: list[Problem] = []
         self._repaired: list[str] = []
         self._created: list[str] = []
@@ -112,34 +116,42 @@ class _Run:
 
     async def children(self) -> None:
         """Apply each child; one that is refused does not keep the others from being applied."""
-        for child in self._desired.children:
-            if child.kind is DEPLOYMENT and self._desired.replicas.most == 0 and self._deployment is None:
+        for child in self._desired.all_children:
+            name = key_of(child.manifest).name
+            if child.kind is DEPLOYMENT and self._never_ran(name):
                 continue  # A stopped service that never ran gets no pod, not even for a moment.
             try:
                 stored = await self._child(child)
             except ApiError as error:
                 # An optional kind may have gone since it was asked for.
                 if _is_its_own_trouble(child.kind, error):
-                    self._problems.append(_unavailable(child.kind, key_of(child.manifest).name, error))
+                    self._problems.append(_unavailable(child.kind, name, error))
                     continue
                 if not (error.refused or (error.not_found and child.kind in OPTIONAL)):
                     raise
                 if not error.terminating:
                     self._problems.append(refused(child, error))
             else:
-                if child.kind is DEPLOYMENT and key_of(child.manifest).name == self._name:
-                    self._deployment = stored
+                if child.kind is DEPLOYMENT and name in self._deployments:
+                    self._deployments[name] = stored
                 elif child.kind is DEPLOYMENT and stored is not None:
                     await self._scale_canary(stored)
         standing_in = self._standing_in()
         if standing_in is not None:
             await self._scale_canary(standing_in)
 
+    def _never_ran(self, deployment: str) -> bool:
+        """Whether it is of a component that is to have no pods, and has no Deployment yet."""
+        whose = deployment if deployment in self._bounds else predictor_name(key_of(self._observed.service).name)
+        return self._bounds[whose].most == 0 and self._deployments[whose] is None
+
     async def scale(self) -> None:
-        """Set the number of replicas where it is ours to set, and leave it to an autoscaler where there is one."""
-        live, bounds = self._deployment, self._desired.replicas
-        if live is None:
-            return
+        """Set the numbers of replicas where they are ours to set, and leave them to autoscalers where there are any."""
+        for name, live in self._deployments.items():
+            if live is not None:
+                await self._scale(live, self._bounds[name])
+
+    async def _scale(self, live: Manifest, bounds: ReplicaBounds) -> None:
         count = replicas_to_set(bounds, live)
         if not bounds.left_to_scalers:
             if count is not None:
@@ -172,11 +184,13 @@ class _Run:
 
     async def prune(self) -> None:
         """Delete children that the plan no longer has."""
-        planned = {(child.kind, key_of(child.manifest).name) for child in self._desired.children}
+        planned = {(child.kind, key_of(child.manifest).name) for child in self._desired.all_children}
         planned |= self._desired.spared
+        unplanned = {one.component for one in self._desired.components if one.problem is not None}
         for kind, children in self._observed.children.items():
             for name, live in children.items():
-                if (kind, name) not in planned and not is_deleting(live):
+                stays = labels_of(live).get(COMPONENT_LABEL) in unplanned
+                if (kind, name) not in planned and not stays and not is_deleting(live):
                     _log.info("deleting %s %s, which is not needed any more", kind.name, key_of(live))
                     self._writes += 1
                     try:

@@ -45,7 +45,7 @@ def runtime_file(context: BuildContext) -> str:
 
 def config_map(context: BuildContext) -> JsonObject:
     """Return the ConfigMap."""
-    name = runtime_config_name(context.name)
+    name = runtime_config_name(context.name, context.component)
     return context.manifest(CONFIG_MAP, name, {"data": {CONFIG_FILE: runtime_file(context)}})
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pillion_operator.builders.owner import owner_reference
-from pillion_operator.state.names import RUNTIME_CONTAINER, common_labels, predictor_name
+from pillion_operator.state.names import PREDICTOR, RUNTIME_CONTAINER, common_labels, component_name, owner_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +42,7 @@ class BuildContext:
         rules: the namespace's policies for artifacts that can run code.
         declared: the models that pods are told of while they run.
         unserved: those of `predictor.models` that the chosen container cannot serve, by name.
+        component: which component is built; one beside the predictor stands in the predictor's place in `service`.
     """
 
     service: InferenceService
@@ -55,6 +56,7 @@ class BuildContext:
     sidecars: tuple[JsonObject, ...] = ()
     declared: Declarations | None = None
     unserved: Mapping[str, Problem] = field(default_factory=dict)
+    component: str = PREDICTOR
 
     @property
     def name(self) -> str:
@@ -74,7 +76,12 @@ class BuildContext:
     @property
     def child_name(self) -> str:
         """The name of the Deployment, the Service and the PodDisruptionBudget."""
-        return predictor_name(self.name)
+        return component_name(self.name, self.component)
+
+    @property
+    def selector(self) -> dict[str, str]:
+        """The labels by which the pods are known."""
+        return owner_labels(self.name, self.component)
 
     @property
     def storage_uri(self) -> str:
@@ -113,7 +120,7 @@ class BuildContext:
 
     def manifest(self, kind: Kind, name: str, body: JsonObject, labels: Mapping[str, str] | None = None) -> JsonObject:
         """Return a child's manifest: see `child_manifest`."""
-        return child_manifest(self.service, self.uid, kind, name, body, labels)
+        return child_manifest(self.service, self.uid, kind, name, body, labels, component=self.component)
 
 
 def child_manifest(
@@ -123,6 +130,8 @@ def child_manifest(
     name: str,
     body: JsonObject,
     labels: Mapping[str, str] | None = None,
+    *,
+    component: str = PREDICTOR,
 ) -> JsonObject:
     """Return a child's manifest: names, labels and the owner reference around `body`; our own labels win."""
     return {
@@ -131,7 +140,7 @@ def child_manifest(
         "metadata": {
             "name": name,
             "namespace": service.metadata.namespace or "",
-            "labels": {**(labels or {}), **common_labels(service.metadata.name or "")},
+            "labels": {**(labels or {}), **common_labels(service.metadata.name or "", component)},
             "ownerReferences": [owner_reference(service, uid)],
         },
         **body,

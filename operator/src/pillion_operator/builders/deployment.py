@@ -14,7 +14,7 @@ from pillion_operator.builders.merge import without_duplicates
 from pillion_operator.builders.pod import pod_template
 from pillion_operator.state.kinds import DEPLOYMENT
 from pillion_operator.state.manifest import object_at
-from pillion_operator.state.names import REVISION_ANNOTATION, owner_labels
+from pillion_operator.state.names import REVISION_ANNOTATION
 from pillion_operator.state.plan import Note
 from pillion_operator.state.reasons import Reason
 
@@ -41,7 +41,7 @@ def deployment(context: BuildContext) -> tuple[JsonObject, tuple[Note, ...]]:
     asked = _progress_deadline(context)
     deadline = max(asked, MIN_READY_SECONDS + 1)
     spec: JsonObject = {
-        "selector": {"matchLabels": dict(owner_labels(context.name))},
+        "selector": {"matchLabels": dict(context.selector)},
         "strategy": _strategy(context),
         "minReadySeconds": MIN_READY_SECONDS,
         "progressDeadlineSeconds": deadline,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pillion_operator.state.kinds import POD_DISRUPTION_BUDGET
-from pillion_operator.state.names import owner_labels
 
 if TYPE_CHECKING:
     from pillion.resources.base import JsonObject
@@ -18,7 +17,7 @@ def disruption_budget(context: BuildContext) -> JsonObject:
         "spec": {
             "maxUnavailable": 1,
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            "selector": {"matchLabels": dict(owner_labels(context.name))},
+            "selector": {"matchLabels": dict(context.selector)},
         }
     }
     return context.manifest(POD_DISRUPTION_BUDGET, context.child_name, body)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pillion_operator.state.kinds import POD_MONITOR, SERVICE_MONITOR, Kind
 from pillion_operator.state.manifest import array
-from pillion_operator.state.names import ADMIN_PORT, OWNER_LABEL, owner_labels
+from pillion_operator.state.names import ADMIN_PORT, OWNER_LABEL
 from pillion_operator.state.plan import Child, Note
 from pillion_operator.state.reasons import Reason
 
@@ -41,7 +41,7 @@ def _service_monitor(context: BuildContext, asked: MonitorSpec) -> JsonObject:
     # The admin port is none of the Service's: targetPort finds it on the pods behind the Service.
     endpoint = {"targetPort": ADMIN_PORT, **_endpoint(asked)}
     return {
-        "selector": {"matchLabels": dict(owner_labels(context.name))},
+        "selector": {"matchLabels": dict(context.selector)},
         "targetLabels": [OWNER_LABEL],
         "endpoints": array([endpoint]),
     }
@@ -50,7 +50,7 @@ def _service_monitor(context: BuildContext, asked: MonitorSpec) -> JsonObject:
 def _pod_monitor(context: BuildContext, asked: MonitorSpec) -> JsonObject:
     endpoint = {"port": "admin", **_endpoint(asked)}
     return {
-        "selector": {"matchLabels": dict(owner_labels(context.name))},
+        "selector": {"matchLabels": dict(context.selector)},
         "podTargetLabels": [OWNER_LABEL],
         "podMetricsEndpoints": array([endpoint]),
     }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pillion_operator.builders.service import target_ports
 from pillion_operator.state.kinds import NETWORK_POLICY
 from pillion_operator.state.manifest import array
-from pillion_operator.state.names import ADMIN_PORT, OPERATOR_POD_LABELS, owner_labels
+from pillion_operator.state.names import ADMIN_PORT, OPERATOR_POD_LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ def network_policy(context: BuildContext, asked: NetworkPolicySpec) -> JsonObjec
     if context.ours:
         ingress += _rule([ADMIN_PORT], _admin_peers(asked, context.settings.operator_namespace))
     spec: JsonObject = {
-        "podSelector": {"matchLabels": dict(owner_labels(context.name))},
+        "podSelector": {"matchLabels": dict(context.selector)},
         "policyTypes": ["Ingress"],
         "ingress": array(ingress),
     }

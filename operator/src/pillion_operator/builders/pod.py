@@ -18,11 +18,11 @@ from pillion_operator.state.names import (
     ADMIN_PORT,
     GRPC_PORT,
     HTTP_PORT,
+    PREDICTOR,
     STABLE,
     VARIANT_LABEL,
     common_labels,
     models_config_name,
-    owner_labels,
     runtime_config_name,
 )
 
@@ -74,8 +74,9 @@ def pod_template(context: BuildContext) -> JsonObject:
 
 
 def _labels(context: BuildContext) -> dict[str, JsonValue]:
+    labels: dict[str, JsonValue] = {**common_labels(context.name, context.component)}
     # A Service of these pods alone, and not of a newer revision beside them, knows them by it.
-    return {**common_labels(context.name), VARIANT_LABEL: STABLE}
+    return labels | ({VARIANT_LABEL: STABLE} if context.component == PREDICTOR else {})
 
 
 def _annotations(context: BuildContext) -> JsonObject:
@@ -93,7 +94,7 @@ def _annotations(context: BuildContext) -> JsonObject:
 
 
 def _defaults(context: BuildContext, storage: StorageParts | None) -> JsonObject:
-    selector: JsonObject = {"matchLabels": dict(owner_labels(context.name))}
+    selector: JsonObject = {"matchLabels": dict(context.selector)}
     spec: JsonObject = {
         "automountServiceAccountToken": False,
         # Variables of neighbouring Services could be taken for settings of the runtime.
@@ -117,10 +118,10 @@ def _defaults(context: BuildContext, storage: StorageParts | None) -> JsonObject
     if storage or context.ours:
         volumes.append({"name": "tmp", "emptyDir": {}})
     if context.ours:
-        name = runtime_config_name(context.name)
+        name = runtime_config_name(context.name, context.component)
         volumes += [{"name": "config", "configMap": {"name": name}}, {"name": "run", "emptyDir": {"medium": "Memory"}}]
         # There may be no such ConfigMap, now or later: pods are the same with declared models and without.
-        declared: JsonObject = {"name": models_config_name(context.name), "optional": True}
+        declared: JsonObject = {"name": models_config_name(context.name, context.component), "optional": True}
         volumes.append({"name": "declared", "configMap": declared})
         volumes += (
             *tls_parts(context.service).volumes,

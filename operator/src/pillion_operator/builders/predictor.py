@@ -10,37 +10,26 @@ from pillion.runtimefile import PYTHON
 from pillion_operator.builders.activator import activator_slice
 from pillion_operator.builders.applications import applications_gaps, no_image
 from pillion_operator.builders.auth import check_auth
-from pillion_operator.builders.autoscaler import autoscaler, replica_bounds, scaling_gaps
-from pillion_operator.builders.configmap import config_map
+from pillion_operator.builders.autoscaler import replica_bounds, scaling_gaps
+from pillion_operator.builders.children import component_children
 from pillion_operator.builders.context import BuildContext
-from pillion_operator.builders.declared import declarations, models_config, models_in
-from pillion_operator.builders.deployment import deployment, rollout_gaps
-from pillion_operator.builders.disruption_budget import disruption_budget
+from pillion_operator.builders.declared import declarations, models_in
+from pillion_operator.builders.deployment import rollout_gaps
 from pillion_operator.builders.graph import check_graph, graph_gap
 from pillion_operator.builders.image import with_version
 from pillion_operator.builders.logger import logger_problem
 from pillion_operator.builders.merge import merge_container
-from pillion_operator.builders.monitor import monitor
-from pillion_operator.builders.network_policy import network_policy
 from pillion_operator.builders.own_models import own_models, reserved
 from pillion_operator.builders.placeholders import PlaceholderValues, fill_container, unfilled
 from pillion_operator.builders.selection import Candidate, select_runtime
-from pillion_operator.builders.service import endpoints, service
+from pillion_operator.builders.service import endpoints
 from pillion_operator.builders.service_trainings import training_children, training_gap
 from pillion_operator.builders.shared_runtime import select_shared_runtime
 from pillion_operator.builders.tls import server_secret
-from pillion_operator.state.kinds import (
-    CONFIG_MAP,
-    DEPLOYMENT,
-    HORIZONTAL_POD_AUTOSCALER,
-    NETWORK_POLICY,
-    POD_DISRUPTION_BUDGET,
-    SERVICE,
-)
+from pillion_operator.state.kinds import DEPLOYMENT, SERVICE
 from pillion_operator.state.manifest import object_at, objects_at, revision, text_at
 from pillion_operator.state.names import MODELS_CONSENT_ANNOTATION, RUNTIME_CONTAINER, predictor_name
 from pillion_operator.state.plan import (
-    Child,
     Desired,
     Endpoints,
     Note,
@@ -97,39 +86,22 @@ def plan(
         own, told = own_models(context, models_in(told_before))
         context = replace(context, declared=replace(added, models=(*own, *added.models)))
         declared = context.declared if context.ours else None
-        manifest, notes = deployment(context)
-        asked = context.predictor.network_policy
-        in_front = service(context)
-        ports = [text_at(port, "name") for port in objects_at(in_front, "spec", "ports")]
-        children = [
-            *([Child(CONFIG_MAP, config_map(context))] if context.ours else []),
-            *([Child(CONFIG_MAP, models_config(context))] if declared is not None and declared.models else []),
-            Child(SERVICE, in_front),
-            # Before the pods, so that there is no moment at which they are open.
-            *([Child(NETWORK_POLICY, network_policy(context, asked))] if asked is not None else []),
-            *training_children(context, optional_kinds),
-            Child(DEPLOYMENT, manifest),
-        ]
-        if bounds.least > 1 or bounds.autoscaled:
-            children.append(Child(POD_DISRUPTION_BUDGET, disruption_budget(context)))
-        if bounds.autoscaled and bounds.by_pods is None:
-            children.append(Child(HORIZONTAL_POD_AUTOSCALER, autoscaler(context, bounds)))
-        watcher, gaps = monitor(context, optional_kinds)
-        children += [watcher] if watcher is not None else []
-        notes += (*_gaps(context), *gaps)
+        children, notes = component_children(context, bounds, optional_kinds)
+        children = (*training_children(context, optional_kinds), *children)
+        planned = {child.kind: child.manifest for child in children}
+        ports = [text_at(port, "name") for port in objects_at(planned[SERVICE], "spec", "ports")]
         digest = "" if declared is None else declared.digest
-        reached = endpoints(context)
         return Desired(
-            tuple(children),
+            children,
             bounds,
-            reached,
+            endpoints(context),
             choice,
-            notes=notes,
+            notes=(*notes, *_gaps(context)),
             pickle=rules.pickle,
             models_digest=digest,
             models=told,
             lead=activator_slice(context, ports),
-            revision=revision(object_at(manifest, "spec", "template")),
+            revision=revision(object_at(planned[DEPLOYMENT], "spec", "template")),
         )
     except PlanError as error:
         name = predictor_name(service_.metadata.name or "")

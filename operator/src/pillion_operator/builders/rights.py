@@ -69,7 +69,7 @@ def lacking(needed: Iterable[Rule], review: Manifest) -> tuple[Lack, ...]:
 
 def told_of_rights(desired: Desired, lacks: Sequence[Lack]) -> Desired:
     """Return the plan with a note of those rights that lack for it."""
-    kinds = (*_ALWAYS, *(child.kind for child in desired.children))
+    kinds = (*_ALWAYS, *(child.kind for child in desired.all_children))
     used = {(kind.group, kind.plural) for kind in kinds}
     lacks = [one for one in lacks if (one.group, one.resource.partition("/")[0]) in used]
     if not lacks:

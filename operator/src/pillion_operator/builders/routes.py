@@ -13,7 +13,7 @@ from pillion_operator.builders.claims import plain_path, values_of
 from pillion_operator.builders.shares import backends, tester_rules, variant_services
 from pillion_operator.state.kinds import GRPC_ROUTE, HTTP_ROUTE, INGRESS, SERVICE, TLS_ROUTE, Kind
 from pillion_operator.state.manifest import Key, array, key_of, number_at, object_at, objects_at, text_at
-from pillion_operator.state.names import GRPC_PORT, predictor_name
+from pillion_operator.state.names import EXPLAINER, GRPC_PORT, component_name, predictor_name
 from pillion_operator.state.plan import Child, Note, Problem
 from pillion_operator.state.reasons import Reason
 from pillion_operator.state.routes import RoutePlan
@@ -34,6 +34,10 @@ _HOST: Final = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-
 #: The server knows how long each request may take; a Gateway that is told nothing may cut it off sooner.
 #: Source: Gateway API, HTTPRouteTimeouts: zero switches the limit off.
 _NO_LIMIT: Final = "0s"
+_UNEXPLAINED: Final = (
+    "spec.explainer from outside (with spec.networking.tls.mode Passthrough nobody sees paths; inside the cluster it "
+    "answers at its own Service)"
+)
 #: What a prefix of a path may hold. Source: Gateway API, HTTPPathMatch.
 _PATH: Final = re.compile(r"/|(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+")
 
@@ -46,6 +50,7 @@ def with_routes(
     taken: Mapping[Claim, Key],
     shares: Shares | None = None,
     settles: float = 0.0,
+    live: Mapping[str, Manifest] | None = None,
 ) -> Desired:
     """Return the plan with the way in that the manifest asks for.
 
@@ -57,13 +62,14 @@ def with_routes(
         taken: claims of this service that are somebody else's.
         shares: of requests, where two revisions answer them.
         settles: seconds until the Services of the two may be led to.
+        live: Services by their names, for one that cannot be planned and stays.
     """
     asked = service.spec.networking
     if asked is None:
         return desired
     if not desired.complete:
         return replace(desired, routes=RoutePlan())
-    builder = _Builder(asked, stored, desired, kinds, taken, shares, settles)
+    builder = _Builder(asked, stored, desired, kinds, taken, shares, settles, live or {})
     children, plan, notes = builder.build()
     return replace(desired, children=(*desired.children, *children), routes=plan, notes=(*desired.notes, *notes))
 
@@ -96,6 +102,7 @@ class _Builder:
         taken: Mapping[Claim, Key],
         shares: Shares | None,
         settles: float,
+        live: Mapping[str, Manifest],
     ) -> None:
         self._asked = asked
         self._stored = stored
@@ -106,9 +113,15 @@ class _Builder:
         self._values = values_of(stored)
         self._path = plain_path(self._values.fill(asked.path or "/"))
         self._name = predictor_name(key_of(stored).name)
-        planned = (child.manifest for child in desired.children if child.kind is SERVICE)
-        self._service = next((one for one in planned if key_of(one).name == self._name), {})
-        ports = objects_at(self._service, "spec", "ports")
+        self._service = _service(desired, self._name)
+        self._entry, self._front = desired.entry, component_name(key_of(stored).name, desired.entry)
+        self._explains = _explain_path(key_of(stored).name) if desired.beside(EXPLAINER) is not None else ""
+        self._explainer: JsonObject = {
+            "name": component_name(key_of(stored).name, EXPLAINER),
+            "port": _first_port(desired, component_name(key_of(stored).name, EXPLAINER)),
+        }
+        front = _service(desired, self._front) or live.get(self._front, {})
+        ports = objects_at(front, "spec", "ports")
         self._secure = any(text_at(port, "name") == "https" for port in ports)
         self._port = next((number_at(port, "port") for port in ports if text_at(port, "name") != "grpc"), 80)
         self._has_grpc = any(text_at(port, "name") == "grpc" for port in ports)
@@ -159,8 +172,14 @@ class _Builder:
             return [], replace(plan, problems=(*plan.problems, _not_served(INGRESS))), []
         if not hosts.free:
             return [], plan, []
-        backend: JsonObject = {"service": {"name": self._name, "port": {"number": self._port}}}
+        backend: JsonObject = {"service": {"name": self._front, "port": {"number": self._port}}}
         paths: list[JsonObject] = [{"path": self._path, "pathType": "Prefix", "backend": backend}]
+        if self._explains:
+            name, port = self._explainer["name"], self._explainer["port"]
+            explained: JsonObject = {"service": {"name": name, "port": {"number": port}}}
+            # Of exact paths some controllers refuse the colon, and with it the whole Ingress.
+            kind = "ImplementationSpecific"
+            paths.append({"path": self._below(self._explains), "pathType": kind, "backend": explained})
         behind: JsonObject = {"http": {"paths": array(paths)}}
         rules = [behind | ({"host": host} if host else {}) for host in hosts.free]
         spec: JsonObject = {"rules": array(rules)}
@@ -176,11 +195,11 @@ class _Builder:
 
     def _untaken(self) -> list[Note]:
         """Say that the path stays, unless the server knows of it."""
-        http = object_at(self._stored, "spec", "predictor", "http")
+        http = object_at(self._stored, "spec", self._entry, "http")
         if self._path == "/" or plain_path(text_at(http, "rootPath") or "/") == self._path:
             return []
         text = "spec.networking.path (an Ingress does not take it off again, and requests arrive with it: set "
-        return [Note(Reason.FIELDS_NOT_HONOURED, f"{text}spec.predictor.http.rootPath to it too)")]
+        return [Note(Reason.FIELDS_NOT_HONOURED, f"{text}spec.{self._entry}.http.rootPath to it too)")]
 
     def _gateway(
         self, plan: RoutePlan, http: tuple[str, ...], grpc: tuple[str, ...]
@@ -188,8 +207,9 @@ class _Builder:
         through = self._asked.passes_through
         if through != self._secure:
             return [], replace(plan, problems=(*plan.problems, _other_tls(through=through))), []
+        notes = [Note(Reason.FIELDS_NOT_HONOURED, _UNEXPLAINED)] if through and self._explains else []
         if grpc and not self._has_grpc:
-            text = "spec.networking.grpcHosts: the predictor has no port for gRPC"
+            text = f"spec.networking.grpcHosts: the {self._entry} has no port for gRPC"
             return [], replace(plan, problems=(*plan.problems, _invalid(text, "spec.networking.grpcHosts"))), []
         wanted: list[_Wanted] = []
         if http:
@@ -211,7 +231,7 @@ class _Builder:
             # Before the routes that name them.
             children = [*variant_services(self._service, key_of(self._stored).name), *children]
             plan = replace(plan, settles=self._settles)
-        return children, plan, []
+        return children, plan, notes
 
     def _route(self, wanted: _Wanted) -> Child:
         parent = self._asked.gateway.to_api() if self._asked.gateway else {}
@@ -223,7 +243,7 @@ class _Builder:
 
     def _rules(self, kind: Kind, port: int) -> list[JsonObject]:
         name = key_of(self._stored).name
-        rule: JsonObject = {"backendRefs": array(backends(name, port, self._weights))}
+        rule: JsonObject = {"backendRefs": array(backends(name, port, self._weights, self._entry))}
         match: JsonObject = {}
         if kind is HTTP_ROUTE:
             match = {"path": {"type": "PathPrefix", "value": self._path}}
@@ -235,13 +255,42 @@ class _Builder:
                 rule["filters"] = array([taken_off])
         if kind is TLS_ROUTE:
             return [rule]
-        return [rule, *tester_rules(name, port, rule, match, self._weights)]
+        explained = [self._explain_rule()] if kind is HTTP_ROUTE and self._explains else []
+        return [rule, *tester_rules(name, port, rule, match, self._weights), *explained]
+
+    def _explain_rule(self) -> JsonObject:
+        """Return the rule by which explanations are asked of the explainer: the exact path comes before any prefix."""
+        match: JsonObject = {"path": {"type": "Exact", "value": self._below(self._explains)}}
+        rule: JsonObject = {"matches": array([match]), "backendRefs": array([self._explainer])}
+        if self._path != "/":
+            rewrite: JsonObject = {"path": {"type": "ReplaceFullPath", "replaceFullPath": self._explains}}
+            whole: JsonObject = {"type": "URLRewrite", "urlRewrite": rewrite}
+            rule["filters"] = array([whole])
+        return rule
+
+    def _below(self, path: str) -> str:
+        return path if self._path == "/" else f"{self._path}{path}"
 
     def _manifest(self, kind: Kind, name: str, spec: JsonObject) -> JsonObject:
         metadata = object_at(self._service, "metadata") | {"name": name}
         if self._asked.annotations:
             metadata["annotations"] = dict(self._asked.annotations)
         return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, "spec": spec}
+
+
+def _explain_path(name: str) -> str:
+    """Return where the V1 protocol has explanations of the model that is called like its service."""
+    return f"/v1/models/{name}:explain"
+
+
+def _service(desired: Desired, name: str) -> Manifest:
+    planned = (child.manifest for child in desired.all_children if child.kind is SERVICE)
+    return next((one for one in planned if key_of(one).name == name), {})
+
+
+def _first_port(desired: Desired, service: str) -> int:
+    ports = objects_at(_service(desired, service), "spec", "ports")
+    return next((number_at(port, "port") for port in ports), 80)
 
 
 def _invalid(text: str, field: str) -> Problem:

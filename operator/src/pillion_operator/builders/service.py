@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pillion_operator.builders.tls import server_secret
 from pillion_operator.state.kinds import SERVICE
 from pillion_operator.state.manifest import number_at, objects_at, text_at
-from pillion_operator.state.names import GRPC_PORT, HTTP_PORT, owner_labels
+from pillion_operator.state.names import GRPC_PORT, HTTP_PORT
 from pillion_operator.state.plan import Endpoints
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def service(context: BuildContext) -> JsonObject:
         ports.append(
             {"name": "grpc", "port": GRPC_PORT, "targetPort": grpc, "protocol": "TCP", "appProtocol": protocol}
         )
-    body: JsonObject = {"spec": {"type": "ClusterIP", "selector": dict(owner_labels(context.name)), "ports": [*ports]}}
+    body: JsonObject = {"spec": {"type": "ClusterIP", "selector": dict(context.selector), "ports": [*ports]}}
     return context.manifest(SERVICE, context.child_name, body)
 
 

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 from pillion_operator.state.kinds import DEPLOYMENT, SERVICE
 from pillion_operator.state.manifest import array, key_of, object_at
-from pillion_operator.state.names import CANARY, STABLE, VARIANT_LABEL, canary_name, predictor_name, stable_name
+from pillion_operator.state.names import (
+    CANARY,
+    PREDICTOR,
+    STABLE,
+    VARIANT_LABEL,
+    canary_name,
+    component_name,
+    predictor_name,
+    stable_name,
+)
 from pillion_operator.state.plan import Child
 
 if TYPE_CHECKING:
@@ -49,10 +58,10 @@ def shares(desired: Desired, service: str) -> Shares | None:
     return Shares(100 - split.weight, split.weight)
 
 
-def backends(service: str, port: int, shared: Shares | None) -> list[JsonObject]:
-    """Return the Services that answer, with their weights."""
+def backends(service: str, port: int, shared: Shares | None, entry: str = PREDICTOR) -> list[JsonObject]:
+    """Return the Services that answer, with their weights; without shares it is that of the component in front."""
     if shared is None:
-        return [{"name": predictor_name(service), "port": port}]
+        return [{"name": component_name(service, entry), "port": port}]
     weights = ((stable_name(service), shared.stable), (canary_name(service), shared.canary))
     return [{"name": name, "port": port, "weight": weight} for name, weight in weights]
 

@@ -17,7 +17,7 @@ from pillion_operator.state.manifest import (
     revision,
     text_at,
 )
-from pillion_operator.state.names import RUNTIME_CONTAINER, activator_slice_name, predictor_name
+from pillion_operator.state.names import RUNTIME_CONTAINER, activator_slice_name, component_name, predictor_name
 from pillion_operator.state.plan import Problem
 from pillion_operator.state.reasons import Reason
 
@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from pillion_operator.state.observed import Observed, Outcome
     from pillion_operator.state.plan import Desired
 
-__all__ = ["DeploymentFacts", "Facts", "Verdict", "deployment_facts", "facts_of_deployment", "is_ready"]
+__all__ = [
+    "DeploymentFacts",
+    "Facts",
+    "Verdict",
+    "deployment_facts",
+    "facts_of_deployment",
+    "is_ready",
+    "said_meanwhile",
+]
 
 Truth: TypeAlias = Literal["True", "False", "Unknown"]
 
@@ -136,6 +144,12 @@ class Facts:
         """Whether the Service of the predictor is there and ours."""
         return predictor_name(self.service.metadata.name or "") in self.observed.children.get(SERVICE, {})
 
+    @property
+    def leads(self) -> bool:
+        """Whether the Service is there and ours that callers are led to."""
+        name = component_name(self.service.metadata.name or "", self.desired.entry)
+        return name in self.observed.children.get(SERVICE, {})
+
 
 def deployment_facts(observed: Observed, name: str) -> DeploymentFacts:
     """Digest the Deployment. Source: apps/v1 DeploymentStatus."""
@@ -166,6 +180,14 @@ def refused_pods(message: str) -> Problem:
     quota = "exceeded quota" in message
     reason = Reason.QUOTA_EXCEEDED if quota else Reason.PODS_REFUSED
     return Problem(reason, f"pods cannot be created: {message}")
+
+
+def said_meanwhile(problem: Problem, deployment: DeploymentFacts) -> str:
+    """Return what is wrong with the newest pods, and how many serve on."""
+    text, serving = problem.sentence[:1].upper() + problem.sentence[1:], deployment.available
+    if not serving or not deployment.current:
+        return text
+    return f"{text} Meanwhile {'1 pod serves' if serving == 1 else f'{serving} pods serve'} on."
 
 
 def is_ready(pod: Manifest) -> bool:

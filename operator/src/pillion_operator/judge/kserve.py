@@ -19,7 +19,7 @@ from pillion_operator.state.manifest import (
     text_at,
     value_at,
 )
-from pillion_operator.state.names import ALLOW_PICKLE_ANNOTATION
+from pillion_operator.state.names import ALLOW_PICKLE_ANNOTATION, PREDICTOR
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
@@ -57,8 +57,9 @@ _THEIRS: Final[dict[str, str]] = {
         "RuntimeUnhealthy",
     ),
 }
-#: KServe's names of conditions, and ours.
+#: KServe's names of conditions, and ours; those of components beside the predictor are there where these are.
 _CONDITIONS: Final = {"IngressReady": "RoutesReady", "PredictorReady": "PredictorReady", "Ready": "Ready"}
+_BESIDE: Final = {"TransformerReady": "TransformerReady", "ExplainerReady": "ExplainerReady"}
 _ADDRESS: Final = ("url", "name", "CACerts")
 _COMPONENT: Final = (
     "grpcUrl", "latestCreatedRevision", "latestReadyRevision", "latestRolledoutRevision", "previousRolledoutRevision",
@@ -91,7 +92,7 @@ def mirrored_status(service: Manifest, child: Manifest, removed: Sequence[str], 
         **_address(said),
     }
     components = {
-        name: _texts(part, _COMPONENT) | _address(part) | _traffic(said)
+        name: _texts(part, _COMPONENT) | _address(part) | (_traffic(said) if name == PREDICTOR else {})
         for name, part in object_at(said, "components").items()
         if isinstance(part, dict)
     }
@@ -150,7 +151,7 @@ _Told = tuple[str, str, str, str, str]
 
 def _of_child(child: Manifest, removed: Sequence[str]) -> list[_Told]:
     told: list[_Told] = []
-    for theirs, ours in _CONDITIONS.items():
+    for theirs, ours in (_CONDITIONS | _BESIDE).items():
         found = condition_of(child, ours)
         if found:
             told.append((theirs, text_at(found, "status"), text_at(found, "reason"), _message(found), ""))

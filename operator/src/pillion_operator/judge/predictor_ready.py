@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from pillion_operator.judge.facts import Facts, Verdict
+from pillion_operator.judge.facts import Facts, Verdict, said_meanwhile
 from pillion_operator.state.reasons import Reason, sentence
-
-if TYPE_CHECKING:
-    from pillion_operator.state.plan import Problem
 
 TYPE: Final = "PredictorReady"
 
@@ -19,7 +16,7 @@ def judge(facts: Facts) -> Verdict:
     if facts.desired.replicas.most == 0:
         return Verdict(TYPE, "False", Reason.STOPPED, "Stopped by the annotation; remove it to start again.")
     if facts.problems:
-        return Verdict(TYPE, "False", facts.problems[0].reason, _message(facts, facts.problems[0]))
+        return Verdict(TYPE, "False", facts.problems[0].reason, said_meanwhile(facts.problems[0], deployment))
     if facts.asleep and not facts.led:
         text = "no pod runs, and no replica of the activator takes requests that would start one"
         return Verdict(TYPE, "False", Reason.ACTIVATOR_UNAVAILABLE, sentence(text, Reason.ACTIVATOR_UNAVAILABLE))
@@ -40,15 +37,3 @@ def judge(facts: Facts) -> Verdict:
     text = f"{deployment.available} of {deployment.wanted} pods are available"
     text += f"; note that {facts.warnings[0].sentence}" if facts.warnings else "."
     return Verdict(TYPE, "True", Reason.READY, text)
-
-
-def _message(facts: Facts, problem: Problem) -> str:
-    serving = facts.deployment.available
-    if not serving or not facts.deployment.current:
-        return _capital(problem.sentence)
-    pods = "1 pod serves" if serving == 1 else f"{serving} pods serve"
-    return f"{_capital(problem.sentence)} Meanwhile {pods} on."
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

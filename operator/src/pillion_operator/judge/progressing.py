@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pillion.resources.conventions import is_paused
 from pillion_operator.judge import canary
+from pillion_operator.judge.beside import late_beside
 from pillion_operator.judge.facts import Verdict
 from pillion_operator.judge.model_loaded import newest_pods
 from pillion_operator.judge.pods import unplaced
@@ -40,6 +41,14 @@ def judge(facts: Facts) -> Verdict:
         text = canary.sharing(facts)
         coming = canary.waits(facts)
         return Verdict(TYPE, "True" if coming else "False", Reason.PROGRESSING if coming else Reason.SHARED, text)
+    late = late_beside(facts)
+    if deployment.rolled_out and late is not None:
+        pods, component = late.deployment, late.plan.component
+        text = f"{pods.updated} of {pods.wanted} pods of the {component} are of its newest version, "
+        text += f"{pods.available} available."
+        if is_paused(facts.service.metadata):
+            return Verdict(TYPE, "False", Reason.PAUSED, text)
+        return Verdict(TYPE, "True", Reason.PROGRESSING, text)
     if deployment.rolled_out:
         return Verdict(TYPE, "False", Reason.ROLLED_OUT, "Every pod is of the newest version.")
     if is_paused(facts.service.metadata):

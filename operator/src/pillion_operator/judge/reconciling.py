@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pillion_operator.judge import canary, ready, stalled
+from pillion_operator.judge.beside import late_beside, pods_left
 from pillion_operator.judge.facts import Verdict
 from pillion_operator.judge.own_models import coming
 from pillion_operator.state.reasons import Reason
@@ -21,13 +22,13 @@ def judge(facts: Facts) -> Verdict:
     if stuck.status == "True":
         return Verdict(TYPE, "False", stuck.reason, "Waiting for somebody to act; see Stalled.")
     if facts.desired.replicas.most == 0:
-        left = facts.deployment.total
+        left = pods_left(facts)
         text = f"{left} pods are left." if left else "Stopped."
         return Verdict(TYPE, "True" if left else "False", Reason.STOPPING if left else Reason.STOPPED, text)
     whole = ready.judge(facts)
     if whole.status != "True":
         return Verdict(TYPE, "True", whole.reason, whole.message)
-    if not facts.deployment.rolled_out or canary.waits(facts):
+    if not facts.deployment.rolled_out or canary.waits(facts) or late_beside(facts) is not None:
         return Verdict(TYPE, "True", Reason.PROGRESSING, "A rollout is on its way.")
     late = coming(facts.models)
     if late and not facts.asleep:

@@ -66,7 +66,7 @@ def _way(facts: Facts, plan: RoutePlan, called: tuple[str, str], *, grpc: bool) 
         return Way(problem=problem)
     url = _url(kind, route, plan, facts.observed.gateway, grpc=grpc)
     status = object_at(facts.observed.service, "status")
-    before = text_at(status, "components", "predictor", "grpcUrl") if grpc else text_at(status, "url")
+    before = text_at(status, "components", facts.desired.entry, "grpcUrl") if grpc else text_at(status, "url")
     if url and url != before and _behind(route):
         # It answers as it did before: only weights may have changed, or the address that is told is the new one.
         text = f"the Gateway has not taken up the newest {kind.name} {called[1]!r} yet"

@@ -1,4 +1,4 @@
-"""RoutesReady: whether there is an address that leads to the predictor, and the way in that the manifest asks for."""
+"""RoutesReady: whether there is an address that leads to the service, and the way in that the manifest asks for."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def judge(facts: Facts) -> Verdict:
     in_the_way = next((p for p in facts.outcome.problems if p.location.startswith(f"{SERVICE.name}/")), None)
     if in_the_way is not None:
         return Verdict(TYPE, "False", in_the_way.reason, in_the_way.sentence)
-    if not facts.has_service:
+    if not (facts.has_service and facts.leads):
         return Verdict(TYPE, "False", Reason.STARTING, "The Service has not been made yet.")
-    inside = facts.desired.endpoints.url
+    inside, entry = facts.desired.front.url, facts.desired.entry
     if facts.desired.routes is None:
-        return Verdict(TYPE, "True", Reason.SERVICE_APPLIED, f"The predictor answers at {inside}.")
+        return Verdict(TYPE, "True", Reason.SERVICE_APPLIED, f"The {entry} answers at {inside}.")
     problem = next(iter(route_problems(facts)), None)
     if problem is not None:
         return Verdict(TYPE, "False", problem.reason, f"{problem.sentence} Inside the cluster it answers at {inside}.")
     found = [way.url for way in ways(facts) if way.url]
     if not found:
         text = f"The route is taken up; at which URL cannot be told: {_untold(facts)}. "
-        return Verdict(TYPE, "True", Reason.ROUTED, f"{text}Inside the cluster the predictor answers at {inside}.")
-    return Verdict(TYPE, "True", Reason.ROUTED, f"The predictor answers at {' and '.join(found)}.")
+        return Verdict(TYPE, "True", Reason.ROUTED, f"{text}Inside the cluster the {entry} answers at {inside}.")
+    return Verdict(TYPE, "True", Reason.ROUTED, f"The {entry} answers at {' and '.join(found)}.")
 
 
 def route_problems(facts: Facts) -> tuple[Problem, ...]:

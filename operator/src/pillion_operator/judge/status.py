@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pillion_operator.judge import (
     canary,
+    explainer_ready,
     fields_honoured,
     job_store_ready,
     model_loaded,
@@ -18,7 +19,9 @@ from pillion_operator.judge import (
     scaling_active,
     stalled,
     stopped,
+    transformer_ready,
 )
+from pillion_operator.judge.beside import component_facts, concerns_beside, status_of_component
 from pillion_operator.judge.certificates import certificate_problems
 from pillion_operator.judge.deadline import overdue
 from pillion_operator.judge.facts import DeploymentFacts, Facts, Verdict, deployment_facts, is_ready, refused_pods
@@ -27,10 +30,10 @@ from pillion_operator.judge.own_models import own_model_facts, own_problems, sta
 from pillion_operator.judge.pods import pod_problems
 from pillion_operator.judge.progressing import went_back
 from pillion_operator.judge.reports import mismatch_warnings, report_problems
-from pillion_operator.judge.routes import concerns, ways
+from pillion_operator.judge.routes import Way, concerns, ways
 from pillion_operator.state.kinds import DEPLOYMENT
-from pillion_operator.state.manifest import array, generation_of, key_of, objects_at, revision, text_at
-from pillion_operator.state.names import canary_name, predictor_name
+from pillion_operator.state.manifest import array, generation_of, key_of, object_at, objects_at, revision, text_at
+from pillion_operator.state.names import PREDICTOR, canary_name, predictor_name
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
@@ -46,8 +49,8 @@ if TYPE_CHECKING:
 __all__ = ["JUDGES", "conditions_of", "facts_of", "status_of", "verdicts"]
 
 JUDGES: Final = (
-    ready, predictor_ready, routes_ready, model_loaded, progressing, stopped, reconciling, stalled, fields_honoured,
-    scaling_active, job_store_ready,
+    ready, predictor_ready, transformer_ready, explainer_ready, routes_ready, model_loaded, progressing, stopped,
+    reconciling, stalled, fields_honoured, scaling_active, job_store_ready,
 )  # fmt: skip
 
 
@@ -74,7 +77,7 @@ def facts_of(service: InferenceService, observed: Observed, desired: Desired, ou
     refused = [refused_pods(deployment.pods_refused)] if deployment.pods_refused else []
     problems: list[Problem] = [desired.problem] if desired.problem else []
     problems += [] if desired.rolled_back is None else [_went_back(desired.rolled_back, observed, deployment)]
-    written = [problem for problem in outcome.problems if not concerns(problem)]
+    written = [one for one in outcome.problems if not concerns(one) and not concerns_beside(one, desired)]
     # Pods that serve do so without what is beside them, too.
     beside_them = [p for p in written if healthy and p.reason == Reason.KIND_UNAVAILABLE]
     problems += (problem for problem in written if problem not in beside_them)
@@ -108,7 +111,7 @@ def verdicts(facts: Facts) -> tuple[Verdict, ...]:
 def status_of(facts: Facts, timestamp: str) -> JsonObject:
     """Return the status to write; conditions that did not change keep the time of their last change."""
     generation = generation_of(facts.observed.service)
-    deployment, endpoints = facts.deployment, facts.desired.endpoints
+    deployment, front = facts.deployment, facts.desired.front
     status: JsonObject = {
         "observedGeneration": generation,
         "conditions": conditions_of(facts.observed.service, verdicts(facts), timestamp),
@@ -119,11 +122,11 @@ def status_of(facts: Facts, timestamp: str) -> JsonObject:
             "updated": deployment.updated,
             "summary": f"{deployment.ready}/{deployment.wanted}",
         },
-        "components": {"predictor": _component(facts)},
+        "components": {PREDICTOR: _component(facts), **_beside(facts)},
     }
-    if facts.has_service:
+    if facts.leads:
         # Outside only what a route's own status says; the address is always the one inside.
-        status |= {"url": ways(facts)[0].url or endpoints.url, "address": {"url": endpoints.url}}
+        status |= {"url": ways(facts)[0].url or front.url, "address": {"url": front.url}}
     model = _model_status(facts, timestamp)
     if model:
         status["modelStatus"] = model
@@ -163,14 +166,29 @@ def _condition(verdict: Verdict, before: JsonObject | None, generation: int, tim
     }
 
 
+def _beside(facts: Facts) -> JsonObject:
+    told = object_at(facts.observed.service, "status", "components")
+    found: JsonObject = {}
+    for one in component_facts(facts):
+        name = one.plan.component
+        found[name] = status_of_component(one, object_at(told, name), _outside(facts, name))
+    return found
+
+
+def _outside(facts: Facts, component: str) -> tuple[str, str]:
+    """Return the URLs at which that component answers from outside: it is the one in front that does."""
+    http, grpc = ways(facts) if component == facts.desired.entry else (Way(), Way())
+    return http.url, grpc.url
+
+
 def _component(facts: Facts) -> JsonObject:
     endpoints = facts.desired.endpoints
     component: JsonObject = {}
     if facts.has_service:
-        http, grpc = ways(facts)
-        url = http.url or endpoints.url
+        http, grpc = _outside(facts, PREDICTOR)
+        url = http or endpoints.url
         component |= {"url": url, "restUrl": url, "address": {"url": endpoints.url}}
-        component |= {"grpcUrl": grpc.url or endpoints.grpc_url} if endpoints.grpc_url else {}
+        component |= {"grpcUrl": grpc or endpoints.grpc_url} if endpoints.grpc_url else {}
     if facts.newest:
         component["latestCreatedRevision"] = facts.newest
     ready_revision = facts.newest if any(is_ready(pod) for pod in newest_pods(facts)) else ""

@@ -33,7 +33,7 @@ from pillion_operator.state.manifest import (
     uid_of,
     version_of,
 )
-from pillion_operator.state.names import BATCH_LABEL, OWNER_LABEL, TRAINING_LABEL
+from pillion_operator.state.names import BATCH_LABEL, BESIDE, COMPONENT_LABEL, OWNER_LABEL, TRAINING_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -145,6 +145,11 @@ class Store:
         """Return the objects that carry the label of that InferenceService, or other owner."""
         objects = self._objects[kind]
         return [objects[key] for key in sorted(self._owned[kind].get((owner_kind, owner), ())) if key in objects]
+
+    def pods(self, service: Key, *, beside: bool = False) -> list[Manifest]:
+        """Return the pods of the predictor of an InferenceService, or those of the components beside it."""
+        found = self.owned(POD, service)
+        return [pod for pod in found if (labels_of(pod).get(COMPONENT_LABEL) in BESIDE) is beside]
 
     def children(
         self, owner: Manifest, kinds: Iterable[Kind], owner_kind: Kind = INFERENCE_SERVICE

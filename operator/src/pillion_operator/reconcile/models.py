@@ -12,7 +12,7 @@ from pillion_operator.builders.declared import Declarations, declaration_id, dec
 from pillion_operator.builders.own_models import reserved
 from pillion_operator.judge.model import ModelFacts, in_pods, model_status, next_look
 from pillion_operator.report.events import model_happenings
-from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, INFERENCE_SERVICE, MODEL, POD
+from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, INFERENCE_SERVICE, MODEL
 from pillion_operator.state.manifest import (
     Key,
     annotations_of,
@@ -96,7 +96,7 @@ class ModelReconciler:
         if problem is not None:
             return ModelFacts(model, name, problem=problem)
         # A pod that has no address yet is counted by the Deployment, and has nothing to say.
-        pods = [p for p in store.owned(POD, service) if is_reachable(p)]
+        pods = [p for p in store.pods(service) if is_reachable(p)]
         reports = await self._parts.pods.read(pods)
         deployment = store.get(DEPLOYMENT, Key(service.namespace, predictor_name(service.name)))
         wanted = 0 if deployment is None else number_at(deployment, "spec", "replicas", default=1)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from pillion.resources import InferenceService
 from pillion_operator.builders.certificates import with_certificate
+from pillion_operator.builders.components import with_components
 from pillion_operator.builders.declared import digest_in, given_up, service_of
 from pillion_operator.builders.predictor import plan
 from pillion_operator.builders.rights import told_of_rights
@@ -36,7 +37,6 @@ from pillion_operator.state.kinds import (
     DEPLOYMENT,
     INFERENCE_SERVICE,
     MODEL,
-    POD,
     TRAINING_JOB,
 )
 from pillion_operator.state.manifest import (
@@ -192,6 +192,9 @@ class Reconciler:
         observed = replace(observed, certificates=references.certificates, rules=rules)
         desired = await self._parts.rollouts.course(service, observed, desired)
         desired = self._parts.zero.course(observed, desired)
+        desired = with_components(
+            service, uid_of(stored), desired, self._parts.settings, self._parts.optional_kinds()
+        )  # fmt: skip
         desired = routed(service, observed, desired, self._parts.store, self._parts.optional_kinds())
         desired = told_of_rights(desired, self._parts.lacks(key.namespace))
         self._parts.scaling.follow(key, desired.replicas)
@@ -237,7 +240,8 @@ class Reconciler:
         return Observed(
             stored,
             store.children(stored, CHILDREN),
-            tuple(store.owned(POD, key_of(stored))),
+            tuple(store.pods(key_of(stored))),
+            beside=tuple(store.pods(key_of(stored), beside=True)),
             now=self._parts.wall_clock(),
             revisions=revisions_of(store.children(stored, (CONTROLLER_REVISION,))[CONTROLLER_REVISION].values()),
         )
@@ -340,7 +344,7 @@ def _other_waits(observed: Observed, desired: Desired) -> list[float]:
     deployments = observed.children.get(DEPLOYMENT, {}).values()
     patience = (
         first_metrics_wait(observed),
-        placement_wait(observed.pods, observed.now),
+        placement_wait((*observed.pods, *observed.beside), observed.now),
         *(overdue_wait(live, observed.pods, observed.now) for live in deployments),
     )
     return waits + [left for left in patience if left]

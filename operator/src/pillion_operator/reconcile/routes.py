@@ -9,6 +9,7 @@ from pillion_operator.builders.claims import claimant, claims_of, taken
 from pillion_operator.builders.deployment import MIN_READY_SECONDS
 from pillion_operator.builders.routes import with_routes
 from pillion_operator.builders.shares import of_stable, shares, told_apart
+from pillion_operator.judge.facts import deployment_facts
 from pillion_operator.judge.routes import followed, leads_to
 from pillion_operator.state.kinds import (
     CONFIG_MAP,
@@ -19,12 +20,17 @@ from pillion_operator.state.kinds import (
     ROUTES,
     SERVICE,
 )
-from pillion_operator.state.manifest import is_deleting, key_of, labels_of, seconds_at
+from pillion_operator.state.manifest import is_deleting, key_of, labels_of, seconds_at, text_at
 from pillion_operator.state.names import (
+    BESIDE,
     CANARY,
+    PREDICTOR,
+    TRANSFORMER,
     VARIANT_LABEL,
     canary_name,
+    component_name,
     predictor_name,
+    runtime_config_name,
     runtime_config_of_canary,
     stable_name,
 )
@@ -47,6 +53,7 @@ def routed(
 ) -> Desired:
     """Return the plan with the way in, and with what routes lead to until they have followed."""
     name = key_of(observed.service).name
+    desired = replace(desired, entry=_entry(observed, desired))
     if service.spec.networking is not None:
         own = _claimant(observed.service, store)
         others = (
@@ -54,11 +61,25 @@ def routed(
             for other, asked in store.derived(INFERENCE_SERVICE, claims_of)
             if own.claims & asked and key_of(other) != own.key
         )
-        weighs = service.spec.networking.gateway is not None and not _is_held(desired)
+        # Who comes through the transformer asks the predictor's one Service: shares are those of its pods.
+        alone = desired.beside(TRANSFORMER) is None
+        weighs = alone and service.spec.networking.gateway is not None and not _is_held(desired)
         shared = shares(desired, name) if weighs else None
         settles = 0.0 if shared is None else _settles(observed, stable_name(name))
-        desired = with_routes(service, observed.service, desired, kinds, taken(own, others), shared, settles)
+        live, held = observed.children.get(SERVICE, {}), taken(own, others)
+        desired = with_routes(service, observed.service, desired, kinds, held, shared, settles, live)
     return _without_others(name, observed, _spared(name, observed, desired))
+
+
+def _entry(observed: Observed, desired: Desired) -> str:
+    """Return the component that callers are led to: a transformer once it serves, where the predictor did before it."""
+    if desired.beside(TRANSFORMER) is None:
+        return PREDICTOR
+    name = key_of(observed.service).name
+    if deployment_facts(observed, component_name(name, TRANSFORMER)).available:
+        return TRANSFORMER
+    told = text_at(observed.service, "status", "address", "url")
+    return PREDICTOR if f"//{predictor_name(name)}." in told else TRANSFORMER
 
 
 def _is_held(desired: Desired) -> bool:
@@ -81,9 +102,13 @@ def _claimant(service: Manifest, store: Store) -> Claimant:
 def _spared(service: str, observed: Observed, desired: Desired) -> Desired:
     """Keep what requests still go to: a Gateway follows a changed route a moment later."""
     routes = [route for kind in GATEWAY_ROUTES for route in observed.children.get(kind, {}).values()]
-    if not any(leads_to(route, canary_name(service)) or not followed(route) for route in routes):
+    beside = [component_name(service, component) for component in BESIDE]
+    gone = (canary_name(service), *(name for name in beside if not _is_planned(desired, name)))
+    if not any(any(leads_to(route, name) for name in gone) or not followed(route) for route in routes):
         return desired
-    kept = {
+    kept = {(kind, name) for kind in (DEPLOYMENT, SERVICE) for name in beside}
+    kept |= {(CONFIG_MAP, runtime_config_name(service, component)) for component in BESIDE}
+    kept |= {
         (DEPLOYMENT, canary_name(service)),
         (CONFIG_MAP, runtime_config_of_canary(service)),
         (SERVICE, canary_name(service)),
@@ -92,14 +117,17 @@ def _spared(service: str, observed: Observed, desired: Desired) -> Desired:
     return replace(desired, spared=desired.spared | kept)
 
 
+def _is_planned(desired: Desired, deployment: str) -> bool:
+    return any(c.kind is DEPLOYMENT and key_of(c.manifest).name == deployment for c in desired.all_children)
+
+
 def _without_others(service: str, observed: Observed, desired: Desired) -> Desired:
     """Take pods that are to have no share out of cluster DNS at once, where the others can be told from them.
 
     Those that are deleted leave it a moment later by themselves; those that a Gateway leads to, once it has followed.
     """
     name = canary_name(service)
-    planned = any(child.kind is DEPLOYMENT and key_of(child.manifest).name == name for child in desired.children)
-    if planned or (desired.split is not None and desired.split.stands_in):
+    if _is_planned(desired, name) or (desired.split is not None and desired.split.stands_in):
         return desired
     told = [labels_of(pod).get(VARIANT_LABEL, "") for pod in observed.pods if not is_deleting(pod)]
     there = name in observed.children.get(DEPLOYMENT, {}) or CANARY in told

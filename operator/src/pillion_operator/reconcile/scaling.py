@@ -13,7 +13,7 @@ from pillion_operator.client.errors import ApiError
 from pillion_operator.judge.facts import is_ready
 from pillion_operator.reconcile.rounds import Rounds
 from pillion_operator.scaling.decision import Decision, PodLoad, Scaler
-from pillion_operator.state.kinds import DEPLOYMENT, INFERENCE_SERVICE, POD
+from pillion_operator.state.kinds import DEPLOYMENT, INFERENCE_SERVICE
 from pillion_operator.state.manifest import Key, Manifest, is_deleting, key_of, number_at, version_of
 from pillion_operator.state.names import predictor_name
 from pillion_operator.state.reasons import Reason
@@ -88,7 +88,7 @@ class Scaling:
         if deployment is None or is_deleting(deployment) or number_at(deployment, "spec", "replicas", default=1) < 1:
             return
         scaler = self._scaler(key, bounds.by_pods)
-        pods = [pod for pod in self._store.owned(POD, key) if is_ready(pod)]
+        pods = [pod for pod in self._store.pods(key) if is_ready(pod)]
         loads = await self._loads.read(pods)
         if self._bounds.get(key) != bounds:
             return  # The manifest was changed meanwhile.

@@ -16,7 +16,7 @@ from pillion_operator.client.errors import ApiError
 from pillion_operator.judge.facts import DeploymentFacts, deployment_facts, facts_of_deployment, is_ready
 from pillion_operator.reconcile.rounds import Rounds
 from pillion_operator.scaling.zero import Rest, next_step
-from pillion_operator.state.kinds import CONTROLLER_REVISION, DEPLOYMENT, ENDPOINT_SLICE, INFERENCE_SERVICE, POD
+from pillion_operator.state.kinds import CONTROLLER_REVISION, DEPLOYMENT, ENDPOINT_SLICE, INFERENCE_SERVICE
 from pillion_operator.state.manifest import Key, Manifest, is_deleting, key_of, version_of
 from pillion_operator.state.names import activator_slice_name, predictor_name
 from pillion_operator.state.plan import Child, Note
@@ -152,7 +152,7 @@ class Zero:
             return
         facts = facts_of_deployment(deployment)
         if facts.wanted:
-            pods = [pod for pod in self._store.owned(POD, key) if is_ready(pod)]
+            pods = [pod for pod in self._store.pods(key) if is_ready(pod)]
             loads = await self._loads.read(pods)
             if self._followed.get(key) is not followed:
                 return  # The manifest was changed meanwhile.

@@ -18,6 +18,11 @@ VARIANT_LABEL: Final = f"{GROUP}/variant"
 #: Its values on pods.
 STABLE: Final = "stable"
 CANARY: Final = "canary"
+#: Values of the label of components. Those beside the predictor may be there.
+PREDICTOR: Final = "predictor"
+TRANSFORMER: Final = "transformer"
+EXPLAINER: Final = "explainer"
+BESIDE: Final = (TRANSFORMER, EXPLAINER)
 BUILTIN_LABEL: Final = f"{GROUP}/builtin"
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 
@@ -107,9 +112,14 @@ ACTIVATOR_ADMIN_PORT: Final = 8084
 ACTIVATOR_PORTS: Final = range(20_000, 30_000)
 
 
+def component_name(service: str, component: str) -> str:
+    """Return the name of a component's Deployment, Service and PodDisruptionBudget."""
+    return f"{service}-{component}"
+
+
 def predictor_name(service: str) -> str:
     """Return the name of the predictor's Deployment, Service and PodDisruptionBudget."""
-    return f"{service}-predictor"
+    return component_name(service, PREDICTOR)
 
 
 def canary_name(service: str) -> str:
@@ -132,9 +142,9 @@ def stable_name(service: str) -> str:
     return f"{predictor_name(service)}-stable"
 
 
-def runtime_config_name(service: str) -> str:
+def runtime_config_name(service: str, component: str = PREDICTOR) -> str:
     """Return the name of the ConfigMap that holds runtime.yaml."""
-    return f"{predictor_name(service)}-runtime"
+    return f"{component_name(service, component)}-runtime"
 
 
 def runtime_config_of_canary(service: str) -> str:
@@ -147,9 +157,9 @@ def certificate_name(service: str) -> str:
     return predictor_name(service)
 
 
-def models_config_name(service: str) -> str:
+def models_config_name(service: str, component: str = PREDICTOR) -> str:
     """Return the name of the ConfigMap that holds the models that Model objects add."""
-    return f"{predictor_name(service)}-models"
+    return f"{component_name(service, component)}-models"
 
 
 def revision_name(service: str, digest: str) -> str:
@@ -157,14 +167,14 @@ def revision_name(service: str, digest: str) -> str:
     return f"{predictor_name(service)}-{digest}"
 
 
-def owner_labels(service: str) -> dict[str, str]:
-    """Return the labels by which the children of a service are found; also the Deployment's selector."""
-    return {OWNER_LABEL: service, COMPONENT_LABEL: "predictor"}
+def owner_labels(service: str, component: str = PREDICTOR) -> dict[str, str]:
+    """Return the labels by which the children of a component are found; also the Deployment's selector."""
+    return {OWNER_LABEL: service, COMPONENT_LABEL: component}
 
 
-def common_labels(service: str) -> dict[str, str]:
+def common_labels(service: str, component: str = PREDICTOR) -> dict[str, str]:
     """Return the labels that every child carries."""
-    return owner_labels(service) | {
+    return owner_labels(service, component) | {
         "app.kubernetes.io/name": "pillion-runtime",
         "app.kubernetes.io/instance": service,
         MANAGED_BY_LABEL: FIELD_MANAGER,

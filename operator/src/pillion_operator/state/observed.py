@@ -55,7 +55,7 @@ class Observed:
     Attributes:
         service: the InferenceService as stored.
         children: objects of ours in the caches, by kind; of a kind each by its name.
-        pods: the pods of the service, also those of older versions.
+        pods: the pods of the predictor, also those of older versions.
         certificates: facts about the TLS Secrets that the manifest names.
         missing: problems with objects that the pods refer to and that are not there.
         reports: what the pods' runtimes say.
@@ -66,6 +66,7 @@ class Observed:
         gateway: the Gateway that routes are attached to, where one is named.
         declared: what pods say of the models that the manifest declares, where it declares several.
         rules: what the platform's policies say in its namespace.
+        beside: the pods of the components beside the predictor.
     """
 
     service: Manifest
@@ -81,6 +82,7 @@ class Observed:
     gateway: GatewayFacts | None = None
     declared: tuple[PodReport, ...] = ()
     rules: NamespaceRules = field(default_factory=NamespaceRules)
+    beside: tuple[Manifest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

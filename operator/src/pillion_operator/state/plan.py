@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pillion_operator.state.names import PREDICTOR
 from pillion_operator.state.policies import ConsentRule
 from pillion_operator.state.reasons import Reason, sentence
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Child",
+    "ComponentPlan",
     "Desired",
     "Endpoints",
     "Followed",
@@ -181,6 +183,29 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
+class ComponentPlan:
+    """The plan of a component beside the predictor.
+
+    Attributes:
+        component: which one.
+        children: objects to apply, in this order.
+        replicas: bounds of its Deployment's count.
+        endpoints: where it answers inside the cluster.
+        revision: the digest of its pod template; empty where it could not be planned.
+        problem: what kept it from being planned: what runs of it then stays.
+        notes: what of it has no effect.
+    """
+
+    component: str
+    children: tuple[Child, ...]
+    replicas: ReplicaBounds
+    endpoints: Endpoints
+    revision: str = ""
+    problem: Problem | None = None
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """The whole plan.
 
@@ -198,6 +223,8 @@ class Desired:
         progress: how far that share is in the steps of the rollout, where there are any.
         routes: the way in from outside, None where none is asked for.
         spared: children that are not planned any more, and stay while a route or a revision may need them.
+        components: the plans of those beside the predictor, which nothing above is about.
+        entry: the component that callers are led to.
         complete: False where a problem kept a child from being planned: what runs then stays, nothing is pruned.
     """
 
@@ -218,8 +245,25 @@ class Desired:
     progress: Progress | None = None
     routes: RoutePlan | None = None
     spared: frozenset[tuple[Kind, str]] = frozenset()
+    components: tuple[ComponentPlan, ...] = ()
+    entry: str = PREDICTOR
 
     @property
     def complete(self) -> bool:
         """Whether everything could be planned."""
         return self.problem is None
+
+    @property
+    def all_children(self) -> tuple[Child, ...]:
+        """The objects of every component; what leads to them comes last."""
+        return (*(child for one in self.components for child in one.children), *self.children)
+
+    @property
+    def front(self) -> Endpoints:
+        """Where the component answers that callers are led to."""
+        plan = self.beside(self.entry)
+        return self.endpoints if plan is None else plan.endpoints
+
+    def beside(self, component: str) -> ComponentPlan | None:
+        """Return the plan of that component, None where there is none of it."""
+        return next((one for one in self.components if one.component == component), None)

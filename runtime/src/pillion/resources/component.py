@@ -304,6 +304,16 @@ class PredictorSpec(ComponentSpec):
         return ModelSpec.from_api({**given.to_api(), "modelFormat": {"name": name}})
 
 
+#: Fields of every component, in wire form, that have no effect on one beside the predictor: its server brings its own
+#: files, and shares and certificates are the predictor's.
+PREDICTORS_ALONE = ("canaryTrafficPercent", "batcher", "tls", "storage", "storageUris", "storageContainerName")
+
+
+def _in_the_predictors_place(component: ComponentSpec) -> PredictorSpec:
+    given = {field: value for field, value in component.to_api().items() if field not in PREDICTORS_ALONE}
+    return PredictorSpec.from_api(given)
+
+
 _SERVES = "has(self.containers) && self.containers.size() > 0"
 
 
@@ -319,6 +329,11 @@ class TransformerSpec(ComponentSpec):
             holds=lambda transformer: bool(transformer.containers or transformer.applications),
         ),
     )
+
+    @property
+    def as_predictor(self) -> PredictorSpec:
+        """What of it means the same in the predictor's place."""
+        return _in_the_predictors_place(self)
 
 
 class ArtExplainerSpec(SmallContainerFields):
@@ -358,6 +373,11 @@ class ExplainerSpec(ComponentSpec):
             holds=lambda explainer: (explainer.art is not None) != bool(explainer.containers),
         ),
     )
+
+    @property
+    def as_predictor(self) -> PredictorSpec | None:
+        """What of it means the same in the predictor's place; None for a kind of KServe's that has no image here."""
+        return None if self.art is not None else _in_the_predictors_place(self)
 
 
 class CanarySpec(ResourceModel):

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from pillion.resources.autoscaling import metric_plan
 from pillion.resources.base import ResourceModel
-from pillion.resources.component import FORMAT_SHORTHANDS
+from pillion.resources.component import FORMAT_SHORTHANDS, PREDICTORS_ALONE
 from pillion.resources.core import ContainerFields, SmallContainerFields
 from pillion.resources.pod import PodFields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pillion.resources.component import PredictorSpec
+    from pillion.resources.component import ExplainerSpec, PredictorSpec, TransformerSpec
     from pillion.resources.inferenceservice import InferenceServiceSpec
 
 
@@ -29,6 +29,14 @@ def _fields(model: type[ResourceModel]) -> tuple[str, ...]:
 _SOURCE = (
     "storageUri", "digest", "storage.key", "storage.path", "storage.parameters",
     "runtime", "runtimeVersion", "protocolVersion", "allowPickle",
+)  # fmt: skip
+
+#: Components beside the predictor, and which of its fields mean the same there.
+_BESIDE = ("transformer", "explainer")
+_LIKE_THE_PREDICTOR = (
+    *_fields(PodFields), "minReplicas", "maxReplicas", "scaleTarget", "scaleMetric", "scaleMetricType", "autoScaling",
+    "containerConcurrency", "timeout", "labels", "annotations", "deploymentStrategy", "drain", "rollout",
+    "networkPolicy", "metrics", "applications", "http", "logger",
 )  # fmt: skip
 
 #: Fields that are acted on; with a field, all that is inside it, but for what `NOT_YET` takes out.
@@ -81,6 +89,7 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.logger.samplePercent",
         "predictor.storage",
         "predictor.storageUris",
+        *(f"{component}.{field}" for component in _BESIDE for field in _LIKE_THE_PREDICTOR),
         "graph",
         "networking",
         "auth",
@@ -90,8 +99,8 @@ HONOURED: frozenset[str] = frozenset(
 #: Fields that are accepted and not acted on yet, with all that is inside them.
 NOT_YET: frozenset[str] = frozenset(
     [
-        "transformer",
-        "explainer",
+        *(f"{component}.{field}" for component in _BESIDE for field in PREDICTORS_ALONE),
+        "explainer.art",
         "canary",
         *(f"predictor.{name}.storage.schemaPath" for name in (*FORMAT_SHORTHANDS, "model")),
         *(f"predictor.{name}.confidential" for name in (*FORMAT_SHORTHANDS, "model")),
@@ -106,6 +115,7 @@ NOT_YET: frozenset[str] = frozenset(
 
 #: What does the same in this release, of fields of `NOT_YET` for which something does.
 INSTEAD: dict[str, str] = {
+    "explainer.art": "there is no image of it: name one in containers",
     "canary": "set canaryTrafficPercent together with the change of spec.predictor: the version before keeps the rest",
 }
 
@@ -140,7 +150,23 @@ def unhonoured_fields(spec: InferenceServiceSpec, *, scaled_by_us: bool = True) 
     named = [
         UnhonouredField(f"spec.{field}", INSTEAD.get(field, "")) for field in _set_and_not_yet(spec, "", set(NOT_YET))
     ]
-    return [*named, *_values(spec.predictor), *(_scaling(spec.predictor) if scaled_by_us else ())]
+    own = [*_values(spec.predictor), *(_scaling(spec.predictor) if scaled_by_us else ())]
+    beside = [
+        one for component in _BESIDE for one in _of_component(component, getattr(spec, component), scaled=scaled_by_us)
+    ]
+    return list(dict.fromkeys([*named, *own, *beside]))
+
+
+def _of_component(
+    name: str, component: TransformerSpec | ExplainerSpec | None, *, scaled: bool
+) -> Iterator[UnhonouredField]:
+    """Yield what has no effect in the predictor's place either."""
+    placed = None if component is None else component.as_predictor
+    if placed is None:
+        return
+    found = [UnhonouredField(f"spec.{field}") for field in _set_and_not_yet(placed, "predictor", set(NOT_YET))]
+    for one in (*found, *(_scaling(placed) if scaled else ())):
+        yield UnhonouredField(one.field.replace("spec.predictor", f"spec.{name}", 1), one.reason)
 
 
 def _set_and_not_yet(model: ResourceModel, above: str, not_yet: set[str]) -> Iterator[str]:

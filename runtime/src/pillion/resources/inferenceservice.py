@@ -43,10 +43,10 @@ class InferenceServiceSpec(ResourceModel):
     """The component that answers predictions."""
 
     transformer: Annotated[TransformerSpec, Shallow()] | None = None
-    """The component that changes requests before, and answers after, the predictor."""
+    """The component that changes requests before, and answers after, the predictor. Callers are led to it."""
 
     explainer: Annotated[ExplainerSpec, Shallow()] | None = None
-    """The component that explains predictions."""
+    """The component that explains predictions: `:explain` of the V1 protocol is led to it."""
 
     canary: Canaries | None = None
     """Further predictors, each with a share of the requests."""

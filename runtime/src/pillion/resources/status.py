@@ -15,8 +15,9 @@ class Condition(ResourceModel):
     """One aspect of the object's state: whether it holds, why, and of which generation that is said."""
 
     type: Annotated[str, MinLen(1), MaxLen(316)]
-    """The aspect: Ready, PredictorReady, TransformerReady, RoutesReady, ModelLoaded, FieldsHonoured, Progressing,
-    Stopped, Reconciling, Stalled, where an autoscaler decides ScalingActive, or JobStoreReady where that is False."""
+    """The aspect: Ready, PredictorReady, TransformerReady, ExplainerReady, RoutesReady, ModelLoaded, FieldsHonoured,
+    Progressing, Stopped, Reconciling, Stalled, where an autoscaler decides ScalingActive, or JobStoreReady where that
+    is False."""
 
     status: ConditionStatus
     """Whether it holds."""

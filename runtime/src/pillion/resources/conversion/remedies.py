@@ -13,14 +13,27 @@ _SCALE: Final = (
     "the Deployment {name}-predictor"
 )
 
+_FILES: Final = "put the files into the image, or mount them by volumes"
+
 #: By the field's address below `spec`, the most exact one counts.
 REMEDIES: Final[dict[str, str]] = {
     "canary": (
         "apply this without canary first, and once that is rolled out the canary's predictor in place of "
         "spec.predictor, with its trafficPercent as canaryTrafficPercent"
     ),
-    "transformer": "deploy it by itself, with the predictor's Service {name}-predictor as its upstream",
-    "explainer": "deploy it by itself, with the predictor's Service {name}-predictor as its upstream",
+    "explainer.art": "name an image of it in containers, with the arguments that it takes",
+    **{
+        f"{component}.{field}": remedy
+        for component in ("transformer", "explainer")
+        for field, remedy in (
+            ("storage", _FILES),
+            ("storageUris", _FILES),
+            ("storageContainerName", _FILES),
+            ("canaryTrafficPercent", "shares are the predictor's: set it there"),
+            ("tls", "let TLS end at the Gateway or the Ingress"),
+            ("minReplicas", "set minReplicas: 1; only the predictor may have no pod"),
+        )
+    },
     "predictor.minReplicas": 'set minReplicas: 1, or annotate it serving.pillion.dev/stop: "true" while nobody asks',
     "predictor.maxReplicas": _SCALE,
     "predictor.scaleTarget": _SCALE,
