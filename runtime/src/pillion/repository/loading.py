@@ -59,9 +59,9 @@ class Loading:
         return await self._threads.run(partial(artifact_bytes, Path(entry.desired.path)))
 
     async def _measured(self, entry: Entry, expected: Expected) -> tuple[Served, str]:
-        """The model; what it takes of the memory is noted where there is a budget."""
+        """The model; what it takes of the memory is noted where somebody counts it."""
         work = partial(loader.load, entry.desired, self._settings, self._cpus, expected.tell)
-        if self._settings.memory_budget is None:
+        if self._settings.memory_budget is None and not self._settings.measure:
             return await self._threads.run(work)
         alone = self._loads == 0
         self._loads += 1

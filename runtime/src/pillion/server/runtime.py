@@ -21,6 +21,7 @@ from pillion.server.assembly import (
     build_applications,
     build_dispatcher,
     build_grpc,
+    build_passing,
     build_plane,
     http_limits,
 )
@@ -131,6 +132,8 @@ class Runtime:
             applications, objects or {}, settings, registry, self._plane, bodies, context
         )
         self._started_applications = False
+        elsewhere = self._declared.elsewhere(self._plane.answers, metrics.forwarded)
+        self._passing = build_passing(settings, elsewhere, bodies)
         self.app = build_dispatcher(
             self._plane,
             settings,
@@ -143,6 +146,7 @@ class Runtime:
             self._applications,
             self.unready_reason,
             key=callers,
+            passing=self._passing[0],
         )
         self._http = HttpListener(
             self.app, http_limits(settings), metrics.refused, websockets=True, backlog=settings.http.backlog
@@ -157,6 +161,7 @@ class Runtime:
             self._jobs,
             shared_port=place is not None,
             key=callers,
+            passing=self._passing[1],
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._stack = contextlib.AsyncExitStack()
@@ -199,7 +204,8 @@ class Runtime:
     def unready_reason(self) -> str:
         """Why this process should not get requests; empty when it should."""
         waiting = self._declared.waiting()
-        alone = self._started_applications and not self._plane.statuses()  # applications without any model
+        # Applications without any model, or all models in other pods.
+        alone = (self._started_applications or self._declared.without) and not self._plane.statuses()
         served = alone or self._plane.ready()
         waiting = waiting or ("" if self._applications is None else self._applications.unhealthy())
         return readiness(
@@ -518,6 +524,9 @@ class Runtime:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
         await self._declared.close()
+        for passing in self._passing:
+            if passing is not None:
+                await passing.close()
         if self._deployments is not None:
             await self._deployments.close(0.0 if self._cut.is_set() else max(0.0, deadline - loop.time()))
         await self._plane.stop(0.0 if self._cut.is_set() else max(0.0, deadline - loop.time()))
