@@ -12,7 +12,6 @@ from pillion.placementfile import dump as dump_placement
 from pillion_operator.builders.assignment import Wish
 from pillion_operator.builders.declared import digest_in
 from pillion_operator.builders.placement import (
-    POD_VARIABLE,
     Member,
     members_of,
     placement_in,
@@ -23,6 +22,7 @@ from pillion_operator.judge.own_models import own_model_facts
 from pillion_operator.judge.placement import placement_look, placement_status, room_problem
 from pillion_operator.state.declared import DeclaredReport, OwnModel, PodReport, reports_of
 from pillion_operator.state.kinds import CONFIG_MAP
+from pillion_operator.state.names import MODELS_PLACED_ANNOTATION
 from pillion_operator.state.placement import Placement
 from pillion_operator.state.plan import Child, Desired, Endpoints, ReplicaBounds
 from pillion_operator.state.reasons import Reason
@@ -44,10 +44,10 @@ def member(name: str, *serving: str, takes: bool = True, **sizes: int) -> Member
 def pod(
     name: str, ip: str = "10.0.0.1", phase: str = "Running", *, follows: bool = True, **more: Any
 ) -> dict[str, Any]:
-    env = [{"name": POD_VARIABLE}] if follows else []
+    annotations = {MODELS_PLACED_ANNOTATION: "true"} if follows else {}
     status = {"phase": phase, "podIP": ip, "conditions": [{"type": "Ready", "status": more.pop("ready", "False")}]}
     status["containerStatuses"] = [{"restartCount": more.pop("restarts", 0)}]
-    return {"metadata": {"name": name, **more}, "spec": {"containers": [{"name": "r", "env": env}]}, "status": status}
+    return {"metadata": {"name": name, "annotations": annotations, **more}, "status": status}
 
 
 MODELS = [model(name) for name in ("one", "two", "three")]

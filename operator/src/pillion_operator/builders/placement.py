@@ -13,6 +13,7 @@ from pillion_operator.builders.declared import digest_of, models_in
 from pillion_operator.state.kinds import CONFIG_MAP
 from pillion_operator.state.manifest import (
     Manifest,
+    annotations_of,
     is_reachable,
     key_of,
     number_at,
@@ -20,7 +21,7 @@ from pillion_operator.state.manifest import (
     objects_at,
     text_at,
 )
-from pillion_operator.state.names import models_config_name
+from pillion_operator.state.names import MODELS_PLACED_ANNOTATION, models_config_name
 from pillion_operator.state.placement import Placement
 from pillion_operator.state.plan import Child
 
@@ -78,8 +79,7 @@ def wish_of(spec: ModelPlacementSpec) -> Wish:
 
 def is_member(pod: Manifest) -> bool:
     """Whether a pod follows the placement; those of a revision without one have every model."""
-    containers = objects_at(pod, "spec", "containers")
-    return any(text_at(one, "name") == POD_VARIABLE for container in containers for one in objects_at(container, "env"))
+    return MODELS_PLACED_ANNOTATION in annotations_of(pod)
 
 
 def members_of(pods: Sequence[Manifest], reports: Sequence[PodReport]) -> tuple[Member, ...]:

@@ -19,6 +19,7 @@ from pillion_operator.state.names import (
     ADMIN_PORT,
     GRPC_PORT,
     HTTP_PORT,
+    MODELS_PLACED_ANNOTATION,
     STABLE,
     VARIANT_LABEL,
     common_labels,
@@ -90,6 +91,8 @@ def _annotations(context: BuildContext) -> JsonObject:
             "prometheus.io/path": "/metrics",
         }
     annotations |= object_at(context.runtime_pod, "annotations") | (context.predictor.annotations or {})
+    if context.ours and context.predictor.model_placement is not None:
+        annotations[MODELS_PLACED_ANNOTATION] = "true"
     return annotations | (config_annotations(context) if context.ours else {})
 
 
