@@ -6,6 +6,7 @@ earlier release does not look at it, and serves all models.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -13,7 +14,7 @@ from msgspec import Meta
 
 from pillion.runtimefile import API_VERSION, Name
 
-__all__ = ["PLACEMENT_FILE", "Peer", "Placed", "PlacementFile", "PlacementFileError", "dump", "load"]
+__all__ = ["PLACEMENT_FILE", "Peer", "Placed", "PlacementFile", "PlacementFileError", "dump", "load", "seen_of"]
 
 PLACEMENT_FILE: Final = "placement.json"
 """The file's name, beside that of the models."""
@@ -81,6 +82,11 @@ def load(text: bytes | str) -> PlacementFile:
         return _DECODER.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # as of bytes that are no UTF-8
         raise PlacementFileError(str(error)) from error
+
+
+def seen_of(text: bytes | str) -> str:
+    """By which pods report the file that they follow."""
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()[:16]
 
 
 def dump(file: PlacementFile) -> str:

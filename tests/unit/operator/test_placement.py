@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pillion.modelsfile import DeclaredModel, FoundModels, RefusedModel, dump
-from pillion.placementfile import PLACEMENT_FILE, Peer, Placed, PlacementFile, PlacementFileError, load
+from pillion.placementfile import PLACEMENT_FILE, Peer, Placed, PlacementFile, PlacementFileError, load, seen_of
 from pillion.placementfile import dump as dump_placement
 from pillion_operator.builders.assignment import Wish
 from pillion_operator.builders.declared import digest_in
@@ -73,6 +74,22 @@ def test_models_of_a_pod_that_leaves_stay_there_until_they_are_served_elsewhere(
     gone = placement_of(MODELS, [member("b", *staying)], during, Wish())
     assert all(placed.until == () for placed in gone.models.values())
     assert {"b"} == set(gone.pods)
+
+
+def test_a_pod_keeps_a_model_until_all_pods_know_where_it_went() -> None:
+    a, b = member("a"), member("b")
+    first = placement_of(MODELS, [a, b], None, Wish())
+    during = placement_of(MODELS, [member("a", "one", "two", "three", takes=False), b], first, Wish())
+    moved = [name for name, placed in during.models.items() if placed.until]
+    served = [replace(member(name, "one", "two", "three"), takes=name == "b") for name in "ab"]
+
+    behind = [replace(one, seen=seen_of(dump_placement(first))) for one in served]
+    told = [replace(one, seen=seen_of(dump_placement(during))) for one in served]
+
+    assert moved
+    for late in ([behind[0], told[1]], [told[0], behind[1]]):
+        assert during == placement_of(MODELS, late, during, Wish())
+    assert all(placed.until == () for placed in placement_of(MODELS, told, during, Wish()).models.values())
 
 
 def test_what_a_pod_had_only_begun_to_load_is_not_kept_there_when_another_comes() -> None:
@@ -198,6 +215,7 @@ def test_a_model_is_ready_when_its_own_pods_serve_it_and_is_there_while_it_moves
 
 
 def test_reports_have_what_a_model_takes_and_whether_any_version_serves() -> None:
+    assert "d" == reports_of("a", {"declared": [], "placement": "d"}).placement
     declared = [{"id": "x/2", "name": "x", "state": "Loading", "serving": "1", "bytes": 7}, {"id": "y/1", "name": "y"}]
 
     found = reports_of("a", {"declared": declared})

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from pillion.modelsfile import MODELS_FILE
-from pillion.placementfile import PLACEMENT_FILE, Peer, Placed, PlacementFile, PlacementFileError, dump, load
+from pillion.placementfile import PLACEMENT_FILE, Peer, Placed, PlacementFile, PlacementFileError, dump, load, seen_of
 from pillion.resources.placement import bytes_of
 from pillion_operator.builders.assignment import Wish, assign
 from pillion_operator.builders.declared import digest_of, models_in
@@ -62,6 +62,7 @@ class Member:
         serving: ids of the declarations that it serves.
         served: names of models of which it serves some version; None where it did not say.
         sizes: bytes that models take in it, by the ids of their declarations.
+        seen: by which the placement is known that it follows; empty where it did not say.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Member:
     serving: frozenset[str] = frozenset()
     served: frozenset[str] | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
+    seen: str = ""
 
 
 def wish_of(spec: ModelPlacementSpec) -> Wish:
@@ -103,17 +105,20 @@ def members_of(pods: Sequence[Manifest], reports: Sequence[PodReport]) -> tuple[
         takes = is_reachable(pod) and (reached or closed or _is_ready(pod) or _is_new(pod))
         sizes = {id_: one.bytes for id_, one in serving.items() if one.bytes}
         served = report.served if report is not None and reached else None
-        found.append(Member(name, address, takes, frozenset(serving), served, sizes))
+        seen = "" if report is None else report.placement
+        found.append(Member(name, address, takes, frozenset(serving), served, sizes, seen))
     return tuple(sorted(found, key=lambda member: member.name))
 
 
 def placement_of(
     models: Sequence[DeclaredModel], members: Sequence[Member], before: PlacementFile | None, wish: Wish
 ) -> PlacementFile:
-    """Return the file: the new places, and the former ones until all of those serve."""
+    """Return the file: the new places, and the former ones until all of those serve and every pod knows of them."""
     former = {} if before is None else before.models
     sizes = _sizes(models, members, former)
     known = {member.name: member for member in members}
+    current = "" if before is None else seen_of(dump(before))
+    told = all(member.seen in {"", current} for member in members)
     decided = assign(
         sizes,
         [member.name for member in members if member.takes],
@@ -129,7 +134,8 @@ def placement_of(
             for pod in (former[model.name].holders if model.name in former else ())
             if pod in known and ((served := known[pod].served) is None or model.name in served)
         ]
-        arrived = not missing and all(model.id in known[pod].serving for pod in pods)
+        same = model.name in former and former[model.name].pods == pods
+        arrived = told and same and not missing and all(model.id in known[pod].serving for pod in pods)
         placed[model.name] = Placed(
             pods=pods,
             until=() if arrived else tuple(pod for pod in dict.fromkeys(held) if pod not in pods),

@@ -55,6 +55,7 @@ class PodReport:
         error: why it does not follow the file as it is now.
         models: by the id of their declaration.
         served: names of those of which it serves some version.
+        placement: by which the placement is known that it follows; empty where it follows none.
     """
 
     pod: str
@@ -63,6 +64,7 @@ class PodReport:
     error: str = ""
     models: Mapping[str, DeclaredReport] = field(default_factory=dict)
     served: frozenset[str] = frozenset()
+    placement: str = ""
 
 
 def reports_of(pod: str, answer: object) -> PodReport:
@@ -82,4 +84,5 @@ def reports_of(pod: str, answer: object) -> PodReport:
     }
     error = text_at(answer, "declaredError")[:_LONGEST]
     served = frozenset(text_at(one, "name") for one in objects_at(answer, "declared") if text_at(one, "serving"))
-    return PodReport(pod, reached=True, supported="declared" in answer, error=error, models=models, served=served)
+    supported, placement = "declared" in answer, text_at(answer, "placement")
+    return PodReport(pod, True, supported, error, models, served, placement)

@@ -31,6 +31,8 @@ class Placing:
         self.path = path
         self.pod = pod
         self._file: PlacementFile | None = None
+        self.seen = ""
+        """By which the file is known that is followed; empty where there is none."""
         self.error = ""
         """Why the file as it is now is not followed; empty when it is."""
 
@@ -47,9 +49,11 @@ class Placing:
     def read(self) -> None:
         """Read the file as it is now; one that cannot be used leaves things as they are. Blocking."""
         try:
-            self._file = placementfile.load(self.path.read_bytes())
+            text = self.path.read_bytes()
+            self._file = placementfile.load(text)
+            self.seen = placementfile.seen_of(text)
         except FileNotFoundError:
-            self._file = None
+            self._file, self.seen = None, ""
         except (OSError, PlacementFileError) as error:
             self.error = f"{self.path}: {error}"
             return

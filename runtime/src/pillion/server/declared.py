@@ -61,7 +61,8 @@ class DeclaredPlace:
         if self._declared is None:
             return {}
         error = self._declared.error
-        return {"declared": self._declared.report()} | ({"declaredError": error} if error else {})
+        placement = {} if self._placing is None else {"placement": self._placing.seen}
+        return {"declared": self._declared.report()} | ({"declaredError": error} if error else {}) | placement
 
     async def begin(self) -> None:
         """Begin to bring in what is declared."""
