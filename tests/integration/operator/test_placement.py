@@ -43,7 +43,6 @@ def spread(api: Api, namespace: str, nodes: list[Node], count: int = 9) -> Objec
         pods = {one["name"]: one["models"] for one in said.get("pods", [])}
         settled = not any("until" in placed for placed in placement(api, namespace).get("models", {}).values())
         whole = said.get("summary") == f"{count}/{count}" and sum(pods.values()) == count
-        print(said, json.dumps(placement(api, namespace))[:3000])
         return found if whole and settled and {node.pod for node in nodes} == set(pods) else None
 
     found = eventually(look, within=90)
