@@ -74,12 +74,15 @@ def test_models_are_spread_over_pods_move_when_one_dies_and_back_when_another_co
 
         status = spread(api, namespace, nodes)["status"]
 
-        assert [3, 3, 3] == [one["models"] for one in status["modelPlacement"]["pods"]]
+        # By what they take, which is measured and differs a little: not three in each for certain.
         assert all(one["memory"] > 0 for one in status["modelPlacement"]["pods"])
         assert ["1/1"] * 9 == [one["replicas"]["summary"] for one in status["models"]]
         before = places(api, namespace)
         has = [loaded(node, ip) for node, ip in zip(nodes, ips, strict=False)]
-        assert [3, 3, 3] == [len(one) for one in has]
+        assert all(has)
+        assert [one["models"] for one in status["modelPlacement"]["pods"]] == [
+            len(one) for _, one in sorted(zip([node.pod for node in nodes], has, strict=True))
+        ]
         assert set(NAMES) == set().union(*has)
         assert [200] * 27 == [node.predict(name) for node in nodes for name in NAMES]
 
@@ -99,7 +102,7 @@ def test_models_are_spread_over_pods_move_when_one_dies_and_back_when_another_co
         nodes.append(Node(api, namespace, tmp_path / "3", ips[3], number=number, placed=True))
         status = spread(api, namespace, nodes)["status"]
 
-        assert [3, 3, 3] == [one["models"] for one in status["modelPlacement"]["pods"]]
+        assert all(one["models"] for one in status["modelPlacement"]["pods"])
         moved = {name for name, pods in places(api, namespace).items() if pods != after[name]}
         assert moved == loaded(nodes[-1], ips[3])
         assert [200] * 27 == [node.predict(name) for node in nodes for name in NAMES]
