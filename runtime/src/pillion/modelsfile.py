@@ -37,7 +37,9 @@ __all__ = [
 MODELS_FILE = "models.json"
 """The file's name in its folder."""
 MOST_MODELS = 100
-"""Models in one file."""
+"""Models of one service where every pod has all of them."""
+MOST_PLACED_MODELS = 512
+"""Models in one file: as many only where they are placed over the pods, which runtimes of earlier releases cannot."""
 
 
 class ModelsFileError(ValueError):
@@ -97,7 +99,7 @@ class ModelsFile(_Part, frozen=True, kw_only=True):
     """The whole file."""
 
     api_version: Literal["runtime.pillion.dev/v1"] = API_VERSION
-    models: Annotated[tuple[DeclaredModel, ...], Meta(max_length=MOST_MODELS)] = ()
+    models: Annotated[tuple[DeclaredModel, ...], Meta(max_length=MOST_PLACED_MODELS)] = ()
 
     def __post_init__(self) -> None:
         """Refuse a name that is there twice."""
@@ -115,7 +117,7 @@ class _Written(_Part, frozen=True, kw_only=True):
     """The whole file, with its models as they came."""
 
     api_version: Literal["runtime.pillion.dev/v1"] = API_VERSION
-    models: Annotated[tuple[msgspec.Raw, ...], Meta(max_length=MOST_MODELS)] = ()
+    models: Annotated[tuple[msgspec.Raw, ...], Meta(max_length=MOST_PLACED_MODELS)] = ()
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -150,9 +152,11 @@ def load(text: bytes | str) -> FoundModels:
 
 
 def _check_names(names: Sequence[str]) -> None:
+    seen: set[str] = set()
     for name in names:
-        if names.count(name) > 1:
+        if name in seen:
             raise ModelsFileError(f"model {name!r} is declared twice")
+        seen.add(name)
 
 
 def _model(written: bytes, number: int) -> DeclaredModel | RefusedModel:

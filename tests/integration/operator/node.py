@@ -34,10 +34,19 @@ class Node:
         ip: an address of this machine for the pod alone: the admin port is the same in every pod.
         own: the file of the model that its runtime.yaml has; None where it has none.
         number: which of the pods, in the order of their names.
+        placed: whether it follows the placement, on ports that are the same in all of them, and is not Ready by itself.
     """
 
     def __init__(
-        self, api: Api, namespace: str, folder: Path, ip: str, *, own: Path | None = None, number: int = 0
+        self,
+        api: Api,
+        namespace: str,
+        folder: Path,
+        ip: str,
+        *,
+        own: Path | None = None,
+        number: int = 0,
+        placed: bool = False,
     ) -> None:
         self._api = api
         self._namespace = namespace
@@ -49,7 +58,8 @@ class Node:
         self.mount()
         self.log = folder / "runtime.log"
         command = [sys.executable, "-m", "pillion.server", "--config", str(folder / "runtime.yaml")]
-        command += ["--http-host", ip, "--http-port", "0", "--grpc-host", ip, "--grpc-port", "0"]
+        http, grpc = (18080, 18081) if placed else (0, 0)
+        command += ["--http-host", ip, "--http-port", str(http), "--grpc-host", ip, "--grpc-port", str(grpc)]
         command += ["--admin-host", ip, "--control-socket", str(folder / "control.sock")]
         env = environment(
             PILLION_MODELS__DECLARED=str(self.folder / "models.json"),
@@ -57,16 +67,18 @@ class Node:
             PILLION_STORAGE_ALLOW_PRIVATE_HOSTS="true",
             PILLION_STORAGE_ATTEMPTS="1",
         )
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-        eventually(lambda: b'"ready"' in self.log.read_bytes(), within=90)
         there = eventually(lambda: sorted(pods_of(api, namespace), key=_name)[number:])
         self.pod = _name(there[0])
+        env |= {"PILLION_MODELS__POD": self.pod} if placed else {}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+        begun = b"listening with" if placed else b'"ready"'
+        eventually(lambda: begun in self.log.read_bytes(), within=90)
         status = {
             "phase": "Running",
             "podIP": ip,
             "podIPs": [{"ip": ip}],
-            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-02T03:04:05Z"}],
+            "conditions": [{"type": "Ready", "status": str(not placed), "lastTransitionTime": "2026-01-02T03:04:05Z"}],
         }
         api.patch("Pod", namespace, self.pod, {"status": status}, subresource="status", manager="kubelet")
 
@@ -88,9 +100,10 @@ class Node:
         if found is None:
             (self.folder / "models.json").unlink(missing_ok=True)
             return
-        fresh = self.folder / "models.new"
-        fresh.write_text(found["data"]["models.json"])
-        fresh.rename(self.folder / "models.json")
+        for name, text in found["data"].items():
+            fresh = self.folder / "fresh"
+            fresh.write_text(text)
+            fresh.rename(self.folder / name)
 
     def predict(self, name: str) -> int:
         """The status of a prediction."""

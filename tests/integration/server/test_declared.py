@@ -366,6 +366,10 @@ class Loading:
         del name
         return False
 
+    def resident(self, name: str) -> int:
+        del name
+        return 0
+
 
 async def test_what_one_worker_needs_no_more_stays_while_another_loads_it(declarations: Declarations) -> None:
     declarations.write(declarations.model("one", "iris.onnx"))

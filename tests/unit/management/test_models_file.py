@@ -45,7 +45,7 @@ def test_a_model_that_is_not_understood_is_refused_alone(difference: dict[str, A
         ([ONE, ONE | {"colour": "red"}], {}, r"^model 'one' is declared twice$"),
         ([ONE], {"colours": []}, "unknown field `colours`"),
         ([ONE], {"apiVersion": "runtime.pillion.dev/v2"}, "runtime.pillion.dev/v2"),
-        ([ONE | {"name": f"m{number}"} for number in range(101)], {}, "<= 100"),
+        ([ONE | {"name": f"m{number}"} for number in range(513)], {}, "<= 512"),
     ],
 )
 def test_what_says_nothing_of_one_model_refuses_the_file(models: list[Any], fields: dict[str, Any], said: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from pillion.modelsfile import MODELS_FILE, MOST_MODELS, DeclaredModel, ModelsFileError, dump, load
+from pillion.placementfile import PLACEMENT_FILE
 from pillion.policy import ConsentPolicy
 from pillion.resources import Model
 from pillion.runtimefile import PYTHON
@@ -60,10 +61,12 @@ class Reserved:
     Attributes:
         names: those that are had already, each with who has it.
         places: in the file, of the models that the service itself declares.
+        most: models that the file can have.
     """
 
     names: Mapping[str, str]
     places: int = 0
+    most: int = MOST_MODELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,8 @@ def digest_of(file: str) -> str:
 
 def digest_in(config: Manifest | None) -> str:
     """Return the digest of the file in a ConfigMap of declared models; empty where there is none."""
-    file = text_at(config or {}, "data", MODELS_FILE)
-    return digest_of(file) if file else ""
+    file, placement = (text_at(config or {}, "data", name) for name in (MODELS_FILE, PLACEMENT_FILE))
+    return digest_of(file + placement) if file else ""
 
 
 def given_up(live: Manifest | None, planned: Manifest | None) -> tuple[str, ...]:
@@ -168,8 +171,8 @@ def _problem(service: str, model: Model, taken: Mapping[str, str], held: Reserve
         text = f"the Models {taken[name]!r} and {model.metadata.name!r} both ask for the name {name!r} in the pods of "
         text += f"the InferenceService {service!r}; {taken[name]!r} is older and has it"
         return _lasting(Reason.NAME_CONFLICT, text, "spec.name", "set spec.name of one of them, or delete one")
-    if len(taken) + held.places >= MOST_MODELS:
-        text = f"the InferenceService {service!r} has {MOST_MODELS} Models already, which is the most it can have"
+    if len(taken) + held.places >= held.most:
+        text = f"the InferenceService {service!r} has {held.most} Models already, which is the most it can have"
         return _lasting(Reason.TOO_MANY_MODELS, text, "spec.inferenceServiceRef", "")
     try:
         uri = parse_uri(spec.storage_uri)

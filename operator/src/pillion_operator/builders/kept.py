@@ -110,7 +110,7 @@ def with_former_models(service: Manifest, desired: Desired, live: Manifest | Non
     ]
     if not former:
         return desired
-    text = dump((*former, *planned)[-MOST_MODELS:])
+    text = dump((*former, *planned)[-max(MOST_MODELS, len(planned)) :])
     held: JsonObject = {
         "apiVersion": CONFIG_MAP.api_version,
         "kind": CONFIG_MAP.name,

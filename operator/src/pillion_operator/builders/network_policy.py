@@ -26,7 +26,10 @@ __all__ = ["network_policy"]
 def network_policy(context: BuildContext, asked: NetworkPolicySpec) -> JsonObject:
     """Return the policy that the manifest asks for. Source: networking/v1 NetworkPolicySpec."""
     data_ports = [port for port in dict.fromkeys(target_ports(context)) if port]
-    ingress = _rule(data_ports, [{"podSelector": {}}] if asked.from_ is None else asked.from_)
+    # Pods with some of the models each ask one another.
+    placed = context.ours and context.predictor.model_placement is not None
+    themselves: list[JsonObject] = [{"podSelector": {"matchLabels": dict(context.selector)}}] if placed else []
+    ingress = _rule(data_ports, [{"podSelector": {}}] if asked.from_ is None else [*asked.from_, *themselves])
     if context.ours:
         ingress += _rule([ADMIN_PORT], _admin_peers(asked, context.settings.operator_namespace))
     spec: JsonObject = {
@@ -35,7 +38,7 @@ def network_policy(context: BuildContext, asked: NetworkPolicySpec) -> JsonObjec
         "ingress": array(ingress),
     }
     if asked.egress is not None:
-        spec |= {"policyTypes": ["Ingress", "Egress"], "egress": array(asked.egress)}
+        spec |= {"policyTypes": ["Ingress", "Egress"], "egress": array([*asked.egress, *_to(data_ports, themselves)])}
     return context.manifest(NETWORK_POLICY, context.child_name, {"spec": spec})
 
 
@@ -48,6 +51,11 @@ def _admin_peers(asked: NetworkPolicySpec, operator_namespace: str) -> list[Json
         "podSelector": {"matchLabels": dict(OPERATOR_POD_LABELS)},
     }
     return [*asked.admin_from, *([operator] if operator_namespace else [])]
+
+
+def _to(ports: Iterable[int], peers: Sequence[JsonObject]) -> list[JsonObject]:
+    """The same for what goes out."""
+    return [{"to": rule["from"], "ports": rule["ports"]} for rule in _rule(ports, peers)]
 
 
 def _rule(ports: Iterable[int], peers: Sequence[JsonObject]) -> list[JsonObject]:

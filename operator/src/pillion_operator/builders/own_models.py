@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from pillion import modelsfile
 from pillion.execution_settings import execution_of
-from pillion.modelsfile import DeclaredModel, ModelsFileError
+from pillion.modelsfile import MOST_MODELS, MOST_PLACED_MODELS, DeclaredModel, ModelsFileError
 from pillion.policy import ConsentPolicy
 from pillion.resources.graph_models import graph_name
 from pillion.runtimefile import PYTHON, ExecutionSettings
@@ -45,11 +45,12 @@ _VOLUMES: Final = ("pvc", "configmap")
 def reserved(service: InferenceService) -> Reserved:
     """Return the names that Model objects cannot have in this service's pods, each with who has it."""
     models, own = service.spec.predictor.models, service.metadata.name or ""
+    most = MOST_MODELS if service.spec.predictor.model_placement is None else MOST_PLACED_MODELS
     if not models:
-        return Reserved({own: "the InferenceService's own model"})
+        return Reserved({own: "the InferenceService's own model"}, most=most)
     names = {model.name: f"a model in spec.predictor.models of the InferenceService {own!r}" for model in models}
     graph = {} if service.spec.graph is None else {graph_name(service): "the InferenceService's graph"}
-    return Reserved(names | graph, len(models))
+    return Reserved(names | graph, len(models), most)
 
 
 def claim_of(uri: str) -> str:

@@ -10,6 +10,7 @@ from pillion_operator.builders.configmap import CONFIG_FILE, config_annotations
 from pillion_operator.builders.declared import DECLARED_PATH
 from pillion_operator.builders.merge import merge_objects
 from pillion_operator.builders.own_models import own_parts
+from pillion_operator.builders.placement import POD_VARIABLE
 from pillion_operator.builders.security import container_security, pod_security
 from pillion_operator.builders.storage import StorageParts, storage_parts
 from pillion_operator.builders.tls import tls_parts
@@ -18,6 +19,7 @@ from pillion_operator.state.names import (
     ADMIN_PORT,
     GRPC_PORT,
     HTTP_PORT,
+    MODELS_PLACED_ANNOTATION,
     PREDICTOR,
     STABLE,
     VARIANT_LABEL,
@@ -90,6 +92,8 @@ def _annotations(context: BuildContext) -> JsonObject:
             "prometheus.io/path": "/metrics",
         }
     annotations |= object_at(context.runtime_pod, "annotations") | (context.predictor.annotations or {})
+    if context.ours and context.predictor.model_placement is not None:
+        annotations[MODELS_PLACED_ANNOTATION] = "true"
     return annotations | (config_annotations(context) if context.ours else {})
 
 
@@ -156,6 +160,10 @@ def _serving_container(context: BuildContext, storage: StorageParts | None) -> J
         given = context.credentials.of_server
         base |= {"env": array(given.env)} if given.env else {}
         mounts += given.mounts
+    if context.ours and context.predictor.model_placement is not None:
+        source: JsonObject = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}
+        variable: JsonObject = {"name": POD_VARIABLE, "valueFrom": source}
+        base["env"] = array([*objects_at(base, "env"), variable])
     if context.ours:
         mounts += [
             # By subPath, so that running pods never see the file of the version that replaces them.

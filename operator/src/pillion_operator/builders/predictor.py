@@ -257,6 +257,9 @@ def _gaps(context: BuildContext) -> tuple[Note, ...]:
         found.append(f"the model's allowPickle (the pickle policy is 'deny', by {context.rules.pickle.said_by})")
     if context.model is not None and context.model.trust_code and context.model.model_format.name != PYTHON:
         found.append(f"the model's trustCode (the format {context.model.model_format.name!r} holds no class)")
+    if predictor.model_placement is not None and not context.ours:
+        name = context.container.get("name")
+        found.append(f"spec.predictor.modelPlacement on the container {name!r}, which is not Pillion's runtime")
     if predictor.metrics is not None and predictor.metrics.on_data_port and not context.ours:
         name = context.container.get("name")
         found.append(f"spec.predictor.metrics.onDataPort on the container {name!r}, which is not Pillion's runtime")

@@ -63,7 +63,8 @@ def judge(facts: Facts) -> Verdict:
 def _several(facts: Facts) -> Verdict:
     """Judge the models of the manifest, of which pods serve some at least."""
     models, served = facts.models, [model for model in facts.models if model.state == "Ready"]
-    text = f"{len(served)} of {len(models)} models are served by every pod"
+    spread = facts.desired.placement is not None
+    text = f"{len(served)} of {len(models)} models are served by {'their pods' if spread else 'every pod'}"
     broken, late = own_problems(models), coming(models)
     if broken:
         names = ", ".join(repr(model.name) for model in models if model.problem is not None)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from pillion_operator.judge.in_pods import failure_of, in_pods
+from pillion_operator.judge.placement import holding, room_problem, wanted_of
 from pillion_operator.state.manifest import array
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from pillion.placementfile import PlacementFile
     from pillion.resources import JsonObject
     from pillion_operator.judge.in_pods import InPod
     from pillion_operator.state.declared import OwnModel, PodReport
@@ -60,7 +62,11 @@ class OwnModelFacts:
 
 
 def own_model_facts(
-    models: Sequence[OwnModel], reports: Sequence[PodReport], wanted: int, leaving: Collection[str] = ()
+    models: Sequence[OwnModel],
+    reports: Sequence[PodReport],
+    wanted: int,
+    leaving: Collection[str] = (),
+    placement: PlacementFile | None = None,
 ) -> tuple[OwnModelFacts, ...]:
     """Return what is known of each model of the manifest, in its order.
 
@@ -72,13 +78,20 @@ def own_model_facts(
         wanted: pods that should serve them.
         leaving: names of pods that are replaced. What they cannot serve is no problem of the model: they may lack the
             volume that it is on, or have one of its name from the version before.
+        placement: where each is to be; None where every pod has every model.
     """
     found = []
     for model in models:
-        pods = in_pods(model.id, reports) if model.id else ()
+        placed = None if placement is None else placement.models.get(model.name)
+        asked = reports if placed is None else holding(placed, reports)
+        pods = in_pods(model.id, asked) if model.id else ()
         pods = tuple(pod for pod in pods if pod.state != "Failed" or pod.pod not in leaving)
         kept = bool(model.id) and model.problem is not None
-        found.append(OwnModelFacts(model.name, wanted, pods, model.problem or failure_of(pods), kept))
+        problem = model.problem or failure_of(pods)
+        if problem is None and placement is not None:
+            problem = room_problem(model.name, placement)
+        copies = wanted if placed is None else wanted_of(placed)
+        found.append(OwnModelFacts(model.name, copies, pods, problem, kept))
     return tuple(found)
 
 

@@ -27,6 +27,7 @@ from pillion_operator.judge.deadline import overdue
 from pillion_operator.judge.facts import DeploymentFacts, Facts, Verdict, deployment_facts, is_ready, refused_pods
 from pillion_operator.judge.model_loaded import active_state, newest_pods, target_state
 from pillion_operator.judge.own_models import own_model_facts, own_problems, statuses
+from pillion_operator.judge.placement import placement_status
 from pillion_operator.judge.pods import pod_problems
 from pillion_operator.judge.progressing import went_back
 from pillion_operator.judge.reports import mismatch_warnings, report_problems
@@ -67,7 +68,9 @@ def facts_of(service: InferenceService, observed: Observed, desired: Desired, ou
     beside = deployment_facts(observed, canary_name(service.metadata.name or ""))
     stay = {deployment.revision, beside.revision}
     leaving = {key_of(pod).name for pod in observed.pods if revision(pod) not in stay}
-    models = own_model_facts(desired.models, observed.declared, deployment.wanted + beside.wanted, leaving)
+    wanted = deployment.wanted + beside.wanted
+    placement = None if desired.placement is None else desired.placement.file
+    models = own_model_facts(desired.models, observed.declared, wanted, leaving, placement)
     facts = Facts(service, observed, desired, outcome, deployment, beside, (), models=models)
     newest = newest_pods(facts)
     in_pods = pod_problems(newest, surge=deployment.surging)
@@ -132,6 +135,8 @@ def status_of(facts: Facts, timestamp: str) -> JsonObject:
         status["modelStatus"] = model
     if facts.models:
         status["models"] = statuses(facts.models)
+    if facts.desired.placement is not None:
+        status["modelPlacement"] = placement_status(facts.desired.placement, facts.observed.declared)
     shared = canary.status_of(facts)
     if shared:
         status["canary"] = shared

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
+from pillion.placementfile import Placed
 from pillion.resources import InferenceService
 from pillion_operator.builders.declared import Declarations, declaration_id, declarations, service_of
 from pillion_operator.builders.own_models import reserved
+from pillion_operator.builders.placement import placement_in
 from pillion_operator.judge.model import ModelFacts, in_pods, model_status, next_look
+from pillion_operator.judge.placement import holding, room_problem, wanted_of
 from pillion_operator.report.events import model_happenings
 from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT, INFERENCE_SERVICE, MODEL
 from pillion_operator.state.manifest import (
@@ -20,17 +23,20 @@ from pillion_operator.state.manifest import (
     is_reachable,
     key_of,
     number_at,
+    object_at,
     text_at,
     timestamp_of,
+    uid_of,
 )
-from pillion_operator.state.names import predictor_name, runtime_config_name
+from pillion_operator.state.names import models_config_name, predictor_name, runtime_config_name
 from pillion_operator.state.plan import Problem
 from pillion_operator.state.policies import consent_of
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from pillion.placementfile import PlacementFile
     from pillion_operator.builders.declared import Reserved
     from pillion_operator.observe.declared_status import DeclaredStatusReader
     from pillion_operator.observe.policies import NamespacePolicies
@@ -38,8 +44,12 @@ if TYPE_CHECKING:
     from pillion_operator.report.events import EventWriter
     from pillion_operator.report.status import StatusWriter
     from pillion_operator.state.manifest import Manifest
+    from pillion_operator.state.policies import ModelsConsent, NamespaceRules
 
 __all__ = ["ModelParts", "ModelReconciler"]
+
+#: Services whose Models' last answer is kept.
+_REMEMBERED: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,7 @@ class ModelReconciler:
 
     def __init__(self, parts: ModelParts) -> None:
         self._parts = parts
+        self._last: dict[Key, tuple[object, Declarations]] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Write the status where it changed; return the seconds after which to look again.
@@ -90,8 +101,8 @@ class ModelReconciler:
             return ModelFacts(model, name, problem=Problem(Reason.INFERENCE_SERVICE_NOT_FOUND, text, service.name))
         rules = await self._parts.policies.read(service.namespace)
         consent = consent_of(annotations_of(found))
-        stored = store.all(MODEL, service.namespace)
-        told: Declarations = declarations(service.name, stored, rules, consent, _reserved(found))
+        stored = [one for one in store.all(MODEL, service.namespace) if service_of(one) == service]
+        told = self._told(service, found, stored, rules, consent)
         problem = told.refused.get(key_of(model)) or self._unsuited(service)
         if problem is not None:
             return ModelFacts(model, name, problem=problem)
@@ -100,14 +111,42 @@ class ModelReconciler:
         reports = await self._parts.pods.read(pods)
         deployment = store.get(DEPLOYMENT, Key(service.namespace, predictor_name(service.name)))
         wanted = 0 if deployment is None else number_at(deployment, "spec", "replicas", default=1)
+        placement = self._placement(found)
+        if placement is not None and wanted:
+            placed = placement.models.get(name, Placed(missing=1))  # where it is not decided yet
+            wanted, reports = wanted_of(placed), tuple(holding(placed, reports))
+            problem = room_problem(name, placement)
         url = text_at(found, "status", "url")
         return ModelFacts(
             model,
             name,
             url=f"{url}/v2/models/{name}" if url else "",
+            problem=problem,
             wanted=wanted,
             pods=in_pods(declaration_id(model), reports),
         )
+
+    def _told(
+        self, service: Key, found: Manifest, stored: Sequence[Manifest], rules: NamespaceRules, consent: ModelsConsent
+    ) -> Declarations:
+        """Return what the Models of a service come to. Each of many asks the same, so the last answer is kept."""
+        asked = tuple((uid_of(one), text_at(one, "metadata", "resourceVersion")) for one in (found, *stored))
+        known = self._last.get(service)
+        if known is not None and known[0] == (asked, rules, consent):
+            return known[1]
+        told = declarations(service.name, stored, rules, consent, _reserved(found))
+        while len(self._last) >= _REMEMBERED:
+            self._last.pop(next(iter(self._last)))
+        self._last[service] = ((asked, rules, consent), told)
+        return told
+
+    def _placement(self, service: Manifest) -> PlacementFile | None:
+        """Return the decision which pods have which models, None where all have all."""
+        if "modelPlacement" not in object_at(service, "spec", "predictor"):
+            return None
+        key = key_of(service)
+        config = self._parts.store.get(CONFIG_MAP, Key(key.namespace, models_config_name(key.name)))
+        return placement_in(config)
 
     def _unsuited(self, service: Key) -> Problem | None:
         """Return why the service's pods can take no declared model, None where they can or nobody knows yet."""

@@ -21,11 +21,13 @@ from pillion_operator.judge.deadline import overdue_wait
 from pillion_operator.judge.facts import deployment_facts, is_ready
 from pillion_operator.judge.invalid import invalid_status
 from pillion_operator.judge.own_models import next_look
+from pillion_operator.judge.placement import placement_look
 from pillion_operator.judge.pods import placement_wait
 from pillion_operator.judge.scaling_active import first_metrics_wait
 from pillion_operator.judge.status import facts_of, status_of
 from pillion_operator.observe.candidates import RuntimeCandidates
 from pillion_operator.reconcile.patience import Patience
+from pillion_operator.reconcile.placing import placed
 from pillion_operator.reconcile.routes import routed
 from pillion_operator.reconcile.unread import keep_certificate
 from pillion_operator.report.events import happenings
@@ -192,6 +194,7 @@ class Reconciler:
         observed = replace(observed, certificates=references.certificates, rules=rules)
         desired = await self._parts.rollouts.course(service, observed, desired)
         desired = self._parts.zero.course(observed, desired)
+        desired = await placed(service, observed, desired, self._parts.declared)
         desired = with_components(
             service, uid_of(stored), desired, self._parts.settings, self._parts.optional_kinds()
         )  # fmt: skip
@@ -204,7 +207,9 @@ class Reconciler:
         if desired.complete and self._holds(stored, desired.models_digest):
             await self._parts.nudger.nudge(observed.pods, desired.models_digest)
         self._count_repairs(observed, outcome)
-        observed = await self._look_again(stored, references, asked=bool(desired.models))
+        observed = await self._look_again(
+            stored, references, asked=bool(desired.models) or desired.placement is not None
+        )
         desired = await self._parts.rollouts.settle(observed, desired)
         facts = facts_of(service, observed, desired, outcome)
         await self._write(observed.service, status_of(facts, timestamp_of(observed.now)), outcome)
@@ -223,6 +228,8 @@ class Reconciler:
         waits += [] if kept is None else [kept.wait]
         of_models = next_look(models)
         waits += [] if of_models is None else [of_models]
+        of_placement = placement_look(desired.placement, observed.declared)
+        waits += [] if of_placement is None else [of_placement]
         trouble = _of_others(observed, outcome)
         if trouble is None:
             self._patience.forget(key)
@@ -249,7 +256,7 @@ class Reconciler:
     async def _look_again(self, stored: Manifest, references: References, *, asked: bool) -> Observed:
         """Observe after applying: the answers to our writes are in the store already.
 
-        Pods are `asked` of each model where the manifest declares several.
+        Pods are `asked` of each model where the manifest declares several, or they are spread over the pods.
         """
         latest = self._parts.store.get(INFERENCE_SERVICE, key_of(stored))
         same = latest is not None and generation_of(latest) == generation_of(stored)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from pillion_operator.state.manifest import objects_at, text_at, word_at
+from pillion_operator.state.manifest import number_at, objects_at, text_at, word_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +41,7 @@ class DeclaredReport:
     reason: str = ""
     cause: str = ""
     lasting: bool = False
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class PodReport:
         supported: whether its runtime can be told of models at all.
         error: why it does not follow the file as it is now.
         models: by the id of their declaration.
+        served: names of those of which it serves some version.
+        placement: by which the placement is known that it follows; empty where it follows none.
     """
 
     pod: str
@@ -60,6 +63,8 @@ class PodReport:
     supported: bool = False
     error: str = ""
     models: Mapping[str, DeclaredReport] = field(default_factory=dict)
+    served: frozenset[str] = frozenset()
+    placement: str = ""
 
 
 def reports_of(pod: str, answer: object) -> PodReport:
@@ -73,8 +78,11 @@ def reports_of(pod: str, answer: object) -> PodReport:
             text_at(entry, "reason")[:_LONGEST],
             word_at(entry, "cause"),
             entry.get("lasting") is True,
+            number_at(entry, "bytes"),
         )
         for entry in objects_at(answer, "declared")
     }
     error = text_at(answer, "declaredError")[:_LONGEST]
-    return PodReport(pod, reached=True, supported="declared" in answer, error=error, models=models)
+    served = frozenset(text_at(one, "name") for one in objects_at(answer, "declared") if text_at(one, "serving"))
+    supported, placement = "declared" in answer, text_at(answer, "placement")
+    return PodReport(pod, True, supported, error, models, served, placement)

@@ -56,6 +56,9 @@ ROLLOUT_SINCE_ANNOTATION: Final = f"{GROUP}/rollout-since"
 MODELS_HASH_ANNOTATION: Final = f"{GROUP}/models-hash"
 """On running pods: a digest of the declared models. A kubelet that sees it change brings their file at once."""
 
+MODELS_PLACED_ANNOTATION: Final = f"{GROUP}/models-placed"
+"""On pods that follow the placement of declared models; the others have all of them."""
+
 PICKLE_POLICY_LABEL: Final = f"{GROUP}/pickle-policy"
 """On a Namespace: its policy for formats that can run code. Whoever may label namespaces decides."""
 CODE_POLICY_LABEL: Final = f"{GROUP}/code-policy"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pillion_operator.state.declared import OwnModel
     from pillion_operator.state.kinds import Kind
     from pillion_operator.state.manifest import Manifest
+    from pillion_operator.state.placement import Placement
     from pillion_operator.state.revisions import RolledBack
     from pillion_operator.state.routes import RoutePlan
     from pillion_operator.state.scaling import PodScaling
@@ -215,6 +216,7 @@ class Desired:
         pickle: the policy for formats that can run code that it was made under.
         models_digest: of the file of declared models that the pods are to see; empty where there is none.
         models: those of them that the manifest itself declares, `predictor.models`, in its order.
+        placement: which pods have which of the declared models; None where all have all.
         lead: the EndpointSlice that may lead to the activator, without what is known only as it runs.
         followed: the training whose model is served.
         revision: the digest of the pod template that the manifest asks for.
@@ -237,6 +239,7 @@ class Desired:
     pickle: ConsentRule = field(default_factory=ConsentRule)
     models_digest: str = ""
     models: tuple[OwnModel, ...] = ()
+    placement: Placement | None = None
     lead: Manifest | None = None
     followed: Followed | None = None
     revision: str = ""

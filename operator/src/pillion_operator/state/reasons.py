@@ -49,6 +49,7 @@ class Reason(StrEnum):
 
     INFERENCE_SERVICE_NOT_FOUND = "InferenceServiceNotFound"
     TOO_MANY_MODELS = "TooManyModels"
+    MODEL_DOES_NOT_FIT = "ModelDoesNotFit"
     RUNTIME_NOT_SUPPORTED = "RuntimeNotSupported"
     POD_NOT_REACHED = "PodNotReached"
 
@@ -129,6 +130,7 @@ REMEDIES: Final[dict[str, str]] = {
     Reason.INFERENCE_SERVICE_NOT_FOUND: "create it, or correct the reference to it; the model comes by itself",
     Reason.TOO_MANY_MODELS: "spread the Models over several InferenceServices",
     Reason.RUNTIME_NOT_SUPPORTED: "serve with Pillion's runtime of this release or a newer one",
+    Reason.MODEL_DOES_NOT_FIT: "raise modelPlacement.memory or minReplicas, or lower modelPlacement.copies",
     Reason.POD_NOT_REACHED: "let the operator's pods reach port 8082 of the pods: see networkPolicy",
     Reason.NO_SERVING_RUNTIME: "create a ServingRuntime that supports the format, or name one in model.runtime",
     Reason.SERVING_RUNTIME_NOT_FOUND: "create it, or correct model.runtime",

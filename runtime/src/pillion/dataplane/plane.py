@@ -11,7 +11,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pillion.dataplane.call import ExplainResult, WireProtocol
+from pillion.dataplane.call import ExplainResult, ModelState, WireProtocol
 from pillion.dataplane.gathering import Gathering
 from pillion.dataplane.lane import Lane
 from pillion.dataplane.live import live_requests
@@ -303,6 +303,18 @@ class DataPlane:
     def holds(self, name: str) -> bool:
         """See :meth:`pillion.repository.repository.ModelRepository.holds`."""
         return self._repository.holds(name)
+
+    def resident(self, name: str) -> int:
+        """See :meth:`pillion.repository.repository.ModelRepository.resident`."""
+        return self._repository.resident(name)
+
+    def answers(self, name: str) -> bool:
+        """Whether a model of that name is here and takes requests; one that a request loads does."""
+        try:
+            status = self._repository.status(name)
+        except PillionError:
+            return False
+        return status.state is ModelState.READY or status.asleep
 
     async def remove(self, name: str, versions: Collection[str]) -> None:
         """See :meth:`pillion.repository.repository.ModelRepository.remove`."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pillion.management.declared_sources import DeclaredSources
+    from pillion.management.placing import Placing
     from pillion.runtimefile import DesiredModel
 
 __all__ = ["Declared", "DeclaredPlane", "Failure", "pause_after"]
@@ -41,6 +42,7 @@ _SHORTEST, _LONGEST, _LASTING = 1.0, 60.0, 300.0
 """Seconds between attempts: after the first failure, at most where time may help, and where somebody has to act."""
 
 _Wanted = DeclaredModel | RefusedModel
+_Identity = tuple[tuple[int, int, int] | None, ...] | None
 State = Literal["Fetching", "Loading", "Ready", "Failed", "Leaving"]
 
 
@@ -63,6 +65,10 @@ class DeclaredPlane(Protocol):
         """Whether a version of that name is there, whoever brought it."""
         ...
 
+    def resident(self, name: str) -> int:
+        """Bytes of memory that its versions take, as far as that was measured."""
+        ...
+
 
 class Failure(msgspec.Struct, frozen=True):
     """Why a model is not served."""
@@ -79,6 +85,7 @@ class Failure(msgspec.Struct, frozen=True):
 class _Serving(msgspec.Struct, frozen=True):
     declared: DeclaredModel
     digest: str
+    bytes: int = 0
 
 
 class _Slot:
@@ -121,6 +128,7 @@ class Declared:
         path: the file; there may be none, which means no models.
         folder: where their files are put.
         sources: where from, and with which credentials.
+        placing: which of them are this pod's; None for all.
         interval: seconds between looks at the file.
     """
 
@@ -131,6 +139,7 @@ class Declared:
         folder: Path,
         sources: DeclaredSources,
         *,
+        placing: Placing | None = None,
         interval: float = 0.5,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -138,6 +147,7 @@ class Declared:
         self._path = path
         self._places = SharedPlaces(folder)
         self._sources = sources
+        self._placing = placing
         self._interval = interval
         self._wall_clock = wall_clock
         self._slots: dict[str, _Slot] = {}
@@ -145,7 +155,7 @@ class Declared:
         self._fetches = asyncio.Semaphore(_CONCURRENT_FETCHES)
         self._progress = asyncio.Event()
         self._begun = self._started = False
-        self._known: tuple[int, int, int] | None = None
+        self._known: _Identity = None
         self.error = ""
         """Why the file as it is now is not followed; empty when it is."""
 
@@ -156,7 +166,10 @@ class Declared:
         if self._started:
             return ""
         names = sorted(name for name, slot in self._slots.items() if not slot.tried and slot.wanted is not None)
-        self._started = self._begun and not names
+        placed = self._placing is None or self._placing.placed
+        self._started = self._begun and placed and not names
+        if self._begun and not placed:
+            return "it is not decided yet which of the declared models this pod is to have"
         return "" if self._started else f"declared models are fetched and loaded: {', '.join(names) or 'reading them'}"
 
     async def tried(self) -> None:
@@ -196,14 +209,16 @@ class Declared:
             await asyncio.wait(set(self._tasks))
         self._places.close()
 
-    def _identity(self) -> tuple[int, int, int] | None:
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return None
-        return stat.st_ino, stat.st_mtime_ns, stat.st_size
+    def _identity(self) -> _Identity:
+        return tuple(map(_stat, [self._path, *([] if self._placing is None else [self._placing.path])]))
 
     def _read(self) -> FoundModels | None:
+        if self._placing is not None:
+            # First: of a placement that is newer than the models, only what is declared is taken.
+            self._placing.read()
+            if self._placing.error:
+                self.error = self._placing.error
+                return None
         try:
             text = self._path.read_bytes()
         except FileNotFoundError:
@@ -224,6 +239,9 @@ class Declared:
         if file is None:
             _log.error("kept the declared models as they are: %s", self.error)
             return
+        if self._placing is not None:
+            file = self._placing.share(file, self._slots.keys())
+            self._progress.set()
         wanted: dict[str, _Wanted] = {model.name: model for model in file.models}
         wanted |= {model.name: model for model in file.refused}
         for name, slot in self._slots.items():
@@ -307,7 +325,7 @@ class Declared:
             return Failure(error.reason, error.cause or "ModelLoadFailed", lasting=bool(error.cause))
         except PillionError as error:
             return Failure(str(error), "ModelLoadFailed", lasting=False, retry_after=error.retry_after)
-        slot.serving = _Serving(wanted, fetched.digest)
+        slot.serving = _Serving(wanted, fetched.digest, max(fetched.size, self._plane.resident(wanted.name)))
         if former is not None:
             await self._plane.remove(wanted.name, [former.declared.version])
         await self._clean(slot, keep=place)
@@ -362,13 +380,22 @@ class Declared:
             slot.state, slot.since = state, self._wall_clock()
 
 
+def _stat(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
 def _reported(name: str, slot: _Slot) -> dict[str, Any]:
     changed = dt.datetime.fromtimestamp(slot.since, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     described: dict[str, Any] = {"name": name, "state": slot.state, "changedAt": changed}
     if slot.wanted is not None:
         described["id"] = slot.wanted.id
     if slot.serving is not None:
-        described |= {"serving": slot.serving.declared.version, "digest": slot.serving.digest}
+        serving = slot.serving
+        described |= {"serving": serving.declared.version, "digest": serving.digest, "bytes": serving.bytes}
     if slot.failure is not None and slot.state == "Failed":
         described |= {"reason": slot.failure.reason, "cause": slot.failure.cause, "lasting": slot.failure.lasting}
     return described

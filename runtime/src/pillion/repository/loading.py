@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,20 +60,22 @@ class Loading:
         return await self._threads.run(partial(artifact_bytes, Path(entry.desired.path)))
 
     async def _measured(self, entry: Entry, expected: Expected) -> tuple[Served, str]:
-        """The model; what it takes of the memory is noted where there is a budget."""
+        """The model; what it takes of the memory is noted where somebody counts it."""
         work = partial(loader.load, entry.desired, self._settings, self._cpus, expected.tell)
-        if self._settings.memory_budget is None:
+        if self._settings.memory_budget is None and not self._settings.measure:
             return await self._threads.run(work)
         alone = self._loads == 0
         self._loads += 1
         self._begun += 1
-        begun, before = self._begun, resident_bytes()
+        begun, before, modules = self._begun, resident_bytes(), len(sys.modules)
         try:
             loaded = await self._threads.run(work)
         finally:
             self._loads -= 1
         files = await self.files_of(entry)
-        grown = resident_bytes() - before if alone and begun == self._begun else 0
+        # What a placement counts is the model's own: libraries that came with it are there for all that follow.
+        own = not self._settings.measure or modules == len(sys.modules)
+        grown = resident_bytes() - before if own and alone and begun == self._begun else 0
         entry.size = max(files, grown, 1)
         return loaded
 

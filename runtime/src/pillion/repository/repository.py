@@ -171,6 +171,10 @@ class ModelRepository:
         """Whether a version of that name is there and stays, whoever brought it."""
         return any(key[0] == name and not entry.removed for key, entry in self._entries.items())
 
+    def resident(self, name: str) -> int:
+        """Bytes of memory that the versions of a name take, as far as that was measured."""
+        return sum(entry.size for key, entry in self._entries.items() if key[0] == name and not entry.removed)
+
     def sleeps(self, name: str, version: str | None = None) -> bool:
         """Whether a version is there that only waits for a request to be loaded, or is being loaded for one."""
         return self._catalogue.sleeping(name, version) is not None

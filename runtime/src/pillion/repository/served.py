@@ -46,6 +46,8 @@ class RepositorySettings(msgspec.Struct, frozen=True):
     """The same; None: a share of the CPUs."""
     memory_budget: int | None = None
     """Bytes for models that are loaded at their first request, together with all others; None: as they come."""
+    measure: bool = False
+    """Whether what a model takes of the memory is noted without a budget as well."""
     health_period_seconds: float = 10.0
     """Seconds between two questions of how a model is, where its class has ``check_health``."""
     health_timeout_seconds: float = 10.0

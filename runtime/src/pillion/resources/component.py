@@ -17,6 +17,7 @@ from pillion.resources.model import (
     StorageUri,
     StorageUris,
 )
+from pillion.resources.placement import ModelPlacementSpec
 from pillion.resources.pod import PodFields, PodFieldsWithoutContainers
 from pillion.resources.rollout import ArtifactStorage, DrainSpec, RolloutSpec
 from pillion.resources.rules import Rule, TextRule
@@ -224,6 +225,10 @@ class PredictorSpec(ComponentSpec):
     models: Annotated[NamedList[NamedModel], MinLen(1), MaxLen(64)] | None = None
     """Several models that one runtime serves, each under its own name. A container `runtime` beside them is it."""
 
+    model_placement: ModelPlacementSpec | None = None
+    """Spreads declared models, of `models` and of Model objects, over the pods, each in some of them. Every pod
+    answers for all, and passes requests on. Absent: every pod has every model."""
+
     execution: ExecutionSpec | None = None
     """Where the model's calls run."""
 
@@ -255,6 +260,13 @@ class PredictorSpec(ComponentSpec):
             message="storageUri of the model and storageUris exclude each other; move the former into the list",
             field="storageUris",
             holds=_storage_uri_once,
+        ),
+        Rule(
+            cel="!has(self.modelPlacement) || !has(self.tls)",
+            message="modelPlacement and tls exclude each other: pods pass requests on to each other without TLS; serve "
+            "TLS at a Gateway, or leave modelPlacement out",
+            field="modelPlacement",
+            holds=lambda predictor: predictor.model_placement is None or predictor.tls is None,
         ),
         Rule(
             cel="!has(self.storageUris) || !has(self.followTrainings) || !self.followTrainings",

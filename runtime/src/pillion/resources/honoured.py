@@ -53,6 +53,7 @@ HONOURED: frozenset[str] = frozenset(
         "predictor.model.trustedTypes",
         "predictor.sklearn.trustedTypes",
         "predictor.models",
+        "predictor.modelPlacement",
         "predictor.minReplicas",
         "predictor.maxReplicas",
         "predictor.scaleTarget",

@@ -229,6 +229,41 @@ class OwnModelStatus(ResourceModel):
     """The model in each pod; of many those that are not Ready first."""
 
 
+class PodPlacement(ResourceModel):
+    """What one pod has of the models that are spread over the pods."""
+
+    name: str
+    """The pod's name."""
+
+    models: Count
+    """Models that it is to have."""
+
+    ready: Count
+    """Those of them that it serves."""
+
+    memory: Annotated[int, Field(ge=0)]
+    """Bytes that they take, as far as is known."""
+
+
+class PlacementStatus(ResourceModel):
+    """How models are spread over the pods, where `modelPlacement` asks for it."""
+
+    models: Count
+    """Models that are declared, of `predictor.models` and of Model objects."""
+
+    ready: Count
+    """Those that as many pods serve as are to."""
+
+    missing: Count
+    """Copies of models that no pod has room for."""
+
+    summary: str
+    """`ready/models`."""
+
+    pods: Annotated[list[PodPlacement], MaxLen(100), ListMap(("name",))] | None = None
+    """Each pod; of many the first by name."""
+
+
 class ReplicasStatus(ResourceModel):
     """How many pods there are."""
 
@@ -313,6 +348,9 @@ class InferenceServiceStatus(ResourceModel):
 
     models: Annotated[list[OwnModelStatus], MaxLen(64), ListMap(("name",))] | None = None
     """Each of `predictor.models`."""
+
+    model_placement: PlacementStatus | None = None
+    """How declared models are spread over the pods."""
 
     replicas: ReplicasStatus | None = None
     """How many pods the predictor has."""

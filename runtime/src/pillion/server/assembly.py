@@ -47,10 +47,13 @@ if TYPE_CHECKING:
     from pillion.transport.authentication import Callers
     from pillion.transport.body_budget import BodyBudget
     from pillion.transport.drain import DrainState
+    from pillion.transport.elsewhere import Elsewhere
     from pillion.transport.grpc.options import RpcRecord
+    from pillion.transport.grpc.passing import GrpcPassing
     from pillion.transport.http.forwarded import TrustedProxies
     from pillion.transport.http.guard import Guard
     from pillion.transport.http.options import AnswerRecord
+    from pillion.transport.http.passing import HttpPassing
     from pillion.worker_context import WorkerContext
 
 __all__ = [
@@ -59,10 +62,13 @@ __all__ = [
     "build_applications",
     "build_dispatcher",
     "build_grpc",
+    "build_passing",
     "build_plane",
     "http_limits",
 ]
 
+_LEAST_PATIENCE = 300.0
+"""Seconds: streams of a model may be silent for long."""
 _access = logging.getLogger("pillion.access")
 
 
@@ -118,6 +124,7 @@ def build_plane(
                 cpus=cpus,
                 classes=classes,
                 memory_budget=accepted.budget(),
+                measure=bool(accepted.pod),
                 unload_grace_seconds=settings.drain.grace_seconds,
                 health_period_seconds=accepted.health_period_seconds,
                 health_timeout_seconds=accepted.health_timeout_seconds,
@@ -157,6 +164,7 @@ def build_dispatcher(
     unready: Callable[[], str] = str,
     *,
     key: Callers | None = None,
+    passing: HttpPassing | None = None,
 ) -> Dispatcher | Guard | TrustedProxies:
     """The ASGI application of the HTTP data port; ``deployments`` is called by the first request that manages."""
 
@@ -206,6 +214,7 @@ def build_dispatcher(
             drain=drain,
             root_path=normal_root(settings.http.root_path, "http.root_path"),
             unready=unready,
+            passing=passing,
             on_answer=_log_answer if settings.log.access > 0 else None,
             access=settings.log.access,
             tracer=observability.tracer,
@@ -230,6 +239,23 @@ def _guarded(dispatcher: Dispatcher, key: Callers | None, plane: DataPlane) -> D
     from pillion.transport.http.guard import Guard  # noqa: PLC0415 - only where there is a key
 
     return Guard(dispatcher, key, plane)
+
+
+def build_passing(
+    settings: Settings, elsewhere: Elsewhere | None, bodies: BodyBudget
+) -> tuple[HttpPassing | None, GrpcPassing | None]:
+    """What passes requests for models of other pods on, by protocol; nothing where every pod has every model."""
+    if elsewhere is None:
+        return None, None
+    from pillion.transport.grpc.passing import GrpcPassing  # noqa: PLC0415 - few servers have a placement
+    from pillion.transport.http.passing import HttpPassing  # noqa: PLC0415 - as above
+
+    limit = settings.limits.max_body_bytes
+    patience = max(_LEAST_PATIENCE, settings.limits.deadline_seconds + 5)
+    return (
+        HttpPassing(elsewhere, settings.http.port, limit, bodies, patience),
+        GrpcPassing(elsewhere, settings.grpc.port, limit),
+    )
 
 
 def build_applications(
@@ -311,6 +337,7 @@ def build_grpc(
     *,
     shared_port: bool = False,
     key: Callers | None = None,
+    passing: GrpcPassing | None = None,
 ) -> GrpcServer:
     """The server of the gRPC data port, which other processes listen on, too, where it is a ``shared_port``."""
     limits = settings.limits
@@ -337,6 +364,7 @@ def build_grpc(
             codec=codec_limits(settings),
             management=management_access(settings, settings.grpc.host),
             api_key=key,
+            passing=passing,
             on_answer=_log_rpc if settings.log.access > 0 else None,
             access=settings.log.access,
             tracer=observability.tracer,

@@ -7,9 +7,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pillion.placementfile import PLACEMENT_FILE
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pillion.management.declared import Declared, DeclaredPlane
+    from pillion.management.placing import Placing
     from pillion.server.settings import ModelSettings
+    from pillion.transport.elsewhere import Elsewhere
 
 __all__ = ["DeclaredPlace"]
 
@@ -19,6 +25,7 @@ class DeclaredPlace:
 
     def __init__(self, plane: DeclaredPlane, settings: ModelSettings) -> None:
         self._declared: Declared | None = None
+        self._placing: Placing | None = None
         file = Path(settings.declared) if settings.declared else None
         if file is not None and file.parent.is_dir():
             from pillion.management.declared import Declared  # noqa: PLC0415 - few servers have such a place
@@ -26,7 +33,24 @@ class DeclaredPlace:
 
             folder = Path(settings.declared_folder or f"{tempfile.gettempdir()}/pillion-declared")
             sources = DeclaredSources(settings.declared_sources, settings.declared_stores, os.environ)
-            self._declared = Declared(plane, file, folder, sources)
+            if settings.pod:
+                from pillion.management.placing import Placing  # noqa: PLC0415 - as above
+
+                self._placing = Placing(file.with_name(PLACEMENT_FILE), settings.pod)
+            self._declared = Declared(plane, file, folder, sources, placing=self._placing)
+
+    def elsewhere(self, answers: Callable[[str], bool], count: Callable[[str], None]) -> Elsewhere | None:
+        """Whom to pass requests on to; None where every pod has every model."""
+        if self._placing is None:
+            return None
+        from pillion.transport.elsewhere import Elsewhere  # noqa: PLC0415 - as above
+
+        return Elsewhere(self._placing, answers, count)
+
+    @property
+    def without(self) -> bool:
+        """Whether a pod may be without any model, as others have them all."""
+        return self._placing is not None and self._placing.placing and self._placing.placed
 
     def waiting(self) -> str:
         """What the start still waits for; empty ever after."""
@@ -37,7 +61,8 @@ class DeclaredPlace:
         if self._declared is None:
             return {}
         error = self._declared.error
-        return {"declared": self._declared.report()} | ({"declaredError": error} if error else {})
+        placement = {} if self._placing is None else {"placement": self._placing.seen}
+        return {"declared": self._declared.report()} | ({"declaredError": error} if error else {}) | placement
 
     async def begin(self) -> None:
         """Begin to bring in what is declared."""

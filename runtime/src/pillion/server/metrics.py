@@ -28,6 +28,7 @@ class ServerMetrics:
         self._reloads = {"succeeded": 0, "failed": 0}
         self._config = {"succeeded": 0, "failed": 0}
         self._draining = 0
+        self._forwarded = dict.fromkeys(("answered", "nowhere", "lost", "absent"), 0)
         registry.register(self)
 
     def describe(self) -> Iterable[Metric]:
@@ -48,6 +49,8 @@ class ServerMetrics:
         )
         yield counter("pillion_tls_reloads", "Attempts to load changed TLS files.", "result", self._reloads)
         yield counter("pillion_config_reloads", "Attempts to apply a changed runtime.yaml.", "result", self._config)
+        text = "Requests for models of other pods, by what became of them."
+        yield counter("pillion_forwarded_requests", text, "result", self._forwarded)
         yield from _steps()
         yield gauge("pillion_draining", "1 while the process is draining.", self._draining)
 
@@ -70,6 +73,10 @@ class ServerMetrics:
     def config_reload(self, result: str) -> None:
         """A changed runtime.yaml: ``succeeded`` or ``failed``."""
         self._config[result] += 1
+
+    def forwarded(self, result: str) -> None:
+        """A request was passed on (``answered``, ``lost``, ``nowhere``), or came here in vain (``absent``)."""
+        self._forwarded[result] += 1
 
     def draining(self) -> None:
         """The process began to drain."""

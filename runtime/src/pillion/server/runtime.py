@@ -17,6 +17,7 @@ from pillion.server.assembly import (
     build_applications,
     build_dispatcher,
     build_grpc,
+    build_passing,
     build_plane,
 )
 from pillion.server.background import Background
@@ -114,6 +115,8 @@ class Runtime:
             applications, objects or {}, settings, registry, self._plane, bodies, context
         )
         self._started_applications = False
+        elsewhere = self._declared.elsewhere(self._plane.answers, metrics.forwarded)
+        self._passing = build_passing(settings, elsewhere, bodies)
         self.app = build_dispatcher(
             self._plane,
             settings,
@@ -126,6 +129,7 @@ class Runtime:
             self._applications,
             self.unready_reason,
             key=callers,
+            passing=self._passing[0],
         )
         self._grpc = build_grpc(
             self._plane,
@@ -136,6 +140,7 @@ class Runtime:
             self._jobs,
             shared_port=place is not None,
             key=callers,
+            passing=self._passing[1],
         )
         self._doors = Doors(
             settings, self.app, AdminApp(self, registry), self._grpc, tls or TlsConfig.of(settings.tls), metrics
@@ -170,7 +175,8 @@ class Runtime:
     def unready_reason(self) -> str:
         """Why this process should not get requests; empty when it should."""
         waiting = self._declared.waiting()
-        alone = self._started_applications and not self._plane.statuses()  # applications without any model
+        # Applications without any model, or all models in other pods.
+        alone = (self._started_applications or self._declared.without) and not self._plane.statuses()
         served = alone or self._plane.ready()
         waiting = waiting or ("" if self._applications is None else self._applications.unhealthy())
         return readiness(
@@ -372,6 +378,9 @@ class Runtime:
         cut = await self._ending.end_requests()
         await self._background.end()
         await self._declared.close()
+        for passing in self._passing:
+            if passing is not None:
+                await passing.close()
         await self._sources.close(self._ending.left)
         await self._plane.stop(self._ending.left)
         if "pillion.applications.connections" in sys.modules:

@@ -71,6 +71,9 @@ class ModelSettings(Section, frozen=True):
     """Memory for models, 4Gi or bytes: above it, lazy ones not used for longest are unloaded. Empty: no bound."""
     declared: str = "/etc/pillion/models/models.json"
     """File of models that are declared while the server runs, followed where its folder is there. Empty: none."""
+    pod: str = ""
+    """This pod's name in placement.json, beside that file: only its own models are loaded, requests for others are
+    passed to the pods that have them. Empty: all are loaded."""
     declared_folder: str = ""
     """Where their files are kept; by default a folder for temporary files."""
     declared_sources: str = "/mnt/sources"

@@ -107,7 +107,11 @@ def report(
     is_ready = ready is not None and ready.status == "True" and not ready.stale
     health = Health.WELL if is_ready else Health.BAD if _stuck(conditions, children) else Health.WAITING
     root = Node(
-        "InferenceService", name_of(service), _summary(service), health, children=_branches(children, logs, now)
+        "InferenceService",
+        name_of(service),
+        _summary(service),
+        health,
+        children=_branches(children, logs, now, _placed(service)),
     )
     return Report(
         name=name_of(service),
@@ -175,13 +179,32 @@ def _summary(service: Object) -> str:
     parts = [
         f"{text_at(service, 'status', 'replicas', 'summary') or '0/?'} pods ready",
         f"model {target or model}" if target or model else "",
+        _spread(service),
         text_at(service, "status", "runtime", "name"),
         text_at(service, "status", "url"),
     ]
     return ", ".join(part for part in parts if part)
 
 
-def _branches(children: Sequence[Object], logs: Mapping[str, str], now: dt.datetime) -> tuple[Node, ...]:
+def _spread(service: Object) -> str:
+    """How many of the models are served that are spread over the pods; empty where every pod has all."""
+    summary = text_at(service, "status", "modelPlacement", "summary")
+    missing = number_at(service, "status", "modelPlacement", "missing")
+    return f"{summary} models placed{f', {missing} without room' if missing else ''}" if summary else ""
+
+
+def _placed(service: Object) -> Mapping[str, str]:
+    """What each pod has of those, in words."""
+    return {
+        text_at(one, "name"): f"{number_at(one, 'ready')}/{number_at(one, 'models')} models, "
+        f"{number_at(one, 'memory') / 1024 / 1024:.1f} MiB"
+        for one in objects_at(service, "status", "modelPlacement", "pods")
+    }
+
+
+def _branches(
+    children: Sequence[Object], logs: Mapping[str, str], now: dt.datetime, placed: Mapping[str, str]
+) -> tuple[Node, ...]:
     """Children in a fixed order, each pod below the Deployment whose ReplicaSet made it."""
     sets = {text_at(item, "metadata", "uid"): owner_uid(item) for item in children if item.get("kind") == "ReplicaSet"}
     deployments = {text_at(item, "metadata", "uid"): item for item in children if item.get("kind") == "Deployment"}
@@ -189,7 +212,7 @@ def _branches(children: Sequence[Object], logs: Mapping[str, str], now: dt.datet
     loose: list[Node] = []
     for pod in sorted((item for item in children if item.get("kind") == "Pod"), key=name_of):
         uid = sets.get(owner_uid(pod), "")
-        node = _pod(pod, deployments.get(uid), logs.get(name_of(pod), ""), now)
+        node = _pod(pod, deployments.get(uid), logs.get(name_of(pod), ""), now, placed.get(name_of(pod), ""))
         below.get(uid, loose).append(node)
     nodes: list[Node] = []
     for item in sorted(children, key=lambda item: (_rank(text_at(item, "kind")), name_of(item))):
@@ -206,13 +229,14 @@ def _rank(kind: str) -> int:
     return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
 
 
-def _pod(pod: Object, deployment: Object | None, log: str, now: dt.datetime) -> Node:
+def _pod(pod: Object, deployment: Object | None, log: str, now: dt.datetime, placed: str) -> Node:
     again = pods.restarts(pod)
     newest = text_at(deployment or {}, "spec", "template", "metadata", "annotations", _REVISION)
     own = text_at(pod, "metadata", "annotations", _REVISION)
     parts = [
         pods.state(pod),
         f"{again} restart{'s' if again > 1 else ''}" if again else "",
+        placed,
         "older version" if newest and own and own != newest else "",
         age(text_at(pod, "metadata", "creationTimestamp"), now),
     ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pillion.payload.log import PayloadLog
     from pillion.tracing.tracer import Tracer
     from pillion.transport.authentication import Callers
+    from pillion.transport.grpc.passing import GrpcPassing
 
 __all__ = ["GrpcOptions", "RpcRecord"]
 
@@ -49,6 +50,8 @@ class GrpcOptions(msgspec.Struct, frozen=True):
     """Who may load and unload models through this port; the others are told the setting."""
     api_key: Callers | None = None
     """What calls other than health must show."""
+    passing: GrpcPassing | None = None
+    """Passes on what is for models that other pods have; None where every pod has all."""
     clock: Callable[[], float] = time.monotonic
     """The data plane's clock, for deadlines."""
     health_poll: float = 0.25

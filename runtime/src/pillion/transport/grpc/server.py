@@ -119,6 +119,9 @@ class GrpcServer:
         information = InformationMethods(self._plane, self._options)
         for name, method in information.methods().items():
             handlers[name] = grpc.unary_unary_rpc_method_handler(method)
+        passing = self._options.passing
+        if passing is not None:
+            handlers = {name: passing.wrap(name, handler) for name, handler in handlers.items()}
         return (grpc.method_handlers_generic_handler(INFERENCE_SERVICE, handlers),)
 
     def _make_health(self) -> Sequence[grpc.GenericRpcHandler]:

@@ -99,6 +99,7 @@ class Dispatcher:
         self._options = options or DispatchOptions()
         self._root = self._options.root_path
         self._drain = self._options.drain
+        self._passing = self._options.passing
         self._budget = self._options.bodies
         self._compress_from = self._options.compress_min_bytes or sys.maxsize
         self._observer = _observer_of(self._options)
@@ -128,10 +129,15 @@ class Dispatcher:
                 await application(scope, receive, send)
                 return
             target = self._resolve(scope, known_as)
+            if target is None and self._passing is not None:
+                target = self._passing.task(path_of(scope))
             if target is None:
                 await self._fallback(scope, receive, send)
                 return
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        if self._passing is not None and self._passing.takes(target):
+            await self._passing(target, headers, scope, receive, send)
+            return
         observed = None if self._observer is None else self._observer.choose(target, headers)
         await self._ordinary(target, headers, observed, scope, receive, send)
 
@@ -225,6 +231,8 @@ class Dispatcher:
         if target is None or (
             target.route is not Route.INFER and (target.route not in TASK_ROUTES or self._tasks is None)
         ):
+            return None
+        if self._passing is not None and self._passing.takes(target):
             return None
         fields = dict(headers)
         if not SLOW_HEADERS.isdisjoint(fields) or fields.get(b"content-type") not in ACCEPTED_MEDIA:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pillion.payload.log import PayloadLog
     from pillion.tracing.tracer import Tracer
     from pillion.transport.authentication import Callers
+    from pillion.transport.http.passing import HttpPassing
 
 __all__ = ["AnswerRecord", "DispatchOptions"]
 
@@ -71,6 +72,8 @@ class DispatchOptions(msgspec.Struct, frozen=True):
     drain: DrainState = msgspec.field(default_factory=DrainState)
     unready: Callable[[], str] = str
     """Why the server should get no requests, for ``/-/healthz``; empty when it should."""
+    passing: HttpPassing | None = None
+    """Passes on what is for models that other pods have; None where every pod has all."""
     clock: Callable[[], float] = time.monotonic
     """The data plane's clock, for deadlines."""
     disconnect_grace: float = 0.01
