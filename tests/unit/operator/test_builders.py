@@ -1055,7 +1055,7 @@ def test_following_trainings_has_no_effect_on_containers_and_that_is_said() -> N
 
 
 def test_pods_with_a_share_of_the_models_know_their_name_and_may_ask_one_another() -> None:
-    asked = {"from": [], "egress": []}
+    asked: dict[str, list[Any]] = {"from": [], "egress": []}
     alike = planned(networkPolicy=asked, **SKLEARN)
     spread = planned(networkPolicy=asked, modelPlacement={"copies": 2}, **SKLEARN)
 
