@@ -45,6 +45,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, audit_log: Path) -> Iterat
     policy = tmp_path_factory.mktemp("policy") / "policy.yaml"
     policy.write_text(_AUDIT_POLICY)
     flags = [f"--audit-policy-file={policy}", f"--audit-log-path={audit_log}", "--audit-log-mode=blocking"]
+    # In MiB; by default it begins a new file after 100, and those who read it from its beginning miss the former.
+    flags += ["--audit-log-maxsize=100000"]
     # An autoscaler looks every fifteen seconds by default.
     looks = ["--horizontal-pod-autoscaler-sync-period=1s", "--horizontal-pod-autoscaler-cpu-initialization-period=0s"]
     controllers = (*WORKLOADS, *AUTOSCALING, "job-controller")

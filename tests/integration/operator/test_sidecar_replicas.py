@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.operator.injectors import HOME, Creations, Injectors, admitted, bundle, create, pod
+from tests.waiting import WITHIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +63,7 @@ def test_a_rotated_ca_costs_no_admission(
         admitted(api, pod())
         seen: dict[int, int] = {}
         together = 0
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 2 * WITHIN
         with Creations(api) as creations:
             # Two whole rotations: three CAs that were trusted alone.
             while sum(count == 1 for count in seen.values()) < 3:
