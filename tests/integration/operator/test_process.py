@@ -23,6 +23,7 @@ from tests.integration.operator.harness import (
     training_job,
 )
 from tests.integration.operator.kubelet import pods as pods_of
+from tests.integration.operator.node import HASH
 from tests.integration.operator.test_rolling_back import rolled_out
 
 if TYPE_CHECKING:
@@ -255,15 +256,17 @@ def test_the_rights_that_are_granted_are_the_rights_that_are_used(
     api.patch("Pod", namespace, pod["metadata"]["name"], {"status": running_pod}, subresource="status")
     api.create(namespace, joining)
     eventually(lambda: condition(api.get("Model", namespace, "fraud"), "Ready").get("reason") == "PodNotReached")
+    eventually(lambda: HASH in _metadata(api, "Pod", namespace, pod["metadata"]["name"]).get("annotations", {}))
     added = {"spec": {"template": {"spec": {"containers": [{"name": "spy", "image": "spy"}]}}}}
-    api.patch("Deployment", namespace, "iris-predictor", added, manager="editor")
+    edited = api.patch("Deployment", namespace, "iris-predictor", added, manager="editor")["metadata"]["generation"]
+    eventually(lambda: _metadata(api, "Deployment", namespace, "iris-predictor")["generation"] > edited)
     backend = {"service": {"name": "other", "port": {"number": 80}}}
     api.patch("Ingress", namespace, "iris-predictor", {"spec": {"defaultBackend": backend}}, manager="editor")
     eventually(lambda: "defaultBackend" not in (api.get("Ingress", namespace, "iris-predictor") or {})["spec"])
     less = {"minReplicas": 1, "maxReplicas": 1, "networkPolicy": None}
     api.patch("InferenceService", namespace, "iris", {"spec": {"predictor": less, "networking": None}})
-    # The last of the children that are not needed any more.
-    eventually(lambda: api.get("HorizontalPodAutoscaler", namespace, "iris-predictor") is None)
+    needless = ("HorizontalPodAutoscaler", "Ingress", "NetworkPolicy", "PodDisruptionBudget")
+    eventually(lambda: not any(api.get(kind, namespace, "iris-predictor") for kind in needless))
 
     # The way to the activator, and away from it.
     api.create(namespace, inference_service("rests", minReplicas=0, sklearn={"storageUri": "s3://models/iris"}))
@@ -329,6 +332,11 @@ def test_an_idle_operator_writes_nothing_but_its_lease(
     # However long the cluster's controllers take, whose work is written down in turn: one that is never idle never
     # comes to that.
     eventually(lambda: writes()[-5:] == ["leases"] * 5, pause=0.5)
+
+
+def _metadata(api: Api, kind: str, namespace: str, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = (api.get(kind, namespace, name) or {"metadata": {}})["metadata"]
+    return found
 
 
 def _replicas(api: Api, namespace: str) -> dict[str, Any]:
