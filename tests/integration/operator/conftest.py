@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import itertools
+import os
 import shutil
 import threading
 from typing import TYPE_CHECKING
@@ -82,7 +83,9 @@ def api(cluster: ControlPlane) -> Iterator[Api]:
 
 @pytest.fixture
 def namespace(cluster: ControlPlane) -> str:
-    name = f"operator-{next(_numbers)}"
+    # Which ports of the activator a service has follows from its name and its namespace's: others may run the same
+    # tests on this machine, on a cluster of their own.
+    name = f"operator-{os.getpid()}-{next(_numbers)}"
     cluster.create_namespace(name)
     return name
 
