@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["WITHIN", "until", "until_now"]
 
 _Value = TypeVar("_Value")
-WITHIN: Final = 60.0
-"""Seconds that anything may take. Nothing takes as long but on a machine that is busy with something else."""
+WITHIN: Final = 120.0
+"""Seconds that anything may take. Nothing takes as long but on a machine that is busy with something else; some things
+are looked at by a program once a minute only."""
 _FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.03
 _PART: Final = 20

@@ -9,6 +9,7 @@ import urllib.error
 from typing import TYPE_CHECKING
 
 from pillion.resources.base import API_VERSION
+from tests.waiting import WITHIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from e2e.cluster.node.apiserver import ControlPlane
     from pillion.resources.crd import Kind
 
-_WITHIN_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 
 
@@ -25,16 +25,16 @@ def wait_until_established(control_plane: ControlPlane, kind: Kind) -> None:
 
     `kubectl wait` is of no use for this: it fails at once while the definition has no conditions yet.
     """
-    deadline = time.monotonic() + _WITHIN_SECONDS
+    deadline = time.monotonic() + WITHIN
     while kind.plural not in _served(control_plane):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{kind.crd_name} was not served within {_WITHIN_SECONDS:.0f} s")
+            raise TimeoutError(f"{kind.crd_name} was not served within {WITHIN:.0f} s")
         time.sleep(_POLL_SECONDS)
 
 
 def eventually(kubectl: Callable[[], str]) -> str:
     """Return what kubectl prints once it succeeds; raise its last failure after the deadline."""
-    deadline = time.monotonic() + _WITHIN_SECONDS
+    deadline = time.monotonic() + WITHIN
     while True:
         try:
             return kubectl()

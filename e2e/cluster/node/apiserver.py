@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-_READY_WITHIN_SECONDS = 90.0
+_READY_WITHIN_SECONDS = 180.0
 _STOP_WITHIN_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 #: The garbage of Go programs is collected a quarter as often, as long as they are not large: a third of their time.

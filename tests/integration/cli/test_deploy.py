@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from tests.integration.operator.harness import Api, OperatorProcess, eventually
-from tests.integration.operator.test_conditions import container, play_kubelet
+from tests.integration.operator.test_conditions import container, play_kubelet, ready_reason
 from tests.unit.cli.command import pillion
+from tests.waiting import WITHIN
 
 if TYPE_CHECKING:
     from e2e.cluster.node.apiserver import ControlPlane
@@ -46,9 +47,9 @@ def digest_of(path: Path) -> str:
 def test_a_model_alone_becomes_a_service_and_is_waited_for(
     operator: OperatorProcess, api: Api, user: User, model: Path
 ) -> None:
-    running = user.starts("deploy", "iris.skops", "--timeout", "60")
+    running = user.starts("deploy", "iris.skops", "--timeout", "100")
     play_kubelet(api, user.namespace, READY)
-    stdout, stderr = running.communicate(timeout=60)
+    stdout, stderr = running.communicate(timeout=WITHIN)
 
     assert 0 == running.returncode, stderr
     assert f"http://iris-predictor.{user.namespace}.svc.cluster.local" in stdout
@@ -71,8 +72,8 @@ def test_a_manifest_brings_the_model_beside_it_and_a_new_model_is_a_new_version(
     (user.folder / "inferenceservice.yaml").write_text(MANIFEST)
 
     def revision() -> str:
-        deployment = api.get("Deployment", user.namespace, "iris-predictor") or {}
-        return str(deployment.get("spec", {}).get("template", {}).get("metadata", {}).get("annotations", {}))
+        deployment = api.get("Deployment", user.namespace, "iris-predictor")
+        return str(deployment["spec"]["template"]["metadata"]["annotations"]) if deployment else ""
 
     assert 0 == user.types("deploy", "--timeout", "0").returncode
     first = eventually(revision)
@@ -92,7 +93,7 @@ def test_a_failure_that_lasts_ends_it_with_the_reason_and_the_status(
     waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
     status = {"phase": "Running", "containerStatuses": [container("runtime", waiting, ended)]}
     play_kubelet(api, user.namespace, status)
-    _, stderr = running.communicate(timeout=60)
+    _, stderr = running.communicate(timeout=WITHIN)
 
     assert 1 == running.returncode
     assert "error: iris does not become ready: CrashLoopBackOff: " in stderr
@@ -101,12 +102,16 @@ def test_a_failure_that_lasts_ends_it_with_the_reason_and_the_status(
 
 
 def test_what_does_not_become_ready_in_time_says_what_it_waited_for(
-    operator: OperatorProcess, user: User, model: Path
+    operator: OperatorProcess, api: Api, user: User, model: Path
 ) -> None:
+    assert 0 == user.types("deploy", "iris.skops", "--timeout", "0").returncode
+    waits = "0 of 1 pods are available."
+    eventually(lambda: waits in ready_reason(api, user.namespace, "Starting")["message"])
+
     done = user.types("deploy", "iris.skops", "--timeout", "3")
 
     assert 1 == done.returncode
-    assert "iris is not ready after 3 s: Starting: 0 of 1 pods are available." in done.stderr
+    assert f"iris is not ready after 3 s: Starting: {waits}" in done.stderr
 
 
 def test_fields_that_somebody_else_manages_are_taken_over_only_by_force(

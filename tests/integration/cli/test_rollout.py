@@ -23,6 +23,7 @@ def predictor(api: Api, user: User) -> dict[str, Any]:
 def test_a_rollout_that_failed_is_told_undone_and_over(operator: OperatorProcess, api: Api, user: User) -> None:
     rolled_out(api, user.namespace)
     ready(api, user.namespace, "Loaded")
+    ready(api, user.namespace, "Settled", "Reconciling")
     done = user.types("rollout", "status", "iris")
     assert 0 == done.returncode, done.stderr
     assert "iris: arrived" in done.stdout

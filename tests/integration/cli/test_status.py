@@ -29,6 +29,8 @@ def test_a_service_that_is_ready_is_said_to_be_with_everything_that_it_was_made_
         status = {"status": {"phase": "Running", "conditions": ready}}
         api.patch("Pod", user.namespace, pod["metadata"]["name"], status, subresource="status", manager="kubelet")
     ready_reason(api, user.namespace, "Loaded")
+    # It is ready with the first of them.
+    ready_reason(api, user.namespace, "Settled", "Reconciling")
 
     done = user.types("status", "iris")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -68,21 +69,22 @@ def test_what_pods_count_is_shown_for_each_service(
     log = user.folder / "forwarded.log"
     asking = user.forwarding_to(ports["admin"], log)
 
-    told = asking.types("top", "--seconds", "0.5", "--json")
-    shown = asking.types("top", "--seconds", "0.5")
+    told = asking.types("top", "--seconds", "3", "--json")
+    shown = asking.types("top", "--seconds", "3")
 
     assert 0 == told.returncode, told.stderr
     busy, own = json.loads(told.stdout)["services"]
     assert ("busy", 2, 2, {}) == (busy["name"], busy["replicas"], busy["ready"], busy["unread"])
-    assert busy["rps"] > 1
+    assert busy["rps"] > 0
     assert 0 < busy["p95Seconds"] < 30
-    assert 0 == busy["queue"]
+    # There is one caller, who may wait just now, and both pods are the runtime that it waits for.
+    assert busy["queue"] in {0, 1, 2}
     assert ("own", 1, 1, None) == (own["name"], own["replicas"], own["ready"], own["rps"])
     assert ["its runtime is not Pillion's"] == list(own["unread"].values())
     header, first, second = shown.stdout.splitlines()
     assert ["NAME", "REPLICAS", "READY", "IN", "FLIGHT", "QUEUE", "RPS", "P95"] == header.split()
     assert ["busy", "2", "2"] == first.split()[:3]
-    assert first.endswith("ms")
+    assert re.fullmatch(r"busy +2 +2( +[0-9.]+){4}m?s", first)
     assert ["own", "1", "1", "-", "-", "-", "-"] == second.split()
     assert "not counted: pod own-predictor-" in shown.stderr
     assert all(line.endswith(" :8082") for line in log.read_text().splitlines())

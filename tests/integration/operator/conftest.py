@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import itertools
+import os
 import shutil
 import threading
 from typing import TYPE_CHECKING
@@ -45,6 +46,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, audit_log: Path) -> Iterat
     policy = tmp_path_factory.mktemp("policy") / "policy.yaml"
     policy.write_text(_AUDIT_POLICY)
     flags = [f"--audit-policy-file={policy}", f"--audit-log-path={audit_log}", "--audit-log-mode=blocking"]
+    # In MiB; by default it begins a new file after 100, and those who read it from its beginning miss the former.
+    flags += ["--audit-log-maxsize=100000"]
     # An autoscaler looks every fifteen seconds by default.
     looks = ["--horizontal-pod-autoscaler-sync-period=1s", "--horizontal-pod-autoscaler-cpu-initialization-period=0s"]
     controllers = (*WORKLOADS, *AUTOSCALING, "job-controller")
@@ -80,7 +83,9 @@ def api(cluster: ControlPlane) -> Iterator[Api]:
 
 @pytest.fixture
 def namespace(cluster: ControlPlane) -> str:
-    name = f"operator-{next(_numbers)}"
+    # Which ports of the activator a service has follows from its name and its namespace's: others may run the same
+    # tests on this machine, on a cluster of their own.
+    name = f"operator-{os.getpid()}-{next(_numbers)}"
     cluster.create_namespace(name)
     return name
 

@@ -33,7 +33,7 @@ def gateway_api(cluster: ControlPlane) -> Iterator[None]:
         cluster.kubectl("apply", "--server-side", "-f", str(file))
     yield
     for file in files:
-        cluster.kubectl("delete", "-f", str(file), "--ignore-not-found", "--timeout=30s")
+        cluster.kubectl("delete", "-f", str(file), "--ignore-not-found", "--timeout=100s")
 
 
 def create_gateway(api: Api, namespace: str, *listeners: Object, address: str = "192.0.2.7") -> None:

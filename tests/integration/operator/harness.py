@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from e2e.cluster.node.apiserver import ControlPlane
 
 T = TypeVar("T")
+_STILL_LOOKS = 3
 Object = dict[str, Any]
 
 PILLION = "/apis/serving.pillion.dev/v1beta1"
@@ -118,10 +119,23 @@ class Api:
         return patched
 
     def history(self, kind: str, namespace: str, since: str) -> tuple[Object, ...]:
-        """Every state of the objects that was stored after that resource version: a watch replays them all."""
-        answer = self.send("GET", f"{PATHS[kind].format(namespace)}?watch=1&resourceVersion={since}&timeoutSeconds=1")
-        answer.raise_for_status()
-        return tuple(json.loads(line)["object"] for line in answer.text.splitlines())
+        """Every state of the objects that was stored after that resource version: a watch replays them all.
+
+        The watch ends after a second, and a busy server may not have come to the newest by then: it is asked anew.
+        """
+
+        def version(found: Object) -> int:
+            return int(found["metadata"]["resourceVersion"])
+
+        def look() -> list[tuple[Object, ...]]:
+            newest = {version(found) for found in self.list(kind, namespace) if version(found) > int(since)}
+            path = f"{PATHS[kind].format(namespace)}?watch=1&resourceVersion={since}&timeoutSeconds=1"
+            answer = self.send("GET", path)
+            answer.raise_for_status()
+            states = tuple(json.loads(line)["object"] for line in answer.text.splitlines())
+            return [states] if newest <= {version(found) for found in states} else []
+
+        return eventually(look)[0]
 
     def delete(self, kind: str, namespace: str, name: str) -> None:
         self.send("DELETE", f"{PATHS[kind].format(namespace)}/{name}").raise_for_status()
@@ -210,7 +224,8 @@ class OperatorProcess:
         return self.log_path.read_text()
 
     def lines(self) -> list[Object]:
-        return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        lines = self.log().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
 
     def wait_logged(self, text: str, within: float = WITHIN) -> None:
         def look() -> bool:
@@ -223,12 +238,12 @@ class OperatorProcess:
 
     def wait_ready(self) -> OperatorProcess:
         self.wait_logged("metrics and probes answer on port")
-        eventually(lambda: self.probe("/readyz")[0] == 200, within=60)
+        eventually(lambda: self.probe("/readyz")[0] == 200)
         return self
 
     def wait_leading(self) -> OperatorProcess:
         self.wait_ready()
-        eventually(lambda: self.metric("pillion_operator_leader") == 1, within=60)
+        eventually(lambda: self.metric("pillion_operator_leader") == 1)
         return self
 
     @property
@@ -248,20 +263,25 @@ class OperatorProcess:
 
     def writes(self) -> float:
         """Requests that changed something, the lease aside. One scrape: the lease is renewed between any two."""
-        text, name = self.probe("/metrics")[1], "pillion_operator_api_requests_total"
-        verbs = ("apply", "create", "delete", "patch", "patch status", "patch scale", "update")
-        leases = sum(_sum(text, name, verb=verb, kind="leases") for verb in ("create", "update"))
-        return sum(_sum(text, name, verb=verb) for verb in verbs) - leases
+        return _writes(self.probe("/metrics")[1])
 
     def at_rest(self) -> tuple[float, float]:
-        """Writes and reconciles so far, once none has been added for a second: what went before is through."""
-        seen: list[tuple[float, float]] = []
+        """Writes and reconciles so far, once what went before is through.
+
+        That is where no service waits for a worker, and for three seconds there was neither a write nor a reconcile
+        nor a change of anything that is watched: the controllers of the cluster take their time, and what they do is
+        written down here in turn. Of the whole operator: what is asked of one namespace is `auditing.Writes`' to say.
+        """
+        seen: list[tuple[float, ...]] = []
 
         def look() -> tuple[float, float] | None:
-            seen.append((self.writes(), self.metric("pillion_operator_reconciles_total")))
-            return seen[-1] if seen[-2:-1] == seen[-1:] else None
+            text = self.probe("/metrics")[1]
+            counters = ("pillion_operator_reconciles_total", "pillion_operator_watch_events_total")
+            seen.append((_writes(text), *(_sum(text, name) for name in counters)))
+            still = len(seen) > _STILL_LOOKS and len(set(seen[-_STILL_LOOKS - 1 :])) == 1
+            return (seen[-1][0], seen[-1][1]) if still and not _sum(text, "pillion_operator_queue_depth") else None
 
-        counts = eventually(look, within=60, pause=1.0)
+        counts = eventually(look, pause=1.0)
         assert counts is not None
         return counts
 
@@ -282,6 +302,13 @@ class OperatorProcess:
             self._process.kill()
             self._process.wait()
             raise
+
+
+def _writes(text: str) -> float:
+    name = "pillion_operator_api_requests_total"
+    verbs = ("apply", "create", "delete", "patch", "patch status", "patch scale", "update")
+    leases = sum(_sum(text, name, verb=verb, kind="leases") for verb in ("create", "update"))
+    return sum(_sum(text, name, verb=verb) for verb in verbs) - leases
 
 
 def _sum(text: str, name: str, **labels: str) -> float:

@@ -57,8 +57,9 @@ class Injectors:
         self._settings = {
             "namespaces": APPS,
             "lease_namespace": HOME,
-            "lease_duration_seconds": "3",
-            "lease_renew_deadline_seconds": "2",
+            # Shorter than that a busy machine keeps a leader from renewing in time.
+            "lease_duration_seconds": "8",
+            "lease_renew_deadline_seconds": "5.4",
             "lease_retry_seconds": "0.5",
             "sidecar_injector": "true",
             "webhook_port": "0",
@@ -166,7 +167,7 @@ class Creations:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join()
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import os
 from typing import TYPE_CHECKING, Any
 
 from tests.integration.definitions import eventually as established
@@ -35,6 +36,11 @@ spec:
       schema:
         openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}
 """
+
+
+def address(number: int) -> str:
+    """An address for a pod, from 0 to 255, of this process alone: others may run the same test on this machine."""
+    return f"127.{os.getpid() % 200 + 20}.{os.getpid() // 200 % 250}.{number}"
 
 
 def now() -> str:
@@ -74,7 +80,7 @@ def metrics_served(cluster: ControlPlane) -> Iterator[None]:
     # It fails at once while the definition has no conditions yet.
     established(lambda: cluster.kubectl("wait", "--for=condition=Established", "crd/pods.metrics.k8s.io"))
     yield
-    cluster.kubectl("delete", "-f", "-", "--timeout=30s", stdin=METRICS_API)
+    cluster.kubectl("delete", "-f", "-", "--timeout=100s", stdin=METRICS_API)
 
 
 def use_cpu(api: Api, namespace: str, millicores: int) -> None:

@@ -12,6 +12,7 @@ import httpx
 from tests.integration.operator.harness import Api, Object, eventually
 from tests.integration.operator.kubelet import pods as pods_of
 from tests.integration.server.process import environment, iris_request
+from tests.waiting import WITHIN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +74,7 @@ class Node:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
         begun = b"listening with" if placed else b'"ready"'
-        eventually(lambda: begun in self.log.read_bytes(), within=90)
+        eventually(lambda: begun in self.log.read_bytes())
         status = {
             "phase": "Running",
             "podIP": ip,
@@ -108,7 +109,7 @@ class Node:
     def predict(self, name: str) -> int:
         """The status of a prediction."""
         url = f"http://{self._ip}:{self.port}/v2/models/{name}/infer"
-        return httpx.post(url, json=iris_request(), timeout=30, trust_env=False).status_code
+        return httpx.post(url, json=iris_request(), timeout=WITHIN, trust_env=False).status_code
 
     def end(self) -> None:
         """End the runtime."""

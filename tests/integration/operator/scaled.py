@@ -29,14 +29,14 @@ def replicas(api: Api, namespace: str) -> int:
     return deployment["spec"]["replicas"] if deployment else -1
 
 
-def scaling(api: Api, namespace: str, reason: str, within: float = 60) -> dict[str, Any]:
+def scaling(api: Api, namespace: str, reason: str) -> dict[str, Any]:
     """The condition ScalingActive, once it has that reason; on a busy machine the controller takes its time."""
 
     def look() -> dict[str, Any] | None:
         found = condition(api.get("InferenceService", namespace, "iris"), "ScalingActive")
         return found if found.get("reason") == reason else None
 
-    found = eventually(look, within=within)
+    found = eventually(look)
     assert found is not None
     return found
 

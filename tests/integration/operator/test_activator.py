@@ -25,6 +25,7 @@ import pytest
 from tests.certificates import Authority
 from tests.integration.operator.activating import ActivatorProcess, Asleep, activating, serving
 from tests.integration.operator.harness import Api, eventually
+from tests.waiting import WITHIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +76,7 @@ def in_background(call: Any, *arguments: Any) -> Iterator[Any]:
 
 
 def post(url: str) -> httpx.Response:
-    with httpx.Client(trust_env=False, timeout=30) as client:
+    with httpx.Client(trust_env=False, timeout=WITHIN) as client:
         return client.post(url, content=b"12345")
 
 
@@ -95,7 +96,7 @@ def test_a_request_is_held_asks_for_one_pod_and_is_answered_by_it(
         assert (200, "5") == (answer.result().status_code, answer.result().text)
 
     assert 1 == asleep.replicas
-    assert 1 == activator.metric("wakes_total")
+    eventually(lambda: activator.metric("wakes_total") == 1)
 
 
 def test_frames_without_a_request_are_not_held_without_end(
@@ -122,7 +123,7 @@ def test_https_is_passed_through_to_the_certificate_of_the_pod(
     asleep = Asleep(api, namespace, "https").known_to(activator)
 
     def call() -> httpx.Response:
-        with httpx.Client(trust_env=False, timeout=30, verify=trust) as client:
+        with httpx.Client(trust_env=False, timeout=WITHIN, verify=trust) as client:
             url = f"https://{asleep.address}:{asleep.ports['https']}/"
             return client.post(url, content=b"12345", extensions={"sni_hostname": "localhost"})
 
@@ -186,7 +187,7 @@ def test_where_no_pod_comes_in_time_http_is_told_when_to_ask_again_and_others_ar
         with connect(asleep, "https") as client:
             client.sendall(b"\x16\x03\x01")
             assert b"" == client.recv(100)
-        assert 2 == activator.metric("refused_total", '{reason="timeout"}')
+        eventually(lambda: activator.metric("refused_total", '{reason="timeout"}') == 2)
 
 
 def test_connections_are_bounded_and_one_that_leaves_makes_room(
@@ -201,7 +202,7 @@ def test_connections_are_bounded_and_one_that_leaves_makes_room(
             eventually(lambda: activator.metric("waiting") == 2)
             with connect(asleep, "http") as three, contextlib.suppress(ConnectionResetError):
                 assert b"" == three.recv(1)
-            assert 1 == activator.metric("refused_total", '{reason="limit"}')
+            eventually(lambda: activator.metric("refused_total", '{reason="limit"}') == 1)
         # Both have left while they waited.
         eventually(lambda: activator.metric("connections") == 0)
         with serving(echo) as port:
@@ -216,7 +217,7 @@ def test_what_is_held_of_a_request_is_bounded_and_nothing_of_it_is_lost(
     body = bytes(64 * 1024 * 1024)
 
     def call() -> httpx.Response:
-        with httpx.Client(trust_env=False, timeout=60) as client:
+        with httpx.Client(trust_env=False, timeout=WITHIN) as client:
             return client.post(f"http://{asleep.address}:{asleep.ports['http']}/", content=body)
 
     before = resident(activator.pid)
@@ -254,8 +255,8 @@ def test_a_thousand_held_connections_with_a_mebibyte_each_stay_within_a_fraction
             serving(echo, backlog=number) as port,
             in_background(asyncio.run, calls(asleep, woken)) as all_done,
         ):
-            eventually(lambda: activator.metric("waiting") == number, within=120)
-            eventually(lambda: activator.metric("held_bytes") >= 32 * 1024 * 1024, within=120)
+            eventually(lambda: activator.metric("waiting") == number)
+            eventually(lambda: activator.metric("held_bytes") >= 32 * 1024 * 1024)
             held = resident(activator.pid) - before
             asleep.ready(http=port)
             woken.set()
@@ -318,7 +319,7 @@ def test_two_activators_give_a_deployment_one_replica_and_leave_one_that_has_som
             asleep.woken()
             api.patch("Deployment", namespace, "iris-predictor", {"spec": {"replicas": 3}}, subresource="scale")
             eventually(lambda: first.metric("waiting") == second.metric("waiting") == 1)
-            assert 1 == first.metric("wakes_total") + second.metric("wakes_total")
+            eventually(lambda: first.metric("wakes_total") + second.metric("wakes_total") == 1)
     states = api.history("Deployment", namespace, since["metadata"]["resourceVersion"])
     counts = [state["spec"]["replicas"] for state in states]
     assert [1, 3] == [count for count, _ in itertools.groupby(counts) if count]
@@ -328,7 +329,7 @@ def test_a_stopping_activator_is_unready_takes_connections_on_and_lets_them_end(
     cluster: ControlPlane, api: Api, namespace: str, tmp_path: Path
 ) -> None:
     log = tmp_path / "activator.log"
-    with activating(cluster.kubeconfig, log, drain_seconds=2, finish_seconds=10) as activator, serving(echo) as port:
+    with activating(cluster.kubeconfig, log, drain_seconds=6, finish_seconds=60) as activator, serving(echo) as port:
         asleep = Asleep(api, namespace, "http").known_to(activator)
         asleep.ready(http=port)
         url = f"http://{asleep.address}:{asleep.ports['http']}/"
@@ -433,7 +434,7 @@ def test_a_slice_that_is_not_the_operators_is_not_listened_for_and_the_log_says_
 
     eventually(lambda: why in activator.log())
     assert str(forged["ports"]["http"]) not in activator.ask("/routes").json()
-    assert activator.metric("slices_distrusted") >= 1
+    eventually(lambda: activator.metric("slices_distrusted") >= 1)
 
 
 def test_a_service_that_is_gone_is_not_listened_for_any_more(

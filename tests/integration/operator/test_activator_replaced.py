@@ -14,6 +14,7 @@ from tests.integration.operator.scaled import create, replicas
 from tests.integration.operator.test_activator import echo
 from tests.integration.operator.test_pod_scaling import CountingPods, counting
 from tests.integration.operator.test_scale_to_zero import _BEHAVIOR, asleep, leads, listen, ports, up
+from tests.waiting import WITHIN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +62,7 @@ def test_a_service_without_pods_wakes_after_the_activator_was_replaced_while_no_
         eventually(lambda: leads(api, namespace) == [own_address()])
         with serving(echo) as port, ThreadPoolExecutor(1) as pool, httpx.Client(trust_env=False) as client:
             url = f"http://{own_address()}:{ports(api, namespace)['http']}/"
-            answer = pool.submit(client.post, url, content=b"12345", timeout=60)
+            answer = pool.submit(client.post, url, content=b"12345", timeout=WITHIN)
             eventually(lambda: replicas(api, namespace) == 1)
             listen(api, namespace, http=port)
             assert "5" == answer.result().text

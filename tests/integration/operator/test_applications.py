@@ -12,7 +12,9 @@ import yaml
 
 from pillion_operator.state.names import ADMIN_PORT
 from tests.integration.operator.harness import Api, OperatorProcess, condition, eventually, inference_service
+from tests.integration.operator.kubelet import address
 from tests.integration.operator.test_conditions import container, play_kubelet, pod_of, ready_reason
+from tests.waiting import WITHIN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +37,7 @@ class Shop:
 """
 
 
-def command(api: Api, namespace: str, folder: Path, address: str) -> list[str]:
+def command(api: Api, namespace: str, folder: Path, ip: str) -> list[str]:
     """The runtime with the file of the cluster, and the code in `folder` in place of the image's."""
     pod_of(api, namespace)
     config = api.get("ConfigMap", namespace, "iris-predictor-runtime")
@@ -45,7 +47,7 @@ def command(api: Api, namespace: str, folder: Path, address: str) -> list[str]:
     document["applications"][0]["code"]["folder"] = str(folder)
     (folder / "shop.py").write_text(CODE)
     (folder / "runtime.yaml").write_text(yaml.safe_dump(document))
-    hosts = [f"--{port}-host={address}" for port in ("http", "grpc", "admin")]
+    hosts = [f"--{port}-host={ip}" for port in ("http", "grpc", "admin")]
     ports = ["--http-port=8080", "--grpc-port=0", f"--admin-port={ADMIN_PORT}", "--control-socket="]
     return [sys.executable, "-m", "pillion.server", "--config", str(folder / "runtime.yaml"), *hosts, *ports]
 
@@ -54,18 +56,18 @@ def test_an_application_is_served_as_the_manifest_says_and_the_service_is_ready(
     operator: OperatorProcess, api: Api, namespace: str, tmp_path: Path
 ) -> None:
     api.create(namespace, inference_service(**PREDICTOR))
-    address = "127.0.78.1"
+    ip = address(101)
 
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command(api, namespace, tmp_path, address), stdout=log, stderr=log)
+        process = subprocess.Popen(command(api, namespace, tmp_path, ip), stdout=log, stderr=log)
     try:
-        eventually(lambda: _status(f"http://{address}:{ADMIN_PORT}/readyz") == 200, within=60)
-        answer = httpx.get(f"http://{address}:8080/ml/shop", timeout=60, trust_env=False)
+        eventually(lambda: _status(f"http://{ip}:{ADMIN_PORT}/readyz") == 200)
+        answer = httpx.get(f"http://{ip}:8080/ml/shop", timeout=60, trust_env=False)
         assert (200, "open") == (answer.status_code, answer.text)
         since = pod_of(api, namespace)["metadata"]["creationTimestamp"]
         running = container("runtime", {"running": {"startedAt": since}}) | {"ready": True}
         ready = {"type": "Ready", "status": "True", "lastTransitionTime": since}
-        status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": [ready]}
+        status = {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "conditions": [ready]}
         play_kubelet(api, namespace, {**status, "containerStatuses": [running]})
         assert "True" == ready_reason(api, namespace, "Loaded")["status"]
     finally:
@@ -80,9 +82,12 @@ def test_an_application_that_fails_at_its_start_is_named_with_its_reason(
     api.create(namespace, inference_service(**{**PREDICTOR, "applications": [{**SHOP, "args": {"word": "shut"}}]}))
 
     ended = subprocess.run(
-        command(api, namespace, tmp_path, "127.0.78.2"), stderr=subprocess.STDOUT, stdout=subprocess.PIPE, timeout=60,
+        command(api, namespace, tmp_path, address(102)),
+        stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE,
+        timeout=WITHIN,
         check=False,
-    )  # fmt: skip
+    )
     # As the kubelet does it for terminationMessagePolicy FallbackToLogsOnError: the end of the log, 2 KiB at most.
     last = {"exitCode": ended.returncode, "message": ended.stdout.decode()[-2048:], "reason": "Error"}
     waiting = {"waiting": {"reason": "CrashLoopBackOff"}}

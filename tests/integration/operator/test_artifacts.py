@@ -20,6 +20,7 @@ import yaml
 
 from pillion_operator.state.names import ADMIN_PORT
 from tests.integration.operator.harness import Api, OperatorProcess, condition, eventually, inference_service, running
+from tests.integration.operator.kubelet import address
 from tests.integration.operator.test_conditions import container, play_kubelet, pod_of, ready_reason
 from tests.models import IrisModels, train_iris
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from e2e.cluster.node.apiserver import ControlPlane
 
 LABEL = "serving.pillion.dev/pickle-policy"
-_addresses = (f"127.0.77.{number}" for number in itertools.count(1))
+_addresses = (address(number) for number in itertools.count(110))
 
 
 @pytest.fixture(scope="module")
@@ -55,33 +56,32 @@ def kubelet(api: Api, namespace: str, files: Path, folder: Path) -> Iterator[str
     assert config is not None
     document = yaml.safe_load(config["data"]["runtime.yaml"])
     document["models"][0]["path"] = str(files)
-    address = next(_addresses)
-    path = folder / f"{address}.yaml"
+    ip = next(_addresses)
+    path = folder / f"{ip}.yaml"
     path.write_text(yaml.safe_dump(document))
-    hosts = [f"--{port}-host={address}" for port in ("http", "grpc", "admin")]
+    hosts = [f"--{port}-host={ip}" for port in ("http", "grpc", "admin")]
     ports = ["--http-port=0", "--grpc-port=0", f"--admin-port={ADMIN_PORT}", "--control-socket="]
-    with (folder / f"{address}.log").open("wb") as log:
+    with (folder / f"{ip}.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "pillion.server", "--config", str(path), *hosts, *ports], stdout=log, stderr=log
         )
     try:
-        play_kubelet(api, namespace, _status(address, ready=False))
-        eventually(lambda: _state(address) in {"READY", "UNAVAILABLE"}, within=60)
-        ready = _state(address) == "READY"
-        if ready:
-            play_kubelet(api, namespace, _status(address, ready=True, since=pod["metadata"]["creationTimestamp"]))
-        yield address
+        play_kubelet(api, namespace, _status(ip, ready=False))
+        ready = eventually(lambda: {"READY": [True], "UNAVAILABLE": [False]}.get(_state(ip)))
+        if ready == [True]:
+            play_kubelet(api, namespace, _status(ip, ready=True, since=pod["metadata"]["creationTimestamp"]))
+        yield ip
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _status(address: str, *, ready: bool, since: str = "") -> dict[str, Any]:
+def _status(ip: str, *, ready: bool, since: str = "") -> dict[str, Any]:
     running = container("runtime", {"running": {"startedAt": "2026-01-01T00:00:00Z"}}) | {"ready": ready}
     status: dict[str, Any] = {
         "phase": "Running",
-        "podIP": address,
-        "podIPs": [{"ip": address}],
+        "podIP": ip,
+        "podIPs": [{"ip": ip}],
         "containerStatuses": [running],
     }
     if ready:
@@ -89,9 +89,9 @@ def _status(address: str, *, ready: bool, since: str = "") -> dict[str, Any]:
     return status
 
 
-def _state(address: str) -> str:
+def _state(ip: str) -> str:
     try:
-        answer = httpx.get(f"http://{address}:{ADMIN_PORT}/status", timeout=2, trust_env=False)
+        answer = httpx.get(f"http://{ip}:{ADMIN_PORT}/status", timeout=2, trust_env=False)
     except httpx.TransportError:
         return ""
     state: str = answer.json()["models"][0]["state"]
@@ -275,9 +275,9 @@ def test_a_class_from_storage_is_refused_before_any_pod_until_its_manifest_trust
     trusted = {"spec": {"predictor": {"model": {"trustCode": True}}}}
     api.patch("InferenceService", namespace, "iris", trusted)
 
-    with kubelet(api, namespace, tmp_path, tmp_path) as address:
+    with kubelet(api, namespace, tmp_path, tmp_path) as ip:
         ready_reason(api, namespace, "Loaded")
-        status = httpx.get(f"http://{address}:{ADMIN_PORT}/status", timeout=60, trust_env=False).json()
+        status = httpx.get(f"http://{ip}:{ADMIN_PORT}/status", timeout=60, trust_env=False).json()
     assert [("iris", "READY", "python")] == [(m["name"], m["state"], m["format"]) for m in status["models"]]
 
 

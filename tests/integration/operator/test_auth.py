@@ -29,7 +29,7 @@ def told(api: Api, namespace: str, reason: str) -> str:
         found = condition(api.get("InferenceService", namespace, "iris"), "PredictorReady")
         return str(found["message"]) if found.get("reason") == reason else ""
 
-    return eventually(look, within=60)
+    return eventually(look)
 
 
 def test_pods_that_may_not_ask_about_tokens_are_told_until_the_command_of_the_condition_was_run(
@@ -54,7 +54,7 @@ def test_the_api_server_admits_pods_with_one_token_in_the_container_that_serves(
     beside = {"name": "beside", "image": "a:1"}
     api.create(namespace, asking({"serviceAccount": {}}, containers=[beside], **more))
 
-    pod = eventually(lambda: pods(api, namespace), within=60)[0]
+    pod = eventually(lambda: pods(api, namespace))[0]
     mounted = {
         container["name"]: [one["name"] for one in container["volumeMounts"] if one["mountPath"] == ACCOUNT]
         for container in ({"volumeMounts": []} | one for one in pod["spec"]["containers"])
@@ -73,7 +73,8 @@ def test_a_secret_of_keys_that_lacks_is_named_until_it_is_there(
     keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "iris-keys"}, "stringData": {"shop": "k"}}
     api.create(namespace, keys)
     told(api, namespace, "Starting")
-    assert "api-keys" in [volume["name"] for volume in pods(api, namespace)[0]["spec"]["volumes"]]
+    pod = eventually(lambda: pods(api, namespace))[0]
+    assert "api-keys" in [volume["name"] for volume in pod["spec"]["volumes"]]
 
 
 def test_a_container_that_is_not_ours_is_not_served_openly(operator: OperatorProcess, api: Api, namespace: str) -> None:

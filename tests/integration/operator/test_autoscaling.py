@@ -179,7 +179,7 @@ def test_what_the_autoscaler_decides_is_kept_and_outlives_it(
     create(api, namespace, minReplicas=2, maxReplicas=10)
     settled(api, namespace, 2)
     use_cpu(api, namespace, 160)
-    eventually(lambda: replicas(api, namespace) == 4, within=60)
+    eventually(lambda: replicas(api, namespace) == 4)
     since = version(api, namespace)
     use_cpu(api, namespace, 80)
     settled(api, namespace, 4)

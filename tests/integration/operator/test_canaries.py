@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.integration.operator.harness import Api, OperatorProcess, condition, eventually
 from tests.integration.operator.kubelet import make_ready, pods
-from tests.integration.operator.test_rolling_back import change, crash, names, ready, states
+from tests.integration.operator.test_rolling_back import PATIENCE, change, crash, names, ready, states
 from tests.integration.operator.test_rolling_back import rolled_out as rolled_out_in_haste
 
 CANARY = "iris-predictor-canary"
@@ -14,7 +14,7 @@ CANARY = "iris-predictor-canary"
 
 def rolled_out(api: Api, namespace: str, **predictor: Any) -> None:
     """A service whose newest revision has its time: a busy machine may not make a pod within seconds."""
-    rolled_out_in_haste(api, namespace, **{"rollout": {"progressDeadline": "10m"}, **predictor})
+    rolled_out_in_haste(api, namespace, **{"rollout": PATIENCE, **predictor})
 
 
 def canary(api: Api, namespace: str) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def shared(api: Api, namespace: str, actual: int) -> dict[str, Any]:
 def counts(api: Api, namespace: str) -> tuple[int, int]:
     """Pods wanted of the last good revision and of the newest."""
     stable, newest = (api.get("Deployment", namespace, name) for name in ("iris-predictor", CANARY))
-    return (stable or {})["spec"]["replicas"], newest["spec"]["replicas"] if newest else 0
+    return stable["spec"]["replicas"] if stable else -1, newest["spec"]["replicas"] if newest else 0
 
 
 def version(api: Api, namespace: str) -> str:
@@ -60,7 +60,7 @@ def test_the_newest_revision_gets_its_share_and_the_last_good_one_keeps_its_pods
 
     found = shared(api, namespace, 25)
     assert {"requested": 25, "actual": 25, "mechanism": "replicas: 1 of 4 pods"} == found
-    assert (3, 1) == counts(api, namespace)
+    eventually(lambda: counts(api, namespace) == (3, 1))
     assert old < names(api, namespace)
     history = api.history("Deployment", namespace, since)
     served = [one["spec"]["template"] for one in history if one["metadata"]["name"] == "iris-predictor"]
@@ -75,8 +75,12 @@ def test_the_newest_revision_gets_its_share_and_the_last_good_one_keeps_its_pods
     selector = service["spec"]["selector"].items()
     assert 4 == len([pod for pod in pods(api, namespace) if selector <= pod["metadata"]["labels"].items()])
     ready(api, namespace, "Loaded")
-    progressing = condition(api.get("InferenceService", namespace, "iris"), "Progressing")
-    assert ("False", "Shared") == (progressing["status"], progressing["reason"])
+
+    def progressing() -> tuple[str, str]:
+        found = condition(api.get("InferenceService", namespace, "iris"), "Progressing")
+        return found["status"], found["reason"]
+
+    eventually(lambda: progressing() == ("False", "Shared"))
     assert {1: "RolledOut"} == states(api, namespace)
 
 
@@ -111,7 +115,7 @@ def test_promoting_loses_no_pod_on_the_way(operator: OperatorProcess, api: Api, 
     history = api.history("Deployment", namespace, since)
     stable = [one["status"].get("availableReplicas", 0) for one in history if one["metadata"]["name"] != CANARY]
     assert min(stable) >= 2
-    assert api.get("ConfigMap", namespace, f"{CANARY}-runtime") is None
+    eventually(lambda: api.get("ConfigMap", namespace, f"{CANARY}-runtime") is None)
 
 
 def test_zero_percent_takes_the_newest_revision_away(operator: OperatorProcess, api: Api, namespace: str) -> None:
@@ -124,7 +128,7 @@ def test_zero_percent_takes_the_newest_revision_away(operator: OperatorProcess, 
 
     eventually(lambda: api.get("Deployment", namespace, CANARY) is None)
     eventually(lambda: names(api, namespace) == old)
-    eventually(lambda: (canary(api, namespace)["requested"], canary(api, namespace)["actual"]) == (0, 0))
+    eventually(lambda: [canary(api, namespace).get(share) for share in ("requested", "actual")] == [0, 0])
     ready(api, namespace, "Loaded")
 
 
@@ -136,13 +140,13 @@ def test_more_than_half_takes_pods_from_the_last_good_one_only_when_the_others_a
     eventually(lambda: counts(api, namespace) == (4, 4))
 
     shared(api, namespace, 80)
-    assert (1, 4) == counts(api, namespace)
+    eventually(lambda: counts(api, namespace) == (1, 4))
 
     # On the way back one goes for each of the others that is there again.
     change(api, namespace, canaryTrafficPercent=0)
     eventually(lambda: counts(api, namespace) == (4, 3))
     stays = "3 pods beside it stay until 4 of the last good revision are available (now 1)"
-    eventually(lambda: stays in canary(api, namespace)["mechanism"])
+    eventually(lambda: stays in canary(api, namespace).get("mechanism", ""))
     eventually(lambda: make_ready(api, namespace) and api.get("Deployment", namespace, CANARY) is None)
     assert 4 == counts(api, namespace)[0]
 
@@ -178,7 +182,7 @@ def test_a_manifest_that_goes_back_takes_no_pod_before_another_is_there(
     change(api, namespace, timeout=None, canaryTrafficPercent=None)
 
     eventually(lambda: counts(api, namespace) == (4, 3))
-    eventually(lambda: make_ready(api, namespace) and api.get("Deployment", namespace, CANARY) is None, within=30)
+    eventually(lambda: make_ready(api, namespace) and api.get("Deployment", namespace, CANARY) is None)
     eventually(lambda: "canary" not in (api.get("InferenceService", namespace, "iris") or {})["status"])
     never_fewer_than_four(api, namespace, since)
 
@@ -198,7 +202,7 @@ def test_another_change_begins_once_the_last_good_revision_has_its_pods_back(
     assert now is not None
     assert before["spec"]["template"] == now["spec"]["template"]
     shared(api, namespace, 20)
-    assert (4, 1) == counts(api, namespace)
+    eventually(lambda: counts(api, namespace) == (4, 1))
     never_fewer_than_four(api, namespace, since)
 
 
@@ -214,7 +218,7 @@ def test_a_newest_revision_that_never_becomes_ready_loses_its_share(
 
     assert "no such column: petal" in found["message"]
     eventually(lambda: api.get("Deployment", namespace, CANARY) is None and names(api, namespace) == old)
-    assert {1: "RolledOut", 2: "Failed"} == states(api, namespace)
+    eventually(lambda: {1: "RolledOut", 2: "Failed"} == states(api, namespace))
 
 
 def test_versions_that_listen_differently_share_no_address(operator: OperatorProcess, api: Api, namespace: str) -> None:

@@ -51,7 +51,7 @@ def cert_manager(cluster: ControlPlane) -> Iterator[None]:
         cluster.kubectl("apply", "--server-side", "-f", str(file))
     yield
     for file in files:
-        cluster.kubectl("delete", "-f", str(file), "--ignore-not-found", "--timeout=30s")
+        cluster.kubectl("delete", "-f", str(file), "--ignore-not-found", "--timeout=100s")
 
 
 def told(api: Api, namespace: str, reason: str, part: str = "") -> str:
@@ -61,11 +61,11 @@ def told(api: Api, namespace: str, reason: str, part: str = "") -> str:
         found = condition(api.get("InferenceService", namespace, "iris"), "PredictorReady")
         return str(found["message"]) if found.get("reason") == reason and part in found["message"] else ""
 
-    return eventually(look, within=60)
+    return eventually(look)
 
 
 def asked_for(api: Api, namespace: str) -> Object:
-    found = eventually(lambda: api.get("Certificate", namespace, "iris-predictor"), within=60)
+    found = eventually(lambda: api.get("Certificate", namespace, "iris-predictor"))
     assert found is not None
     return found
 
@@ -145,13 +145,13 @@ def test_a_certificate_that_is_edited_or_deleted_is_restored_and_goes_with_its_f
     path = f"{PATHS['Certificate'].format(namespace)}/iris-predictor"
     edit = {"spec": {"dnsNames": ["elsewhere.example.com"]}}
     api.send("PATCH", path, edit, "application/merge-patch+json").raise_for_status()
-    eventually(lambda: asked_for(api, namespace)["spec"]["dnsNames"] == first["spec"]["dnsNames"], within=60)
+    eventually(lambda: asked_for(api, namespace)["spec"]["dnsNames"] == first["spec"]["dnsNames"])
 
     api.delete("Certificate", namespace, "iris-predictor")
-    eventually(lambda: asked_for(api, namespace)["metadata"]["uid"] != first["metadata"]["uid"], within=60)
+    eventually(lambda: asked_for(api, namespace)["metadata"]["uid"] != first["metadata"]["uid"])
 
     api.patch("InferenceService", namespace, "iris", {"spec": {"predictor": {"tls": None}}})
-    eventually(lambda: api.get("Certificate", namespace, "iris-predictor") is None, within=60)
+    eventually(lambda: api.get("Certificate", namespace, "iris-predictor") is None)
 
 
 def test_a_secret_of_somebody_else_is_not_given_to_cert_manager_to_write(
@@ -174,7 +174,7 @@ def test_a_cert_manager_that_goes_is_told(
     api.create(namespace, inference_service(**ISSUED))
     asked_for(api, namespace)
 
-    cluster.kubectl("delete", "crd", "certificates.cert-manager.io", "--timeout=30s")
+    cluster.kubectl("delete", "crd", "certificates.cert-manager.io", "--timeout=100s")
 
     told(api, namespace, "CertificatesNotServed")
-    eventually(lambda: 200 == operator.probe("/readyz")[0], within=60)
+    eventually(lambda: 200 == operator.probe("/readyz")[0])

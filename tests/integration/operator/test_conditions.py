@@ -97,6 +97,7 @@ def test_a_ready_pod_makes_the_service_ready(operator: OperatorProcess, api: Api
 
     found = ready_reason(api, namespace, "Loaded")
     assert "True" == found["status"]
+    ready_reason(api, namespace, "Settled", "Reconciling")
     service = api.get("InferenceService", namespace, "iris")
     assert service is not None
     assert "Loaded" == service["status"]["modelStatus"]["states"]["activeModelState"]
@@ -272,7 +273,7 @@ def test_a_renewed_certificate_does_not_roll_the_pods(operator: OperatorProcess,
             condition(api.get("InferenceService", namespace, "iris"), "Ready")["reason"] != "CertificateExpired"
         )
 
-    eventually(renewed, within=60)
+    eventually(renewed)
     after = api.get("Deployment", namespace, "iris-predictor")
     assert before is not None
     assert after is not None

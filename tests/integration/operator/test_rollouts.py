@@ -35,8 +35,12 @@ def test_a_surge_pod_that_stays_without_a_node_names_the_way_out(
     assert "False" == found["status"]
     assert surge in found["message"]
     assert "rollout.mode: ResourceAware" in found["message"]
-    ready = condition(api.get("InferenceService", namespace, "iris"), "Ready")
-    assert "Meanwhile 1 pod serves on." in ready["message"]
+
+    def ready() -> str:
+        message: str = condition(api.get("InferenceService", namespace, "iris"), "Ready")["message"]
+        return message
+
+    eventually(lambda: "Meanwhile 1 pod serves on." in ready())
 
     # What the message proposes works: the old pod goes first.
     api.patch("InferenceService", namespace, "iris", {"spec": {"predictor": {"rollout": {"mode": "ResourceAware"}}}})

@@ -24,6 +24,7 @@ from tests.integration.operator.harness import (
 from tests.integration.operator.scaled import autoscaler, change, create, replicas
 from tests.integration.operator.test_activator import echo
 from tests.integration.operator.test_pod_scaling import CountingPods, counting
+from tests.waiting import WITHIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,18 +81,22 @@ def ports(api: Api, namespace: str) -> dict[str, int]:
     return {port["name"]: port["port"] for port in (endpoint_slice(api, namespace) or {}).get("ports", [])}
 
 
-def up(api: Api, namespace: str, counting: CountingPods, within: float = 60) -> None:
-    """Wait until there is one pod that is Ready, and whose Service leads nowhere else."""
+def up(api: Api, namespace: str, counting: CountingPods) -> None:
+    """Wait until there is one pod that is Ready, and whose Service leads nowhere else.
+
+    It has something to do for so long: else it may rest again before anybody has looked.
+    """
 
     def look() -> bool:
         there = counting.ready(api, namespace) == 1 == replicas(api, namespace)
         return there and available(api, namespace) == 1 and not leads(api, namespace)
 
-    eventually(look, within=within, pause=0.1)
+    with counting.busy():
+        eventually(look, pause=0.1)
 
 
-def asleep(api: Api, namespace: str, within: float = 60) -> None:
-    eventually(lambda: replicas(api, namespace) == 0, within=within, pause=0.1)
+def asleep(api: Api, namespace: str) -> None:
+    eventually(lambda: replicas(api, namespace) == 0, pause=0.1)
 
 
 def available(api: Api, namespace: str) -> int:
@@ -135,7 +140,7 @@ def test_a_service_that_nobody_asks_gives_its_pod_up_and_the_next_request_is_hel
     assert "True" == condition(found, "FieldsHonoured")["status"]
 
     with serving(echo) as port, ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(httpx.post, f"http://{own_address()}:{given['http']}/", content=b"12345", timeout=30)
+        answer = pool.submit(httpx.post, f"http://{own_address()}:{given['http']}/", content=b"12345", timeout=WITHIN)
         eventually(lambda: replicas(api, namespace) == 1)
         ready(api, namespace, "Waking")
         assert not answer.done()
@@ -191,12 +196,8 @@ def test_a_new_version_is_tried_before_the_service_rests_again(
 
     change(api, namespace, sklearn={"storageUri": "s3://models/iris-2"})
 
-    # Nobody asked: it is started to see that it starts. It may be led to the activator again within a look.
-    eventually(
-        lambda: counting.ready(api, namespace) == 1 == replicas(api, namespace) and available(api, namespace) == 1,
-        within=40,
-        pause=0.1,
-    )
+    # Nobody asked: it is started to see that it starts.
+    up(api, namespace, counting)
     asleep(api, namespace)
     ready(api, namespace, "ScaledToZero")
 
@@ -252,7 +253,7 @@ def test_a_horizontal_pod_autoscaler_has_the_say_from_one_pod_up_and_leaves_none
 ) -> None:
     create(api, namespace, minReplicas=0, maxReplicas=3, scaleMetric="cpu", autoScaling=_BEHAVIOR)
     up(api, namespace, counting)
-    found = autoscaler(api, namespace)
+    found = eventually(lambda: autoscaler(api, namespace))
     assert found is not None
     assert (1, 3) == (found["spec"]["minReplicas"], found["spec"]["maxReplicas"])
 
@@ -305,23 +306,29 @@ def test_a_port_that_the_activator_keeps_for_another_is_exchanged_and_its_reques
         "ports": [{"name": "http", "port": number, "protocol": "TCP"}],
         "endpoints": [],
     }
-    api.create(left, other)
+    since, uid = api.create(left, other)["metadata"]["resourceVersion"], found["metadata"]["uid"]
     mine = f"{namespace}/iris-predictor:http"
+
+    def at(port: int) -> str:
+        return str(activator.ask("/routes").json().get(str(port), ""))
+
     # Who has a port keeps it, however old the other's claim is.
-    assert mine == activator.ask("/routes").json()[str(number)]
+    eventually(lambda: at(number) == mine)
     operator.signal(signal.SIGSTOP)
     try:
         api.delete("EndpointSlice", namespace, "iris-predictor-activator")
-        eventually(lambda: activator.ask("/routes").json()[str(number)] == f"{left}/iris-predictor:http")
+        eventually(lambda: at(number) == f"{left}/iris-predictor:http")
     finally:
         operator.signal(signal.SIGCONT)
 
     # The activator says that it stands for another there, so nobody is led to it.
-    eventually(lambda: ports(api, namespace).get("http") == number and not leads(api, namespace))
     eventually(lambda: leads(api, namespace) == [own_address()])
+    anew = [one for one in api.history("EndpointSlice", namespace, since) if one["metadata"]["uid"] != uid]
+    led = [bool(one.get("endpoints")) for one in anew if number in (port["port"] for port in one["ports"])]
+    assert [False] == list(set(led))
     moved = ports(api, namespace)["http"]
     assert moved != number
-    assert mine == activator.ask("/routes").json()[str(moved)]
+    eventually(lambda: at(moved) == mine)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +402,7 @@ def test_the_activator_uses_each_of_its_rights_and_needs_no_other(
     up(api, namespace, counting)
     asleep(api, namespace)
     with httpx.Client(trust_env=False) as client, ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(client.get, f"http://{own_address()}:{ports(api, namespace)['http']}/", timeout=60)
+        answer = pool.submit(client.get, f"http://{own_address()}:{ports(api, namespace)['http']}/", timeout=WITHIN)
         eventually(lambda: replicas(api, namespace) == 1)
         with serving(echo) as port:
             listen(api, namespace, http=port)

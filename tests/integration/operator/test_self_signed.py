@@ -21,6 +21,7 @@ from tests.integration.operator.harness import (
     running,
 )
 from tests.integration.operator.kubelet import make_ready
+from tests.integration.operator.test_rolling_back import HASTE
 from tests.integration.server.process import served, write_config
 from tests.integration.server.test_tls import Mounted, https
 from tests.waiting import until
@@ -69,11 +70,11 @@ def told(api: Api, namespace: str, reason: str) -> str:
         found = condition(api.get("InferenceService", namespace, "iris"), "PredictorReady")
         return str(found["message"]) if found.get("reason") == reason else ""
 
-    return eventually(look, within=60)
+    return eventually(look)
 
 
 def made(api: Api, namespace: str) -> Object:
-    secret = eventually(lambda: api.get("Secret", namespace, SECRET), within=60)
+    secret = eventually(lambda: api.get("Secret", namespace, SECRET))
     assert secret is not None
     return secret
 
@@ -134,7 +135,7 @@ def test_the_url_is_https_and_the_pods_get_the_pair_without_the_cas_key(
     def url() -> str:
         return str(((api.get("InferenceService", namespace, "iris") or {}).get("status") or {}).get("url", ""))
 
-    assert f"https://iris-predictor.{namespace}.svc.cluster.local" == eventually(url)
+    eventually(lambda: url() == f"https://iris-predictor.{namespace}.svc.cluster.local")
     deployment = eventually(lambda: api.get("Deployment", namespace, "iris-predictor"))
     assert deployment is not None
     volume = next(one for one in deployment["spec"]["template"]["spec"]["volumes"] if one["name"] == "tls")["secret"]
@@ -159,8 +160,8 @@ def test_a_secret_that_is_deleted_comes_back_and_the_former_ca_stays_trusted(
         found = api.get("Secret", namespace, SECRET)
         return found is not None and found["metadata"]["uid"] != before["metadata"]["uid"]
 
-    eventually(anew, within=60)
-    eventually(lambda: bundle_of(api.get("ConfigMap", namespace, CA))[:1] not in ([], former[:1]), within=60)
+    eventually(anew)
+    eventually(lambda: bundle_of(api.get("ConfigMap", namespace, CA))[:1] not in ([], former[:1]))
     history = [bundle_of(config) for config in api.history("ConfigMap", namespace, since) if named(config, CA)]
     new = history[-1][0]
     assert [new, former[0]] in history
@@ -187,7 +188,7 @@ def test_an_old_ca_gets_a_successor_which_is_trusted_before_it_signs_and_the_old
         now = bundle_of(api.get("ConfigMap", namespace, CA))
         return len(now) == 1 and now[0] != old.authorities[0] and not signed_by(texts(secret)["tls.crt"], now[0])
 
-    eventually(alone, within=90)
+    eventually(alone)
     steps = [one for one in api.history("Secret", namespace, since) if named(one, SECRET)]
     bundles = [one for one in api.history("ConfigMap", namespace, since) if named(one, CA)]
     new = bundle_of(bundles[-1])[0]
@@ -214,8 +215,8 @@ def renewed_by_the_same_ca(api: Api, namespace: str, old: Material) -> None:
         certificate = texts(api.get("Secret", namespace, SECRET) or {"data": {}})["tls.crt"]
         return certificate != old.certificate and signed_by(certificate, old.authorities[0])
 
-    eventually(renewed, within=60)
-    eventually(lambda: bundle_of(api.get("ConfigMap", namespace, CA)) == list(old.authorities), within=60)
+    eventually(renewed)
+    eventually(lambda: bundle_of(api.get("ConfigMap", namespace, CA)) == list(old.authorities))
 
 
 def test_a_worn_certificate_is_renewed_by_the_same_ca(operator: OperatorProcess, api: Api, namespace: str) -> None:
@@ -231,7 +232,7 @@ def test_a_worn_certificate_is_renewed_by_the_same_ca(operator: OperatorProcess,
 def test_a_certificate_with_which_a_version_serves_that_was_gone_back_to_is_renewed(
     operator: OperatorProcess, api: Api, namespace: str
 ) -> None:
-    api.create(namespace, inference_service(**SELF_SIGNED, rollout={"progressDeadline": "5s"}))
+    api.create(namespace, inference_service(**SELF_SIGNED, rollout=HASTE))
     made(api, namespace)
     eventually(lambda: make_ready(api, namespace) and api.list("ControllerRevision", namespace))
     # A version without TLS, which never becomes ready.
@@ -265,11 +266,11 @@ async def test_a_running_pod_takes_a_renewed_certificate_up_and_its_clients_go_o
             found = texts(api.get("Secret", namespace, SECRET) or {})
             return found if found["tls.crt"] != worn.certificate and found["ca.crt"] == worn.bundle else {}
 
-        found = eventually(renewed, within=60)
+        found = eventually(renewed)
         # As the kubelet does.
         mounted.put(tls_crt=found["tls.crt"], tls_key=found["tls.key"])
         reloaded = 'pillion_tls_reloads_total{result="succeeded"}'
-        await until(lambda: server.metric(reloaded) == 1, 60)
+        await until(lambda: server.metric(reloaded) == 1)
         assert (200, serial_of(found["tls.crt"])) == await https(server, trusting)
 
 
@@ -293,7 +294,7 @@ def test_a_secret_of_somebody_else_is_not_touched_and_is_named(
     assert kept["metadata"]["resourceVersion"] == now["metadata"]["resourceVersion"]
 
     api.delete("Secret", namespace, SECRET)
-    eventually(lambda: api.get("Deployment", namespace, "iris-predictor"), within=60)
+    eventually(lambda: api.get("Deployment", namespace, "iris-predictor"))
     assert "ca.key" in made(api, namespace)["data"]
 
 
@@ -303,4 +304,4 @@ def test_a_ca_that_is_edited_for_clients_is_restored(operator: OperatorProcess, 
 
     api.patch("ConfigMap", namespace, CA, {"data": {"ca.crt": "nobody"}}, manager="editor")
 
-    eventually(lambda: bundle_of(api.get("ConfigMap", namespace, CA)) == before, within=60)
+    eventually(lambda: bundle_of(api.get("ConfigMap", namespace, CA)) == before)

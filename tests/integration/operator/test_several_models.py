@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.operator.harness import Api, Object, OperatorProcess, condition, eventually, inference_service
+from tests.integration.operator.kubelet import address
 from tests.integration.operator.kubelet import pods as pods_of
 from tests.integration.operator.node import Node, declared
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-ADDRESSES = ("127.98.8.1", "127.98.8.2")
+ADDRESSES = (address(105), address(106))
 
 
 def named(name: str, uri: str, **fields: Any) -> Object:
@@ -34,7 +35,7 @@ def loaded(api: Api, namespace: str, status: str, reason: str, begins: str) -> O
         same = (said.get("status"), said.get("reason")) == (status, reason)
         return found if same and said["message"].startswith(begins) else None
 
-    found = eventually(look, within=60)
+    found = eventually(look)
     assert found is not None
     return found
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.integration.definitions import eventually as established
 from tests.integration.operator.gateways import HTTP, answer, create_gateway, gateway_api
 from tests.integration.operator.harness import Api, Object, OperatorProcess, eventually, running
 from tests.integration.operator.kubelet import make_ready, pods
@@ -31,7 +32,8 @@ def operator(
     log = tmp_path_factory.mktemp("operator") / "operator.log"
     with gateway_api(cluster):
         definitions = [f"crd/{plural}.gateway.networking.k8s.io" for plural in ("gateways", "httproutes", "grpcroutes")]
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *definitions)
+        # It fails at once while a definition has no conditions yet.
+        established(lambda: cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *definitions))
         with running(operator_kubeconfig, log, lease_namespace="pillion-system") as process:
             yield process.wait_leading()
 
@@ -65,6 +67,13 @@ def current(api: Api, namespace: str) -> dict[str, int]:
     return weights(route)
 
 
+def chosen(api: Api, namespace: str, name: str) -> set[str]:
+    """The revisions whose pods a Service leads to."""
+    selector = (api.get("Service", namespace, name) or {"spec": {"selector": {"": ""}}})["spec"]["selector"].items()
+    labels = [pod["metadata"]["labels"] for pod in pods(api, namespace)]
+    return {one.get("serving.pillion.dev/variant", "") for one in labels if selector <= one.items()}
+
+
 def weighed(api: Api, namespace: str, newest: int, *, of: str = "HTTPRoute") -> Object:
     """The route, once it gives the newest revision that share."""
 
@@ -89,7 +98,7 @@ def test_weights_are_exact_where_pods_are_too_few_and_wait_for_the_pods(
     route = weighed(api, namespace, 10)
     assert {STABLE: 90, CANARY: 10} == weights(route) == weights(weighed(api, namespace, 10, of="GRPCRoute"))
     # Until the Gateway has taken them up, the status speaks of pods.
-    eventually(lambda: "not taken the weights up" in canary(api, namespace)["mechanism"])
+    eventually(lambda: "not taken the weights up" in canary(api, namespace).get("mechanism", ""))
     assert (1, 1) == counts(api, namespace)
     followed(api, namespace)
     mechanism = "weights: 10 of 100 at the Gateway; by cluster DNS replicas: 1 of 2 pods"
@@ -110,13 +119,8 @@ def test_a_header_leads_a_tester_to_one_revision(operator: OperatorProcess, api:
         ]
         assert [STABLE, CANARY] == [rule["backendRefs"][0]["name"] for rule in rules]
     # Each Service has the pods of its own revision, and the one of cluster DNS has both.
-    for name, variants in ((STABLE, {"stable"}), (CANARY, {"canary"}), ("iris-predictor", {"stable", "canary"})):
-        service = api.get("Service", namespace, name)
-        assert service is not None
-        selector = service["spec"]["selector"].items()
-        found = [pod["metadata"]["labels"] for pod in pods(api, namespace)]
-        chosen = {labels["serving.pillion.dev/variant"] for labels in found if selector <= labels.items()}
-        assert variants == chosen
+    wanted = {STABLE: {"stable"}, CANARY: {"canary"}, "iris-predictor": {"stable", "canary"}}
+    eventually(lambda: wanted == {name: chosen(api, namespace, name) for name in wanted})
 
 
 def test_what_the_gateway_still_leads_to_stays_until_it_has_followed(
@@ -149,18 +153,10 @@ def test_cluster_dns_lets_go_of_what_has_lost_its_share_before_the_gateway_has_f
     weighed(api, namespace, 50)
     followed(api, namespace)
     eventually(lambda: canary(api, namespace).get("mechanism", "").startswith("weights: 50"))
-
-    def found_by_name() -> set[str]:
-        service = api.get("Service", namespace, "iris-predictor")
-        assert service is not None
-        selector = service["spec"]["selector"].items()
-        labels = [pod["metadata"]["labels"] for pod in pods(api, namespace)]
-        return {one["serving.pillion.dev/variant"] for one in labels if selector <= one.items()}
-
-    assert {"stable", "canary"} == found_by_name()
+    assert {"stable", "canary"} == chosen(api, namespace, "iris-predictor")
     change(api, namespace, canaryTrafficPercent=0)
 
-    eventually(lambda: found_by_name() == {"stable"})
+    eventually(lambda: chosen(api, namespace, "iris-predictor") == {"stable"})
     # Its pods are there as long as the Gateway may send somebody.
     assert (2, 2) == counts(api, namespace)
     followed(api, namespace)

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.integration.server.process import environment
+from tests.waiting import WITHIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,7 +31,7 @@ def pillion(
         env=environment(**(env or {})),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WITHIN,
         check=False,
         cwd=cwd,
     )
