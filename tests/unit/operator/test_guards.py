@@ -257,13 +257,25 @@ def test_a_key_out_of_env_from_that_the_newest_manifest_has_no_more_is_good_for_
     other = RollBack((out_of("old"), None), (keyed(KEY, timeout=7), None), keys=keys)
 
     (container,) = pod(back.plan)["containers"]
-    assert [variable("SPEED", "old")] == container["env"], "what comes later in envFrom still wins"
+    speed = variable("SPEED", "old")
+    speed["valueFrom"]["secretKeyRef"]["optional"] = True
+    assert [speed] == container["env"], "what comes later in envFrom still wins"
     assert [{"prefix": "", "secretRef": {"name": "later"}}] == container["envFrom"]
     assert pod(opened.before) == pod(opened.plan)
     # A variable of the container's own wins over any of envFrom.
     (container,) = pod(other.plan)["containers"]
     assert [KEY] == container["env"]
     assert [{"prefix": "", "secretRef": {"name": "old"}}] == container["envFrom"]
+
+
+def test_a_key_out_of_env_from_does_not_come_to_light_where_the_variable_before_it_goes() -> None:
+    keys = {"old": {"PILLION_API_KEY", "1.crt", ".."}}
+    by_name = {"name": "PILLION_AUTH__API_KEY", "valueFrom": {"secretKeyRef": {"name": "new", "key": "a"}}}
+    back = RollBack((out_of("old", env=[KEY]), None), (keyed(by_name, timeout=7), None), keys=keys)
+
+    (container,) = pod(back.plan)["containers"]
+    assert [by_name] == container["env"], "what is no name of a variable everywhere is not spelled out"
+    assert "envFrom" not in container
 
 
 def test_a_secret_that_goes_opens_no_pods_that_ask_by_it() -> None:
