@@ -241,6 +241,8 @@ def test_variables_that_guard_nothing_close_nothing_and_open_nothing(keys: dict[
 
     assert {"api-keys"} == back.mounted
     assert pod(back.before) == pod(back.plan)
+    told = "ATTENTION: it serves without secretRef 'speeds' of envFrom of the manifest (what it brings is not known"
+    assert (told in back.said()) is (not keys)
 
 
 def test_the_same_keys_in_another_form_change_no_pods() -> None:
@@ -284,6 +286,7 @@ def test_a_secret_that_goes_opens_no_pods_that_ask_by_it() -> None:
     later = RollBack((SKLEARN, None), newest, closed)
 
     assert pod(closed) == pod(later.plan)
+    assert "ATTENTION" not in later.said()
 
 
 CERTIFICATE = CertificateFacts("iris-tls", found=True, not_after=3e9)

@@ -103,3 +103,5 @@ def test_a_share_for_another_version_keeps_no_pickle_for_the_rest() -> None:
 
     (model,) = runtime_file(first.plan)["models"]
     assert "allowPickle" not in model
+    (note,) = (note.text for note in first.plan.notes if "pickle" in note.text)
+    assert note.startswith("pickle (the pickle policy is 'deny', by a label): new pods of the last good revision")

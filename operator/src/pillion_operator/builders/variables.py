@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from pillion_operator.state.manifest import array, objects_at, text_at
+from pillion_operator.state.manifest import array, object_at, objects_at, text_at
 from pillion_operator.state.names import RUNTIME_CONTAINER
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pillion.resources import JsonObject
 
-__all__ = ["Keys", "Source", "guarding", "known_by", "serving", "sources_of", "with_guarding"]
+__all__ = ["Keys", "Source", "guarding", "known_by", "serving", "sources_of", "unread", "with_guarding"]
 
 #: Variables that say the same as `spec.auth`, of manifests that have none.
 _KEY: Final = "PILLION_API_KEY"
@@ -38,6 +38,20 @@ def serving(template: JsonObject) -> JsonObject:
 def sources_of(template: JsonObject) -> tuple[Source, ...]:
     """Return what the runtime's container has variables from."""
     return tuple(source for source, _ in _sources(serving(template)))
+
+
+def unread(template: JsonObject, keys: Keys, kept: JsonObject) -> tuple[str, ...]:
+    """Return the objects that a container has to have variables from, and whose keys are not known.
+
+    Those that the kept template has variables from as well are left out: its pods have whatever they bring.
+    """
+    there = sources_of(kept)
+    container = serving(template)
+    return tuple(
+        f"{source[0]} {source[1]!r} of envFrom"
+        for (source, _), entry in zip(_sources(container), _entries(container), strict=True)
+        if source not in keys and source not in there and object_at(entry, source[0]).get("optional") is not True
+    )
 
 
 def guarding(template: JsonObject, keys: Keys) -> list[JsonObject]:
