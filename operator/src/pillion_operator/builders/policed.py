@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from pillion.policy import permits
+from pillion.policy import ConsentPolicy, permits
 from pillion.runtimefile import RuntimeFileError, dump, load
 from pillion_operator.builders.configmap import CONFIG_FILE
 from pillion_operator.builders.stamps import stamped
 from pillion_operator.state.manifest import object_at, text_at
 
 if TYPE_CHECKING:
+    from pillion.modelsfile import DeclaredModel
     from pillion.resources import JsonObject
     from pillion.runtimefile import DesiredModel
     from pillion_operator.state.policies import ConsentRule, NamespaceRules
 
-__all__ = ["Policed", "policed"]
+__all__ = ["Policed", "policed", "policed_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,25 @@ def policed(data: JsonObject, rules: NamespaceRules) -> Policed:
     text = dump(msgspec.structs.replace(kept, models=models))
     made: JsonObject = data | {"config": text, "template": stamped(object_at(data, "template"), text)}
     return Policed(made, tuple(refused))
+
+
+def policed_model(model: DeclaredModel, rules: NamespaceRules) -> DeclaredModel:
+    """Return a model that the manifest declared before, permitted nothing that the policies deny now.
+
+    What it was permitted under a policy that left it to manifests was its manifest's consent, and counts as such. It is
+    another version then, so pods that serve the former go on.
+    """
+    pickle = model.allow_pickle and not rules.pickle.permits(opted_in=model.pickle_policy is ConsentPolicy.PER_OBJECT)
+    code = model.trust_code and not rules.code.permits(opted_in=model.code_policy is ConsentPolicy.PER_OBJECT)
+    if pickle:
+        model = msgspec.structs.replace(model, allow_pickle=False, pickle_policy=rules.pickle.policy)
+    if code:
+        model = msgspec.structs.replace(model, trust_code=False, code_policy=rules.code.policy)
+    if not (pickle or code):
+        return model
+    digest = hashlib.sha256(msgspec.json.encode(model, order="sorted")).hexdigest()
+    uid, *_ = model.id.partition("/")
+    return msgspec.structs.replace(model, id=f"{uid}/{model.name}/{digest[:12]}", version=digest[:8])
 
 
 def _held(model: DesiredModel, predictor: JsonObject, rules: NamespaceRules, refused: dict[str, None]) -> DesiredModel:

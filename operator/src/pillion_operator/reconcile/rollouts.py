@@ -91,7 +91,7 @@ class Rollouts:
         if live.rolled_out and live.revision == desired.revision:
             return found
         config = observed.children.get(CONFIG_MAP, {}).get(models_config_name(name))
-        return with_former_models(observed.service, found, config)
+        return with_former_models(observed.service, found, config, observed.rules)
 
     async def _course(self, service: InferenceService, observed: Observed, desired: Desired) -> Desired:
         good, key = last_good(observed.revisions), key_of(observed.service)
