@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pillion.modelsfile import MODELS_FILE, MOST_MODELS
+from pillion.policy import ConsentPolicy
 from pillion.resources import InferenceService, ServingRuntimeSpec
 from pillion_operator.builders.builtin import builtin_runtimes
 from pillion_operator.builders.credentials import StorageCredentials
@@ -19,6 +20,7 @@ from pillion_operator.reconcile.stages import Stages
 from pillion_operator.state.kinds import CONFIG_MAP, DEPLOYMENT
 from pillion_operator.state.manifest import key_of
 from pillion_operator.state.observed import Observed
+from pillion_operator.state.policies import ConsentRule, NamespaceRules
 from pillion_operator.state.revisions import Revision
 from pillion_operator.state.settings import RenderSettings
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 SETTINGS = RenderSettings(runtime_image="registry/pillion-runtime:1")
 UID = "uid-1"
+ASKS = NamespaceRules()
 A = {"name": "a", "modelFormat": {"name": "sklearn"}, "storageUri": "s3://models/a.skops"}
 SEVERAL: dict[str, Any] = {"models": [A]}
 ONE: dict[str, Any] = {"sklearn": {"storageUri": "s3://models/one.skops"}}
@@ -96,7 +99,12 @@ class Kept:
 
 
 def course(
-    before: Desired, running: Desired, predictor: dict[str, Any], after: Desired, *revisions: Revision
+    before: Desired,
+    running: Desired,
+    predictor: dict[str, Any],
+    after: Desired,
+    *revisions: Revision,
+    rules: NamespaceRules = ASKS,
 ) -> Desired:
     nobody = cast("Any", None)
     parts = RolloutParts(cast("Any", Kept(before)), nobody, nobody, Stages(nobody, lambda: 0.0), nobody)
@@ -105,7 +113,9 @@ def course(
         CONFIG_MAP: {key_of(live).name: live} if live else {},
         DEPLOYMENT: {key_of(there).name: there},
     }
-    observed = Observed(cast("Any", manifest(predictor)), cast("Any", children), revisions=revisions, now=2e9)
+    observed = Observed(
+        cast("Any", manifest(predictor)), cast("Any", children), revisions=revisions, now=2e9, rules=rules
+    )
     service = InferenceService.from_api(observed.service)
     return asyncio.run(Rollouts(parts).course(service, observed, after))
 
@@ -138,6 +148,23 @@ def test_a_version_that_is_gone_back_to_has_its_models() -> None:
 
     assert desired.rolled_back is not None
     assert {"a": "s3://models/a.skops"} == told(desired)
+
+
+def test_they_load_no_pickle_that_is_denied_by_now() -> None:
+    before, after = planned({"models": [A | {"allowPickle": True}, A | {"name": "b"}]}), planned(ONE)
+
+    def models(desired: Desired) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(config(desired)["data"][MODELS_FILE])["models"]
+        return found
+
+    desired = course(before, before, ONE, after, rules=NamespaceRules(ConsentRule(ConsentPolicy.DENY)))
+
+    (pickled, plain), (refused, other) = models(before), models(desired)
+    assert models(course(before, before, ONE, after)) == [pickled, plain]
+    assert other == plain
+    assert ("deny", None) == (refused["picklePolicy"], refused.get("allowPickle"))
+    assert pickled["id"] != refused["id"]
+    assert pickled["version"] != refused["version"], "the former is served on by pods that have it"
 
 
 def test_what_model_objects_say_is_as_they_say_it_now() -> None:

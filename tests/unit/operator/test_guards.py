@@ -241,6 +241,8 @@ def test_variables_that_guard_nothing_close_nothing_and_open_nothing(keys: dict[
 
     assert {"api-keys"} == back.mounted
     assert pod(back.before) == pod(back.plan)
+    told = "ATTENTION: it serves without secretRef 'speeds' of envFrom of the manifest (what it brings is not known"
+    assert (told in back.said()) is (not keys)
 
 
 def test_the_same_keys_in_another_form_change_no_pods() -> None:
@@ -257,7 +259,9 @@ def test_a_key_out_of_env_from_that_the_newest_manifest_has_no_more_is_good_for_
     other = RollBack((out_of("old"), None), (keyed(KEY, timeout=7), None), keys=keys)
 
     (container,) = pod(back.plan)["containers"]
-    assert [variable("SPEED", "old")] == container["env"], "what comes later in envFrom still wins"
+    speed = variable("SPEED", "old")
+    speed["valueFrom"]["secretKeyRef"]["optional"] = True
+    assert [speed] == container["env"], "what comes later in envFrom still wins"
     assert [{"prefix": "", "secretRef": {"name": "later"}}] == container["envFrom"]
     assert pod(opened.before) == pod(opened.plan)
     # A variable of the container's own wins over any of envFrom.
@@ -266,12 +270,23 @@ def test_a_key_out_of_env_from_that_the_newest_manifest_has_no_more_is_good_for_
     assert [{"prefix": "", "secretRef": {"name": "old"}}] == container["envFrom"]
 
 
+def test_a_key_out_of_env_from_does_not_come_to_light_where_the_variable_before_it_goes() -> None:
+    keys = {"old": {"PILLION_API_KEY", "1.crt", ".."}}
+    by_name = {"name": "PILLION_AUTH__API_KEY", "valueFrom": {"secretKeyRef": {"name": "new", "key": "a"}}}
+    back = RollBack((out_of("old", env=[KEY]), None), (keyed(by_name, timeout=7), None), keys=keys)
+
+    (container,) = pod(back.plan)["containers"]
+    assert [by_name] == container["env"], "what is no name of a variable everywhere is not spelled out"
+    assert "envFrom" not in container
+
+
 def test_a_secret_that_goes_opens_no_pods_that_ask_by_it() -> None:
     newest = (out_of("keys", timeout=7), None)
     closed = RollBack((SKLEARN, None), newest, keys={"keys": {"PILLION_API_KEY"}}).plan
     later = RollBack((SKLEARN, None), newest, closed)
 
     assert pod(closed) == pod(later.plan)
+    assert "ATTENTION" not in later.said()
 
 
 CERTIFICATE = CertificateFacts("iris-tls", found=True, not_after=3e9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 import pytest
@@ -88,6 +89,20 @@ def test_what_is_permitted_by_now_or_never_was_leaves_the_pods_as_they_are(
     assert Policed(before) == policed(before, now)
 
 
+def test_a_configuration_of_a_later_release_permits_nothing_that_is_denied_either() -> None:
+    before = cast("Any", kept(PICKLE, rules()))
+    later = before | {"config": json.dumps(json.loads(before["config"]) | {"later": {"a": 1}})}
+    found = policed(later, DENIES)
+
+    assert ("pickle (the pickle policy is 'deny', by a label)",) == found.refused
+    document = json.loads(str(found.data["config"]))
+    assert {"a": 1} == document["later"]
+    assert [("deny", None)] == [(one["picklePolicy"], one.get("allowPickle")) for one in document["models"]]
+    assert not policed(found.data, DENIES).refused
+    assert Policed(later) == policed(later, rules())
+    assert Policed(before | {"config": "- no: mapping"}) == policed(before | {"config": "- no: mapping"}, DENIES)
+
+
 def test_pods_of_a_roll_back_are_refused_it_and_the_condition_says_so() -> None:
     back = RollBack((PICKLE, None), (NEWEST, KEYS), rules=DENIES)
 
@@ -103,3 +118,5 @@ def test_a_share_for_another_version_keeps_no_pickle_for_the_rest() -> None:
 
     (model,) = runtime_file(first.plan)["models"]
     assert "allowPickle" not in model
+    (note,) = (note.text for note in first.plan.notes if "pickle" in note.text)
+    assert note.startswith("pickle (the pickle policy is 'deny', by a label): new pods of the last good revision")

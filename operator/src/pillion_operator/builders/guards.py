@@ -15,7 +15,7 @@ from pillion.runtimefile import RuntimeFile, RuntimeFileError, dump, load
 from pillion_operator.builders.configmap import CONFIG_FILE
 from pillion_operator.builders.planned import first_of, runtime_config
 from pillion_operator.builders.stamps import stamped
-from pillion_operator.builders.variables import guarding, serving, with_guarding
+from pillion_operator.builders.variables import guarding, serving, unread, with_guarding
 from pillion_operator.state.kinds import DEPLOYMENT, SERVICE
 from pillion_operator.state.manifest import array, object_at, objects_at, revision, text_at
 from pillion_operator.state.names import RUNTIME_CONTAINER
@@ -94,7 +94,12 @@ def guarded(service: str, desired: Desired, data: JsonObject, keys: Keys, *, cer
         settings |= {} if asked is None else {field: asked}
         changed = given
         taken.append(name)
-    why = "a Secret of it is not there, or cannot be served with" if lacking else ""
+    reasons = ["a Secret of it is not there, or cannot be served with"] if lacking else []
+    unknown = unread(there, keys, template)
+    if unknown:
+        lacking += unknown
+        reasons.append("what it brings is not known, as it is not there or may not be read")
+    why = "; ".join(reasons)
     if changed == template and settings == kept.settings:
         return replace(unchanged, guards=Guards(revision(template), lacking=tuple(lacking), why=why))
     text = dump(msgspec.structs.replace(kept, settings=settings))

@@ -14,6 +14,7 @@ from pillion.modelsfile import MODELS_FILE, MOST_MODELS, dump
 from pillion_operator.builders.configmap import CONFIG_FILE
 from pillion_operator.builders.declared import digest_of, models_in
 from pillion_operator.builders.planned import first_of, runtime_config
+from pillion_operator.builders.policed import policed_model
 from pillion_operator.builders.service import addresses
 from pillion_operator.builders.shares import of_both
 from pillion_operator.state.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, SERVICE
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pillion.resources import JsonObject
     from pillion_operator.state.manifest import Manifest
     from pillion_operator.state.plan import Desired
+    from pillion_operator.state.policies import NamespaceRules
 
 __all__ = ["revision_manifest", "with_former_models", "with_kept"]
 
@@ -88,7 +90,7 @@ def with_kept(service: Manifest, desired: Desired, data: JsonObject) -> Desired:
     return replace(desired, children=tuple(children), endpoints=reached)
 
 
-def with_former_models(service: Manifest, desired: Desired, live: Manifest | None) -> Desired:
+def with_former_models(service: Manifest, desired: Desired, live: Manifest | None, rules: NamespaceRules) -> Desired:
     """Return the plan with the models that the manifest itself declared before, and declares none any more.
 
     Pods that are still to be replaced, or are gone back to, have nothing else to serve.
@@ -97,6 +99,7 @@ def with_former_models(service: Manifest, desired: Desired, live: Manifest | Non
         service: the InferenceService as stored.
         desired: the plan.
         live: the ConfigMap of the models that pods are told of, as it is.
+        rules: the namespace's policies, which hold for these models too.
     """
     if not desired.complete or desired.models:
         return desired
@@ -106,7 +109,9 @@ def with_former_models(service: Manifest, desired: Desired, live: Manifest | Non
     taken = {model.name for model in planned}
     # By their ids: those of Model objects begin with another uid.
     former = [
-        model for model in models_in(live) if model.id.startswith(f"{uid_of(service)}/") and model.name not in taken
+        policed_model(model, rules)
+        for model in models_in(live)
+        if model.id.startswith(f"{uid_of(service)}/") and model.name not in taken
     ]
     if not former:
         return desired

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from pillion_operator.state.manifest import array, objects_at, text_at
+from pillion_operator.state.manifest import array, object_at, objects_at, text_at
 from pillion_operator.state.names import RUNTIME_CONTAINER
 
 if TYPE_CHECKING:
@@ -12,13 +13,15 @@ if TYPE_CHECKING:
 
     from pillion.resources import JsonObject
 
-__all__ = ["Keys", "Source", "guarding", "known_by", "serving", "sources_of", "with_guarding"]
+__all__ = ["Keys", "Source", "guarding", "known_by", "serving", "sources_of", "unread", "with_guarding"]
 
 #: Variables that say the same as `spec.auth`, of manifests that have none.
 _KEY: Final = "PILLION_API_KEY"
 _VARIABLES: Final = "PILLION_AUTH__"
 #: How `envFrom` names a source, and how a variable names one of its keys. Source: v1 EnvFromSource, EnvVarSource.
 _REFERENCES: Final = {"secretRef": "secretKeyRef", "configMapRef": "configMapKeyRef"}
+#: What every version of Kubernetes takes as a variable's name; others are left out, as `envFrom` leaves them out there.
+_NAME: Final = re.compile(r"(?!\.\.?($|\.))[-._A-Za-z][-._A-Za-z0-9]*")
 
 Source: TypeAlias = tuple[str, str]
 """`secretRef` or `configMapRef`, and a name."""
@@ -35,6 +38,20 @@ def serving(template: JsonObject) -> JsonObject:
 def sources_of(template: JsonObject) -> tuple[Source, ...]:
     """Return what the runtime's container has variables from."""
     return tuple(source for source, _ in _sources(serving(template)))
+
+
+def unread(template: JsonObject, keys: Keys, kept: JsonObject) -> tuple[str, ...]:
+    """Return the objects that a container has to have variables from, and whose keys are not known.
+
+    Those that the kept template has variables from as well are left out: its pods have whatever they bring.
+    """
+    there = sources_of(kept)
+    container = serving(template)
+    return tuple(
+        f"{source[0]} {source[1]!r} of envFrom"
+        for (source, _), entry in zip(_sources(container), _entries(container), strict=True)
+        if source not in keys and source not in there and object_at(entry, source[0]).get("optional") is not True
+    )
 
 
 def guarding(template: JsonObject, keys: Keys) -> list[JsonObject]:
@@ -78,13 +95,16 @@ def with_guarding(template: JsonObject, variables: list[JsonObject], keys: Keys)
 
 def _apart(container: JsonObject, given: set[str], keys: Keys) -> tuple[list[JsonObject], list[JsonObject]]:
     """Return the entries of `envFrom` that may stay, and the variables of those that may not."""
-    own = {text_at(one, "name") for one in objects_at(container, "env")}
+    # Its own variables that guard access go, so they hide none of that name any more.
+    own = {name for one in objects_at(container, "env") if not _guards(name := text_at(one, "name"))}
     kept: list[JsonObject] = []
     out: dict[str, JsonObject] = {}
     for (source, prefix), entry in zip(_sources(container), _entries(container), strict=True):
         names = {prefix + key: key for key in sorted(keys.get(source, ()))}
-        if any(_guards(name) and name not in given and name not in own for name in names):
-            out |= {name: _variable(name, source, key) for name, key in names.items() if not _guards(name)}
+        if any(_guards(name) and name not in given for name in names):
+            others = {name: key for name, key in names.items() if _NAME.fullmatch(name) and not _guards(name)}
+            # As in `envFrom`, a pod does not wait for a key that goes.
+            out |= {name: _variable(name, source, key, optional=True) for name, key in others.items()}
         else:
             kept.append(entry)
             # What comes later in `envFrom` wins, and what is spelled out would win over both.
@@ -103,9 +123,10 @@ def _spelled(container: JsonObject, keys: Keys) -> list[JsonObject]:
     return list(found.values())
 
 
-def _variable(name: str, source: Source, key: str) -> JsonObject:
+def _variable(name: str, source: Source, key: str, *, optional: bool = False) -> JsonObject:
     kind, where = source
-    return {"name": name, "valueFrom": {_REFERENCES[kind]: {"name": where, "key": key}}}
+    reference: JsonObject = {"name": where, "key": key}
+    return {"name": name, "valueFrom": {_REFERENCES[kind]: reference | ({"optional": True} if optional else {})}}
 
 
 def _sources(container: JsonObject) -> list[tuple[Source, str]]:

@@ -91,7 +91,7 @@ class Rollouts:
         if live.rolled_out and live.revision == desired.revision:
             return found
         config = observed.children.get(CONFIG_MAP, {}).get(models_config_name(name))
-        return with_former_models(observed.service, found, config)
+        return with_former_models(observed.service, found, config, observed.rules)
 
     async def _course(self, service: InferenceService, observed: Observed, desired: Desired) -> Desired:
         good, key = last_good(observed.revisions), key_of(observed.service)
@@ -131,6 +131,11 @@ class Rollouts:
             former = with_kept(observed.service, desired, held.data)
             guards = replace(held.guards, refused=of_now.refused)
             return replace(_withdrawing(observed, former, 0), rolled_back=RolledBack(lost, good, guards))
+        if of_now.refused:
+            text = (
+                f"{' and '.join(of_now.refused)}: new pods of the last good revision load none, those that serve go on"
+            )
+            desired = replace(desired, notes=(*desired.notes, Note(Reason.FIELDS_NOT_HONOURED, text)))
         if asks_more(observed.children.get(DEPLOYMENT, {}).get(predictor_name(key.name)), data):
             # A roll-back gave its pods what guards access, and a share for another version takes it from none.
             data = held.data
@@ -150,7 +155,7 @@ class Rollouts:
             return {}
         live = object_at(observed.children.get(DEPLOYMENT, {}).get(predictor_name(key.name), {}), "spec", "template")
         # One that has gone is as it was for the pods that ask by it: they do not stop for that.
-        remembered = {source: known_by(live, source) for source in sources}
+        remembered = {source: known for source in sources if (known := known_by(live, source))}
         return remembered | await self._parts.variables.read(key.namespace, sources)
 
     async def settle(self, observed: Observed, desired: Desired) -> Desired:
