@@ -11,7 +11,7 @@ import msgspec
 from pillion_operator.apply.drift import differences, foreign_entries, leftovers, show, without
 from pillion_operator.apply.scale import given_up, replicas_to_set
 from pillion_operator.client.errors import ApiError
-from pillion_operator.state.kinds import DEPLOYMENT, INFERENCE_SERVICE, OPTIONAL
+from pillion_operator.state.kinds import DEPLOYMENT, HTTP_ROUTE, INFERENCE_SERVICE, OPTIONAL
 from pillion_operator.state.manifest import (
     Key,
     Manifest,
@@ -275,4 +275,6 @@ def refused(child: Child, error: ApiError) -> Problem:
         return Problem(Reason.REFUSED, text, location, remedy=f"install what defines {child.kind.name}")
     if error.status == 403:
         return Problem(Reason.FORBIDDEN, text, location)
-    return Problem(Reason.REFUSED, text, location, transient=False)
+    old = child.kind is HTTP_ROUTE and "timeouts" in error.message
+    remedy = "install Gateway API 1.2 or newer, whose HTTPRoutes have timeouts" if old else ""
+    return Problem(Reason.REFUSED, text, location, transient=False, remedy=remedy)
