@@ -179,6 +179,7 @@ def _remove(target: Target, definitions: Sequence[Path]) -> None:
     for kind, scope in (("gateway", [NAME, f"--namespace={NAMESPACE}"]), ("gatewayclass", [_RELEASE])):
         kubectl.run("delete", kind, *scope, "--ignore-not-found", "--timeout=60s", check=False)
     target.helm.run("uninstall", _RELEASE, f"--namespace={NAMESPACE}", "--wait", "--ignore-not-found", check=False)
-    kubectl("delete", "namespace", NAMESPACE, "--wait=false", "--ignore-not-found")
+    # The next one has the same name.
+    kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=100s")
     for file in reversed(definitions):
         kubectl("delete", f"--filename={file}", "--ignore-not-found", "--timeout=60s")

@@ -11,16 +11,18 @@ import msgspec
 from pillion_operator.apply.drift import differences, foreign_entries, leftovers, show, without
 from pillion_operator.apply.scale import given_up, replicas_to_set
 from pillion_operator.client.errors import ApiError
-from pillion_operator.state.kinds import DEPLOYMENT, INFERENCE_SERVICE, OPTIONAL
+from pillion_operator.state.kinds import DEPLOYMENT, HTTP_ROUTE, INFERENCE_SERVICE, OPTIONAL
 from pillion_operator.state.manifest import (
     Key,
     Manifest,
+    array,
     controller_uid,
     generation_of,
     is_deleting,
     key_of,
     labels_of,
     number_at,
+    object_at,
     objects_at,
     uid_of,
     version_of,
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 __all__ = ["ChildApplier", "refused"]
 
 _log: Final = logging.getLogger(__name__)
+
+#: What the API server says where Gateway API is older than 1.2, whose HTTPRoutes have no limits of time.
+_UNDECLARED_LIMITS: Final = "timeouts: field not declared in schema"
 
 #: Children whose apply changed nothing: the manifest's digest, and what the live object was then.
 _Futile: TypeAlias = "dict[tuple[Kind, Key], tuple[str, int | str, tuple[str, ...]]]"
@@ -220,7 +225,7 @@ class _Run:
         wanted = child.manifest
         if live is None:
             self._writes += 1
-            return self._stored(child.kind, await self._client.apply(child.kind, wanted))
+            return self._stored(child.kind, await self._applied(child))
         lacking, left = differences(wanted, live), leftovers(wanted, live)
         if lacking or left:
             live = await self._set_right(child, live, [show(path) for path in (lacking + left)])
@@ -243,7 +248,7 @@ class _Run:
         if self._futile.get((child.kind, key)) == state:
             return live
         self._writes += 1
-        stored = self._stored(child.kind, await self._client.apply(child.kind, child.manifest))
+        stored = self._stored(child.kind, await self._applied(child))
         unchanged = version_of(stored) == version_of(live)
         if unchanged:
             self._futile[child.kind, key] = state
@@ -251,6 +256,20 @@ class _Run:
         came = "which changed nothing, so it is not tried again" if unchanged else "which set it right"
         _log.log(level, "applied %s %s, %s: %s differed", child.kind.name, key, came, ", ".join(paths[:5]))
         return stored
+
+    async def _applied(self, child: Child) -> Manifest:
+        """Apply a child; a route of a Gateway API that knows no limits of time goes without, and keeps its weights."""
+        try:
+            return await self._client.apply(child.kind, child.manifest)
+        except ApiError as error:
+            if not (child.kind is HTTP_ROUTE and _UNDECLARED_LIMITS in error.message):
+                raise
+        spec = object_at(child.manifest, "spec")
+        rules = [
+            {field: value for field, value in rule.items() if field != "timeouts"} for rule in objects_at(spec, "rules")
+        ]
+        self._writes += 1
+        return await self._client.apply(child.kind, child.manifest | {"spec": spec | {"rules": array(rules)}})
 
     def _stored(self, kind: Kind, manifest: Manifest) -> Manifest:
         self._record(kind, manifest)
