@@ -25,14 +25,18 @@ HTTPS = {
 THROUGH = {"name": "through", "protocol": "TLS", "port": 443, "tls": {"mode": "Passthrough"}}
 
 
+def define(cluster: ControlPlane) -> None:
+    """Give the cluster the definitions as they are released."""
+    for file in gosources.gateway_api():
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(file))
+
+
 @contextlib.contextmanager
 def gateway_api(cluster: ControlPlane) -> Iterator[None]:
     """The cluster has the Gateway API for the length of the block."""
-    files = gosources.gateway_api()
-    for file in files:
-        cluster.kubectl("apply", "--server-side", "-f", str(file))
+    define(cluster)
     yield
-    for file in files:
+    for file in gosources.gateway_api():
         cluster.kubectl("delete", "-f", str(file), "--ignore-not-found", "--timeout=100s")
 
 

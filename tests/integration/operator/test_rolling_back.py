@@ -12,6 +12,8 @@ from tests.integration.operator.kubelet import make_ready, pods, report
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from e2e.cluster.node.apiserver import ControlPlane
+
 STATE = "serving.pillion.dev/revision-state"
 MESSAGE = "serving.pillion.dev/revision-message"
 SKLEARN = {"storageUri": "s3://models/iris"}
@@ -161,6 +163,50 @@ def test_pods_that_are_gone_back_to_ask_their_callers_as_the_manifest_says(
     assert "team" not in pod["metadata"]["labels"]
     eventually(lambda: {1: "RolledOut", 2: "Failed"} == states(api, namespace))
     Writes(audit_log, namespace).at_rest()
+
+
+def test_keys_out_of_env_from_go_along_with_a_roll_back_and_are_told_of_where_they_are_not_there(
+    operator: OperatorProcess, api: Api, namespace: str, audit_log: Path
+) -> None:
+    rolled_out(api, namespace)
+    old = names(api, namespace)
+
+    change(api, namespace, labels={"team": "a"}, sklearn=SKLEARN | {"envFrom": [{"secretRef": {"name": "keys"}}]})
+    message = "ATTENTION: it serves without secretRef 'keys' of envFrom of the manifest"
+    eventually(lambda: message in ready(api, namespace, "RolledBack")["message"])
+    assert old == names(api, namespace)
+    given = {"PILLION_API_KEY": "b", "SPEED": "2", "1.crt": ""}
+    api.create(namespace, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": given})
+
+    eventually(lambda: make_ready(api, namespace) and not old & names(api, namespace))
+    text = "its pods have the variables of the runtime's auth"
+    eventually(lambda: text in ready(api, namespace, "RolledBack")["message"])
+    (pod,) = eventually(lambda: found if len(found := pods(api, namespace)) == 1 else [])
+    (container,) = pod["spec"]["containers"]
+    source = {"secretKeyRef": {"name": "keys", "key": "PILLION_API_KEY"}}
+    assert [{"name": "PILLION_API_KEY", "valueFrom": source}] == container["env"]
+    assert "envFrom" not in container
+    Writes(audit_log, namespace).at_rest()
+
+
+def test_pods_that_are_gone_back_to_load_no_pickle_that_is_denied_since(
+    operator: OperatorProcess, api: Api, cluster: ControlPlane, namespace: str, audit_log: Path
+) -> None:
+    rolled_out(api, namespace, sklearn=SKLEARN | {"allowPickle": True})
+    old = names(api, namespace)
+
+    cluster.kubectl("label", "namespace", namespace, "serving.pillion.dev/pickle-policy=deny")
+    change(api, namespace, labels={"team": "a"})
+    text = "its new pods load no pickle (the pickle policy is 'deny', by the label"
+    eventually(lambda: text in ready(api, namespace, "RolledBack")["message"])
+
+    config = api.get("ConfigMap", namespace, "iris-predictor-runtime")
+    assert config is not None
+    assert "allowPickle" not in config["data"]["runtime.yaml"]
+    # The kubelet lets the new pods fail: that which has loaded its pickle serves on.
+    eventually(lambda: old < names(api, namespace))
+    Writes(audit_log, namespace).at_rest()
+    assert old < names(api, namespace)
 
 
 def test_files_that_are_being_fetched_are_progress(

@@ -5,13 +5,14 @@ The tests play what makes the way in.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pillion_operator.rbac import gateway_rules, ingress_rules
 from tests.integration.operator.auditing import OPERATOR, Writes
-from tests.integration.operator.gateways import HTTP, HTTPS, THROUGH, answer, create_gateway, gateway_api
+from tests.integration.operator.gateways import HTTP, HTTPS, THROUGH, answer, create_gateway, define, gateway_api
 from tests.integration.operator.harness import (
     PATHS,
     Api,
@@ -304,6 +305,31 @@ def test_the_rights_about_ways_in_are_enough(
     assert [] == [line["requestURI"] for line in about if line.get("responseStatus", {}).get("code") == 403]
 
 
+def test_routes_of_a_gateway_api_without_limits_of_time_go_without_and_are_changed_as_ever(
+    operator: OperatorProcess, cluster: ControlPlane, api: Api, namespace: str, gateways: None
+) -> None:
+    name = "crd/httproutes.gateway.networking.k8s.io"
+    served = json.loads(cluster.kubectl("get", name, "--output=json"))["spec"]["versions"]
+    field = "schema/openAPIV3Schema/properties/spec/properties/rules/items/properties/timeouts"
+    away = [{"op": "remove", "path": f"/spec/versions/{place}/{field}"} for place in range(len(served))]
+    cluster.kubectl("patch", name, "--type=json", f"--patch={json.dumps(away)}")
+    try:
+        create_gateway(api, namespace, HTTP)
+        create(api, namespace, EDGE | {"hosts": [f"{namespace}.example.com"]})
+        answer(api, "HTTPRoute", namespace)
+        ready(api, namespace, "Routed")
+
+        other = [f"{namespace}.example.net"]
+        api.patch("InferenceService", namespace, "iris", {"spec": {"networking": {"hosts": other}}})
+        route = eventually(lambda: wanted if (wanted := spec(api, namespace)).get("hostnames") == other else None)
+
+        assert route is not None
+        assert "timeouts" not in route["rules"][0]
+        operator.at_rest()
+    finally:
+        define(cluster)
+
+
 def test_a_gateway_api_that_goes_is_told_and_harms_nothing(
     operator: OperatorProcess, cluster: ControlPlane, api: Api, namespace: str, gateways: None
 ) -> None:
@@ -318,3 +344,8 @@ def test_a_gateway_api_that_goes_is_told_and_harms_nothing(
     api.patch("InferenceService", namespace, "iris", {"spec": {"predictor": {"minReplicas": 2}}})
     eventually(lambda: api.get("PodDisruptionBudget", namespace, "iris-predictor"))
     assert "True" != condition({"status": status(api, namespace)}, "Ready")["status"]
+
+
+def spec(api: Api, namespace: str) -> Object:
+    found: Object = (api.get("HTTPRoute", namespace, "iris-predictor") or {}).get("spec", {})
+    return found
