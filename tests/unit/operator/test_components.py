@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -104,6 +105,15 @@ def test_another_s_container_is_told_where_the_predictor_is_as_kserve_tells_it(
 
     assert [*given, *told] == found["args"]
     assert {"name": "PILLION_URL", "value": URL} in found["env"]
+
+
+def test_a_container_is_told_the_port_that_its_service_leads_to() -> None:
+    ports = [{"name": "grpc", "containerPort": 9001}, {"containerPort": 9000}]
+    found = transformer(containers=[{"name": "kserve-container", "image": "words:1", "ports": ports}])
+
+    args = container(found)["args"]
+    assert "9000" == args[args.index("--http_port") + 1]
+    assert 9000 == child(found, "Service")["spec"]["ports"][0]["targetPort"]
 
 
 def test_tls_and_workers_are_told_as_kserve_tells_them() -> None:
@@ -269,6 +279,29 @@ def test_callers_are_led_to_a_transformer_as_soon_as_it_serves(ready: tuple[str,
     assert f"http://{front}.ns.svc.cluster.local" == found.front.url
 
 
+def test_callers_are_not_led_to_somebody_else_s_service_of_that_name() -> None:
+    spec: dict[str, Any] = {"transformer": OWN, "networking": GATEWAY}
+    seen, _ = looked_at("predictor", "transformer", told=URL, **spec)
+    seen = replace(seen, children={**seen.children, SERVICE: {"iris-predictor": {}}})
+
+    found = routed(InferenceService.from_api(seen.service), seen, planned(**spec), Store(), frozenset({HTTP_ROUTE}))
+
+    assert "predictor" == found.entry
+    assert [{"name": "iris-predictor", "port": 80}] == rules(found)[0]["backendRefs"]
+
+
+def test_a_transformer_without_grpc_is_told_of_and_http_is_led_to_it() -> None:
+    _, found = looked_at(
+        "predictor", "transformer", transformer=OWN, networking={**GATEWAY, "grpcHosts": ["g.example"]}
+    )
+
+    assert [{"name": "iris-transformer", "port": 80}] == rules(found)[0]["backendRefs"]
+    assert found.routes is not None
+    assert ["spec.networking.grpcHosts: the transformer has no port for gRPC"] == [
+        one.text for one in found.routes.problems
+    ]
+
+
 def test_explanations_are_asked_of_the_explainer() -> None:
     _, found = looked_at("predictor", "explainer", explainer=OWN, networking={**GATEWAY, "path": "/ml"})
 
@@ -382,6 +415,16 @@ def test_what_the_api_server_refuses_of_a_component_is_its_own_and_somebody_has_
     assert ("True", "False") == (found["PredictorReady"][0], found["TransformerReady"][0])
     assert ("True", "Refused") == found["Stalled"][:2]
     assert "Meanwhile 1 pod serves on." in found["TransformerReady"][2]
+
+
+def test_an_autoscaler_of_a_component_that_is_refused_says_nothing_of_the_predictor_s() -> None:
+    scaled = {"minReplicas": 1, "maxReplicas": 3, "scaleMetric": "cpu"}
+    predictor = {"sklearn": {"storageUri": "s3://models/iris"}, **scaled}
+    refused = Problem("Refused", "no", "HorizontalPodAutoscaler/iris-transformer", transient=False)
+
+    found = judged("predictor", outcome=Outcome((refused,)), predictor=predictor, transformer={**OWN, **scaled})
+
+    assert ("Unknown", "Refused") == (found["ScalingActive"][0], found["TransformerReady"][1])
 
 
 def test_pods_of_other_components_are_not_the_predictor_s() -> None:

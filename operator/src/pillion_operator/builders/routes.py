@@ -206,8 +206,10 @@ class _Builder:
             return [], replace(plan, problems=(*plan.problems, _other_tls(through=through))), []
         notes = [Note(Reason.FIELDS_NOT_HONOURED, _UNEXPLAINED)] if through and self._explains else []
         if grpc and not self._has_grpc:
+            # Who comes by HTTP is led on all the same.
             text = f"spec.networking.grpcHosts: the {self._entry} has no port for gRPC"
-            return [], replace(plan, problems=(*plan.problems, _invalid(text, "spec.networking.grpcHosts"))), []
+            plan = replace(plan, problems=(*plan.problems, _invalid(text, "spec.networking.grpcHosts")))
+            grpc = ()
         wanted: list[_Wanted] = []
         if http:
             wanted.append(_Wanted(TLS_ROUTE if through else HTTP_ROUTE, self._name, http, self._port))

@@ -46,7 +46,8 @@ def judge(facts: Facts) -> Verdict | None:
         return Verdict(TYPE, "True", Reason.AUTOSCALING, text)
     if bounds.by_pods is not None:
         return _by_pods(facts.observed)
-    refused = next((p for p in facts.outcome.problems if p.location.startswith(HORIZONTAL_POD_AUTOSCALER.name)), None)
+    named = f"{HORIZONTAL_POD_AUTOSCALER.name}/{predictor_name(facts.service.metadata.name or '')}"
+    refused = next((p for p in facts.outcome.problems if p.location == named), None)
     if refused is not None:
         return Verdict(TYPE, "False", refused.reason, refused.sentence)
     found = _autoscaler(facts.observed)
