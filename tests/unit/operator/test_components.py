@@ -427,6 +427,16 @@ def test_an_autoscaler_of_a_component_that_is_refused_says_nothing_of_the_predic
     assert ("Unknown", "Refused") == (found["ScalingActive"][0], found["TransformerReady"][1])
 
 
+def test_a_component_that_serves_is_ready_without_a_kind_that_does_not_answer() -> None:
+    away = Problem("KindUnavailable", "the API server does not answer for it", "NetworkPolicy/iris-transformer")
+    guarded = {**OWN, "networkPolicy": {}}
+
+    found = judged("predictor", "transformer", outcome=Outcome((away,)), transformer=guarded)
+
+    assert ("True", "True") == (found["Ready"][0], found["TransformerReady"][0])
+    assert "1 of 1 pods are available; note that the API server does not answer for it" in found["TransformerReady"][2]
+
+
 def test_pods_of_other_components_are_not_the_predictor_s() -> None:
     store = Store()
     for number, pod in enumerate((broken("predictor"), broken("transformer"))):
