@@ -17,7 +17,15 @@ from pillion_operator.builders.predictor import plan
 from pillion_operator.judge.status import facts_of, status_of, verdicts
 from pillion_operator.observe.store import Store
 from pillion_operator.reconcile.routes import routed
-from pillion_operator.state.kinds import DEPLOYMENT, HTTP_ROUTE, INGRESS, POD, SERVICE, TLS_ROUTE
+from pillion_operator.state.kinds import (
+    DEPLOYMENT,
+    HORIZONTAL_POD_AUTOSCALER,
+    HTTP_ROUTE,
+    INGRESS,
+    POD,
+    SERVICE,
+    TLS_ROUTE,
+)
 from pillion_operator.state.manifest import Key, key_of
 from pillion_operator.state.observed import Observed, Outcome
 from pillion_operator.state.plan import ComponentPlan, Problem
@@ -435,6 +443,24 @@ def test_a_component_that_serves_is_ready_without_a_kind_that_does_not_answer() 
 
     assert ("True", "True") == (found["Ready"][0], found["TransformerReady"][0])
     assert "1 of 1 pods are available; note that the API server does not answer for it" in found["TransformerReady"][2]
+
+
+def test_an_autoscaler_of_a_component_that_cannot_decide_is_told_of() -> None:
+    spec: dict[str, Any] = {"transformer": {**OWN, "minReplicas": 1, "maxReplicas": 3}}
+    seen, desired = looked_at("predictor", "transformer", **spec)
+    why = "failed to get cpu utilization: missing request for cpu in container kserve-container of Pod x"
+    active = {"type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric", "message": why}
+    scaler = {"metadata": {"name": "iris-transformer"}, "status": {"conditions": [active]}}
+    children: Any = {**seen.children, HORIZONTAL_POD_AUTOSCALER: {"iris-transformer": scaler}}
+    seen = replace(seen, children=children, now=1e9)
+
+    facts = facts_of(InferenceService.from_api(seen.service), seen, desired, Outcome())
+
+    found = {one.type: one for one in verdicts(facts)}
+    assert "ScalingActive" not in found
+    assert "True" == found["TransformerReady"].status
+    assert "note that the number of pods stays as it is" in found["TransformerReady"].message
+    assert "missing request for cpu" in found["TransformerReady"].message
 
 
 def test_pods_of_other_components_are_not_the_predictor_s() -> None:
