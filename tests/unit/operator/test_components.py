@@ -321,6 +321,20 @@ def test_explanations_are_asked_of_the_explainer() -> None:
     assert [{"type": "URLRewrite", "urlRewrite": {"path": whole}}] == explained["filters"]
 
 
+def test_no_rule_leads_to_an_explainer_that_never_was() -> None:
+    spec: dict[str, Any] = {"explainer": BAD, "networking": GATEWAY}
+    seen, kept = looked_at("predictor", **spec)
+    seen = replace(seen, children={**seen.children, SERVICE: {"iris-predictor": {}}})
+    asked = InferenceService.from_api(seen.service)
+
+    found = routed(asked, seen, planned(**spec), Store(), frozenset({HTTP_ROUTE}))
+
+    assert ([["iris-predictor"]], [["iris-predictor"], ["iris-explainer"]]) == (
+        [[one["name"] for one in rule["backendRefs"]] for rule in rules(found)],
+        [[one["name"] for one in rule["backendRefs"]] for rule in rules(kept)],
+    )
+
+
 def test_an_ingress_leads_to_both_too() -> None:
     _, found = looked_at("predictor", "transformer", "explainer", transformer=OWN, explainer=OWN, networking={})
 

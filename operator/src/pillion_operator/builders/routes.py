@@ -112,11 +112,11 @@ class _Builder:
         self._name = predictor_name(key_of(stored).name)
         self._service = _service(desired, self._name)
         self._entry, self._front = desired.entry, component_name(key_of(stored).name, desired.entry)
-        self._explains = _explain_path(key_of(stored).name) if desired.beside(EXPLAINER) is not None else ""
-        self._explainer: JsonObject = {
-            "name": component_name(key_of(stored).name, EXPLAINER),
-            "port": _first_port(desired, component_name(key_of(stored).name, EXPLAINER)),
-        }
+        explainer = component_name(key_of(stored).name, EXPLAINER)
+        # A rule that leads to no Service makes a Gateway refuse the route.
+        there = desired.beside(EXPLAINER) is not None and (_service(desired, explainer) or explainer in live)
+        self._explains = _explain_path(key_of(stored).name) if there else ""
+        self._explainer: JsonObject = {"name": explainer, "port": _first_port(desired, explainer)}
         front = _service(desired, self._front) or live.get(self._front, {})
         ports = objects_at(front, "spec", "ports")
         self._secure = any(text_at(port, "name") == "https" for port in ports)
