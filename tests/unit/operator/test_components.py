@@ -23,6 +23,7 @@ from pillion_operator.state.kinds import (
     HTTP_ROUTE,
     INGRESS,
     POD,
+    POD_MONITOR,
     SERVICE,
     TLS_ROUTE,
 )
@@ -86,6 +87,18 @@ def test_a_transformer_has_a_deployment_and_a_service_of_its_own() -> None:
     assert selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
     assert "u" == deployment["metadata"]["ownerReferences"][0]["uid"]
     assert FRONT == found.endpoints.url
+
+
+def test_series_of_a_component_are_told_from_those_of_the_predictor() -> None:
+    monitored = {"metrics": {"monitor": {"kind": "PodMonitor"}}}
+    service = InferenceService.from_manifest(manifest(transformer={**CODE, **monitored}))
+    desired = plan(service, "u", builtin(), StorageCredentials(), SETTINGS)
+
+    (found,) = with_components(service, "u", desired, SETTINGS, frozenset({POD_MONITOR})).components
+
+    spec = child(found, "PodMonitor")["spec"]
+    names = ["serving.pillion.dev/inferenceservice", "serving.pillion.dev/component"]
+    assert names == spec["podTargetLabels"] == [*spec["selector"]["matchLabels"]]
 
 
 def test_the_predictor_is_what_it_was_without_them() -> None:
