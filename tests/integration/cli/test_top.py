@@ -63,9 +63,12 @@ def test_what_pods_count_is_shown_for_each_service(
     operator: OperatorProcess, api: Api, user: User, ports: dict[str, int]
 ) -> None:
     api.create(user.namespace, inference_service("busy", minReplicas=2, sklearn={"storageUri": "s3://models/iris"}))
-    api.create(user.namespace, inference_service("own", **OWN))
+    own = inference_service("own", **OWN)
+    # Requests that come through a transformer are the predictor's.
+    own["spec"]["transformer"] = OWN
+    api.create(user.namespace, own)
     running(api, user.namespace, "busy", 2)
-    running(api, user.namespace, "own", 1)
+    running(api, user.namespace, "own", 2)
     log = user.folder / "forwarded.log"
     asking = user.forwarding_to(ports["admin"], log)
 

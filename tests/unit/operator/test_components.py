@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -16,7 +17,16 @@ from pillion_operator.builders.predictor import plan
 from pillion_operator.judge.status import facts_of, status_of, verdicts
 from pillion_operator.observe.store import Store
 from pillion_operator.reconcile.routes import routed
-from pillion_operator.state.kinds import DEPLOYMENT, HTTP_ROUTE, INGRESS, POD, SERVICE, TLS_ROUTE
+from pillion_operator.state.kinds import (
+    DEPLOYMENT,
+    HORIZONTAL_POD_AUTOSCALER,
+    HTTP_ROUTE,
+    INGRESS,
+    POD,
+    POD_MONITOR,
+    SERVICE,
+    TLS_ROUTE,
+)
 from pillion_operator.state.manifest import Key, key_of
 from pillion_operator.state.observed import Observed, Outcome
 from pillion_operator.state.plan import ComponentPlan, Problem
@@ -79,6 +89,18 @@ def test_a_transformer_has_a_deployment_and_a_service_of_its_own() -> None:
     assert FRONT == found.endpoints.url
 
 
+def test_series_of_a_component_are_told_from_those_of_the_predictor() -> None:
+    monitored = {"metrics": {"monitor": {"kind": "PodMonitor"}}}
+    service = InferenceService.from_manifest(manifest(transformer={**CODE, **monitored}))
+    desired = plan(service, "u", builtin(), StorageCredentials(), SETTINGS)
+
+    (found,) = with_components(service, "u", desired, SETTINGS, frozenset({POD_MONITOR})).components
+
+    spec = child(found, "PodMonitor")["spec"]
+    names = ["serving.pillion.dev/inferenceservice", "serving.pillion.dev/component"]
+    assert names == spec["podTargetLabels"] == [*spec["selector"]["matchLabels"]]
+
+
 def test_the_predictor_is_what_it_was_without_them() -> None:
     alone, with_both = planned(), planned(transformer=OWN, explainer=OWN)
 
@@ -104,6 +126,15 @@ def test_another_s_container_is_told_where_the_predictor_is_as_kserve_tells_it(
 
     assert [*given, *told] == found["args"]
     assert {"name": "PILLION_URL", "value": URL} in found["env"]
+
+
+def test_a_container_is_told_the_port_that_its_service_leads_to() -> None:
+    ports = [{"name": "grpc", "containerPort": 9001}, {"containerPort": 9000}]
+    found = transformer(containers=[{"name": "kserve-container", "image": "words:1", "ports": ports}])
+
+    args = container(found)["args"]
+    assert "9000" == args[args.index("--http_port") + 1]
+    assert 9000 == child(found, "Service")["spec"]["ports"][0]["targetPort"]
 
 
 def test_tls_and_workers_are_told_as_kserve_tells_them() -> None:
@@ -269,6 +300,29 @@ def test_callers_are_led_to_a_transformer_as_soon_as_it_serves(ready: tuple[str,
     assert f"http://{front}.ns.svc.cluster.local" == found.front.url
 
 
+def test_callers_are_not_led_to_somebody_else_s_service_of_that_name() -> None:
+    spec: dict[str, Any] = {"transformer": OWN, "networking": GATEWAY}
+    seen, _ = looked_at("predictor", "transformer", told=URL, **spec)
+    seen = replace(seen, children={**seen.children, SERVICE: {"iris-predictor": {}}})
+
+    found = routed(InferenceService.from_api(seen.service), seen, planned(**spec), Store(), frozenset({HTTP_ROUTE}))
+
+    assert "predictor" == found.entry
+    assert [{"name": "iris-predictor", "port": 80}] == rules(found)[0]["backendRefs"]
+
+
+def test_a_transformer_without_grpc_is_told_of_and_http_is_led_to_it() -> None:
+    _, found = looked_at(
+        "predictor", "transformer", transformer=OWN, networking={**GATEWAY, "grpcHosts": ["g.example"]}
+    )
+
+    assert [{"name": "iris-transformer", "port": 80}] == rules(found)[0]["backendRefs"]
+    assert found.routes is not None
+    assert ["spec.networking.grpcHosts: the transformer has no port for gRPC"] == [
+        one.text for one in found.routes.problems
+    ]
+
+
 def test_explanations_are_asked_of_the_explainer() -> None:
     _, found = looked_at("predictor", "explainer", explainer=OWN, networking={**GATEWAY, "path": "/ml"})
 
@@ -278,6 +332,20 @@ def test_explanations_are_asked_of_the_explainer() -> None:
     assert [{"path": {"type": "Exact", "value": "/ml/v1/models/iris:explain"}}] == explained["matches"]
     whole = {"type": "ReplaceFullPath", "replaceFullPath": "/v1/models/iris:explain"}
     assert [{"type": "URLRewrite", "urlRewrite": {"path": whole}}] == explained["filters"]
+
+
+def test_no_rule_leads_to_an_explainer_that_never_was() -> None:
+    spec: dict[str, Any] = {"explainer": BAD, "networking": GATEWAY}
+    seen, kept = looked_at("predictor", **spec)
+    seen = replace(seen, children={**seen.children, SERVICE: {"iris-predictor": {}}})
+    asked = InferenceService.from_api(seen.service)
+
+    found = routed(asked, seen, planned(**spec), Store(), frozenset({HTTP_ROUTE}))
+
+    assert ([["iris-predictor"]], [["iris-predictor"], ["iris-explainer"]]) == (
+        [[one["name"] for one in rule["backendRefs"]] for rule in rules(found)],
+        [[one["name"] for one in rule["backendRefs"]] for rule in rules(kept)],
+    )
 
 
 def test_an_ingress_leads_to_both_too() -> None:
@@ -382,6 +450,44 @@ def test_what_the_api_server_refuses_of_a_component_is_its_own_and_somebody_has_
     assert ("True", "False") == (found["PredictorReady"][0], found["TransformerReady"][0])
     assert ("True", "Refused") == found["Stalled"][:2]
     assert "Meanwhile 1 pod serves on." in found["TransformerReady"][2]
+
+
+def test_an_autoscaler_of_a_component_that_is_refused_says_nothing_of_the_predictor_s() -> None:
+    scaled = {"minReplicas": 1, "maxReplicas": 3, "scaleMetric": "cpu"}
+    predictor = {"sklearn": {"storageUri": "s3://models/iris"}, **scaled}
+    refused = Problem("Refused", "no", "HorizontalPodAutoscaler/iris-transformer", transient=False)
+
+    found = judged("predictor", outcome=Outcome((refused,)), predictor=predictor, transformer={**OWN, **scaled})
+
+    assert ("Unknown", "Refused") == (found["ScalingActive"][0], found["TransformerReady"][1])
+
+
+def test_a_component_that_serves_is_ready_without_a_kind_that_does_not_answer() -> None:
+    away = Problem("KindUnavailable", "the API server does not answer for it", "NetworkPolicy/iris-transformer")
+    guarded = {**OWN, "networkPolicy": {}}
+
+    found = judged("predictor", "transformer", outcome=Outcome((away,)), transformer=guarded)
+
+    assert ("True", "True") == (found["Ready"][0], found["TransformerReady"][0])
+    assert "1 of 1 pods are available; note that the API server does not answer for it" in found["TransformerReady"][2]
+
+
+def test_an_autoscaler_of_a_component_that_cannot_decide_is_told_of() -> None:
+    spec: dict[str, Any] = {"transformer": {**OWN, "minReplicas": 1, "maxReplicas": 3}}
+    seen, desired = looked_at("predictor", "transformer", **spec)
+    why = "failed to get cpu utilization: missing request for cpu in container kserve-container of Pod x"
+    active = {"type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric", "message": why}
+    scaler = {"metadata": {"name": "iris-transformer"}, "status": {"conditions": [active]}}
+    children: Any = {**seen.children, HORIZONTAL_POD_AUTOSCALER: {"iris-transformer": scaler}}
+    seen = replace(seen, children=children, now=1e9)
+
+    facts = facts_of(InferenceService.from_api(seen.service), seen, desired, Outcome())
+
+    found = {one.type: one for one in verdicts(facts)}
+    assert "ScalingActive" not in found
+    assert "True" == found["TransformerReady"].status
+    assert "note that the number of pods stays as it is" in found["TransformerReady"].message
+    assert "missing request for cpu" in found["TransformerReady"].message
 
 
 def test_pods_of_other_components_are_not_the_predictor_s() -> None:

@@ -19,10 +19,10 @@ from pillion_operator.builders.children import component_children
 from pillion_operator.builders.context import BuildContext
 from pillion_operator.builders.credentials import StorageCredentials
 from pillion_operator.builders.logger import logger_problem
-from pillion_operator.builders.service import addresses, endpoints
+from pillion_operator.builders.service import addresses, endpoints, target_ports
 from pillion_operator.state.kinds import DEPLOYMENT
 from pillion_operator.state.manifest import array, object_at, objects_at, revision, value_at
-from pillion_operator.state.names import EXPLAINER, HTTP_PORT, RUNTIME_CONTAINER, TRANSFORMER, component_name
+from pillion_operator.state.names import EXPLAINER, RUNTIME_CONTAINER, TRANSFORMER, component_name
 from pillion_operator.state.plan import ComponentPlan, Note, PlanError
 from pillion_operator.state.policies import NamespaceRules
 from pillion_operator.state.reasons import Reason
@@ -106,27 +106,28 @@ def _context(
     own = [container.to_api() for container in placed.containers or ()]
     serving = next(container for container in own if container.get("name") == named.name)
     rest = tuple(container for container in own if container is not serving)
-    container = _told(serving, stands, predictor)
     credentials, rules = StorageCredentials(), NamespaceRules()
-    return BuildContext(
-        stands, uid, container, None, credentials, settings, rules, sidecars=rest, component=component
+    context = BuildContext(
+        stands, uid, serving, None, credentials, settings, rules, sidecars=rest, component=component
     )  # fmt: skip
+    return replace(context, container=_told(context, predictor))
 
 
-def _told(container: JsonObject, stands: InferenceService, predictor: Endpoints) -> JsonObject:
+def _told(context: BuildContext, predictor: Endpoints) -> JsonObject:
     """Return the container that knows where the predictor is; what the manifest says itself stays."""
+    container = context.container
     variables = objects_at(container, "env")
     if not any(one.get("name") == _URL_VARIABLE for one in variables):
         variables = [*variables, {"name": _URL_VARIABLE, "value": predictor.url}]
     told: JsonObject = container | {"env": array(variables)}
-    if container.get("name") == RUNTIME_CONTAINER:
+    if context.ours:
         return told
-    name = stands.metadata.name or ""
-    workers = stands.spec.predictor.container_concurrency
+    name, workers = context.name, context.predictor.container_concurrency
     arguments = {
         "--model_name": name,
-        "--predictor_host": f"{component_name(name, 'predictor')}.{stands.metadata.namespace}",
-        "--http_port": str(HTTP_PORT),
+        "--predictor_host": f"{component_name(name, 'predictor')}.{context.namespace}",
+        # The one that the Service leads to.
+        "--http_port": str(target_ports(context)[0]),
         **({"--predictor_use_ssl": "true"} if predictor.secure else {}),
         **({"--workers": str(workers)} if workers else {}),
     }

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from pillion_operator.state.kinds import POD_MONITOR, SERVICE_MONITOR, Kind
 from pillion_operator.state.manifest import array
-from pillion_operator.state.names import ADMIN_PORT, OWNER_LABEL
+from pillion_operator.state.names import ADMIN_PORT, COMPONENT_LABEL, OWNER_LABEL, PREDICTOR
 from pillion_operator.state.plan import Child, Note
 from pillion_operator.state.reasons import Reason
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from pillion.resources.base import JsonObject
     from pillion.resources.traffic import MonitorSpec
     from pillion_operator.builders.context import BuildContext
@@ -42,7 +44,7 @@ def _service_monitor(context: BuildContext, asked: MonitorSpec) -> JsonObject:
     endpoint = {"targetPort": ADMIN_PORT, **_endpoint(asked)}
     return {
         "selector": {"matchLabels": dict(context.selector)},
-        "targetLabels": [OWNER_LABEL],
+        "targetLabels": _labels(context),
         "endpoints": array([endpoint]),
     }
 
@@ -51,7 +53,7 @@ def _pod_monitor(context: BuildContext, asked: MonitorSpec) -> JsonObject:
     endpoint = {"port": "admin", **_endpoint(asked)}
     return {
         "selector": {"matchLabels": dict(context.selector)},
-        "podTargetLabels": [OWNER_LABEL],
+        "podTargetLabels": _labels(context),
         "podMetricsEndpoints": array([endpoint]),
     }
 
@@ -62,3 +64,8 @@ def _endpoint(asked: MonitorSpec) -> JsonObject:
 
 def _gap(where: str) -> Note:
     return Note(Reason.FIELDS_NOT_HONOURED, f"spec.predictor.metrics.monitor {where}")
+
+
+def _labels(context: BuildContext) -> list[JsonValue]:
+    """Return the labels that series get: those of the predictor are told from others by having no component."""
+    return array([OWNER_LABEL, *([] if context.component == PREDICTOR else [COMPONENT_LABEL])])

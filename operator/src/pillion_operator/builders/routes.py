@@ -115,11 +115,11 @@ class _Builder:
         self._name = predictor_name(key_of(stored).name)
         self._service = _service(desired, self._name)
         self._entry, self._front = desired.entry, component_name(key_of(stored).name, desired.entry)
-        self._explains = _explain_path(key_of(stored).name) if desired.beside(EXPLAINER) is not None else ""
-        self._explainer: JsonObject = {
-            "name": component_name(key_of(stored).name, EXPLAINER),
-            "port": _first_port(desired, component_name(key_of(stored).name, EXPLAINER)),
-        }
+        explainer = component_name(key_of(stored).name, EXPLAINER)
+        # A rule that leads to no Service makes a Gateway refuse the route.
+        there = desired.beside(EXPLAINER) is not None and (_service(desired, explainer) or explainer in live)
+        self._explains = _explain_path(key_of(stored).name) if there else ""
+        self._explainer: JsonObject = {"name": explainer, "port": _first_port(desired, explainer)}
         front = _service(desired, self._front) or live.get(self._front, {})
         ports = objects_at(front, "spec", "ports")
         self._secure = any(text_at(port, "name") == "https" for port in ports)
@@ -209,8 +209,10 @@ class _Builder:
             return [], replace(plan, problems=(*plan.problems, _other_tls(through=through))), []
         notes = [Note(Reason.FIELDS_NOT_HONOURED, _UNEXPLAINED)] if through and self._explains else []
         if grpc and not self._has_grpc:
+            # Who comes by HTTP is led on all the same.
             text = f"spec.networking.grpcHosts: the {self._entry} has no port for gRPC"
-            return [], replace(plan, problems=(*plan.problems, _invalid(text, "spec.networking.grpcHosts"))), []
+            plan = replace(plan, problems=(*plan.problems, _invalid(text, "spec.networking.grpcHosts")))
+            grpc = ()
         wanted: list[_Wanted] = []
         if http:
             wanted.append(_Wanted(TLS_ROUTE if through else HTTP_ROUTE, self._name, http, self._port))

@@ -15,7 +15,8 @@ from pillion_operator.judge.facts import (
     said_meanwhile,
 )
 from pillion_operator.judge.pods import pod_problems
-from pillion_operator.state.kinds import DEPLOYMENT, SERVICE
+from pillion_operator.judge.scaling_active import undecided
+from pillion_operator.state.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, SERVICE
 from pillion_operator.state.manifest import key_of, labels_of, revision
 from pillion_operator.state.names import COMPONENT_LABEL, component_name
 from pillion_operator.state.reasons import Reason
@@ -47,6 +48,7 @@ class ComponentFacts:
         has_service: whether its Service is there and ours.
         serves: whether a pod of the newest version is ready.
         overdue: whether its rollout has used up its time.
+        warnings: what is worth a word while it serves, in sentences.
     """
 
     plan: ComponentPlan
@@ -55,6 +57,7 @@ class ComponentFacts:
     has_service: bool
     serves: bool
     overdue: bool
+    warnings: tuple[str, ...] = ()
 
     @property
     def lasting(self) -> Problem | None:
@@ -99,6 +102,8 @@ def judged(facts: Facts, component: str, kind: str) -> Verdict | None:
     text = f"{deployment.available} of {deployment.wanted} pods are available."
     if deployment.available < needed or deployment.wanted == 0:
         return Verdict(kind, "False", Reason.STARTING, f"The {component}: {text}")
+    if found.warnings:
+        text = f"{text.removesuffix('.')}; note that {found.warnings[0]}"
     return Verdict(kind, "True", Reason.READY, text)
 
 
@@ -130,13 +135,24 @@ def _facts(facts: Facts, plan: ComponentPlan) -> ComponentFacts:
     ready = sum(map(is_ready, newest))
     late = overdue(observed.children.get(DEPLOYMENT, {}).get(name), ours, observed.now)
     problems = [] if plan.problem is None else [plan.problem]
-    problems += (problem for problem in facts.outcome.problems if problem.location in _places(plan))
-    # Pods that an autoscaler adds on top are its business.
-    if plan.replicas.most != 0 and not (plan.replicas.autoscaled and ready >= plan.replicas.least):
-        problems += pod_problems(newest, surge=deployment.surging)
-        problems += [refused_pods(deployment.pods_refused)] if deployment.pods_refused else []
+    written = [problem for problem in facts.outcome.problems if problem.location in _places(plan)]
+    # Pods that serve do so without what is beside them, too.
+    healthy = deployment.rolled_out and deployment.wanted > 0
+    warnings = [problem for problem in written if healthy and problem.reason == Reason.KIND_UNAVAILABLE]
+    problems += (problem for problem in written if problem not in warnings)
+    if plan.replicas.most != 0:
+        of_pods = [*pod_problems(newest, surge=deployment.surging)]
+        of_pods += [refused_pods(deployment.pods_refused)] if deployment.pods_refused else []
+        # What keeps pods from starting that an autoscaler adds on top is worth a word, and no reason to be not ready.
+        scaled = plan.replicas.autoscaled and ready >= plan.replicas.least
+        (warnings if scaled else problems).extend(of_pods)
+    told = [problem.sentence for problem in warnings]
+    scaler = observed.children.get(HORIZONTAL_POD_AUTOSCALER, {}).get(name)
+    if scaler is not None and plan.replicas.autoscaled:
+        stuck = undecided(scaler, observed.now, available=deployment.available)
+        told += [stuck.message] if stuck is not None and stuck.status == "False" else []
     has_service = name in observed.children.get(SERVICE, {})
-    return ComponentFacts(plan, deployment, tuple(problems), has_service, ready > 0, late)
+    return ComponentFacts(plan, deployment, tuple(problems), has_service, ready > 0, late, tuple(told))
 
 
 def _places(plan: ComponentPlan) -> frozenset[str]:

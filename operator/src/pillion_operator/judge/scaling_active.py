@@ -18,9 +18,10 @@ from pillion_operator.state.reasons import Reason, sentence
 if TYPE_CHECKING:
     from pillion.resources import JsonObject
     from pillion_operator.judge.facts import Facts
+    from pillion_operator.state.manifest import Manifest
     from pillion_operator.state.observed import Observed
 
-__all__ = ["TYPE", "first_metrics_wait", "judge", "without_pod"]
+__all__ = ["TYPE", "first_metrics_wait", "judge", "undecided", "without_pod"]
 
 TYPE: Final = "ScalingActive"
 #: Metrics of a pod that has just started come with the second scrape of metrics-server.
@@ -46,20 +47,34 @@ def judge(facts: Facts) -> Verdict | None:
         return Verdict(TYPE, "True", Reason.AUTOSCALING, text)
     if bounds.by_pods is not None:
         return _by_pods(facts.observed)
-    refused = next((p for p in facts.outcome.problems if p.location.startswith(HORIZONTAL_POD_AUTOSCALER.name)), None)
+    named = f"{HORIZONTAL_POD_AUTOSCALER.name}/{predictor_name(facts.service.metadata.name or '')}"
+    refused = next((p for p in facts.outcome.problems if p.location == named), None)
     if refused is not None:
         return Verdict(TYPE, "False", refused.reason, refused.sentence)
-    found = _autoscaler(facts.observed)
+    found = facts.observed.children.get(HORIZONTAL_POD_AUTOSCALER, {})
+    own = found.get(predictor_name(facts.service.metadata.name or ""), {})
+    resources = metric_plan(facts.service.spec.predictor).resources
+    text = f"Between {bounds.least} and {bounds.most} pods, by {resources}."
+    waits = undecided(own, facts.observed.now, available=facts.deployment.available)
+    return waits or Verdict(TYPE, "True", Reason.AUTOSCALING, text)
+
+
+def undecided(found: Manifest, now: float, *, available: int) -> Verdict | None:
+    """Say why that autoscaler cannot decide, None where it can: Unknown while it may just have started.
+
+    Args:
+        found: the autoscaler.
+        now: the time.
+        available: how many of its pods are.
+    """
     able, active = condition_of(found, "AbleToScale"), condition_of(found, "ScalingActive")
     if able.get("status") == "False":
         return _failed(Reason.AUTOSCALER_FAILED, able)
     if active.get("status") == "True":
-        resources = metric_plan(facts.service.spec.predictor).resources
-        text = f"Between {bounds.least} and {bounds.most} pods, by {resources}."
-        return Verdict(TYPE, "True", Reason.AUTOSCALING, text)
+        return None
     if not active:
         return Verdict(TYPE, "Unknown", Reason.STARTING, "The autoscaler has not looked yet.")
-    return _inactive(facts, active)
+    return _inactive(active, waits=available == 0 or _first_wait(found, now) is not None)
 
 
 def _by_pods(observed: Observed) -> Verdict:
@@ -76,12 +91,10 @@ def _by_pods(observed: Observed) -> Verdict:
 
 
 def first_metrics_wait(observed: Observed) -> float | None:
-    """Return the seconds after which an autoscaler that waits for its first metrics counts as failed."""
-    active = condition_of(_autoscaler(observed), "ScalingActive")
-    if active.get("status") != "False":
-        return None
-    left = seconds_at(active, "lastTransitionTime") + _FIRST_METRICS_SECONDS - observed.now
-    return left if left > 0 else None
+    """Return the seconds after which the next autoscaler that waits for its first metrics counts as failed."""
+    found = observed.children.get(HORIZONTAL_POD_AUTOSCALER, {}).values()
+    waits = (_first_wait(one, observed.now) for one in found)
+    return min((wait for wait in waits if wait is not None), default=None)
 
 
 def without_pod(message: str) -> str:
@@ -92,13 +105,20 @@ def without_pod(message: str) -> str:
     return _POD.sub("", message)
 
 
-def _inactive(facts: Facts, active: JsonObject) -> Verdict:
+def _first_wait(found: Manifest, now: float) -> float | None:
+    active = condition_of(found, "ScalingActive")
+    if active.get("status") != "False":
+        return None
+    left = seconds_at(active, "lastTransitionTime") + _FIRST_METRICS_SECONDS - now
+    return left if left > 0 else None
+
+
+def _inactive(active: JsonObject, *, waits: bool) -> Verdict:
     said = text_at(active, "message")
     if "missing request for" in said:
         return _failed(Reason.REQUESTS_MISSING, active)
     if any(sign in said for sign in _NO_METRICS_API):
         return _failed(Reason.METRICS_UNAVAILABLE, active)
-    waits = facts.deployment.available == 0 or first_metrics_wait(facts.observed) is not None
     if waits and text_at(active, "reason").startswith("FailedGet"):
         return Verdict(TYPE, "Unknown", Reason.STARTING, "The pods have no metrics yet.")
     metrics = text_at(active, "reason").startswith("FailedGet")
@@ -109,8 +129,3 @@ def _failed(reason: Reason, condition: JsonObject) -> Verdict:
     said = without_pod(text_at(condition, "message")) or text_at(condition, "reason") or "it gives no reason"
     text = f"the number of pods stays as it is, since the autoscaler cannot decide: {said}"
     return Verdict(TYPE, "False", reason, sentence(text, reason))
-
-
-def _autoscaler(observed: Observed) -> JsonObject:
-    found = observed.children.get(HORIZONTAL_POD_AUTOSCALER, {})
-    return found.get(predictor_name(text_at(observed.service, "metadata", "name")), {})

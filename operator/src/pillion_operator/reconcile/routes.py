@@ -76,7 +76,9 @@ def _entry(observed: Observed, desired: Desired) -> str:
     if desired.beside(TRANSFORMER) is None:
         return PREDICTOR
     name = key_of(observed.service).name
-    if deployment_facts(observed, component_name(name, TRANSFORMER)).available:
+    front = component_name(name, TRANSFORMER)
+    # A Service of that name that is somebody else's leads elsewhere.
+    if deployment_facts(observed, front).available and front in observed.children.get(SERVICE, {}):
         return TRANSFORMER
     told = text_at(observed.service, "status", "address", "url")
     return PREDICTOR if f"//{predictor_name(name)}." in told else TRANSFORMER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pillion.cli.cluster.kubectl import INFERENCE_SERVICES, OWNER_LABEL
 from pillion.cli.cluster.load import load_between
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pillion.cli.cluster.scrape import Twice
 
 __all__ = ["Busy", "look"]
+
+_PREDICTORS: Final = "serving.pillion.dev/component notin (transformer,explainer)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,9 @@ def look(kubectl: Kubectl, name: str | None, *, everywhere: bool, seconds: float
         CommandError: they cannot be read.
     """
     services = [kubectl.inference_service(name)] if name else _listed(kubectl, INFERENCE_SERVICES, everywhere)
+    # A request that comes through a transformer is counted once, by the predictor.
     selector = f"{OWNER_LABEL}={name}" if name else OWNER_LABEL
+    selector += f",{_PREDICTORS}"
     pods = [
         pod
         for pod in _listed(kubectl, "pods", everywhere, selector)
