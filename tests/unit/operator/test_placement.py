@@ -151,6 +151,22 @@ def test_a_pod_that_nobody_reaches_gets_no_models_unless_it_is_new_or_nobody_can
     assert [frozenset({"x"}), None] == [one.served for one in found if one.name in {"answers", "crashed"}]
 
 
+def test_a_pod_that_was_ready_and_answers_nobody_any_more_is_not_new() -> None:
+    """Its node is gone, say: it was never started again, and is not for as long as the node is away."""
+
+    def changed(name: str, at: str) -> dict[str, Any]:
+        one = pod(name)
+        one["status"]["conditions"][0]["lastTransitionTime"] = f"2026-01-01T00:{at}Z"
+        one["status"]["containerStatuses"][0]["state"] = {"running": {"startedAt": "2026-01-01T00:00:07Z"}}
+        return one
+
+    found = members_of(
+        [changed("lost", "09:00"), changed("loads", "00:05"), pod("answers")], [PodReport("answers", reached=True)]
+    )
+
+    assert {"answers": True, "loads": True, "lost": False} == {one.name: one.takes for one in found}
+
+
 def test_the_file_goes_beside_the_models_and_has_a_part_in_what_kubelets_are_told() -> None:
     name = "iris-predictor-models"
     told: dict[str, Any] = {"metadata": {"name": name, "namespace": "a"}, "data": {"models.json": dump(tuple(MODELS))}}

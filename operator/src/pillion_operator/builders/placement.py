@@ -87,9 +87,9 @@ def is_member(pod: Manifest) -> bool:
 def members_of(pods: Sequence[Manifest], reports: Sequence[PodReport]) -> tuple[Member, ...]:
     """Return the pods that follow the placement and have an address.
 
-    A pod that answers nobody, neither the kubelet's probe nor the operator, is given no models, unless it is about to
-    start for the first time. Where the operator reaches no pod at all, it is the way there that is closed, and every
-    pod counts.
+    A pod that answers nobody, neither the kubelet's probe nor the operator, is given no models, unless it has not been
+    Ready yet after its first start. Where the operator reaches no pod at all, it is the way there that is closed, and
+    every pod counts.
     """
     said = {report.pod: report for report in reports}
     closed = not any(report.reached for report in reports)
@@ -189,8 +189,16 @@ def _is_ready(pod: Manifest) -> bool:
 
 
 def _is_new(pod: Manifest) -> bool:
-    """Whether its containers have been started once and not again."""
-    return not any(number_at(one, "restartCount") for one in objects_at(pod, "status", "containerStatuses"))
+    """Whether its containers have been started once and not again, and it has not been Ready since.
+
+    One that was Ready and is not any more has hung, or its node is gone. Times are of one form, and so in order.
+    """
+    containers = objects_at(pod, "status", "containerStatuses")
+    started = max((text_at(one, "state", "running", "startedAt") for one in containers), default="")
+    conditions = objects_at(pod, "status", "conditions")
+    changed = max((text_at(one, "lastTransitionTime") for one in conditions if one.get("type") == "Ready"), default="")
+    was_ready = bool(started) and changed > started
+    return not was_ready and not any(number_at(one, "restartCount") for one in containers)
 
 
 def _sizes(models: Sequence[DeclaredModel], members: Sequence[Member], former: Mapping[str, Placed]) -> dict[str, int]:
