@@ -79,7 +79,7 @@ class Three:
 
     def env(self, pod: str) -> dict[str, str]:
         return {
-            "PILLION_MODELS__POD": pod,
+            "PILLION_POD_NAME": pod,
             "PILLION_MODELS__DECLARED": str(self.declared / "models.json"),
             "PILLION_MODELS__DECLARED_FOLDER": str(self.folder / f"files-{pod}"),
             "PILLION_MODELS__DECLARED_SOURCES": str(self.folder / "sources"),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "POD_VARIABLE",
     "Member",
+    "former_wish",
     "is_member",
     "members_of",
     "placement_in",
@@ -45,8 +46,9 @@ __all__ = [
     "with_placement",
 ]
 
-POD_VARIABLE: Final = "PILLION_MODELS__POD"
-"""The variable by which a pod knows its name, and that it is to follow the placement."""
+POD_VARIABLE: Final = "PILLION_POD_NAME"
+"""The variable by which a pod knows its name, and that it is to follow the placement. Not one of the settings' own
+names: runtimes of earlier releases would refuse to start with a setting that they do not know."""
 _UNKNOWN_BYTES: Final = 16 * 1024 * 1024
 """What a model is taken for before anything is known of any."""
 
@@ -77,6 +79,11 @@ class Member:
 def wish_of(spec: ModelPlacementSpec) -> Wish:
     """Return what the manifest asks for."""
     return Wish(spec.copies or 1, None if spec.memory is None else bytes_of(spec.memory))
+
+
+def former_wish(before: PlacementFile) -> Wish:
+    """Return what was asked for, for pods that follow a placement which the manifest does not ask for any more."""
+    return Wish(max((len(placed.pods) + placed.missing for placed in before.models.values()), default=0) or 1)
 
 
 def is_member(pod: Manifest) -> bool:
