@@ -345,9 +345,19 @@ def test_a_pod_that_the_placement_does_not_name_keeps_what_it_has(spread: Three)
 
 def test_all_answer_again_after_a_pod_was_killed(spread: Three) -> None:
     """The last of this module: one server is gone after it."""
+    begun = spread.folder / "begun"
+    begun.unlink(missing_ok=True)
     lost = spread.servers.pop("c")
-    os.kill(lost.process.pid, signal.SIGKILL)
-    lost.wait()
+    with spread.calls("a") as channel:
+        call = channel.unary_unary(INFER).future(message("m5", -1), metadata=SHOWN, timeout=60)
+        until_now(begun.exists)
+        os.kill(lost.process.pid, signal.SIGKILL)
+        lost.wait()
+        told = call.exception(timeout=60)
+    # Not in words of gRPC's, by which a client would take it for its own connection.
+    assert grpc.StatusCode.UNAVAILABLE == told.code()
+    assert "took the request and did not answer" in told.details()
+    assert "x-request-id" in dict(told.trailing_metadata())
     assert 503 == spread.post("a", "m5", 1).status_code
     assert 2.0 == spread.ask("a", "m1")
 
