@@ -1055,10 +1055,8 @@ def test_following_trainings_has_no_effect_on_containers_and_that_is_said() -> N
 
 
 def test_pods_with_a_share_of_the_models_know_their_name_and_may_ask_one_another() -> None:
-    asked = {"from": [], "egress": []}
-    alike, spread = (
-        planned(networkPolicy=asked, **SKLEARN, **more) for more in ({}, {"modelPlacement": {"copies": 2}})
-    )
+    asked: dict[str, Any] = {"networkPolicy": {"from": [], "egress": []}, **SKLEARN}
+    alike, spread = planned(**asked), planned(**asked, modelPlacement={"copies": 2})
 
     template = child(spread, "Deployment")["spec"]["template"]
     (variable,) = [one for one in template["spec"]["containers"][0]["env"] if one["name"] == "PILLION_POD_NAME"]
