@@ -70,7 +70,7 @@ class Node:
         )
         there = eventually(lambda: sorted(pods_of(api, namespace), key=_name)[number:])
         self.pod = _name(there[0])
-        env |= {"PILLION_MODELS__POD": self.pod} if placed else {}
+        env |= {"PILLION_POD_NAME": self.pod} if placed else {}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
         begun = b"listening with" if placed else b'"ready"'

@@ -64,7 +64,7 @@ def test_models_are_spread_over_pods_move_when_one_dies_and_back_when_another_co
     api.create(namespace, inference_service(models=models, minReplicas=3, modelPlacement={"copies": 1}))
     eventually(lambda: len(pods_of(api, namespace)) == 3)
     template = (api.get("Deployment", namespace, "iris-predictor") or {})["spec"]["template"]
-    (variable,) = [one for one in template["spec"]["containers"][0]["env"] if one["name"] == "PILLION_MODELS__POD"]
+    (variable,) = [one for one in template["spec"]["containers"][0]["env"] if one["name"] == "PILLION_POD_NAME"]
     assert "metadata.name" == variable["valueFrom"]["fieldRef"]["fieldPath"]
     ips = [f"127.98.9.{number}" for number in (1, 2, 3, 4)]
     nodes: list[Node] = []

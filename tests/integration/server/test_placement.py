@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -78,11 +79,12 @@ class Three:
 
     def env(self, pod: str) -> dict[str, str]:
         return {
-            "PILLION_MODELS__POD": pod,
+            "PILLION_POD_NAME": pod,
             "PILLION_MODELS__DECLARED": str(self.declared / "models.json"),
             "PILLION_MODELS__DECLARED_FOLDER": str(self.folder / f"files-{pod}"),
             "PILLION_MODELS__DECLARED_SOURCES": str(self.folder / "sources"),
             "PILLION_AUTH__API_KEY": KEY,
+            "PILLION_HTTP__TRUSTED_PROXIES": "127.0.0.1",
         }
 
     def declare(self) -> None:
@@ -205,6 +207,27 @@ def test_what_is_asked_of_a_model_is_answered_as_where_it_is(spread: Three) -> N
     assert "this-one" == named.headers["x-request-id"]
 
 
+def test_the_path_arrives_as_it_is_below_what_a_proxy_took_off_and_queries_may_have_any_characters(
+    spread: Three,
+) -> None:
+    shown = {"Authorization": f"Bearer {KEY}", "X-Forwarded-Prefix": "/gate"}
+    assert 200 == httpx.get(spread.servers["a"].url("/v2/models/m5"), headers=shown, timeout=60).status_code
+    connection = http.client.HTTPConnection("127.0.0.1", spread.servers["a"].ports["http"], timeout=60)
+    with contextlib.closing(connection):
+        connection.request("GET", "/v2/models/m5?of=<a>#|b", headers=shown)
+        assert (200, "m5") == ((answer := connection.getresponse()).status, json.load(answer)["name"])
+
+
+def test_a_question_without_a_key_has_no_body_kept_for_it(spread: Three) -> None:
+    url = spread.servers["a"].url("/v2/models/m5/ready")
+    assert 200 == httpx.get(url, timeout=60).status_code
+    # The answer comes though the body does not.
+    with socket.create_connection(("127.0.0.1", spread.servers["a"].ports["http"]), timeout=60) as connection:
+        head = f"GET /v2/models/m5/ready HTTP/1.1\r\nHost: x\r\nContent-Length: {10**6}\r\n\r\n"
+        connection.sendall(head.encode())
+        assert b"HTTP/1.1 200" == connection.recv(12)
+
+
 def test_who_shows_no_key_is_let_in_nowhere(spread: Three) -> None:
     for pod, headers in (("a", {}), ("a", {FORWARDED: "b"}), ("c", {FORWARDED: "a"})):
         url = spread.servers[pod].url("/v2/models/m5/infer")
@@ -322,9 +345,19 @@ def test_a_pod_that_the_placement_does_not_name_keeps_what_it_has(spread: Three)
 
 def test_all_answer_again_after_a_pod_was_killed(spread: Three) -> None:
     """The last of this module: one server is gone after it."""
+    begun = spread.folder / "begun"
+    begun.unlink(missing_ok=True)
     lost = spread.servers.pop("c")
-    os.kill(lost.process.pid, signal.SIGKILL)
-    lost.wait()
+    with spread.calls("a") as channel:
+        call = channel.unary_unary(INFER).future(message("m5", -1), metadata=SHOWN, timeout=60)
+        until_now(begun.exists)
+        os.kill(lost.process.pid, signal.SIGKILL)
+        lost.wait()
+        told = call.exception(timeout=60)
+    # Not in words of gRPC's, by which a client would take it for its own connection.
+    assert grpc.StatusCode.UNAVAILABLE == told.code()
+    assert "took the request and did not answer" in told.details()
+    assert "x-request-id" in dict(told.trailing_metadata())
     assert 503 == spread.post("a", "m5", 1).status_code
     assert 2.0 == spread.ask("a", "m1")
 

@@ -1055,15 +1055,14 @@ def test_following_trainings_has_no_effect_on_containers_and_that_is_said() -> N
 
 
 def test_pods_with_a_share_of_the_models_know_their_name_and_may_ask_one_another() -> None:
-    asked: dict[str, list[Any]] = {"from": [], "egress": []}
-    alike = planned(networkPolicy=asked, **SKLEARN)
-    spread = planned(networkPolicy=asked, modelPlacement={"copies": 2}, **SKLEARN)
+    asked: dict[str, Any] = {"networkPolicy": {"from": [], "egress": []}, **SKLEARN}
+    alike, spread = planned(**asked), planned(**asked, modelPlacement={"copies": 2})
 
     template = child(spread, "Deployment")["spec"]["template"]
-    (variable,) = [one for one in template["spec"]["containers"][0]["env"] if one["name"] == "PILLION_MODELS__POD"]
+    (variable,) = [one for one in template["spec"]["containers"][0]["env"] if one["name"] == "PILLION_POD_NAME"]
     assert "metadata.name" == variable["valueFrom"]["fieldRef"]["fieldPath"]
     assert "true" == template["metadata"]["annotations"]["serving.pillion.dev/models-placed"]
-    assert "PILLION_MODELS__POD" not in str(child(alike, "Deployment"))
+    assert "PILLION_POD_NAME" not in str(child(alike, "Deployment"))
     own = child(spread, "NetworkPolicy")["spec"]
     peers = [{"podSelector": own["podSelector"]}]
     assert [peers] == [rule["from"] for rule in own["ingress"] if {"port": 8080, "protocol": "TCP"} in rule["ports"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ import pytest
 from pillion.modelsfile import DeclaredModel, FoundModels, RefusedModel, dump
 from pillion.placementfile import PLACEMENT_FILE, Peer, Placed, PlacementFile, PlacementFileError, load, seen_of
 from pillion.placementfile import dump as dump_placement
+from pillion.resources import InferenceService
 from pillion_operator.builders.assignment import Wish
 from pillion_operator.builders.declared import digest_in
 from pillion_operator.builders.placement import (
     Member,
+    former_wish,
     members_of,
     placement_in,
     placement_of,
@@ -21,6 +24,7 @@ from pillion_operator.builders.placement import (
 )
 from pillion_operator.judge.own_models import own_model_facts
 from pillion_operator.judge.placement import placement_look, placement_status, room_problem
+from pillion_operator.reconcile.placing import placed
 from pillion_operator.state.declared import DeclaredReport, OwnModel, PodReport, reports_of
 from pillion_operator.state.kinds import CONFIG_MAP
 from pillion_operator.state.names import MODELS_PLACED_ANNOTATION
@@ -149,6 +153,55 @@ def test_a_pod_that_nobody_reaches_gets_no_models_unless_it_is_new_or_nobody_can
     } == {one.name: one.takes for one in found}  # fmt: skip
     assert {"answers", "crashed", "hidden", "starts"} == {one.name for one in closed if one.takes}
     assert [frozenset({"x"}), None] == [one.served for one in found if one.name in {"answers", "crashed"}]
+
+
+def test_a_pod_that_was_ready_and_answers_nobody_any_more_is_not_new() -> None:
+    """Its node is gone, say: it was never started again, and is not for as long as the node is away."""
+
+    def changed(name: str, at: str) -> dict[str, Any]:
+        one = pod(name)
+        one["status"]["conditions"][0]["lastTransitionTime"] = f"2026-01-01T00:{at}Z"
+        one["status"]["containerStatuses"][0]["state"] = {"running": {"startedAt": "2026-01-01T00:00:07Z"}}
+        return one
+
+    found = members_of(
+        [changed("lost", "09:00"), changed("loads", "00:05"), pod("answers")], [PodReport("answers", reached=True)]
+    )
+
+    assert {"answers": True, "loads": True, "lost": False} == {one.name: one.takes for one in found}
+
+
+async def test_pods_that_are_still_to_be_replaced_keep_their_share_when_none_is_asked_for_any_more() -> None:
+    class Pods:
+        async def read(self, pods: Any) -> tuple[PodReport, ...]:
+            return tuple(PodReport(one["metadata"]["name"], reached=True) for one in pods)
+
+    named = {"name": "iris-predictor-models", "namespace": "a"}
+    told: dict[str, Any] = {"metadata": named, "data": {"models.json": dump(tuple(MODELS))}}
+    planned = Desired((Child(CONFIG_MAP, told),), ReplicaBounds(1, 1), Endpoints("", ""))
+    before = placement_of(MODELS, [member("a"), member("b")], None, Wish(2))
+    live: dict[str, Any] = told | {"data": told["data"] | {PLACEMENT_FILE: dump_placement(before)}}
+    spec: Any = {"apiVersion": "serving.pillion.dev/v1beta1", "kind": "InferenceService", "metadata": {"name": "iris"}}
+    service = InferenceService.from_api(spec | {"spec": {"predictor": {"sklearn": {"storageUri": "s3://models/own"}}}})
+    observed: Any = SimpleNamespace(
+        service={"metadata": {"name": "iris", "namespace": "a"}},
+        pods=[pod("a"), pod("new", follows=False)],
+        children={CONFIG_MAP: {named["name"]: live}},
+    )
+    reader: Any = Pods()
+
+    during = await placed(service, observed, planned, reader)
+    observed.pods = [pod("new", follows=False)]
+    after = await placed(service, observed, planned, reader)
+
+    (child,) = during.children
+    file = placement_in(child.manifest)
+    assert file is not None
+    assert {"a"} == set(file.pods)
+    assert dict.fromkeys((one.name for one in MODELS), ("a",)) == {name: one.pods for name, one in file.models.items()}
+    assert during.placement is None
+    assert Wish(2) == former_wish(before)
+    assert planned is after
 
 
 def test_the_file_goes_beside_the_models_and_has_a_part_in_what_kubelets_are_told() -> None:

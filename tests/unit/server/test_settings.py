@@ -141,3 +141,11 @@ def test_the_number_of_front_workers_has_a_short_flag_and_a_short_variable() -> 
 def _workers(environ: dict[str, str]) -> tuple[object, str]:
     layered = load_settings(environ=environ)
     return layered.settings.workers, layered.origins["workers"]
+
+
+def test_a_pod_is_told_its_name_by_a_variable_that_older_releases_pass_over() -> None:
+    told = {"PILLION_POD_NAME": "iris-1"}
+    assert "iris-1" == load_settings(environ=told).settings.models.pod
+    assert "iris-1" == load_settings(environ=told, file={"models.pod": "of-file"}).settings.models.pod
+    assert "proper" == load_settings(environ=told | {"PILLION_MODELS__POD": "proper"}).settings.models.pod
+    assert "" == load_settings(environ={"PILLION_POD_NAME": ""}).settings.models.pod

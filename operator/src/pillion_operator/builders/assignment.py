@@ -131,7 +131,9 @@ class _Floor:
 
     def _emptiest(self, model: str) -> str | None:
         free = [pod for pod in self.load if pod not in self.held[model] and self._fits(model, pod)]
-        return min(free, key=lambda pod: (self._weight(pod), _chance(model, pod)), default=None)
+        least = min(map(self._weight, free), default=None)
+        equal = [pod for pod in free if self._weight(pod) == least]
+        return min(equal, key=lambda pod: _chance(model, pod), default=None)
 
     def _fits(self, model: str, pod: str) -> bool:
         return self.wish.budget is None or self.load[pod] + self.sizes[model] <= self.wish.budget

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "POD_VARIABLE",
     "Member",
+    "former_wish",
     "is_member",
     "members_of",
     "placement_in",
@@ -45,8 +46,9 @@ __all__ = [
     "with_placement",
 ]
 
-POD_VARIABLE: Final = "PILLION_MODELS__POD"
-"""The variable by which a pod knows its name, and that it is to follow the placement."""
+POD_VARIABLE: Final = "PILLION_POD_NAME"
+"""The variable by which a pod knows its name, and that it is to follow the placement. Not one of the settings' own
+names: runtimes of earlier releases would refuse to start with a setting that they do not know."""
 _UNKNOWN_BYTES: Final = 16 * 1024 * 1024
 """What a model is taken for before anything is known of any."""
 
@@ -79,6 +81,11 @@ def wish_of(spec: ModelPlacementSpec) -> Wish:
     return Wish(spec.copies or 1, None if spec.memory is None else bytes_of(spec.memory))
 
 
+def former_wish(before: PlacementFile) -> Wish:
+    """Return what was asked for, for pods that follow a placement which the manifest does not ask for any more."""
+    return Wish(max((len(placed.pods) + placed.missing for placed in before.models.values()), default=0) or 1)
+
+
 def is_member(pod: Manifest) -> bool:
     """Whether a pod follows the placement; those of a revision without one have every model."""
     return MODELS_PLACED_ANNOTATION in annotations_of(pod)
@@ -87,9 +94,9 @@ def is_member(pod: Manifest) -> bool:
 def members_of(pods: Sequence[Manifest], reports: Sequence[PodReport]) -> tuple[Member, ...]:
     """Return the pods that follow the placement and have an address.
 
-    A pod that answers nobody, neither the kubelet's probe nor the operator, is given no models, unless it is about to
-    start for the first time. Where the operator reaches no pod at all, it is the way there that is closed, and every
-    pod counts.
+    A pod that answers nobody, neither the kubelet's probe nor the operator, is given no models, unless it has not been
+    Ready yet after its first start. Where the operator reaches no pod at all, it is the way there that is closed, and
+    every pod counts.
     """
     said = {report.pod: report for report in reports}
     closed = not any(report.reached for report in reports)
@@ -189,8 +196,16 @@ def _is_ready(pod: Manifest) -> bool:
 
 
 def _is_new(pod: Manifest) -> bool:
-    """Whether its containers have been started once and not again."""
-    return not any(number_at(one, "restartCount") for one in objects_at(pod, "status", "containerStatuses"))
+    """Whether its containers have been started once and not again, and it has not been Ready since.
+
+    One that was Ready and is not any more has hung, or its node is gone. Times are of one form, and so in order.
+    """
+    containers = objects_at(pod, "status", "containerStatuses")
+    started = max((text_at(one, "state", "running", "startedAt") for one in containers), default="")
+    conditions = objects_at(pod, "status", "conditions")
+    changed = max((text_at(one, "lastTransitionTime") for one in conditions if one.get("type") == "Ready"), default="")
+    was_ready = bool(started) and changed > started
+    return not was_ready and not any(number_at(one, "restartCount") for one in containers)
 
 
 def _sizes(models: Sequence[DeclaredModel], members: Sequence[Member], former: Mapping[str, Placed]) -> dict[str, int]:

@@ -82,6 +82,13 @@ class InferenceServiceSpec(ResourceModel):
             holds=lambda spec: _unique([spec.predictor.name, *_canary_names(spec)]),
         ),
         Rule(
+            cel="!has(self.graph) || !has(self.predictor.modelPlacement)",
+            message="graph and predictor.modelPlacement exclude each other: a graph calls the models of its own pod; "
+            "leave modelPlacement out",
+            field="graph",
+            holds=lambda spec: spec.graph is None or spec.predictor.model_placement is None,
+        ),
+        Rule(
             cel="!has(self.canary) || !has(self.predictor.canaryTrafficPercent)",
             message="canary and predictor.canaryTrafficPercent are two ways to say the same; keep one",
             field="canary",

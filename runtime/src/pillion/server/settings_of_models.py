@@ -73,7 +73,7 @@ class ModelSettings(Section, frozen=True):
     """File of models that are declared while the server runs, followed where its folder is there. Empty: none."""
     pod: str = ""
     """This pod's name in placement.json, beside that file: only its own models are loaded, requests for others are
-    passed to the pods that have them. Empty: all are loaded."""
+    passed to the pods that have them. PILLION_POD_NAME is another name of the variable. Empty: all are loaded."""
     declared_folder: str = ""
     """Where their files are kept; by default a folder for temporary files."""
     declared_sources: str = "/mnt/sources"

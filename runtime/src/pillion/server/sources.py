@@ -34,6 +34,8 @@ _KEEP_ALIVE_VARIABLE: Final = "PILLION_HTTP_KEEP_ALIVE_TIMEOUT_S"
 _KEEP_ALIVE_DEPRECATED: Final = "RAY_SERVE_HTTP_KEEP_ALIVE_TIMEOUT_S"
 _API_KEY: Final = "auth.api_key"
 _API_KEY_VARIABLE: Final = "PILLION_API_KEY"
+_POD: Final = "models.pod"
+_POD_VARIABLE: Final = "PILLION_POD_NAME"
 _SECRET: Final = frozenset({_API_KEY, "jobs.database", "logger.bearer_token", "management.token"})
 
 
@@ -146,6 +148,7 @@ def load_settings(
     origins = {key: next((name(key) for name, v in layers if _has(v, key)), "default") for key in _keys(merged)}
     _keep_alive_aliases(merged, origins, environ)
     _api_key_alias(merged, origins, environ)
+    _pod_alias(merged, origins, environ)
     problems: list[str] = []
     settings = _checked(Settings, merged, "", origins, problems)
     if problems:
@@ -186,6 +189,13 @@ def _api_key_alias(merged: Nested, origins: dict[str, str], environ: Mapping[str
         return
     merged["auth"] = _merge(_section(merged, "auth"), {"api_key": environ[_API_KEY_VARIABLE]})
     origins[_API_KEY] = _API_KEY_VARIABLE
+
+
+def _pod_alias(merged: Nested, origins: dict[str, str], environ: Mapping[str, str]) -> None:
+    """The name of the pod, which releases that have no such setting pass over instead of refusing to start."""
+    if not origins.get(_POD, "").startswith(("--", "PILLION_")) and environ.get(_POD_VARIABLE):
+        merged["models"] = _merge(_section(merged, "models"), {"pod": environ[_POD_VARIABLE]})
+        origins[_POD] = _POD_VARIABLE
 
 
 def _section(values: Nested, name: str) -> Nested:

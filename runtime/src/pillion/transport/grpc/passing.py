@@ -33,6 +33,7 @@ _BY_MODEL: Final = frozenset({"ModelInfer", "ModelReady", "ModelMetadata", "Mode
 """Methods with one message, whose first field is the model's name."""
 _STREAM: Final = "ModelStreamInfer"
 _MOST_CHANNELS: Final = 256
+_CLOSING_SECONDS: Final = 60.0
 
 
 def model_of(message: bytes) -> str:
@@ -66,6 +67,8 @@ class GrpcPassing:
             ("grpc.max_reconnect_backoff_ms", 2000),
         ]
         self._channels: dict[str, grpc.aio.Channel] = {}
+        """By address, those used last at the end."""
+        self._closing: set[asyncio.Future[None]] = set()
 
     def wrap(self, name: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
         """The handler of a method of the inference service, which passes on what is for others."""
@@ -81,6 +84,8 @@ class GrpcPassing:
         channels, self._channels = self._channels, {}
         for channel in channels.values():
             await channel.close()
+        for task in tuple(self._closing):
+            task.cancel()
 
     def _single(self, name: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
         path = f"/{INFERENCE_SERVICE}/{name}"
@@ -101,7 +106,7 @@ class GrpcPassing:
                 except grpc.aio.AioRpcError as error:
                     if _is_absent(error):
                         continue
-                    return await self._ended_as(error, context)
+                    return await self._ended_as(error, model, context)
                 finally:
                     call.cancel()  # where our own client has left
                 if answered := _pairs(await call.trailing_metadata()):
@@ -139,7 +144,7 @@ class GrpcPassing:
                     if answered := _pairs(await call.trailing_metadata()):
                         context.set_trailing_metadata(answered)
                 except grpc.aio.AioRpcError as error:
-                    await self._ended_as(error, context)
+                    await self._ended_as(error, model, context)
                 finally:
                     call.cancel()
                 self._elsewhere.count("answered")
@@ -167,21 +172,25 @@ class GrpcPassing:
         self._elsewhere.count("nowhere")
         return await _abort(self._elsewhere.nowhere(model), context)
 
-    async def _ended_as(self, error: grpc.aio.AioRpcError, context: Context) -> bytes:
+    async def _ended_as(self, error: grpc.aio.AioRpcError, model: str, context: Context) -> bytes:
         """End as the other pod ended the call, or lost it."""
         trailing = _pairs(error.trailing_metadata())
         self._elsewhere.count("answered" if trailing else "lost")
+        if not trailing and error.code() is grpc.StatusCode.UNAVAILABLE:
+            # gRPC's own words of that connection, which clients would take for words of theirs, as if nothing was sent.
+            return await _abort(self._elsewhere.lost(model), context)
         return await context.abort(error.code(), error.details() or "", trailing)
 
     async def _connected(self, peer: Peer) -> Any:  # noqa: ANN401 - the stubs' calls cannot be told their messages
         """A channel to the pod that is connected, so that a call which fails on it was begun; None where none is."""
         host = f"[{peer.address}]" if ":" in peer.address else peer.address
         address = f"{host}:{peer.grpc or self._port}"
-        channel = self._channels.get(address)
+        channel = self._channels.pop(address, None)
         if channel is None:
             while len(self._channels) >= _MOST_CHANNELS:
-                await self._channels.pop(next(iter(self._channels))).close(60.0)
-            channel = self._channels[address] = grpc.aio.insecure_channel(address, options=self._options)
+                self._let_go(self._channels.pop(next(iter(self._channels))))  # unused for longest
+            channel = grpc.aio.insecure_channel(address, options=self._options)
+        self._channels[address] = channel
         if channel.get_state(try_to_connect=True) is not grpc.ChannelConnectivity.READY:
             try:
                 await asyncio.wait_for(channel.channel_ready(), CONNECT_SECONDS)
@@ -189,6 +198,12 @@ class GrpcPassing:
                 self._elsewhere.avoid(peer)
                 return None
         return channel
+
+    def _let_go(self, channel: grpc.aio.Channel) -> None:
+        """Close a channel once its calls have ended, which nobody else waits for."""
+        task = asyncio.ensure_future(channel.close(_CLOSING_SECONDS))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def _metadata(self, context: Context) -> list[tuple[str, str | bytes]]:
         pairs = [

@@ -16,6 +16,7 @@ from pillion.transport.elsewhere import ABSENT, CONNECT_SECONDS, FORWARDED
 from pillion.transport.http.answer import send_answer
 from pillion.transport.http.body import ClientDisconnected, read_body
 from pillion.transport.http.budget import hold
+from pillion.transport.http.dispatcher import path_of
 from pillion.transport.http.failures import error_shape, failed
 from pillion.transport.http.headers import request_id
 from pillion.transport.http.routes import Route, Target, resolve_task
@@ -47,6 +48,9 @@ _OF_CONNECTION: Final = frozenset(
 )  # fmt: skip
 """Headers of one connection (RFC 9110, 7.6.1), which are not passed on."""
 _OF_BODY: Final = frozenset({b"content-length", b"expect", b"x-request-id", _FORWARDED})
+_IN_PATHS: Final = "/:@!$&'()*+,;=~"
+_IN_QUERIES: Final = f"{_IN_PATHS}?%"
+"""Characters that stay as they are; others could not be sent, or would end the query."""
 _HERE: Final = frozenset({Route.LOAD, Route.UNLOAD})
 """What is about this pod, whichever model it names."""
 _KEPT_CONNECTIONS: Final = 64
@@ -95,6 +99,9 @@ class HttpPassing:
                 error = self._elsewhere.absent(target.model)
                 answer = error_shape(target.route)(error, identity, headers=_ABSENT)
                 await send_answer(send, answer, identity, head=scope["method"] == "HEAD", close=True)
+                return
+            if target.route is Route.MODEL_READY:  # asked without a key, so nobody may have a body kept for it
+                await self._until_left(self._exchange(target, identity, b"", scope, send), receive)
                 return
             receiving = receive if held is None else held.receive
             body = await read_body(receiving, await receiving(), headers, self._limit)
@@ -170,14 +177,15 @@ class HttpPassing:
     def _request(self, peer: Peer, identity: str, body: bytes | memoryview, scope: Scope) -> httpx.Request:
         import httpx  # noqa: PLC0415 - as above
 
-        raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
-        query: bytes = scope.get("query_string") or b""
+        # Below the root, which the other pod puts in front again by the same settings and headers.
+        path = quote(path_of(scope), safe=_IN_PATHS).encode()
+        query = quote(scope.get("query_string") or b"", safe=_IN_QUERIES).encode()
         left_out = _OF_CONNECTION | _OF_BODY
         headers = [(name, value) for name, value in scope["headers"] if name not in left_out]
         headers += [(_FORWARDED, self._elsewhere.pod.encode()), (b"x-request-id", identity.encode())]
         host = f"[{peer.address}]" if ":" in peer.address else peer.address
         url = httpx.URL(f"http://{host}:{peer.http or self._port}").copy_with(
-            raw_path=raw + (b"?" + query if query else b"")
+            raw_path=path + (b"?" + query if query else b"")
         )
         return httpx.Request(
             scope["method"], url, headers=headers, content=bytes(body) or None, extensions=self._extensions
