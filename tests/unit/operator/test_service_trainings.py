@@ -136,16 +136,19 @@ def test_a_sidecar_makes_no_trainings_and_its_author_is_told() -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"serviceAccountName": None}, "jobs.enabled needs serviceAccountName"),
-        ({"serviceAccountName": "default"}, "jobs.enabled needs serviceAccountName"),
-        ({"jobs": {"enabled": True}}, "trainings through the API need output.uri"),
+        ({"serviceAccountName": None}, "without a serviceAccountName other than 'default'"),
+        ({"serviceAccountName": "default"}, "without a serviceAccountName other than 'default'"),
+        ({"jobs": {"enabled": True}}, "spec.predictor.jobs.enabled without jobs.output.uri"),
     ],
 )
-def test_rights_go_to_an_account_that_is_named_and_models_to_a_place(changed: dict[str, Any], says: str) -> None:
-    manifest = service(**PREDICTOR).to_api()
-    predictor: dict[str, Any] = {**PREDICTOR, **changed}
-    spec: dict[str, Any] = {"predictor": {name: value for name, value in predictor.items() if value is not None}}
+def test_a_manifest_of_former_versions_stays_valid_gets_no_rights_and_is_told_what_lacks(
+    changed: dict[str, Any], says: str
+) -> None:
+    given = service(**{**PREDICTOR, **changed})
+    assert [] == validate(given.to_api())
 
-    problems = validate({**manifest, "spec": spec})
+    desired = planned(given)
 
-    assert any(says in problem.message for problem in problems)
+    assert not {ROLE, ROLE_BINDING} & {one.kind for one in desired.children}
+    assert "jobs" not in runtime_file(desired)["settings"]
+    assert any(says in note.text for note in desired.notes)

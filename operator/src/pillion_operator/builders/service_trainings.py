@@ -67,6 +67,9 @@ def training_children(context: BuildContext, optional_kinds: frozenset[Kind]) ->
 
 def training_gap(context: BuildContext) -> list[str]:
     """Return what of it is set and has no effect."""
+    lack = context.predictor.trainings_lack
+    if lack:
+        return [f"spec.predictor.jobs.enabled without {lack}"]
     if context.predictor.own_trainings is None or context.ours:
         return []
     name = context.container.get("name")
