@@ -139,6 +139,33 @@ def test_one_that_runs_and_is_to_stop_says_how_far_it_is() -> None:
     assert 1769860800.0 == job.started
 
 
+VOLUMES = [
+    {"name": "a", "persistentVolumeClaim": {"claimName": "moods"}},
+    {"name": "b", "configMap": {"name": "small"}},
+    {"name": "c", "secret": {"secretName": "keys"}},
+]
+
+
+@pytest.mark.parametrize("uri", ["pvc://moods/x.jsonl", "pvc://trained/x.jsonl", "configmap://small/x.jsonl"])
+def test_data_may_be_on_the_volumes_that_the_service_has(uri: str) -> None:
+    template = {**TEMPLATE, "output": {"uri": "pvc://trained/models"}, "volumes": VOLUMES}
+
+    asked = spec_of(template, "m:M", "T", TrainingRequest("mine"), {"data": DataSource(uri)}, "mood")
+
+    assert uri == asked["dataset"]["uri"]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["pvc://payroll/x.jsonl", "PVC://payroll/x.jsonl", "configmap://keys/x", "configmap://moods/x", "pvc://small"],
+)
+def test_a_request_mounts_no_other_volumes_of_the_namespace(uri: str) -> None:
+    with pytest.raises(PillionError, match=r"parameters\.data\.uri: .* is no volume of the service"):
+        spec_of(
+            {**TEMPLATE, "volumes": VOLUMES}, "m:M", "T", TrainingRequest("mine"), {"data": DataSource(uri)}, "mood"
+        )
+
+
 def test_one_that_has_made_its_model_says_where_it_is_and_whether_it_is_served() -> None:
     artifact = {"uri": "s3://models/trained/mood-1/1f1f", "digest": f"sha256:{'1f' * 32}", "dataDigest": "sha256:aa"}
     deployed = [{"type": "Deployed", "status": "True"}]

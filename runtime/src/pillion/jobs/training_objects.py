@@ -126,6 +126,7 @@ def spec_of(
         raise _wrong("parameters", f"{names} are both elsewhere, and a training in the cluster fetches one of them")
     for name, source in sources.items():
         _check_reached(name, source)
+        _check_mounted(name, source, template)
         spec["dataset"] = {"uri": source.uri, "parameter": name}
     if parameters:
         size = len(msgspec.json.encode(parameters))
@@ -148,6 +149,27 @@ def _check_reached(name: str, source: DataSource) -> None:
             f"parameters.{name}.uri",
             "the pod of a training does not have this server's files; put the data into storage, and give its URI "
             "(pillion push puts them there)",
+        )
+
+
+def _check_mounted(name: str, source: DataSource, template: Mapping[str, Any]) -> None:
+    """Let a request name those volumes alone that the service has: it would have any of the namespace mounted."""
+    scheme, _, rest = source.uri.partition("://")
+    of = rest.partition("/")[0]
+    volumes = [volume for volume in template.get("volumes", ()) if isinstance(volume, dict)]
+    if scheme.lower() == "pvc":
+        known = {_part(volume, "persistentVolumeClaim").get("claimName") for volume in volumes}
+        places = [str(_part(template, field).get("uri", "")) for field in ("output", "checkpoint")]
+        known |= {place[6:].partition("/")[0] for place in places if place.startswith("pvc://")}
+    elif scheme.lower() == "configmap":
+        known = {_part(volume, "configMap").get("name") for volume in volumes}
+    else:
+        return
+    if of not in known:
+        raise _wrong(
+            f"parameters.{name}.uri",
+            f"{scheme}://{of} is no volume of the service, and a request mounts no other; name it in "
+            "spec.predictor.volumes, or put the data into storage",
         )
 
 
