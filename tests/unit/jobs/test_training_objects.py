@@ -17,8 +17,9 @@ from pillion.jobs.training_objects import (
     metrics_of,
     module_of,
     name_of,
+    newest_of,
     object_of,
-    page_of,
+    page_from,
     spec_of,
 )
 from pillion.jobs.training_order import DataSource, TrainingRequest
@@ -207,7 +208,11 @@ def test_pages_go_through_all_of_them_newest_first_also_those_of_one_moment() ->
     shown: list[str] = []
     after: int | None = None
     while True:
-        page = page_of(found, JobFilter(), after, 2)
+        newest: list[Job] = []
+        for part in (found[:4], found[4:]):
+            newest = newest_of([*newest, *map(job_of, part)], JobFilter(), after, 2)
+            assert len(newest) <= 3
+        page = page_from(newest, 2)
         shown += [job.id for job in page.jobs]
         after = page.following
         if after is None:
@@ -232,8 +237,7 @@ def test_pages_go_through_all_of_them_newest_first_also_those_of_one_moment() ->
 def test_lists_are_of_what_was_asked_for(which: JobFilter, names: list[str]) -> None:
     found = [made("a", 1.0), made("b", 2.0, state="RUNNING")]
 
-    jobs: tuple[Job, ...] = page_of(found, which, None, 10).jobs
-    assert names == [job.id for job in jobs]
+    assert names == [job.id for job in newest_of(map(job_of, found), which, None, 10)]
 
 
 def test_numbers_and_the_place_of_the_log_come_from_the_status() -> None:

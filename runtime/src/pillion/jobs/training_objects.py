@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import heapq
 import re
 import zlib
 from pathlib import PurePosixPath
@@ -35,8 +36,9 @@ __all__ = [
     "metrics_of",
     "module_of",
     "name_of",
+    "newest_of",
     "object_of",
-    "page_of",
+    "page_from",
     "request_digest_of",
     "spec_of",
 ]
@@ -265,12 +267,16 @@ def log_line(found: Mapping[str, Any]) -> bytes:
     return f"The log is that of the training's pod: {command}\n".encode() if command else b""
 
 
-def page_of(found: Iterable[Mapping[str, Any]], which: JobFilter, after: int | None, size: int) -> Page:
-    """A page of all that fit, the newest first."""
-    jobs = sorted((job for job in map(job_of, found) if _fits(job, which)), key=lambda job: -job.sequence)
-    left = [job for job in jobs if after is None or job.sequence < after]
-    shown: Sequence[Job] = left[:size]
-    return Page(tuple(shown), shown[-1].sequence if len(left) > size else None)
+def newest_of(jobs: Iterable[Job], which: JobFilter, after: int | None, size: int) -> list[Job]:
+    """Those that fit, the newest first: of more than a page one more, which says that there are more."""
+    fits = (job for job in jobs if _fits(job, which) and (after is None or job.sequence < after))
+    return heapq.nlargest(size + 1, fits, key=lambda job: job.sequence)
+
+
+def page_from(newest: Sequence[Job], size: int) -> Page:
+    """A page of what :func:`newest_of` gave."""
+    shown = newest[:size]
+    return Page(tuple(shown), shown[-1].sequence if len(newest) > size else None)
 
 
 def _fits(job: Job, which: JobFilter) -> bool:
