@@ -167,6 +167,16 @@ def test_a_request_mounts_no_other_volumes_of_the_namespace(uri: str) -> None:
         )
 
 
+@pytest.mark.parametrize("value", [2**63, [-(2**63) - 1], {"a": [{"b": 10**30}]}])
+def test_numbers_that_the_cluster_would_round_are_refused(value: object) -> None:
+    assert {"n": [2**63 - 1, 0.5, True, "x", None]} == spec(
+        TrainingRequest("mine", {"n": [2**63 - 1, 0.5, True, "x", None]})
+    )["parameters"]
+
+    with pytest.raises(PillionError, match=r"parameters\.n: a whole number in the cluster has 64 bits"):
+        spec(TrainingRequest("mine", {"n": value}))
+
+
 def test_one_that_has_made_its_model_says_where_it_is_and_whether_it_is_served() -> None:
     artifact = {"uri": "s3://models/trained/mood-1/1f1f", "digest": f"sha256:{'1f' * 32}", "dataDigest": "sha256:aa"}
     deployed = [{"type": "Deployed", "status": "True"}]

@@ -138,6 +138,8 @@ def spec_of(
                 f"they come to {size} bytes with the data in them, and a training in the cluster takes {_MOST_BYTES}; "
                 'put the data into storage, and give {"uri": "s3://..."} (pillion push puts them there)',
             )
+        for name, value in parameters.items():
+            _check_numbers(name, value)
         spec["parameters"] = parameters
     if request.deploy:
         spec["deploy"] = {"inferenceService": service}
@@ -173,6 +175,19 @@ def _check_mounted(name: str, source: DataSource, template: Mapping[str, Any]) -
             f"{scheme}://{of} is no volume of the service, and a request mounts no other; name it in "
             "spec.predictor.volumes, or put the data into storage",
         )
+
+
+def _check_numbers(name: str, value: object) -> None:
+    """Refuse whole numbers of which the API server would make floats."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+        elif isinstance(one, int) and not -(2**63) <= one < 2**63:
+            raise _wrong(f"parameters.{name}", "a whole number in the cluster has 64 bits; write it as text")
 
 
 def request_digest_of(model: str, task: str, body: bytes | memoryview) -> str:
