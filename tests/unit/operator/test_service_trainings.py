@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -11,6 +12,7 @@ from pillion.resources import InferenceService, TrainingJobSpec, validate
 from pillion.server.sources import load_settings
 from pillion_operator.builders.credentials import StorageCredentials
 from pillion_operator.builders.predictor import plan
+from pillion_operator.builders.service_trainings import training_settings
 from pillion_operator.builders.sidecar_service import not_carried_over, on_sockets
 from pillion_operator.rbac import namespace_rules, service_training_rules
 from pillion_operator.state.kinds import OPTIONAL, ROLE, ROLE_BINDING
@@ -92,6 +94,18 @@ def test_the_runtime_is_told_what_all_its_trainings_have() -> None:
         "resources": JOBS["resources"],
     } == template
     TrainingJobSpec.from_api({**template, "module": "/code/mood.py:Mood"})
+
+
+def test_what_a_serving_runtime_gives_its_pods_is_there_beside_what_the_manifest_does() -> None:
+    runtime: Any = {"volumes": [{"name": "tools", "emptyDir": {}}], "nodeSelector": {"zone": "a"}}
+    context: Any = SimpleNamespace(
+        name="iris", predictor=service(**PREDICTOR).spec.predictor, runtime_pod=runtime, container=CONTAINER
+    )
+
+    template = json.loads(cast("str", training_settings(context)["training_spec"]))
+
+    assert {"tools", "code"} == {volume["name"] for volume in template["volumes"]}
+    assert {"zone": "a", "pool": "gpu"} == template["nodeSelector"]
 
 
 def test_only_the_container_that_serves_gets_the_token() -> None:
