@@ -161,6 +161,8 @@ def test_a_model_takes_another_config_by_a_request_over_either_protocol(
                 client.reconfigure("scaled", {"scale": 1}, version="2")
         with pillion.Client(f"grpc://127.0.0.1:{server.ports['grpc']}") as client:
             assert done == client.reconfigure("scaled", {"scale": 4}, version="1")
+            with pytest.raises(InvalidInput, match="config: it has more than"):
+                client.reconfigure("scaled", {"scale": 4, "more": "x" * 300_000})
         assert 40 == scaled(server)[0]
         command = ["models", "reconfigure", "scaled", "--set", "scale=5", "--url", server.url("")]
         told = CliRunner().invoke(app, command)
