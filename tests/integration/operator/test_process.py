@@ -317,7 +317,12 @@ def test_an_idle_operator_writes_nothing_but_its_lease(
     operator: OperatorProcess, audit_log: Path, api: Api, namespace: str
 ) -> None:
     since = audit_log.read_bytes().rfind(b"\n") + 1  # What came before takes long to read, at each look.
-    api.create(namespace, inference_service())
+    manifest = inference_service()
+    beside = {"containers": [{"name": "kserve-container", "image": "registry.example/words:1"}]}
+    scaled = {**beside, "minReplicas": 2, "maxReplicas": 3, "networkPolicy": {}}
+    manifest["spec"] |= {"transformer": scaled, "explainer": {**beside, "containerConcurrency": 2}}
+    api.create(namespace, manifest)
+    eventually(lambda: condition(api.get("InferenceService", namespace, "iris"), "ExplainerReady"))
     # The last of what there is to do for it: its pod is told of, and that it was created.
     eventually(lambda: _replicas(api, namespace).get("updated") == 1)
     eventually(lambda: [event for event in api.list("Event", namespace) if event["reason"] == "Created"])

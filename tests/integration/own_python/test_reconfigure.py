@@ -161,6 +161,8 @@ def test_a_model_takes_another_config_by_a_request_over_either_protocol(
                 client.reconfigure("scaled", {"scale": 1}, version="2")
         with pillion.Client(f"grpc://127.0.0.1:{server.ports['grpc']}") as client:
             assert done == client.reconfigure("scaled", {"scale": 4}, version="1")
+            with pytest.raises(InvalidInput, match="config: it has more than"):
+                client.reconfigure("scaled", {"scale": 4, "more": "x" * 300_000})
         assert 40 == scaled(server)[0]
         command = ["models", "reconfigure", "scaled", "--set", "scale=5", "--url", server.url("")]
         told = CliRunner().invoke(app, command)
@@ -170,6 +172,19 @@ def test_a_model_takes_another_config_by_a_request_over_either_protocol(
         assert loads == given.loads()
         outcomes = [line["message"].rpartition(" ")[2] for line in server.logged("reconfigure of model scaled:")]
         assert ["ok", "invalid_argument", "unknown_model", "ok", "ok"] == outcomes
+
+
+def test_a_model_that_does_not_serve_takes_no_config_by_a_request_then_or_later(tmp_path: Path) -> None:
+    given = Configured(tmp_path, "thread")
+    with served(tmp_path, given.file, env={"PILLION_MANAGEMENT__ENABLED": "true"}) as server:
+        models = server.url("/v2/repository/models/scaled")
+        assert 200 == httpx.post(f"{models}/unload", timeout=60).status_code
+        body = {"model_id": "scaled", "config": {"scale": 3}}
+        answer = httpx.post(server.url("/management/config"), json=body, timeout=60)
+        assert (503, True) == (answer.status_code, "does not serve" in answer.text)
+
+        assert 200 == httpx.post(f"{models}/load", timeout=60).status_code
+        assert 20 == scaled(server)[0]
 
 
 def test_no_config_is_taken_by_a_request_where_management_is_off(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from pillion.jobs.training_objects import (
     metrics_of,
     module_of,
     name_of,
+    newest_of,
     object_of,
-    page_of,
+    page_from,
     spec_of,
 )
 from pillion.jobs.training_order import DataSource, TrainingRequest
@@ -139,6 +140,43 @@ def test_one_that_runs_and_is_to_stop_says_how_far_it_is() -> None:
     assert 1769860800.0 == job.started
 
 
+VOLUMES = [
+    {"name": "a", "persistentVolumeClaim": {"claimName": "moods"}},
+    {"name": "b", "configMap": {"name": "small"}},
+    {"name": "c", "secret": {"secretName": "keys"}},
+]
+
+
+@pytest.mark.parametrize("uri", ["pvc://moods/x.jsonl", "pvc://trained/x.jsonl", "configmap://small/x.jsonl"])
+def test_data_may_be_on_the_volumes_that_the_service_has(uri: str) -> None:
+    template = {**TEMPLATE, "output": {"uri": "pvc://trained/models"}, "volumes": VOLUMES}
+
+    asked = spec_of(template, "m:M", "T", TrainingRequest("mine"), {"data": DataSource(uri)}, "mood")
+
+    assert uri == asked["dataset"]["uri"]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["pvc://payroll/x.jsonl", "PVC://payroll/x.jsonl", "configmap://keys/x", "configmap://moods/x", "pvc://small"],
+)
+def test_a_request_mounts_no_other_volumes_of_the_namespace(uri: str) -> None:
+    with pytest.raises(PillionError, match=r"parameters\.data\.uri: .* is no volume of the service"):
+        spec_of(
+            {**TEMPLATE, "volumes": VOLUMES}, "m:M", "T", TrainingRequest("mine"), {"data": DataSource(uri)}, "mood"
+        )
+
+
+@pytest.mark.parametrize("value", [2**63, [-(2**63) - 1], {"a": [{"b": 10**30}]}])
+def test_numbers_that_the_cluster_would_round_are_refused(value: object) -> None:
+    assert {"n": [2**63 - 1, 0.5, True, "x", None]} == spec(
+        TrainingRequest("mine", {"n": [2**63 - 1, 0.5, True, "x", None]})
+    )["parameters"]
+
+    with pytest.raises(PillionError, match=r"parameters\.n: a whole number in the cluster has 64 bits"):
+        spec(TrainingRequest("mine", {"n": value}))
+
+
 def test_one_that_has_made_its_model_says_where_it_is_and_whether_it_is_served() -> None:
     artifact = {"uri": "s3://models/trained/mood-1/1f1f", "digest": f"sha256:{'1f' * 32}", "dataDigest": "sha256:aa"}
     deployed = [{"type": "Deployed", "status": "True"}]
@@ -180,7 +218,11 @@ def test_pages_go_through_all_of_them_newest_first_also_those_of_one_moment() ->
     shown: list[str] = []
     after: int | None = None
     while True:
-        page = page_of(found, JobFilter(), after, 2)
+        newest: list[Job] = []
+        for part in (found[:4], found[4:]):
+            newest = newest_of([*newest, *map(job_of, part)], JobFilter(), after, 2)
+            assert len(newest) <= 3
+        page = page_from(newest, 2)
         shown += [job.id for job in page.jobs]
         after = page.following
         if after is None:
@@ -205,8 +247,7 @@ def test_pages_go_through_all_of_them_newest_first_also_those_of_one_moment() ->
 def test_lists_are_of_what_was_asked_for(which: JobFilter, names: list[str]) -> None:
     found = [made("a", 1.0), made("b", 2.0, state="RUNNING")]
 
-    jobs: tuple[Job, ...] = page_of(found, which, None, 10).jobs
-    assert names == [job.id for job in jobs]
+    assert names == [job.id for job in newest_of(map(job_of, found), which, None, 10)]
 
 
 def test_numbers_and_the_place_of_the_log_come_from_the_status() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -11,6 +12,7 @@ from pillion.resources import InferenceService, TrainingJobSpec, validate
 from pillion.server.sources import load_settings
 from pillion_operator.builders.credentials import StorageCredentials
 from pillion_operator.builders.predictor import plan
+from pillion_operator.builders.service_trainings import training_settings
 from pillion_operator.builders.sidecar_service import not_carried_over, on_sockets
 from pillion_operator.rbac import namespace_rules, service_training_rules
 from pillion_operator.state.kinds import OPTIONAL, ROLE, ROLE_BINDING
@@ -94,6 +96,18 @@ def test_the_runtime_is_told_what_all_its_trainings_have() -> None:
     TrainingJobSpec.from_api({**template, "module": "/code/mood.py:Mood"})
 
 
+def test_what_a_serving_runtime_gives_its_pods_is_there_beside_what_the_manifest_does() -> None:
+    runtime: Any = {"volumes": [{"name": "tools", "emptyDir": {}}], "nodeSelector": {"zone": "a"}}
+    context: Any = SimpleNamespace(
+        name="iris", predictor=service(**PREDICTOR).spec.predictor, runtime_pod=runtime, container=CONTAINER
+    )
+
+    template = json.loads(cast("str", training_settings(context)["training_spec"]))
+
+    assert {"tools", "code"} == {volume["name"] for volume in template["volumes"]}
+    assert {"zone": "a", "pool": "gpu"} == template["nodeSelector"]
+
+
 def test_only_the_container_that_serves_gets_the_token() -> None:
     spec = pod(planned(service(**{**PREDICTOR, "containers": [CONTAINER, {"name": "beside", "image": "a:1"}]})))
 
@@ -136,16 +150,19 @@ def test_a_sidecar_makes_no_trainings_and_its_author_is_told() -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"serviceAccountName": None}, "jobs.enabled needs serviceAccountName"),
-        ({"serviceAccountName": "default"}, "jobs.enabled needs serviceAccountName"),
-        ({"jobs": {"enabled": True}}, "trainings through the API need output.uri"),
+        ({"serviceAccountName": None}, "without a serviceAccountName other than 'default'"),
+        ({"serviceAccountName": "default"}, "without a serviceAccountName other than 'default'"),
+        ({"jobs": {"enabled": True}}, "spec.predictor.jobs.enabled without jobs.output.uri"),
     ],
 )
-def test_rights_go_to_an_account_that_is_named_and_models_to_a_place(changed: dict[str, Any], says: str) -> None:
-    manifest = service(**PREDICTOR).to_api()
-    predictor: dict[str, Any] = {**PREDICTOR, **changed}
-    spec: dict[str, Any] = {"predictor": {name: value for name, value in predictor.items() if value is not None}}
+def test_a_manifest_of_former_versions_stays_valid_gets_no_rights_and_is_told_what_lacks(
+    changed: dict[str, Any], says: str
+) -> None:
+    given = service(**{**PREDICTOR, **changed})
+    assert [] == validate(given.to_api())
 
-    problems = validate({**manifest, "spec": spec})
+    desired = planned(given)
 
-    assert any(says in problem.message for problem in problems)
+    assert not {ROLE, ROLE_BINDING} & {one.kind for one in desired.children}
+    assert "jobs" not in runtime_file(desired)["settings"]
+    assert any(says in note.text for note in desired.notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -20,7 +21,6 @@ from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from pillion.backends.api import TaskModel
     from pillion.repository.served import Served
@@ -146,6 +146,7 @@ async def test_a_worker_that_goes_on_with_what_it_was_asked_before_blocks_a_conf
     served = await serve(repository, scaled(tmp_path, 2, processes=2))
     executor = served.executor
     assert isinstance(executor, ProcessExecutor)
+    pids = [link.process.pid for link in executor.links()]
     model = cast("TaskModel", served.model)
     run = model.begin(model.tasks["busy"], {})
     working = asyncio.create_task(served.executor.run(run, (), (), None))
@@ -171,6 +172,9 @@ async def test_a_worker_that_goes_on_with_what_it_was_asked_before_blocks_a_conf
         await refused
     working.cancel()
     await repository.close()
+    # It computes on for nobody until its grace has passed, which nobody sees to after the test.
+    (tmp_path / "enough").touch()
+    await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
 async def test_what_is_wanted_while_a_config_is_refused_still_comes(

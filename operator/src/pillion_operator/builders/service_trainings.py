@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from pillion_operator.builders.merge import merge_objects
 from pillion_operator.state.kinds import ROLE, ROLE_BINDING, TRAINING_JOB
 from pillion_operator.state.manifest import array, objects_at, text_at
 from pillion_operator.state.names import service_trainings_name
@@ -67,6 +68,9 @@ def training_children(context: BuildContext, optional_kinds: frozenset[Kind]) ->
 
 def training_gap(context: BuildContext) -> list[str]:
     """Return what of it is set and has no effect."""
+    lack = context.predictor.trainings_lack
+    if lack:
+        return [f"spec.predictor.jobs.enabled without {lack}"]
     if context.predictor.own_trainings is None or context.ours:
         return []
     name = context.container.get("name")
@@ -83,8 +87,7 @@ def _template(context: BuildContext) -> JsonObject:
     predictor = context.predictor.to_api()
     given = jobs.to_api() if jobs is not None else {}
     template: JsonObject = {
-        **{field: context.runtime_pod[field] for field in _POD_FIELDS if field in context.runtime_pod},
-        **{field: predictor[field] for field in _POD_FIELDS if field in predictor},
+        **merge_objects(_of_pod(context.runtime_pod), _of_pod(predictor)),
         **{field: context.container[field] for field in _CONTAINER_FIELDS if field in context.container},
         **{field: value for field, value in given.items() if field != "enabled"},
         "serviceAccountName": _account(context),
@@ -92,3 +95,7 @@ def _template(context: BuildContext) -> JsonObject:
     # Settings of the server are none of a training's, and one of them is the token of its management.
     env = [one for one in objects_at(context.container, "env") if not text_at(one, "name").startswith(_SETTINGS)]
     return template | ({"env": array(env)} if env else {})
+
+
+def _of_pod(given: JsonObject) -> JsonObject:
+    return {field: given[field] for field in _POD_FIELDS if field in given}

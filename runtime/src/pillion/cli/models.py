@@ -161,7 +161,7 @@ def reconfigure(
 ) -> None:
     """Give a model that serves another config, by the reconfigure of its class, without loading it anew.
 
-    The config is the whole of it, and holds until the model is loaded anew or declared anew.
+    The config is the whole of it, and holds until the server is restarted or the model is declared anew.
     """
     config = _config(file) | _values(pairs or [])
     if not config:

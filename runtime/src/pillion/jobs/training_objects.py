@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import heapq
 import re
 import zlib
 from pathlib import PurePosixPath
@@ -35,8 +36,9 @@ __all__ = [
     "metrics_of",
     "module_of",
     "name_of",
+    "newest_of",
     "object_of",
-    "page_of",
+    "page_from",
     "request_digest_of",
     "spec_of",
 ]
@@ -126,6 +128,7 @@ def spec_of(
         raise _wrong("parameters", f"{names} are both elsewhere, and a training in the cluster fetches one of them")
     for name, source in sources.items():
         _check_reached(name, source)
+        _check_mounted(name, source, template)
         spec["dataset"] = {"uri": source.uri, "parameter": name}
     if parameters:
         size = len(msgspec.json.encode(parameters))
@@ -135,6 +138,8 @@ def spec_of(
                 f"they come to {size} bytes with the data in them, and a training in the cluster takes {_MOST_BYTES}; "
                 'put the data into storage, and give {"uri": "s3://..."} (pillion push puts them there)',
             )
+        for name, value in parameters.items():
+            _check_numbers(name, value)
         spec["parameters"] = parameters
     if request.deploy:
         spec["deploy"] = {"inferenceService": service}
@@ -149,6 +154,40 @@ def _check_reached(name: str, source: DataSource) -> None:
             "the pod of a training does not have this server's files; put the data into storage, and give its URI "
             "(pillion push puts them there)",
         )
+
+
+def _check_mounted(name: str, source: DataSource, template: Mapping[str, Any]) -> None:
+    """Let a request name those volumes alone that the service has: it would have any of the namespace mounted."""
+    scheme, _, rest = source.uri.partition("://")
+    of = rest.partition("/")[0]
+    volumes = [volume for volume in template.get("volumes", ()) if isinstance(volume, dict)]
+    if scheme.lower() == "pvc":
+        known = {_part(volume, "persistentVolumeClaim").get("claimName") for volume in volumes}
+        places = [str(_part(template, field).get("uri", "")) for field in ("output", "checkpoint")]
+        known |= {place[6:].partition("/")[0] for place in places if place.startswith("pvc://")}
+    elif scheme.lower() == "configmap":
+        known = {_part(volume, "configMap").get("name") for volume in volumes}
+    else:
+        return
+    if of not in known:
+        raise _wrong(
+            f"parameters.{name}.uri",
+            f"{scheme}://{of} is no volume of the service, and a request mounts no other; name it in "
+            "spec.predictor.volumes, or put the data into storage",
+        )
+
+
+def _check_numbers(name: str, value: object) -> None:
+    """Refuse whole numbers of which the API server would make floats."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+        elif isinstance(one, int) and not -(2**63) <= one < 2**63:
+            raise _wrong(f"parameters.{name}", "a whole number in the cluster has 64 bits; write it as text")
 
 
 def request_digest_of(model: str, task: str, body: bytes | memoryview) -> str:
@@ -243,12 +282,16 @@ def log_line(found: Mapping[str, Any]) -> bytes:
     return f"The log is that of the training's pod: {command}\n".encode() if command else b""
 
 
-def page_of(found: Iterable[Mapping[str, Any]], which: JobFilter, after: int | None, size: int) -> Page:
-    """A page of all that fit, the newest first."""
-    jobs = sorted((job for job in map(job_of, found) if _fits(job, which)), key=lambda job: -job.sequence)
-    left = [job for job in jobs if after is None or job.sequence < after]
-    shown: Sequence[Job] = left[:size]
-    return Page(tuple(shown), shown[-1].sequence if len(left) > size else None)
+def newest_of(jobs: Iterable[Job], which: JobFilter, after: int | None, size: int) -> list[Job]:
+    """Those that fit, the newest first: of more than a page one more, which says that there are more."""
+    fits = (job for job in jobs if _fits(job, which) and (after is None or job.sequence < after))
+    return heapq.nlargest(size + 1, fits, key=lambda job: job.sequence)
+
+
+def page_from(newest: Sequence[Job], size: int) -> Page:
+    """A page of what :func:`newest_of` gave."""
+    shown = newest[:size]
+    return Page(tuple(shown), shown[-1].sequence if len(newest) > size else None)
 
 
 def _fits(job: Job, which: JobFilter) -> bool:

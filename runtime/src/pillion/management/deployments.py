@@ -258,8 +258,8 @@ class Deployments:
         self._require_ours(name)
 
     async def reconfigure(self, name: str, version: str | None, config: Mapping[str, Any], who: Who) -> Reconfigured:
-        """Give a version that serves another config, without loading it anew. It is kept nowhere: a version that is
-        loaded anew, or declared anew, has the one that it is declared with.
+        """Give a version that serves another config, without loading it anew. It is kept in memory alone: after a
+        restart, or a change of what is declared, it has the one that it is declared with.
 
         Args:
             name: the model, declared or deployed.
@@ -277,6 +277,7 @@ class Deployments:
             if (name, version) in self._configuring:
                 text = f"model {name!r} version {version!r} is being given another config; ask again when it has ended"
                 raise PillionError(ErrorCode.CONFLICT, text)
+            self._require_serving(name, version)  # or a load of some day would find a config that nobody was told of
             self._configuring.add((name, version))
             try:
                 processes = await self._plane.reconfigure(name, version, config)

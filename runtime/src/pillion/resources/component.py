@@ -57,11 +57,6 @@ def _route_prefixes_are_unique(component: "ComponentSpec") -> bool:
     return len(prefixes) == len(set(prefixes))
 
 
-def _jobs_have_an_account(predictor: "PredictorSpec") -> bool:
-    account = predictor.service_account_name or predictor.service_account or "default"
-    return predictor.jobs is None or predictor.jobs.enabled is not True or account != "default"
-
-
 class ComponentSpec(ScalingFields, PodFields):
     """What every component has: scaling, requests, pods, certificates."""
 
@@ -274,22 +269,26 @@ class PredictorSpec(ComponentSpec):
             field="storageUris",
             holds=lambda predictor: not (predictor.storage_uris and predictor.follow_trainings),
         ),
-        Rule(
-            cel="!has(self.jobs) || !has(self.jobs.enabled) || !self.jobs.enabled || "
-            "(has(self.serviceAccountName) ? self.serviceAccountName : has(self.serviceAccount) ? self.serviceAccount "
-            ": 'default') != 'default'",
-            message="jobs.enabled needs serviceAccountName, a ServiceAccount of its own: whatever runs with it may "
-            "create TrainingJobs",
-            field="serviceAccountName",
-            holds=_jobs_have_an_account,
-        ),
     )
 
     @property
     def own_trainings(self) -> JobsSpec | None:
-        """What the service says of trainings through its own API; None where there are none."""
-        jobs = self.jobs
-        return jobs if jobs is not None and jobs.enabled and jobs.output is not None else None
+        """What the service says of trainings through its own API; None where there are none, or something lacks."""
+        return self.jobs if self.jobs is not None and self.jobs.enabled and not self.trainings_lack else None
+
+    @property
+    def trainings_lack(self) -> str:
+        """What trainings through the service's own API lack; empty where nothing does, or none are asked for.
+
+        No rule of the schema: manifests of versions that did nothing with `jobs` stay valid.
+        """
+        if self.jobs is None or not self.jobs.enabled:
+            return ""
+        if self.jobs.output is None:
+            return "jobs.output.uri, where their models go"
+        if (self.service_account_name or self.service_account or "default") == "default":
+            return "a serviceAccountName other than 'default': whatever runs with it may create TrainingJobs"
+        return ""
 
     @property
     def format_shorthand(self) -> tuple[str, FormatSpec] | None:

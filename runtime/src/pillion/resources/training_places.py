@@ -1,12 +1,12 @@
 """Where trainings keep what they make, and what the trainings of a service's own pods have."""
 
-from typing import Annotated, ClassVar, TypeAlias
+from typing import Annotated, TypeAlias
 
 from annotated_types import MaxLen
 
 from pillion.resources.base import ResourceModel
 from pillion.resources.core import ResourceRequirements
-from pillion.resources.rules import Rule, TextRule
+from pillion.resources.rules import TextRule
 from pillion.resources.traffic import Duration
 
 WritableUri: TypeAlias = Annotated[
@@ -44,22 +44,14 @@ class JobsSpec(ResourceModel):
 
     enabled: bool | None = None
     """Whether the pods may create, read and cancel TrainingJobs in their namespace, so that every replica answers for
-    every training. Those rights are given to the ServiceAccount that `serviceAccountName` names. Default: false."""
+    every training. Those rights are given to the ServiceAccount that `serviceAccountName` names, which must not be
+    `default`. Default: false."""
 
     output: OutputSpec | None = None
-    """Where the models of these trainings go."""
+    """Where the models of these trainings go; without it there are none."""
 
     checkpoint: CheckpointSpec | None = None
     """Where a training that is killed goes on from. Absent: it begins anew."""
 
     resources: ResourceRequirements | None = None
     """What each training asks for, and may use at most."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="!has(self.enabled) || !self.enabled || has(self.output)",
-            message="trainings through the API need output.uri, where their models go",
-            field="output",
-            holds=lambda jobs: jobs.enabled is not True or jobs.output is not None,
-        ),
-    )

@@ -29,8 +29,9 @@ from pillion.jobs.training_objects import (
     metrics_of,
     module_of,
     name_of,
+    newest_of,
     object_of,
-    page_of,
+    page_from,
     request_digest_of,
     spec_of,
 )
@@ -53,7 +54,7 @@ _ACCOUNT: Final = ACCOUNT
 _SECONDS: Final = 2.0
 """Between two looks at a training that somebody follows."""
 _RETRY: Final = 2.0
-_CHUNK: Final = 500
+_CHUNK: Final = 200
 _MOST_LISTED: Final = 10_000
 _PATCH: Final = "application/merge-patch+json"
 _RIGHTS: Final = "see the condition JobStoreReady of the InferenceService"
@@ -141,7 +142,14 @@ class ClusterTrainings:
         answer = await self._ask("POST", body=object_of(asked, self._pod.namespace))
         if answer.status_code != httpx.codes.CONFLICT:
             return job_of(_read(answer))
-        job = job_of(await self._object(asked.name))
+        try:
+            job = job_of(await self._object(asked.name))
+        except PillionError as error:
+            if error.code is not ErrorCode.NOT_FOUND:
+                raise
+            raise PillionError(  # deleted in between: nobody asked for one that is not there
+                ErrorCode.NOT_READY, f"the TrainingJob {asked.name} has just been deleted", retry_after=_RETRY
+            ) from None
         if job.request_digest != digest:
             raise PillionError(
                 ErrorCode.INVALID_ARGUMENT,
@@ -157,15 +165,18 @@ class ClusterTrainings:
 
     async def page(self, which: JobFilter, after: int | None, size: int) -> Page:
         """See :class:`~pillion.jobs.training_keeper.TrainingKeeper`."""
-        found: list[dict[str, Any]] = []
+        newest: list[Job] = []
+        seen = 0
         params = {"labelSelector": f"{SERVICE_LABEL}={self._service}", "limit": str(_CHUNK)}
         while True:
-            listed = _read(await self._ask("GET", params=params))
-            found += listed.get("items", ())
-            following = listed.get("metadata", {}).get("continue")
+            # Each may be of 100 kB: no more of them are held than are shown, and the event loop reads none.
+            answer = await self._ask("GET", params=params)
+            jobs, following = await asyncio.to_thread(_listed, answer)
+            seen += len(jobs)
+            newest = newest_of([*newest, *jobs], which, after, size)
             if not following:
-                return page_of(found, which, after, size)
-            if len(found) >= _MOST_LISTED:
+                return page_from(newest, size)
+            if seen >= _MOST_LISTED:
                 raise PillionError(
                     ErrorCode.CONFLICT,
                     f"{self._service} has more than {_MOST_LISTED} TrainingJobs, which are more than are listed",
@@ -289,6 +300,12 @@ def _read(answer: httpx.Response) -> dict[str, Any]:
     except msgspec.MsgspecError:
         _refuse("the API server answered what is no object")
     return found
+
+
+def _listed(answer: httpx.Response) -> tuple[list[Job], str]:
+    """The trainings of a part of the list, and what asks for the next part; empty for the last."""
+    listed = _read(answer)
+    return [job_of(one) for one in listed.get("items", ())], str(listed.get("metadata", {}).get("continue") or "")
 
 
 def _message_of(answer: httpx.Response) -> str:

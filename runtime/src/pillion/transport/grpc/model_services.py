@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from google.protobuf import struct_pb2
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     Uploaded = AsyncIterator[tuple[pb.UploadModelRequest, int]]
 
 __all__ = ["InfoMethods", "ModelMethods"]
+
+_LARGEST_CONFIG: Final = 256 * 1024
 
 
 class InfoMethods:
@@ -164,6 +166,8 @@ class ModelMethods:
     async def _reconfigure(self, request: pb.ReconfigureModelRequest, rpc: Rpc) -> Message:
         who = rpc.admitted("reconfigure", request.model_id, CHANGES)
         name = _name(request.model_id)
+        if len(request.config) > _LARGEST_CONFIG:  # as over HTTP
+            raise _wrong("config", f"it has more than {_LARGEST_CONFIG} characters")
         try:
             config = msgspec.json.decode(_given(request.config, "config"), type=dict[str, Any])
         except msgspec.MsgspecError as error:
