@@ -45,7 +45,7 @@ def spread(api: Api, namespace: str, nodes: list[Node], count: int = 9) -> Objec
         whole = said.get("summary") == f"{count}/{count}" and sum(pods.values()) == count
         return found if whole and settled and {node.pod for node in nodes} == set(pods) else None
 
-    found = eventually(look, within=90)
+    found = eventually(look)
     assert found is not None
     return found
 

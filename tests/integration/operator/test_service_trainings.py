@@ -124,8 +124,19 @@ def service(
     folder.mkdir()
     made = Service(cluster, api, namespace, folder)
     eventually(lambda: api.get("RoleBinding", namespace, "mood-predictor-trainings"))
+    eventually(lambda: _may_create(cluster, namespace))
     yield made
     api.delete("InferenceService", namespace, "mood")
+
+
+def _may_create(cluster: ControlPlane, namespace: str) -> bool:
+    """Whether the API server has taken the binding up."""
+    account = Api(cluster.kubeconfig_for_service_account(namespace, "trainer"))
+    try:
+        path = f"/apis/serving.pillion.dev/v1beta1/namespaces/{namespace}/trainingjobs"
+        return account.send("GET", path).status_code == 200
+    finally:
+        account.close()
 
 
 @pytest.fixture
@@ -253,7 +264,8 @@ def test_the_pods_may_do_nothing_else_in_the_cluster(
     pod = Api(cluster.kubeconfig_for_service_account(namespace, "trainer"))
     jobs = "/apis/serving.pillion.dev/v1beta1/namespaces/{}/trainingjobs"
     try:
-        assert 200 == pod.send("GET", jobs.format(namespace)).status_code
+        # The API server learns of a binding a moment after it has stored it.
+        eventually(lambda: pod.send("GET", jobs.format(namespace)).status_code == 200)
         others = [
             ("GET", jobs.format("default")),
             ("DELETE", f"{jobs.format(namespace)}/x"),
