@@ -136,7 +136,11 @@ def _values(image: str) -> dict[str, Any]:
                 "gateway": {"controllerName": _CONTROLLER},
                 # One replica: a lease of a former one would be waited for.
                 "provider": {"type": "Kubernetes", "kubernetes": {"leaderElection": {"disable": True}}},
-                "envoyProxy": {"provider": {"type": "Kubernetes", "kubernetes": kubernetes}},
+                "envoyProxy": {
+                    "provider": {"type": "Kubernetes", "kubernetes": kubernetes},
+                    # Of a minute: nobody is served any more when it goes, and its namespace is waited for.
+                    "shutdown": {"drainTimeout": "5s", "minDrainDuration": "2s"},
+                },
             }
         },
     }
@@ -179,7 +183,7 @@ def _remove(target: Target, definitions: Sequence[Path]) -> None:
     for kind, scope in (("gateway", [NAME, f"--namespace={NAMESPACE}"]), ("gatewayclass", [_RELEASE])):
         kubectl.run("delete", kind, *scope, "--ignore-not-found", "--timeout=60s", check=False)
     target.helm.run("uninstall", _RELEASE, f"--namespace={NAMESPACE}", "--wait", "--ignore-not-found", check=False)
-    # The next one has the same name.
+    # The next Gateway has the same name.
     kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=100s")
     for file in reversed(definitions):
         kubectl("delete", f"--filename={file}", "--ignore-not-found", "--timeout=60s")
