@@ -110,10 +110,17 @@ def _unread(raw: msgspec.Raw) -> Any:  # noqa: ANN401 - JSON
 def _joined(document: dict[str, Any]) -> bytes:
     parts = [b"{"]
     for name, value in document.items():
-        unread = isinstance(value, msgspec.Raw)
-        parts += (orjson.dumps(name), b":", value if unread else document_bytes(value), b",")
+        parts += (orjson.dumps(name), b":", _written(value), b",")
     parts[-1 if len(parts) > 1 else 1 :] = [b"}"]  # for the last comma
     return b"".join(parts)
+
+
+def _written(value: Any) -> bytes | msgspec.Raw:  # noqa: ANN401 - JSON, or what :func:`_unread` gave
+    if isinstance(value, msgspec.Raw):
+        return value
+    if isinstance(value, dict) and any(isinstance(one, msgspec.Raw) for one in value.values()):
+        return _joined(value)
+    return document_bytes(value)
 
 
 def envelope_of(document: Any) -> Envelope:  # noqa: ANN401 - JSON
