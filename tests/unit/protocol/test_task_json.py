@@ -62,6 +62,15 @@ def test_an_object_as_inputs_gives_its_fields_as_they_were_sent() -> None:
     assert {"number": _LARGE, "anything": {"a": [_LARGE, None, "é"]}} == given
 
 
+def test_an_object_as_the_only_argument_is_given_whole() -> None:
+    given = open_envelope(b'{"model_id": "m", "inputs": {"a": 1.5, "b": null}}')
+    with pytest.raises(PillionError, match=r"counts\.b|inputs\.b"):
+        given.arguments(TASKS["halves"])
+    whole = open_envelope(b'{"inputs": {"a": 1.5, "b": 2}, "parameters": {}}')
+    assert {"counts": {"a": 1.5, "b": 2.0}} == whole.arguments(TASKS["halves"])
+    assert {"counts": {}} == open_envelope(b'{"inputs": {}}').arguments(TASKS["halves"])
+
+
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [

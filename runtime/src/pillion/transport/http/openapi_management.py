@@ -45,7 +45,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
             "aliases": {"type": "object", "additionalProperties": {"type": "string"}},
         },
     },
-    "ModelConfig": {
+    "ConfigOfModel": {
         "type": "object",
         "required": ["model_id", "config"],
         "properties": {
@@ -146,7 +146,7 @@ def management_document(*, enabled: bool) -> tuple[dict[str, Any], dict[str, Any
         configure = _operation(
             "Give a model another config", _json("ModelReconfigured"), ["400", "403", "404", "409", "503"]
         )
-        configure["requestBody"] = {"required": True, "content": _json("ModelConfig")}
+        configure["requestBody"] = {"required": True, "content": _json("ConfigOfModel")}
         paths["/management/config"] = {"post": configure}
         paths["/management/models"] = {"post": deploy, "delete": undeploy}
     return paths, dict(_SCHEMAS)
