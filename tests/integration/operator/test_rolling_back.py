@@ -174,7 +174,7 @@ def test_keys_out_of_env_from_go_along_with_a_roll_back_and_are_told_of_where_th
     change(api, namespace, labels={"team": "a"}, sklearn=SKLEARN | {"envFrom": [{"secretRef": {"name": "keys"}}]})
     message = "ATTENTION: it serves without secretRef 'keys' of envFrom of the manifest"
     eventually(lambda: message in ready(api, namespace, "RolledBack")["message"])
-    assert old == names(api, namespace)
+    eventually(lambda: old == names(api, namespace))
     given = {"PILLION_API_KEY": "b", "SPEED": "2", "1.crt": ""}
     api.create(namespace, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": given})
 
