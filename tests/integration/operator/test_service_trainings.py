@@ -184,13 +184,13 @@ def test_every_pod_answers_for_a_training_that_one_was_asked_for(
 
     pod = pod_of(api, namespace, identity)
     kubelet_says(api, namespace, pod, "Running", RUNNING)
-    until_now(lambda: state(other, identity)["state"] == "RUNNING", 60)
+    until_now(lambda: state(other, identity)["state"] == "RUNNING")
     listed = ask("GET", f"{other}/management/trainings?state=RUNNING").json()
     assert ([identity], None) == ([one["training_id"] for one in listed["trainings"]], listed["next"])
     assert identity == ask("GET", f"{one}/management/jobs?job_id={identity}").json()["training_id"]
     assert [identity] == [job["training_id"] for job in ask("GET", f"{one}/management/jobs").json()["jobs"]]
-    log = ask("GET", f"{other}/management/trainings/{identity}/logs").text
-    assert f"kubectl logs -n {namespace} pod/{pod} -c training" in log
+    command = f"kubectl logs -n {namespace} pod/{pod} -c training"
+    until_now(lambda: command in ask("GET", f"{other}/management/trainings/{identity}/logs").text)
 
     with grpc.insecure_channel(service.grpc) as channel:
         metadata = tuple(SHOWN.items())
@@ -204,7 +204,7 @@ def test_every_pod_answers_for_a_training_that_one_was_asked_for(
 
     stopped = ask("DELETE", f"{one}/management/trainings?training_id={identity}").json()
     assert stopped["cancel_requested"] is True
-    until_now(lambda: state(other, identity)["state"] == "CANCELED", 60)
+    until_now(lambda: state(other, identity)["state"] == "CANCELED")
     still = ask("DELETE", f"{other}/management/trainings?training_id={identity}").json()
     assert "CANCELED" == still["state"]
 
