@@ -5,6 +5,7 @@ Two servers stand for two pods: each finds what a pod of the service finds, its 
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path  # noqa: TC003 - the class is looked at when it is served
@@ -92,6 +93,8 @@ class Service:
         patch.setenv("KUBERNETES_SERVICE_HOST", str(address.hostname))
         patch.setenv("KUBERNETES_SERVICE_PORT", str(address.port))
         patch.setattr(cluster_trainings, "_ACCOUNT", folder)
+        # Where images have the code of the class; this file may lie in /tmp, which is no part of them.
+        patch.setattr(sys.modules[__name__], "__file__", "/app/moods.py")
         asked = settings(jobs=self.told, management={"enabled": True, "token": KEY})
         models = [DesiredModel(name="mood", path="", format="python")]
         with Server(asked, models=models, classes={"mood": Mood}) as server:
