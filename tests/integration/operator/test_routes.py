@@ -313,7 +313,12 @@ def test_routes_of_a_gateway_api_without_limits_of_time_go_without_and_are_chang
     field = "schema/openAPIV3Schema/properties/spec/properties/rules/items/properties/timeouts"
     away = [{"op": "remove", "path": f"/spec/versions/{place}/{field}"} for place in range(len(served))]
     cluster.kubectl("patch", name, "--type=json", f"--patch={json.dumps(away)}")
+    asked: Object = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "asked"}}
+    asked["spec"] = {"rules": [{"timeouts": {"request": "0s"}}]}
+    tried = f"{PATHS['HTTPRoute'].format(namespace)}?dryRun=All&fieldValidation=Strict"
     try:
+        # A definition is followed a moment after it was changed.
+        eventually(lambda: api.send("POST", tried, asked).status_code == 400)
         create_gateway(api, namespace, HTTP)
         create(api, namespace, EDGE | {"hosts": [f"{namespace}.example.com"]})
         answer(api, "HTTPRoute", namespace)
