@@ -306,7 +306,7 @@ def test_the_rights_about_ways_in_are_enough(
 
 
 def test_routes_of_a_gateway_api_without_limits_of_time_go_without_and_are_changed_as_ever(
-    operator: OperatorProcess, cluster: ControlPlane, api: Api, namespace: str, gateways: None
+    operator: OperatorProcess, cluster: ControlPlane, api: Api, namespace: str, gateways: None, audit_log: Path
 ) -> None:
     name = "crd/httproutes.gateway.networking.k8s.io"
     served = json.loads(cluster.kubectl("get", name, "--output=json"))["spec"]["versions"]
@@ -330,7 +330,7 @@ def test_routes_of_a_gateway_api_without_limits_of_time_go_without_and_are_chang
 
         assert route is not None
         assert "timeouts" not in route["rules"][0]
-        operator.at_rest()
+        Writes(audit_log, namespace).at_rest()
     finally:
         define(cluster)
 
