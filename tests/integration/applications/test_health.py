@@ -58,7 +58,7 @@ SOON = {"applications": {"health_period_seconds": 0.1, "health_timeout_seconds":
 
 def write(folder: Path, config: dict[str, Any] | None = None, settings: dict[str, Any] | None = None) -> Path:
     """The runtime.yaml, put in place as a mounted ConfigMap is."""
-    code = Code(module="shop", class_name="Shop", folder=str(folder))
+    code = Code(module="sickly_shop", class_name="Shop", folder=str(folder))
     shop = DesiredApplication(name="shop", code=code, config=config or {})
     path = folder / "runtime.yaml"
     fresh = path.with_suffix(".new")
@@ -69,7 +69,7 @@ def write(folder: Path, config: dict[str, Any] | None = None, settings: dict[str
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "sickly_shop.py").write_text(SHOP)
     return tmp_path
 
 
@@ -245,7 +245,7 @@ def test_every_worker_follows_the_config(folder: Path) -> None:
 def test_a_config_that_nobody_takes_or_that_fails_keeps_the_application_from_starting(
     folder: Path, name: str, config: dict[str, Any], said: str
 ) -> None:
-    code = Code(module="shop", class_name=name, folder=str(folder))
+    code = Code(module="sickly_shop", class_name=name, folder=str(folder))
     desired = DesiredApplication(name="shop", code=code, config=config)
     settings = Settings(http=HttpSettings(port=0), grpc=GrpcSettings(port=0), admin=AdminSettings(port=0))
     with pytest.raises(StartError, match=said):
