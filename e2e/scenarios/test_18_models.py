@@ -9,6 +9,7 @@ import pytest
 
 from e2e.harness import manifests, models
 from e2e.harness.waiting import eventually
+from e2e.harness.web import serve_files
 
 if TYPE_CHECKING:
     from e2e.harness.manifests import Manifest
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from e2e.harness.stage import Stage
 
 pytestmark = pytest.mark.full
-
-_PORT = 8080
 
 
 def _model(name: str, uri: str, /, **spec: object) -> Manifest:
@@ -27,20 +26,6 @@ def _model(name: str, uri: str, /, **spec: object) -> Manifest:
         "metadata": {"name": name},
         "spec": {"inferenceServiceRef": {"name": "iris"}, "storageUri": uri, **spec},
     }
-
-
-def _web(stage: Stage, **files: models.Artifact) -> str:
-    """Start a web server with a folder for each file; its address."""
-    for name, artifact in files.items():
-        stage.apply(manifests.config_map(name, artifact))
-    image = stage.target.image("client")
-    command = ["python3", "-m", "http.server", str(_PORT), "--directory", "/srv"]
-    served = {name: f"/srv/{name}" for name in files}
-    stage.apply(
-        manifests.pod("web", image, command, config_maps=served, ports=[_PORT]), manifests.service("web", _PORT)
-    )
-    stage.target.kubectl("wait", "pod/web", f"--namespace={stage.namespace}", "--for=condition=Ready", "--timeout=60s")
-    return f"http://web.{stage.namespace}.svc.cluster.local:{_PORT}"
 
 
 def _condition(stage: Stage, name: str, kind: str = "Ready") -> dict[str, Any]:
@@ -70,7 +55,7 @@ def test_two_models_join_a_running_service_and_one_leaves_without_a_new_pod(stag
     stage.apply(manifests.config_map("iris", models.iris()))
     stage.apply(manifests.inference_service("iris", "configmap://iris/model.skops", minReplicas=2))
     stage.wait_rolled_out("iris")
-    before, address = _identities(stage), _web(stage, one=models.iris(shift=1), two=models.iris(shift=2))
+    before, address = _identities(stage), serve_files(stage, one=models.iris(shift=1), two=models.iris(shift=2))
     assert len(before) == 2
 
     began = time.monotonic()

@@ -11,6 +11,7 @@ import pytest
 from e2e.harness import manifests, models
 from e2e.harness.stage import infer_request
 from e2e.harness.waiting import eventually
+from e2e.harness.web import serve_files
 
 if TYPE_CHECKING:
     from e2e.harness.manifests import Manifest
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.full
 
-_PORT = 8080
 _MODELS = 200
 _NAMES = [f"small-{number:03}" for number in range(_MODELS)]
 #: Asks every model through the Service, each on a connection of its own so that any pod may get it; what cannot be
@@ -72,21 +72,6 @@ def _file(number: int) -> str:
     return ("zero", "one", "two")[number % 3]
 
 
-def _web(stage: Stage) -> str:
-    """Start a web server with the three files that the models are of; its address."""
-    files = {_file(number): models.iris(shift=number) for number in range(3)}
-    for name, artifact in files.items():
-        stage.apply(manifests.config_map(name, artifact))
-    image = stage.target.image("client")
-    command = ["python3", "-m", "http.server", str(_PORT), "--directory", "/srv"]
-    served = {name: f"/srv/{name}" for name in files}
-    stage.apply(
-        manifests.pod("web", image, command, config_maps=served, ports=[_PORT]), manifests.service("web", _PORT)
-    )
-    stage.target.kubectl("wait", "pod/web", f"--namespace={stage.namespace}", "--for=condition=Ready", "--timeout=60s")
-    return f"http://web.{stage.namespace}.svc.cluster.local:{_PORT}"
-
-
 def _placement(stage: Stage) -> dict[str, Any]:
     found: dict[str, Any] = (stage.get("pisvc", "iris") or {}).get("status", {}).get("modelPlacement", {})
     return found
@@ -118,7 +103,7 @@ def _ask_all(stage: Stage, within: float) -> dict[str, Any]:
 
 
 def test_200_models_on_3_pods_all_answer_and_do_so_again_when_a_pod_has_gone(stage: Stage, report: Report) -> None:
-    address = _web(stage)
+    address = serve_files(stage, **{_file(number): models.iris(shift=number) for number in range(3)})
     stage.apply(manifests.config_map("iris", models.iris()))
     stage.apply(
         manifests.inference_service(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pillion.cli.failures import EXIT_CODES, CommandError
+from pillion.cli.pairs import pair_of, set_values
 from pillion.cli.server_options import HERE, Ca, Cert, Certificates, Key, Timeout, Url
 
 if TYPE_CHECKING:
@@ -120,9 +121,10 @@ def deploy(  # noqa: PLR0917 - the options of a command line
 
     if source is not None and not is_uri(source):
         _require_files(source, digest)
+    kept = dict(pair_of("--metadata", text, "KEY=VALUE") for text in metadata or [])
     with _asked(url, ca, cert, key, timeout) as client, upload_bar(name) as progress:
         done = client.deploy(
-            name, source, version=version, format=format_name, digest=digest, metadata=_pairs(metadata or []) or None,
+            name, source, version=version, format=format_name, digest=digest, metadata=kept or None,
             timeout=timeout, progress=progress,
         )  # fmt: skip
     if as_json:
@@ -163,7 +165,7 @@ def reconfigure(
 
     The config is the whole of it, and holds until the server is restarted or the model is declared anew.
     """
-    config = _config(file) | _values(pairs or [])
+    config = _config(file) | set_values(pairs or [], "KEY=VALUE")
     if not config:
         raise CommandError("say which config: --set KEY=VALUE, or --config FILE", code=2)
     with _asked(url, ca, cert, key, timeout) as client:
@@ -185,19 +187,6 @@ def _config(file: Path | None) -> dict[str, object]:
     return found
 
 
-def _values(texts: list[str]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise CommandError(f"--set {text}: write it as KEY=VALUE", code=2)
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
-    return found
-
-
 def _asked(
     url: str, ca: Path | None, cert: Path | None, key: Path | None, timeout: float
 ) -> AbstractContextManager[Client]:
@@ -214,16 +203,6 @@ def _require_files(source: str, digest: str | None) -> None:
         raise CommandError(f"{source}: no such file", code=2)
     if root.is_dir() and not any(path.is_file() for path in root.rglob("*")):
         raise CommandError(f"{source}: has no files in it", code=2)
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise CommandError(f"--metadata {text}: write it as KEY=VALUE", code=2)
-        pairs[name] = value
-    return pairs
 
 
 def _size(size: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from pillion.cli.failures import EXIT_CODES, CommandError
+from pillion.cli.pairs import set_values
 from pillion.cli.server_options import HERE, Ca, Cert, Certificates, Key, Timeout, Url
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def train(  # noqa: PLR0917 - the options of a command line
 
     with asked(url, Certificates(ca, cert, key), timeout=timeout) as client:
         spec = _chosen(client, training)
-        given = _pairs(parameters or []) | _data(data or [], spec.data, client)
+        given = set_values(parameters or [], "NAME=VALUE") | _data(data or [], spec.data, client)
         job = client.train(spec.name, name, given, deploy=deploy)
         if detach:
             typer.echo(job.id)
@@ -84,19 +84,6 @@ def _chosen(client: Client, wanted: str) -> TrainingSpec:
     if name not in specs:
         raise CommandError(f"there is no training {name!r}; there are: {', '.join(sorted(specs))}", code=2)
     return specs[name]
-
-
-def _pairs(texts: Iterable[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise CommandError(f"--set {text}: write it as NAME=VALUE", code=2)
-        try:
-            found[key] = json.loads(value)
-        except ValueError:
-            found[key] = value
-    return found
 
 
 def _data(texts: Iterable[str], takes: tuple[str, ...], client: Client) -> dict[str, Any]:
